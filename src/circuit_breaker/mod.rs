@@ -1,0 +1,4 @@
+//! x
+/// T
+#[derive(Debug,Clone)]
+pub struct Transition;

@@ -1,0 +1,283 @@
+//! What an outcome says of the health of a service, and whether a request may be sent twice.
+//!
+//! One classifier serves every policy that judges. The library's own refusals never reach it:
+//! they are [`Outcome::Ignore`], but for an elapsed timeout, which is a failure.
+
+use std::time::Duration;
+
+use crate::rejection::Reason;
+
+/// What an outcome says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The service did its work, also where the answer is "no".
+    Success,
+    /// The service failed, and when it asked to be called again.
+    Failure(Kind, Option<Duration>),
+    /// It says nothing of the service's health.
+    Ignore,
+}
+
+/// What sort of failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The call returned an error.
+    Error,
+    /// The call returned a response that says the service failed.
+    Response,
+    /// The service asks for fewer calls (429, `RESOURCE_EXHAUSTED`).
+    Throttled,
+    /// The call did not come back in time; it may have had its effect.
+    Timeout,
+    /// The call failed and will fail again however often it is made.
+    Permanent,
+    /// The call panicked.
+    Panic,
+    /// The call came back well, but slower than the policy's threshold.
+    Slow,
+}
+
+/// Turns the outcome of a call into an [`Outcome`].
+///
+/// Given once to a policy or a layer. [`Standard`] asks the response ([`Judge`]) and takes every
+/// error as a failure; a closure `|outcome: Result<&Res, &Err>| -> Outcome` decides by itself;
+/// [`ErrorsOnly`] takes every response as a success, for response types that cannot be asked.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot classify `Result<{Res}, {Err}>`",
+    label = "the response type cannot say whether it is a success",
+    note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`"
+)]
+pub trait Classify<Res, Err> {
+    /// What this outcome says. The library's own refusals have been taken out before.
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome;
+
+    /// The reason, if this response is a refusal of the library's own.
+    fn refusal<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        let _ = response;
+        None
+    }
+}
+
+/// The default classifier: a response is asked through [`Judge`], every error is a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standard;
+
+impl<Res: Judge, Err> Classify<Res, Err> for Standard {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        match outcome {
+            Ok(response) => response.judge(),
+            Err(_) => Outcome::Failure(Kind::Error, None),
+        }
+    }
+
+    fn refusal<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        response.refusal()
+    }
+}
+
+/// A classifier that looks at errors only: every response is a success.
+///
+/// For response types of other crates, such as a database's row, where no response is a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorsOnly;
+
+impl<Res, Err> Classify<Res, Err> for ErrorsOnly {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        match outcome {
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failure(Kind::Error, None),
+        }
+    }
+}
+
+/// A classifier that asks a closure about errors; every response is a success.
+///
+/// ```
+/// use seawall::classify::{ErrorsBy, Kind, Outcome};
+///
+/// let not_found_is_no_failure = ErrorsBy(|error: &std::io::Error| match error.kind() {
+///     std::io::ErrorKind::NotFound => Outcome::Success,
+///     _ => Outcome::Failure(Kind::Error, None),
+/// });
+/// # fn takes<C: seawall::Classify<Vec<u8>, std::io::Error>>(_: C) {}
+/// # takes(not_found_is_no_failure);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorsBy<F>(pub F);
+
+impl<Res, Err, F: Fn(&Err) -> Outcome> Classify<Res, Err> for ErrorsBy<F> {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        match outcome {
+            Ok(_) => Outcome::Success,
+            Err(error) => (self.0)(error),
+        }
+    }
+}
+
+// A response of ours may be in the hands of a closure that knows nothing of it, so the closure's
+// responses too must be able to say what they are.
+impl<Res: Judge, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> for F {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        self(outcome)
+    }
+
+    fn refusal<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        response.refusal()
+    }
+}
+
+/// Classifies an outcome of which `refusal` is the reason, where its error is one of ours.
+pub(crate) fn settle<Res, Err, C: Classify<Res, Err>>(
+    classifier: &C,
+    refusal: Option<&Reason>,
+    outcome: Result<&Res, &Err>,
+) -> Outcome {
+    let refusal = refusal.or_else(|| classifier.refusal(outcome.ok()?));
+    match refusal {
+        Some(reason) => reason.outcome(),
+        None => classifier.classify(outcome),
+    }
+}
+
+/// A response that can say whether it is a success.
+///
+/// Implemented for `http::Response` and `reqwest::Response` (features), unit, numbers and text;
+/// a type of yours joins with one line of [`judge!`](crate::judge). There is no implementation
+/// for all types: nothing is a success by silence.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say whether it is a success",
+    label = "nothing is taken for a success by silence",
+    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`"
+)]
+pub trait Judge {
+    /// What this response says.
+    fn judge(&self) -> Outcome;
+
+    /// Marks this response as a refusal of the library's own, so that it is known again above.
+    /// A type with no place for it does nothing.
+    fn mark(&mut self, reason: Reason) {
+        let _ = reason;
+    }
+
+    /// The reason, if this response was [marked](Self::mark).
+    fn refusal(&self) -> Option<&Reason> {
+        None
+    }
+}
+
+/// A request that can say whether it may be sent twice, and be copied for it.
+///
+/// Implemented for `http::Request` and `reqwest::Request` (features), unit, numbers and text; a
+/// `Clone` type of yours joins with one line of [`resend!`](crate::resend).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say whether it may be sent twice",
+    note = "write `seawall::resend!({Self})` for a `Clone` type of yours that may be sent any number of times"
+)]
+pub trait Resend: Sized {
+    /// Whether sending it twice does no more than sending it once.
+    fn may_resend(&self) -> bool;
+
+    /// A copy to send; none if it cannot be copied.
+    fn copy(&self) -> Option<Self>;
+}
+
+macro_rules! plain {
+    ($($ty:ty),* $(,)?) => {$(
+        impl Judge for $ty {
+            fn judge(&self) -> Outcome {
+                Outcome::Success
+            }
+        }
+
+        impl Resend for $ty {
+            fn may_resend(&self) -> bool {
+                true
+            }
+
+            fn copy(&self) -> Option<Self> {
+                Some(self.clone())
+            }
+        }
+    )*};
+}
+
+plain!(
+    (),
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+    usize,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    isize,
+    f32,
+    f64,
+    String,
+    &'static str,
+);
+
+/// Lets a response type of yours say whether it is a success.
+///
+/// ```
+/// use seawall::classify::{Kind, Outcome};
+///
+/// struct Reply {
+///     busy: bool,
+/// }
+///
+/// seawall::judge!(Reply, |reply| match reply.busy {
+///     true => Outcome::Failure(Kind::Throttled, None),
+///     false => Outcome::Success,
+/// });
+/// // A type of which every value is a success:
+/// struct Row;
+/// seawall::judge!(Row);
+/// ```
+#[macro_export]
+macro_rules! judge {
+    ($ty:ty) => {
+        $crate::judge!($ty, |_| $crate::classify::Outcome::Success);
+    };
+    ($ty:ty, |$response:pat_param| $outcome:expr) => {
+        impl $crate::classify::Judge for $ty {
+            fn judge(&self) -> $crate::classify::Outcome {
+                let $response = self;
+                $outcome
+            }
+        }
+    };
+}
+
+/// Lets a `Clone` request type of yours be sent more than once.
+///
+/// ```
+/// #[derive(Clone)]
+/// struct Query(String);
+///
+/// seawall::resend!(Query);
+/// ```
+#[macro_export]
+macro_rules! resend {
+    ($ty:ty) => {
+        $crate::resend!($ty, |_| true);
+    };
+    ($ty:ty, |$request:pat_param| $may:expr) => {
+        impl $crate::classify::Resend for $ty {
+            fn may_resend(&self) -> bool {
+                let $request = self;
+                $may
+            }
+
+            fn copy(&self) -> ::core::option::Option<Self> {
+                ::core::option::Option::Some(::core::clone::Clone::clone(self))
+            }
+        }
+    };
+}

@@ -1,0 +1,274 @@
+//! The deadline that everything inside one task can read.
+//!
+//! [`TimeoutLayer`](crate::TimeoutLayer) sets one, and whatever runs under it (queues, waits,
+//! attempts, your handler) reads what is left with [`Deadline::remaining`]. It is there while
+//! the layers' `call` and `poll` run and gone after, so it needs no plumbing and works for any
+//! type of request. A deadline within a deadline can only be earlier.
+//!
+//! # What carries a deadline
+//!
+//! | where | is it there? |
+//! |---|---|
+//! | the same task, at any depth, in `call` and in every poll | yes |
+//! | branches of `select!`, `join!`, `FuturesUnordered` | yes; none sees what another one sets |
+//! | a service behind `Buffer` | in polls of the response yes; in its `call` no, that runs in the buffer's worker |
+//! | `tokio::spawn` | no; [`seawall::spawn`](crate::spawn) does, or `tokio::spawn(deadline.scope(fut))` |
+//! | `spawn_blocking`, another thread | no; take [`Deadline::current`] along and [`enter`](Deadline::enter) it there |
+//! | another process | no |
+
+use std::cell::Cell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::time::{self, Tick};
+
+/// What flows down a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ambient {
+    /// The earliest deadline.
+    pub(crate) deadline: Tick,
+    /// The earliest deadline that somebody further up keeps with a timer of its own. A
+    /// deadline that was only handed on (by `scope`) is kept by the first timeout under it.
+    pub(crate) enforced: Tick,
+}
+
+impl Ambient {
+    const NONE: Self = Self {
+        deadline: Tick::NEVER,
+        enforced: Tick::NEVER,
+    };
+
+    pub(crate) fn current() -> Self {
+        AMBIENT.get()
+    }
+
+    /// Only ever earlier.
+    fn within(self, deadline: Tick) -> Self {
+        Self {
+            deadline: self.deadline.min(deadline),
+            ..self
+        }
+    }
+
+    /// With a deadline that the caller keeps with a timer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn enforcing(self, deadline: Tick) -> Self {
+        Self {
+            deadline: self.deadline.min(deadline),
+            enforced: self.enforced.min(deadline),
+        }
+    }
+
+    /// Makes this what is read until the guard is dropped, also by a panic.
+    pub(crate) fn enter(self) -> Restore {
+        Restore {
+            before: AMBIENT.replace(self),
+            not_send: PhantomData,
+        }
+    }
+}
+
+thread_local! {
+    static AMBIENT: Cell<Ambient> = const { Cell::new(Ambient::NONE) };
+}
+
+#[must_use]
+pub(crate) struct Restore {
+    before: Ambient,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        AMBIENT.set(self.before);
+    }
+}
+
+/// An instant by which something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(Tick);
+
+impl Deadline {
+    /// The deadline `d` from now. More than 584 years is never.
+    pub fn after(d: Duration) -> Self {
+        Self(time::now().after(d))
+    }
+
+    /// The deadline in force here, if there is one.
+    pub fn current() -> Option<Self> {
+        let deadline = Ambient::current().deadline;
+        (!deadline.is_never()).then_some(Self(deadline))
+    }
+
+    /// What is left of the deadline in force here: zero once it has passed, none if there is
+    /// none.
+    pub fn remaining() -> Option<Duration> {
+        Self::current().map(|deadline| deadline.left())
+    }
+
+    /// What is left of this deadline; zero once it has passed.
+    pub fn left(&self) -> Duration {
+        self.0.since(time::now())
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(&self) -> bool {
+        time::now() >= self.0
+    }
+
+    /// Runs `f` with this deadline in force, or the one already in force if that is earlier.
+    /// For code that is not async; nothing interrupts it.
+    pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _restore = Ambient::current().within(self.0).enter();
+        f()
+    }
+
+    /// Carries this deadline into `future`, across `tokio::spawn` and wherever else it goes.
+    ///
+    /// It is told, not kept: the first [`Timeout`](crate::Timeout) inside keeps it, and every
+    /// wait inside ends by it, but a future that looks at neither runs on. A deadline already
+    /// in force where the future is polled stays if it is earlier.
+    pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
+        Scope {
+            future,
+            deadline: self.0,
+        }
+    }
+
+    /// Runs `future` free of the deadline in force, for at most `max`: for clean-up that has to
+    /// happen after it, and for work that several callers share and that must not end with the
+    /// first one's patience.
+    ///
+    /// It outlives the deadline, not the task: what is dropped with its caller ends with it, so
+    /// spawn what has to go on.
+    ///
+    /// Resolves to a [`Rejection`](crate::Rejection) with
+    /// [`Why::TimedOut`](crate::Why::TimedOut) if `max` passes first; the future is dropped
+    /// before that. `max` runs from the call of this function.
+    #[cfg(feature = "tokio")]
+    #[track_caller]
+    pub fn shield<F: Future>(max: Duration, future: F) -> Shield<F> {
+        shield::Shield::new(max, future, std::panic::Location::caller())
+    }
+
+    pub(crate) fn tick(self) -> Tick {
+        self.0
+    }
+}
+
+pin_project! {
+    /// A future with a deadline in force; made by [`Deadline::scope`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scope<F> {
+        #[pin]
+        future: F,
+        deadline: Tick,
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _restore = Ambient::current().within(*this.deadline).enter();
+        this.future.poll(cx)
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub use shield::Shield;
+
+#[cfg(feature = "tokio")]
+mod shield {
+    use std::future::Future;
+    use std::panic::Location;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+    use std::time::Duration;
+
+    use pin_project_lite::pin_project;
+
+    use super::Ambient;
+    use crate::policy::Name;
+    use crate::rejection::{Rejection, Why};
+    use crate::time::{self, Sleep, Tick};
+
+    pin_project! {
+        /// A future that outlives the deadline in force, within a bound of its own; made by
+        /// [`Deadline::shield`](super::Deadline::shield).
+        #[derive(Debug)]
+        #[must_use = "futures do nothing unless polled"]
+        pub struct Shield<F> {
+            // None once it has elapsed: it is dropped before that is told.
+            #[pin]
+            future: Option<F>,
+            #[pin]
+            sleep: Sleep,
+            start: Tick,
+            place: &'static Location<'static>,
+        }
+    }
+
+    impl<F: Future> Shield<F> {
+        pub(super) fn new(
+            max: Duration,
+            future: F,
+            place: &'static Location<'static>,
+        ) -> Self {
+            let start = time::now();
+            Self {
+                future: Some(future),
+                sleep: Sleep::until(start.after(max)),
+                start,
+                place,
+            }
+        }
+    }
+
+    impl<F: Future> Future for Shield<F> {
+        type Output = Result<F::Output, Rejection>;
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            let mut this = self.project();
+            let until = this.sleep.deadline();
+            {
+                let _restore = Ambient::NONE.enforcing(until).enter();
+                let future = this.future.as_mut().as_pin_mut();
+                let future = future.expect("polled after it was ready");
+                if let Poll::Ready(output) = future.poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+            }
+            let now = ready!(this.sleep.poll_elapsed(cx));
+            this.future.set(None);
+            let why = Why::TimedOut {
+                limit: until.since(*this.start),
+                elapsed: now.since(*this.start),
+            };
+            let rejection = Rejection::new(why, Name::at("shield", this.place));
+            Poll::Ready(Err(rejection))
+        }
+    }
+}
+
+/// Spawns `future` on the current tokio runtime with the deadline in force here, as
+/// `tokio::spawn` does without.
+///
+/// # Panics
+/// Outside of a tokio runtime, as `tokio::spawn` does.
+#[cfg(feature = "tokio")]
+#[allow(clippy::disallowed_methods)] // The user asks for the task; no policy has one.
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let deadline = Ambient::current().deadline;
+    tokio::spawn(Deadline(deadline).scope(future))
+}

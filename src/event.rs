@@ -1,0 +1,176 @@
+//! What the policies tell: one terminal event per admission, and the breaker's transitions.
+//!
+//! A listener is called on the thread whose call caused the event, after the machine has moved
+//! and outside every critical section, so that it may call the policy itself. What it sees
+//! there is the state after the event or a later one. A listener that panics harms nobody: the
+//! panic ends with it. With no listener an event costs one relaxed load.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::circuit_breaker::Transition;
+use crate::classify::Kind;
+use crate::policy::Name;
+use crate::rejection::Rejection;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
+
+/// Something that a policy did.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// The policy's name.
+    pub policy: &'a Name,
+    /// What it did.
+    pub what: What<'a>,
+}
+
+/// What a policy did.
+///
+/// Every admission ends in exactly one of `Ended` and `Rejected`, also when its future is
+/// dropped and when the call panics.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum What<'a> {
+    /// An admission came to its end.
+    Ended {
+        /// How.
+        ending: Ending,
+        /// From the admission to its end. For a limiter, what the caller waited.
+        elapsed: Duration,
+    },
+    /// A call was refused, or cut short.
+    Rejected(&'a Rejection),
+    /// A call would have been refused, had the policy not been in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call goes on, and ends with an event
+    /// of its own.
+    WouldReject(&'a Rejection),
+    /// A circuit breaker moved.
+    Transition(&'a Transition),
+}
+
+/// How an admission ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// A limiter let the call go; what became of it is not the limiter's concern.
+    Admitted,
+    /// The call came back within its timeout, whatever it brought.
+    Completed,
+    /// The call came back, and was classified as a success.
+    Success,
+    /// The call came back, and was classified as a failure.
+    Failure(Kind),
+    /// The call came back, and says nothing of the service's health.
+    Ignored,
+    /// The caller went away before the call came back, or while it waited.
+    Dropped,
+    /// The call panicked.
+    Panicked,
+}
+
+type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// The listeners of one policy.
+#[derive(Clone, Default)]
+pub(crate) struct Listeners(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Whether `list` holds anything. A hint, nothing but itself: relaxed. A listener added
+    /// while an event is under way may miss that one.
+    any: AtomicBool,
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    next: u64,
+    entries: Vec<(u64, Listener)>,
+}
+
+impl Listeners {
+    /// Whether anybody listens; where telling costs a clock reading, ask first.
+    pub(crate) fn any(&self) -> bool {
+        self.0.any.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(
+        &self,
+        listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+    ) -> Subscription {
+        let mut list = self.0.list.lock();
+        let id = list.next;
+        list.next += 1;
+        list.entries.push((id, Arc::new(listener)));
+        self.0.any.store(true, Ordering::Relaxed);
+        Subscription {
+            listeners: Arc::downgrade(&self.0),
+            id,
+        }
+    }
+
+    pub(crate) fn tell(&self, policy: &Name, what: What<'_>) {
+        if self.any() {
+            self.deliver(&Event { policy, what });
+        }
+    }
+
+    #[cold]
+    fn deliver(&self, event: &Event<'_>) {
+        let listeners: Vec<Listener> = {
+            let list = self.0.list.lock();
+            list.entries.iter().map(|(_, l)| Arc::clone(l)).collect()
+        };
+        for listener in listeners {
+            // The panic was reported by the hook; a listener is not worth a request.
+            let _ = catch_unwind(AssertUnwindSafe(|| listener(event)));
+        }
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners")
+            .field("any", &self.any())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a listener on its policy; dropping it takes the listener off.
+#[must_use = "a listener is taken off when its subscription is dropped; `.forever()` keeps it"]
+pub struct Subscription {
+    listeners: Weak<Inner>,
+    id: u64,
+}
+
+impl Subscription {
+    /// Leaves the listener on for as long as the policy lives.
+    pub fn forever(mut self) {
+        self.listeners = Weak::new();
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(inner) = self.listeners.upgrade() {
+            let removed = {
+                let mut list = inner.list.lock();
+                let at = list.entries.iter().position(|(id, _)| *id == self.id);
+                let removed = at.map(|at| list.entries.remove(at));
+                inner
+                    .any
+                    .store(!list.entries.is_empty(), Ordering::Relaxed);
+                removed
+            };
+            // The listener's own drop may do anything, so it runs outside the lock.
+            drop(removed);
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.id).finish()
+    }
+}

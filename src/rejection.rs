@@ -1,0 +1,240 @@
+//! What the library itself has to say, and how it enters a service's outcome.
+//!
+//! A layer never changes the types of the service under it. What it refuses becomes a value of
+//! the service's own error or response type:
+//!
+//! - an error type that is a [`Carrier`] carries the [`Rejection`] as an error: `Box<dyn Error>`,
+//!   [`std::io::Error`], [`Error<E>`](crate::Error), and your own enum by one line of
+//!   [`carrier!`](crate::carrier);
+//! - a service that never fails (`Infallible`) and answers with an `http::Response` gets a 429,
+//!   503 or 504, or for gRPC a trailers-only response (feature `http`);
+//! - `.respond(f)` on a layer makes anything else.
+//!
+//! The rejection is found again with [`Reason::of`] (one step) or [`Reason::find`] (anywhere in
+//! the chain).
+
+mod error;
+mod fault;
+#[cfg(feature = "tower")]
+mod guard;
+mod reject;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::classify::{Kind, Outcome};
+use crate::policy::Name;
+
+pub use error::Error;
+pub use fault::{ByError, ByReport, Fault, Nested, Opaque};
+#[cfg(feature = "tower")]
+pub use guard::{Guard, Judged};
+pub use reject::{AsError, Carrier, Format, Native, Recognize, Reject, Respond, RespondWith};
+
+/// Why a call was refused or cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// A rate limit has no token left, or its wait would be too long.
+    RateLimited,
+    /// The call costs more than the limit ever holds: it is impossible, not early.
+    CostAboveBurst {
+        /// What the call costs.
+        cost: u32,
+        /// The most that can be there at once.
+        burst: u32,
+    },
+    /// The circuit breaker is open, or forced open.
+    CircuitOpen,
+    /// The circuit breaker is half-open and all its probes are out.
+    ProbesOut,
+    /// The circuit breaker has closed of late and admits only a share of the calls.
+    Recovering,
+    /// The call did not come back in time. It may have had its effect.
+    TimedOut {
+        /// How long it was given.
+        limit: Duration,
+        /// How long it took until it was cut.
+        elapsed: Duration,
+    },
+    /// The deadline had passed before the call was made.
+    Expired,
+}
+
+/// All that is known of a refusal: why, by which policy, and when to come back.
+///
+/// It is the [`source`](StdError::source) of every [`Rejection`], and that is how a rejection is
+/// told from any other error: an error is the library's own exactly if its source is a `Reason`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    why: Why,
+    policy: Name,
+    retry_after: Option<Duration>,
+}
+
+impl Reason {
+    /// Why the call was refused.
+    pub fn why(&self) -> Why {
+        self.why
+    }
+
+    /// The name of the policy that refused it.
+    pub fn policy(&self) -> &Name {
+        &self.policy
+    }
+
+    /// From the refusal on, how long until the policy may admit such a call, to the nanosecond;
+    /// none if that is not known or is never.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// How a refusal counts with the policies above: as nothing, but for a call that was made
+    /// and cut short, which is a failure like any other.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.why {
+            Why::TimedOut { .. } => Outcome::Failure(Kind::Timeout, None),
+            _ => Outcome::Ignore,
+        }
+    }
+
+    /// The reason, if `error` is itself a rejection, in whatever type carries it: through
+    /// boxes, [`std::io::Error`] and transparent variants, but not below a foreign error, which
+    /// is that service's failure and not the library's.
+    pub fn of<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        if let Some(reason) = error.downcast_ref() {
+            return Some(reason);
+        }
+        error.source()?.downcast_ref()
+    }
+
+    /// The first reason in the chain of sources of `error`: also one that another service has
+    /// wrapped in an error of its own.
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(reason) = error.downcast_ref() {
+                return Some(reason);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = &self.policy;
+        match self.why {
+            Why::RateLimited => write!(f, "rate limit {policy} exceeded")?,
+            Why::CostAboveBurst { cost, burst } => write!(
+                f,
+                "a cost of {cost} is above the burst of {burst} of rate limit {policy}"
+            )?,
+            Why::CircuitOpen => write!(f, "circuit breaker {policy} is open")?,
+            Why::ProbesOut => write!(
+                f,
+                "circuit breaker {policy} is half-open and all its probes are out"
+            )?,
+            Why::Recovering => write!(
+                f,
+                "circuit breaker {policy} has closed of late and admits a share of the calls"
+            )?,
+            Why::TimedOut { limit, elapsed } => write!(
+                f,
+                "timeout {policy} of {limit:?} elapsed after {elapsed:?}"
+            )?,
+            Why::Expired => write!(f, "the deadline had passed before {policy} made the call")?,
+        }
+        match self.retry_after {
+            Some(wait) => write!(f, ", come back in {wait:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Reason {}
+
+/// A refusal by one of the library's policies.
+///
+/// Reads like the [`Reason`] it holds.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::{Reason, Rejection, Why};
+///
+/// let rejection = Rejection::new(Why::RateLimited, "per caller")
+///     .with_retry_after(Duration::from_millis(20));
+/// let boxed: Box<dyn std::error::Error> = rejection.into();
+/// let reason = Reason::of(&*boxed).expect("it is a rejection");
+/// assert_eq!(reason.policy().as_str(), "per caller");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejection(Reason);
+
+impl Rejection {
+    /// A rejection as the policy named `policy` would make it; for tests and for policies of
+    /// your own.
+    pub fn new(why: Why, policy: impl Into<Name>) -> Self {
+        Self(Reason {
+            why,
+            policy: policy.into(),
+            retry_after: None,
+        })
+    }
+
+    /// Says when to come back.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.0.retry_after = wait.into();
+        self
+    }
+
+    /// All that is known of the refusal.
+    pub fn reason(&self) -> &Reason {
+        &self.0
+    }
+
+    /// All that is known of the refusal.
+    pub fn into_reason(self) -> Reason {
+        self.0
+    }
+}
+
+impl Deref for Rejection {
+    type Target = Reason;
+
+    fn deref(&self) -> &Reason {
+        &self.0
+    }
+}
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("why", &self.0.why)
+            .field("policy", &self.0.policy)
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl StdError for Rejection {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}

@@ -1,0 +1,70 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use super::{Reason, Rejection};
+
+/// Either a refusal of the library's or an error of the service's.
+///
+/// What `run` returns, and the error of services whose own error type cannot carry a rejection,
+/// such as `hyper::Error`: apply [`Error::service`] once with `.map_err(..)` at the bottom of the
+/// stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// The library refused the call or cut it short.
+    Rejected(Rejection),
+    /// The call was made, and this is its error.
+    Service(E),
+}
+
+impl<E> Error<E> {
+    /// Wraps an error of the service; the function to hand to `.map_err(..)`.
+    pub fn service(error: E) -> Self {
+        Self::Service(error)
+    }
+
+    /// The refusal, if it is one.
+    pub fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// The service's error, or the refusal if there is none.
+    pub fn into_service(self) -> Result<E, Rejection> {
+        match self {
+            Self::Rejected(rejection) => Err(rejection),
+            Self::Service(error) => Ok(error),
+        }
+    }
+}
+
+impl<E> From<Rejection> for Error<E> {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => fmt::Display::fmt(rejection, f),
+            Self::Service(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl<E: StdError + 'static> StdError for Error<E> {
+    /// A rejection stays recognisable at any depth of these wrappers; any other service error
+    /// is the source, so that it can be downcast.
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Rejected(rejection) => rejection.source(),
+            Self::Service(error) => match error.source() {
+                Some(source) if source.is::<Reason>() => Some(source),
+                _ => Some(error),
+            },
+        }
+    }
+}

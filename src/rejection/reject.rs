@@ -1,0 +1,237 @@
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::io;
+
+use super::{Error, Reason, Rejection};
+use crate::classify::Judge;
+
+/// An error type that can carry a [`Rejection`].
+///
+/// Implemented for boxed errors, [`std::io::Error`], [`Rejection`] and [`Error<E>`]; your own
+/// enum joins with one line of [`carrier!`](crate::carrier).
+#[diagnostic::on_unimplemented(
+    message = "the error type `{Self}` cannot carry a rejection",
+    label = "the service's error has no place for what a layer refuses",
+    note = "put `.map_err(seawall::Error::service)` at the bottom of the stack, or give your own enum a variant and write `seawall::carrier!({Self}::Rejected);`",
+    note = "a service that never fails and answers with `http::Response<B>` needs the feature `http` and `B: Default`: re-box a body without one, or use `.respond(..)` on the layer"
+)]
+pub trait Carrier: Sized {
+    /// The error that carries `rejection`.
+    fn carry(rejection: Rejection) -> Self;
+
+    /// What [`carry`](Self::carry) put in, if this is such an error.
+    fn reason(&self) -> Option<&Reason>;
+}
+
+macro_rules! boxed {
+    ($($bound:tt)*) => {
+        // For every 'a: a bound on 'static alone keeps `spawn` from seeing that a future that
+        // holds such an error is `Send`.
+        impl<'a> Carrier for Box<dyn StdError $($bound)* + 'a> {
+            fn carry(rejection: Rejection) -> Self {
+                rejection.into()
+            }
+
+            fn reason(&self) -> Option<&Reason> {
+                self.source()?.downcast_ref()
+            }
+        }
+    };
+}
+
+boxed!(+ Send + Sync);
+boxed!();
+
+impl Carrier for Rejection {
+    fn carry(rejection: Rejection) -> Self {
+        rejection
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        Some(Rejection::reason(self))
+    }
+}
+
+impl Carrier for io::Error {
+    fn carry(rejection: Rejection) -> Self {
+        Self::other(rejection)
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        Reason::of(self)
+    }
+}
+
+impl<E> Carrier for Error<E> {
+    fn carry(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        self.rejection().map(Rejection::reason)
+    }
+}
+
+/// Makes an enum of yours carry rejections in one of its variants.
+///
+/// ```
+/// use std::fmt;
+///
+/// #[derive(Debug)]
+/// enum ApiError {
+///     Rejected(seawall::Rejection),
+///     NotFound,
+/// }
+///
+/// seawall::carrier!(ApiError::Rejected);
+/// ```
+///
+/// For the rejection to be found again after the enum was boxed, let `source()` of that variant
+/// be the rejection's own `source()`; `#[error(transparent)]` of `thiserror` does that.
+#[macro_export]
+macro_rules! carrier {
+    ($ty:ident :: $variant:ident) => {
+        impl $crate::rejection::Carrier for $ty {
+            fn carry(rejection: $crate::Rejection) -> Self {
+                Self::$variant(rejection)
+            }
+
+            fn reason(&self) -> ::core::option::Option<&$crate::Reason> {
+                match self {
+                    Self::$variant(rejection) => ::core::option::Option::Some(rejection.reason()),
+                    #[allow(unreachable_patterns)]
+                    _ => ::core::option::Option::None,
+                }
+            }
+        }
+    };
+}
+
+/// How a refusal is said in the terms of a service: as its error or as its response.
+///
+/// `Self` is the service's error.
+#[diagnostic::on_unimplemented(
+    message = "a layer cannot say a refusal to a service whose error is `{Self}` and whose response is `{Res}`",
+    label = "neither does the error carry a rejection nor can the response be made",
+    note = "put `.map_err(seawall::Error::service)` at the bottom of the stack, or give your own enum a variant and write `seawall::carrier!(MyError::Rejected);`",
+    note = "for `Infallible` with `http::Response<B>` enable the feature `http`; a body `B` without `Default` is re-boxed, or use `.respond(..)` on the layer"
+)]
+pub trait Reject<Req, Res>: Sized {
+    /// What is kept of the request to answer it after it has gone.
+    type Format: Format<Res, Self>;
+
+    /// Reads from `req` how it wants to be answered.
+    fn format(req: &Req) -> Self::Format;
+}
+
+/// Makes the outcome that says a refusal. It travels in futures, so it is small and `Copy` and
+/// holds nothing of the request's type.
+pub trait Format<Res, Err>: Copy + Send + Sync + Unpin + 'static {
+    /// The outcome that says `rejection`.
+    ///
+    /// # Errors
+    /// Where the refusal is said as an error, that error.
+    fn reject(self, rejection: Rejection) -> Result<Res, Err>;
+}
+
+/// The [`Format`] of a [`Carrier`]: nothing needs to be known of the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsError;
+
+impl<Res, E: Carrier> Format<Res, E> for AsError {
+    fn reject(self, rejection: Rejection) -> Result<Res, E> {
+        Err(E::carry(rejection))
+    }
+}
+
+impl<Req, Res, E: Carrier> Reject<Req, Res> for E {
+    type Format = AsError;
+
+    fn format(_: &Req) -> AsError {
+        AsError
+    }
+}
+
+/// The error of a service, asked whether it is a refusal of the library's own.
+///
+/// The error itself is asked, never the layer that asks: a layer with a `.respond(..)` of its
+/// own still knows the refusals of the layers below.
+#[diagnostic::on_unimplemented(
+    message = "the error type `{Self}` cannot be asked whether it is a rejection",
+    label = "a layer that judges outcomes must tell the library's refusals from the service's failures",
+    note = "put `.map_err(seawall::Error::service)` at the bottom of the stack, or give your own enum a variant and write `seawall::carrier!({Self}::Rejected);`"
+)]
+pub trait Recognize {
+    /// The reason, if this error is itself a rejection.
+    fn recognize(&self) -> Option<&Reason>;
+}
+
+impl<E: Carrier> Recognize for E {
+    fn recognize(&self) -> Option<&Reason> {
+        self.reason()
+    }
+}
+
+impl Recognize for Infallible {
+    fn recognize(&self) -> Option<&Reason> {
+        match *self {}
+    }
+}
+
+/// How a layer says its refusals: its defaulted parameter.
+///
+/// [`Native`] says them in the service's own terms; `.respond(f)` on a layer puts a
+/// [`RespondWith`] in its place. Implement it yourself where the answer depends on the request.
+pub trait Respond<Req, Res, Err> {
+    /// What is kept of the request to answer it after it has gone.
+    type Format: Format<Res, Err>;
+
+    /// Reads from `req` how it is to be answered.
+    fn format(&self, req: &Req) -> Self::Format;
+}
+
+/// Refusals in the service's own terms, by its error's [`Reject`]; the default of every layer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native;
+
+impl<Req, Res, Err: Reject<Req, Res>> Respond<Req, Res, Err> for Native {
+    type Format = Err::Format;
+
+    fn format(&self, req: &Req) -> Err::Format {
+        Err::format(req)
+    }
+}
+
+/// Refusals as a closure says them; made by `.respond(f)` on a layer.
+#[derive(Clone, Copy)]
+pub struct RespondWith<F>(pub(crate) F);
+
+impl<F> std::fmt::Debug for RespondWith<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RespondWith(..)")
+    }
+}
+
+impl<Req, Res, Err, F> Respond<Req, Res, Err> for RespondWith<F>
+where
+    Self: Format<Res, Err>,
+{
+    type Format = Self;
+
+    fn format(&self, _: &Req) -> Self {
+        *self
+    }
+}
+
+impl<Res, Err, F> Format<Res, Err> for RespondWith<F>
+where
+    Res: Judge,
+    F: Fn(Rejection) -> Result<Res, Err> + Copy + Send + Sync + Unpin + 'static,
+{
+    fn reject(self, rejection: Rejection) -> Result<Res, Err> {
+        let reason = rejection.reason().clone();
+        let mut response = (self.0)(rejection)?;
+        response.mark(reason);
+        Ok(response)
+    }
+}

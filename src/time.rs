@@ -1,0 +1,251 @@
+//! The one clock reader, and the ticks that everything else counts in.
+//!
+//! In a normal build time comes from a raw counter where the platform has one (through
+//! `quanta`). With the feature `test-util` it comes from `tokio::time::Instant`, so that a test
+//! that pauses tokio's clock moves every policy. Durations, never instants, cross to tokio's
+//! timers: the two clocks may drift apart, and a wake that is early by drift asks again.
+#![allow(clippy::disallowed_methods)]
+
+use std::time::{Duration, Instant};
+
+use crate::sync::OnceLock;
+
+/// A reading of the clock: nanoseconds since a fixed origin before the process began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tick(pub(crate) u64);
+
+/// Where the first reading lies. A runtime that was paused before the first reading shows
+/// times before it; with the origin a day earlier they are still different from one another.
+const BIAS: u64 = 24 * 3_600 * 1_000_000_000;
+
+impl Tick {
+    pub(crate) const ZERO: Self = Self(0);
+    /// The instant that never comes.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    /// `self + d`, stopping at [`Tick::NEVER`].
+    pub(crate) fn after(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(d)))
+    }
+
+    /// How long ago `earlier` was; zero if the clock has stepped back since.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn is_never(self) -> bool {
+        self == Self::NEVER
+    }
+}
+
+/// Whole nanoseconds, stopping at 584 years.
+pub(crate) fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(not(feature = "test-util"))]
+mod reader {
+    use super::{BIAS, OnceLock, Tick};
+
+    struct Clock {
+        counter: quanta::Clock,
+        first: u64,
+    }
+
+    static CLOCK: OnceLock<Clock> = OnceLock::new();
+
+    pub(super) fn now() -> Tick {
+        #[cfg(all(debug_assertions, feature = "tokio"))]
+        super::drift::check();
+        let clock = CLOCK.get_or_init(|| {
+            let counter = quanta::Clock::new();
+            let first = counter.raw();
+            Clock { counter, first }
+        });
+        let passed = clock.counter.delta_as_nanos(clock.first, clock.counter.raw());
+        Tick(BIAS.saturating_add(passed))
+    }
+
+    pub(super) fn std_now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+}
+
+#[cfg(feature = "test-util")]
+mod reader {
+    use super::{BIAS, OnceLock, Tick, nanos};
+
+    static FIRST: OnceLock<tokio::time::Instant> = OnceLock::new();
+
+    pub(super) fn now() -> Tick {
+        let now = tokio::time::Instant::now();
+        let first = *FIRST.get_or_init(|| now);
+        Tick(match now.checked_duration_since(first) {
+            Some(passed) => BIAS.saturating_add(nanos(passed)),
+            None => BIAS.saturating_sub(nanos(first - now)),
+        })
+    }
+
+    pub(super) fn std_now() -> std::time::Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+/// Reads the clock.
+pub(crate) fn now() -> Tick {
+    reader::now()
+}
+
+/// The tick at which the clock will show `instant`.
+pub(crate) fn tick_of(instant: Instant) -> Tick {
+    let now = now();
+    let std_now = reader::std_now();
+    match instant.checked_duration_since(std_now) {
+        Some(ahead) => now.after(ahead),
+        None => Tick(now.0.saturating_sub(nanos(std_now - instant))),
+    }
+}
+
+/// Blocks this thread until the clock shows `until`.
+pub(crate) fn block_until(until: Tick) {
+    loop {
+        let left = until.since(now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left);
+    }
+}
+
+/// Tells a test that moves tokio's clock that the policies do not follow it (CX17).
+#[cfg(all(debug_assertions, feature = "tokio", not(feature = "test-util")))]
+mod drift {
+    use std::time::{Duration, Instant};
+
+    use crate::sync::OnceLock;
+
+    static TOLD: OnceLock<()> = OnceLock::new();
+
+    pub(super) fn check() {
+        if TOLD.get().is_some() {
+            return;
+        }
+        // Without tokio's own `test-util`, and with it while the clock runs, the two are one.
+        let real = Instant::now();
+        let tokio = tokio::time::Instant::now().into_std();
+        if tokio > real + Duration::from_millis(1) {
+            TOLD.get_or_init(|| {
+                eprintln!(
+                    "seawall: tokio's clock was advanced, but the policies read the real one. Add to \
+                     Cargo.toml: [dev-dependencies] seawall = {{ version = \"*\", features = [\"test-util\"] }}"
+                );
+            });
+        }
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub(crate) use sleep::Sleep;
+
+#[cfg(feature = "tokio")]
+mod sleep {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+
+    use super::{Tick, now};
+
+    pin_project_lite::pin_project! {
+        /// A timer for a [`Tick`], registered with tokio when first polled.
+        ///
+        /// Ready only when the clock shows the tick: a timer that fires early by drift is set
+        /// again. It does not take part in tokio's cooperative budget: a service that spends
+        /// the whole budget in every poll would otherwise never time out.
+        pub(crate) struct Sleep {
+            until: Tick,
+            #[pin]
+            timer: Option<tokio::task::Unconstrained<tokio::time::Sleep>>,
+        }
+    }
+
+    impl std::fmt::Debug for Sleep {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Sleep").field("until", &self.until).finish()
+        }
+    }
+
+    impl Sleep {
+        pub(crate) fn until(until: Tick) -> Self {
+            Self { until, timer: None }
+        }
+
+        pub(crate) fn deadline(&self) -> Tick {
+            self.until
+        }
+
+        /// The tick at which the timer was seen to have fired.
+        pub(crate) fn poll_elapsed(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Tick> {
+            let mut this = self.project();
+            if this.until.is_never() {
+                return Poll::Pending;
+            }
+            loop {
+                if let Some(timer) = this.timer.as_mut().as_pin_mut() {
+                    ready!(timer.poll(cx));
+                }
+                let now = now();
+                if now >= *this.until {
+                    return Poll::Ready(now);
+                }
+                let timer = tokio::time::sleep(this.until.since(now));
+                this.timer
+                    .set(Some(tokio::task::unconstrained(timer)));
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Tick, now, tick_of};
+
+    #[test]
+    fn the_clock_runs_forward_at_the_rate_of_the_systems() {
+        let (tick, instant) = (now(), Instant::now());
+        super::block_until(tick.after(Duration::from_millis(20)));
+        let (passed, real) = (now().since(tick), instant.elapsed());
+        assert!(passed >= Duration::from_millis(20), "{passed:?}");
+        let ratio = passed.as_secs_f64() / real.as_secs_f64();
+        assert!((0.5..1.5).contains(&ratio), "{passed:?} against {real:?}");
+    }
+
+    #[test]
+    fn readings_never_go_back_on_one_thread() {
+        let mut last = now();
+        for _ in 0..10_000 {
+            let next = now();
+            assert!(next >= last);
+            last = next;
+        }
+    }
+
+    #[test]
+    fn ticks_stop_at_the_extremes() {
+        assert_eq!(Tick::NEVER.after(Duration::MAX), Tick::NEVER);
+        assert_eq!(Tick(5).after(Duration::MAX), Tick::NEVER);
+        assert_eq!(Tick(5).since(Tick(9)), Duration::ZERO);
+        assert_eq!(Tick(9).since(Tick(5)), Duration::from_nanos(4));
+    }
+
+    #[test]
+    fn an_instant_converts_both_ways_round_now() {
+        let start = Instant::now();
+        assert!(tick_of(start + Duration::from_secs(60)) > now());
+        assert!(tick_of(start) <= now());
+    }
+}
