@@ -11,8 +11,11 @@ pub mod http;
 pub mod policy;
 pub mod rate_limit;
 pub mod rejection;
+#[cfg(feature = "tokio")]
 pub mod timeout;
 
+#[cfg(feature = "tokio")]
+mod guard;
 mod rng;
 mod sync;
 mod time;
@@ -25,3 +28,7 @@ pub use deadline::spawn;
 pub use event::Event;
 pub use policy::{ConfigError, Mode};
 pub use rejection::{Error, Reason, Rejection, Why};
+#[cfg(feature = "tokio")]
+pub use timeout::Timeout;
+#[cfg(feature = "tower")]
+pub use timeout::TimeoutLayer;

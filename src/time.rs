@@ -106,6 +106,12 @@ pub(crate) fn tick_of(instant: Instant) -> Tick {
     }
 }
 
+/// The time of day, for dates in headers. Nothing is measured with it.
+#[cfg(feature = "http")]
+pub(crate) fn wall_clock() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 /// Blocks this thread until the clock shows `until`.
 pub(crate) fn block_until(until: Tick) {
     loop {

@@ -1,1 +1,15 @@
-//! x
+//! What the library says in HTTP, and what it reads there.
+//!
+//! A refusal becomes a response with an empty body: 429 for a limit, 503 for a circuit breaker,
+//! 504 for a timeout or a deadline that had passed, each with `Retry-After` where it is known.
+//! A gRPC request (by its `content-type`) is answered trailers-only with the matching status and
+//! `grpc-retry-pushback-ms`. The response carries the [`Reason`](crate::Reason) as an extension, by which layers
+//! above know it again.
+
+mod judge;
+mod request;
+mod respond;
+mod retry_after;
+
+pub use respond::{AsResponse, Grpc};
+pub use retry_after::retry_after;

@@ -1,0 +1,76 @@
+//! Two small mechanisms that every layer shares.
+
+/// Runs `f`; if it panics, `on_panic` gets the state before the panic goes on.
+///
+/// A guard around the user's code, not `std::thread::panicking()` in a drop: the latter is also
+/// true in a future that is dropped by somebody else's panic, and false after `catch_unwind`.
+pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(&mut S)) -> T {
+    struct OnPanic<'a, S> {
+        state: &'a mut S,
+        on_panic: fn(&mut S),
+    }
+
+    impl<S> Drop for OnPanic<'_, S> {
+        fn drop(&mut self) {
+            (self.on_panic)(self.state);
+        }
+    }
+
+    let guard = OnPanic { state, on_panic };
+    let output = f();
+    std::mem::forget(guard);
+    output
+}
+
+#[cfg(feature = "tower")]
+pub(crate) use readiness::Readiness;
+
+#[cfg(feature = "tower")]
+mod readiness {
+    use std::task::Poll;
+
+    use crate::rejection::Rejection;
+
+    /// How a layer that needs no request to refuse answers `poll_ready`.
+    ///
+    /// Inner ready: ready. Inner pending and the policy would refuse now: ready, and the call
+    /// that follows is refused whatever has changed since, because the inner service is not
+    /// ready for it. Else pending. Nothing is reserved.
+    #[derive(Debug, Default)]
+    pub(crate) struct Readiness {
+        refused: Option<Rejection>,
+    }
+
+    impl Readiness {
+        pub(crate) fn poll<E>(
+            &mut self,
+            inner: impl FnOnce() -> Poll<Result<(), E>>,
+            would_refuse: impl FnOnce() -> Option<Rejection>,
+        ) -> Poll<Result<(), E>> {
+            if self.refused.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            match inner() {
+                Poll::Pending => {}
+                ready @ Poll::Ready(_) => return ready,
+            }
+            self.refused = would_refuse();
+            match self.refused {
+                Some(_) => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
+        }
+
+        /// What the call that follows is refused with, if readiness came of a refusal.
+        pub(crate) fn take_refusal(&mut self) -> Option<Rejection> {
+            self.refused.take()
+        }
+    }
+
+    impl Clone for Readiness {
+        /// Readiness is a promise to one handle; a clone has none.
+        fn clone(&self) -> Self {
+            Self::default()
+        }
+    }
+}

@@ -1,0 +1,271 @@
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+#[cfg(feature = "tower")]
+use crate::deadline::Deadline;
+use crate::event::{Ending, Event, Listeners, Subscription, What};
+use crate::policy::{ConfigError, Mode, Name, Problems};
+use crate::rejection::{Rejection, Why};
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::{Tick, nanos};
+
+/// A bound on how long a call may take.
+///
+/// A handle: clones are the same timeout. It covers all that happens under it, from the call to
+/// the response head: queueing, backoff and every attempt below. What runs inside reads what is
+/// left with [`Deadline::remaining`](crate::Deadline::remaining).
+#[derive(Clone)]
+pub struct Timeout(Arc<Shared>);
+
+struct Shared {
+    name: Name,
+    /// `[limit: 62 bits, ns][mode: 2 bits]`. Read by every call, written by changes. Nothing
+    /// but itself: relaxed.
+    setting: AtomicU64,
+    /// Counts, nothing but themselves: relaxed.
+    timed_out: AtomicU64,
+    would_time_out: AtomicU64,
+    listeners: Listeners,
+}
+
+/// 146 years: what the setting's word holds.
+const LONGEST: u64 = u64::MAX >> 2;
+
+#[derive(Clone, Copy)]
+pub(super) struct Setting {
+    pub(super) limit: Duration,
+    pub(super) mode: Mode,
+}
+
+impl Setting {
+    fn pack(self) -> u64 {
+        nanos(self.limit).min(LONGEST) << 2 | self.mode.to_bits()
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self {
+            limit: Duration::from_nanos(word >> 2),
+            mode: Mode::from_bits(word),
+        }
+    }
+}
+
+impl Timeout {
+    /// A timeout of `limit`, named after the place of this call.
+    ///
+    /// There is no default duration: no number fits all.
+    ///
+    /// # Panics
+    /// If `limit` is zero. For a duration that comes from data use [`Timeout::builder`].
+    #[track_caller]
+    pub fn new(limit: Duration) -> Self {
+        match Self::builder(limit).build() {
+            Ok(timeout) => timeout,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a timeout with a name, a mode or a listener.
+    #[track_caller]
+    pub fn builder(limit: Duration) -> Builder {
+        Builder {
+            name: Name::at("timeout", Location::caller()),
+            setting: Setting {
+                limit,
+                mode: Mode::Enforce,
+            },
+            listeners: Listeners::default(),
+        }
+    }
+
+    /// The name, as in its rejections.
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// How long a call may take.
+    pub fn limit(&self) -> Duration {
+        self.setting().limit
+    }
+
+    /// Changes how long calls that start from now on may take.
+    ///
+    /// # Errors
+    /// If `limit` is zero; nothing changes then.
+    pub fn set_limit(&self, limit: Duration) -> Result<(), ConfigError> {
+        check(limit, &self.0.name)?;
+        self.change(|setting| Setting { limit, ..setting });
+        Ok(())
+    }
+
+    /// Whether it is enforced.
+    pub fn mode(&self) -> Mode {
+        self.setting().mode
+    }
+
+    /// Enforces, only records, or switches off, for calls that start from now on.
+    pub fn set_mode(&self, mode: Mode) {
+        self.change(|setting| Setting { mode, ..setting });
+    }
+
+    /// Calls `listener` for every event of this timeout until the subscription is dropped.
+    pub fn on_event(
+        &self,
+        listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+    ) -> Subscription {
+        self.0.listeners.add(listener)
+    }
+
+    /// What it is set to and what it has done. The parts are read one after the other.
+    pub fn snapshot(&self) -> Snapshot {
+        let Setting { limit, mode } = self.setting();
+        Snapshot {
+            limit,
+            mode,
+            timed_out: self.0.timed_out.load(Ordering::Relaxed),
+            would_time_out: self.0.would_time_out.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn setting(&self) -> Setting {
+        Setting::unpack(self.0.setting.load(Ordering::Relaxed))
+    }
+
+    /// What a call would be refused with before it is made: the deadline in force has passed.
+    #[cfg(feature = "tower")]
+    pub(super) fn would_refuse(&self) -> Option<Rejection> {
+        let deadline = Deadline::current()?;
+        let refuses = self.mode() == Mode::Enforce && deadline.has_passed();
+        refuses.then(|| self.refusal(Why::Expired))
+    }
+
+    fn change(&self, to: impl Fn(Setting) -> Setting) {
+        let word = &self.0.setting;
+        let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            Some(to(Setting::unpack(word)).pack())
+        });
+    }
+
+    pub(super) fn refusal(&self, why: Why) -> Rejection {
+        Rejection::new(why, self.0.name.clone())
+    }
+
+    pub(super) fn tell_rejected(&self, rejection: &Rejection) {
+        if let Why::TimedOut { .. } = rejection.why() {
+            self.0.timed_out.fetch_add(1, Ordering::Relaxed);
+        }
+        self.tell(What::Rejected(rejection));
+    }
+
+    pub(super) fn tell_would_reject(&self, rejection: &Rejection) {
+        self.0.would_time_out.fetch_add(1, Ordering::Relaxed);
+        self.tell(What::WouldReject(rejection));
+    }
+
+    pub(super) fn tell_ended(&self, ending: Ending, start: Tick) {
+        if self.0.listeners.any() {
+            let elapsed = crate::time::now().since(start);
+            self.tell(What::Ended { ending, elapsed });
+        }
+    }
+
+    fn tell(&self, what: What<'_>) {
+        self.0.listeners.tell(&self.0.name, what);
+    }
+}
+
+fn check(limit: Duration, name: &Name) -> Result<(), ConfigError> {
+    let mut problems = Problems::default();
+    problems.check(!limit.is_zero(), "limit", limit, "more than zero");
+    problems.finish(name)
+}
+
+impl fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { limit, mode } = self.setting();
+        f.debug_struct("Timeout")
+            .field("name", &self.0.name)
+            .field("limit", &limit)
+            .field("mode", &mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<&Timeout> for Timeout {
+    fn from(timeout: &Timeout) -> Self {
+        timeout.clone()
+    }
+}
+
+impl From<Duration> for Timeout {
+    /// As [`Timeout::new`], with its panic on zero.
+    #[track_caller]
+    fn from(limit: Duration) -> Self {
+        Self::new(limit)
+    }
+}
+
+/// Builds a [`Timeout`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    name: Name,
+    setting: Setting,
+    listeners: Listeners,
+}
+
+impl Builder {
+    /// The name; by default `timeout@` and the place of the builder.
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The mode to start in; enforced by default.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.setting.mode = mode;
+        self
+    }
+
+    /// Calls `listener` for every event, for as long as the timeout lives.
+    pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener).forever();
+        self
+    }
+
+    /// The timeout.
+    ///
+    /// # Errors
+    /// If the limit is zero.
+    pub fn build(self) -> Result<Timeout, ConfigError> {
+        check(self.setting.limit, &self.name)?;
+        Ok(Timeout(Arc::new(Shared {
+            name: self.name,
+            setting: AtomicU64::new(self.setting.pack()),
+            timed_out: AtomicU64::new(0),
+            would_time_out: AtomicU64::new(0),
+            listeners: self.listeners,
+        })))
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({:?})", self.limit, self.mode)
+    }
+}
+
+/// What a [`Timeout`] is set to and what it has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// How long a call may take.
+    pub limit: Duration,
+    /// Whether it is enforced.
+    pub mode: Mode,
+    /// Calls cut short so far.
+    pub timed_out: u64,
+    /// Calls that would have been cut or refused, in [`Mode::RecordOnly`].
+    pub would_time_out: u64,
+}

@@ -1,0 +1,55 @@
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::future::{ResponseFuture, Run, Timed};
+use super::layer::{DurationOf, Fixed};
+use super::Timeout;
+use crate::guard::Readiness;
+use crate::rejection::{Guard, Native};
+
+/// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
+#[derive(Clone, Debug)]
+pub struct TimeoutService<S, R = Native, D = Fixed> {
+    inner: S,
+    timeout: Timeout,
+    responder: R,
+    duration: D,
+    readiness: Readiness,
+}
+
+impl<S, R, D> TimeoutService<S, R, D> {
+    pub(super) fn new(inner: S, timeout: Timeout, responder: R, duration: D) -> Self {
+        Self {
+            inner,
+            timeout,
+            responder,
+            duration,
+            readiness: Readiness::default(),
+        }
+    }
+}
+
+impl<S, Req, R, D> Service<Req> for TimeoutService<S, R, D>
+where
+    S: Guard<Req, R>,
+    D: DurationOf<Req>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Format>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let inner = || self.inner.poll_ready(cx);
+        self.readiness.poll(inner, || self.timeout.would_refuse())
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let format = S::format(&self.responder, &request);
+        let mut run = Run::start(&self.timeout, self.duration.duration(&request));
+        if let Some(refusal) = self.readiness.take_refusal() {
+            run.must_refuse(refusal);
+        }
+        ResponseFuture::new(Timed::call(run, || self.inner.call(request)), format)
+    }
+}
