@@ -129,7 +129,9 @@ mod tests {
 
     #[test]
     fn exponential_doubles_up_to_its_cap() {
-        let backoff = Backoff::exponential(ms(50)).max(ms(300)).jitter(Jitter::None);
+        let backoff = Backoff::exponential(ms(50))
+            .max(ms(300))
+            .jitter(Jitter::None);
         let delays: Vec<_> = (1..=5).map(|n| backoff.delay(n, 0.9)).collect();
         assert_eq!(delays, [ms(50), ms(100), ms(200), ms(300), ms(300)]);
     }

@@ -217,11 +217,7 @@ mod shield {
     }
 
     impl<F: Future> Shield<F> {
-        pub(super) fn new(
-            max: Duration,
-            future: F,
-            place: &'static Location<'static>,
-        ) -> Self {
+        pub(super) fn new(max: Duration, future: F, place: &'static Location<'static>) -> Self {
             let start = time::now();
             Self {
                 future: Some(future),

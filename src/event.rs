@@ -158,9 +158,7 @@ impl Drop for Subscription {
                 let mut list = inner.list.lock();
                 let at = list.entries.iter().position(|(id, _)| *id == self.id);
                 let removed = at.map(|at| list.entries.remove(at));
-                inner
-                    .any
-                    .store(!list.entries.is_empty(), Ordering::Relaxed);
+                inner.any.store(!list.entries.is_empty(), Ordering::Relaxed);
                 removed
             };
             // The listener's own drop may do anything, so it runs outside the lock.
@@ -171,6 +169,8 @@ impl Drop for Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("id", &self.id).finish()
+        f.debug_struct("Subscription")
+            .field("id", &self.id)
+            .finish()
     }
 }

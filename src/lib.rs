@@ -14,13 +14,15 @@ pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
-#[cfg(feature = "tokio")]
 mod guard;
 mod rng;
 mod sync;
 mod time;
 
 pub use backoff::{Backoff, Jitter};
+pub use circuit_breaker::CircuitBreaker;
+#[cfg(feature = "tower")]
+pub use circuit_breaker::CircuitBreakerLayer;
 pub use classify::{Classify, Outcome};
 pub use deadline::Deadline;
 #[cfg(feature = "tokio")]

@@ -30,7 +30,7 @@ use crate::policy::Name;
 pub use error::Error;
 pub use fault::{ByError, ByReport, Fault, Nested, Opaque};
 #[cfg(feature = "tower")]
-pub use guard::{Guard, Judged};
+pub use guard::{By, Guard, Judged, Verdict};
 pub use reject::{AsError, Carrier, Format, Native, Recognize, Reject, Respond, RespondWith};
 
 /// Why a call was refused or cut short.
@@ -142,10 +142,9 @@ impl fmt::Display for Reason {
                 f,
                 "circuit breaker {policy} has closed of late and admits a share of the calls"
             )?,
-            Why::TimedOut { limit, elapsed } => write!(
-                f,
-                "timeout {policy} of {limit:?} elapsed after {elapsed:?}"
-            )?,
+            Why::TimedOut { limit, elapsed } => {
+                write!(f, "timeout {policy} of {limit:?} elapsed after {elapsed:?}")?
+            }
             Why::Expired => write!(f, "the deadline had passed before {policy} made the call")?,
         }
         match self.retry_after {

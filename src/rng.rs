@@ -57,6 +57,9 @@ mod tests {
         for _ in 0..10_000 {
             tenths[(jitter.fraction() * 10.0) as usize] += 1;
         }
-        assert!(tenths.iter().all(|&n| (850..1150).contains(&n)), "{tenths:?}");
+        assert!(
+            tenths.iter().all(|&n| (850..1150).contains(&n)),
+            "{tenths:?}"
+        );
     }
 }

@@ -62,7 +62,9 @@ mod reader {
             let first = counter.raw();
             Clock { counter, first }
         });
-        let passed = clock.counter.delta_as_nanos(clock.first, clock.counter.raw());
+        let passed = clock
+            .counter
+            .delta_as_nanos(clock.first, clock.counter.raw());
         Tick(BIAS.saturating_add(passed))
     }
 
@@ -190,10 +192,7 @@ mod sleep {
         }
 
         /// The tick at which the timer was seen to have fired.
-        pub(crate) fn poll_elapsed(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Tick> {
+        pub(crate) fn poll_elapsed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Tick> {
             let mut this = self.project();
             if this.until.is_never() {
                 return Poll::Pending;
@@ -207,8 +206,7 @@ mod sleep {
                     return Poll::Ready(now);
                 }
                 let timer = tokio::time::sleep(this.until.since(now));
-                this.timer
-                    .set(Some(tokio::task::unconstrained(timer)));
+                this.timer.set(Some(tokio::task::unconstrained(timer)));
             }
         }
     }

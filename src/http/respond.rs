@@ -17,9 +17,7 @@ impl Reason {
         match self.why() {
             Why::RateLimited | Why::CostAboveBurst { .. } => StatusCode::TOO_MANY_REQUESTS,
             Why::TimedOut { .. } | Why::Expired => StatusCode::GATEWAY_TIMEOUT,
-            Why::CircuitOpen | Why::ProbesOut | Why::Recovering => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Why::CircuitOpen | Why::ProbesOut | Why::Recovering => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

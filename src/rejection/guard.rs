@@ -30,18 +30,40 @@ where
 
 /// A [`Guard`] whose outcomes `C` can classify: the one predicate of layers that judge.
 pub trait Judged<Req, R, C>: Guard<Req, R> {
-    /// Classifies an outcome; the library's own refusals before the classifier sees them.
-    fn outcome(classifier: &C, outcome: Result<&Self::Response, &Self::Error>) -> Outcome;
+    /// What judges its outcomes.
+    type Verdict: Verdict<Self::Response, Self::Error>;
+
+    /// What judges the outcome of one call.
+    fn verdict(classifier: &C) -> Self::Verdict;
 }
 
 impl<S, Req, R, C> Judged<Req, R, C> for S
 where
     S: Guard<Req, R>,
     S::Error: Recognize,
-    C: Classify<S::Response, S::Error>,
+    C: Classify<S::Response, S::Error> + Clone,
 {
-    fn outcome(classifier: &C, outcome: Result<&S::Response, &S::Error>) -> Outcome {
+    type Verdict = By<C>;
+
+    fn verdict(classifier: &C) -> By<C> {
+        By(classifier.clone())
+    }
+}
+
+/// Judges the outcome of one call: the library's own refusals are taken out before the
+/// classifier is asked.
+pub trait Verdict<Res, Err> {
+    /// What this outcome says.
+    fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome;
+}
+
+/// The [`Verdict`] of a [`Classify`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct By<C>(C);
+
+impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
+    fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome {
         let refusal = outcome.err().and_then(Recognize::recognize);
-        classify::settle(classifier, refusal, outcome)
+        classify::settle(&self.0, refusal, outcome)
     }
 }

@@ -110,10 +110,7 @@ impl Timeout {
     }
 
     /// Calls `listener` for every event of this timeout until the subscription is dropped.
-    pub fn on_event(
-        &self,
-        listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
-    ) -> Subscription {
+    pub fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
         self.0.listeners.add(listener)
     }
 

@@ -2,9 +2,9 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::Timeout;
 use super::future::{ResponseFuture, Run, Timed};
 use super::layer::{DurationOf, Fixed};
-use super::Timeout;
 use crate::guard::Readiness;
 use crate::rejection::{Guard, Native};
 

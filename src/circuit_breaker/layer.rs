@@ -1,0 +1,111 @@
+use tower_layer::Layer;
+
+use super::{CircuitBreaker, CircuitBreakerService, GatedService};
+use crate::classify::Standard;
+use crate::rejection::{Native, RespondWith};
+
+/// Puts a [`CircuitBreaker`] around a service.
+///
+/// `R` says how a refused call is answered, `C` classifies outcomes, and `G` is whether
+/// readiness follows the breaker.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put on a service"]
+pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Refusing> {
+    breaker: CircuitBreaker,
+    responder: R,
+    classifier: C,
+    gate: G,
+}
+
+/// A layer whose open breaker refuses calls: the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refusing;
+
+/// A layer whose open breaker is not ready.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gated;
+
+impl CircuitBreakerLayer {
+    /// A layer over `breaker`, or a reference to it. All services made by it, and by other
+    /// layers over the same breaker, share it.
+    pub fn new(breaker: impl Into<CircuitBreaker>) -> Self {
+        Self {
+            breaker: breaker.into(),
+            responder: Native,
+            classifier: Standard,
+            gate: Refusing,
+        }
+    }
+}
+
+impl CircuitBreakerLayer<Native, Standard, Gated> {
+    /// A layer whose service is not ready while the breaker admits nothing, and wakes when it
+    /// may: for use under `tower::balance`, which then picks another service. Nothing is
+    /// reserved, so a call after readiness may still be refused.
+    ///
+    /// Not for a service of its own: its callers would wait where they should fail fast.
+    pub fn gated(breaker: impl Into<CircuitBreaker>) -> Self {
+        Self {
+            breaker: breaker.into(),
+            responder: Native,
+            classifier: Standard,
+            gate: Gated,
+        }
+    }
+}
+
+impl<R, C, G> CircuitBreakerLayer<R, C, G> {
+    /// Answers a refused call with what `respond` makes of the rejection, in place of the
+    /// service's own terms.
+    pub fn respond<F>(self, respond: F) -> CircuitBreakerLayer<RespondWith<F>, C, G> {
+        self.respond_as(RespondWith(respond))
+    }
+
+    /// Answers a refused call by a [`Respond`](crate::rejection::Respond) of your own, which
+    /// may read the request first.
+    pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G> {
+        CircuitBreakerLayer {
+            breaker: self.breaker,
+            responder,
+            classifier: self.classifier,
+            gate: self.gate,
+        }
+    }
+
+    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), in place of
+    /// [`Standard`]. It is cloned for every call.
+    pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G> {
+        CircuitBreakerLayer {
+            breaker: self.breaker,
+            responder: self.responder,
+            classifier,
+            gate: self.gate,
+        }
+    }
+}
+
+impl<S, R: Clone, C: Clone> Layer<S> for CircuitBreakerLayer<R, C, Refusing> {
+    type Service = CircuitBreakerService<S, R, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreakerService::new(
+            inner,
+            self.breaker.clone(),
+            self.responder.clone(),
+            self.classifier.clone(),
+        )
+    }
+}
+
+impl<S, R: Clone, C: Clone> Layer<S> for CircuitBreakerLayer<R, C, Gated> {
+    type Service = GatedService<S, R, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GatedService::new(CircuitBreakerService::new(
+            inner,
+            self.breaker.clone(),
+            self.responder.clone(),
+            self.classifier.clone(),
+        ))
+    }
+}

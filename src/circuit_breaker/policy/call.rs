@@ -1,0 +1,221 @@
+//! How a call is admitted and ended.
+
+use std::time::Duration;
+
+use super::CircuitBreaker;
+use crate::circuit_breaker::rules::{Finished, OnDrop, Rules};
+use crate::circuit_breaker::state::{Answer, Cause, Refused, Role, State, Ticket, Word};
+use crate::classify::{Kind, Outcome};
+use crate::deadline::Ambient;
+use crate::event::{Ending, What};
+use crate::policy::Mode;
+use crate::rejection::Rejection;
+use crate::sync::Ordering;
+use crate::time::{self, Tick};
+
+/// One admitted call.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    ticket: Ticket,
+    /// Zero where nobody needs to know.
+    start: Tick,
+    /// The deadline in force when the call was admitted.
+    deadline: Tick,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Outcome(Outcome),
+    Dropped,
+    Panicked,
+}
+
+impl CircuitBreaker {
+    /// Admits a call, which is one load where the breaker is closed.
+    pub(super) fn admit(&self) -> Result<Call, Refused> {
+        let word = self.0.machine.word();
+        let ticket = Ticket {
+            generation: word.generation(),
+            role: Role::Counted,
+        };
+        let timed = word.flags().time_calls || self.0.listeners.any();
+        if word.admits() && !timed {
+            return Ok(Call {
+                ticket,
+                start: Tick::ZERO,
+                deadline: Ambient::current().deadline,
+            });
+        }
+        self.admit_slowly(word)
+    }
+
+    #[cold]
+    fn admit_slowly(&self, word: Word) -> Result<Call, Refused> {
+        let now = time::now();
+        let call = |ticket| Call {
+            ticket,
+            start: now,
+            deadline: Ambient::current().deadline,
+        };
+        let unseen = Ticket {
+            generation: word.generation(),
+            role: Role::Unseen,
+        };
+        if word.mode() == Mode::Off {
+            return Ok(call(unseen));
+        }
+        loop {
+            let rules = self.0.rules.load();
+            let fraction = match word.state() {
+                State::Recovering => self.0.jitter.fraction(),
+                _ => 0.0,
+            };
+            match self.0.machine.admit(now, &rules.config, fraction) {
+                Answer::Admitted(ticket) => return Ok(call(ticket)),
+                Answer::Move(step) => self.make(step, now),
+                Answer::Refused(refused) if word.mode() == Mode::RecordOnly => {
+                    self.0.would_reject.fetch_add(1, Ordering::Relaxed);
+                    if self.0.listeners.any() {
+                        self.tell(What::WouldReject(&self.rejection(refused)));
+                    }
+                    return Ok(call(unseen));
+                }
+                Answer::Refused(refused) => return Err(refused),
+            }
+        }
+    }
+
+    pub(super) fn rejection(&self, refused: Refused) -> Rejection {
+        Rejection::new(refused.why, self.0.name.clone()).with_retry_after(refused.retry_after)
+    }
+
+    /// The rejection of a call that ends with it.
+    pub(super) fn reject(&self, refused: Refused) -> Rejection {
+        let rejection = self.rejection(refused);
+        self.tell_rejected(&rejection);
+        rejection
+    }
+
+    pub(in crate::circuit_breaker) fn tell_rejected(&self, rejection: &Rejection) {
+        self.tell(What::Rejected(rejection));
+    }
+
+    /// Ends an admitted call: exactly once.
+    pub(super) fn finish(&self, call: Call, end: End) {
+        // A healthy call of a breaker that counts nothing but failures in a row.
+        let healthy = matches!(end, End::Outcome(Outcome::Success))
+            && call.ticket.role == Role::Counted
+            && call.start == Tick::ZERO
+            && !self.0.failing.load(Ordering::Relaxed);
+        if healthy && !self.0.machine.word().flags().count_successes {
+            return;
+        }
+        self.finish_slowly(call, end);
+    }
+
+    fn finish_slowly(&self, call: Call, end: End) {
+        let now = time::now();
+        let rules = self.0.rules.load();
+        let outcome = self.outcome(&rules, call, end, now);
+        let timed = call.start != Tick::ZERO;
+        let elapsed = timed.then(|| now.since(call.start));
+        match call.ticket.role {
+            Role::Unseen => {}
+            Role::Counted => self.count(&rules, call.ticket, outcome, elapsed, now),
+            Role::Probe => self.end_probe(&rules, call.ticket, outcome, elapsed, now),
+        }
+        if self.0.listeners.any() && self.mode() != Mode::Off {
+            let ending = match (end, outcome) {
+                (End::Panicked, _) => Ending::Panicked,
+                (End::Dropped, Outcome::Ignore) => Ending::Dropped,
+                (_, Outcome::Success) => Ending::Success,
+                (_, Outcome::Failure(kind, _)) => Ending::Failure(kind),
+                (_, Outcome::Ignore) => Ending::Ignored,
+            };
+            let elapsed = elapsed.unwrap_or_default();
+            self.tell(What::Ended { ending, elapsed });
+        }
+    }
+
+    /// What the end of a call says of the service.
+    fn outcome(&self, rules: &Rules, call: Call, end: End, now: Tick) -> Outcome {
+        let overdue = !call.deadline.is_never() && now >= call.deadline;
+        // A caller who came with less time than the service may fairly take.
+        let unfair = rules.config.fair_time.is_some_and(|fair| {
+            overdue && call.start != Tick::ZERO && call.deadline.since(call.start) < fair
+        });
+        let timeout = match unfair {
+            true => Outcome::Ignore,
+            false => Outcome::Failure(Kind::Timeout, None),
+        };
+        match end {
+            End::Outcome(Outcome::Failure(Kind::Timeout, _)) if unfair => Outcome::Ignore,
+            End::Outcome(outcome) => outcome,
+            End::Panicked => Outcome::Failure(Kind::Panic, None),
+            End::Dropped => match rules.config.on_drop {
+                OnDrop::ByDeadline if overdue => timeout,
+                OnDrop::ByDeadline | OnDrop::Ignore => Outcome::Ignore,
+                OnDrop::Failure => timeout,
+            },
+        }
+    }
+
+    fn count(
+        &self,
+        rules: &Rules,
+        ticket: Ticket,
+        outcome: Outcome,
+        elapsed: Option<Duration>,
+        now: Tick,
+    ) {
+        let failure = match outcome {
+            Outcome::Ignore => return,
+            Outcome::Success => None,
+            Outcome::Failure(kind, retry_after) => Some((kind, retry_after)),
+        };
+        let word = self.0.machine.word();
+        if word.generation() != ticket.generation {
+            return;
+        }
+        if failure.is_none() && self.0.failing.load(Ordering::Relaxed) {
+            self.0.failing.swap(false, Ordering::AcqRel);
+        }
+        let call = Finished { failure, elapsed };
+        let mut tripped = rules.record(ticket.generation, now, &call);
+        if failure.is_some() {
+            self.0.failing.store(true, Ordering::Release);
+        }
+        if word.state() == State::Recovering {
+            let ramp = rules.record_ramp(ticket.generation, now, &call);
+            tripped = tripped.or(ramp);
+        }
+        if let Some(tripped) = tripped {
+            let retry_after = tripped.retry_after;
+            let from = Some(ticket.generation);
+            self.go(from, State::Open, Cause::Tripped(tripped), retry_after);
+        }
+    }
+
+    fn end_probe(
+        &self,
+        rules: &Rules,
+        ticket: Ticket,
+        outcome: Outcome,
+        elapsed: Option<Duration>,
+        now: Tick,
+    ) {
+        let threshold = rules.slow_after();
+        let slow = threshold.is_some() && elapsed > threshold;
+        let result = match outcome {
+            Outcome::Ignore => None,
+            Outcome::Success if slow => Some(Err((Kind::Slow, None))),
+            Outcome::Success => Some(Ok(())),
+            Outcome::Failure(kind, retry_after) => Some(Err((kind, retry_after))),
+        };
+        match self.0.machine.end_probe(ticket, result, &rules.config) {
+            Some(step) => self.make(step, now),
+            None => self.wake_gate(),
+        }
+    }
+}

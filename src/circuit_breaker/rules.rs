@@ -1,0 +1,356 @@
+use std::time::Duration;
+
+use super::run::{Recent, Run};
+use super::trip::{Counts, Trip, When};
+use super::window::Memory;
+use crate::backoff::{Backoff, Jitter};
+use crate::classify::Kind;
+use crate::policy::{ConfigError, Name, Problems};
+use crate::sync::Arc;
+use crate::time::{Tick, nanos};
+
+/// What becomes of a call whose future is dropped before it came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDrop {
+    /// A failure if the deadline that the call was given has passed, else ignored: a caller who
+    /// hangs up says nothing of the service, a timeout does.
+    #[default]
+    ByDeadline,
+    /// Ignored.
+    Ignore,
+    /// A failure.
+    Failure,
+}
+
+/// Where a half-open breaker goes that hears of its probes for too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveUp {
+    /// Open: a dependency that does not answer has not recovered.
+    #[default]
+    Open,
+    /// Closed.
+    Closed,
+}
+
+/// The slow return after closing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ramp {
+    pub(super) over: Duration,
+    pub(super) reopen_at: f64,
+}
+
+/// All knobs of a breaker.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Config {
+    pub(super) trips: Vec<Trip>,
+    pub(super) open_for: Backoff,
+    pub(super) retry_after_cap: Duration,
+    pub(super) probes: u32,
+    /// None: all of them.
+    pub(super) close_after: Option<u32>,
+    pub(super) half_open_for: Duration,
+    pub(super) give_up: GiveUp,
+    pub(super) ramp: Option<Ramp>,
+    pub(super) on_drop: OnDrop,
+    pub(super) fair_time: Option<Duration>,
+}
+
+const MOST_PROBES: u32 = 255;
+
+impl Config {
+    pub(super) fn default_trips() -> Vec<Trip> {
+        let secs = Duration::from_secs;
+        vec![
+            Trip::consecutive_failures(5)
+                .lasting(secs(1))
+                .within(secs(60)),
+            Trip::failure_rate(0.5),
+        ]
+    }
+
+    pub(super) fn close_after(&self) -> u32 {
+        self.close_after.unwrap_or(self.probes)
+    }
+
+    pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        let allowed = "at least one rule; to never open, use Mode::Off";
+        problems.check(!self.trips.is_empty(), "trip_on", &self.trips, allowed);
+        for trip in &self.trips {
+            trip.check(&mut problems);
+        }
+        self.open_for.check("open_for", &mut problems);
+        let most = MOST_PROBES;
+        let holds = (1..=most).contains(&self.probes);
+        problems.check(holds, "probes", self.probes, format_args!("1 to {most}"));
+        let (least, probes) = (self.close_after(), self.probes);
+        let allowed = format_args!("1 to the {probes} probes").to_string();
+        let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
+        problems.check(holds, "close_after", least, allowed);
+        let most = self.half_open_for;
+        problems.check(!most.is_zero(), "half_open_for", most, "more than zero");
+        if let Some(Ramp { over, reopen_at }) = self.ramp {
+            problems.check(!over.is_zero(), "ramp", over, "more than zero");
+            let holds = reopen_at > 0.0 && reopen_at <= 1.0;
+            problems.check(holds, "ramp_threshold", reopen_at, "above 0, at most 1");
+        }
+        problems.finish(name)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            trips: Self::default_trips(),
+            open_for: Backoff::exponential(Duration::from_secs(1))
+                .max(Duration::from_secs(5))
+                .jitter(Jitter::Equal),
+            retry_after_cap: Duration::from_secs(60),
+            probes: 3,
+            close_after: None,
+            half_open_for: Duration::from_secs(10),
+            give_up: GiveUp::default(),
+            ramp: None,
+            on_drop: OnDrop::default(),
+            fair_time: None,
+        }
+    }
+}
+
+/// A finished call, as the rules see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finished {
+    pub(super) failure: Option<(Kind, Option<Duration>)>,
+    /// None where nobody asked how long calls take.
+    pub(super) elapsed: Option<Duration>,
+}
+
+/// What tripped a breaker.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Tripped {
+    /// The rule, as it was configured.
+    pub rule: String,
+    /// What had been seen when it held.
+    pub counts: Counts,
+    /// What sort of failure the last one was.
+    pub kind: Kind,
+    /// When the dependency asked to be called again.
+    pub retry_after: Option<Duration>,
+}
+
+/// The rules of a breaker with what they remember.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) config: Config,
+    memories: Vec<Remembers>,
+    /// What the ramp has seen of its era.
+    ramp: Arc<Memory>,
+}
+
+#[derive(Clone, Debug)]
+enum Remembers {
+    Run(Arc<Run>),
+    Recent(Arc<Recent>),
+    Window(Arc<Memory>),
+}
+
+/// From how many calls on the failure rate of a ramp means anything.
+const RAMP_CALLS: u32 = 10;
+
+impl Rules {
+    /// Takes over what `before` remembers wherever the window is the same.
+    pub(super) fn new(config: Config, era: u32, before: Option<&Self>) -> Self {
+        let mut old: Vec<_> = before.map_or_else(Vec::new, |before| {
+            before.config.trips.iter().zip(&before.memories).collect()
+        });
+        // Each goes to one rule only: two that share a memory would count every call twice.
+        let mut kept = |trip: &Trip| {
+            let at = old.iter().position(|(old, _)| remembers_alike(old, trip))?;
+            Some(old.swap_remove(at).1.clone())
+        };
+        let fresh = |trip: &Trip| match trip.when {
+            When::Consecutive(_) => Remembers::Run(Arc::new(Run::new(era))),
+            When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, era))),
+            _ => Remembers::Window(Arc::new(Memory::new(trip.window, era))),
+        };
+        let memories = config.trips.iter();
+        let memories = memories.map(|trip| kept(trip).unwrap_or_else(|| fresh(trip)));
+        let memories = memories.collect();
+        let over = config.ramp.map_or(Duration::from_secs(1), |ramp| ramp.over);
+        let ramp = before.filter(|before| before.config.ramp == config.ramp);
+        let ramp = ramp.map_or_else(
+            || {
+                Arc::new(Memory::new(
+                    super::Window::time(over.saturating_mul(2)),
+                    era,
+                ))
+            },
+            |before| Arc::clone(&before.ramp),
+        );
+        Self {
+            memories,
+            ramp,
+            config,
+        }
+    }
+
+    /// Whether a success has to be recorded beyond ending a run of failures.
+    pub(super) fn count_successes(&self) -> bool {
+        self.memories
+            .iter()
+            .any(|memory| matches!(memory, Remembers::Window(_)))
+    }
+
+    /// Whether a call's start has to be known.
+    pub(super) fn time_calls(&self) -> bool {
+        self.slow_after().is_some() || self.config.fair_time.is_some()
+    }
+
+    /// The least threshold of all slow rules.
+    pub(super) fn slow_after(&self) -> Option<Duration> {
+        let thresholds = self.config.trips.iter().filter_map(slow_after);
+        thresholds.min()
+    }
+
+    /// A new era has begun, or is about to.
+    pub(super) fn begin(&self, era: u32) {
+        for memory in &self.memories {
+            match memory {
+                Remembers::Run(run) => run.begin(era),
+                Remembers::Recent(recent) => recent.begin(era),
+                // Their stamps are wide enough to tell any two eras apart.
+                Remembers::Window(_) => {}
+            }
+        }
+    }
+
+    /// Records a call of the closed state, and names the rule that holds now, if one does.
+    ///
+    /// Rules are asked only when a call failed or was slow: nothing else can make one hold.
+    pub(super) fn record(&self, era: u32, now: Tick, call: &Finished) -> Option<Tripped> {
+        let mut asked = call.failure.is_some();
+        let mut run_holds = None;
+        for (trip, memory) in self.config.trips.iter().zip(&self.memories) {
+            match memory {
+                Remembers::Run(run) if call.failure.is_none() => run.success(era),
+                Remembers::Run(run) => {
+                    let millis = |d: Duration| nanos(d) / 1_000_000;
+                    let within = trip.within.map(millis);
+                    let (length, lasted) = run.failure(era, now, within);
+                    let long = lasted >= trip.lasting.map_or(0, millis);
+                    if matches!(trip.when, When::Consecutive(n) if length >= n && long) {
+                        run_holds.get_or_insert(trip);
+                    }
+                }
+                Remembers::Recent(recent) => {
+                    if call.failure.is_none() {
+                        continue;
+                    }
+                    let most = trip.failures_within();
+                    let oldest = recent.failure(era, now);
+                    if oldest.is_some_and(|ago| ago <= nanos(most) / 1_000) {
+                        run_holds.get_or_insert(trip);
+                    }
+                }
+                Remembers::Window(window) => {
+                    let threshold = slow_after(trip);
+                    let slow = threshold.is_some() && call.elapsed > threshold;
+                    asked |= slow;
+                    window.record(era, now, call.failure.is_some(), slow);
+                }
+            }
+        }
+        if !asked {
+            return None;
+        }
+        let holding = run_holds.map(|trip| (trip, self.counts_of(trip, era, now)));
+        let (trip, counts) = holding.or_else(|| {
+            let mut pairs = self.config.trips.iter().zip(&self.memories);
+            pairs.find_map(|(trip, memory)| {
+                let Remembers::Window(_) = memory else {
+                    return None;
+                };
+                let counts = self.counts_of(trip, era, now);
+                trip.holds(&counts).then_some((trip, counts))
+            })
+        })?;
+        let (kind, retry_after) = call.failure.unwrap_or((Kind::Slow, None));
+        Some(Tripped {
+            rule: trip.to_string(),
+            counts,
+            kind,
+            retry_after,
+        })
+    }
+
+    /// Records a call of the ramp, and says whether too many of them fail.
+    pub(super) fn record_ramp(&self, era: u32, now: Tick, call: &Finished) -> Option<Tripped> {
+        let ramp = self.config.ramp?;
+        self.ramp.record(era, now, call.failure.is_some(), false);
+        let (kind, retry_after) = call.failure?;
+        let counts = self.ramp.counts(era, now);
+        let enough = counts.calls >= RAMP_CALLS;
+        let holds = enough && counts.failure_rate() > Some(ramp.reopen_at);
+        holds.then(|| Tripped {
+            rule: format!("failure rate above {} while recovering", ramp.reopen_at),
+            counts,
+            kind,
+            retry_after,
+        })
+    }
+
+    fn counts_of(&self, trip: &Trip, era: u32, now: Tick) -> Counts {
+        let mut counts = Counts::default();
+        for (other, memory) in self.config.trips.iter().zip(&self.memories) {
+            match memory {
+                Remembers::Run(run) => counts.consecutive = run.length(era),
+                Remembers::Window(window) if std::ptr::eq(other, trip) => {
+                    counts = Counts {
+                        consecutive: counts.consecutive,
+                        ..window.counts(era, now)
+                    }
+                }
+                Remembers::Recent(recent) if std::ptr::eq(other, trip) => {
+                    counts.failures = u32::try_from(recent.len()).unwrap_or(u32::MAX);
+                }
+                Remembers::Window(_) | Remembers::Recent(_) => {}
+            }
+        }
+        if matches!(trip.when, When::Consecutive(_)) {
+            counts.calls = counts.consecutive;
+            counts.failures = counts.consecutive;
+        }
+        counts
+    }
+
+    /// What every rule has seen, in their order.
+    pub(super) fn counts(&self, era: u32, now: Tick) -> Vec<(&Trip, Counts)> {
+        let trips = self.config.trips.iter();
+        trips
+            .map(|trip| (trip, self.counts_of(trip, era, now)))
+            .collect()
+    }
+}
+
+/// Whether what was remembered for one rule serves the other.
+fn remembers_alike(old: &Trip, new: &Trip) -> bool {
+    match (&old.when, &new.when) {
+        (When::Consecutive(_), When::Consecutive(_)) => true,
+        (When::Failures(a), When::Failures(b)) => a == b,
+        (When::SlowRate(_, a), When::SlowRate(_, b)) => a == b && old.window == new.window,
+        (When::FailureRate(_) | When::Custom(..), When::FailureRate(_) | When::Custom(..)) => {
+            old.window == new.window
+        }
+        _ => false,
+    }
+}
+
+fn slow_after(trip: &Trip) -> Option<Duration> {
+    match trip.when {
+        When::SlowRate(_, longer_than) => Some(longer_than),
+        _ => None,
+    }
+}

@@ -1,0 +1,188 @@
+//! Failures in a row, and the last so many failures: what the rules without a rate remember.
+//!
+//! # Orderings
+//!
+//! As in `window`: every word carries its era and publishes nothing but itself, so all is
+//! relaxed (model: `a_late_failure_never_lengthens_a_newer_run`).
+
+use super::window::Tally;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::time::Tick;
+
+/// Failures in a row, and when the run began: one word, so that both move at once.
+///
+/// `[era: 12 bits][count: 12 bits][first failure: 40 bits, ms]`
+///
+/// Twelve bits of era would wrap within reach; the machine therefore begins a new era here with
+/// every transition, and an outcome is never more than a few eras late.
+#[derive(Debug)]
+pub(super) struct Run(AtomicU64);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RunWord {
+    era: u32,
+    count: u32,
+    first: u64,
+}
+
+const RUN_BITS: u32 = 12;
+const RUN_MASK: u32 = (1 << RUN_BITS) - 1;
+const FIRST_MASK: u64 = (1 << 40) - 1;
+
+impl RunWord {
+    fn pack(self) -> u64 {
+        u64::from(self.era & RUN_MASK) << 52 | u64::from(self.count) << 40 | self.first & FIRST_MASK
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self {
+            era: (word >> 52) as u32,
+            count: (word >> 40) as u32 & RUN_MASK,
+            first: word & FIRST_MASK,
+        }
+    }
+
+    /// Whether this word is of an era later than `era`.
+    fn is_newer_than(self, era: u32) -> bool {
+        let ahead = self.era.wrapping_sub(era) & RUN_MASK;
+        ahead != 0 && ahead < 1 << (RUN_BITS - 1)
+    }
+}
+
+const MILLI: u64 = 1_000_000;
+
+impl Run {
+    pub(super) fn new(era: u32) -> Self {
+        let run = Self(AtomicU64::new(0));
+        run.begin(era);
+        run
+    }
+
+    pub(super) fn begin(&self, era: u32) {
+        let word = RunWord {
+            era,
+            count: 0,
+            first: 0,
+        };
+        self.0.store(word.pack(), Relaxed);
+    }
+
+    /// A success ends the run. Without one it costs a load.
+    pub(super) fn success(&self, era: u32) {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let run = RunWord::unpack(word);
+            if run.count == 0 || run.era != era & RUN_MASK {
+                return;
+            }
+            let ended = RunWord {
+                count: 0,
+                first: 0,
+                ..run
+            };
+            match (self.0).compare_exchange_weak(word, ended.pack(), Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// A failure makes the run longer, or begins a new one where it has grown older than
+    /// `within`. Gives its length and how long it has lasted, both in whole milliseconds of the
+    /// clock.
+    pub(super) fn failure(&self, era: u32, now: Tick, within: Option<u64>) -> (u32, u64) {
+        let now = now.0 / MILLI & FIRST_MASK;
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let run = RunWord::unpack(word);
+            if run.is_newer_than(era) {
+                return (0, 0);
+            }
+            let lasted = now.saturating_sub(run.first);
+            let goes_on = run.era == era & RUN_MASK
+                && run.count > 0
+                && within.is_none_or(|most| lasted <= most);
+            let next = if goes_on {
+                let count = (run.count + 1).min(RUN_MASK);
+                RunWord { count, ..run }
+            } else {
+                RunWord {
+                    era,
+                    count: 1,
+                    first: now,
+                }
+            };
+            match (self.0).compare_exchange_weak(word, next.pack(), Relaxed, Relaxed) {
+                Ok(_) => return (next.count, now.saturating_sub(next.first)),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    pub(super) fn length(&self, era: u32) -> u32 {
+        let run = RunWord::unpack(self.0.load(Relaxed));
+        if run.era == era & RUN_MASK {
+            run.count
+        } else {
+            0
+        }
+    }
+}
+
+/// When each of the last so many failures came.
+#[derive(Debug)]
+pub(super) struct Recent {
+    next: Tally,
+    /// Each `[era: 16 bits][time: 48 bits, microseconds]`.
+    ring: Box<[AtomicU64]>,
+}
+
+const TIME_BITS: u32 = 48;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+
+impl Recent {
+    pub(super) fn new(failures: u32, era: u32) -> Self {
+        // Sixteen bits of an era that no failure of this one can have.
+        let vacant = u64::from(era.wrapping_sub(1)) << TIME_BITS;
+        Self {
+            next: Tally::new(era),
+            ring: (0..failures).map(|_| AtomicU64::new(vacant)).collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// A failure. Gives how long ago, in microseconds, the oldest of the last `len` came, this
+    /// one counted; none before there were so many.
+    pub(super) fn failure(&self, era: u32, now: Tick) -> Option<u64> {
+        let size = self.ring.len();
+        let after = |at: i32| if at as usize + 1 == size { 0 } else { at + 1 };
+        let place = self.next.update(era, after)? as usize;
+        let now = now.0 / 1_000 & TIME_MASK;
+        let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
+        let cell = &self.ring[place];
+        let mut word = cell.load(Relaxed);
+        loop {
+            let ahead = ((word >> TIME_BITS) as u16).wrapping_sub(era as u16) as i16;
+            if ahead > 0 {
+                return None;
+            }
+            match cell.compare_exchange_weak(word, stamp | now, Relaxed, Relaxed) {
+                Ok(_) => break,
+                Err(newer) => word = newer,
+            }
+        }
+        let oldest = self.ring[(place + 1) % size].load(Relaxed);
+        (oldest & !TIME_MASK == stamp).then(|| now.saturating_sub(oldest & TIME_MASK))
+    }
+
+    /// Forgets everything: `era` has begun.
+    pub(super) fn begin(&self, era: u32) {
+        let vacant = u64::from(era.wrapping_sub(1)) << TIME_BITS;
+        for cell in &self.ring {
+            cell.store(vacant, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The breaker's state machine: one word, and a lock for whoever moves it to another state.
+//!
+//! # Orderings
+//!
+//! - `word` decides everything. A call that is admitted by a closed breaker does one relaxed
+//!   load of it and nothing else: the permit's generation, compared again when the call ends, is
+//!   what makes a stale reading harmless (model: `a_late_outcome_changes_nothing`).
+//! - A move to another state is made under `control`, by compare-exchange, because probes are
+//!   counted in the same word without the lock. One generation is left once
+//!   (model: `one_generation_is_left_once`).
+//! - `due` of a state is stored before the word that enters it and is not written while that
+//!   state lasts. A reader loads word, `due`, word: if the generation is the same both times,
+//!   `due` is that state's. Release on its store and acquire on its load make the second load
+//!   of the word see at least the word that was there at the store
+//!   (model: `a_refusal_tells_the_time_of_its_own_era`).
+//! - Probe slots are taken and given back by compare-exchange on the word, so their number
+//!   is exact (model: `probes_never_exceed_their_number`).
+
+mod transition;
+mod word;
+
+use std::time::Duration;
+
+use super::rules::{Config, GiveUp, Tripped};
+use crate::classify::Kind;
+use crate::policy::Mode;
+use crate::rejection::Why;
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::time::Tick;
+
+pub use transition::{Cause, Transition};
+pub use word::State;
+use word::{FAILED, GENERATION, IN_FLIGHT, MODE, SUCCEEDED};
+pub(super) use word::{Flags, Word};
+
+/// What a machine gives a call that it admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) generation: u32,
+    pub(super) role: Role,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Its outcome is counted.
+    Counted,
+    /// It holds a probe slot.
+    Probe,
+    /// It was let through by a mode; its outcome changes nothing.
+    Unseen,
+}
+
+/// Why a machine does not admit a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) why: Why,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// What a machine says to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Admitted(Ticket),
+    Refused(Refused),
+    /// The state has come to its end: make this move, then ask again.
+    Move(Move),
+}
+
+/// A move that a machine asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the machine does not move by itself"]
+pub(super) struct Move {
+    /// The generation to leave; none to leave whatever it is.
+    pub(super) from: Option<u32>,
+    pub(super) to: State,
+    pub(super) why: Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    WaitOver,
+    GaveUp,
+    Recovered,
+    ProbesSucceeded,
+    ProbesFailed(Kind, Option<Duration>),
+}
+
+/// What only whoever moves the machine sees.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// Failed recoveries since it was last closed.
+    failed_recoveries: u32,
+    pub(super) last_trip: Option<(Tripped, Tick)>,
+    /// Transitions that nobody has been told of yet, oldest first.
+    pub(super) untold: std::collections::VecDeque<Transition>,
+    pub(super) telling: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    word: CachePadded<AtomicU64>,
+    /// When the state was entered. Written with `due`.
+    since: AtomicU64,
+    /// When the state may end: open, the first probe; half-open, giving up; recovering, closed.
+    /// Never for the others. See `# Orderings`.
+    due: AtomicU64,
+    pub(super) control: Mutex<Control>,
+}
+
+impl Machine {
+    pub(super) fn new(now: Tick, mode: Mode, flags: Flags) -> Self {
+        let word = Word::new(0, State::Closed, mode, flags);
+        Self {
+            word: CachePadded::new(AtomicU64::new(word.0)),
+            since: AtomicU64::new(now.0),
+            due: AtomicU64::new(Tick::NEVER.0),
+            control: Mutex::new(Control {
+                failed_recoveries: 0,
+                last_trip: None,
+                untold: std::collections::VecDeque::new(),
+                telling: false,
+            }),
+        }
+    }
+
+    pub(super) fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Relaxed))
+    }
+
+    /// The word with the times of its own state.
+    pub(super) fn timed_word(&self) -> (Word, Tick, Tick) {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let since = self.since.load(Ordering::Acquire);
+            let due = self.due.load(Ordering::Acquire);
+            let again = self.word.load(Ordering::Acquire);
+            if again >> GENERATION == word >> GENERATION {
+                return (Word(again), Tick(since), Tick(due));
+            }
+            word = again;
+        }
+    }
+
+    /// Asks for a call to be admitted, without moving anything but a probe slot. `fraction` is
+    /// randomness in `[0, 1)`.
+    pub(super) fn admit(&self, now: Tick, config: &Config, fraction: f64) -> Answer {
+        loop {
+            let (word, since, due) = self.timed_word();
+            let from = Some(word.generation());
+            let refused = |why, retry_after| Answer::Refused(Refused { why, retry_after });
+            let counted = Answer::Admitted(Ticket {
+                generation: word.generation(),
+                role: Role::Counted,
+            });
+            return match word.state() {
+                State::Closed => counted,
+                State::ForcedOpen => refused(Why::CircuitOpen, None),
+                State::Open if now >= due => Answer::Move(Move {
+                    from,
+                    to: State::HalfOpen,
+                    why: Ended::WaitOver,
+                }),
+                State::Open => refused(Why::CircuitOpen, Some(due.since(now))),
+                State::HalfOpen if now >= due => Answer::Move(Move {
+                    from,
+                    to: match config.give_up {
+                        GiveUp::Open => State::Open,
+                        GiveUp::Closed => State::Closed,
+                    },
+                    why: Ended::GaveUp,
+                }),
+                // A change may have asked for fewer than have succeeded already.
+                State::HalfOpen if word.succeeded() >= config.close_after() => {
+                    Answer::Move(closing(word.generation(), config))
+                }
+                State::HalfOpen => match self.take_slot(word, config.probes) {
+                    Some(Some(ticket)) => Answer::Admitted(ticket),
+                    Some(None) => refused(Why::ProbesOut, None),
+                    None => continue,
+                },
+                State::Recovering if now >= due => Answer::Move(Move {
+                    from,
+                    to: State::Closed,
+                    why: Ended::Recovered,
+                }),
+                State::Recovering => {
+                    let whole = due.since(since).as_secs_f64();
+                    let share = 0.1 + 0.9 * now.since(since).as_secs_f64() / whole;
+                    match fraction < share {
+                        true => counted,
+                        false => refused(Why::Recovering, None),
+                    }
+                }
+            };
+        }
+    }
+
+    /// What asking would be answered, with nothing moved and no slot taken.
+    pub(super) fn peek(&self, now: Tick, config: &Config) -> Result<(), Refused> {
+        let (word, _, due) = self.timed_word();
+        let refused = |why, retry_after| Err(Refused { why, retry_after });
+        match word.state() {
+            State::ForcedOpen => refused(Why::CircuitOpen, None),
+            State::Open if now < due => refused(Why::CircuitOpen, Some(due.since(now))),
+            State::HalfOpen if now < due && !has_slot(word, config.probes) => {
+                refused(Why::ProbesOut, None)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A probe slot, none if all are out, and none at all if the word has moved.
+    fn take_slot(&self, word: Word, probes: u32) -> Option<Option<Ticket>> {
+        if !has_slot(word, probes) {
+            return Some(None);
+        }
+        let next = word.0 + (1 << IN_FLIGHT);
+        let order = Ordering::Relaxed;
+        let taken = (self.word).compare_exchange(word.0, next, order, order);
+        taken.ok().map(|_| {
+            Some(Ticket {
+                generation: word.generation(),
+                role: Role::Probe,
+            })
+        })
+    }
+
+    /// Gives a probe's slot back with what it says, and asks for the move that follows from it.
+    /// A probe of an earlier half-open state says nothing.
+    pub(super) fn end_probe(
+        &self,
+        ticket: Ticket,
+        result: Option<Result<(), (Kind, Option<Duration>)>>,
+        config: &Config,
+    ) -> Option<Move> {
+        let mut word = self.word();
+        loop {
+            if word.generation() != ticket.generation {
+                return None;
+            }
+            let said = match result {
+                None => 0,
+                Some(Ok(())) => 1 << SUCCEEDED,
+                Some(Err(_)) => 1 << FAILED,
+            };
+            let next = word.0 - (1 << IN_FLIGHT) + said;
+            let order = Ordering::Relaxed;
+            match (self.word).compare_exchange_weak(word.0, next, order, order) {
+                Ok(_) => {
+                    word = Word(next);
+                    break;
+                }
+                Err(now) => word = Word(now),
+            }
+        }
+        let needed = config.close_after();
+        match result? {
+            Ok(()) if word.succeeded() >= needed => Some(closing(ticket.generation, config)),
+            // So many have failed that the rest could no longer be enough.
+            Err((kind, retry_after)) if word.failed() + needed > config.probes => Some(Move {
+                from: Some(ticket.generation),
+                to: State::Open,
+                why: Ended::ProbesFailed(kind, retry_after),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Takes `step`, if the generation is still the one it leaves: under the lock, with everything that
+    /// belongs to the new state in place before the word is. `begin` is told the new era before
+    /// anybody can be in it.
+    pub(super) fn enter(
+        &self,
+        control: &mut Control,
+        now: Tick,
+        step: Step<'_>,
+        begin: impl FnOnce(u32),
+    ) -> bool {
+        let Step {
+            from,
+            to,
+            cause,
+            timing,
+        } = step;
+        let mut word = self.word();
+        if from.is_some_and(|from| from != word.generation()) {
+            return false;
+        }
+        let since = Tick(self.since.load(Ordering::Relaxed));
+        let left = word.state();
+        let open_for = (to == State::Open).then(|| control.wait(left, &timing));
+        match to {
+            State::Open if left != State::Closed => {
+                control.failed_recoveries = control.failed_recoveries.saturating_add(1);
+            }
+            State::Closed => control.failed_recoveries = 0,
+            _ => {}
+        }
+        let lasts = match to {
+            State::Open => open_for,
+            State::HalfOpen => Some(timing.config.half_open_for),
+            State::Recovering => timing.config.ramp.map(|ramp| ramp.over),
+            State::Closed | State::ForcedOpen => None,
+        };
+        let due = lasts.map_or(Tick::NEVER, |lasts| now.after(lasts));
+        let era = word.generation().wrapping_add(1);
+        begin(era);
+        self.since.store(now.0, Ordering::Release);
+        self.due.store(due.0, Ordering::Release);
+        // Others may take and give back slots in between, but only we move on.
+        loop {
+            let next = Word::new(era, to, word.mode(), word.flags());
+            let moved =
+                (self.word).compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
+            match moved {
+                Ok(_) => break,
+                Err(now) => word = Word(now),
+            }
+        }
+        if let Cause::Tripped(tripped) = &cause {
+            control.last_trip = Some((tripped.clone(), now));
+        }
+        control.untold.push_back(Transition {
+            from: left,
+            to,
+            cause,
+            after: now.since(since),
+            open_for,
+        });
+        true
+    }
+
+    /// Changes mode and flags where they are; the state stays. Under the lock.
+    pub(super) fn set(&self, _: &mut Control, mode: Option<Mode>, flags: Option<Flags>) {
+        let mut word = self.word();
+        loop {
+            let keep = word.0 & !(0x1F << MODE);
+            let mode = mode.unwrap_or(word.mode());
+            let flags = flags.unwrap_or(word.flags());
+            let next = keep | Word::new(0, State::Closed, mode, flags).0;
+            let order = Ordering::Relaxed;
+            match (self.word).compare_exchange_weak(word.0, next, order, order) {
+                Ok(_) => return,
+                Err(now) => word = Word(now),
+            }
+        }
+    }
+}
+
+fn closing(from: u32, config: &Config) -> Move {
+    let to = match config.ramp {
+        Some(_) => State::Recovering,
+        None => State::Closed,
+    };
+    Move {
+        from: Some(from),
+        to,
+        why: Ended::ProbesSucceeded,
+    }
+}
+
+fn has_slot(word: Word, probes: u32) -> bool {
+    // No more than can still say something: with all outcomes in, the state has ended.
+    word.in_flight() + word.succeeded() + word.failed() < probes
+}
+
+/// A move with all that belongs to it.
+pub(super) struct Step<'a> {
+    pub(super) from: Option<u32>,
+    pub(super) to: State,
+    pub(super) cause: Cause,
+    pub(super) timing: Timing<'a>,
+}
+
+/// What the length of a state is computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Timing<'a> {
+    pub(super) config: &'a Config,
+    /// Randomness in `[0, 1)`.
+    pub(super) fraction: f64,
+    /// When the dependency asked to be called again.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Control {
+    fn wait(&self, left: State, timing: &Timing<'_>) -> Duration {
+        let failures = match left {
+            State::Closed => 1,
+            _ => self.failed_recoveries.saturating_add(2),
+        };
+        let config = timing.config;
+        let wait = config.open_for.delay(failures, timing.fraction);
+        let floor = timing.retry_after.unwrap_or_default();
+        wait.max(floor.min(config.retry_after_cap))
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
