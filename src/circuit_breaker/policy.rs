@@ -4,8 +4,8 @@ mod moves;
 mod permit;
 mod snapshot;
 
-use std::fmt;
 use arc_swap::ArcSwap;
+use std::fmt;
 
 #[cfg(feature = "tower")]
 use super::gate::Gate;

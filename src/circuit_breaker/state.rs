@@ -16,6 +16,7 @@
 //! - Probe slots are taken and given back by compare-exchange on the word, so their number
 //!   is exact (model: `probes_never_exceed_their_number`).
 
+mod answer;
 mod transition;
 mod word;
 
@@ -28,62 +29,11 @@ use crate::rejection::Why;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
+pub(super) use answer::{Answer, Ended, Move, Refused, Role, Ticket};
 pub use transition::{Cause, Transition};
 pub use word::State;
 use word::{FAILED, GENERATION, IN_FLIGHT, MODE, SUCCEEDED};
 pub(super) use word::{Flags, Word};
-
-/// What a machine gives a call that it admits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket {
-    pub(super) generation: u32,
-    pub(super) role: Role,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Its outcome is counted.
-    Counted,
-    /// It holds a probe slot.
-    Probe,
-    /// It was let through by a mode; its outcome changes nothing.
-    Unseen,
-}
-
-/// Why a machine does not admit a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) why: Why,
-    pub(super) retry_after: Option<Duration>,
-}
-
-/// What a machine says to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Admitted(Ticket),
-    Refused(Refused),
-    /// The state has come to its end: make this move, then ask again.
-    Move(Move),
-}
-
-/// A move that a machine asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "the machine does not move by itself"]
-pub(super) struct Move {
-    /// The generation to leave; none to leave whatever it is.
-    pub(super) from: Option<u32>,
-    pub(super) to: State,
-    pub(super) why: Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    WaitOver,
-    GaveUp,
-    Recovered,
-    ProbesSucceeded,
-    ProbesFailed(Kind, Option<Duration>),
-}
 
 /// What only whoever moves the machine sees.
 #[derive(Debug)]
