@@ -67,6 +67,7 @@ struct Inner {
     would_reject: AtomicU64,
 }
 
+#[allow(clippy::large_enum_variant)] // One to a limiter, behind its Arc.
 enum Shape {
     One(Bucket),
     /// At least one and at most [`joint::MOST`] limits, none of them joint.
