@@ -29,6 +29,7 @@ pub use deadline::Deadline;
 pub use deadline::spawn;
 pub use event::Event;
 pub use policy::{ConfigError, Mode};
+pub use rate_limit::{Quota, RateLimiter};
 pub use rejection::{Error, Reason, Rejection, Why};
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
