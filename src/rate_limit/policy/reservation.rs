@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use super::joint::{self, Joint};
 use super::{RateLimiter, Shape};
+#[cfg(feature = "tower")]
+use crate::deadline::Ambient;
 use crate::event::{Ending, What};
 use crate::rate_limit::state::Charge;
 use crate::rejection::Rejection;
+#[cfg(feature = "tower")]
+use crate::rejection::Why;
 use crate::time::{self, Tick};
 
 /// A token that is yours from an instant on.
@@ -106,6 +110,25 @@ impl Reservation {
         self.at <= now
     }
 
+    /// This reservation, if its instant is within the deadline in force here, by which it is
+    /// bound from now on.
+    ///
+    /// # Errors
+    /// If it is not; the tokens go back. It has been told.
+    #[cfg(feature = "tower")]
+    pub(crate) fn within_deadline(mut self) -> Result<Self, Rejection> {
+        self.latest = self.latest.min(Ambient::current().deadline);
+        if self.at <= self.latest {
+            return Ok(self);
+        }
+        self.open = false;
+        let wait = self.wait();
+        let name = self.limiter.name().clone();
+        let rejection = Rejection::new(Why::RateLimited, name).with_retry_after(wait);
+        self.limiter.tell_rejected(&rejection);
+        Err(rejection)
+    }
+
     /// On waking: this reservation if it is due (`Ok`), or one to wait for (`Err`): the same
     /// after an early wake, a new one if the limiter was paused meanwhile.
     ///
@@ -126,7 +149,11 @@ impl Reservation {
         let (cost, latest) = (self.cost, self.latest);
         drop(self);
         let anew = limiter.reserve_by(now, since, cost, latest)?;
-        Ok(if anew.is_due(now) { Ok(anew) } else { Err(anew) })
+        Ok(if anew.is_due(now) {
+            Ok(anew)
+        } else {
+            Err(anew)
+        })
     }
 
     fn end(&mut self, ending: Ending) {
