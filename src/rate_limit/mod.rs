@@ -1,4 +1,97 @@
-//! Rate limit.
+//! Rate limit: how many calls are made in how long.
+//!
+//! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and gets them at the
+//! *rate*; a call takes one, or as many as it costs. A bucket that is empty refuses, and says to
+//! the nanosecond when to come back, or lets the caller wait for its turn.
+//!
+//! ```text
+//!      10 a second, burst 3
+//!
+//!   tokens
+//!     3 ─┐  ┌ three at once
+//!     2  │  │                   ╱‾‾‾‾‾‾ full: what is not used is not saved
+//!     1  │  │             ╱‾‾‾‾‾
+//!     0  └──┴──✗──┬──┬──┬─╱
+//!              │  every 100 ms one
+//!              └ refused: come back in 100 ms
+//! ```
+//!
+//! Over any time T at most burst + rate × T calls are made, exactly, from any number of threads:
+//! the bucket is one atomic word (the generic cell rate algorithm), and an admission takes no
+//! lock and allocates nothing.
+//!
+//! ```
+//! use seawall::RateLimiter;
+//!
+//! let limiter = RateLimiter::per_second(100);
+//! if limiter.allow() {
+//!     // make the call
+//! }
+//! ```
+//!
+//! With a quota of another shape, and waiting:
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::{Quota, RateLimiter};
+//!
+//! # fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = RateLimiter::builder(Quota::new(30, Duration::from_secs(10)).burst(5))
+//!     .name("geocoder")
+//!     .max_wait(Duration::from_millis(500))
+//!     .build()?;
+//! limiter.wait()?; // or `limiter.acquire().await?`
+//! // An upstream said when to come back:
+//! limiter.pause_for(Duration::from_secs(3));
+//! # Ok(()) }
+//! ```
+//!
+//! # Defaults
+//!
+//! | setting | default | why |
+//! |---|---|---|
+//! | rate | required | no number fits all |
+//! | burst | what one period gives | a limit per second is understood to hold for the second |
+//! | at the start | full | a restart must not refuse |
+//! | without a token | refuses | waiting is asked for, with its bound |
+//! | `max_wait` | 1 s | smooths a burst, and the caller still wants the answer |
+//! | `max_pause` | 60 s | one wrong header must not stop a client for a day |
+//! | name | `rate_limit@` and the place | a rejection must say which limit it was |
+//!
+//! # Waiting
+//!
+//! First come, first served: who waits reserves the next free instant, and sleeps on one timer
+//! until then. A wait that is known to be too long, for `max_wait` or for the
+//! [deadline](crate::Deadline) in force, is refused at once and takes nothing.
+//!
+//! # Sharing
+//!
+//! Every clone is the same limit. [`RateLimiter::all`] asks several as one.
+//!
+//! # Changing it while calls run
+//!
+//! [`set_quota`](RateLimiter::set_quota), [`set_mode`](RateLimiter::set_mode),
+//! [`pause_for`](RateLimiter::pause_for) and [`resume`](RateLimiter::resume) take effect with the
+//! next call. Nothing that is owed is forgotten, and nobody who waits is called back.
+//!
+//! # Cancel safety
+//!
+//! A dropped [`Reservation`], and a dropped future of `RateLimiter::acquire` (feature `tokio`),
+//! gives its tokens back whole if no other was reserved after it, and else not at all: what
+//! later ones were promised rests on it. A token whose call was made is spent, whatever became
+//! of the call.
+//!
+//! # Errors
+//!
+//! A [`Rejection`](crate::Rejection) with [`Why::RateLimited`](crate::Why::RateLimited) and how
+//! long to wait, or with [`Why::CostAboveBurst`](crate::Why::CostAboveBurst), which no waiting
+//! helps; where the caller would wait, also [`Why::Expired`](crate::Why::Expired).
+//!
+//! # When not to use it
+//!
+//! To protect a service from more work than it can do at once: that is a limit on how many
+//! calls are in flight, since a slow service is overrun at any rate. To share one limit between
+//! processes: this one knows only its own.
 
 mod policy;
 mod quota;
