@@ -8,10 +8,12 @@ mod auto_traits;
 mod circuit_breaker;
 mod classify;
 mod contract;
+#[cfg(feature = "test-util")]
 mod deadline;
 #[cfg(feature = "http")]
 mod http;
 mod rejection;
 mod stack;
 mod support;
+#[cfg(feature = "test-util")]
 mod timeout;
