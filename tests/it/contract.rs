@@ -272,12 +272,30 @@ async fn strict_inner<P: Subject>() {
     let mut service = policy.over(mock.clone());
     for _ in 0..3 {
         policy.refused(&mut service, Do::Answer);
-        assert_eq!(service.ready().await.unwrap().call(Do::Answer).await.unwrap(), 7);
+        assert_eq!(
+            service
+                .ready()
+                .await
+                .unwrap()
+                .call(Do::Answer)
+                .await
+                .unwrap(),
+            7
+        );
         let mut clone = service.clone();
-        assert_eq!(clone.ready().await.unwrap().call(Do::Answer).await.unwrap(), 7);
+        assert_eq!(
+            clone.ready().await.unwrap().call(Do::Answer).await.unwrap(),
+            7
+        );
         // Readied twice, called once.
         service.ready().await.unwrap();
-        service.ready().await.unwrap().call(Do::Fail).await.unwrap_err();
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Fail)
+            .await
+            .unwrap_err();
     }
 
     // Three attempts of tower's own retry, which readies its clone once and calls it thrice.
@@ -473,7 +491,8 @@ fn a_panic_gives_all_back<P: Subject>() {
 
     // Caught above, by the user: told of all the same, and while the caught future still lives.
     recorder.take();
-    let mut task = Task::new(std::panic::AssertUnwindSafe(call(&mut service, Do::PanicInPoll)).catch_unwind());
+    let mut task =
+        Task::new(std::panic::AssertUnwindSafe(call(&mut service, Do::PanicInPoll)).catch_unwind());
     assert!(matches!(task.run(), Poll::Ready(Err(_))));
     assert_eq!(recorder.endings(), [P::ENDINGS[3]]);
 
@@ -547,7 +566,9 @@ fn one_terminal_event<P: Subject>() {
     assert!(task.run().is_pending());
     task.cancel();
     assert_eq!(recorder.endings(), [dropped]);
-    catching(|| call(&mut service, Do::PanicInCall)).err().unwrap();
+    catching(|| call(&mut service, Do::PanicInCall))
+        .err()
+        .unwrap();
     assert_eq!(recorder.endings(), [panicked]);
     catching(|| Task::new(call(&mut service, Do::PanicInPoll)).run()).unwrap_err();
     assert_eq!(recorder.endings(), [panicked]);
@@ -772,7 +793,8 @@ contract! {
 #[tokio::test(start_paused = true)]
 async fn cx17_without_the_feature_the_first_use_after_an_advance_says_which_line_to_add() {
     const ROLE: &str = "SEAWALL_TEST_ADVANCES";
-    const NAME: &str = "contract::cx17_without_the_feature_the_first_use_after_an_advance_says_which_line_to_add";
+    const NAME: &str =
+        "contract::cx17_without_the_feature_the_first_use_after_an_advance_says_which_line_to_add";
     if let Ok(role) = std::env::var(ROLE) {
         let breaker = CircuitBreaker::new("child");
         breaker.state();

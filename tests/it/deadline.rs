@@ -28,7 +28,8 @@ impl Seen {
     /// A service that looks in `call`, and in two polls a second apart.
     fn service(
         &self,
-    ) -> impl Service<(), Response = (), Error = BoxError, Future: Send> + Clone + Send + use<> {
+    ) -> impl Service<(), Response = (), Error = BoxError, Future: Send> + Clone + Send + use<>
+    {
         let seen = self.clone();
         service_fn(move |()| {
             seen.look();
@@ -226,7 +227,11 @@ async fn to8_a_shield_ends_by_its_own_bound_and_drops_its_work_first() {
     let (limit, elapsed) = (ms(100), ms(100));
     let rejection = outcome.unwrap_err();
     assert_eq!(rejection.why(), Why::TimedOut { limit, elapsed });
-    assert!(rejection.policy().starts_with("shield@tests/it/deadline.rs:"));
+    assert!(
+        rejection
+            .policy()
+            .starts_with("shield@tests/it/deadline.rs:")
+    );
 
     // Clean-up after the deadline: the whole of its bound, however long that has passed.
     let past = Deadline::after(secs(0));

@@ -162,7 +162,10 @@ async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
         let (limit, elapsed) = (ms(300), ms(300));
         assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
         let text = error.to_string();
-        assert_eq!(text, format!("timeout {names} of 300ms elapsed after 300ms"));
+        assert_eq!(
+            text,
+            format!("timeout {names} of 300ms elapsed after 300ms")
+        );
     }
 }
 
@@ -213,7 +216,11 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
             saw.store(inner.in_flight(), Ordering::SeqCst);
         }
     });
-    let mut task = Task::new(TimeoutLayer::new(&timeout).layer(mock.clone()).call(Do::Hang));
+    let mut task = Task::new(
+        TimeoutLayer::new(&timeout)
+            .layer(mock.clone())
+            .call(Do::Hang),
+    );
     assert!(task.run().is_pending());
     assert_eq!(mock.in_flight(), 1);
     advance(secs(1)).await;
@@ -243,7 +250,11 @@ async fn to1_a_service_that_spends_the_whole_coop_budget_still_times_out() {
 // CX17
 #[tokio::test(start_paused = true)]
 async fn cx17_a_timeout_follows_advance() {
-    let mut task = Task::new(TimeoutLayer::new(secs(3_600)).layer(Mock::new()).call(Do::Hang));
+    let mut task = Task::new(
+        TimeoutLayer::new(secs(3_600))
+            .layer(Mock::new())
+            .call(Do::Hang),
+    );
     assert!(task.run().is_pending());
     advance(secs(3_600)).await;
     assert!(task.run().is_ready());
