@@ -155,10 +155,6 @@ impl Deadline {
     pub fn shield<F: Future>(max: Duration, future: F) -> Shield<F> {
         shield::Shield::new(max, future, std::panic::Location::caller())
     }
-
-    pub(crate) fn tick(self) -> Tick {
-        self.0
-    }
 }
 
 pin_project! {

@@ -1,4 +1,72 @@
-//! Resilience middleware for tower, over a lock-light core that also works without it.
+//! Resilience middleware for [tower](https://docs.rs/tower): timeout, rate limit and circuit
+//! breaker, as layers for axum and hyper servers and for outbound clients, and as plain values
+//! for any async or blocking call.
+//!
+//! A service falls over when something it depends on slows down: its callers wait, pile up and
+//! take it down with them. The layers here make it fail fast instead, shed what is too much,
+//! and recover by itself.
+//!
+//! # A policy is a handle
+//!
+//! [`Timeout`], [`RateLimiter`] and [`CircuitBreaker`] are plain values: cheap to clone, and
+//! every clone is the same policy. Name them, share them, read them, change them and switch
+//! them off while calls run. A layer is a thin skin over one, so that state never depends on how
+//! often a framework applies a layer:
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use seawall::prelude::*;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower::BoxError> {
+//! let payments = CircuitBreaker::new("payments");
+//! let client = ServiceBuilder::new() // The first line is outermost.
+//!     .layer(TimeoutLayer::new(Duration::from_secs(5))) // The whole operation.
+//!     .layer(CircuitBreakerLayer::new(&payments))
+//!     .layer(TimeoutLayer::new(Duration::from_millis(800))) // One attempt.
+//!     .service(service_fn(|amount: u32| async move { Ok::<_, tower::BoxError>(amount) }));
+//!
+//! assert_eq!(client.oneshot(7).await?, 7);
+//! println!("{:?}", payments.snapshot());
+//! # Ok(()) }
+//! ```
+//!
+//! # What a refusal looks like
+//!
+//! A layer never changes the types of the service under it. A refusal is a [`Rejection`]: it
+//! becomes the service's own error where that can carry one, and an HTTP response where the
+//! service never fails. See [`rejection`].
+//!
+//! # Without a service
+//!
+//! `run` on a policy makes one call under it: [`CircuitBreaker::run`], [`RateLimiter::run`],
+//! [`Timeout::run`]. With `--no-default-features` limiter and breaker depend on neither tokio
+//! nor tower and serve blocking code: [`CircuitBreaker::run_blocking`], [`RateLimiter::wait`].
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tower` | yes | the layers; implies `tokio` |
+//! | `tokio` | yes | what waits: [`Timeout`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
+//! | `http` | no | refusals as 429, 503, 504 with `Retry-After` or as gRPC statuses; judging `http::Response` |
+//! | `reqwest` | no | judging `reqwest::Response`, copying `reqwest::Request`; implies `http` |
+//! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
+//!
+//! A feature adds API and changes no behaviour, but for `test-util`.
+//!
+//! # Testing your own code
+//!
+//! A test with `#[tokio::test(start_paused = true)]` moves tokio's clock. For the policies to
+//! follow it, add to `Cargo.toml`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! seawall = { version = "*", features = ["test-util"] }
+//! ```
+//!
+//! In a debug build without it, the first use after an `advance` says so on standard error.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backoff;
@@ -9,6 +77,7 @@ pub mod event;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod policy;
+pub mod prelude;
 pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
@@ -29,8 +98,12 @@ pub use deadline::Deadline;
 pub use deadline::spawn;
 pub use event::Event;
 pub use policy::{ConfigError, Mode};
+#[cfg(feature = "tower")]
+pub use rate_limit::RateLimitLayer;
+pub use rate_limit::{Quota, RateLimiter};
 pub use rejection::{Error, Reason, Rejection, Why};
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]
 pub use timeout::TimeoutLayer;
+

@@ -1,4 +1,104 @@
 //! Circuit breaker: fails calls at once while a dependency is known to be down.
+//!
+//! ```text
+//!              a rule holds                    its wait is over, and a call comes
+//!  ┌────────┐ ─────────────> ┌────────┐ ──────────────────────────────> ┌───────────┐
+//!  │ closed │                │  open  │                                 │ half-open │
+//!  │ counts │                │ refuses│ <────────────────────────────── │ probes    │
+//!  └────────┘                └────────┘    a probe fails, or none comes └───────────┘
+//!       ^                                  back: for longer each time         │
+//!       └─────────────────────────────────────────────────────────────────────┘
+//!                     enough probes succeed (by way of `Recovering`, if asked for)
+//! ```
+//!
+//! # What it does
+//!
+//! Closed, it counts outcomes, and opens as soon as one of its [rules](Trip) holds. Open, it
+//! refuses every call without touching the service, and says when the next probe is due.
+//! Half-open, it lets a few probes through; they decide whether it closes. It has no task: what
+//! time brings happens with the next call that comes.
+//!
+//! `poll_ready` forwards. If the inner service is not ready and the breaker would refuse, it is
+//! ready and the call is refused. `call` asks the breaker for a permit and calls the inner
+//! service at once. The outcome is [classified](crate::classify) and ends the permit; the
+//! library's own refusals from layers below say nothing of the service and are ignored, but an
+//! elapsed timeout is a failure.
+//!
+//! Every permit carries the generation of the state it was given in. What ends late, in another
+//! state, changes nothing.
+//!
+//! # Example
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use seawall::{CircuitBreaker, CircuitBreakerLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let breaker = CircuitBreaker::new("payments");
+//! let service = ServiceBuilder::new()
+//!     .layer(CircuitBreakerLayer::new(&breaker))
+//!     .service(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
+//! assert_eq!(service.oneshot(7).await?, 7);
+//! # Ok(()) }
+//! ```
+//!
+//! # Customised
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::circuit_breaker::{CircuitBreaker, Trip, Window};
+//! use seawall::{Backoff, Jitter};
+//!
+//! let secs = Duration::from_secs;
+//! let breaker = CircuitBreaker::builder("search")
+//!     .trip_on(Trip::failure_rate(0.3).over(Window::time(secs(30))).min_calls(50))
+//!     .trip_on(Trip::slow_rate(0.8, secs(2)).over(Window::count(100)))
+//!     .open_for(Backoff::exponential(secs(2)).max(secs(30)).jitter(Jitter::Equal))
+//!     .probes(5)
+//!     .close_after(4)
+//!     .ramp(secs(20), 0.2)
+//!     .on_event(|event| println!("{event:?}"))
+//!     .build()?;
+//! # let _ = breaker;
+//! # Ok::<_, seawall::ConfigError>(())
+//! ```
+//!
+//! # Defaults
+//!
+//! | knob | default | why |
+//! |---|---|---|
+//! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or at least 50 % of at least 20 calls over 10 s in 10 buckets | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail; a run that lasts 1 s does not, and still sees a total outage within 1.2 s |
+//! | slow calls | no rule | what is slow is yours to say |
+//! | [`open_for`](Builder::open_for) | 1 s, doubling to 5 s, equal jitter | it recovers within 5 s of the dependency |
+//! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason |
+//! | [`probes`](Builder::probes) | 3, all must succeed | one lucky probe at 30 % errors closes with a chance of 0.7, three of 0.34 |
+//! | [`half_open_for`](Builder::half_open_for) | 10 s, then open | a probe that hangs must not hold the breaker |
+//! | [`ramp`](Builder::ramp) | off | |
+//! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above it open it; callers who hang up do not |
+//! | [`fair_time`](Builder::fair_time) | off | |
+//!
+//! # Sharing
+//!
+//! Clones of a [`CircuitBreaker`], layers over it and services made by them are one breaker.
+//! Make one for each dependency, not one for each route.
+//!
+//! # Cancel safety
+//!
+//! Dropping the response future ends its permit, see [`OnDrop`]: a probe's slot is free at once.
+//! A panic in the call is a failure. An outcome that has come in is never lost.
+//!
+//! # Errors
+//!
+//! [`Why::CircuitOpen`](crate::Why::CircuitOpen), with the time to the next probe;
+//! [`Why::ProbesOut`](crate::Why::ProbesOut) while it is half-open;
+//! [`Why::Recovering`](crate::Why::Recovering) on a ramp.
+//!
+//! # When not to use it
+//!
+//! Around several dependencies at once: the ill one takes the others with it. Around something
+//! that never fails by being busy or away, such as a computation. To bound how long callers
+//! wait: that takes a timeout, below the breaker so that it sees what times out.
 
 mod future;
 #[cfg(feature = "tower")]

@@ -1,4 +1,97 @@
 //! Timeout: a bound on how long a call may take, and a deadline for everything below it.
+//!
+//! ```text
+//! call ──┬──────────── the service works ────────────┬──> its response
+//!        │ Deadline::remaining() is right in here    │
+//!        └── limit ──────────────────────x           │
+//!                                        └─ the call is dropped, then: timed out
+//! ```
+//!
+//! # What it does
+//!
+//! `poll_ready` forwards. If the inner service is not ready and the deadline that the caller
+//! came with has passed, it is ready and the call is refused.
+//!
+//! `call` starts the clock, sets a deadline for all that runs below (the inner `call`, and every
+//! poll of its future) and calls the inner service at once. The limit reaches to the response
+//! head: a body that streams for longer is not cut. If response and timer are ready in the same
+//! poll, the response wins. A call whose deadline has passed already is refused and not made.
+//!
+//! Under an earlier deadline that somebody further up keeps, no timer is armed: he will end the
+//! call, and it is his name that is told. A deadline that was only handed on, by
+//! [`Deadline::scope`](crate::Deadline::scope) or [`spawn`](crate::spawn), is kept by the first
+//! timeout below it.
+//!
+//! # Example
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use seawall::{Reason, TimeoutLayer, Why};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let service = ServiceBuilder::new()
+//!     .layer(TimeoutLayer::new(Duration::from_millis(10)))
+//!     .service(service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
+//!
+//! let error = service.oneshot(()).await.unwrap_err();
+//! let reason = Reason::of(&*error).expect("it was cut short");
+//! assert!(matches!(reason.why(), Why::TimedOut { .. }));
+//! # }
+//! ```
+//!
+//! # Customised
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use seawall::{Mode, Timeout, TimeoutLayer};
+//!
+//! struct Report { pages: u32 }
+//!
+//! // Only told for now, and longer for longer reports.
+//! let timeout = Timeout::builder(Duration::from_secs(1))
+//!     .name("reports")
+//!     .mode(Mode::RecordOnly)
+//!     .build()?;
+//! let layer = TimeoutLayer::new(&timeout)
+//!     .duration_from(|report: &Report| Some(Duration::from_millis(100) * report.pages));
+//! // Later, while calls run:
+//! timeout.set_mode(Mode::Enforce);
+//! # let _ = layer;
+//! # Ok::<_, seawall::ConfigError>(())
+//! ```
+//!
+//! # Defaults
+//!
+//! | knob | default | why |
+//! |---|---|---|
+//! | limit | required; zero is refused | no number fits all |
+//! | reaches to | the response head | a streamed download must not be cut by accident |
+//! | mode | enforced | |
+//!
+//! # Sharing
+//!
+//! Clones of a [`Timeout`], layers over it and services made by them share limit, mode and
+//! counts. Each call has a clock of its own, and keeps the limit it started with.
+//!
+//! # Cancel safety
+//!
+//! Dropping the response future drops the call. The deadline is in force only while the call is
+//! polled, and is taken back also when it panics.
+//!
+//! # Errors
+//!
+//! [`Why::TimedOut`](crate::Why::TimedOut) with the limit and the time passed, which counts as a
+//! failure with the policies above: the call was made, and may have had its effect.
+//! [`Why::Expired`](crate::Why::Expired) when the deadline had passed before: nothing was done,
+//! and nothing is counted.
+//!
+//! # When not to use it
+//!
+//! For a bound on a whole body, which comes after the response head. Around blocking code, which
+//! cannot be dropped: it goes on to the end.
 
 mod future;
 #[cfg(feature = "tower")]

@@ -1,0 +1,15 @@
+//! What a stack is written with.
+//!
+//! ```
+//! use seawall::prelude::*;
+//! ```
+
+pub use crate::circuit_breaker::{CircuitBreaker, Trip, Window};
+pub use crate::rate_limit::{Quota, RateLimiter};
+#[cfg(feature = "tokio")]
+pub use crate::timeout::Timeout;
+pub use crate::{Backoff, Deadline, Jitter, Mode, Rejection, Why};
+#[cfg(feature = "tower")]
+pub use crate::{
+    circuit_breaker::CircuitBreakerLayer, rate_limit::RateLimitLayer, timeout::TimeoutLayer,
+};

@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::{RateLimitService, RateLimiter, WaitingService};
+use crate::rejection::{Native, RespondWith};
+
+/// Puts a [`RateLimiter`] in front of a service.
+///
+/// `R` says how a refused call is answered, `K` what a call costs, and `W` is whether calls
+/// wait for their token.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put on a service"]
+pub struct RateLimitLayer<R = Native, K = One, W = Refusing> {
+    limiter: RateLimiter,
+    responder: R,
+    cost: K,
+    wait: W,
+}
+
+/// A layer whose calls are refused when there is no token: the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refusing;
+
+/// A layer whose calls wait for their token.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waits {
+    max_wait: Option<Duration>,
+}
+
+impl RateLimitLayer {
+    /// A layer that refuses what is above the limit. Takes a limiter or a reference to one; all
+    /// services made by it, and by other layers over the same limiter, share it.
+    pub fn new(limiter: impl Into<RateLimiter>) -> Self {
+        Self {
+            limiter: limiter.into(),
+            responder: Native,
+            cost: One,
+            wait: Refusing,
+        }
+    }
+}
+
+impl RateLimitLayer<Native, One, Waits> {
+    /// A layer that makes calls wait for their token, first come, first served, for at most the
+    /// limiter's [`max_wait`](super::Builder::max_wait) and the deadline in force. A call whose
+    /// wait would be longer is refused at once.
+    ///
+    /// The service has to be `Clone`: whoever waits holds no capacity of it.
+    pub fn waiting(limiter: impl Into<RateLimiter>) -> Self {
+        Self {
+            limiter: limiter.into(),
+            responder: Native,
+            cost: One,
+            wait: Waits::default(),
+        }
+    }
+}
+
+impl<R, K> RateLimitLayer<R, K, Waits> {
+    /// For how long a call waits at most, in place of what the limiter was built with.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.wait.max_wait = Some(max_wait);
+        self
+    }
+}
+
+impl<R, K, W> RateLimitLayer<R, K, W> {
+    /// Answers a refused call with what `respond` makes of the rejection, in place of the
+    /// service's own terms.
+    pub fn respond<F>(self, respond: F) -> RateLimitLayer<RespondWith<F>, K, W> {
+        self.respond_as(RespondWith(respond))
+    }
+
+    /// Answers a refused call by a [`Respond`](crate::rejection::Respond) of your own, which
+    /// may read the request first.
+    pub fn respond_as<R2>(self, responder: R2) -> RateLimitLayer<R2, K, W> {
+        RateLimitLayer {
+            limiter: self.limiter,
+            responder,
+            cost: self.cost,
+            wait: self.wait,
+        }
+    }
+
+    /// Takes as many tokens as `cost` says of the request; 0 is free. A layer that has to see
+    /// the request to know its cost cannot refuse before it is ready.
+    pub fn cost<F>(self, cost: F) -> RateLimitLayer<R, PerRequest<F>, W> {
+        RateLimitLayer {
+            limiter: self.limiter,
+            responder: self.responder,
+            cost: PerRequest(cost),
+            wait: self.wait,
+        }
+    }
+}
+
+impl<S, R: Clone, K: Clone> Layer<S> for RateLimitLayer<R, K, Refusing> {
+    type Service = RateLimitService<S, R, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimitService::new(
+            inner,
+            self.limiter.clone(),
+            self.responder.clone(),
+            self.cost.clone(),
+        )
+    }
+}
+
+impl<S, R: Clone, K: Clone> Layer<S> for RateLimitLayer<R, K, Waits> {
+    type Service = WaitingService<S, R, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let max_wait = self.wait.max_wait.unwrap_or(self.limiter.max_wait());
+        let refusing = RateLimitService::new(
+            inner,
+            self.limiter.clone(),
+            self.responder.clone(),
+            self.cost.clone(),
+        );
+        WaitingService::new(refusing, max_wait)
+    }
+}
+
+/// What a call costs.
+pub trait Cost<Req> {
+    /// The cost of every request, where it is known without one.
+    const FIXED: Option<u32>;
+
+    /// The tokens that this request takes.
+    fn cost(&self, request: &Req) -> u32;
+}
+
+/// One token for every request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct One;
+
+impl<Req> Cost<Req> for One {
+    const FIXED: Option<u32> = Some(1);
+
+    fn cost(&self, _: &Req) -> u32 {
+        1
+    }
+}
+
+/// A cost that a closure reads from the request.
+#[derive(Clone, Copy)]
+pub struct PerRequest<F>(F);
+
+impl<F> std::fmt::Debug for PerRequest<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PerRequest(..)")
+    }
+}
+
+impl<Req, F: Fn(&Req) -> u32> Cost<Req> for PerRequest<F> {
+    const FIXED: Option<u32> = None;
+
+    fn cost(&self, request: &Req) -> u32 {
+        (self.0)(request)
+    }
+}

@@ -1,0 +1,321 @@
+//! The limiter's handle: reads the clock once per call and passes it down.
+
+#[cfg(feature = "tokio")]
+pub(super) mod acquire;
+mod builder;
+mod joint;
+mod live;
+mod reservation;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+mod waiting;
+
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+#[cfg(feature = "tokio")]
+pub use self::acquire::Acquire;
+pub use self::builder::Builder;
+pub use self::live::Snapshot;
+pub use self::reservation::Reservation;
+
+use super::quota::Quota;
+use super::state::{Bucket, Refused};
+use crate::event::{Ending, Listeners, What};
+use crate::policy::{Mode, Name};
+use crate::rejection::{Error, Rejection, Why};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
+use crate::time;
+
+/// How long a caller that waits is made to wait at most, if not told otherwise: long enough to
+/// smooth a burst, short enough that the caller still wants the answer.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// How long one word of an upstream's may stop a limiter, if not told otherwise.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// A limit on how many calls are made in a time: a token bucket.
+///
+/// Cheap to clone; every clone is the same limit. Makes and takes nothing of a runtime, but for
+/// [`acquire`](Self::acquire). See the [module](super) for a picture and the defaults.
+///
+/// ```
+/// use seawall::RateLimiter;
+///
+/// let limiter = RateLimiter::per_second(2);
+/// assert!(limiter.allow());
+/// assert!(limiter.allow());
+/// let rejection = limiter.try_acquire().unwrap_err();
+/// assert!(rejection.retry_after().is_some());
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct RateLimiter(Arc<Inner>);
+
+struct Inner {
+    name: Name,
+    /// A [`Mode`] as bits. Nothing but itself: relaxed. Read by every call and hardly ever
+    /// written, as is what stands around it.
+    mode: AtomicU8,
+    max_wait: Duration,
+    max_pause: Duration,
+    shape: Shape,
+    listeners: Listeners,
+    /// What [`Mode::RecordOnly`] would have refused. Nothing but itself: relaxed.
+    would_reject: AtomicU64,
+}
+
+#[allow(clippy::large_enum_variant)] // One to a limiter, behind its Arc.
+enum Shape {
+    One(Bucket),
+    /// At least one and at most [`joint::MOST`] limits, none of them joint.
+    Joint(Box<[RateLimiter]>),
+}
+
+/// A refusal before it is told: to make a rejection of it costs a clone of the name.
+#[derive(Clone, Copy)]
+struct Refusal<'a> {
+    by: &'a RateLimiter,
+    cost: u32,
+    refused: Refused,
+}
+
+impl Refusal<'_> {
+    fn rejection(&self) -> Rejection {
+        let why = match self.refused.impossible {
+            Some(burst) => Why::CostAboveBurst {
+                cost: self.cost,
+                burst,
+            },
+            None => Why::RateLimited,
+        };
+        Rejection::new(why, self.by.name().clone()).with_retry_after(self.refused.wait)
+    }
+}
+
+impl From<&RateLimiter> for RateLimiter {
+    fn from(limiter: &RateLimiter) -> Self {
+        limiter.clone()
+    }
+}
+
+impl RateLimiter {
+    /// `n` a second, and `n` at once after a rest.
+    #[track_caller]
+    pub fn per_second(n: u32) -> Self {
+        Self::of(Quota::per_second(n), Location::caller())
+    }
+
+    /// `n` a minute, and `n` at once after a rest.
+    #[track_caller]
+    pub fn per_minute(n: u32) -> Self {
+        Self::of(Quota::per_minute(n), Location::caller())
+    }
+
+    /// `n` an hour, and `n` at once after a rest.
+    #[track_caller]
+    pub fn per_hour(n: u32) -> Self {
+        Self::of(Quota::per_hour(n), Location::caller())
+    }
+
+    /// `n` a day, and `n` at once after a rest.
+    #[track_caller]
+    pub fn per_day(n: u32) -> Self {
+        Self::of(Quota::per_day(n), Location::caller())
+    }
+
+    /// As many as come, until [`set_quota`](Self::set_quota) says otherwise.
+    #[track_caller]
+    pub fn unlimited() -> Self {
+        Self::of(Quota::unlimited(), Location::caller())
+    }
+
+    /// Takes a token if one is there.
+    ///
+    /// The cheapest way to ask: a refusal makes no [`Rejection`] unless a listener wants it.
+    #[must_use = "a call that is not allowed is not to be made"]
+    pub fn allow(&self) -> bool {
+        self.allow_n(1)
+    }
+
+    /// Takes `cost` tokens if they are there; 0 is free.
+    #[must_use = "a call that is not allowed is not to be made"]
+    #[inline]
+    pub fn allow_n(&self, cost: u32) -> bool {
+        match self.decide(cost) {
+            Ok(()) => true,
+            Err(refusal) => {
+                if self.0.listeners.any() {
+                    self.tell(What::Rejected(&refusal.rejection()));
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes a token if one is there.
+    ///
+    /// # Errors
+    /// [`Why::RateLimited`], and how long until a token is there if nobody else comes; no time
+    /// if the limiter is stopped.
+    pub fn try_acquire(&self) -> Result<(), Rejection> {
+        self.try_acquire_n(1)
+    }
+
+    /// Takes `cost` tokens if they are there; 0 is free.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire), and [`Why::CostAboveBurst`] if they can never be
+    /// there at once.
+    #[inline]
+    pub fn try_acquire_n(&self, cost: u32) -> Result<(), Rejection> {
+        self.decide(cost).map_err(|refusal| self.reject(&refusal))
+    }
+
+    /// What [`try_acquire`](Self::try_acquire) would say now. Takes nothing and tells nobody.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn peek(&self) -> Result<(), Rejection> {
+        self.peek_n(1)
+    }
+
+    /// What [`try_acquire_n`](Self::try_acquire_n) would say now. Takes nothing and tells
+    /// nobody.
+    ///
+    /// # Errors
+    /// As [`try_acquire_n`](Self::try_acquire_n).
+    pub fn peek_n(&self, cost: u32) -> Result<(), Rejection> {
+        if self.mode() != Mode::Enforce {
+            return Ok(());
+        }
+        let now = time::now();
+        let refused = match &self.0.shape {
+            Shape::One(bucket) => bucket.peek(now, cost).map_err(|refused| Refusal {
+                by: self,
+                cost,
+                refused,
+            }),
+            Shape::Joint(members) => joint::peek(members, now, cost),
+        };
+        refused.map_err(|refusal| refusal.rejection())
+    }
+
+    /// How many tokens are there: the least of a joint limiter's limits, `u32::MAX` if there is
+    /// no limit. It may have changed before you read it, and takes nothing.
+    pub fn available(&self) -> u32 {
+        if self.mode() == Mode::Off {
+            return u32::MAX;
+        }
+        match &self.0.shape {
+            Shape::One(bucket) => bucket.available(time::now()),
+            Shape::Joint(members) => members
+                .iter()
+                .map(Self::available)
+                .min()
+                .unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Makes the call if a token is there. Waits for nothing, and needs no runtime.
+    ///
+    /// ```
+    /// # use seawall::{Error, RateLimiter};
+    /// # async fn f() -> Result<(), Error<std::io::Error>> {
+    /// # async fn query() -> std::io::Result<u32> { Ok(1) }
+    /// let limiter = RateLimiter::per_second(100);
+    /// let rows = limiter.run(|| query()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// To wait for the token, `limiter.acquire().await?` before the call.
+    ///
+    /// Dropped before its first poll it has taken nothing; after that the token is spent.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] as [`try_acquire`](Self::try_acquire), without `call` having been
+    /// called; [`Error::Service`] with what it failed with.
+    pub async fn run<T, E, F, Fut>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.try_acquire()?;
+        call().await.map_err(Error::Service)
+    }
+
+    /// The limiter's name: in its rejections and events.
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn tell_rejected(&self, rejection: &Rejection) {
+        self.tell(What::Rejected(rejection));
+    }
+
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.0.max_wait
+    }
+
+    #[inline]
+    fn decide(&self, cost: u32) -> Result<(), Refusal<'_>> {
+        let mode = self.mode();
+        if mode == Mode::Off {
+            return Ok(());
+        }
+        let now = time::now();
+        let decided = match &self.0.shape {
+            Shape::One(bucket) => bucket.admit(now, cost).map_err(|refused| Refusal {
+                by: self,
+                cost,
+                refused,
+            }),
+            Shape::Joint(members) => {
+                let mut charges = joint::NONE;
+                joint::take(members, now, cost, now, &mut charges).map(drop)
+            }
+        };
+        if let Err(refusal) = decided {
+            if mode != Mode::RecordOnly {
+                return Err(refusal);
+            }
+            self.record(&refusal);
+        }
+        self.tell(What::Ended {
+            ending: Ending::Admitted,
+            elapsed: Duration::ZERO,
+        });
+        Ok(())
+    }
+
+    /// Refuses or records, as `mode` wants it, and tells of it.
+    #[cold]
+    fn refuse(&self, mode: Mode, refusal: &Refusal<'_>) -> Result<(), Rejection> {
+        if mode == Mode::RecordOnly {
+            self.record(refusal);
+            return Ok(());
+        }
+        Err(self.reject(refusal))
+    }
+
+    #[cold]
+    fn reject(&self, refusal: &Refusal<'_>) -> Rejection {
+        let rejection = refusal.rejection();
+        self.tell(What::Rejected(&rejection));
+        rejection
+    }
+
+    #[cold]
+    fn record(&self, refusal: &Refusal<'_>) {
+        self.0.would_reject.fetch_add(1, Ordering::Relaxed);
+        if self.0.listeners.any() {
+            self.tell(What::WouldReject(&refusal.rejection()));
+        }
+    }
+
+    fn tell(&self, what: What<'_>) {
+        self.0.listeners.tell(&self.0.name, what);
+    }
+}

@@ -1,0 +1,690 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::RateLimiter;
+use crate::deadline::Deadline;
+use crate::event::{Ending, Event, What};
+use crate::policy::Mode;
+use crate::rate_limit::quota::Quota;
+use crate::rejection::{Error, Why};
+use crate::sync::{Arc, Mutex};
+
+/// What was told, in short.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+        let log = self.clone();
+        move |event| {
+            let line = match event.what {
+                What::Ended { ending, elapsed } => match ending {
+                    Ending::Admitted if elapsed.is_zero() => "admitted".to_owned(),
+                    Ending::Admitted => format!("admitted after {elapsed:?}"),
+                    other => format!("{other:?}"),
+                },
+                What::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
+                What::WouldReject(rejection) => format!("would reject by {}", rejection.policy()),
+                _ => "something else".to_owned(),
+            };
+            log.0.lock().push(line);
+        }
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// So slow that nothing comes back while a test runs.
+fn slow(burst: u32) -> RateLimiter {
+    let quota = Quota::per_day(1).burst(burst);
+    RateLimiter::builder(quota).name("slow").build().unwrap()
+}
+
+/// Polls a future that has nothing to wait for, without a runtime.
+fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+// CX1, RL1
+#[test]
+fn cx1_every_clone_is_the_same_limit() {
+    let limiter = slow(3);
+    let clone = limiter.clone();
+    assert!(limiter.allow() && clone.allow() && limiter.allow());
+    assert!(!clone.allow() && !limiter.allow());
+}
+
+// CX18
+#[test]
+fn cx18_the_name_is_given_or_the_place() {
+    let limiter = RateLimiter::per_second(0);
+    assert!(
+        limiter.name().starts_with("rate_limit@"),
+        "{:?}",
+        limiter.name()
+    );
+    assert!(
+        limiter.name().contains("policy/tests.rs:"),
+        "{:?}",
+        limiter.name()
+    );
+    assert_eq!(limiter.try_acquire().unwrap_err().policy(), limiter.name());
+    assert_eq!(slow(1).name().as_str(), "slow");
+    let text = format!("{:?}", slow(2));
+    assert!(
+        text.contains("\"slow\"") && text.contains("burst: 2"),
+        "{text}"
+    );
+}
+
+// RL3, RL6
+#[test]
+fn rl6_a_rejection_says_impossible_or_when() {
+    let limiter = slow(2);
+    let rejection = limiter.try_acquire_n(3).unwrap_err();
+    assert_eq!(rejection.why(), Why::CostAboveBurst { cost: 3, burst: 2 });
+    assert_eq!(rejection.retry_after(), None);
+    assert!(limiter.try_acquire_n(2).is_ok());
+    let rejection = limiter.try_acquire().unwrap_err();
+    assert_eq!(rejection.why(), Why::RateLimited);
+    let day = Duration::from_secs(24 * 3_600);
+    let wait = rejection.retry_after().unwrap();
+    assert!(
+        wait <= day && wait > day - Duration::from_secs(60),
+        "{wait:?}"
+    );
+    assert_eq!(
+        RateLimiter::per_second(0)
+            .try_acquire()
+            .unwrap_err()
+            .retry_after(),
+        None
+    );
+    assert!(limiter.allow_n(0) && RateLimiter::per_second(0).allow_n(0));
+}
+
+// RL10
+#[test]
+fn rl10_looking_takes_nothing_and_tells_nobody() {
+    let log = Log::default();
+    let limiter = slow(2);
+    let _on = limiter.on_event(log.listener());
+    for _ in 0..10 {
+        assert!(limiter.peek().is_ok() && limiter.peek_n(2).is_ok());
+        assert!(limiter.peek_n(3).is_err());
+        assert_eq!(limiter.available(), 2);
+        assert_eq!(limiter.snapshot().available, 2);
+    }
+    assert!(log.take().is_empty());
+}
+
+// CX14
+#[test]
+fn cx14_every_admission_ends_in_one_event() {
+    let log = Log::default();
+    let limiter = slow(4);
+    let on = limiter.on_event(log.listener());
+    assert!(limiter.allow());
+    assert_eq!(log.take(), ["admitted"]);
+    limiter.reserve().unwrap().commit();
+    assert_eq!(log.take(), ["admitted"]);
+    limiter.reserve().unwrap().cancel();
+    drop(limiter.reserve().unwrap());
+    assert_eq!(log.take(), ["Dropped", "Dropped"]);
+    assert!(limiter.try_acquire_n(2).is_ok());
+    assert!(!limiter.allow());
+    assert!(limiter.try_acquire().is_err());
+    assert!(limiter.reserve().is_err());
+    assert!(limiter.wait().is_err());
+    let mut seen = log.take();
+    assert_eq!(seen.remove(0), "admitted");
+    assert_eq!(seen, ["rejected by slow"; 4]);
+    drop(on);
+    assert!(!limiter.allow());
+    assert!(log.take().is_empty());
+}
+
+// CX14: the listener may call the policy, and may panic.
+#[test]
+fn cx14_a_listener_runs_outside_the_machine() {
+    let limiter = slow(3);
+    let inner = limiter.clone();
+    limiter
+        .on_event(move |_| {
+            let left = inner.available();
+            inner.set_quota(Quota::per_day(1).burst(3)).unwrap();
+            std::panic::resume_unwind(Box::new(left));
+        })
+        .forever();
+    assert!(limiter.allow());
+    assert_eq!(limiter.available(), 2);
+}
+
+// CX15
+#[test]
+fn cx15_a_bad_configuration_names_every_problem() {
+    let error = RateLimiter::builder(Quota::new(5, Duration::ZERO).burst(0))
+        .name("bad")
+        .max_pause(Duration::MAX)
+        .build()
+        .unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|p| &*p.field).collect();
+    assert_eq!(fields, ["period", "burst", "max_pause"]);
+    assert_eq!(error.policy().as_str(), "bad");
+    assert_eq!(error.problems()[1].value, "0");
+}
+
+// CX16
+#[test]
+fn cx16_record_only_decides_and_refuses_nothing() {
+    let log = Log::default();
+    let limiter = RateLimiter::builder(Quota::per_day(1).burst(2))
+        .name("slow")
+        .mode(Mode::RecordOnly)
+        .on_event(log.listener())
+        .build()
+        .unwrap();
+    assert!((0..3).all(|_| limiter.allow()));
+    let reservation = limiter.reserve().unwrap();
+    assert_eq!(reservation.wait(), Duration::ZERO);
+    reservation.commit();
+    assert!(limiter.peek().is_ok());
+    assert_eq!(limiter.snapshot().would_reject, 2);
+    let would = "would reject by slow";
+    let expected = ["admitted", "admitted", would, "admitted", would, "admitted"];
+    assert_eq!(log.take(), expected);
+    limiter.set_mode(Mode::Enforce);
+    assert!(!limiter.allow());
+}
+
+// CX16: what only records does not delay either, though it would within its max_wait.
+#[test]
+fn cx16_record_only_waits_for_nothing() {
+    let quota = Quota::per_second(2).burst(1);
+    let limiter = RateLimiter::builder(quota)
+        .mode(Mode::RecordOnly)
+        .build()
+        .unwrap();
+    assert!(limiter.allow());
+    let reservation = limiter.reserve().unwrap();
+    assert_eq!(reservation.wait(), Duration::ZERO);
+    reservation.commit();
+    assert_eq!(limiter.snapshot().would_reject, 0);
+}
+
+// CX19
+#[test]
+fn cx19_off_admits_everything_and_counts_nothing() {
+    let log = Log::default();
+    let limiter = slow(1);
+    let _on = limiter.on_event(log.listener());
+    limiter.set_mode(Mode::Off);
+    assert!((0..5).all(|_| limiter.allow_n(9)));
+    limiter.reserve_n(9).unwrap().commit();
+    drop(limiter.reserve().unwrap());
+    assert!(limiter.peek_n(9).is_ok());
+    assert_eq!(limiter.available(), u32::MAX);
+    assert!(log.take().is_empty());
+    limiter.set_mode(Mode::Enforce);
+    assert_eq!(limiter.available(), 1);
+    assert_eq!(limiter.snapshot().would_reject, 0);
+}
+
+// CX19, RL7
+#[test]
+fn cx19_a_bad_change_changes_nothing() {
+    let limiter = slow(5);
+    assert!(limiter.allow_n(2));
+    let error = limiter
+        .set_quota(Quota::per_second(5).burst(0))
+        .unwrap_err();
+    assert_eq!(error.problems()[0].field, "burst");
+    assert_eq!(limiter.quota(), Quota::per_day(1).burst(5));
+    assert_eq!(limiter.available(), 3);
+    limiter.set_quota(Quota::per_day(2).burst(7)).unwrap();
+    assert_eq!(limiter.quota(), Quota::per_day(2).burst(7));
+    assert_eq!(limiter.available(), 5);
+    limiter.set_quota(Quota::unlimited()).unwrap();
+    assert!(limiter.allow_n(u32::MAX));
+    limiter.set_quota(Quota::per_second(0)).unwrap();
+    assert!(!limiter.allow());
+}
+
+// RL9
+#[test]
+fn rl9_the_kept_rate_is_never_above_what_was_asked() {
+    for n in [1, 3, 10, 9_999_999, u32::MAX] {
+        let kept = RateLimiter::per_second(n).kept_rate();
+        assert!(kept <= f64::from(n), "{kept} of {n}");
+    }
+    assert_eq!(RateLimiter::per_second(10).kept_rate(), 10.0);
+    assert_eq!(RateLimiter::per_second(0).kept_rate(), 0.0);
+    assert_eq!(RateLimiter::unlimited().kept_rate(), f64::INFINITY);
+}
+
+// RL5, CX7
+#[test]
+fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
+    let limiter = slow(100);
+    assert!(limiter.allow_n(37));
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..10_000 {
+        let mut held: Vec<_> = (0..rng.usize(0..4))
+            .filter_map(|_| limiter.reserve_n(rng.u32(0..20)).ok())
+            .collect();
+        // The last comes back whole; what lies under it follows.
+        while let Some(last) = held.pop() {
+            drop(last);
+        }
+    }
+    assert_eq!(limiter.available(), 63);
+}
+
+// RL13
+#[test]
+fn rl13_all_admit_or_none_is_charged() {
+    let named = |name: &str, quota| RateLimiter::builder(quota).name(name).build().unwrap();
+    for few_first in [true, false] {
+        let few = named("few", Quota::per_day(1).burst(2));
+        let many = named("many", Quota::per_hour(1).burst(10));
+        let mut order = [few.clone(), many.clone()];
+        if !few_first {
+            order.reverse();
+        }
+        let log = Log::default();
+        let plan = RateLimiter::all("plan", order).unwrap();
+        let _on = plan.on_event(log.listener());
+        assert!(plan.allow() && plan.allow());
+        for _ in 0..5 {
+            assert!(!plan.allow());
+            assert!(plan.peek().is_err() && plan.reserve().is_err());
+        }
+        assert_eq!(many.available(), 8);
+        assert_eq!(plan.available(), 0);
+        let rejection = plan.try_acquire().unwrap_err();
+        assert_eq!(rejection.policy().as_str(), "few");
+        assert_eq!(log.take()[..3], ["admitted", "admitted", "rejected by few"]);
+        // Both refuse: the longest wait is told, and what is impossible is never.
+        assert!(many.allow_n(8));
+        let rejection = plan.try_acquire().unwrap_err();
+        assert_eq!(rejection.policy().as_str(), "few");
+        assert!(rejection.retry_after().unwrap() > Duration::from_secs(7_200));
+        let rejection = plan.try_acquire_n(3).unwrap_err();
+        assert_eq!(rejection.why(), Why::CostAboveBurst { cost: 3, burst: 2 });
+    }
+}
+
+// RL13, RL5
+#[test]
+fn rl13_a_joint_reservation_goes_back_to_every_limit() {
+    let (a, b) = (slow(5), slow(9));
+    let both = RateLimiter::all("both", [a.clone(), b.clone()]).unwrap();
+    let reservation = both.reserve_n(4).unwrap();
+    assert_eq!((a.available(), b.available()), (1, 5));
+    drop(reservation);
+    assert_eq!((a.available(), b.available()), (5, 9));
+    both.reserve_n(4).unwrap().commit();
+    assert_eq!((a.available(), b.available()), (1, 5));
+}
+
+// RL13, CX16: each limit keeps its mode.
+#[test]
+fn rl13_a_limit_that_only_records_refuses_nothing_within_a_joint_one() {
+    let (a, b, off) = (slow(1), slow(9), slow(1));
+    a.set_mode(Mode::RecordOnly);
+    off.set_mode(Mode::Off);
+    let all = RateLimiter::all("all", [a.clone(), b.clone(), off.clone()]).unwrap();
+    assert!((0..3).all(|_| all.allow()));
+    assert_eq!((a.available(), b.available()), (0, 6));
+    assert_eq!(a.snapshot().would_reject, 2);
+    off.set_mode(Mode::Enforce);
+    assert_eq!(off.available(), 1);
+}
+
+// RL13, CX15
+#[test]
+fn rl13_how_many_limits_may_be_one() {
+    let limits = |n| {
+        (0..n)
+            .map(|_| RateLimiter::per_second(1))
+            .collect::<Vec<_>>()
+    };
+    assert!(RateLimiter::all("none", []).is_err());
+    assert!(RateLimiter::all("nine", limits(9)).is_err());
+    let eight = RateLimiter::all("eight", limits(8)).unwrap();
+    assert!(RateLimiter::all("again", [eight.clone()]).unwrap().allow());
+    assert!(!eight.allow());
+    assert!(RateLimiter::all("more", [eight.clone(), RateLimiter::per_second(1)]).is_err());
+    let one = RateLimiter::per_second(1);
+    assert!(RateLimiter::all("twice", [one.clone(), one]).is_err());
+    assert!(eight.set_quota(Quota::per_second(1)).is_err());
+}
+
+// RN1, CX11: no runtime, and nothing is called that is refused.
+#[test]
+fn rn1_run_makes_the_call_or_does_not() {
+    let limiter = slow(2);
+    let run = |outcome: Result<u32, &'static str>| {
+        now_or_never(limiter.run(|| std::future::ready(outcome))).unwrap()
+    };
+    assert_eq!(run(Ok(7)), Ok(7));
+    assert_eq!(run(Err("no")), Err(Error::Service("no")));
+    let mut called = false;
+    let refused = now_or_never(limiter.run(|| {
+        called = true;
+        std::future::ready(Ok::<(), ()>(()))
+    }));
+    assert!(matches!(refused, Some(Err(Error::Rejected(_)))));
+    assert!(!called);
+}
+
+// RN3, RL4: without a runtime, and in the order and at the times granted.
+#[test]
+fn rn3_the_blocking_twin_waits_for_its_token() {
+    let quota = Quota::per_second(1_000).burst(1);
+    let limiter = RateLimiter::builder(quota).build().unwrap();
+    let log = Log::default();
+    let _on = limiter.on_event(log.listener());
+    let start = Instant::now();
+    for _ in 0..6 {
+        limiter.wait().unwrap();
+    }
+    #[cfg(not(feature = "test-util"))]
+    assert!(start.elapsed() >= Duration::from_millis(5));
+    let _ = start;
+    let told = log.take();
+    assert_eq!(told.len(), 6);
+    assert!(
+        told.iter().all(|line| line.starts_with("admitted")),
+        "{told:?}"
+    );
+}
+
+// RL4, TO4
+#[test]
+fn rl4_a_wait_beyond_its_bound_or_the_deadline_is_refused_at_once() {
+    let quota = Quota::per_minute(1);
+    let limiter = RateLimiter::builder(quota)
+        .max_wait(Duration::from_secs(3_600))
+        .build()
+        .unwrap();
+    assert!(limiter.allow());
+    let start = Instant::now();
+    Deadline::after(Duration::from_secs(30)).enter(|| {
+        assert_eq!(limiter.wait().unwrap_err().why(), Why::RateLimited);
+        assert!(limiter.reserve().is_err());
+    });
+    Deadline::after(Duration::ZERO).enter(|| {
+        assert_eq!(limiter.wait().unwrap_err().why(), Why::Expired);
+    });
+    // Nothing was taken: the next token is still the first.
+    let reservation = limiter.reserve().unwrap();
+    assert!(reservation.wait() <= Duration::from_secs(60));
+    assert!(start.elapsed() < Duration::from_secs(25));
+}
+
+// RL15
+#[test]
+fn rl15_a_pause_is_capped_and_can_be_ended() {
+    let limiter = RateLimiter::builder(Quota::per_day(100))
+        .max_pause(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    limiter.pause_for(Duration::MAX);
+    let paused = limiter.snapshot().paused.unwrap();
+    assert!(paused <= Duration::from_secs(5) && paused > Duration::from_secs(3));
+    let rejection = limiter.try_acquire().unwrap_err();
+    assert!(rejection.retry_after().unwrap() <= Duration::from_secs(5));
+    limiter.resume();
+    assert_eq!(limiter.snapshot().paused, None);
+    assert!(limiter.allow() && !limiter.allow());
+    limiter.pause_until(Instant::now() + Duration::from_secs(1_000));
+    assert!(limiter.snapshot().paused.unwrap() <= Duration::from_secs(5));
+    limiter.resume();
+    limiter.pause_until(Instant::now());
+    assert_eq!(limiter.snapshot().paused, None);
+}
+
+// CX10
+#[test]
+fn cx10_the_handle_and_what_it_makes_can_be_sent_and_shared() {
+    fn both<T: Send + Sync + Unpin>() {}
+    both::<RateLimiter>();
+    both::<super::Reservation>();
+    #[cfg(feature = "tokio")]
+    {
+        fn sent<T: Send + Sync>() {}
+        sent::<super::Acquire>();
+    }
+}
+
+#[cfg(feature = "test-util")]
+mod waiting {
+    use std::future::{Future, poll_fn};
+    use std::pin::{Pin, pin};
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, advance, sleep};
+
+    use super::{Log, RateLimiter};
+    use crate::deadline::Deadline;
+    use crate::policy::Mode;
+    use crate::rate_limit::quota::Quota;
+    use crate::rejection::Why;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn one_in_100_ms() -> RateLimiter {
+        let quota = Quota::per_second(10).burst(1);
+        RateLimiter::builder(quota).name("ten").build().unwrap()
+    }
+
+    /// Polls once, as somebody who begins to wait does.
+    async fn begin<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+        poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+    }
+
+    // RL4
+    #[tokio::test(start_paused = true)]
+    async fn rl4_first_come_first_served_at_the_instants_granted() {
+        let limiter = one_in_100_ms();
+        let start = Instant::now();
+        let mut tasks = Vec::new();
+        for _ in 0..8 {
+            let limiter = limiter.clone();
+            let task = async move {
+                limiter.acquire().await.unwrap();
+                start.elapsed()
+            };
+            tasks.push(tokio::task::spawn(task));
+            tokio::task::yield_now().await;
+        }
+        for (i, task) in (0..).zip(tasks) {
+            let at = task.await.unwrap();
+            // tokio's timers count whole milliseconds and fire at most two late.
+            assert!(at >= ms(100 * i) && at <= ms(100 * i + 2), "{i}: {at:?}");
+        }
+    }
+
+    // RL4, CX9: one poll to set the timer and one when it fires, however long and however many.
+    #[tokio::test(start_paused = true)]
+    async fn rl4_a_wait_is_a_constant_number_of_polls() {
+        let limiter = one_in_100_ms();
+        let mut polls = Vec::new();
+        for _ in 0..9 {
+            let limiter = limiter.clone();
+            polls.push(tokio::task::spawn(async move {
+                let mut acquire = pin!(limiter.acquire());
+                let mut polls = 0;
+                poll_fn(|cx| {
+                    polls += 1;
+                    acquire.as_mut().poll(cx)
+                })
+                .await
+                .unwrap();
+                polls
+            }));
+        }
+        for task in polls {
+            let polls = task.await.unwrap();
+            assert!(polls <= 3, "{polls}");
+        }
+    }
+
+    // RL4, TO4
+    #[tokio::test(start_paused = true)]
+    async fn rl4_what_cannot_come_in_time_is_refused_at_once_and_takes_nothing() {
+        let limiter = one_in_100_ms();
+        limiter.acquire().await.unwrap();
+        let start = Instant::now();
+        let rejection = limiter.acquire().max_wait(ms(99)).await.unwrap_err();
+        assert_eq!(rejection.why(), Why::RateLimited);
+        assert_eq!(rejection.retry_after(), Some(ms(100)));
+        let late = Deadline::after(ms(99)).scope(limiter.acquire()).await;
+        assert_eq!(late.unwrap_err().retry_after(), Some(ms(100)));
+        let gone = Deadline::after(ms(0)).scope(limiter.acquire()).await;
+        assert_eq!(gone.unwrap_err().why(), Why::Expired);
+        let dear = limiter.acquire().cost(2).await.unwrap_err();
+        assert_eq!(dear.why(), Why::CostAboveBurst { cost: 2, burst: 1 });
+        assert_eq!(start.elapsed(), ms(0));
+        Deadline::after(ms(100))
+            .scope(limiter.acquire().max_wait(ms(100)))
+            .await
+            .unwrap();
+        assert!(start.elapsed() <= ms(102));
+    }
+
+    // RL5, CX7, CX14
+    #[tokio::test(start_paused = true)]
+    async fn rl5_a_dropped_waiter_returns_its_token_if_nobody_is_behind() {
+        let limiter = one_in_100_ms();
+        let log = Log::default();
+        let _on = limiter.on_event(log.listener());
+        limiter.acquire().await.unwrap();
+        {
+            let mut acquire = pin!(limiter.acquire());
+            assert!(begin(acquire.as_mut()).await.is_pending());
+            advance(ms(30)).await;
+        }
+        assert_eq!(log.take(), ["admitted", "Dropped"]);
+        let wait = limiter.try_acquire().unwrap_err().retry_after();
+        assert_eq!(wait, Some(ms(70)));
+        {
+            let first = Box::new(limiter.reserve().unwrap());
+            let second = limiter.reserve().unwrap();
+            drop(first);
+            assert_eq!(second.wait(), ms(170));
+            let third = limiter.reserve().unwrap();
+            assert_eq!(third.wait(), ms(270));
+        }
+        assert_eq!(log.take().len(), 4);
+    }
+
+    // CX14
+    #[tokio::test(start_paused = true)]
+    async fn cx14_a_waiter_ends_in_one_event_that_says_how_long() {
+        let limiter = one_in_100_ms();
+        let log = Log::default();
+        let _on = limiter.on_event(log.listener());
+        limiter.acquire().await.unwrap();
+        limiter.acquire().await.unwrap();
+        let told = log.take();
+        assert_eq!(told, ["admitted", "admitted after 100ms"]);
+    }
+
+    // CX17, RL3
+    #[tokio::test(start_paused = true)]
+    async fn cx17_the_limiter_follows_the_paused_clock() {
+        let limiter = RateLimiter::per_second(2);
+        assert!(limiter.allow_n(2));
+        let wait = limiter.try_acquire().unwrap_err().retry_after().unwrap();
+        assert_eq!(wait, ms(500));
+        advance(wait - Duration::from_nanos(1)).await;
+        assert!(!limiter.allow());
+        advance(Duration::from_nanos(1)).await;
+        assert!(limiter.allow());
+        advance(Duration::from_secs(3_600)).await;
+        assert_eq!(limiter.available(), 2);
+    }
+
+    // RL15, RL4: a pause that begins during the wait puts the waiter behind it.
+    #[tokio::test(start_paused = true)]
+    async fn rl15_who_wakes_in_a_pause_waits_for_its_end_or_is_refused() {
+        let limiter = one_in_100_ms();
+        limiter.acquire().await.unwrap();
+        let start = Instant::now();
+        let log = Log::default();
+        let _on = limiter.on_event(log.listener());
+        let (mut short, mut long) = (
+            pin!(limiter.acquire().max_wait(ms(300))),
+            pin!(limiter.acquire().max_wait(ms(5_000))),
+        );
+        assert!(begin(short.as_mut()).await.is_pending());
+        assert!(begin(long.as_mut()).await.is_pending());
+        limiter.pause_for(ms(1_000));
+        let rejection = short.await.unwrap_err();
+        assert_eq!(rejection.why(), Why::RateLimited);
+        assert!(start.elapsed() < ms(103), "{:?}", start.elapsed());
+        long.await.unwrap();
+        assert!(start.elapsed() >= ms(1_000) && start.elapsed() < ms(1_003));
+        assert_eq!(log.take().len(), 2);
+        assert!(!limiter.allow());
+    }
+
+    // RL13, RL4: for the instant that suits all, and it is charged to each.
+    #[tokio::test(start_paused = true)]
+    async fn rl13_several_limits_are_waited_for_as_one() {
+        let fast = RateLimiter::builder(Quota::per_second(10).burst(3))
+            .build()
+            .unwrap();
+        let slow = RateLimiter::builder(Quota::per_second(2).burst(1))
+            .build()
+            .unwrap();
+        let both = RateLimiter::all("both", [fast.clone(), slow.clone()]).unwrap();
+        both.acquire().await.unwrap();
+        let reservation = both.reserve().unwrap();
+        assert_eq!(reservation.wait(), ms(500));
+        // The fast one was charged for the same instant, and not for now.
+        advance(ms(500)).await;
+        reservation.commit();
+        assert_eq!((fast.available(), slow.available()), (2, 0));
+        assert_eq!(both.try_acquire().unwrap_err().retry_after(), Some(ms(500)));
+    }
+
+    // CX19: who already waits goes on; who comes after the switch does not wait.
+    #[tokio::test(start_paused = true)]
+    async fn cx19_a_change_of_mode_or_quota_leaves_waiters_their_instants() {
+        let limiter = one_in_100_ms();
+        limiter.acquire().await.unwrap();
+        let start = Instant::now();
+        let mut waiter = pin!(limiter.acquire());
+        assert!(begin(waiter.as_mut()).await.is_pending());
+        limiter.set_quota(Quota::per_minute(6).burst(1)).unwrap();
+        limiter.set_mode(Mode::Off);
+        limiter.acquire().await.unwrap();
+        assert_eq!(start.elapsed(), ms(0));
+        waiter.await.unwrap();
+        assert!(start.elapsed() >= ms(100) && start.elapsed() < ms(103));
+        sleep(ms(1)).await;
+    }
+
+    // CX11: nothing to wait for needs no runtime; made outside of one in any case.
+    #[test]
+    fn cx11_a_token_that_is_there_needs_no_runtime() {
+        let limiter = one_in_100_ms();
+        assert!(matches!(
+            super::now_or_never(limiter.acquire()),
+            Some(Ok(()))
+        ));
+    }
+}

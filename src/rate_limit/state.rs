@@ -1,0 +1,350 @@
+//! The bucket: a token bucket kept as the one instant at which its debt is repaid.
+//!
+//! This is GCRA, the generic cell rate algorithm of ATM (ITU-T I.371), in its virtual
+//! scheduling form. The word holds the theoretical arrival time (TAT): the instant at which the
+//! bucket is full again. A charge moves it on by cost × interval, from now if it lies in the
+//! past, and is granted as soon as it is no further ahead than the burst. Refilling is the
+//! passing of time, so there is nothing to update and nothing to lose.
+//!
+//! Time is in units of 1/32 ns since an origin that belongs to the configuration. An origin
+//! lasts for two years and is then moved on, with the debt as it is, by whoever comes next.
+//! A debt beyond four years (only a change of rate can make one) is kept as four years.
+//!
+//! # Orderings
+//!
+//! The word names, by its two low bits, which of two slots it was made with. A change writes the
+//! slot that is not named, then moves the word over to it. Changes are serialised by a mutex;
+//! admissions take no lock.
+//!
+//! - The word is moved to a new generation with Release and loaded with Acquire (also where an
+//!   exchange fails): who sees a generation sees its slot's values. Admissions and refunds
+//!   exchange the word with Relaxed: they publish nothing, and being read-modify-writes they
+//!   continue the release sequence of the change before them. Model: `change_against_admission`.
+//! - A slot is stored with Release and loaded with Acquire. A slow reader may find in its slot
+//!   values of the generation after next. That store came after the exchange to the generation
+//!   between, and having seen the one the reader must see the other: its exchange fails, or, where
+//!   it has nothing to exchange, its second look at the word tells. Model:
+//!   `two_changes_against_admission`.
+//! - That an exchange succeeds means that the word is what was read, and so is its generation,
+//!   unless four changes came between and the debt ended at the same 1/32 ns again. For that
+//!   the origin, which moves with each change, would have to move along as well. Even then the
+//!   debt would be right, and only its length be that of the configuration four changes ago.
+//! - A charge carries the whole count of changes, so that it is never returned to a debt that
+//!   was rescaled. The count is in the slot, and the exchange proves it: no second word is
+//!   needed. Model: `refund_against_admission`.
+
+mod config;
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+mod word;
+
+use std::fmt;
+use std::time::Duration;
+
+use self::config::{Config, Pause, Turn};
+use self::word::{Slot, Word};
+use super::quota::Quota;
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::time::Tick;
+
+/// Why there is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// How long until there is one if nobody else comes: a nanosecond less is refused. None if
+    /// no time is known.
+    pub(crate) wait: Option<Duration>,
+    /// The burst, if the cost is above it.
+    pub(crate) impossible: Option<u32>,
+}
+
+/// Tokens taken. It may be given back once, with [`Bucket::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// The instant granted: now, or when the tokens will be there.
+    pub(crate) at: Tick,
+    /// Where the debt ended with it.
+    end: u64,
+    /// What it added, in units; 0 if there is nothing to give back.
+    units: u64,
+    /// The configuration it was made with.
+    changes: u64,
+}
+
+/// What only changes touch.
+#[derive(Debug)]
+struct Control {
+    quota: Quota,
+    pause: Option<Pause>,
+}
+
+/// A rate limit's state. Every decision takes `now`; none takes a lock.
+pub(crate) struct Bucket {
+    /// See [`Word`]. Written by every admission, so on a line of its own.
+    word: CachePadded<AtomicU64>,
+    slots: [Slot; 2],
+    control: Mutex<Control>,
+    /// Exchanges that failed, to prove that a test had any.
+    #[cfg(all(test, not(seawall_loom)))]
+    collisions: AtomicU64,
+}
+
+impl Bucket {
+    /// A full bucket. The quota has been checked.
+    pub(crate) fn new(now: Tick, quota: Quota) -> Self {
+        let config = Config::first(now, quota);
+        Self {
+            word: CachePadded::new(AtomicU64::new(Word::new(0, config.changes).0)),
+            slots: [Slot::new(&config), Slot::new(&config)],
+            control: Mutex::new(Control { quota, pause: None }),
+            #[cfg(all(test, not(seawall_loom)))]
+            collisions: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `cost` tokens if they are there. A cost of 0 is free, also in a paused or stopped
+    /// bucket.
+    #[inline]
+    pub(crate) fn admit(&self, now: Tick, cost: u32) -> Result<(), Refused> {
+        self.take(now, now, cost, now).map(drop)
+    }
+
+    /// Takes `cost` tokens, for use not before `not_before`, if they are there by `latest` at
+    /// the latest; else takes nothing. Made as if at `not_before`, so that several buckets can
+    /// be charged for one instant.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        now: Tick,
+        not_before: Tick,
+        cost: u32,
+        latest: Tick,
+    ) -> Result<Charge, Refused> {
+        loop {
+            let (word, config) = self.view(now);
+            let decided = config
+                .grant(word.tat(), now, not_before, cost)
+                .and_then(|grant| {
+                    let fits = grant.at <= latest && grant.end <= config::LAST;
+                    fits.then_some(grant).ok_or(Refused {
+                        wait: Some(grant.at.since(now)),
+                        impossible: None,
+                    })
+                });
+            let settled = match &decided {
+                Ok(grant) if grant.units > 0 => {
+                    self.exchange(word, Word::new(grant.end, word.generation()))
+                }
+                _ => self.is_still(word),
+            };
+            if settled {
+                return decided.map(|grant| Charge {
+                    at: grant.at,
+                    end: grant.end,
+                    units: grant.units,
+                    changes: config.changes,
+                });
+            }
+        }
+    }
+
+    /// When a charge of `cost`, for use not before `not_before`, would be granted. Takes
+    /// nothing.
+    pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Refused> {
+        self.look(now, |tat, config| config.grant(tat, now, not_before, cost))
+            .map(|grant| grant.at)
+    }
+
+    /// What [`admit`](Self::admit) would say. Takes nothing.
+    pub(crate) fn peek(&self, now: Tick, cost: u32) -> Result<(), Refused> {
+        let at = self.probe(now, now, cost)?;
+        let wait = at.since(now);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        Err(Refused {
+            wait: Some(wait),
+            impossible: None,
+        })
+    }
+
+    /// The tokens that are there; `u32::MAX` if there is no limit. Takes nothing.
+    pub(crate) fn available(&self, now: Tick) -> u32 {
+        self.look(now, |tat, config| config.available(tat, now))
+    }
+
+    /// Gives a charge back: whole if none was made after it that has not been given back, else
+    /// not at all, and not to another configuration.
+    ///
+    /// `golang.org/x/time/rate` also returns a part where less was charged after it than it
+    /// cost. That is not sound: with several cancelled, or one cancelled late, the later ones
+    /// come to stand where there is room for fewer, and more pass in a window than the burst
+    /// and the rate allow. Here the charges that stand always lie end to end.
+    pub(crate) fn cancel(&self, charge: &Charge) {
+        if charge.units == 0 {
+            return;
+        }
+        loop {
+            let word = Word(self.word.load(Ordering::Acquire));
+            let changes = self.slot(word.generation()).read().changes;
+            if changes != charge.changes || word.tat() != charge.end {
+                return;
+            }
+            let back = Word::new(charge.end - charge.units, word.generation());
+            if self.exchange(word, back) {
+                return;
+            }
+        }
+    }
+
+    /// Changes the quota, which has been checked. The debt stays what it is in tokens; who has
+    /// an instant keeps it.
+    pub(crate) fn change(&self, now: Tick, quota: Quota) {
+        let mut control = self.control.lock();
+        control.quota = quota;
+        let old = self.current();
+        self.install(&mut control, &old, old.paused, Turn::Change, now);
+    }
+
+    /// Admits nothing until `until`, at which exactly one token is there, if no more were owed.
+    /// An earlier end than the one already set changes nothing.
+    pub(crate) fn pause(&self, now: Tick, until: Tick) {
+        let mut control = self.control.lock();
+        let old = self.current();
+        if until > now && until > old.paused {
+            self.install(&mut control, &old, until, Turn::Pause, now);
+        }
+    }
+
+    /// Ends a pause, with one token there if no more were owed. Who reserved an instant behind
+    /// the pause keeps it, and nobody comes before.
+    pub(crate) fn resume(&self, now: Tick) {
+        let mut control = self.control.lock();
+        let old = self.current();
+        if old.paused > now {
+            self.install(&mut control, &old, Tick::ZERO, Turn::Resume, now);
+        }
+    }
+
+    /// How long a pause still lasts.
+    pub(crate) fn pause_left(&self, now: Tick) -> Option<Duration> {
+        self.look(now, |_, config| config.pause_left(now))
+    }
+
+    /// The quota as it was asked for. Takes the lock of changes.
+    pub(crate) fn quota(&self) -> Quota {
+        self.control.lock().quota
+    }
+
+    /// Tokens per second, as they are kept.
+    pub(crate) fn rate(&self) -> f64 {
+        self.look(Tick::ZERO, |_, config| config.rate())
+    }
+
+    /// The word and the configuration that it names; it may be torn, which the exchange or
+    /// [`is_still`](Self::is_still) finds.
+    #[inline]
+    fn view(&self, now: Tick) -> (Word, Config) {
+        loop {
+            let word = Word(self.word.load(Ordering::Acquire));
+            let config = self.slot(word.generation()).read();
+            if !config.is_stale(now) {
+                return (word, config);
+            }
+            self.rebase(now);
+        }
+    }
+
+    fn look<T>(&self, now: Tick, f: impl Fn(u64, &Config) -> T) -> T {
+        loop {
+            let (word, config) = self.view(now);
+            let seen = f(word.tat(), &config);
+            if self.is_still(word) {
+                return seen;
+            }
+        }
+    }
+
+    /// Whether no change has come between. The loads of the slot, being Acquire, come before.
+    #[inline]
+    fn is_still(&self, word: Word) -> bool {
+        Word(self.word.load(Ordering::Relaxed)).generation() == word.generation()
+    }
+
+    #[inline]
+    fn exchange(&self, from: Word, to: Word) -> bool {
+        // Relaxed on success, and what failed is loaded anew with Acquire; see `# Orderings`.
+        let done = self
+            .word
+            .compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+        #[cfg(all(test, not(seawall_loom)))]
+        self.collisions
+            .fetch_add(u64::from(!done), Ordering::Relaxed);
+        done
+    }
+
+    fn slot(&self, changes: u64) -> &Slot {
+        &self.slots[usize::from(changes & 1 == 1)]
+    }
+
+    /// The configuration in force. Under the mutex, which orders it after the change that made
+    /// it: relaxed.
+    fn current(&self) -> Config {
+        let word = Word(self.word.load(Ordering::Relaxed));
+        self.slot(word.generation()).read()
+    }
+
+    fn install(&self, control: &mut Control, old: &Config, paused: Tick, turn: Turn, now: Tick) {
+        let next = old.next(now, control.quota, paused);
+        self.slot(next.changes).write(&next);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let tat = Word(word).tat();
+            let (tat, pause) = old.carry(&next, tat, control.pause, turn, now);
+            let to = Word::new(tat, next.changes);
+            // Publishes the slot to every load of the word.
+            match self
+                .word
+                .compare_exchange_weak(word, to.0, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    control.pause = pause;
+                    return;
+                }
+                Err(found) => word = found,
+            }
+        }
+    }
+
+    /// Moves the origin on: once in two years.
+    #[cold]
+    fn rebase(&self, now: Tick) {
+        let mut control = self.control.lock();
+        let old = self.current();
+        if old.is_stale(now) {
+            self.install(&mut control, &old, old.paused, Turn::Change, now);
+        }
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.look(Tick::ZERO, |_, config| *config);
+        if config.is_unlimited() {
+            return f.write_str("Unlimited");
+        }
+        let mut bucket = f.debug_struct(if config.is_stopped() {
+            "Stopped"
+        } else {
+            "Bucket"
+        });
+        if !config.is_stopped() {
+            bucket.field("per_second", &config.rate());
+        }
+        bucket
+            .field("burst", &config.burst())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,270 @@
+//! What one configuration of a bucket makes of a time, a debt and a cost: plain arithmetic.
+
+use std::time::Duration;
+
+use super::{Refused, Tick};
+use crate::rate_limit::quota::{Quota, SPAN, UNITS};
+
+/// The latest time that the word holds: 4.5 years after the configuration's origin.
+pub(super) const LAST: u64 = (1 << 62) - 1;
+
+/// From here on the origin is moved. As far from the end as it is because what is admitted at
+/// once and what is reserved ahead must fit above it.
+const STALE: u64 = 1 << 61;
+
+/// How long before it was made a configuration's time begins, so that a clock that steps back
+/// by less (a paused runtime that began earlier shows such times) still runs.
+const LEAD: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// Marks a configuration that admits everything. It keeps an interval, at which the debt that
+/// it was given goes on being repaid.
+const UNLIMITED: u64 = u64::MAX;
+
+/// One configuration. Times without a type are in units since `origin`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Config {
+    /// Units per token; never 0.
+    pub(super) interval: u64,
+    /// The burst in units.
+    pub(super) tolerance: u64,
+    /// Where the clock stands still: the instant at which the rate became zero.
+    pub(super) frozen: Tick,
+    pub(super) origin: Tick,
+    /// Until when the limiter is paused.
+    pub(super) paused: Tick,
+    /// How many configurations came before. The low bits are the word's generation; the whole
+    /// is what tells whether a charge was made with this one.
+    pub(super) changes: u64,
+}
+
+/// A charge that would be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    /// The instant granted.
+    pub(super) at: Tick,
+    /// The units charged.
+    pub(super) units: u64,
+    /// The debt's end after it.
+    pub(super) end: u64,
+}
+
+/// What a pause did to the debt, for as long as nothing older than it may be returned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pause {
+    /// Where the debt would end without it.
+    from: u64,
+    /// Where it was made to end.
+    to: u64,
+}
+
+/// Why one configuration follows another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Change,
+    Pause,
+    Resume,
+}
+
+impl Config {
+    pub(super) fn first(now: Tick, quota: Quota) -> Self {
+        let none = Self {
+            // A second: what a bucket without a rate keeps its tokens in.
+            interval: UNITS * 1_000_000_000,
+            tolerance: 0,
+            frozen: Tick::NEVER,
+            origin: now,
+            paused: Tick::ZERO,
+            changes: u64::MAX,
+        };
+        none.next(now, quota, Tick::ZERO)
+    }
+
+    /// The configuration that follows this one.
+    pub(super) fn next(&self, now: Tick, quota: Quota, paused: Tick) -> Self {
+        let burst = u64::from(quota.max_burst());
+        let (interval, tolerance, frozen) = if quota.is_unlimited() {
+            (self.interval, UNLIMITED, Tick::NEVER)
+        } else if quota.is_stopped() {
+            // Any interval would do; with the one before, the debt stays exactly what it is.
+            let interval = self.interval.min(SPAN / burst.max(1));
+            // The last instant marks a clock that runs.
+            let frozen = now.min(Tick(u64::MAX - 1));
+            (interval, interval * burst, frozen)
+        } else {
+            let interval = quota.interval();
+            (interval, interval * burst, Tick::NEVER)
+        };
+        Self {
+            interval,
+            tolerance,
+            frozen,
+            origin: Tick(now.0.saturating_sub(LEAD)),
+            paused: if paused > now { paused } else { Tick::ZERO },
+            changes: self.changes.wrapping_add(1),
+        }
+    }
+
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.tolerance == UNLIMITED
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        !self.frozen.is_never()
+    }
+
+    pub(super) fn burst(&self) -> u32 {
+        u32::try_from(self.tolerance / self.interval).unwrap_or(u32::MAX)
+    }
+
+    /// Tokens per second.
+    #[allow(clippy::cast_precision_loss)] // It is for reading; an f64 holds nine digits more.
+    pub(super) fn rate(&self) -> f64 {
+        if self.is_unlimited() {
+            f64::INFINITY
+        } else if self.is_stopped() {
+            0.0
+        } else {
+            (UNITS * 1_000_000_000) as f64 / self.interval as f64
+        }
+    }
+
+    fn units(&self, time: Tick) -> u64 {
+        let passed = time.0.saturating_sub(self.origin.0);
+        passed.min(LAST / UNITS) * UNITS
+    }
+
+    /// What the limiter's clock shows.
+    fn clock(&self, now: Tick) -> u64 {
+        self.units(now.min(self.frozen))
+    }
+
+    /// Whether time has come so far that the origin must be moved.
+    pub(super) fn is_stale(&self, now: Tick) -> bool {
+        self.clock(now) >= STALE
+    }
+
+    /// The charge that `cost` would be, for use not before `not_before`, or why there is none
+    /// at any time.
+    pub(super) fn grant(
+        &self,
+        tat: u64,
+        now: Tick,
+        not_before: Tick,
+        cost: u32,
+    ) -> Result<Grant, Refused> {
+        let start = now.max(not_before);
+        if cost == 0 || self.is_unlimited() {
+            let at = if cost == 0 {
+                start
+            } else {
+                start.max(self.paused)
+            };
+            return Ok(Grant {
+                at,
+                units: 0,
+                end: tat,
+            });
+        }
+        let units = u64::from(cost).saturating_mul(self.interval);
+        let from = self.clock(start);
+        // No sum below leaves a u64: each term fits 62 bits.
+        if units > self.tolerance {
+            return Err(self.refuse_for_good(!self.is_stopped()));
+        }
+        let end = tat.max(from) + units;
+        let due = end.saturating_sub(self.tolerance);
+        if due <= from {
+            return Ok(Grant {
+                at: start,
+                units,
+                end,
+            });
+        }
+        let due = due.div_ceil(UNITS);
+        match self.origin.0.checked_add(due) {
+            Some(at) if !self.is_stopped() => {
+                // As if charged at that instant, which is up to a nanosecond after the debt
+                // allows it; that is part of the charge.
+                let end = tat.max(due * UNITS) + units;
+                let (at, units) = (Tick(at), end - tat);
+                Ok(Grant { at, units, end })
+            }
+            // The clock stands still, or the instant is after the end of time.
+            _ => Err(self.refuse_for_good(false)),
+        }
+    }
+
+    /// No token will come, so far as anybody knows, or never so many at once.
+    #[cold]
+    fn refuse_for_good(&self, impossible: bool) -> Refused {
+        Refused {
+            wait: None,
+            impossible: impossible.then(|| self.burst()),
+        }
+    }
+
+    /// How many tokens are there.
+    pub(super) fn available(&self, tat: u64, now: Tick) -> u32 {
+        if self.is_unlimited() {
+            return if self.paused > now { 0 } else { u32::MAX };
+        }
+        let from = self.clock(now);
+        let free = (from + self.tolerance).saturating_sub(tat.max(from));
+        u32::try_from(free / self.interval).unwrap_or(u32::MAX)
+    }
+
+    /// From now to `paused`, if that is ahead.
+    pub(super) fn pause_left(&self, now: Tick) -> Option<Duration> {
+        (self.paused > now).then(|| self.paused.since(now))
+    }
+
+    /// Carries the debt that ends at `tat` over into the configuration `to`: the same number
+    /// of tokens, rounded up, whatever each now takes. Also what is left of a pause.
+    pub(super) fn carry(
+        &self,
+        to: &Self,
+        tat: u64,
+        pause: Option<Pause>,
+        turn: Turn,
+        now: Tick,
+    ) -> (u64, Option<Pause>) {
+        let (here, there) = (self.clock(now), to.clock(now));
+        let rescale = |units: u64| {
+            let units = u128::from(units) * u128::from(to.interval);
+            u64::try_from(units.div_ceil(u128::from(self.interval))).unwrap_or(LAST)
+        };
+        let place = |end: u64| {
+            let debt = rescale(end.saturating_sub(here));
+            debt.saturating_add(there).min(LAST)
+        };
+        // What was reserved since the pause began lies after it; what the pause added is no
+        // debt, and is not rescaled.
+        let (from, queued) = match pause {
+            // Once over, it is a debt like any other: it has been waited for.
+            Some(pause) if self.paused > now => (pause.from, tat.saturating_sub(pause.to)),
+            _ => (tat, 0),
+        };
+        let begins = if to.paused > now && !to.is_unlimited() && !to.is_stopped() {
+            // With the debt ending here, the first token is there exactly at the pause's end.
+            Some(to.units(to.paused) + to.tolerance - to.interval)
+        } else {
+            None
+        };
+        let (from, end, queued) = match turn {
+            Turn::Change => (place(from), place(from), rescale(queued)),
+            // Who has reserved a place behind the pause keeps it, and nobody comes before.
+            Turn::Pause | Turn::Resume if queued > 0 => (place(tat), place(tat), 0),
+            Turn::Pause => (place(from), place(tat), 0),
+            Turn::Resume => {
+                let one = here
+                    .saturating_add(self.tolerance)
+                    .saturating_sub(self.interval);
+                let end = place(from.max(one.min(tat)));
+                (end, end, 0)
+            }
+        };
+        let end = end.max(begins.unwrap_or(0)).min(LAST);
+        let pause = begins.map(|_| Pause { from, to: end });
+        (end.saturating_add(queued).min(LAST), pause)
+    }
+}
