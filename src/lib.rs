@@ -106,4 +106,3 @@ pub use rejection::{Error, Reason, Rejection, Why};
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]
 pub use timeout::TimeoutLayer;
-

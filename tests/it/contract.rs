@@ -9,9 +9,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use seawall::circuit_breaker::CircuitBreakerService;
 use seawall::event::Subscription;
+use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
 use seawall::rejection::Native;
 use seawall::timeout::{PerRequest, TimeoutService};
-use seawall::{CircuitBreaker, CircuitBreakerLayer, Deadline, Event, Mode, Timeout, TimeoutLayer};
+use seawall::{
+    CircuitBreaker, CircuitBreakerLayer, Deadline, Event, Mode, Quota, RateLimitLayer, RateLimiter,
+    Timeout, TimeoutLayer,
+};
 use tower::buffer::Buffer;
 use tower::layer::Layer;
 use tower::{BoxError, Service, ServiceExt};
@@ -43,6 +47,8 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
     const SCARCE: bool;
     /// Whether it knows without a request that it refuses.
     const REFUSES_UNASKED: bool;
+    /// Whether the place of a call that is dropped is free again; a token is spent.
+    const COMES_BACK: bool;
     /// What it tells of a call that came back, failed, was dropped, and panicked.
     const ENDINGS: [&'static str; 4];
 
@@ -99,6 +105,7 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
 
 impl Subject for Timeout {
     const SCARCE: bool = false;
+    const COMES_BACK: bool = true;
     const REFUSES_UNASKED: bool = true;
     const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
 
@@ -155,6 +162,7 @@ impl Subject for Timeout {
 
 impl Subject for CircuitBreaker {
     const SCARCE: bool = true;
+    const COMES_BACK: bool = true;
     const REFUSES_UNASKED: bool = true;
     const ENDINGS: [&'static str; 4] = ["Success", "Failure(Error)", "Dropped", "Panicked"];
 
@@ -224,6 +232,145 @@ impl Subject for CircuitBreaker {
     fn balance(&self, _: usize) -> String {
         let snapshot = self.snapshot();
         format!("{:?}", snapshot.probes.map(|probes| probes.in_flight))
+    }
+}
+
+/// Of which no token comes while a test runs.
+const QUOTA: Quota = Quota::new(20_000, secs(30 * 24 * 3_600));
+
+fn limiter(name: &str) -> RateLimiter {
+    RateLimiter::builder(QUOTA).name(name).build().unwrap()
+}
+
+fn one_token_left(limiter: &RateLimiter) {
+    limiter.try_acquire_n(limiter.available() - 1).unwrap();
+}
+
+impl Subject for RateLimiter {
+    const SCARCE: bool = true;
+    const COMES_BACK: bool = false;
+    const REFUSES_UNASKED: bool = true;
+    const ENDINGS: [&'static str; 4] = ["Admitted"; 4];
+
+    type Layer = RateLimitLayer;
+    type Service = RateLimitService<Strict<Mock>>;
+
+    fn named(name: &str) -> Self {
+        limiter(name)
+    }
+
+    fn layer(&self) -> Self::Layer {
+        RateLimitLayer::new(self)
+    }
+
+    fn name(&self) -> String {
+        self.name().to_string()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
+    }
+
+    fn would_reject(&self) -> u64 {
+        self.snapshot().would_reject
+    }
+
+    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
+        self.on_event(listener)
+    }
+
+    fn change_badly(&self) {
+        let error = self.set_quota(Quota::new(1, secs(0))).unwrap_err();
+        assert_eq!(error.problems().len(), 1, "{error}");
+    }
+
+    fn settings(&self) -> String {
+        format!("{:?} {:?}", self.quota(), self.mode())
+    }
+
+    fn shut(&self) {
+        self.pause_for(secs(60));
+    }
+
+    fn reopen(&self) {
+        self.resume();
+        // A pause leaves one token and no burst; fill it again.
+        self.set_quota(Quota::per_second(1_000_000_000).burst(QUOTA.max_burst()))
+            .unwrap();
+        while self.available() < QUOTA.max_burst() {
+            std::hint::spin_loop();
+        }
+        self.set_quota(QUOTA).unwrap();
+    }
+
+    fn scarce(&self) {
+        one_token_left(self);
+    }
+
+    fn balance(&self, made: usize) -> String {
+        format!("{}", self.available() as usize + made)
+    }
+}
+
+/// A limiter with the layer that waits.
+#[derive(Clone)]
+struct Waiting(RateLimiter);
+
+impl Subject for Waiting {
+    const SCARCE: bool = true;
+    const COMES_BACK: bool = false;
+    const REFUSES_UNASKED: bool = true;
+    const ENDINGS: [&'static str; 4] = ["Admitted"; 4];
+
+    type Layer = RateLimitLayer<Native, One, Waits>;
+    type Service = WaitingService<Strict<Mock>>;
+
+    fn named(name: &str) -> Self {
+        Self(limiter(name))
+    }
+
+    fn layer(&self) -> Self::Layer {
+        RateLimitLayer::waiting(&self.0)
+    }
+
+    fn name(&self) -> String {
+        self.0.name().to_string()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.0.set_mode(mode);
+    }
+
+    fn would_reject(&self) -> u64 {
+        self.0.snapshot().would_reject
+    }
+
+    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
+        self.0.on_event(listener)
+    }
+
+    fn change_badly(&self) {
+        self.0.change_badly();
+    }
+
+    fn settings(&self) -> String {
+        self.0.settings()
+    }
+
+    fn shut(&self) {
+        self.0.shut();
+    }
+
+    fn reopen(&self) {
+        self.0.reopen();
+    }
+
+    fn scarce(&self) {
+        self.0.scarce();
+    }
+
+    fn balance(&self, made: usize) -> String {
+        self.0.balance(made)
     }
 }
 
@@ -410,6 +557,9 @@ async fn a_refusal_breaks_nothing<P: Subject>() {
 // CX7
 fn a_drop_gives_all_back<P: Subject>() {
     for scarce in [false, true] {
+        if scarce && !P::COMES_BACK {
+            continue;
+        }
         let mock = Mock::new();
         let policy = P::named("dropped");
         if scarce {
@@ -418,8 +568,7 @@ fn a_drop_gives_all_back<P: Subject>() {
             drop(call(&mut policy.over(mock.clone()), Do::Hang));
         }
         let service = policy.over(mock.clone());
-        let made = mock.calls();
-        let start = policy.balance(made);
+        let start = policy.balance(mock.calls());
 
         // At every await point: before the first poll, and after each.
         for polls in 0..=4 {
@@ -432,6 +581,7 @@ fn a_drop_gives_all_back<P: Subject>() {
             assert_eq!(mock.in_flight(), 0);
         }
 
+        let made = mock.calls();
         let mut random = Random::new(7);
         let mut running = Vec::new();
         for _ in 0..10_000 {
@@ -461,44 +611,48 @@ fn a_drop_gives_all_back<P: Subject>() {
 
 // CX8
 fn a_panic_gives_all_back<P: Subject>() {
-    let mock = Mock::new();
-    let policy = P::named("panicking");
-    let recorder = Recorder::new();
-    let _on = policy.on_event(recorder.listener());
-    let mut service = policy.over(mock.clone());
-    for scarce in [false, true] {
-        if scarce {
-            policy.scarce();
-        }
-        for what in [Do::PanicInCall, Do::PanicInPoll] {
-            let start = policy.balance(mock.calls());
-            recorder.take();
-            let panicked = catching(|| Task::new(call(&mut service, what)).run());
-            assert!(panicked.is_err());
-            assert_eq!(recorder.endings(), [P::ENDINGS[3]], "{what:?}");
-            assert_eq!(mock.in_flight(), 0);
-            if scarce {
-                // A panicked probe is a failure and gives its slot back with it.
-                policy.scarce();
-            } else {
-                assert_eq!(policy.balance(mock.calls()), start);
-            }
-            let outcome = Task::new(call(&mut service, Do::Answer)).run();
-            assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
-            policy.scarce();
-        }
+    let fresh = || {
+        let (mock, policy, recorder) = (Mock::new(), P::named("panicking"), Recorder::new());
+        policy.on_event(recorder.listener()).forever();
+        (policy.over(mock.clone()), mock, policy, recorder)
+    };
+    for what in [Do::PanicInCall, Do::PanicInPoll] {
+        let (mut service, mock, policy, recorder) = fresh();
+        let start = policy.balance(mock.calls());
+        let panicked = catching(|| Task::new(call(&mut service, what)).run());
+        assert!(panicked.is_err());
+        assert_eq!(recorder.endings(), [P::ENDINGS[3]], "{what:?}");
+        assert_eq!(policy.balance(mock.calls()), start);
+        assert_eq!(mock.in_flight(), 0);
+        let outcome = Task::new(call(&mut service, Do::Answer)).run();
+        assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
     }
 
-    // Caught above, by the user: told of all the same, and while the caught future still lives.
-    recorder.take();
-    let mut task =
-        Task::new(std::panic::AssertUnwindSafe(call(&mut service, Do::PanicInPoll)).catch_unwind());
+    // A probe's place too: while it is out there is no other.
+    for what in [Do::PanicInCall, Do::PanicInPoll] {
+        if !P::COMES_BACK {
+            break;
+        }
+        let (mut service, _, policy, recorder) = fresh();
+        policy.scarce();
+        recorder.take();
+        let panicked = catching(|| Task::new(call(&mut service, what)).run());
+        assert!(panicked.is_err());
+        assert_eq!(recorder.endings(), [P::ENDINGS[3]], "{what:?}");
+        policy.scarce();
+        let outcome = Task::new(call(&mut service, Do::Answer)).run();
+        assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
+    }
+
+    // Caught above, by the user: told all the same, and while the caught future still lives.
+    let (mut service, _, _, recorder) = fresh();
+    let future = call(&mut service, Do::PanicInPoll);
+    let mut task = Task::new(std::panic::AssertUnwindSafe(future).catch_unwind());
     assert!(matches!(task.run(), Poll::Ready(Err(_))));
     assert_eq!(recorder.endings(), [P::ENDINGS[3]]);
 
     // Dropped by somebody else's panic: that is a drop.
-    policy.scarce();
-    recorder.take();
+    let (mut service, _, _, recorder) = fresh();
     let panicked = catching(|| {
         let mut task = Task::new(call(&mut service, Do::Hang));
         assert!(task.run().is_pending());
@@ -782,9 +936,17 @@ async fn cx14_cx19_an_admission_by_a_timeout_ends_in_the_mode_it_began_in() {
     an_admission_ends_in_the_mode_it_began_in::<Timeout>();
 }
 
+#[tokio::test]
+async fn cx14_cx19_an_admission_by_a_limiter_ends_in_the_mode_it_began_in() {
+    an_admission_ends_in_the_mode_it_began_in::<RateLimiter>();
+    an_admission_ends_in_the_mode_it_began_in::<Waiting>();
+}
+
 contract! {
     timeout: Timeout;
     circuit_breaker: CircuitBreaker;
+    rate_limit: RateLimiter;
+    rate_limit_waiting: Waiting;
 }
 
 // CX17: the parent looks at what a child of this very test says to its first use of a policy
