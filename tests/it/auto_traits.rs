@@ -1,0 +1,206 @@
+//! What the compiler knows of the public types, and inner services that are not what most are.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use seawall::circuit_breaker::{
+    self, CircuitBreakerService, Gated, GatedService, Snapshot, State, Trip,
+};
+use seawall::classify::{ErrorsOnly, Standard};
+use seawall::rejection::{AsError, By, Native};
+use seawall::timeout::{self, Fixed, TimeoutService};
+use seawall::{
+    Backoff, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Error, Event, Reason,
+    Rejection, Timeout, TimeoutLayer,
+};
+use tower::{Layer, Service, service_fn};
+
+use crate::support::{Do, Mock, Task, secs};
+
+fn is_clone<T: Clone>() {}
+fn is_send<T: Send>() {}
+fn is_sync<T: Sync>() {}
+fn is_unpin<T: Unpin>() {}
+fn is_all<T: Clone + Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
+fn is_error<T: std::error::Error + Send + Sync + Clone + PartialEq + 'static>() {}
+
+/// Whether `$type` is `$trait`: an inherent constant is taken before a trait's.
+macro_rules! is {
+    ($type:ty: $trait:path) => {{
+        struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+        trait No {
+            const IS: bool = false;
+        }
+        impl<T: ?Sized> No for Probe<T> {}
+        #[allow(dead_code)]
+        impl<T: ?Sized + $trait> Probe<T> {
+            const IS: bool = true;
+        }
+        <Probe<$type>>::IS
+    }};
+}
+
+type Breaking<S> = CircuitBreakerService<S>;
+type Timing<S> = TimeoutService<S>;
+type TimeoutFuture<F> = timeout::ResponseFuture<F, AsError>;
+type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
+
+#[test]
+fn cx10_policies_and_layers_go_everywhere() {
+    is_all::<Timeout>();
+    is_all::<CircuitBreaker>();
+    is_all::<TimeoutLayer>();
+    is_all::<TimeoutLayer<Native, Fixed>>();
+    is_all::<CircuitBreakerLayer>();
+    is_all::<CircuitBreakerLayer<Native, ErrorsOnly, Gated>>();
+    is_all::<Backoff>();
+    is_all::<Deadline>();
+    is_all::<Snapshot>();
+    is_all::<State>();
+    is_all::<Trip>();
+    is_all::<timeout::Snapshot>();
+    is_send::<circuit_breaker::Builder>();
+    is_send::<timeout::Builder>();
+    is_send::<circuit_breaker::Permit>();
+    is_sync::<circuit_breaker::Permit>();
+    is_send::<circuit_breaker::Permit<&'static CircuitBreaker>>();
+    is_clone::<Event<'static>>();
+    is_error::<Rejection>();
+    is_error::<Reason>();
+    is_error::<ConfigError>();
+    is_error::<Error<std::fmt::Error>>();
+}
+
+#[test]
+fn cx10_services_and_futures_are_what_their_inner_ones_are() {
+    is_all::<Breaking<Mock>>();
+    is_all::<Timing<Mock>>();
+    is_all::<GatedService<Mock>>();
+    is_all::<Breaking<Timing<Breaking<Mock>>>>();
+
+    type Plain = Ready<Result<u32, Rejection>>;
+    is_send::<TimeoutFuture<Plain>>();
+    is_sync::<TimeoutFuture<Plain>>();
+    is_send::<BreakerFuture<Plain>>();
+    is_sync::<BreakerFuture<Plain>>();
+    is_unpin::<BreakerFuture<Plain>>();
+    // It holds its timer in place.
+    assert!(!is!(TimeoutFuture<Plain>: Unpin));
+    assert!(!is!(BreakerFuture<PhantomPinned>: Unpin));
+
+    // What is asked of an inner service is no more than it is.
+    assert!(!is!(Breaking<Rc<()>>: Send));
+    assert!(!is!(Timing<Rc<()>>: Send));
+    assert!(!is!(BreakerFuture<Rc<()>>: Send));
+    assert!(!is!(TimeoutFuture<Rc<()>>: Send));
+    assert!(is!(Breaking<Cell<()>>: Send) && !is!(Breaking<Cell<()>>: Sync));
+    assert!(is!(Timing<Cell<()>>: Send) && !is!(Timing<Cell<()>>: Sync));
+    struct NoClone;
+    assert!(!is!(Breaking<NoClone>: Clone));
+    assert!(!is!(Timing<NoClone>: Clone));
+    assert!(is!(Breaking<Mock>: Clone), "the probe itself works");
+}
+
+/// An error that can neither be cloned nor sent.
+#[derive(Debug)]
+enum Odd {
+    Rejected(#[allow(dead_code)] Rejection),
+    Inner(#[allow(dead_code)] Rc<Cell<u32>>),
+}
+
+seawall::carrier!(Odd::Rejected);
+
+/// A service that is neither `Clone` nor `Send`, for requests that are neither, nor 'static.
+struct Local(Rc<Cell<u32>>);
+
+type LocalFuture<'a> = Pin<Box<dyn Future<Output = Result<u32, Odd>> + 'a>>;
+
+impl<'a> Service<(&'a str, Rc<Cell<u32>>)> for Local {
+    type Response = u32;
+    type Error = Odd;
+    type Future = LocalFuture<'a>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Odd>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (text, count): (&'a str, Rc<Cell<u32>>)) -> LocalFuture<'a> {
+        let seen = Rc::clone(&self.0);
+        Box::pin(async move {
+            seen.set(seen.get() + 1);
+            match text.parse() {
+                Ok(number) => Ok(number),
+                Err(_) => Err(Odd::Inner(count)),
+            }
+        })
+    }
+}
+
+fn calls_a_local_service<L>(layer: &L)
+where
+    L: Layer<Local>,
+    L::Service: for<'a> Service<(&'a str, Rc<Cell<u32>>), Response = u32, Error = Odd>,
+{
+    let count = Rc::new(Cell::new(0));
+    let mut service = layer.layer(Local(Rc::clone(&count)));
+    let borrowed = String::from("42");
+    let outcome = Task::new(service.call((&borrowed, Rc::clone(&count)))).run();
+    assert!(matches!(outcome, Poll::Ready(Ok(42))), "{outcome:?}");
+    let outcome = Task::new(service.call((&borrowed[..0], Rc::clone(&count)))).run();
+    assert!(
+        matches!(outcome, Poll::Ready(Err(Odd::Inner(_)))),
+        "{outcome:?}"
+    );
+    assert_eq!(count.get(), 2);
+}
+
+#[test]
+fn cx10_neither_send_nor_clone_nor_static_is_asked_of_a_request_an_error_or_a_service() {
+    calls_a_local_service(&TimeoutLayer::new(secs(5)));
+    calls_a_local_service(&TimeoutLayer::new(secs(5)).duration_from(|_: &(&str, _)| None));
+    calls_a_local_service(
+        &TimeoutLayer::new(secs(5)).respond(|rejection| Err(Odd::Rejected(rejection))),
+    );
+    calls_a_local_service(&CircuitBreakerLayer::new(CircuitBreaker::new("local")));
+    calls_a_local_service(&CircuitBreakerLayer::gated(CircuitBreaker::new("local")));
+    calls_a_local_service(
+        &CircuitBreakerLayer::new(CircuitBreaker::new("local")).classify(ErrorsOnly),
+    );
+}
+
+#[test]
+fn cx10_a_service_whose_error_never_is_needs_only_a_responder() {
+    let never = service_fn(|n: u32| ready(Ok::<u32, Infallible>(n)));
+    let mut service = TimeoutLayer::new(secs(5)).respond(|_| Ok(0)).layer(never);
+    assert!(matches!(
+        Task::new(service.call(3)).run(),
+        Poll::Ready(Ok(3))
+    ));
+    let breaker = CircuitBreaker::new("never");
+    let mut service = CircuitBreakerLayer::new(&breaker)
+        .respond(|_| Ok(0))
+        .layer(never);
+    assert!(matches!(
+        Task::new(service.call(3)).run(),
+        Poll::Ready(Ok(3))
+    ));
+    breaker.force_open();
+    assert!(matches!(
+        Task::new(service.call(3)).run(),
+        Poll::Ready(Ok(0))
+    ));
+}
+
+#[test]
+fn cx10_layers_of_references_are_layers() {
+    // As axum and `ServiceBuilder` take them.
+    fn takes<L: Layer<Mock, Service: Service<Do>> + Clone + Send + Sync + 'static>(_: L) {}
+    takes(TimeoutLayer::new(&Timeout::new(secs(1))));
+    takes(TimeoutLayer::new(Timeout::new(secs(1))));
+    takes(CircuitBreakerLayer::new(&CircuitBreaker::new("taken")));
+}

@@ -1,0 +1,19 @@
+//! The integration tests: what every layer promises (`contract`), what each pattern does on top
+//! of it, and stacks of them.
+
+// Clippy's walls are for `src`. Tests keep records behind std's locks, and spawn and box freely.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod auto_traits;
+mod circuit_breaker;
+mod classify;
+mod contract;
+#[cfg(feature = "test-util")]
+mod deadline;
+#[cfg(feature = "http")]
+mod http;
+mod rejection;
+mod stack;
+mod support;
+#[cfg(feature = "test-util")]
+mod timeout;

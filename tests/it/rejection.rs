@@ -1,0 +1,257 @@
+//! How a rejection enters an outcome, and how it is found there again.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+
+use seawall::{
+    CircuitBreaker, CircuitBreakerLayer, Deadline, Error, Reason, Rejection, Timeout, TimeoutLayer,
+    Why,
+};
+use tower::util::BoxCloneService;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::support::{Do, Mock, Recorder, Task, ms, reason, secs};
+
+/// A user's own error.
+#[derive(Debug, thiserror::Error)]
+enum ApiError {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("not found")]
+    NotFound,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+seawall::carrier!(ApiError::Rejected);
+
+/// An error of somebody else's, about a rejection that he was given.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream failed")]
+struct Foreign<E: StdError + 'static>(#[source] E);
+
+fn rejection() -> Rejection {
+    Rejection::new(Why::RateLimited, "per caller").with_retry_after(ms(1_500))
+}
+
+/// A breaker that is open, and what a call through it is refused with.
+fn open() -> (CircuitBreaker, Reason) {
+    let breaker = CircuitBreaker::new("payments");
+    breaker.force_open();
+    let reason = breaker.try_acquire().unwrap_err().into_reason();
+    assert_eq!(
+        (reason.why(), &**reason.policy()),
+        (Why::CircuitOpen, "payments")
+    );
+    (breaker, reason)
+}
+
+#[test]
+fn cx12_it_is_found_in_whatever_carries_it() {
+    let expected = rejection().into_reason();
+    let found = |error: &(dyn StdError + 'static)| {
+        assert_eq!(Reason::of(error), Some(&expected), "{error:?}");
+        assert_eq!(Reason::find(error), Some(&expected), "{error:?}");
+        let said = "rate limit per caller exceeded, come back in 1.5s";
+        assert_eq!(error.to_string(), said);
+    };
+    found(&rejection());
+    found(&expected);
+    found(&*BoxError::from(rejection()));
+    found(&*Box::<dyn StdError>::from(rejection()));
+    found(&io::Error::other(rejection()));
+    found(&ApiError::from(rejection()));
+    found(&Error::<io::Error>::from(rejection()));
+    found(&Error::Service(io::Error::other(rejection())));
+
+    // Any number of them around each other.
+    let mut error = io::Error::other(ApiError::Rejected(rejection()));
+    for _ in 0..10 {
+        error = io::Error::other(Error::Service(ApiError::Io(io::Error::other(error))));
+        found(&error);
+    }
+    found(&*BoxError::from(error));
+}
+
+#[test]
+fn cx12_below_a_foreign_error_it_is_not_ours_but_can_be_found() {
+    let expected = rejection().into_reason();
+    let foreign: [BoxError; 4] = [
+        Foreign(rejection()).into(),
+        Foreign(io::Error::other(rejection())).into(),
+        Foreign(ApiError::Rejected(rejection())).into(),
+        io::Error::other(Foreign(rejection())).into(),
+    ];
+    for error in foreign {
+        assert_eq!(Reason::of(&*error), None, "{error:?}");
+        assert_eq!(Reason::find(&*error), Some(&expected), "{error:?}");
+    }
+    let other = BoxError::from("nothing of ours");
+    assert_eq!((Reason::of(&*other), Reason::find(&*other)), (None, None));
+}
+
+#[test]
+fn cx12_source_reaches_the_inner_error() {
+    let inner = || io::Error::new(io::ErrorKind::ConnectionRefused, "no");
+    let error = Error::service(inner());
+    let source = error.source().and_then(|e| e.downcast_ref::<io::Error>());
+    assert_eq!(source.unwrap().kind(), io::ErrorKind::ConnectionRefused);
+    let error: Error<Error<io::Error>> = Error::Service(Error::Service(inner()));
+    let source = error.source().and_then(StdError::source).unwrap();
+    assert!(source.is::<io::Error>());
+    let source = error.into_service().unwrap().into_service().unwrap();
+    assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+// CX12: each kind of error, refused by a layer, and through tower's wrappers.
+#[tokio::test]
+async fn cx12_every_kind_of_error_carries_it_through_towers_wrappers() {
+    let (breaker, expected) = open();
+    let layer = CircuitBreakerLayer::new(&breaker);
+
+    let boxed = layer.layer(Mock::new());
+    let error = boxed.clone().oneshot(Do::Answer).await.unwrap_err();
+    assert_eq!(reason(&error), expected);
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(secs(5)))
+        .buffer(4)
+        .layer(TimeoutLayer::new(secs(5)))
+        .map_err(BoxError::from)
+        .map_err(io::Error::other)
+        .service(BoxCloneService::new(boxed));
+    let shared = |error: BoxError| BoxError::from(Arc::new(io::Error::other(error)));
+    let service = BoxCloneService::new(service).map_err(shared);
+    let service = tower::limit::ConcurrencyLimit::new(service, 1);
+    let error = service.oneshot(Do::Answer).await.unwrap_err();
+    // An `Arc` lends the source of what it holds.
+    assert_eq!(reason(&error), expected);
+
+    let own = layer.layer(service_fn(async |()| Err::<(), _>(ApiError::NotFound)));
+    let error = own.clone().oneshot(()).await.unwrap_err();
+    assert!(matches!(error, ApiError::Rejected(_)));
+    let mut buffer = tower::buffer::Buffer::new(own, 4);
+    let error = buffer.ready().await.unwrap().call(()).await.unwrap_err();
+    assert_eq!(reason(&error), expected);
+    assert!(matches!(error.downcast_ref(), Some(ApiError::Rejected(_))));
+
+    // A foreign error type, wrapped once at the bottom.
+    let foreign = service_fn(async |()| Err::<(), _>(std::fmt::Error));
+    let wrapped = ServiceBuilder::new().layer(layer).map_err(Error::service);
+    let error = wrapped.service(foreign).oneshot(()).await.unwrap_err();
+    assert_eq!(error.rejection().map(Rejection::reason), Some(&expected));
+    assert_eq!(reason(&error.into()), expected);
+}
+
+#[test]
+fn cx12_a_failure_of_the_service_stays_its_own() {
+    let layer = TimeoutLayer::new(secs(5));
+    let foreign = service_fn(async |()| Err::<(), _>(std::fmt::Error));
+    let stack = ServiceBuilder::new().layer(layer).map_err(Error::service);
+    let Poll::Ready(Err(error)) = Task::new(stack.service(foreign).call(())).run() else {
+        panic!("it fails at once");
+    };
+    assert_eq!(error, Error::Service(std::fmt::Error));
+    assert!(error.source().unwrap().is::<std::fmt::Error>());
+}
+
+// CX12: our own refusals say nothing of a service's health, but for a call that was cut short.
+#[test]
+fn cx12_a_breaker_tells_refusals_from_failures() {
+    let recorder = Recorder::new();
+    let breaker = CircuitBreaker::builder("judging").on_event(recorder.listener());
+    let breaker = breaker.build().unwrap();
+    let make = service_fn(|make: fn() -> BoxError| std::future::ready(Err::<(), _>(make())));
+    let mut service = CircuitBreakerLayer::new(&breaker).layer(make);
+    let timed_out = || {
+        let (limit, elapsed) = (secs(1), secs(1));
+        Rejection::new(Why::TimedOut { limit, elapsed }, "attempt")
+    };
+    let cases: [(fn() -> BoxError, &str); 9] = [
+        (|| "broken".into(), "Failure(Error)"),
+        (|| rejection().into(), "Ignored"),
+        (|| io::Error::other(rejection()).into(), "Ignored"),
+        (|| ApiError::Rejected(rejection()).into(), "Ignored"),
+        (|| Rejection::new(Why::Expired, "total").into(), "Ignored"),
+        (
+            || Rejection::new(Why::CircuitOpen, "below").into(),
+            "Ignored",
+        ),
+        (|| Foreign(rejection()).into(), "Failure(Error)"),
+        (
+            || Foreign(io::Error::other(rejection())).into(),
+            "Failure(Error)",
+        ),
+        (
+            || {
+                let (limit, elapsed) = (secs(1), secs(1));
+                Rejection::new(Why::TimedOut { limit, elapsed }, "attempt").into()
+            },
+            "Failure(Timeout)",
+        ),
+    ];
+    for (make, ending) in cases {
+        assert!(Task::new(service.call(make)).run().is_ready());
+        assert_eq!(recorder.endings(), [ending], "{:?}", make());
+    }
+
+    // A user's enum, and `run` with errors that are no `std::error::Error`, alike.
+    let own = service_fn(|own: ApiError| std::future::ready(Err::<(), _>(own)));
+    let mut service = CircuitBreakerLayer::new(&breaker).layer(own);
+    for (error, ending) in [
+        (ApiError::Rejected(timed_out()), "Failure(Timeout)"),
+        (ApiError::Rejected(rejection()), "Ignored"),
+        (ApiError::NotFound, "Failure(Error)"),
+    ] {
+        assert!(Task::new(service.call(error)).run().is_ready());
+        assert_eq!(recorder.endings(), [ending]);
+    }
+    for (error, ending) in [
+        (BoxError::from(rejection()), "Ignored"),
+        (BoxError::from("broken"), "Failure(Error)"),
+    ] {
+        let run = breaker.run(|| std::future::ready(Err::<(), _>(error)));
+        assert!(Task::new(run).run().is_ready());
+        assert_eq!(recorder.endings(), [ending]);
+    }
+    let run = breaker.run(|| std::future::ready(Err::<(), _>("text")));
+    assert!(Task::new(run).run().is_ready());
+    assert_eq!(recorder.endings(), ["Failure(Error)"]);
+    let nested = breaker.run(|| breaker.run(|| std::future::ready(Err::<(), _>("text"))));
+    assert!(Task::new(nested).run().is_ready());
+    assert_eq!(recorder.endings(), ["Failure(Error)", "Failure(Error)"]);
+}
+
+// CX18
+#[test]
+fn cx18_a_rejection_can_be_made_in_a_test_and_read() {
+    let rejection = rejection();
+    assert_eq!(rejection.why(), Why::RateLimited);
+    assert_eq!(rejection.policy().as_str(), "per caller");
+    assert_eq!(rejection.retry_after(), Some(ms(1_500)));
+    assert_eq!(rejection.clone().with_retry_after(None).retry_after(), None);
+    let debug = format!("{rejection:?}");
+    assert!(
+        debug.contains("RateLimited") && debug.contains("per caller"),
+        "{debug}"
+    );
+}
+
+// CX12
+#[test]
+fn cx12_a_closure_says_it_in_any_error_or_response() {
+    #[derive(Debug, PartialEq)]
+    struct Bare(&'static str);
+    let bare = service_fn(async |()| Err::<u32, _>(Bare("inner")));
+    let layer = TimeoutLayer::new(Timeout::new(secs(1)));
+    let mut service = layer.clone().respond(|_| Err(Bare("refused"))).layer(bare);
+    let expired = |service: &mut dyn FnMut() -> Poll<Result<u32, Bare>>| {
+        Deadline::after(secs(0)).enter(service)
+    };
+    let refused = expired(&mut || Task::new(service.call(())).run());
+    assert_eq!(refused, Poll::Ready(Err(Bare("refused"))));
+    let mut service = layer.respond(|_| Ok(429)).layer(bare);
+    let refused = expired(&mut || Task::new(service.call(())).run());
+    assert_eq!(refused, Poll::Ready(Ok(429)));
+}

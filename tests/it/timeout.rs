@@ -1,0 +1,378 @@
+//! The timeout, by its layer and by `run`. `contract` has what it shares with other layers,
+//! `deadline` what it tells to those below.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use seawall::event::What;
+use seawall::{Deadline, Error, Mode, Timeout, TimeoutLayer, Why};
+use tokio::time::{Instant, advance, sleep};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::support::{Do, Mock, Recorder, Task, catching, ms, poll_once, reason, secs};
+
+fn named(name: &str, millis: u64) -> Timeout {
+    Timeout::builder(ms(millis)).name(name).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn to1_the_clock_starts_at_call() {
+    let mut service = TimeoutLayer::new(secs(5)).layer(Mock::new());
+    service.ready().await.unwrap();
+    // Readiness is not counted, the time until the first poll is.
+    advance(secs(60)).await;
+    let mut task = Task::new(service.call(Do::Hang));
+    advance(secs(3)).await;
+    assert!(task.run().is_pending());
+    advance(ms(1_999)).await;
+    assert!(task.run().is_pending());
+    advance(ms(1)).await;
+    let Poll::Ready(Err(error)) = task.run() else {
+        panic!("five seconds have passed");
+    };
+    let (limit, elapsed) = (secs(5), secs(5));
+    assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+
+    // The same for `run`, whose clock starts when it is first polled.
+    let timeout = Timeout::new(secs(5));
+    let mut task = Task::new(timeout.run(std::future::pending::<Result<(), ()>>));
+    advance(secs(60)).await;
+    assert!(task.run().is_pending());
+    advance(secs(5)).await;
+    assert!(task.run().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn to1_a_response_ready_in_the_same_poll_wins() {
+    let mock = Mock::new();
+    let mut service = TimeoutLayer::new(secs(5)).layer(mock.clone());
+    let mut task = Task::new(service.call(Do::Wait));
+    assert!(task.run().is_pending());
+    advance(secs(6)).await;
+    mock.answer();
+    assert!(matches!(task.run(), Poll::Ready(Ok(7))));
+
+    let timeout = Timeout::new(secs(5));
+    let call = timeout.run(async || {
+        sleep(secs(5)).await;
+        Ok::<_, BoxError>(7)
+    });
+    assert_eq!(call.await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to2_a_total_timeout_covers_queue_backoff_and_attempts() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(1));
+    let queue = service_fn(move |what: Do| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let _permit = gate.acquire_owned().await.unwrap();
+            if what == Do::Hang {
+                sleep(secs(10)).await;
+            }
+            Ok::<_, BoxError>(())
+        }
+    });
+    let first = tokio::spawn(queue.clone().oneshot(Do::Hang));
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    let service = TimeoutLayer::new(secs(1)).layer(queue);
+    let error = service.oneshot(Do::Answer).await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(1));
+    assert!(matches!(reason(&error).why(), Why::TimedOut { .. }));
+    first.await.unwrap().unwrap();
+
+    // Attempts of 300 ms, with 200 ms of backoff: the fourth would begin at 1.5 s.
+    let (total, attempt) = (named("total", 1_100), named("attempt", 300));
+    let made = AtomicUsize::new(0);
+    let start = Instant::now();
+    let outcome = total.run(async || {
+        loop {
+            made.fetch_add(1, Ordering::SeqCst);
+            let hang = attempt.run(std::future::pending::<io::Result<()>>);
+            match hang.await {
+                Err(Error::Rejected(cut)) => assert_eq!(&**cut.policy(), "attempt"),
+                other => return other,
+            }
+            sleep(ms(200)).await;
+        }
+    });
+    let error = outcome.await.unwrap_err();
+    assert_eq!(&**error.rejection().unwrap().policy(), "total");
+    assert_eq!((start.elapsed(), made.into_inner()), (ms(1_100), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to4_an_attempt_gets_at_most_what_remains() {
+    let (total, attempt) = (named("total", 1_000), named("attempt", 800));
+    let start = Instant::now();
+    let outcome = total.run(async || {
+        sleep(ms(900)).await;
+        let hang = attempt.run(async || {
+            assert_eq!(Deadline::remaining(), Some(ms(100)));
+            std::future::pending::<io::Result<()>>().await
+        });
+        hang.await
+    });
+    let error = outcome.await.unwrap_err();
+    assert_eq!(&**error.rejection().unwrap().policy(), "total");
+    assert_eq!(start.elapsed(), ms(1_000));
+
+    // Nothing remains: the attempt is not made.
+    let mock = Mock::new();
+    let mut service = TimeoutLayer::new(&attempt).layer(mock.clone());
+    let call = Deadline::after(secs(0)).enter(|| service.call(Do::Answer));
+    let error = call.await.unwrap_err();
+    assert_eq!(reason(&error).why(), Why::Expired);
+    assert_eq!(mock.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to5_the_duration_may_come_from_the_request() {
+    let timeout = named("per request", 60_000);
+    let layer = TimeoutLayer::new(&timeout).duration_from(|millis: &u64| match millis {
+        0 => None,
+        &millis => Some(ms(millis)),
+    });
+    let mut service = layer.layer(service_fn(|_: u64| std::future::pending()));
+    for (asked, given) in [(20, ms(20)), (0, secs(60)), (120_000, secs(120))] {
+        let start = Instant::now();
+        let outcome: Result<(), BoxError> = service.call(asked).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(start.elapsed(), given);
+        let (limit, elapsed) = (given, given);
+        assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+        assert_eq!(&**reason(&error).policy(), "per request");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
+    for (outer, inner, names) in [(1_000, 300, "inner"), (300, 1_000, "outer")] {
+        let service = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(named("outer", outer)))
+            .layer(TimeoutLayer::new(named("inner", inner)))
+            .service(Mock::new());
+        let start = Instant::now();
+        let error = service.oneshot(Do::Hang).await.unwrap_err();
+        assert_eq!(start.elapsed(), ms(300));
+        assert_eq!(&**reason(&error).policy(), names);
+        let (limit, elapsed) = (ms(300), ms(300));
+        assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+        let text = error.to_string();
+        assert_eq!(
+            text,
+            format!("timeout {names} of 300ms elapsed after 300ms")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn to5_only_one_of_many_arms_a_timer() {
+    // All end at the same instant, so each timer would be a wake-up of its own.
+    let layer = || TimeoutLayer::new(secs(5));
+    let service = ServiceBuilder::new().layer(layer()).layer(layer());
+    let service = service.layer(layer()).layer(layer());
+    let mut task = Task::new(service.service(Mock::new()).call(Do::Hang));
+    assert!(task.run().is_pending());
+    advance(secs(5)).await;
+    assert_eq!(task.wakes(), 1);
+    assert!(matches!(task.run(), Poll::Ready(Err(_))));
+
+    // Control: where the inner ones end first, theirs is the one.
+    let service = TimeoutLayer::new(secs(6)).layer(TimeoutLayer::new(secs(5)).layer(Mock::new()));
+    let mut task = Task::new({ service }.call(Do::Hang));
+    assert!(task.run().is_pending());
+    advance(secs(6)).await;
+    assert_eq!(task.wakes(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to5_a_future_moved_out_of_its_deadline_keeps_it_by_itself() {
+    let mut service = TimeoutLayer::new(named("inner", 10_000)).layer(Mock::new());
+    let outer = Timeout::new(secs(2));
+    let moved = outer.run(async || {
+        let mut call = Box::pin(service.call(Do::Hang));
+        // Nothing to arm here: the outer one ends first.
+        assert!(poll_once(&mut call).is_pending());
+        Ok::<_, BoxError>(call)
+    });
+    let start = Instant::now();
+    let error = moved.await.unwrap().await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(2));
+    assert_eq!(&**reason(&error).policy(), "inner");
+}
+
+#[tokio::test(start_paused = true)]
+async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
+    let mock = Mock::new();
+    let timeout = named("cut", 1_000);
+    let (seen, inner) = (Arc::new(AtomicUsize::new(99)), mock.clone());
+    let saw = Arc::clone(&seen);
+    let _on = timeout.on_event(move |event| {
+        if matches!(event.what, What::Rejected(_)) {
+            saw.store(inner.in_flight(), Ordering::SeqCst);
+        }
+    });
+    let mut task = Task::new(
+        TimeoutLayer::new(&timeout)
+            .layer(mock.clone())
+            .call(Do::Hang),
+    );
+    assert!(task.run().is_pending());
+    assert_eq!(mock.in_flight(), 1);
+    advance(secs(1)).await;
+    assert!(task.run().is_ready());
+    // The layer's own future is still there.
+    assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
+}
+
+// TO1: a timer that took part in the cooperative budget would never be asked.
+#[tokio::test(start_paused = true)]
+async fn to1_a_service_that_spends_the_whole_coop_budget_still_times_out() {
+    let timeout = Timeout::new(secs(1));
+    let mut task = Task::new(timeout.run(async || {
+        loop {
+            tokio::task::consume_budget().await;
+        }
+        #[allow(unreachable_code)]
+        Ok::<(), BoxError>(())
+    }));
+    assert!(task.poll().is_pending());
+    tokio::task::yield_now().await;
+    assert!(task.poll().is_pending());
+    advance(secs(1)).await;
+    assert!(task.poll().is_ready());
+}
+
+// CX17
+#[tokio::test(start_paused = true)]
+async fn cx17_a_timeout_follows_advance() {
+    let mut task = Task::new(
+        TimeoutLayer::new(secs(3_600))
+            .layer(Mock::new())
+            .call(Do::Hang),
+    );
+    assert!(task.run().is_pending());
+    advance(secs(3_600)).await;
+    assert!(task.run().is_ready());
+}
+
+// CX15
+#[test]
+fn cx15_zero_is_no_timeout() {
+    let error = Timeout::builder(secs(0)).name("zero").build().unwrap_err();
+    assert_eq!(&**error.policy(), "zero");
+    let problem = &error.problems()[0];
+    let said = (&*problem.field, &*problem.value, &*problem.allowed);
+    assert_eq!(said, ("limit", "0ns", "more than zero"));
+    assert!(catching(|| Timeout::new(secs(0))).is_err());
+    assert!(catching(|| TimeoutLayer::new(secs(0))).is_err());
+}
+
+// CX16
+#[tokio::test(start_paused = true)]
+async fn cx16_record_only_tells_once_and_lets_the_call_go_on() {
+    let recorder = Recorder::new();
+    let timeout = Timeout::builder(secs(1)).mode(Mode::RecordOnly);
+    let timeout = timeout.on_event(recorder.listener()).build().unwrap();
+    let slow = timeout.run(async || {
+        assert_eq!(Deadline::remaining(), None);
+        for _ in 0..10 {
+            sleep(secs(1)).await;
+        }
+        Ok::<_, BoxError>(7)
+    });
+    let start = Instant::now();
+    assert_eq!(slow.await.unwrap(), 7);
+    assert_eq!(start.elapsed(), secs(10));
+    assert_eq!(recorder.take(), ["would reject", "Completed"]);
+    let snapshot = timeout.snapshot();
+    assert_eq!((snapshot.would_time_out, snapshot.timed_out), (1, 0));
+}
+
+// CX18
+#[tokio::test(start_paused = true)]
+async fn cx18_the_default_name_is_kind_and_place() {
+    let timeout = Timeout::new(secs(1));
+    assert!(timeout.name().starts_with("timeout@tests/it/timeout.rs:"));
+    let mut service = TimeoutLayer::new(secs(1)).layer(Mock::new());
+    let error = service.call(Do::Hang).await.unwrap_err();
+    let name = reason(&error).policy().to_string();
+    assert!(name.starts_with("timeout@tests/it/timeout.rs:"), "{name}");
+}
+
+// CX19
+#[tokio::test(start_paused = true)]
+async fn cx19_a_running_call_keeps_the_limit_it_started_with() {
+    let timeout = Timeout::new(secs(10));
+    let mut service = TimeoutLayer::new(&timeout).layer(Mock::new());
+    let start = Instant::now();
+    let (before, after) = (service.call(Do::Hang), {
+        timeout.set_limit(secs(1)).unwrap();
+        service.call(Do::Hang)
+    });
+    timeout.set_limit(secs(0)).unwrap_err();
+    assert_eq!(timeout.limit(), secs(1));
+    timeout.set_mode(Mode::Off);
+    after.await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(1));
+    before.await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(10));
+    assert_eq!(timeout.snapshot().timed_out, 2);
+
+    // Switched off it neither cuts nor tells a deadline.
+    let answer = timeout.run(async || {
+        sleep(secs(100)).await;
+        Ok::<_, BoxError>(Deadline::remaining())
+    });
+    assert_eq!(answer.await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
+    let timeout = named("run", 1_000);
+    let answer: Result<u32, Error<String>> = timeout.run(async || Ok(7)).await;
+    assert_eq!(answer, Ok(7));
+    let failed = timeout.run(async || Err::<u32, _>("no".to_owned())).await;
+    assert_eq!(failed, Err(Error::Service("no".to_owned())));
+    let hung: Result<u32, Error<String>> = timeout.run(std::future::pending).await;
+    let rejection = hung.unwrap_err().into_service().unwrap_err();
+    assert_eq!(&**rejection.policy(), "run");
+
+    // Neither `Send` nor 'static is asked for.
+    let mut text = String::from("borrowed");
+    let local = std::rc::Rc::new(());
+    let call = timeout.run(async || {
+        text.push_str(" and not Send");
+        drop(local);
+        Ok::<_, std::rc::Rc<()>>(())
+    });
+    call.await.unwrap();
+    assert_eq!(text, "borrowed and not Send");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn2_a_question_mark_a_drop_and_a_panic_each_end_the_call() {
+    let recorder = Recorder::new();
+    let timeout = Timeout::builder(secs(1)).on_event(recorder.listener());
+    let timeout = timeout.build().unwrap();
+    let outcome = timeout.run(async || {
+        "x".parse::<u32>()?;
+        Ok::<_, BoxError>(())
+    });
+    assert!(matches!(outcome.await, Err(Error::Service(_))));
+    assert_eq!(recorder.take(), ["Completed"]);
+
+    let mut task = Task::new(timeout.run(std::future::pending::<Result<(), ()>>));
+    assert!(task.run().is_pending());
+    task.cancel();
+    assert_eq!(recorder.take(), ["Dropped"]);
+
+    let mut task = Task::new(timeout.run(async || -> Result<(), ()> { panic!("in the closure") }));
+    assert!(catching(|| task.run()).is_err());
+    drop(task);
+    assert_eq!(recorder.take(), ["Panicked"]);
+}
