@@ -8,11 +8,13 @@
 //! - A move to another state is made under `control`, by compare-exchange, because probes are
 //!   counted in the same word without the lock. One generation is left once
 //!   (model: `one_generation_is_left_once`).
-//! - `due` of a state is stored before the word that enters it and is not written while that
-//!   state lasts. A reader loads word, `due`, word: if the generation is the same both times,
-//!   `due` is that state's. Release on its store and acquire on its load make the second load
-//!   of the word see at least the word that was there at the store
-//!   (model: `a_refusal_tells_the_time_of_its_own_era`).
+//! - The times of a state are stored before the word that enters it, in one of two places by
+//!   turns: so they are written over only once the word of the next state is there. A reader
+//!   loads word, times, word. Release on the word and acquire on its load show at least the
+//!   times of that generation; release on the times and acquire on their load make the second
+//!   load of the word see at least the word that was there when they were stored, which for
+//!   later times in the same place is a later generation: if it is the same both times, the
+//!   times are its own (model: `a_refusal_tells_the_time_of_its_own_era`).
 //! - Probe slots are taken and given back by compare-exchange on the word, so their number
 //!   is exact (model: `probes_never_exceed_their_number`).
 
@@ -49,12 +51,27 @@ pub(super) struct Control {
 #[derive(Debug)]
 pub(super) struct Machine {
     word: CachePadded<AtomicU64>,
-    /// When the state was entered. Written with `due`.
+    /// Of this generation and of the one before, each at its lowest bit. See `# Orderings`.
+    times: [Times; 2],
+    pub(super) control: Mutex<Control>,
+}
+
+#[derive(Debug)]
+struct Times {
+    /// When the state was entered.
     since: AtomicU64,
     /// When the state may end: open, the first probe; half-open, giving up; recovering, closed.
-    /// Never for the others. See `# Orderings`.
+    /// Never for the others.
     due: AtomicU64,
-    pub(super) control: Mutex<Control>,
+}
+
+impl Times {
+    fn new(now: Tick) -> Self {
+        Self {
+            since: AtomicU64::new(now.0),
+            due: AtomicU64::new(Tick::NEVER.0),
+        }
+    }
 }
 
 impl Machine {
@@ -62,8 +79,7 @@ impl Machine {
         let word = Word::new(0, State::Closed, mode, flags);
         Self {
             word: CachePadded::new(AtomicU64::new(word.0)),
-            since: AtomicU64::new(now.0),
-            due: AtomicU64::new(Tick::NEVER.0),
+            times: [Times::new(now), Times::new(now)],
             control: Mutex::new(Control {
                 failed_recoveries: 0,
                 last_trip: None,
@@ -77,12 +93,17 @@ impl Machine {
         Word(self.word.load(Ordering::Relaxed))
     }
 
+    fn times(&self, generation: u32) -> &Times {
+        &self.times[generation as usize & 1]
+    }
+
     /// The word with the times of its own state.
     pub(super) fn timed_word(&self) -> (Word, Tick, Tick) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let since = self.since.load(Ordering::Acquire);
-            let due = self.due.load(Ordering::Acquire);
+            let times = self.times(Word(word).generation());
+            let since = times.since.load(Ordering::Acquire);
+            let due = times.due.load(Ordering::Acquire);
             let again = self.word.load(Ordering::Acquire);
             if again >> GENERATION == word >> GENERATION {
                 return (Word(again), Tick(since), Tick(due));
@@ -236,7 +257,7 @@ impl Machine {
         if from.is_some_and(|from| from != word.generation()) {
             return false;
         }
-        let since = Tick(self.since.load(Ordering::Relaxed));
+        let since = Tick(self.times(word.generation()).since.load(Ordering::Relaxed));
         let left = word.state();
         let open_for = (to == State::Open).then(|| control.wait(left, &timing));
         match to {
@@ -255,8 +276,9 @@ impl Machine {
         let due = lasts.map_or(Tick::NEVER, |lasts| now.after(lasts));
         let era = word.generation().wrapping_add(1);
         begin(era);
-        self.since.store(now.0, Ordering::Release);
-        self.due.store(due.0, Ordering::Release);
+        let times = self.times(era);
+        times.since.store(now.0, Ordering::Release);
+        times.due.store(due.0, Ordering::Release);
         // Others may take and give back slots in between, but only we move on.
         loop {
             let next = Word::new(era, to, word.mode(), word.flags());
