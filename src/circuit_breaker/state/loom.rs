@@ -94,7 +94,7 @@ fn probes_never_exceed_their_number() {
             let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
             let out = Arc::clone(&out);
             move || {
-                let Answer::Admitted(ticket) = machine.admit(Tick(20), &config, 0.0) else {
+                let Answer::Admitted(ticket) = machine.admit(Tick(20), &config, || 0.0) else {
                     return;
                 };
                 assert_eq!(out.fetch_add(1, Ordering::Relaxed), 0);
@@ -117,7 +117,7 @@ fn a_late_outcome_changes_nothing() {
         let machine = Arc::new(machine());
         let config = Arc::new(config(2));
         assert!(go(&machine, &config, 10, None, State::HalfOpen));
-        let Answer::Admitted(ticket) = machine.admit(Tick(20), &config, 0.0) else {
+        let Answer::Admitted(ticket) = machine.admit(Tick(20), &config, || 0.0) else {
             unreachable!()
         };
         let mover = {
@@ -125,7 +125,7 @@ fn a_late_outcome_changes_nothing() {
             thread::spawn(move || {
                 // Half-open once more, with a probe of its own.
                 assert!(go(&machine, &config, 3_000, None, State::HalfOpen));
-                let answer = machine.admit(Tick(3_001), &config, 0.0);
+                let answer = machine.admit(Tick(3_001), &config, || 0.0);
                 assert!(matches!(answer, Answer::Admitted(_)), "{answer:?}");
             })
         };
