@@ -2,8 +2,8 @@
 //!
 //! # Orderings
 //!
-//! As in `window`: every word carries its era and publishes nothing but itself, so all is
-//! relaxed (model: `a_late_failure_never_lengthens_a_newer_run`).
+//! As in `window`: every word carries its era and publishes nothing but itself, so all but the
+//! [`Hint`] is relaxed (model: `a_late_failure_never_lengthens_a_newer_run`).
 
 use super::window::Tally;
 use crate::sync::{
@@ -74,7 +74,7 @@ impl Run {
             count: 0,
             first: 0,
         };
-        self.0.store(word.pack(), Relaxed);
+        self.0.swap(word.pack(), Relaxed);
     }
 
     /// A success ends the run. Without one it costs a load.
@@ -199,7 +199,7 @@ impl Recent {
     pub(super) fn begin(&self, era: u32) {
         let vacant = u64::from(era.wrapping_sub(1)) << TIME_BITS;
         for cell in &self.ring {
-            cell.store(vacant, Relaxed);
+            cell.swap(vacant, Relaxed);
         }
     }
 }
