@@ -369,4 +369,4 @@ fn has_slot(word: Word, probes: u32) -> bool {
 #[cfg(all(test, seawall_loom))]
 mod loom;
 #[cfg(all(test, not(seawall_loom)))]
-mod tests;
+pub(super) mod tests;
