@@ -203,7 +203,10 @@ mod tests {
     #[test]
     fn what_no_word_can_hold_is_refused_by_field() {
         assert_eq!(fields(Quota::new(5, Duration::ZERO)), ["period"]);
-        assert_eq!(fields(Quota::new(5, Duration::ZERO).burst(0)), ["period", "burst"]);
+        assert_eq!(
+            fields(Quota::new(5, Duration::ZERO).burst(0)),
+            ["period", "burst"]
+        );
         assert_eq!(fields(Quota::per_second(1).burst(0)), ["burst"]);
         assert_eq!(fields(Quota::per_day(1).burst(417)), ["burst"]);
         assert_eq!(fields(Quota::new(1, Duration::MAX)), ["period"]);

@@ -39,11 +39,13 @@ mod config;
 mod loom;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
+mod word;
 
 use std::fmt;
 use std::time::Duration;
 
 use self::config::{Config, Pause, Turn};
+use self::word::{Slot, Word};
 use super::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
@@ -69,67 +71,6 @@ pub(crate) struct Charge {
     units: u64,
     /// The configuration it was made with.
     changes: u64,
-}
-
-/// The word: where the debt ends (62 bits), and the generation of the configuration that this
-/// is counted in (2 bits).
-#[derive(Clone, Copy)]
-struct Word(u64);
-
-impl Word {
-    fn new(tat: u64, changes: u64) -> Self {
-        Self((tat << 2) | (changes & 3))
-    }
-
-    fn tat(self) -> u64 {
-        self.0 >> 2
-    }
-
-    fn generation(self) -> u64 {
-        self.0 & 3
-    }
-}
-
-/// A configuration that is shared. Written under the mutex while no word names it; published
-/// by the word.
-struct Slot([AtomicU64; 6]);
-
-impl Slot {
-    fn new(config: &Config) -> Self {
-        Self(Self::values(config).map(AtomicU64::new))
-    }
-
-    fn values(config: &Config) -> [u64; 6] {
-        [
-            config.interval,
-            config.tolerance,
-            config.frozen.0,
-            config.origin.0,
-            config.paused.0,
-            config.changes,
-        ]
-    }
-
-    fn write(&self, config: &Config) {
-        for (place, value) in self.0.iter().zip(Self::values(config)) {
-            // Pairs with `read`: who sees this sees that the slot is out of use.
-            place.store(value, Ordering::Release);
-        }
-    }
-
-    fn read(&self) -> Config {
-        let [interval, tolerance, frozen, origin, paused, changes] = &self.0;
-        // Pairs with `write`.
-        let load = |place: &AtomicU64| place.load(Ordering::Acquire);
-        Config {
-            interval: load(interval),
-            tolerance: load(tolerance),
-            frozen: Tick(load(frozen)),
-            origin: Tick(load(origin)),
-            paused: Tick(load(paused)),
-            changes: load(changes),
-        }
-    }
 }
 
 /// What only changes touch.
@@ -365,12 +306,10 @@ impl Bucket {
             let (tat, pause) = old.carry(&next, tat, control.pause, turn, now);
             let to = Word::new(tat, next.changes);
             // Publishes the slot to every load of the word.
-            match self.word.compare_exchange_weak(
-                word,
-                to.0,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self
+                .word
+                .compare_exchange_weak(word, to.0, Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => {
                     control.pause = pause;
                     return;
@@ -397,10 +336,16 @@ impl fmt::Debug for Bucket {
         if config.is_unlimited() {
             return f.write_str("Unlimited");
         }
-        let mut bucket = f.debug_struct(if config.is_stopped() { "Stopped" } else { "Bucket" });
+        let mut bucket = f.debug_struct(if config.is_stopped() {
+            "Stopped"
+        } else {
+            "Bucket"
+        });
         if !config.is_stopped() {
             bucket.field("per_second", &config.rate());
         }
-        bucket.field("burst", &config.burst()).finish_non_exhaustive()
+        bucket
+            .field("burst", &config.burst())
+            .finish_non_exhaustive()
     }
 }

@@ -89,7 +89,9 @@ impl RateLimiter {
         let fits = (1..=joint::MOST).contains(&members.len());
         problems.check(fits, "limits", members.len(), "from 1 to 8");
         for (i, member) in members.iter().enumerate() {
-            let is_first = members[..i].iter().all(|other| !Arc::ptr_eq(&other.0, &member.0));
+            let is_first = members[..i]
+                .iter()
+                .all(|other| !Arc::ptr_eq(&other.0, &member.0));
             problems.check(is_first, "limits", &*member.0.name, "each limit once");
         }
         problems.finish(&name)?;
@@ -101,14 +103,28 @@ impl RateLimiter {
         let max_pause = shortest(|inner| inner.max_pause).unwrap_or(MAX_PAUSE);
         let shape = Shape::Joint(members.into());
         let listeners = Listeners::default();
-        Ok(Self::made(name, Mode::Enforce, max_wait, max_pause, shape, listeners))
+        Ok(Self::made(
+            name,
+            Mode::Enforce,
+            max_wait,
+            max_pause,
+            shape,
+            listeners,
+        ))
     }
 
     /// With a quota that has no problem.
     pub(super) fn of(quota: Quota, place: &Location<'_>) -> Self {
         let shape = Shape::One(Bucket::new(time::now(), quota));
         let name = Name::at("rate_limit", place);
-        Self::made(name, Mode::Enforce, MAX_WAIT, MAX_PAUSE, shape, Listeners::default())
+        Self::made(
+            name,
+            Mode::Enforce,
+            MAX_WAIT,
+            MAX_PAUSE,
+            shape,
+            Listeners::default(),
+        )
     }
 
     fn made(
@@ -192,7 +208,9 @@ impl Builder {
 impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut limiter = f.debug_struct("RateLimiter");
-        limiter.field("name", self.name()).field("mode", &self.mode());
+        limiter
+            .field("name", self.name())
+            .field("mode", &self.mode());
         match &self.0.shape {
             Shape::One(bucket) => limiter.field("limit", bucket),
             Shape::Joint(members) => limiter.field("all", members),

@@ -65,12 +65,23 @@ fn cx1_every_clone_is_the_same_limit() {
 #[test]
 fn cx18_the_name_is_given_or_the_place() {
     let limiter = RateLimiter::per_second(0);
-    assert!(limiter.name().starts_with("rate_limit@"), "{:?}", limiter.name());
-    assert!(limiter.name().contains("policy/tests.rs:"), "{:?}", limiter.name());
+    assert!(
+        limiter.name().starts_with("rate_limit@"),
+        "{:?}",
+        limiter.name()
+    );
+    assert!(
+        limiter.name().contains("policy/tests.rs:"),
+        "{:?}",
+        limiter.name()
+    );
     assert_eq!(limiter.try_acquire().unwrap_err().policy(), limiter.name());
     assert_eq!(slow(1).name().as_str(), "slow");
     let text = format!("{:?}", slow(2));
-    assert!(text.contains("\"slow\"") && text.contains("burst: 2"), "{text}");
+    assert!(
+        text.contains("\"slow\"") && text.contains("burst: 2"),
+        "{text}"
+    );
 }
 
 // RL3, RL6
@@ -85,8 +96,17 @@ fn rl6_a_rejection_says_impossible_or_when() {
     assert_eq!(rejection.why(), Why::RateLimited);
     let day = Duration::from_secs(24 * 3_600);
     let wait = rejection.retry_after().unwrap();
-    assert!(wait <= day && wait > day - Duration::from_secs(60), "{wait:?}");
-    assert_eq!(RateLimiter::per_second(0).try_acquire().unwrap_err().retry_after(), None);
+    assert!(
+        wait <= day && wait > day - Duration::from_secs(60),
+        "{wait:?}"
+    );
+    assert_eq!(
+        RateLimiter::per_second(0)
+            .try_acquire()
+            .unwrap_err()
+            .retry_after(),
+        None
+    );
     assert!(limiter.allow_n(0) && RateLimiter::per_second(0).allow_n(0));
 }
 
@@ -188,7 +208,10 @@ fn cx16_record_only_decides_and_refuses_nothing() {
 #[test]
 fn cx16_record_only_waits_for_nothing() {
     let quota = Quota::per_second(2).burst(1);
-    let limiter = RateLimiter::builder(quota).mode(Mode::RecordOnly).build().unwrap();
+    let limiter = RateLimiter::builder(quota)
+        .mode(Mode::RecordOnly)
+        .build()
+        .unwrap();
     assert!(limiter.allow());
     let reservation = limiter.reserve().unwrap();
     assert_eq!(reservation.wait(), Duration::ZERO);
@@ -219,7 +242,9 @@ fn cx19_off_admits_everything_and_counts_nothing() {
 fn cx19_a_bad_change_changes_nothing() {
     let limiter = slow(5);
     assert!(limiter.allow_n(2));
-    let error = limiter.set_quota(Quota::per_second(5).burst(0)).unwrap_err();
+    let error = limiter
+        .set_quota(Quota::per_second(5).burst(0))
+        .unwrap_err();
     assert_eq!(error.problems()[0].field, "burst");
     assert_eq!(limiter.quota(), Quota::per_day(1).burst(5));
     assert_eq!(limiter.available(), 3);
@@ -332,7 +357,11 @@ fn rl13_holds_with_threads() {
         let threads: Vec<_> = (0..8)
             .map(|i| {
                 // Half of them take from one limit past the joint one.
-                let limiter = if i % 2 == 0 { both.clone() } else { few.clone() };
+                let limiter = if i % 2 == 0 {
+                    both.clone()
+                } else {
+                    few.clone()
+                };
                 scope.spawn(move || {
                     let admitted = (0..200).filter(|_| limiter.allow()).count() as u32;
                     if i % 2 == 0 { admitted } else { admitted << 16 }
@@ -350,7 +379,11 @@ fn rl13_holds_with_threads() {
 // RL13, CX15
 #[test]
 fn rl13_how_many_limits_may_be_one() {
-    let limits = |n| (0..n).map(|_| RateLimiter::per_second(1)).collect::<Vec<_>>();
+    let limits = |n| {
+        (0..n)
+            .map(|_| RateLimiter::per_second(1))
+            .collect::<Vec<_>>()
+    };
     assert!(RateLimiter::all("none", []).is_err());
     assert!(RateLimiter::all("nine", limits(9)).is_err());
     let eight = RateLimiter::all("eight", limits(8)).unwrap();
@@ -396,7 +429,10 @@ fn rn3_the_blocking_twin_waits_for_its_token() {
     let _ = start;
     let told = log.take();
     assert_eq!(told.len(), 6);
-    assert!(told.iter().all(|line| line.starts_with("admitted")), "{told:?}");
+    assert!(
+        told.iter().all(|line| line.starts_with("admitted")),
+        "{told:?}"
+    );
 }
 
 // RL4, TO4
@@ -549,7 +585,10 @@ mod waiting {
         let dear = limiter.acquire().cost(2).await.unwrap_err();
         assert_eq!(dear.why(), Why::CostAboveBurst { cost: 2, burst: 1 });
         assert_eq!(start.elapsed(), ms(0));
-        Deadline::after(ms(100)).scope(limiter.acquire().max_wait(ms(100))).await.unwrap();
+        Deadline::after(ms(100))
+            .scope(limiter.acquire().max_wait(ms(100)))
+            .await
+            .unwrap();
         assert!(start.elapsed() <= ms(102));
     }
 
@@ -633,8 +672,12 @@ mod waiting {
     // RL13, RL4: for the instant that suits all, and it is charged to each.
     #[tokio::test(start_paused = true)]
     async fn rl13_several_limits_are_waited_for_as_one() {
-        let fast = RateLimiter::builder(Quota::per_second(10).burst(3)).build().unwrap();
-        let slow = RateLimiter::builder(Quota::per_second(2).burst(1)).build().unwrap();
+        let fast = RateLimiter::builder(Quota::per_second(10).burst(3))
+            .build()
+            .unwrap();
+        let slow = RateLimiter::builder(Quota::per_second(2).burst(1))
+            .build()
+            .unwrap();
         let both = RateLimiter::all("both", [fast.clone(), slow.clone()]).unwrap();
         both.acquire().await.unwrap();
         let reservation = both.reserve().unwrap();
@@ -667,6 +710,9 @@ mod waiting {
     #[test]
     fn cx11_a_token_that_is_there_needs_no_runtime() {
         let limiter = one_in_100_ms();
-        assert!(matches!(super::now_or_never(limiter.acquire()), Some(Ok(()))));
+        assert!(matches!(
+            super::now_or_never(limiter.acquire()),
+            Some(Ok(()))
+        ));
     }
 }

@@ -154,8 +154,16 @@ impl Config {
     ) -> Result<Grant, Refused> {
         let start = now.max(not_before);
         if cost == 0 || self.is_unlimited() {
-            let at = if cost == 0 { start } else { start.max(self.paused) };
-            return Ok(Grant { at, units: 0, end: tat });
+            let at = if cost == 0 {
+                start
+            } else {
+                start.max(self.paused)
+            };
+            return Ok(Grant {
+                at,
+                units: 0,
+                end: tat,
+            });
         }
         let units = u64::from(cost).saturating_mul(self.interval);
         let from = self.clock(start);
@@ -166,7 +174,11 @@ impl Config {
         let end = tat.max(from) + units;
         let due = end.saturating_sub(self.tolerance);
         if due <= from {
-            return Ok(Grant { at: start, units, end });
+            return Ok(Grant {
+                at: start,
+                units,
+                end,
+            });
         }
         let due = due.div_ceil(UNITS);
         match self.origin.0.checked_add(due) {
@@ -244,7 +256,9 @@ impl Config {
             Turn::Pause | Turn::Resume if queued > 0 => (place(tat), place(tat), 0),
             Turn::Pause => (place(from), place(tat), 0),
             Turn::Resume => {
-                let one = here.saturating_add(self.tolerance).saturating_sub(self.interval);
+                let one = here
+                    .saturating_add(self.tolerance)
+                    .saturating_sub(self.interval);
                 let end = place(from.max(one.min(tat)));
                 (end, end, 0)
             }

@@ -38,7 +38,9 @@ fn admit(bucket: &Bucket) -> u32 {
 // RL1
 #[test]
 fn two_admissions_never_exceed_the_burst() {
-    beside(Quota::per_second(1), admit, admit, |_, a, b| assert_eq!(a + b, 1));
+    beside(Quota::per_second(1), admit, admit, |_, a, b| {
+        assert_eq!(a + b, 1)
+    });
 }
 
 // RL7: the admission is counted at the rate that its generation names, whichever it saw.
