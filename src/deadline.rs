@@ -35,12 +35,18 @@ pub(crate) struct Ambient {
     /// The earliest deadline that somebody further up keeps with a timer of its own. A
     /// deadline that was only handed on (by `scope`) is kept by the first timeout under it.
     pub(crate) enforced: Tick,
+    /// Which attempt of a retry or a hedge this is, from 1; 0 outside of any.
+    pub(crate) attempt: u32,
+    /// Whether this attempt is one more than was asked for: nothing waits on its behalf.
+    pub(crate) extra: bool,
 }
 
 impl Ambient {
     const NONE: Self = Self {
         deadline: Tick::NEVER,
         enforced: Tick::NEVER,
+        attempt: 0,
+        extra: false,
     };
 
     pub(crate) fn current() -> Self {
@@ -61,6 +67,7 @@ impl Ambient {
         Self {
             deadline: self.deadline.min(deadline),
             enforced: self.enforced.min(deadline),
+            ..self
         }
     }
 

@@ -10,12 +10,13 @@ use std::fmt;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
 use super::rules::Rules;
+use super::run::Hint;
 use super::state::{Cause, Flags, Machine, State, Word};
 use crate::event::{Event, Listeners, Subscription, What};
 use crate::policy::{ConfigError, Mode, Name};
 use crate::rejection::Rejection;
 use crate::rng::Jitter;
-use crate::sync::{Arc, AtomicBool, AtomicU64};
+use crate::sync::{Arc, AtomicU64};
 use crate::time::{self, Tick};
 
 pub use builder::Builder;
@@ -33,10 +34,7 @@ pub struct CircuitBreaker(Arc<Shared>);
 struct Shared {
     name: Name,
     machine: Machine,
-    /// A run of failures may be going on. Set after the run has grown, cleared before it is
-    /// ended, so that a run is never left standing with this false: a success that sees false
-    /// has nothing to end. The swap that clears it acquires what the store that set it released.
-    failing: AtomicBool,
+    failing: Hint,
     /// Read by calls that have something to record; replaced under the machine's control lock.
     rules: ArcSwap<Rules>,
     jitter: Jitter,
@@ -107,10 +105,16 @@ impl CircuitBreaker {
         self.wake_gate();
     }
 
-    /// Opens it until [`release`](Self::release), whatever happens.
+    /// Opens it until [`release`](Self::release) or [`reset`](Self::reset), whatever happens.
     pub fn force_open(&self) {
-        if self.0.machine.word().state() != State::ForcedOpen {
-            self.go(None, State::ForcedOpen, Cause::ForcedOpen, None);
+        loop {
+            let word = self.0.machine.word();
+            let from = Some(word.generation());
+            let forced = word.state() == State::ForcedOpen;
+            // Who forces it at the same time moves it once.
+            if forced || self.go(from, State::ForcedOpen, Cause::ForcedOpen, None) {
+                return;
+            }
         }
     }
 
@@ -157,7 +161,7 @@ impl CircuitBreaker {
         let config = change(now).into_config()?;
         let mut control = self.0.machine.control.lock();
         let era = self.0.machine.word().generation();
-        let rules = Rules::new(config, era, Some(&self.0.rules.load()));
+        let rules = Rules::new(config, era, time::now(), Some(&self.0.rules.load()));
         let flags = flags_of(&rules);
         self.0.rules.store(Arc::new(rules));
         self.0.machine.set(&mut control, None, Some(flags));
@@ -175,11 +179,15 @@ impl CircuitBreaker {
         self.0.gate.wake();
     }
 
-    /// Until when it admits nothing, however calls come and go; none if it admits some.
+    /// Until when it admits nothing, if nothing else moves it; none if a call is admitted or
+    /// moves it.
     #[cfg(feature = "tower")]
     pub(super) fn shut_until(&self) -> Option<Tick> {
-        let shut = self.peek().is_err();
-        shut.then(|| self.0.machine.timed_word().2)
+        if self.mode() != Mode::Enforce {
+            return None;
+        }
+        let rules = self.0.rules.load();
+        self.0.machine.shut_until(time::now(), &rules.config)
     }
 
     #[cfg(feature = "tower")]

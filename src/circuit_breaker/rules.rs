@@ -23,7 +23,7 @@ pub enum OnDrop {
     Failure,
 }
 
-/// Where a half-open breaker goes that hears of its probes for too long.
+/// Where a half-open breaker goes that has waited for its probes too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GiveUp {
@@ -162,34 +162,39 @@ const RAMP_CALLS: u32 = 10;
 
 impl Rules {
     /// Takes over what `before` remembers wherever the window is the same.
-    pub(super) fn new(config: Config, era: u32, before: Option<&Self>) -> Self {
+    pub(super) fn new(config: Config, era: u32, now: Tick, before: Option<&Self>) -> Self {
         let mut old: Vec<_> = before.map_or_else(Vec::new, |before| {
             before.config.trips.iter().zip(&before.memories).collect()
         });
         // Each goes to one rule only: two that share a memory would count every call twice.
-        let mut kept = |trip: &Trip| {
-            let at = old.iter().position(|(old, _)| remembers_alike(old, trip))?;
-            Some(old.swap_remove(at).1.clone())
+        let mut keep = |alike: &dyn Fn(&Trip) -> bool| {
+            let at = old.iter().position(|(old, _)| alike(old))?;
+            Some(old.remove(at).1.clone())
         };
+        // A rule that stays as it is keeps its own, before another may have it.
+        let own: Vec<_> = (config.trips.iter())
+            .map(|trip| keep(&|old| old == trip))
+            .collect();
         let fresh = |trip: &Trip| match trip.when {
             When::Consecutive(_) => Remembers::Run(Arc::new(Run::new(era))),
             When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, era))),
-            _ => Remembers::Window(Arc::new(Memory::new(trip.window, era))),
+            _ => Remembers::Window(Arc::new(Memory::new(trip.window, era, now))),
         };
-        let memories = config.trips.iter();
-        let memories = memories.map(|trip| kept(trip).unwrap_or_else(|| fresh(trip)));
-        let memories = memories.collect();
-        let over = config.ramp.map_or(Duration::from_secs(1), |ramp| ramp.over);
-        let ramp = before.filter(|before| before.config.ramp == config.ramp);
-        let ramp = ramp.map_or_else(
-            || {
-                Arc::new(Memory::new(
-                    super::Window::time(over.saturating_mul(2)),
-                    era,
-                ))
-            },
-            |before| Arc::clone(&before.ramp),
-        );
+        let memories = (config.trips.iter().zip(own))
+            .map(|(trip, own)| {
+                own.or_else(|| keep(&|old| remembers_alike(old, trip)))
+                    .unwrap_or_else(|| fresh(trip))
+            })
+            .collect();
+        let kept = before.filter(|before| before.config.ramp == config.ramp);
+        let ramp = match kept {
+            Some(before) => Arc::clone(&before.ramp),
+            None => {
+                let over = config.ramp.map_or(Duration::from_secs(1), |ramp| ramp.over);
+                let window = super::Window::time(over.saturating_mul(2));
+                Arc::new(Memory::new(window, era, now))
+            }
+        };
         Self {
             memories,
             ramp,
@@ -232,8 +237,9 @@ impl Rules {
     /// Rules are asked only when a call failed or was slow: nothing else can make one hold.
     pub(super) fn record(&self, era: u32, now: Tick, call: &Finished) -> Option<Tripped> {
         let mut asked = call.failure.is_some();
+        // The first rule without a rate that holds.
         let mut run_holds = None;
-        for (trip, memory) in self.config.trips.iter().zip(&self.memories) {
+        for (at, (trip, memory)) in self.pairs().enumerate() {
             match memory {
                 Remembers::Run(run) if call.failure.is_none() => run.success(era),
                 Remembers::Run(run) => {
@@ -242,17 +248,16 @@ impl Rules {
                     let (length, lasted) = run.failure(era, now, within);
                     let long = lasted >= trip.lasting.map_or(0, millis);
                     if matches!(trip.when, When::Consecutive(n) if length >= n && long) {
-                        run_holds.get_or_insert(trip);
+                        run_holds.get_or_insert(at);
                     }
                 }
                 Remembers::Recent(recent) => {
                     if call.failure.is_none() {
                         continue;
                     }
-                    let most = trip.failures_within();
                     let oldest = recent.failure(era, now);
-                    if oldest.is_some_and(|ago| ago <= nanos(most) / 1_000) {
-                        run_holds.get_or_insert(trip);
+                    if oldest.is_some_and(|ago| ago <= trip.failures_within_micros()) {
+                        run_holds.get_or_insert(at);
                     }
                 }
                 Remembers::Window(window) => {
@@ -266,16 +271,12 @@ impl Rules {
         if !asked {
             return None;
         }
-        let holding = run_holds.map(|trip| (trip, self.counts_of(trip, era, now)));
-        let (trip, counts) = holding.or_else(|| {
-            let mut pairs = self.config.trips.iter().zip(&self.memories);
-            pairs.find_map(|(trip, memory)| {
-                let Remembers::Window(_) = memory else {
-                    return None;
-                };
+        let (trip, counts) = self.pairs().enumerate().find_map(|(at, (trip, memory))| {
+            if matches!(memory, Remembers::Window(_)) {
                 let counts = self.counts_of(trip, era, now);
-                trip.holds(&counts).then_some((trip, counts))
-            })
+                return trip.holds(&counts).then_some((trip, counts));
+            }
+            (run_holds == Some(at)).then(|| (trip, self.counts_of(trip, era, now)))
         })?;
         let (kind, retry_after) = call.failure.unwrap_or((Kind::Slow, None));
         Some(Tripped {
@@ -302,34 +303,41 @@ impl Rules {
         })
     }
 
+    fn pairs(&self) -> impl Iterator<Item = (&Trip, &Remembers)> {
+        self.config.trips.iter().zip(&self.memories)
+    }
+
+    /// What the memory of `trip`, one of the rules, has seen.
     fn counts_of(&self, trip: &Trip, era: u32, now: Tick) -> Counts {
         let mut counts = Counts::default();
-        for (other, memory) in self.config.trips.iter().zip(&self.memories) {
+        let mut longest = 0;
+        for (other, memory) in self.pairs() {
+            let own = std::ptr::eq(other, trip);
             match memory {
-                Remembers::Run(run) => counts.consecutive = run.length(era),
-                Remembers::Window(window) if std::ptr::eq(other, trip) => {
-                    counts = Counts {
-                        consecutive: counts.consecutive,
-                        ..window.counts(era, now)
-                    }
+                Remembers::Run(run) if own => {
+                    let length = run.length(era);
+                    counts.calls = length;
+                    counts.failures = length;
+                    counts.consecutive = length;
                 }
-                Remembers::Recent(recent) if std::ptr::eq(other, trip) => {
-                    counts.failures = u32::try_from(recent.len()).unwrap_or(u32::MAX);
+                Remembers::Run(run) => longest = run.length(era).max(longest),
+                Remembers::Window(window) if own => counts = window.counts(era, now),
+                Remembers::Recent(recent) if own => {
+                    counts.failures = recent.within(era, now, trip.failures_within_micros());
+                    counts.calls = counts.failures;
                 }
                 Remembers::Window(_) | Remembers::Recent(_) => {}
             }
         }
-        if matches!(trip.when, When::Consecutive(_)) {
-            counts.calls = counts.consecutive;
-            counts.failures = counts.consecutive;
+        if !matches!(trip.when, When::Consecutive(_)) {
+            counts.consecutive = longest;
         }
         counts
     }
 
     /// What every rule has seen, in their order.
     pub(super) fn counts(&self, era: u32, now: Tick) -> Vec<(&Trip, Counts)> {
-        let trips = self.config.trips.iter();
-        trips
+        (self.config.trips.iter())
             .map(|trip| (trip, self.counts_of(trip, era, now)))
             .collect()
     }
@@ -354,3 +362,6 @@ fn slow_after(trip: &Trip) -> Option<Duration> {
         _ => None,
     }
 }
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

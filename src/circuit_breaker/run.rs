@@ -2,11 +2,14 @@
 //!
 //! # Orderings
 //!
-//! As in `window`: every word carries its era and publishes nothing but itself, so all is
-//! relaxed (model: `a_late_failure_never_lengthens_a_newer_run`).
+//! As in `window`: every word carries its era and publishes nothing but itself, so all but the
+//! [`Hint`] is relaxed (model: `a_late_failure_never_lengthens_a_newer_run`).
 
 use super::window::Tally;
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use crate::time::Tick;
 
 /// Failures in a row, and when the run began: one word, so that both move at once.
@@ -51,6 +54,13 @@ impl RunWord {
 
 const MILLI: u64 = 1_000_000;
 
+/// From `then` to `now`, both kept in as many bits as `mask` has: zero if `now` is earlier.
+fn ago(now: u64, then: u64, mask: u64) -> u64 {
+    let passed = now.wrapping_sub(then) & mask;
+    // What would be more than half of what can be told is a step back.
+    if passed > mask / 2 { 0 } else { passed }
+}
+
 impl Run {
     pub(super) fn new(era: u32) -> Self {
         let run = Self(AtomicU64::new(0));
@@ -64,7 +74,7 @@ impl Run {
             count: 0,
             first: 0,
         };
-        self.0.store(word.pack(), Relaxed);
+        self.0.swap(word.pack(), Relaxed);
     }
 
     /// A success ends the run. Without one it costs a load.
@@ -98,7 +108,7 @@ impl Run {
             if run.is_newer_than(era) {
                 return (0, 0);
             }
-            let lasted = now.saturating_sub(run.first);
+            let lasted = ago(now, run.first, FIRST_MASK);
             let goes_on = run.era == era & RUN_MASK
                 && run.count > 0
                 && within.is_none_or(|most| lasted <= most);
@@ -113,7 +123,7 @@ impl Run {
                 }
             };
             match (self.0).compare_exchange_weak(word, next.pack(), Relaxed, Relaxed) {
-                Ok(_) => return (next.count, now.saturating_sub(next.first)),
+                Ok(_) => return (next.count, ago(now, next.first, FIRST_MASK)),
                 Err(now) => word = now,
             }
         }
@@ -137,6 +147,7 @@ pub(super) struct Recent {
     ring: Box<[AtomicU64]>,
 }
 
+const MICRO: u64 = 1_000;
 const TIME_BITS: u32 = 48;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
@@ -150,8 +161,14 @@ impl Recent {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.ring.len()
+    /// How many of the last `len` failures came within this time, in microseconds.
+    pub(super) fn within(&self, era: u32, now: Tick, most: u64) -> u32 {
+        let now = now.0 / MICRO & TIME_MASK;
+        let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
+        let counts =
+            |word: u64| word & !TIME_MASK == stamp && ago(now, word & TIME_MASK, TIME_MASK) <= most;
+        let held = self.ring.iter().filter(|cell| counts(cell.load(Relaxed)));
+        held.count() as u32
     }
 
     /// A failure. Gives how long ago, in microseconds, the oldest of the last `len` came, this
@@ -160,7 +177,7 @@ impl Recent {
         let size = self.ring.len();
         let after = |at: i32| if at as usize + 1 == size { 0 } else { at + 1 };
         let place = self.next.update(era, after)? as usize;
-        let now = now.0 / 1_000 & TIME_MASK;
+        let now = now.0 / MICRO & TIME_MASK;
         let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
         let cell = &self.ring[place];
         let mut word = cell.load(Relaxed);
@@ -175,14 +192,54 @@ impl Recent {
             }
         }
         let oldest = self.ring[(place + 1) % size].load(Relaxed);
-        (oldest & !TIME_MASK == stamp).then(|| now.saturating_sub(oldest & TIME_MASK))
+        (oldest & !TIME_MASK == stamp).then(|| ago(now, oldest & TIME_MASK, TIME_MASK))
     }
 
     /// Forgets everything: `era` has begun.
     pub(super) fn begin(&self, era: u32) {
         let vacant = u64::from(era.wrapping_sub(1)) << TIME_BITS;
         for cell in &self.ring {
-            cell.store(vacant, Relaxed);
+            cell.swap(vacant, Relaxed);
         }
     }
 }
+
+/// Whether a run of failures may be going on, told to successes by one load.
+///
+/// `[era + 1 of the latest failure: 64 bits]`, zero for none. A failure sets it after the run has
+/// grown, a success clears it before it ends the run, and clears nothing that a later era has
+/// set: so no run is left standing with this clear, and a success that finds it clear has
+/// nothing to end. Clearing acquires what every set before it has released, through the
+/// read-modify-writes in between, so that the success finds the run (model:
+/// `no_run_is_left_standing_unseen`).
+#[derive(Debug, Default)]
+pub(super) struct Hint(AtomicU64);
+
+impl Hint {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Relaxed) != 0
+    }
+
+    pub(super) fn set(&self, era: u32) {
+        self.0.swap(u64::from(era) + 1, Release);
+    }
+
+    pub(super) fn clear(&self, era: u32) {
+        let mut word = self.0.load(Relaxed);
+        while word != 0 {
+            let ahead = (word as u32).wrapping_sub(era.wrapping_add(1)) as i32;
+            if ahead > 0 {
+                return;
+            }
+            match (self.0).compare_exchange_weak(word, 0, Acquire, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -8,21 +8,24 @@
 //! - A move to another state is made under `control`, by compare-exchange, because probes are
 //!   counted in the same word without the lock. One generation is left once
 //!   (model: `one_generation_is_left_once`).
-//! - `due` of a state is stored before the word that enters it and is not written while that
-//!   state lasts. A reader loads word, `due`, word: if the generation is the same both times,
-//!   `due` is that state's. Release on its store and acquire on its load make the second load
-//!   of the word see at least the word that was there at the store
-//!   (model: `a_refusal_tells_the_time_of_its_own_era`).
+//! - The times of a state are stored before the word that enters it, in one of two places by
+//!   turns: so they are written over only once the word of the next state is there. A reader
+//!   loads word, times, word. Release on the word and acquire on its load show at least the
+//!   times of that generation; release on the times and acquire on their load make the second
+//!   load of the word see at least the word that was there when they were stored, which for
+//!   later times in the same place is a later generation: if it is the same both times, the
+//!   times are its own (model: `a_refusal_tells_the_time_of_its_own_era`).
 //! - Probe slots are taken and given back by compare-exchange on the word, so their number
 //!   is exact (model: `probes_never_exceed_their_number`).
 
 mod answer;
+mod step;
 mod transition;
 mod word;
 
 use std::time::Duration;
 
-use super::rules::{Config, GiveUp, Tripped};
+use super::rules::{Config, GiveUp};
 use crate::classify::Kind;
 use crate::policy::Mode;
 use crate::rejection::Why;
@@ -30,31 +33,36 @@ use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
 pub(super) use answer::{Answer, Ended, Move, Refused, Role, Ticket};
+pub(super) use step::{Control, Step, Timing};
 pub use transition::{Cause, Transition};
 pub use word::State;
 use word::{FAILED, GENERATION, IN_FLIGHT, MODE, SUCCEEDED};
 pub(super) use word::{Flags, Word};
 
-/// What only whoever moves the machine sees.
-#[derive(Debug)]
-pub(super) struct Control {
-    /// Failed recoveries since it was last closed.
-    failed_recoveries: u32,
-    pub(super) last_trip: Option<(Tripped, Tick)>,
-    /// Transitions that nobody has been told of yet, oldest first.
-    pub(super) untold: std::collections::VecDeque<Transition>,
-    pub(super) telling: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Machine {
     word: CachePadded<AtomicU64>,
-    /// When the state was entered. Written with `due`.
+    /// Of this generation and of the one before, each at its lowest bit. See `# Orderings`.
+    times: [Times; 2],
+    pub(super) control: Mutex<Control>,
+}
+
+#[derive(Debug)]
+struct Times {
+    /// When the state was entered.
     since: AtomicU64,
     /// When the state may end: open, the first probe; half-open, giving up; recovering, closed.
-    /// Never for the others. See `# Orderings`.
+    /// Never for the others.
     due: AtomicU64,
-    pub(super) control: Mutex<Control>,
+}
+
+impl Times {
+    fn new(now: Tick) -> Self {
+        Self {
+            since: AtomicU64::new(now.0),
+            due: AtomicU64::new(Tick::NEVER.0),
+        }
+    }
 }
 
 impl Machine {
@@ -62,14 +70,8 @@ impl Machine {
         let word = Word::new(0, State::Closed, mode, flags);
         Self {
             word: CachePadded::new(AtomicU64::new(word.0)),
-            since: AtomicU64::new(now.0),
-            due: AtomicU64::new(Tick::NEVER.0),
-            control: Mutex::new(Control {
-                failed_recoveries: 0,
-                last_trip: None,
-                untold: std::collections::VecDeque::new(),
-                telling: false,
-            }),
+            times: [Times::new(now), Times::new(now)],
+            control: Mutex::new(Control::default()),
         }
     }
 
@@ -77,12 +79,17 @@ impl Machine {
         Word(self.word.load(Ordering::Relaxed))
     }
 
+    fn times(&self, generation: u32) -> &Times {
+        &self.times[generation as usize & 1]
+    }
+
     /// The word with the times of its own state.
     pub(super) fn timed_word(&self) -> (Word, Tick, Tick) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let since = self.since.load(Ordering::Acquire);
-            let due = self.due.load(Ordering::Acquire);
+            let times = self.times(Word(word).generation());
+            let since = times.since.load(Ordering::Acquire);
+            let due = times.due.load(Ordering::Acquire);
             let again = self.word.load(Ordering::Acquire);
             if again >> GENERATION == word >> GENERATION {
                 return (Word(again), Tick(since), Tick(due));
@@ -92,8 +99,8 @@ impl Machine {
     }
 
     /// Asks for a call to be admitted, without moving anything but a probe slot. `fraction` is
-    /// randomness in `[0, 1)`.
-    pub(super) fn admit(&self, now: Tick, config: &Config, fraction: f64) -> Answer {
+    /// randomness in `[0, 1)`, drawn only where a share of the calls is admitted.
+    pub(super) fn admit(&self, now: Tick, config: &Config, fraction: impl Fn() -> f64) -> Answer {
         loop {
             let (word, since, due) = self.timed_word();
             let from = Some(word.generation());
@@ -105,13 +112,13 @@ impl Machine {
             return match word.state() {
                 State::Closed => counted,
                 State::ForcedOpen => refused(Why::CircuitOpen, None),
-                State::Open if now >= due => Answer::Move(Move {
+                State::Open if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: State::HalfOpen,
                     why: Ended::WaitOver,
                 }),
                 State::Open => refused(Why::CircuitOpen, Some(due.since(now))),
-                State::HalfOpen if now >= due => Answer::Move(Move {
+                State::HalfOpen if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: match config.give_up {
                         GiveUp::Open => State::Open,
@@ -119,16 +126,22 @@ impl Machine {
                     },
                     why: Ended::GaveUp,
                 }),
-                // A change may have asked for fewer than have succeeded already.
+                // A change may have asked for fewer than have succeeded already, or admit fewer
+                // than could still be enough.
                 State::HalfOpen if word.succeeded() >= config.close_after() => {
                     Answer::Move(closing(word.generation(), config))
                 }
+                State::HalfOpen if is_lost(word, config) => Answer::Move(Move {
+                    from,
+                    to: State::Open,
+                    why: Ended::ProbesFailed(Kind::Error, None),
+                }),
                 State::HalfOpen => match self.take_slot(word, config.probes) {
                     Some(Some(ticket)) => Answer::Admitted(ticket),
                     Some(None) => refused(Why::ProbesOut, None),
                     None => continue,
                 },
-                State::Recovering if now >= due => Answer::Move(Move {
+                State::Recovering if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: State::Closed,
                     why: Ended::Recovered,
@@ -136,7 +149,7 @@ impl Machine {
                 State::Recovering => {
                     let whole = due.since(since).as_secs_f64();
                     let share = 0.1 + 0.9 * now.since(since).as_secs_f64() / whole;
-                    match fraction < share {
+                    match fraction() < share {
                         true => counted,
                         false => refused(Why::Recovering, None),
                     }
@@ -149,14 +162,37 @@ impl Machine {
     pub(super) fn peek(&self, now: Tick, config: &Config) -> Result<(), Refused> {
         let (word, _, due) = self.timed_word();
         let refused = |why, retry_after| Err(Refused { why, retry_after });
-        match word.state() {
-            State::ForcedOpen => refused(Why::CircuitOpen, None),
-            State::Open if now < due => refused(Why::CircuitOpen, Some(due.since(now))),
-            State::HalfOpen if now < due && !has_slot(word, config.probes) => {
+        match (word.state(), is_over(now, due)) {
+            (State::ForcedOpen, _) => refused(Why::CircuitOpen, None),
+            (State::Open, false) => refused(Why::CircuitOpen, Some(due.since(now))),
+            // Whoever comes gives it up, and finds it open.
+            (State::HalfOpen, true) if config.give_up == GiveUp::Open => {
+                refused(Why::CircuitOpen, None)
+            }
+            (State::HalfOpen, false) if word.succeeded() >= config.close_after() => Ok(()),
+            (State::HalfOpen, false) if is_lost(word, config) => refused(Why::CircuitOpen, None),
+            (State::HalfOpen, false) if !has_slot(word, config.probes) => {
                 refused(Why::ProbesOut, None)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Until when nobody is admitted and nothing is moved by asking, unless another call or the
+    /// handle moves something; none if asking does either.
+    #[cfg(feature = "tower")]
+    pub(super) fn shut_until(&self, now: Tick, config: &Config) -> Option<Tick> {
+        let (word, _, due) = self.timed_word();
+        let shut = match word.state() {
+            State::ForcedOpen => true,
+            State::Open => !is_over(now, due),
+            State::HalfOpen => {
+                let ends = word.succeeded() >= config.close_after() || is_lost(word, config);
+                !is_over(now, due) && !ends && !has_slot(word, config.probes)
+            }
+            State::Closed | State::Recovering => false,
+        };
+        shut.then_some(due)
     }
 
     /// A probe slot, none if all are out, and none at all if the word has moved.
@@ -203,11 +239,11 @@ impl Machine {
                 Err(now) => word = Word(now),
             }
         }
-        let needed = config.close_after();
         match result? {
-            Ok(()) if word.succeeded() >= needed => Some(closing(ticket.generation, config)),
-            // So many have failed that the rest could no longer be enough.
-            Err((kind, retry_after)) if word.failed() + needed > config.probes => Some(Move {
+            Ok(()) if word.succeeded() >= config.close_after() => {
+                Some(closing(ticket.generation, config))
+            }
+            Err((kind, retry_after)) if is_lost(word, config) => Some(Move {
                 from: Some(ticket.generation),
                 to: State::Open,
                 why: Ended::ProbesFailed(kind, retry_after),
@@ -236,7 +272,12 @@ impl Machine {
         if from.is_some_and(|from| from != word.generation()) {
             return false;
         }
-        let since = Tick(self.since.load(Ordering::Relaxed));
+        // A change may have taken the ramp away since the move was asked for.
+        let to = match (to, timing.config.ramp) {
+            (State::Recovering, None) => State::Closed,
+            _ => to,
+        };
+        let since = Tick(self.times(word.generation()).since.load(Ordering::Relaxed));
         let left = word.state();
         let open_for = (to == State::Open).then(|| control.wait(left, &timing));
         match to {
@@ -255,8 +296,9 @@ impl Machine {
         let due = lasts.map_or(Tick::NEVER, |lasts| now.after(lasts));
         let era = word.generation().wrapping_add(1);
         begin(era);
-        self.since.store(now.0, Ordering::Release);
-        self.due.store(due.0, Ordering::Release);
+        let times = self.times(era);
+        times.since.store(now.0, Ordering::Release);
+        times.due.store(due.0, Ordering::Release);
         // Others may take and give back slots in between, but only we move on.
         loop {
             let next = Word::new(era, to, word.mode(), word.flags());
@@ -309,43 +351,22 @@ fn closing(from: u32, config: &Config) -> Move {
     }
 }
 
+/// So many probes have failed that the rest could no longer be enough.
+fn is_lost(word: Word, config: &Config) -> bool {
+    word.failed() + config.close_after() > config.probes
+}
+
+/// What never ends is not over at the end of time either.
+fn is_over(now: Tick, due: Tick) -> bool {
+    now >= due && !due.is_never()
+}
+
 fn has_slot(word: Word, probes: u32) -> bool {
     // No more than can still say something: with all outcomes in, the state has ended.
     word.in_flight() + word.succeeded() + word.failed() < probes
 }
 
-/// A move with all that belongs to it.
-pub(super) struct Step<'a> {
-    pub(super) from: Option<u32>,
-    pub(super) to: State,
-    pub(super) cause: Cause,
-    pub(super) timing: Timing<'a>,
-}
-
-/// What the length of a state is computed from.
-#[derive(Clone, Copy)]
-pub(super) struct Timing<'a> {
-    pub(super) config: &'a Config,
-    /// Randomness in `[0, 1)`.
-    pub(super) fraction: f64,
-    /// When the dependency asked to be called again.
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl Control {
-    fn wait(&self, left: State, timing: &Timing<'_>) -> Duration {
-        let failures = match left {
-            State::Closed => 1,
-            _ => self.failed_recoveries.saturating_add(2),
-        };
-        let config = timing.config;
-        let wait = config.open_for.delay(failures, timing.fraction);
-        let floor = timing.retry_after.unwrap_or_default();
-        wait.max(floor.min(config.retry_after_cap))
-    }
-}
-
 #[cfg(all(test, seawall_loom))]
 mod loom;
 #[cfg(all(test, not(seawall_loom)))]
-mod tests;
+pub(super) mod tests;

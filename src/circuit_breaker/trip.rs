@@ -146,6 +146,10 @@ impl PartialEq for When {
 /// The longest a failure run may be asked to be: its word has 12 bits for it.
 const LONGEST_RUN: u32 = (1 << 12) - 1;
 
+/// The words of runs and failures tell times apart over 4 years and more.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+const LONGEST_ALLOWED: &str = "at most 365 days";
+
 impl Trip {
     const fn new(when: When) -> Self {
         Self {
@@ -182,7 +186,7 @@ impl Trip {
     }
 
     /// A rule of your own over what a [window](Self::over) has seen, asked whenever a call
-    /// failed. `name` is what the breaker says tripped it. A panic in `decide` is a no.
+    /// failed or was slow. `name` is what the breaker says tripped it. A panic in `decide` is a no.
     pub fn custom(
         name: &'static str,
         decide: impl Fn(&Counts) -> bool + Send + Sync + 'static,
@@ -225,9 +229,9 @@ impl Trip {
         })
     }
 
-    /// The time in which a number of failures must lie.
-    pub(super) fn failures_within(&self) -> Duration {
-        self.within.unwrap_or(Duration::from_secs(10))
+    /// The time in which a number of failures must lie, in microseconds.
+    pub(super) fn failures_within_micros(&self) -> u64 {
+        nanos(self.within.unwrap_or(Duration::from_secs(10))) / 1_000
     }
 
     pub(super) fn is_rate(&self) -> bool {
@@ -267,6 +271,7 @@ impl Trip {
             let holds = matches!(self.when, When::Consecutive(_));
             let allowed = "nothing: it belongs to consecutive failures";
             problems.check(holds, "lasting", lasting, allowed);
+            problems.check(lasting <= LONGEST, "lasting", lasting, LONGEST_ALLOWED);
         }
         if let Some(within) = self.within {
             let allowed = "nothing: a rate has a window";
@@ -274,6 +279,7 @@ impl Trip {
             let least = self.lasting.unwrap_or(Duration::from_nanos(1));
             let allowed = format!("at least {least:?}");
             problems.check(within >= least, "within", within, allowed);
+            problems.check(within <= LONGEST, "within", within, LONGEST_ALLOWED);
         }
     }
 

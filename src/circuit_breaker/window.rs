@@ -20,8 +20,8 @@ use crate::time::{Tick, nanos};
 
 /// A count that belongs to a stamp: `[stamp: 32 bits][count: 32 bits, signed]`.
 ///
-/// Stamps wrap; a word is newer than an outcome only if it is ahead by no more than a call can
-/// be late ([`LATEST`]), else it is left from long ago. The count of a sliding window may be
+/// Stamps wrap; a word is newer than an outcome only if it is ahead by no more than an outcome
+/// can be late ([`LATEST`]), else it is left from long ago. The count of a sliding window may be
 /// below zero for a moment, while an evicted outcome has been taken off whose own arrival is
 /// still to be counted.
 #[derive(Debug)]
@@ -76,9 +76,10 @@ const fn unpack(word: u64) -> (u32, i32) {
     ((word >> 32) as u32, word as u32 as i32)
 }
 
-/// By how many stamps an outcome can be late: 4.6 hours of the shortest buckets, and more eras
-/// than pass while a thread is between two instructions.
-const LATEST: u32 = 1 << 24;
+/// By how many stamps an outcome can be late: a minute of the shortest buckets, and more eras
+/// than pass while a thread is between two instructions. No more, because what is left from
+/// almost a whole round of stamps ago looks newer too.
+const LATEST: u32 = 1 << 16;
 
 /// Whether `theirs` is newer than `mine`.
 const fn is_newer(theirs: u32, mine: u32) -> bool {
@@ -94,12 +95,12 @@ pub(super) enum Memory {
 }
 
 impl Memory {
-    pub(super) fn new(window: Window, era: u32) -> Self {
+    pub(super) fn new(window: Window, era: u32, now: Tick) -> Self {
         match window.0 {
             Span::Calls(calls) => Self::Calls(CallWindow::new(calls, era)),
             Span::Time { length, buckets } => {
                 let bucket = (nanos(length) / u64::from(buckets)).max(1);
-                Self::Time(TimeWindow::new(bucket, buckets))
+                Self::Time(TimeWindow::new(bucket, buckets, era, now))
             }
         }
     }
@@ -177,10 +178,12 @@ impl CallWindow {
         // In this order: see `# Orderings`.
         let failures = self.failures.read_at(era);
         let slow = self.slow.read_at(era);
+        let calls = self.calls.read_at(era);
         Counts {
-            calls: self.calls.read_at(era),
-            failures,
-            slow,
+            calls,
+            // One that is being pushed out may not have been taken off yet.
+            failures: failures.min(calls),
+            slow: slow.min(calls),
             consecutive: 0,
         }
     }
@@ -207,11 +210,14 @@ fn swap(cell: &AtomicU64, era: u32, outcome: u32) -> Option<u32> {
 /// The calls of the last so many buckets of time, the current one among them.
 ///
 /// A bucket's stamp is its number since the origin of time, moved on by the size of the window
-/// with every era: so the buckets of an earlier era always lie outside of the window.
+/// with every era: so the buckets of an earlier era always lie outside of the window. Time stands
+/// still for it while the clock is behind what it has shown before, so that no stamp comes twice.
 #[derive(Debug)]
 pub(super) struct TimeWindow {
     /// In nanoseconds.
     bucket: u64,
+    /// The highest number of a bucket so far. Nothing but itself: relaxed.
+    latest: AtomicU64,
     buckets: Box<[Bucket]>,
 }
 
@@ -223,27 +229,35 @@ struct Bucket {
 }
 
 impl TimeWindow {
-    fn new(bucket: u64, buckets: u32) -> Self {
+    fn new(bucket: u64, buckets: u32, era: u32, now: Tick) -> Self {
+        let number = now.0 / bucket;
+        let vacant = || Tally::new(stamp(number, era, buckets));
         Self {
             bucket,
+            latest: AtomicU64::new(number),
             buckets: (0..buckets)
                 .map(|_| Bucket {
-                    calls: Tally::new(0),
-                    failures: Tally::new(0),
-                    slow: Tally::new(0),
+                    calls: vacant(),
+                    failures: vacant(),
+                    slow: vacant(),
                 })
                 .collect(),
         }
     }
 
-    fn stamp(&self, era: u32, now: Tick) -> u32 {
-        let number = (now.0 / self.bucket) as u32;
-        number.wrapping_add(era.wrapping_mul(self.buckets.len() as u32))
+    fn size(&self) -> u32 {
+        self.buckets.len() as u32
     }
 
     fn record(&self, era: u32, now: Tick, failed: bool, slow: bool) {
-        let stamp = self.stamp(era, now);
-        let bucket = &self.buckets[stamp as usize % self.buckets.len()];
+        let number = now.0 / self.bucket;
+        let mut latest = self.latest.load(Relaxed);
+        if latest < number {
+            latest = number.max(self.latest.fetch_max(number, Relaxed));
+        }
+        let stamp = stamp(latest, era, self.size());
+        // By the number, not by the stamp: that wraps, and the buckets would be shuffled.
+        let bucket = &self.buckets[(latest % u64::from(self.size())) as usize];
         bucket.calls.add(stamp, 1);
         if failed {
             bucket.failures.add(stamp, 1);
@@ -254,25 +268,33 @@ impl TimeWindow {
     }
 
     fn counts(&self, era: u32, now: Tick) -> Counts {
-        let latest = self.stamp(era, now);
-        let size = self.buckets.len() as u32;
-        let seen = |tally: &Tally| match tally.read() {
-            (stamp, count) if latest.wrapping_sub(stamp) < size => count,
-            _ => 0,
-        };
+        let size = self.size();
+        let number = (now.0 / self.bucket).max(self.latest.load(Relaxed));
+        let latest = stamp(number, era, size);
         let mut counts = Counts::default();
         for bucket in &self.buckets {
             // In this order: see `# Orderings`.
-            let failures = seen(&bucket.failures);
-            let slow = seen(&bucket.slow);
-            let calls = seen(&bucket.calls);
-            counts.failures = counts.failures.saturating_add(failures);
-            counts.slow = counts.slow.saturating_add(slow);
+            let failures = bucket.failures.read();
+            let slow = bucket.slow.read();
+            let (stamp, calls) = bucket.calls.read();
+            if latest.wrapping_sub(stamp) >= size {
+                continue;
+            }
+            // Another stamp is of calls that have just been forgotten.
+            let of_these = |(theirs, count)| if theirs == stamp { count } else { 0 };
+            counts.failures = counts.failures.saturating_add(of_these(failures));
+            counts.slow = counts.slow.saturating_add(of_these(slow));
             counts.calls = counts.calls.saturating_add(calls);
         }
         counts
     }
 }
 
+fn stamp(number: u64, era: u32, buckets: u32) -> u32 {
+    (number as u32).wrapping_add(era.wrapping_mul(buckets))
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

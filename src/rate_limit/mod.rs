@@ -1,15 +1,24 @@
-//! Rate limit: at most so many calls in a time, and a burst after a rest.
+//! Rate limit: how many calls are made in how long.
+//!
+//! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and gets them at the
+//! *rate*; a call takes one, or as many as it costs. A bucket that is empty refuses, and says to
+//! the nanosecond when to come back, or lets the caller wait for its turn.
 //!
 //! ```text
-//!             refills at the rate, up to the burst
-//!                  │
-//!           ┌──────v──────┐  a token is there   ┌─────────┐
-//!  call ──> │ ● ● ● ● ○ ○ │ ──────────────────> │ service │
-//!           └─────────────┘                     └─────────┘
-//!                  │ none is there
-//!                  ├─ RateLimitLayer::new      refused, and told when to come back
-//!                  └─ RateLimitLayer::waiting  waits for its token, first come, first served
+//!      10 a second, burst 3
+//!
+//!   tokens
+//!     3 ─┐  ┌ three at once
+//!     2  │  │                   ╱‾‾‾‾‾‾ full: what is not used is not saved
+//!     1  │  │             ╱‾‾‾‾‾
+//!     0  └──┴──✗──┬──┬──┬─╱
+//!              │  every 100 ms one
+//!              └ refused: come back in 100 ms
 //! ```
+//!
+//! Over any time T at most burst + rate × T calls are made, exactly, from any number of threads:
+//! the bucket is one atomic word (the generic cell rate algorithm), and an admission takes no
+//! lock and allocates nothing.
 //!
 //! # What it does
 //!
@@ -21,29 +30,12 @@
 //! then on one timer, readies a fresh clone and calls that. A wait that is longer than its bound
 //! or than the deadline is refused at once and takes nothing.
 //!
-//! In every window of length T at most burst + rate × T calls are admitted, exactly, from any
-//! number of threads.
-//!
 //! # Example
 //!
 #![cfg_attr(feature = "tower", doc = "```")]
 #![cfg_attr(not(feature = "tower"), doc = "```ignore")]
 //! use seawall::{RateLimitLayer, RateLimiter, Reason};
 //! use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
-//!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
-//! let limiter = RateLimiter::per_minute(2);
-//! let mut service = ServiceBuilder::new()
-//!     .layer(RateLimitLayer::new(&limiter))
-//!     .service(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
-//! for n in 0..2 {
-//!     service.ready().await?.call(n).await?;
-//! }
-//! let error = service.ready().await?.call(2).await.unwrap_err();
-//! let reason = Reason::of(&*error).expect("two a minute");
-//! println!("come back in {:?}", reason.retry_after());
-//! # Ok(()) }
-//! ```
 //!
 //! # Customised
 //!
@@ -62,41 +54,80 @@
 //!     .cost(|query: &Query| query.rows);
 //! // Later, while calls run:
 //! limiter.set_quota(Quota::per_second(50))?;
-//! # let _ = layer;
-//! # Ok::<_, seawall::ConfigError>(())
+//! # Without a service
+//!
+//! ```
+//! use seawall::RateLimiter;
+//!
+//! let limiter = RateLimiter::per_second(100);
+//! if limiter.allow() {
+//!     // make the call
+//! }
+//! ```
+//!
+//! With a quota of another shape, and waiting:
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::{Quota, RateLimiter};
+//!
+//! # fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let limiter = RateLimiter::builder(Quota::new(30, Duration::from_secs(10)).burst(5))
+//!     .name("geocoder")
+//!     .max_wait(Duration::from_millis(500))
+//!     .build()?;
+//! limiter.wait()?; // or `limiter.acquire().await?`
+//! // An upstream said when to come back:
+//! limiter.pause_for(Duration::from_secs(3));
+//! # Ok(()) }
 //! ```
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | setting | default | why |
 //! |---|---|---|
 //! | rate | required | no number fits all |
-//! | [`burst`](Quota::burst) | what one period gives | |
+//! | burst | what one period gives | a limit per second is understood to hold for the second |
 //! | at the start | full | a restart must not refuse |
-//! | without a token | refused | waiting is asked for, by the layer's type |
-//! | [`max_wait`](Builder::max_wait) | 1 s | smooths a burst, and the caller still wants the answer |
-//! | [`max_pause`](Builder::max_pause) | 60 s | one word of an upstream's must not stop it for a day |
+//! | without a token | refuses | waiting is asked for, with its bound |
+//! | `max_wait` | 1 s | smooths a burst, and the caller still wants the answer |
+//! | `max_pause` | 60 s | one wrong header must not stop a client for a day |
+//! | name | `rate_limit@` and the place | a rejection must say which limit it was |
+//!
+//! # Waiting
+//!
+//! First come, first served: who waits reserves the next free instant, and sleeps on one timer
+//! until then. A wait that is known to be too long, for `max_wait` or for the
+//! [deadline](crate::Deadline) in force, is refused at once and takes nothing.
 //!
 //! # Sharing
 //!
-//! Clones of a [`RateLimiter`], layers over it and services made by them are one limit.
-//! [`RateLimiter::all`] asks several limits as one: all admit, or none is charged.
+//! Every clone is the same limit. [`RateLimiter::all`] asks several as one.
+//!
+//! # Changing it while calls run
+//!
+//! [`set_quota`](RateLimiter::set_quota), [`set_mode`](RateLimiter::set_mode),
+//! [`pause_for`](RateLimiter::pause_for) and [`resume`](RateLimiter::resume) take effect with the
+//! next call. Nothing that is owed is forgotten, and nobody who waits is called back.
 //!
 //! # Cancel safety
 //!
-//! A call that is dropped while it waits gives its tokens back, unless a later one has already
-//! been promised an instant that rests on them. A token whose call was made is spent.
+//! A dropped [`Reservation`], and a dropped future of `RateLimiter::acquire` (feature `tokio`),
+//! gives its tokens back whole if no other was reserved after it, and else not at all: what
+//! later ones were promised rests on it. A token whose call was made is spent, whatever became
+//! of the call.
 //!
 //! # Errors
 //!
-//! [`Why::RateLimited`](crate::Why::RateLimited), with the time to come back, to the nanosecond;
-//! [`Why::CostAboveBurst`](crate::Why::CostAboveBurst) for what can never be admitted;
-//! [`Why::Expired`](crate::Why::Expired) for a wait whose deadline has passed.
+//! A [`Rejection`](crate::Rejection) with [`Why::RateLimited`](crate::Why::RateLimited) and how
+//! long to wait, or with [`Why::CostAboveBurst`](crate::Why::CostAboveBurst), which no waiting
+//! helps; where the caller would wait, also [`Why::Expired`](crate::Why::Expired).
 //!
 //! # When not to use it
 //!
-//! To bound how many calls run at once: a rate does not know how long they take. To share a
-//! limit between processes: this one lives in one.
+//! To protect a service from more work than it can do at once: that is a limit on how many
+//! calls are in flight, since a slow service is overrun at any rate. To share one limit between
+//! processes: this one knows only its own.
 
 #[cfg(feature = "tower")]
 mod future;

@@ -38,7 +38,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// A limit on how many calls are made in a time: a token bucket.
 ///
 /// Cheap to clone; every clone is the same limit. Makes and takes nothing of a runtime, but for
-/// [`acquire`](Self::acquire). See the [module](super) for a picture and the defaults.
+/// `acquire`. See the [module](super) for a picture and the defaults.
 ///
 /// ```
 /// use seawall::RateLimiter;

@@ -26,12 +26,13 @@
 //!   it has nothing to exchange, its second look at the word tells. Model:
 //!   `two_changes_against_admission`.
 //! - That an exchange succeeds means that the word is what was read, and so is its generation,
-//!   unless four changes came between and the debt ended at the same 1/32 ns again. For that
-//!   the origin, which moves with each change, would have to move along as well. Even then the
-//!   debt would be right, and only its length be that of the configuration four changes ago.
+//!   unless four changes came between, all within one call, and the debt then ended at the same
+//!   1/32 ns. The charge would then be as long as it was at the rate of four changes ago: the
+//!   price of two bits, and what a fifth word read by every admission would save.
 //! - A charge carries the whole count of changes, so that it is never returned to a debt that
-//!   was rescaled. The count is in the slot, and the exchange proves it: no second word is
-//!   needed. Model: `refund_against_admission`.
+//!   was rescaled. The count is read from the slot, like the rest, and proven by the exchange.
+//!   Models: `refund_against_admission`, `refund_against_change`.
+//! - A pause is a change like any other. Model: `pause_against_admission`.
 
 mod config;
 #[cfg(all(test, seawall_loom))]

@@ -7,12 +7,13 @@ use crate::backoff::Backoff;
 #[cfg(feature = "tower")]
 use crate::circuit_breaker::gate::Gate;
 use crate::circuit_breaker::rules::{Config, GiveUp, OnDrop, Ramp, Rules};
+use crate::circuit_breaker::run::Hint;
 use crate::circuit_breaker::state::Machine;
 use crate::circuit_breaker::trip::Trip;
 use crate::event::{Event, Listeners};
 use crate::policy::{ConfigError, Mode, Name};
 use crate::rng::Jitter;
-use crate::sync::{Arc, AtomicBool, AtomicU64};
+use crate::sync::{Arc, AtomicU64};
 use crate::time;
 
 /// Builds a [`CircuitBreaker`], or changes one that runs.
@@ -161,11 +162,12 @@ impl Builder {
     }
 
     pub(super) fn assemble(self) -> CircuitBreaker {
-        let rules = Rules::new(self.config, 0, None);
+        let now = time::now();
+        let rules = Rules::new(self.config, 0, now, None);
         CircuitBreaker(Arc::new(Shared {
             name: self.name,
-            machine: Machine::new(time::now(), self.mode, flags_of(&rules)),
-            failing: AtomicBool::new(false),
+            machine: Machine::new(now, self.mode, flags_of(&rules)),
+            failing: Hint::default(),
             rules: ArcSwap::from_pointee(rules),
             jitter: self.seed.map_or_else(Jitter::from_entropy, Jitter::seeded),
             would_reject: AtomicU64::new(0),

@@ -17,7 +17,8 @@ use crate::time::{self, Tick};
 #[derive(Clone, Copy)]
 pub(super) struct Call {
     ticket: Ticket,
-    /// Zero where nobody needs to know.
+    /// Zero where nobody needs to know: such a call is not told of when it ends, even if
+    /// somebody listens by then.
     start: Tick,
     /// The deadline in force when the call was admitted.
     deadline: Tick,
@@ -52,10 +53,9 @@ impl CircuitBreaker {
 
     #[cold]
     fn admit_slowly(&self, word: Word) -> Result<Call, Refused> {
-        let now = time::now();
-        let call = |ticket| Call {
+        let call_at = |start, ticket| Call {
             ticket,
-            start: now,
+            start,
             deadline: Ambient::current().deadline,
         };
         let unseen = Ticket {
@@ -63,14 +63,13 @@ impl CircuitBreaker {
             role: Role::Unseen,
         };
         if word.mode() == Mode::Off {
-            return Ok(call(unseen));
+            return Ok(call_at(Tick::ZERO, unseen));
         }
+        let now = time::now();
+        let call = |ticket| call_at(now, ticket);
         loop {
             let rules = self.0.rules.load();
-            let fraction = match word.state() {
-                State::Recovering => self.0.jitter.fraction(),
-                _ => 0.0,
-            };
+            let fraction = || self.0.jitter.fraction();
             match self.0.machine.admit(now, &rules.config, fraction) {
                 Answer::Admitted(ticket) => return Ok(call(ticket)),
                 Answer::Move(step) => self.make(step, now),
@@ -107,8 +106,11 @@ impl CircuitBreaker {
         let healthy = matches!(end, End::Outcome(Outcome::Success))
             && call.ticket.role == Role::Counted
             && call.start == Tick::ZERO
-            && !self.0.failing.load(Ordering::Relaxed);
+            && !self.0.failing.is_set();
         if healthy && !self.0.machine.word().flags().count_successes {
+            return;
+        }
+        if call.ticket.role == Role::Unseen && call.start == Tick::ZERO {
             return;
         }
         self.finish_slowly(call, end);
@@ -116,6 +118,11 @@ impl CircuitBreaker {
 
     fn finish_slowly(&self, call: Call, end: End) {
         let now = time::now();
+        if matches!(end, End::Outcome(Outcome::Success)) && call.ticket.role == Role::Counted {
+            // Before the rules are read: so they are those of the failures it was set by, or
+            // newer ones, and the run that has to be ended is among them.
+            self.0.failing.clear(call.ticket.generation);
+        }
         let rules = self.0.rules.load();
         let outcome = self.outcome(&rules, call, end, now);
         let timed = call.start != Tick::ZERO;
@@ -125,7 +132,8 @@ impl CircuitBreaker {
             Role::Counted => self.count(&rules, call.ticket, outcome, elapsed, now),
             Role::Probe => self.end_probe(&rules, call.ticket, outcome, elapsed, now),
         }
-        if self.0.listeners.any() && self.mode() != Mode::Off {
+        // Whoever was admitted while somebody listened has an end, whatever the mode is by now.
+        if let Some(elapsed) = elapsed.filter(|_| self.0.listeners.any()) {
             let ending = match (end, outcome) {
                 (End::Panicked, _) => Ending::Panicked,
                 (End::Dropped, Outcome::Ignore) => Ending::Dropped,
@@ -133,7 +141,6 @@ impl CircuitBreaker {
                 (_, Outcome::Failure(kind, _)) => Ending::Failure(kind),
                 (_, Outcome::Ignore) => Ending::Ignored,
             };
-            let elapsed = elapsed.unwrap_or_default();
             self.tell(What::Ended { ending, elapsed });
         }
     }
@@ -178,13 +185,10 @@ impl CircuitBreaker {
         if word.generation() != ticket.generation {
             return;
         }
-        if failure.is_none() && self.0.failing.load(Ordering::Relaxed) {
-            self.0.failing.swap(false, Ordering::AcqRel);
-        }
         let call = Finished { failure, elapsed };
         let mut tripped = rules.record(ticket.generation, now, &call);
         if failure.is_some() {
-            self.0.failing.store(true, Ordering::Release);
+            self.0.failing.set(ticket.generation);
         }
         if word.state() == State::Recovering {
             let ramp = rules.record_ramp(ticket.generation, now, &call);

@@ -26,10 +26,11 @@ impl CircuitBreaker {
         to: State,
         cause: Cause,
         retry_after: Option<Duration>,
-    ) {
-        self.go_at(time::now(), from, to, cause, retry_after);
+    ) -> bool {
+        self.go_at(time::now(), from, to, cause, retry_after)
     }
 
+    /// Whether it was this call that moved it.
     fn go_at(
         &self,
         now: Tick,
@@ -37,7 +38,7 @@ impl CircuitBreaker {
         to: State,
         cause: Cause,
         retry_after: Option<Duration>,
-    ) {
+    ) -> bool {
         let mut control = self.0.machine.control.lock();
         let rules = self.0.rules.load();
         let timing = Timing {
@@ -58,6 +59,7 @@ impl CircuitBreaker {
             self.wake_gate();
             self.tell_transitions();
         }
+        moved
     }
 
     /// Tells of the transitions in their order. Whoever finds somebody at it leaves them to him.

@@ -1,1 +1,734 @@
+use std::time::Duration;
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::backoff::{Backoff, Jitter};
+use crate::circuit_breaker::Window;
+use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped};
+use crate::circuit_breaker::trip::Trip;
+
+pub(in crate::circuit_breaker) mod naive;
+
+use naive::{Admitted, How, Naive};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const MS: u64 = 1_000_000;
+
+/// The machine and its rules, put together as the policy does, with the time as an argument.
+struct Breaker {
+    machine: Machine,
+    rules: Rules,
+    tripped: Vec<Tripped>,
+}
+
+impl Breaker {
+    fn new(config: Config, now: u64) -> Self {
+        Self {
+            machine: Machine::new(Tick(now), Mode::Enforce, Flags::default()),
+            rules: Rules::new(config, 0, Tick(now), None),
+            tripped: Vec::new(),
+        }
+    }
+
+    fn config(&self) -> &Config {
+        &self.rules.config
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Config)) {
+        let mut config = self.config().clone();
+        change(&mut config);
+        let era = self.machine.word().generation();
+        self.rules = Rules::new(config, era, Tick(0), Some(&self.rules));
+    }
+
+    fn go(&self, now: u64, from: Option<u32>, to: State, cause: Cause, after: Option<Duration>) {
+        let timing = Timing {
+            config: self.config(),
+            fraction: 0.0,
+            retry_after: after,
+        };
+        let step = Step {
+            from,
+            to,
+            cause,
+            timing,
+        };
+        let mut control = self.machine.control.lock();
+        let begin = |era| self.rules.begin(era);
+        let _ = self.machine.enter(&mut control, Tick(now), step, begin);
+    }
+
+    fn make(&self, now: u64, step: Move) {
+        let after = match step.why {
+            Ended::ProbesFailed(_, after) => after,
+            _ => None,
+        };
+        self.go(now, step.from, step.to, Cause::Reset, after);
+    }
+
+    fn admit_at(&self, now: u64, fraction: f64) -> Result<Ticket, Refused> {
+        for _ in 0..4 {
+            match self.machine.admit(Tick(now), self.config(), || fraction) {
+                Answer::Admitted(ticket) => return Ok(ticket),
+                Answer::Refused(refused) => return Err(refused),
+                Answer::Move(step) => self.make(now, step),
+            }
+        }
+        panic!("it moves for ever");
+    }
+
+    fn admit(&self, now: u64) -> Result<Ticket, Refused> {
+        self.admit_at(now, 0.0)
+    }
+
+    fn end(&mut self, ticket: Ticket, now: u64, how: How, elapsed: Duration) {
+        let slow_after = self.rules.slow_after();
+        let elapsed = slow_after.is_some().then_some(elapsed);
+        let failure = match how {
+            How::Failure(after) => Some((Kind::Error, after)),
+            How::Success | How::Ignore => None,
+        };
+        if ticket.role == Role::Probe {
+            let slow = elapsed > slow_after;
+            let said = match (how, failure) {
+                (How::Ignore, _) => None,
+                (_, Some(failure)) => Some(Err(failure)),
+                (_, None) if slow => Some(Err((Kind::Slow, None))),
+                _ => Some(Ok(())),
+            };
+            if let Some(step) = self.machine.end_probe(ticket, said, self.config()) {
+                self.make(now, step);
+            }
+            return;
+        }
+        let word = self.machine.word();
+        if how == How::Ignore || word.generation() != ticket.generation {
+            return;
+        }
+        let call = Finished { failure, elapsed };
+        let era = ticket.generation;
+        let mut tripped = self.rules.record(era, Tick(now), &call);
+        if word.state() == State::Recovering {
+            tripped = tripped.or(self.rules.record_ramp(era, Tick(now), &call));
+        }
+        if let Some(tripped) = tripped {
+            let after = tripped.retry_after;
+            let cause = Cause::Tripped(tripped.clone());
+            self.tripped.push(tripped);
+            self.go(now, Some(era), State::Open, cause, after);
+        }
+    }
+
+    fn call(&mut self, now: u64, how: How) {
+        let ticket = self.admit(now).expect("it admits");
+        self.end(ticket, now, how, Duration::ZERO);
+    }
+
+    fn state(&self) -> State {
+        self.machine.word().state()
+    }
+}
+
+fn config(trips: Vec<Trip>) -> Config {
+    Config {
+        trips,
+        open_for: Backoff::exponential(ms(10))
+            .max(ms(40))
+            .jitter(Jitter::None),
+        ..Config::default()
+    }
+}
+
+const FAILURE: How = How::Failure(None);
+
+#[derive(Clone, Debug)]
+enum Op {
+    Call(f64),
+    /// Ends one of the calls under way.
+    End(usize, How),
+    /// A whole call that takes so long.
+    Whole(How, u64),
+    Pass(u64),
+    Back(u64),
+    ForceOpen,
+    Release,
+    Reset,
+}
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        4 => Just(How::Success),
+        5 => Just(FAILURE),
+        1 => (0..80u64).prop_map(|n| How::Failure(Some(ms(n)))),
+        1 => Just(How::Ignore),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0.0..1.0f64).prop_map(Op::Call),
+        10 => (any::<usize>(), how()).prop_map(|(at, how)| Op::End(at, how)),
+        30 => (how(), 0..4 * MS).prop_map(|(how, takes)| Op::Whole(how, takes)),
+        8 => (0..12 * MS).prop_map(Op::Pass),
+        3 => (0..90 * MS).prop_map(Op::Pass),
+        1 => prop_oneof![Just(1u64), Just(3_600), Just(49 * 86_400)]
+            .prop_map(|secs| Op::Pass(secs * 1_000 * MS)),
+        2 => (0..90 * MS).prop_map(Op::Back),
+        1 => Just(Op::ForceOpen),
+        2 => Just(Op::Release),
+        1 => Just(Op::Reset),
+    ]
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    prop_oneof![
+        (1..9u32).prop_map(Window::count),
+        // Buckets of one to three milliseconds.
+        (1..4u64, 1..6u32)
+            .prop_map(|(bucket, n)| { Window::time(ms(bucket * u64::from(n))).buckets(n) }),
+    ]
+}
+
+fn trip() -> impl Strategy<Value = Trip> {
+    let rate = prop_oneof![Just(0.3), Just(0.5), Just(0.75), Just(1.0)];
+    let rated = prop_oneof![
+        rate.clone().prop_map(Trip::failure_rate),
+        (rate, 0..4u64).prop_map(|(rate, after)| Trip::slow_rate(rate, ms(after))),
+        Just(Trip::custom("three", |counts| counts.failures >= 3)),
+    ];
+    prop_oneof![
+        (1..5u32, 0..9u64, prop::option::of(9..30u64)).prop_map(|(n, lasting, within)| {
+            let mut trip = Trip::consecutive_failures(n).lasting(ms(lasting));
+            trip.within = within.map(ms);
+            trip
+        }),
+        (1..5u32, 1..30u64).prop_map(|(n, within)| Trip::failures(n).within(ms(within))),
+        (rated, window(), prop::option::of(1..8u32)).prop_map(|(trip, window, least)| {
+            let mut trip = trip.over(window);
+            trip.min_calls = least;
+            if let crate::circuit_breaker::trip::Span::Calls(n) = window.0 {
+                trip.min_calls = least.map(|least| least.min(n));
+            }
+            trip
+        }),
+    ]
+}
+
+fn any_config() -> impl Strategy<Value = Config> {
+    let probes = (1..5u32, prop::option::of(1..5u32));
+    let ramp = prop::option::of((5..60u64, prop_oneof![Just(0.2), Just(0.5)]));
+    let times = (5..60u64, 0..100u64);
+    (
+        prop::collection::vec(trip(), 1..4),
+        probes,
+        any::<bool>(),
+        ramp,
+        times,
+    )
+        .prop_map(
+            |(trips, (probes, close_after), to_closed, ramp, (half_open_for, cap))| Config {
+                probes,
+                close_after: close_after.map(|n| n.min(probes)),
+                half_open_for: ms(half_open_for),
+                give_up: if to_closed {
+                    GiveUp::Closed
+                } else {
+                    GiveUp::Open
+                },
+                ramp: ramp.map(|(over, reopen_at)| Ramp {
+                    over: ms(over),
+                    reopen_at,
+                }),
+                retry_after_cap: ms(cap),
+                ..config(trips)
+            },
+        )
+}
+
+/// Where time begins: anywhere, and shortly before what wraps: stamps of buckets of one to three
+/// milliseconds, a run's milliseconds, microseconds of failures, and the end of time.
+fn origin() -> impl Strategy<Value = u64> {
+    let wraps = [1 << 32, 2 << 32, 3 << 32, 1 << 40].map(|millis: u64| millis * MS);
+    let mut origins = vec![0, 86_400_000 * MS, (1 << 48) * 1_000, u64::MAX];
+    origins.extend(wraps);
+    (prop::sample::select(origins), 0..200 * MS).prop_map(|(at, before)| at.saturating_sub(before))
+}
+
+fn agree(config: Config, origin: u64, ops: &[Op]) -> Result<(), TestCaseError> {
+    config.check(&"tested".into()).unwrap();
+    let mut now = origin;
+    let mut breaker = Breaker::new(config.clone(), now);
+    let mut naive = Naive::new(config, now);
+    let mut calls: Vec<(Ticket, Admitted)> = Vec::new();
+    for op in ops {
+        let call = |breaker: &Breaker, naive: &mut Naive, now, fraction| {
+            let peeked = breaker.machine.peek(Tick(now), breaker.config());
+            let answer = breaker.admit_at(now, fraction);
+            let expected = naive.admit(now, fraction);
+            if naive.state != State::Recovering {
+                prop_assert_eq!(peeked.is_ok(), answer.is_ok());
+            }
+            match (answer, expected) {
+                (Ok(ticket), Ok(admitted)) => {
+                    prop_assert_eq!(ticket.generation, admitted.generation);
+                    prop_assert_eq!(ticket.role == Role::Probe, admitted.probe);
+                    Ok(Some((ticket, admitted)))
+                }
+                (answer, expected) => {
+                    let answer = answer.map_err(|refused| (refused.why, refused.retry_after));
+                    prop_assert_eq!(answer.err(), expected.err());
+                    Ok(None)
+                }
+            }
+        };
+        match *op {
+            Op::Call(fraction) => calls.extend(call(&breaker, &mut naive, now, fraction)?),
+            Op::End(at, how) => {
+                if !calls.is_empty() {
+                    let (ticket, admitted) = calls.swap_remove(at % calls.len());
+                    let elapsed = Tick(now).since(Tick(admitted.start));
+                    breaker.end(ticket, now, how, elapsed);
+                    naive.end(admitted, now, how);
+                }
+            }
+            Op::Whole(how, takes) => {
+                let call = call(&breaker, &mut naive, now, 0.3)?;
+                now = now.saturating_add(takes);
+                if let Some((ticket, admitted)) = call {
+                    let elapsed = Tick(now).since(Tick(admitted.start));
+                    breaker.end(ticket, now, how, elapsed);
+                    naive.end(admitted, now, how);
+                }
+            }
+            Op::Pass(by) => now = now.saturating_add(by),
+            Op::Back(by) => now = now.saturating_sub(by),
+            Op::ForceOpen => {
+                if breaker.state() != State::ForcedOpen {
+                    breaker.go(now, None, State::ForcedOpen, Cause::ForcedOpen, None);
+                }
+                naive.force_open(now);
+            }
+            Op::Release => {
+                if breaker.state() == State::ForcedOpen {
+                    breaker.go(now, None, State::Closed, Cause::Released, None);
+                }
+                naive.release(now);
+            }
+            Op::Reset => {
+                breaker.go(now, None, State::Closed, Cause::Reset, None);
+                naive.reset(now);
+            }
+        }
+        let (word, since, due) = breaker.machine.timed_word();
+        let probes = (word.in_flight(), word.succeeded(), word.failed());
+        let now_is = (word.state(), word.generation(), since.0, due.0, probes);
+        let expected = (
+            naive.state,
+            naive.generation,
+            naive.since,
+            naive.due,
+            naive.probes,
+        );
+        prop_assert_eq!(now_is, expected, "after {:?}", op);
+        prop_assert_eq!(breaker.tripped.len(), naive.tripped.len());
+        if let (Some(tripped), Some(rule)) = (breaker.tripped.last(), naive.tripped.last()) {
+            prop_assert!(
+                rule == "ramp" || *rule == tripped.rule,
+                "{} {}",
+                rule,
+                tripped.rule
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    // CB1, CB3, CB5, CB6, CB7, CB10, CB16
+    #[test]
+    fn cb3_every_decision_is_that_of_a_model_that_keeps_every_outcome(
+        config in any_config(),
+        origin in origin(),
+        ops in prop::collection::vec(op(), 0..150),
+    ) {
+        agree(config, origin, &ops)?;
+    }
+}
+
+#[test]
+fn cb2_a_full_window_of_successes_opens_on_the_fifth_of_ten() {
+    let trip = Trip::failure_rate(0.5).over(Window::count(10));
+    let mut breaker = Breaker::new(config(vec![trip]), 0);
+    (0..1_000).for_each(|at| breaker.call(at, How::Success));
+    (0..4).for_each(|at| breaker.call(1_000 + at, FAILURE));
+    assert_eq!(breaker.state(), State::Closed);
+    breaker.call(2_000, FAILURE);
+    assert_eq!(breaker.state(), State::Open);
+    let counts = breaker.tripped[0].counts;
+    assert_eq!((counts.calls, counts.failures), (10, 5));
+}
+
+#[test]
+fn cb2_min_calls_below_the_window_is_honoured() {
+    for least in 1..=10 {
+        let trip = Trip::failure_rate(0.5)
+            .over(Window::count(10))
+            .min_calls(least);
+        let mut breaker = Breaker::new(config(vec![trip]), 0);
+        let tripped = (1..=10).find(|&at| {
+            breaker.call(u64::from(at), FAILURE);
+            breaker.state() == State::Open
+        });
+        assert_eq!(tripped, Some(least));
+    }
+}
+
+#[test]
+fn cb3_a_fast_success_that_completes_min_calls_asks_no_rule() {
+    let trip = Trip::failure_rate(0.5).over(Window::count(10)).min_calls(4);
+    let mut breaker = Breaker::new(config(vec![trip]), 0);
+    for how in [FAILURE, FAILURE, FAILURE, How::Success] {
+        breaker.call(0, how);
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    breaker.call(0, FAILURE);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+/// Opened at 0 by one failure, for ten milliseconds.
+fn opened(change: impl FnOnce(&mut Config)) -> Breaker {
+    let mut config = config(vec![Trip::consecutive_failures(1)]);
+    change(&mut config);
+    let mut breaker = Breaker::new(config, 0);
+    breaker.call(0, FAILURE);
+    assert_eq!(breaker.state(), State::Open);
+    breaker
+}
+
+fn out_of_probes() -> Result<Ticket, Refused> {
+    Err(Refused {
+        why: Why::ProbesOut,
+        retry_after: None,
+    })
+}
+
+fn due_in(wait: Duration) -> Result<Ticket, Refused> {
+    Err(Refused {
+        why: Why::CircuitOpen,
+        retry_after: Some(wait),
+    })
+}
+
+#[test]
+fn cb9_open_says_to_the_nanosecond_when_the_next_probe_is_due() {
+    let breaker = opened(|_| {});
+    assert_eq!(breaker.admit(3 * MS), due_in(ms(7)));
+    assert_eq!(breaker.admit(10 * MS - 1), due_in(Duration::from_nanos(1)));
+    assert_eq!(
+        breaker.admit(10 * MS).map(|ticket| ticket.role),
+        Ok(Role::Probe)
+    );
+}
+
+#[test]
+fn cb6_half_open_closes_after_all_its_probes_or_opens_with_the_first_failure() {
+    for failing in [None, Some(0), Some(1), Some(2)] {
+        let mut breaker = opened(|_| {});
+        let probes: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
+        assert_eq!(breaker.admit(10 * MS), out_of_probes());
+        for (at, probe) in probes.into_iter().enumerate() {
+            assert_eq!(
+                breaker.state(),
+                match failing {
+                    Some(failing) if failing < at => State::Open,
+                    _ => State::HalfOpen,
+                }
+            );
+            let how = if failing == Some(at) {
+                FAILURE
+            } else {
+                How::Success
+            };
+            breaker.end(probe, 11 * MS, how, Duration::ZERO);
+        }
+        let expected = if failing.is_some() {
+            State::Open
+        } else {
+            State::Closed
+        };
+        assert_eq!(breaker.state(), expected);
+    }
+}
+
+#[test]
+fn cb6_two_of_three_successes_close_and_two_failures_open() {
+    for (how, expected) in [(How::Success, State::Closed), (FAILURE, State::Open)] {
+        let mut breaker = opened(|config| config.close_after = Some(2));
+        let other = if how == FAILURE {
+            How::Success
+        } else {
+            FAILURE
+        };
+        for how in [how, other] {
+            breaker.call(10 * MS, how);
+            assert_eq!(breaker.state(), State::HalfOpen);
+        }
+        breaker.call(10 * MS, how);
+        assert_eq!(breaker.state(), expected);
+    }
+}
+
+#[test]
+fn cb6_a_slow_probe_is_a_failure_where_a_slow_rule_is_set() {
+    let slow = Trip::slow_rate(0.5, ms(5)).over(Window::count(10));
+    for (rules, expected) in [(vec![], State::HalfOpen), (vec![slow], State::Open)] {
+        let mut breaker = opened(|config| config.trips.extend(rules));
+        let probe = breaker.admit(10 * MS).unwrap();
+        breaker.end(probe, 16 * MS, How::Success, ms(6));
+        assert_eq!(breaker.state(), expected);
+    }
+}
+
+#[test]
+fn cb7_an_ignored_probe_frees_its_slot_and_closes_nothing() {
+    let mut breaker = opened(|config| config.probes = 1);
+    for _ in 0..1_000 {
+        let probe = breaker.admit(10 * MS).unwrap();
+        assert_eq!(breaker.admit(10 * MS), out_of_probes());
+        breaker.end(probe, 10 * MS, How::Ignore, Duration::ZERO);
+    }
+    assert_eq!(breaker.state(), State::HalfOpen);
+    breaker.call(10 * MS, How::Success);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn cb7_hung_probes_are_given_up_by_whoever_comes_next() {
+    for (give_up, expected) in [(GiveUp::Open, State::Open), (GiveUp::Closed, State::Closed)] {
+        let mut breaker = opened(|config| {
+            config.give_up = give_up;
+            config.half_open_for = ms(100);
+        });
+        let hung: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
+        assert_eq!(breaker.admit(110 * MS - 1), out_of_probes());
+        let answer = breaker.admit(110 * MS);
+        // A second recovery that failed: twice as long.
+        let refused = due_in(ms(20));
+        assert_eq!(answer.is_ok(), give_up == GiveUp::Closed);
+        assert!(answer.is_ok() || answer == refused, "{answer:?}");
+        assert_eq!(breaker.state(), expected);
+        // CB5
+        for hung in hung {
+            breaker.end(hung, 111 * MS, FAILURE, Duration::ZERO);
+        }
+        assert_eq!(breaker.state(), expected);
+        assert_eq!(breaker.machine.word().in_flight(), 0);
+    }
+}
+
+#[test]
+fn cb7_a_change_of_the_probes_leaves_no_half_open_state_that_cannot_end() {
+    // CB7, CB19: three have succeeded and two have failed, of ten of which five must succeed;
+    // whatever is asked for then, the next call is a probe or ends the state.
+    for probes in 1..=10 {
+        for close_after in 1..=probes {
+            let mut breaker = opened(|config| {
+                config.probes = 10;
+                config.close_after = Some(5);
+            });
+            for how in [How::Success, FAILURE, How::Success, FAILURE, How::Success] {
+                breaker.call(10 * MS, how);
+            }
+            breaker.change(|config| {
+                config.probes = probes;
+                config.close_after = Some(close_after);
+            });
+            let peeked = breaker.machine.peek(Tick(10 * MS), breaker.config());
+            let answer = breaker.admit(10 * MS);
+            assert_eq!(peeked.is_ok(), answer.is_ok());
+            let expected = match () {
+                () if close_after <= 3 => State::Closed,
+                () if close_after + 2 > probes => State::Open,
+                () => State::HalfOpen,
+            };
+            assert_eq!(breaker.state(), expected, "{close_after} of {probes}");
+            assert_eq!(answer.is_ok(), expected != State::Open);
+        }
+    }
+}
+
+#[test]
+fn cb10_the_wait_grows_with_every_failed_recovery_and_starts_over_on_close() {
+    let mut breaker = opened(|config| config.probes = 1);
+    let mut now = 0;
+    for wait in [10, 20, 40, 40] {
+        assert_eq!(breaker.admit(now), due_in(ms(wait)));
+        now += wait * MS;
+        breaker.call(now, FAILURE);
+    }
+    breaker.call(now + 40 * MS, How::Success);
+    assert_eq!(breaker.state(), State::Closed);
+    breaker.call(now + 50 * MS, FAILURE);
+    assert_eq!(breaker.admit(now + 50 * MS), due_in(ms(10)));
+}
+
+#[test]
+fn cb10_retry_after_is_a_floor_up_to_its_cap() {
+    for (asked, wait) in [(0, 10), (9, 10), (15, 15), (30, 30), (31, 30), (9_999, 30)] {
+        let mut config = config(vec![Trip::consecutive_failures(1)]);
+        config.retry_after_cap = ms(30);
+        config.probes = 1;
+        let mut breaker = Breaker::new(config, 0);
+        let failure = How::Failure(Some(ms(asked)));
+        breaker.call(0, failure);
+        assert_eq!(breaker.admit(0), due_in(ms(wait)), "{asked}");
+        // Of a probe too, above the longer wait of a failed recovery.
+        let now = 1_000 * MS;
+        breaker.call(now, failure);
+        assert_eq!(breaker.admit(now), due_in(ms(wait.max(20))), "{asked}");
+    }
+}
+
+#[test]
+fn cb10_jitter_stays_within_its_bounds() {
+    let mut config = config(vec![Trip::consecutive_failures(1)]);
+    config.open_for = config.open_for.jitter(Jitter::Equal);
+    for (fraction, least, most) in [(0.0, 5.0, 5.0), (0.5, 7.5, 7.5), (0.999_999, 9.9, 10.0)] {
+        let machine = Machine::new(Tick(0), Mode::Enforce, Flags::default());
+        let timing = Timing {
+            config: &config,
+            fraction,
+            retry_after: None,
+        };
+        let step = Step {
+            from: Some(0),
+            to: State::Open,
+            cause: Cause::Reset,
+            timing,
+        };
+        assert!(machine.enter(&mut machine.control.lock(), Tick(0), step, |_| {}));
+        let wait = machine.timed_word().2.0 as f64 / 1e6;
+        assert!((least..=most).contains(&wait), "{wait}");
+    }
+}
+
+#[test]
+fn cb16_the_share_grows_from_a_tenth_to_all() {
+    let mut breaker = opened(|config| {
+        config.probes = 1;
+        config.ramp = Some(Ramp {
+            over: ms(90),
+            reopen_at: 0.5,
+        });
+    });
+    breaker.call(10 * MS, How::Success);
+    assert_eq!(breaker.state(), State::Recovering);
+    let admits = |at: u64, fraction| breaker.admit_at((10 + at) * MS, fraction).is_ok();
+    for (at, share) in [(0, 0.1), (10, 0.2), (45, 0.55), (80, 0.9)] {
+        assert!(admits(at, share - 0.001), "{at}");
+        assert!(!admits(at, share + 0.001), "{at}");
+    }
+    assert!(admits(90, 0.999_999));
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn cb16_a_failure_rate_above_the_threshold_opens_it_again() {
+    let mut breaker = opened(|config| {
+        config.ramp = Some(Ramp {
+            over: ms(100),
+            reopen_at: 0.5,
+        });
+    });
+    breaker.change(|config| config.trips = vec![Trip::failures(100)]);
+    breaker.go(0, None, State::Recovering, Cause::ProbesSucceeded, None);
+    for how in [How::Success, FAILURE].repeat(10) {
+        breaker.call(MS, how);
+        assert_eq!(breaker.state(), State::Recovering, "half is not above half");
+    }
+    breaker.call(MS, FAILURE);
+    assert_eq!(breaker.state(), State::Open);
+    // A recovery that failed.
+    assert_eq!(breaker.admit(MS), due_in(ms(20)));
+}
+
+#[test]
+fn cb16_a_ramp_that_was_taken_away_is_not_entered() {
+    let breaker = opened(|_| {});
+    breaker.go(
+        10 * MS,
+        None,
+        State::Recovering,
+        Cause::ProbesSucceeded,
+        None,
+    );
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn cb9_nothing_moves_for_ever_at_the_end_of_time() {
+    let mut breaker = opened(|_| {});
+    assert!(breaker.admit(u64::MAX).is_ok());
+    assert_eq!(breaker.state(), State::HalfOpen);
+    breaker.call(u64::MAX, FAILURE);
+    let answer = breaker.admit(u64::MAX);
+    assert_eq!(answer, due_in(Duration::ZERO));
+}
+
+#[test]
+fn cb6_the_word_tells_its_parts_apart() {
+    let flags = Flags {
+        count_successes: true,
+        time_calls: false,
+    };
+    let word = Word::new(u32::MAX, State::Recovering, Mode::Off, flags);
+    assert_eq!(
+        (word.generation(), word.state()),
+        (u32::MAX, State::Recovering)
+    );
+    assert_eq!((word.mode(), word.flags()), (Mode::Off, flags));
+    let machine = Machine::new(Tick(0), Mode::RecordOnly, flags);
+    let all = Config {
+        probes: 255,
+        ..config(vec![Trip::consecutive_failures(1)])
+    };
+    let timing = Timing {
+        config: &all,
+        fraction: 0.0,
+        retry_after: None,
+    };
+    let step = Step {
+        from: None,
+        to: State::HalfOpen,
+        cause: Cause::Reset,
+        timing,
+    };
+    assert!(machine.enter(&mut machine.control.lock(), Tick(0), step, |_| {}));
+    let probes: Vec<_> = (0..256)
+        .filter_map(|_| match machine.admit(Tick(0), &all, || 0.0) {
+            Answer::Admitted(ticket) => Some(ticket),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((probes.len(), machine.word().in_flight()), (255, 255));
+    let ended: Vec<_> = probes
+        .into_iter()
+        .filter_map(|probe| machine.end_probe(probe, Some(Ok(())), &all))
+        .collect();
+    assert_eq!((ended.len(), ended[0].to), (1, State::Closed));
+    let word = machine.word();
+    assert_eq!(
+        (word.succeeded(), word.in_flight(), word.failed()),
+        (255, 0, 0)
+    );
+    assert_eq!(
+        (word.mode(), word.flags(), word.generation()),
+        (Mode::RecordOnly, flags, 1)
+    );
+}

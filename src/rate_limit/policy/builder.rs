@@ -95,6 +95,9 @@ impl RateLimiter {
             problems.check(is_first, "limits", &*member.0.name, "each limit once");
         }
         problems.finish(&name)?;
+        // Charged in one order by every joint limiter, so that two over the same limits do not
+        // each take what the other one lacks.
+        members.sort_by_key(|member| Arc::as_ptr(&member.0) as usize);
         let shortest = |of: fn(&Inner) -> Duration| members.iter().map(|m| of(&m.0)).min();
         let max_wait = shortest(|inner| inner.max_wait).unwrap_or(MAX_WAIT);
         let max_pause = shortest(|inner| inner.max_pause).unwrap_or(MAX_PAUSE);

@@ -348,6 +348,34 @@ fn rl13_a_limit_that_only_records_refuses_nothing_within_a_joint_one() {
     assert_eq!(off.available(), 1);
 }
 
+// RL13: neither limit is exceeded, and whoever was admitted has paid to both.
+#[test]
+fn rl13_holds_with_threads() {
+    let (few, many) = (slow(50), slow(400));
+    let both = RateLimiter::all("both", [many.clone(), few.clone()]).unwrap();
+    let admitted: u32 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|i| {
+                // Half of them take from one limit past the joint one.
+                let limiter = if i % 2 == 0 {
+                    both.clone()
+                } else {
+                    few.clone()
+                };
+                scope.spawn(move || {
+                    let admitted = (0..200).filter(|_| limiter.allow()).count() as u32;
+                    if i % 2 == 0 { admitted } else { admitted << 16 }
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    let (jointly, alone) = (admitted & 0xffff, admitted >> 16);
+    assert!(jointly + alone <= 50, "{jointly} and {alone}");
+    assert_eq!(few.available(), 0);
+    assert!(many.available() <= 400 - jointly);
+}
+
 // RL13, CX15
 #[test]
 fn rl13_how_many_limits_may_be_one() {

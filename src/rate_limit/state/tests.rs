@@ -294,7 +294,6 @@ proptest! {
                 }
             }
             prop_assert!(taken << 32 <= (burst << 32) + given, "{taken} of {burst} and {}", given >> 32);
-            unlimited = false;
             let quota = match rng.u8(..6) {
                 0 => Quota::per_second(0).burst(rng.u32(..9)),
                 1 => Quota::unlimited(),
@@ -507,6 +506,24 @@ fn rl7_unlimited_admits_everything_and_forgets_nothing() {
     assert_eq!(drain(&bucket, at(ms(300))), 3);
 }
 
+// RL7: what is owed is rounded up, so going to and fro gives nothing.
+#[test]
+fn rl7_changing_to_and_fro_shortens_no_wait() {
+    let bucket = Bucket::new(START, Quota::per_second(3));
+    assert!(bucket.admit(START, 2).is_ok());
+    let before = wait(bucket.admit(START, 3).unwrap_err());
+    for _ in 0..5_000 {
+        bucket.change(START, Quota::per_second(7));
+        bucket.change(START, Quota::per_second(3));
+    }
+    let after = wait(bucket.admit(START, 3).unwrap_err());
+    assert!(after >= before, "{after:?} after {before:?}");
+    assert!(
+        after < before + Duration::from_micros(1),
+        "{after:?} after {before:?}"
+    );
+}
+
 // RL7, RL5
 #[test]
 fn rl7_a_charge_from_before_a_change_returns_nothing() {
@@ -603,6 +620,36 @@ fn rl9_the_extremes_neither_wrap_nor_panic() {
     assert_eq!(drain(&bucket, Tick(u64::MAX)), 0);
 }
 
+// RL9: what the word cannot hold is refused, and not cut.
+#[test]
+fn rl9_nothing_is_reserved_beyond_what_the_word_holds() {
+    let bucket = Bucket::new(START, Quota::per_day(1).burst(416));
+    let far = at(10 * YEAR);
+    assert!(bucket.take(START, far, 1, Tick::NEVER).is_err());
+    assert_eq!(bucket.available(START), 416);
+    let mut last = START;
+    while let Ok(charge) = bucket.take(START, START, 100, Tick::NEVER) {
+        assert!(charge.at >= last);
+        last = charge.at;
+    }
+    assert!(last > at(YEAR), "{last:?}");
+    assert_eq!(bucket.available(START), 0);
+    assert!(bucket.admit(START, 1).is_err());
+}
+
+// RL9, CX17: a paused runtime that began before the limiter was made.
+#[test]
+fn rl9_a_clock_that_stepped_back_still_runs() {
+    let bucket = Bucket::new(START, Quota::per_second(10));
+    let early = Tick(START.0 - 3_600 * SECOND);
+    assert_eq!(drain(&bucket, early), 10);
+    assert_eq!(
+        wait(bucket.admit(early, 1).unwrap_err()),
+        Duration::from_millis(100)
+    );
+    assert!(bucket.admit(Tick(early.0 + ms(100)), 1).is_ok());
+}
+
 // RL9: the word holds 4.5 years, the limiter any time.
 #[test]
 fn rl9_a_century_of_days_has_as_many_tokens() {
@@ -650,6 +697,7 @@ fn rl15_a_pause_is_only_ever_lengthened_by_another() {
     bucket.pause(START, at(SECOND));
     bucket.pause(START, at(ms(200)));
     assert_eq!(bucket.probe(START, START, 1), Ok(at(SECOND)));
+    assert_eq!(bucket.pause_left(START), Some(Duration::from_secs(1)));
     bucket.pause(at(ms(500)), at(2 * SECOND));
     assert_eq!(bucket.probe(at(ms(500)), START, 1), Ok(at(2 * SECOND)));
 }

@@ -1,0 +1,269 @@
+//! The command line. Whatever is wrong with it ends in one line that names the flag, its value
+//! and what is allowed.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use seawall::ConfigError;
+
+use crate::proxy::Limits;
+use crate::target::Target;
+
+/// A reverse proxy that puts a rate limit, timeouts and a circuit breaker in front of an HTTP
+/// service. Without --upstream it shows what they are worth: it starts a faulty upstream, sends
+/// the same load through an unprotected proxy and through a protected one, and prints a table.
+///
+/// It answers /healthz and /readyz itself; everything else is passed on.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gateway", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The service to protect: http://host[:port][/path]. https is not supported
+    #[arg(long, value_name = "URL", value_parser = Target::parse)]
+    pub(crate) upstream: Option<Target>,
+
+    /// Where to listen, with --upstream [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Speak HTTP/2 without TLS to the upstream, as gRPC servers expect
+    #[arg(long, requires = "upstream")]
+    pub(crate) upstream_http2: bool,
+
+    /// After Ctrl-C, how long running requests may take to finish
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    pub(crate) drain: Duration,
+
+    /// How long the demonstration runs, from 4 to 600 [default: 20]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
+    pub(crate) seconds: Option<Duration>,
+
+    /// Requests a second that are let through
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = count, allow_hyphen_values = true)]
+    rate: u32,
+
+    /// Requests that may come at one instant [default: a second's worth]
+    #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
+    burst: Option<u32>,
+
+    /// From the arrival of a request to the head of its response
+    /// [default: 10s; in the demonstration 500ms]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    timeout: Option<Duration>,
+
+    /// From the call of the upstream, upload included, to the head of its response
+    /// [default: 3s; in the demonstration 250ms]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    attempt_timeout: Option<Duration>,
+
+    /// The breaker opens after this many failures in a row ...
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = up_to::<4_095>, allow_hyphen_values = true)]
+    failures: u32,
+
+    /// ... that lasted at least this long [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    failing_for: Option<Duration>,
+
+    /// The breaker opens at this share of failures over 10 s, above 0 and at most 1 ...
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share, allow_hyphen_values = true)]
+    failure_rate: f64,
+
+    /// ... once so many calls were made in them
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count, allow_hyphen_values = true)]
+    min_calls: u32,
+
+    /// How long the breaker first stays open; doubled with each failed recovery [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    open_for: Option<Duration>,
+
+    /// The longest that it stays open [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    open_at_most: Option<Duration>,
+
+    /// Probes that a half-open breaker lets through, all of which must succeed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to::<255>, allow_hyphen_values = true)]
+    probes: u32,
+}
+
+/// Why a command line leads to nothing.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It asked for the help or the version.
+    Answered(clap::Error),
+    /// It is wrong, and this is the one line that says how.
+    Wrong(String),
+}
+
+impl Args {
+    /// Reads the command line; the error is the exit code, everything having been said.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
+        Self::from(std::env::args_os()).map_err(|stop| match stop {
+            Stop::Answered(error) => {
+                let _ = error.print();
+                ExitCode::SUCCESS
+            }
+            Stop::Wrong(what) => wrong(what),
+        })
+    }
+
+    pub(crate) fn from<T: Into<OsString> + Clone>(
+        line: impl IntoIterator<Item = T>,
+    ) -> Result<Self, Stop> {
+        let args = Self::try_parse_from(line).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Answered(error),
+            kind => {
+                let text = error.to_string();
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                // What follows the first line is the usage, but for the names of what is missing.
+                let told = if kind == ErrorKind::MissingRequiredArgument {
+                    2
+                } else {
+                    1
+                };
+                let told: Vec<_> = lines.take(told).collect();
+                Stop::Wrong(told.join(" ").trim_start_matches("error: ").to_owned())
+            }
+        })?;
+        args.check().map_err(Stop::Wrong)?;
+        Ok(args)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (&self.upstream, self.listen, self.seconds) {
+            (None, Some(listen), _) => Err(format!(
+                "--listen is {listen}, allowed is only together with --upstream"
+            )),
+            (Some(_), _, Some(seconds)) => Err(format!(
+                "--seconds is {}, allowed is only without --upstream",
+                seconds.as_secs_f64()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or(([127, 0, 0, 1], 8080).into())
+    }
+
+    /// The limits of a gateway before an upstream of unknown speed.
+    pub(crate) fn limits(&self) -> Result<Limits, String> {
+        self.limits_with(Duration::from_secs(10), Duration::from_secs(3), 1.0)
+    }
+
+    /// The limits before the demonstration's upstream, which answers in milliseconds. A short
+    /// demonstration has short outages, and the breaker's times shrink by `scale` with them.
+    pub(crate) fn demo_limits(&self, scale: f64) -> Result<Limits, String> {
+        let attempt = Duration::from_millis(250).mul_f64(scale.max(0.4));
+        self.limits_with(2 * attempt, attempt, scale)
+    }
+
+    fn limits_with(
+        &self,
+        total: Duration,
+        attempt: Duration,
+        scale: f64,
+    ) -> Result<Limits, String> {
+        let second = Duration::from_secs(1).mul_f64(scale);
+        let open_for = self.open_for.unwrap_or(second);
+        let open_at_most = self.open_at_most.unwrap_or((5 * second).max(open_for));
+        if open_at_most < open_for {
+            return Err(format!(
+                "--open-at-most is {open_at_most:?}, allowed is at least the {open_for:?} of --open-for"
+            ));
+        }
+        Ok(Limits {
+            rate: self.rate,
+            burst: self.burst.unwrap_or(self.rate),
+            timeout: self.timeout.unwrap_or(total),
+            attempt_timeout: self.attempt_timeout.unwrap_or(attempt),
+            failures: self.failures,
+            failing_for: self.failing_for.unwrap_or(second),
+            failure_rate: self.failure_rate,
+            min_calls: self.min_calls,
+            open_for,
+            open_at_most,
+            probes: self.probes,
+        })
+    }
+}
+
+/// What a policy refuses, under the names of the flags; what a flag allows by itself was checked
+/// with it.
+pub(crate) fn named(error: &ConfigError) -> String {
+    let problems = error.problems().iter().map(|problem| {
+        let flag = problem.field.replace('_', "-");
+        format!(
+            "--{flag} is {}, allowed is {}",
+            problem.value, problem.allowed
+        )
+    });
+    problems.collect::<Vec<_>>().join("; ")
+}
+
+/// Says what is wrong.
+pub(crate) fn wrong(what: impl Display) -> ExitCode {
+    eprintln!("gateway: {what}");
+    ExitCode::from(2)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "allowed is an address and a port like 127.0.0.1:8080".into())
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    up_to::<{ u32::MAX }>(text)
+}
+
+fn up_to<const MOST: u32>(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
+        _ => Err(format!("allowed is a whole number from 1 to {MOST}")),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("allowed is a number above 0 and at most 1".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (4.0..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("allowed is a number of seconds from 4 to 600".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("allowed is a time above 0 and at most 1h, like 250ms, 3s or 1m".into()),
+    }
+}
+
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .ok_or_else(|| "allowed is a time from 0s to 1h, like 250ms, 3s or 1m".into())
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit);
+    let unit = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return None,
+    };
+    let seconds = number.parse::<f64>().ok()? * unit;
+    (0.0..=3_600.0)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
+}

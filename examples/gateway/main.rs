@@ -1,0 +1,123 @@
+//! A reverse proxy that protects an HTTP service, and a demonstration of what that is worth.
+//!
+//! ```text
+//! cargo run --release --example gateway
+//! cargo run --release --example gateway -- --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080
+//! ```
+//!
+//! `proxy.rs` has the policies; `Gateway::protected` is where they are put together.
+// The bans hold the walls of the library; a program has clocks, tasks and counters of its own.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod args;
+mod counts;
+mod demo;
+mod headers;
+mod load;
+mod proxy;
+mod serve;
+mod target;
+mod upstream;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use args::{Args, wrong};
+use proxy::Gateway;
+use target::Target;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = match Args::read() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    // Each request under way holds two sockets, and many systems begin with 1,024 or fewer. Where
+    // more cannot be had, fewer will do.
+    let _ = rlimit::increase_nofile_limit(65_536);
+    match &args.upstream {
+        Some(target) => gateway(&args, target).await,
+        None => demonstrate(&args).await,
+    }
+}
+
+async fn gateway(args: &Args, target: &Target) -> ExitCode {
+    let start = Instant::now();
+    let log = move |line: &str| eprintln!("{:10.3} s  {line}", start.elapsed().as_secs_f64());
+    let gateway = args.limits().and_then(|limits| {
+        let target = target.clone().spoken_to_in_http2(args.upstream_http2);
+        Gateway::protected(&target, &limits, log).map_err(|error| args::named(&error))
+    });
+    let gateway = match gateway {
+        Ok(gateway) => gateway,
+        Err(what) => return wrong(what),
+    };
+    let listen = args.listen();
+    let listener = match TcpListener::bind(listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            return wrong(format_args!(
+                "--listen is {listen}, allowed is a free address of this machine: {error}"
+            ));
+        }
+    };
+    let bound = listener.local_addr().unwrap_or(listen);
+    log(&format!("listening on {bound}, in front of {target}"));
+    let (drain, health) = (args.drain, gateway.health.clone());
+    let stop = async move {
+        asked_to_stop().await;
+        let (requests, connections) = (health.counts.requests(), health.counts.connections());
+        log(&format!(
+            "draining {requests} requests on {connections} connections, for at most {drain:?}"
+        ));
+    };
+    match serve::serve(listener, gateway, stop, drain).await {
+        0 => log("drained, every request was answered"),
+        cut => log(&format!("drained, {cut} requests were cut off")),
+    }
+    ExitCode::SUCCESS
+}
+
+async fn demonstrate(args: &Args) -> ExitCode {
+    let length = args.seconds.unwrap_or(Duration::from_secs(20));
+    let limits = match args.demo_limits(demo::scale(length)) {
+        Ok(limits) => limits,
+        Err(what) => return wrong(what),
+    };
+    let table = tokio::select! {
+        table = demo::run(length, &limits) => table,
+        // A table of half a run would be no measurement.
+        () = asked_to_stop() => return ExitCode::from(130),
+    };
+    match table {
+        Ok(table) => {
+            println!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(what) => wrong(what),
+    }
+}
+
+/// Ctrl-C, or what a supervisor sends.
+async fn asked_to_stop() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                () = interrupt => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => interrupt.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}

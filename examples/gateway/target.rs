@@ -1,0 +1,67 @@
+//! The service that is protected, as its URL names it.
+
+use axum::http::header::HeaderValue;
+use axum::http::uri::{Authority, Scheme};
+use axum::http::{Error, Uri};
+
+/// The service that is protected.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    authority: Authority,
+    pub(crate) host: HeaderValue,
+    /// The path that is put before every request's own, without a slash at its end.
+    prefix: String,
+    /// Whether it is spoken to in HTTP/2.
+    pub(crate) http2: bool,
+}
+
+impl Target {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        const ALLOWED: &str = "allowed is an absolute http URL like http://127.0.0.1:9000";
+        let uri: Uri = url.parse().map_err(|_| ALLOWED)?;
+        if uri.scheme() == Some(&Scheme::HTTPS) {
+            return Err(format!("https is not supported, {ALLOWED}"));
+        }
+        let authority = uri
+            .authority()
+            .filter(|_| uri.scheme() == Some(&Scheme::HTTP));
+        let authority = authority.ok_or(ALLOWED)?;
+        if authority.host().is_empty() || authority.as_str().contains('@') || uri.query().is_some()
+        {
+            return Err(format!("{ALLOWED}, with neither a user nor a query"));
+        }
+        // A port that is no number or too large parses as an authority without one.
+        if authority.port().is_some() != authority.port_u16().is_some()
+            || (authority.port().is_none() && !authority.as_str().ends_with(authority.host()))
+        {
+            return Err(format!("{ALLOWED}, with a port from 1 to 65535"));
+        }
+        let host = HeaderValue::try_from(authority.as_str()).map_err(|_| ALLOWED)?;
+        Ok(Self {
+            authority: authority.clone(),
+            host,
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            http2: false,
+        })
+    }
+
+    pub(crate) fn spoken_to_in_http2(self, http2: bool) -> Self {
+        Self { http2, ..self }
+    }
+
+    /// The URL of what `asked` asks for.
+    pub(crate) fn uri(&self, asked: &Uri) -> Result<Uri, Error> {
+        let path = asked.path_and_query().map_or("/", |path| path.as_str());
+        Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{path}", self.prefix))
+            .build()
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.prefix)
+    }
+}

@@ -1,0 +1,82 @@
+use ::loom::thread;
+
+use super::*;
+use crate::sync::Arc;
+
+const NOW: Tick = Tick(5 * MILLI);
+
+#[test]
+fn a_late_failure_never_lengthens_a_newer_run() {
+    ::loom::model(|| {
+        let run = Arc::new(Run::new(1));
+        let recent = Arc::new(Recent::new(2, 1));
+        let late = {
+            let (run, recent) = (Arc::clone(&run), Arc::clone(&recent));
+            thread::spawn(move || {
+                run.failure(1, NOW, None);
+                recent.failure(1, NOW);
+            })
+        };
+        run.begin(2);
+        recent.begin(2);
+        assert_eq!(run.failure(2, NOW, None), (1, 0));
+        assert_eq!(recent.failure(2, NOW), None);
+        late.join().unwrap();
+        assert_eq!(run.length(2), 1);
+        assert_eq!(recent.within(2, NOW, u64::MAX), 1);
+    });
+}
+
+/// A success as the policy ends it.
+fn success(hint: &Hint, run: &Run, era: u32) {
+    if hint.is_set() {
+        hint.clear(era);
+        run.success(era);
+    }
+}
+
+#[test]
+fn no_run_is_left_standing_unseen() {
+    ::loom::model(|| {
+        let both = Arc::new((Hint::default(), Run::new(1)));
+        let fail = || {
+            let both = Arc::clone(&both);
+            move || {
+                both.1.failure(1, NOW, None);
+                both.0.set(1);
+            }
+        };
+        let succeed = || {
+            let both = Arc::clone(&both);
+            move || success(&both.0, &both.1, 1)
+        };
+        let others = [
+            thread::spawn(fail()),
+            thread::spawn(fail()),
+            thread::spawn(succeed()),
+        ];
+        succeed()();
+        for other in others {
+            other.join().unwrap();
+        }
+        assert!(both.1.length(1) == 0 || both.0.is_set());
+    });
+}
+
+#[test]
+fn a_late_success_hides_no_newer_run() {
+    ::loom::model(|| {
+        let both = Arc::new((Hint::default(), Run::new(1)));
+        both.1.failure(1, NOW, None);
+        both.0.set(1);
+        let late = {
+            let both = Arc::clone(&both);
+            thread::spawn(move || success(&both.0, &both.1, 1))
+        };
+        both.1.begin(2);
+        both.1.failure(2, NOW, None);
+        both.0.set(2);
+        late.join().unwrap();
+        assert_eq!((both.1.length(2), both.0.is_set()), (1, true));
+    });
+}

@@ -1,0 +1,337 @@
+//! The naive model: it keeps every outcome, and works everything out from the whole list.
+//!
+//! Granularity is as documented: a time window counts whole buckets, a run whole milliseconds,
+//! N failures whole microseconds; a window's time stands still while the clock is behind what
+//! it has shown before.
+
+use std::time::Duration;
+
+use crate::circuit_breaker::rules::{Config, GiveUp};
+use crate::circuit_breaker::state::State;
+use crate::circuit_breaker::trip::{Span, Trip, When};
+use crate::rejection::Why;
+
+const NEVER: u64 = u64::MAX;
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(NEVER)
+}
+
+/// An outcome that was counted.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    generation: u32,
+    at: u64,
+    failed: bool,
+    elapsed: Option<Duration>,
+    in_ramp: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::circuit_breaker) enum How {
+    Success,
+    Failure(Option<Duration>),
+    Ignore,
+}
+
+/// A call that the model has admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::circuit_breaker) struct Admitted {
+    pub(in crate::circuit_breaker) generation: u32,
+    pub(in crate::circuit_breaker) probe: bool,
+    pub(in crate::circuit_breaker) start: u64,
+}
+
+pub(in crate::circuit_breaker) struct Naive {
+    config: Config,
+    made: u64,
+    kept: Vec<Kept>,
+    pub(in crate::circuit_breaker) state: State,
+    pub(in crate::circuit_breaker) generation: u32,
+    pub(in crate::circuit_breaker) since: u64,
+    pub(in crate::circuit_breaker) due: u64,
+    opened_in_a_row: u32,
+    /// In flight, succeeded, failed.
+    pub(in crate::circuit_breaker) probes: (u32, u32, u32),
+    /// The rules that tripped it, oldest first.
+    pub(in crate::circuit_breaker) tripped: Vec<String>,
+}
+
+impl Naive {
+    pub(in crate::circuit_breaker) fn new(config: Config, now: u64) -> Self {
+        Self {
+            config,
+            made: now,
+            kept: Vec::new(),
+            state: State::Closed,
+            generation: 0,
+            since: now,
+            due: NEVER,
+            opened_in_a_row: 0,
+            probes: (0, 0, 0),
+            tripped: Vec::new(),
+        }
+    }
+
+    fn needed(&self) -> u32 {
+        self.config.close_after.unwrap_or(self.config.probes)
+    }
+
+    fn enter(&mut self, to: State, now: u64, retry_after: Option<Duration>) {
+        let lasts = match to {
+            State::Open => {
+                self.opened_in_a_row += 1;
+                let wait = self.config.open_for.delay(self.opened_in_a_row, 0.0);
+                let floor = retry_after
+                    .unwrap_or_default()
+                    .min(self.config.retry_after_cap);
+                Some(wait.max(floor))
+            }
+            State::HalfOpen => Some(self.config.half_open_for),
+            State::Recovering => Some(self.config.ramp.unwrap().over),
+            State::Closed => {
+                self.opened_in_a_row = 0;
+                None
+            }
+            State::ForcedOpen => None,
+        };
+        self.state = to;
+        self.generation += 1;
+        self.since = now;
+        self.due = lasts.map_or(NEVER, |d| now.saturating_add(nanos(d)));
+        self.probes = (0, 0, 0);
+    }
+
+    fn close(&mut self, now: u64) {
+        let to = match self.config.ramp {
+            Some(_) => State::Recovering,
+            None => State::Closed,
+        };
+        self.enter(to, now, None);
+    }
+
+    pub(in crate::circuit_breaker) fn admit(
+        &mut self,
+        now: u64,
+        fraction: f64,
+    ) -> Result<Admitted, (Why, Option<Duration>)> {
+        let over = now >= self.due && self.due != NEVER;
+        match self.state {
+            State::Open if over => self.enter(State::HalfOpen, now, None),
+            State::HalfOpen if over && self.config.give_up == GiveUp::Open => {
+                self.enter(State::Open, now, None);
+            }
+            State::HalfOpen | State::Recovering if over => self.enter(State::Closed, now, None),
+            _ => {}
+        }
+        let mut admitted = Admitted {
+            generation: self.generation,
+            probe: false,
+            start: now,
+        };
+        match self.state {
+            State::Closed => Ok(admitted),
+            State::ForcedOpen => Err((Why::CircuitOpen, None)),
+            State::Open => {
+                let left = Duration::from_nanos(self.due.saturating_sub(now));
+                Err((Why::CircuitOpen, Some(left)))
+            }
+            State::HalfOpen => {
+                let (in_flight, succeeded, failed) = self.probes;
+                if in_flight + succeeded + failed >= self.config.probes {
+                    return Err((Why::ProbesOut, None));
+                }
+                self.probes.0 += 1;
+                admitted.probe = true;
+                Ok(admitted)
+            }
+            State::Recovering => {
+                let passed = now.saturating_sub(self.since) as f64;
+                let share = 0.1 + 0.9 * passed / (self.due - self.since) as f64;
+                match fraction < share {
+                    true => Ok(admitted),
+                    false => Err((Why::Recovering, None)),
+                }
+            }
+        }
+    }
+
+    pub(in crate::circuit_breaker) fn end(&mut self, call: Admitted, now: u64, how: How) {
+        if call.generation != self.generation {
+            return;
+        }
+        let elapsed = Duration::from_nanos(now.saturating_sub(call.start));
+        let slow_after = self.config.trips.iter().filter_map(slow_after).min();
+        if call.probe {
+            self.probes.0 -= 1;
+            let slow = slow_after.is_some_and(|after| elapsed > after);
+            match how {
+                How::Ignore => {}
+                How::Success if !slow => {
+                    self.probes.1 += 1;
+                    if self.probes.1 >= self.needed() {
+                        self.close(now);
+                    }
+                }
+                How::Success | How::Failure(_) => {
+                    self.probes.2 += 1;
+                    if self.probes.2 > self.config.probes - self.needed() {
+                        let retry_after = match how {
+                            How::Failure(retry_after) => retry_after,
+                            _ => None,
+                        };
+                        self.enter(State::Open, now, retry_after);
+                    }
+                }
+            }
+            return;
+        }
+        let (failed, retry_after) = match how {
+            How::Ignore => return,
+            How::Success => (false, None),
+            How::Failure(retry_after) => (true, retry_after),
+        };
+        self.kept.push(Kept {
+            generation: self.generation,
+            at: now,
+            failed,
+            elapsed: slow_after.is_some().then_some(elapsed),
+            in_ramp: self.state == State::Recovering,
+        });
+        let asked = failed || slow_after.is_some_and(|after| elapsed > after);
+        if !asked {
+            return;
+        }
+        let holding = self.config.trips.iter().find(|trip| self.holds(trip, now));
+        let mut rule = holding.map(ToString::to_string);
+        if rule.is_none() && failed && self.ramp_fails(now) {
+            rule = Some("ramp".to_owned());
+        }
+        if let Some(rule) = rule {
+            self.tripped.push(rule);
+            self.enter(State::Open, now, retry_after);
+        }
+    }
+
+    pub(in crate::circuit_breaker) fn force_open(&mut self, now: u64) {
+        if self.state != State::ForcedOpen {
+            self.enter(State::ForcedOpen, now, None);
+        }
+    }
+
+    pub(in crate::circuit_breaker) fn release(&mut self, now: u64) {
+        if self.state == State::ForcedOpen {
+            self.enter(State::Closed, now, None);
+        }
+    }
+
+    pub(in crate::circuit_breaker) fn reset(&mut self, now: u64) {
+        self.enter(State::Closed, now, None);
+    }
+
+    fn of_this_era(&self) -> impl DoubleEndedIterator<Item = &Kept> {
+        (self.kept.iter()).filter(|kept| kept.generation == self.generation)
+    }
+
+    fn holds(&self, trip: &Trip, now: u64) -> bool {
+        let last_failed = self.kept.last().is_some_and(|kept| kept.failed);
+        match trip.when {
+            When::Consecutive(n) => {
+                let within = trip.within.map_or(NEVER, |d| nanos(d) / 1_000_000);
+                let (mut length, mut first, mut lasted) = (0, 0, 0);
+                for kept in self.of_this_era() {
+                    let at = kept.at / 1_000_000;
+                    if !kept.failed {
+                        length = 0;
+                    } else if length > 0 && at.saturating_sub(first) <= within {
+                        length += 1;
+                        lasted = at.saturating_sub(first);
+                    } else {
+                        (length, first, lasted) = (1, at, 0);
+                    }
+                }
+                let least = trip.lasting.map_or(0, |d| nanos(d) / 1_000_000);
+                last_failed && length >= n && lasted >= least
+            }
+            When::Failures(n) => {
+                let mut failures = self.of_this_era().filter(|kept| kept.failed).rev();
+                let within = nanos(trip.within.unwrap_or(Duration::from_secs(10)));
+                let nth = failures.nth(n as usize - 1);
+                let ago = nth.map(|kept| (now / 1_000).saturating_sub(kept.at / 1_000));
+                last_failed && ago.is_some_and(|ago| ago <= within / 1_000)
+            }
+            When::FailureRate(rate) => {
+                let (calls, failures, _) = self.window(trip, now, |_| true);
+                calls >= least(trip) && f64::from(failures) / f64::from(calls) >= rate
+            }
+            When::SlowRate(rate, _) => {
+                let (calls, _, slow) = self.window(trip, now, |_| true);
+                calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
+            }
+            When::Custom(..) => {
+                let (calls, failures, _) = self.window(trip, now, |_| true);
+                calls >= least(trip) && failures >= 3
+            }
+        }
+    }
+
+    /// Calls, failures and slow calls.
+    fn window(&self, trip: &Trip, now: u64, of: impl Fn(&Kept) -> bool) -> (u32, u32, u32) {
+        let window: Vec<&Kept> = match trip.window.0 {
+            Span::Calls(n) => self.of_this_era().rev().take(n as usize).collect(),
+            Span::Time { length, buckets } => {
+                let bucket = nanos(length) / u64::from(buckets);
+                let mut latest = self.made / bucket;
+                let mut numbered = Vec::new();
+                for kept in self.kept.iter().filter(|kept| of(kept)) {
+                    latest = latest.max(kept.at / bucket);
+                    numbered.push((latest, kept));
+                }
+                let latest = latest.max(now / bucket);
+                (numbered.into_iter())
+                    .filter(|(number, kept)| {
+                        kept.generation == self.generation && latest - number < u64::from(buckets)
+                    })
+                    .map(|(_, kept)| kept)
+                    .collect()
+            }
+        };
+        let is_slow = |kept: &&&Kept| match slow_after(trip) {
+            Some(after) => kept.elapsed.is_some_and(|elapsed| elapsed > after),
+            None => false,
+        };
+        (
+            window.len() as u32,
+            window.iter().filter(|kept| kept.failed).count() as u32,
+            window.iter().filter(is_slow).count() as u32,
+        )
+    }
+
+    fn ramp_fails(&self, now: u64) -> bool {
+        let Some(ramp) = self.config.ramp else {
+            return false;
+        };
+        if self.state != State::Recovering {
+            return false;
+        }
+        let over_twice = crate::circuit_breaker::Window::time(ramp.over * 2);
+        let trip = Trip::failure_rate(0.5).over(over_twice);
+        let (calls, failures, _) = self.window(&trip, now, |kept| kept.in_ramp);
+        calls >= 10 && f64::from(failures) / f64::from(calls) > ramp.reopen_at
+    }
+}
+
+fn least(trip: &Trip) -> u32 {
+    let whole = match trip.window.0 {
+        Span::Calls(n) => n,
+        Span::Time { .. } => 20,
+    };
+    trip.min_calls.unwrap_or(whole.min(20))
+}
+
+fn slow_after(trip: &Trip) -> Option<Duration> {
+    match trip.when {
+        When::SlowRate(_, after) => Some(after),
+        _ => None,
+    }
+}

@@ -1,0 +1,1061 @@
+//! The gateway of `examples/gateway`, in front of real servers on loopback.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![allow(dead_code, reason = "the tests use a part of each module")]
+
+#[path = "../examples/gateway/args.rs"]
+mod args;
+#[path = "../examples/gateway/counts.rs"]
+mod counts;
+#[path = "../examples/gateway/headers.rs"]
+mod headers;
+#[path = "../examples/gateway/load.rs"]
+mod load;
+#[path = "../examples/gateway/proxy.rs"]
+mod proxy;
+#[path = "../examples/gateway/serve.rs"]
+mod serve;
+#[path = "../examples/gateway/target.rs"]
+mod target;
+#[path = "../examples/gateway/upstream.rs"]
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use axum::response::IntoResponse;
+use axum::routing::any;
+use axum::serve::ListenerExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use args::{Args, Stop};
+use proxy::{Gateway, Health, Limits, Upstream};
+use target::Target;
+
+const MEGABYTE: usize = 1 << 20;
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn limits() -> Limits {
+    Limits {
+        rate: 1_000_000,
+        burst: 1_000_000,
+        timeout: Duration::from_secs(20),
+        attempt_timeout: Duration::from_secs(10),
+        failures: 5,
+        failing_for: Duration::from_secs(1),
+        failure_rate: 0.5,
+        min_calls: 20,
+        open_for: Duration::from_secs(1),
+        open_at_most: Duration::from_secs(5),
+        probes: 3,
+    }
+}
+
+/// A gateway that runs in this process.
+struct Running {
+    addr: SocketAddr,
+    health: Health,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<usize>,
+}
+
+impl Running {
+    async fn before(upstream: SocketAddr, limits: Limits) -> Self {
+        Self::start(upstream, limits, false, Duration::ZERO).await
+    }
+
+    async fn start(upstream: SocketAddr, limits: Limits, http2: bool, drain: Duration) -> Self {
+        let target = Target::parse(&format!("http://{upstream}")).unwrap();
+        let target = target.spoken_to_in_http2(http2);
+        let gateway = Gateway::protected(&target, &limits, |_| {}).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let health = gateway.health.clone();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let served = tokio::spawn(serve::serve(listener, gateway, stopped, drain));
+        Self {
+            addr,
+            health,
+            stop: Some(stop),
+            served,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, HeaderMap, String) {
+        let request = Request::get(self.url(path)).body(Body::empty()).unwrap();
+        read(h1().request(request).await.unwrap()).await
+    }
+
+    fn stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+}
+
+async fn read(response: Response<Incoming>) -> (StatusCode, HeaderMap, String) {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (
+        head.status,
+        head.headers,
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
+}
+
+async fn upstream(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    // Small pieces would otherwise wait for the acknowledgement of those before.
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+    tokio::spawn(axum::serve(listener, app).into_future());
+    addr
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn h1() -> Upstream {
+    proxy::client(false, None)
+}
+
+fn random_bytes(len: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..len).map(|_| random.u8(..)).collect()
+}
+
+/// What one raw connection answers to `request`, to its end.
+async fn raw(addr: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        sleep(millis(10)).await;
+    }
+    panic!("after 10 s: {what}");
+}
+
+fn echo() -> Router {
+    Router::new().fallback(any(|request: Request| async {
+        Response::new(request.into_body())
+    }))
+}
+
+/// A body of what a test sends, when it sends it; without a length.
+struct Sent(mpsc::Receiver<Frame<Bytes>>);
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+fn by_hand() -> (mpsc::Sender<Frame<Bytes>>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Body::new(Sent(receiver)))
+}
+
+/// Answers one request with `body`.
+fn once(body: Body) -> Router {
+    let body = Arc::new(Mutex::new(Some(body)));
+    Router::new().fallback(any(move || {
+        let body = body.lock().unwrap().take().unwrap();
+        std::future::ready(Response::new(body))
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_megabyte_goes_up_and_down_byte_for_byte() {
+    let gateway = Running::before(upstream(echo()).await, limits()).await;
+    let sent = random_bytes(MEGABYTE);
+    let (sender, chunked) = by_hand();
+    let chunks = sent.clone();
+    tokio::spawn(async move {
+        for chunk in chunks.chunks(10_007) {
+            let frame = Frame::data(Bytes::copy_from_slice(chunk));
+            sender.send(frame).await.unwrap();
+        }
+    });
+    for (body, sized) in [(Body::from(sent.clone()), true), (chunked, false)] {
+        let request = Request::post(gateway.url("/")).body(body).unwrap();
+        let response = h1().request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers().contains_key("content-length"), sized);
+        let got = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(
+            got == sent,
+            "{} of {} bytes, or others",
+            got.len(),
+            sent.len()
+        );
+    }
+    eventually("nothing is under way", || {
+        gateway.health.counts.requests() == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_arrive_as_they_were_sent_but_for_those_of_a_connection() {
+    let seen = Arc::new(Mutex::new(None));
+    let seen_by_handler = Arc::clone(&seen);
+    let app = Router::new().fallback(any(move |request: Request| {
+        let seen = Arc::clone(&seen_by_handler);
+        async move {
+            let (head, _) = request.into_parts();
+            *seen.lock().unwrap() = Some((head.uri, head.headers));
+            Response::builder()
+                .status(207)
+                .header("set-cookie", "a=1")
+                .header("set-cookie", "b=2")
+                .header("set-cookie", "c=3")
+                .header("x-answer", HeaderValue::from_bytes(b"caf\xe9").unwrap())
+                .header("connection", "x-secret")
+                .header("x-secret", "of the connection")
+                .header("keep-alive", "timeout=5")
+                .body(Body::from("yes"))
+                .unwrap()
+        }
+    }));
+    let behind = upstream(app).await;
+    let gateway = Running::before(behind, limits()).await;
+    let request = Request::get(gateway.url("/a%2Fb//c;d?x=1&y=%20&x=2"))
+        .header("x-many", "first")
+        .header("x-many", "second")
+        .header("x-many", "third, fourth")
+        .header("authorization", "Basic abc")
+        .header("x-forwarded-for", "10.0.0.1")
+        .header("x-forwarded-for", "10.0.0.2")
+        .header("connection", "x-hop")
+        .header("x-hop", "of the connection")
+        .header("te", "gzip")
+        .header("proxy-authorization", "Basic def")
+        .body(Body::empty())
+        .unwrap();
+    let (status, answered, body) = read(h1().request(request).await.unwrap()).await;
+
+    let (uri, asked) = seen.lock().unwrap().take().unwrap();
+    let asked_all = |name: &str| -> Vec<_> { asked.get_all(name).iter().cloned().collect() };
+    assert_eq!(uri, "/a%2Fb//c;d?x=1&y=%20&x=2");
+    assert_eq!(asked_all("x-many"), ["first", "second", "third, fourth"]);
+    assert_eq!(asked_all("authorization"), ["Basic abc"]);
+    assert_eq!(
+        asked_all("x-forwarded-for"),
+        ["10.0.0.1, 10.0.0.2, 127.0.0.1"]
+    );
+    assert_eq!(
+        asked_all("x-forwarded-host"),
+        [gateway.addr.to_string().as_str()]
+    );
+    assert_eq!(asked_all("x-forwarded-proto"), ["http"]);
+    assert_eq!(asked_all("host"), [behind.to_string().as_str()]);
+    for gone in ["x-hop", "connection", "te", "proxy-authorization"] {
+        assert!(!asked.contains_key(gone), "{gone} went on: {asked:?}");
+    }
+
+    assert_eq!((status.as_u16(), body.as_str()), (207, "yes"));
+    let cookies: Vec<_> = answered.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["a=1", "b=2", "c=3"]);
+    assert_eq!(answered["x-answer"].as_bytes(), b"caf\xe9");
+    assert_eq!(answered["content-length"], "3");
+    for gone in ["x-secret", "connection", "keep-alive"] {
+        assert!(
+            !answered.contains_key(gone),
+            "{gone} came back: {answered:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_length_is_invented_where_there_is_no_body() {
+    for (method, answer, length) in [
+        ("HEAD", "200 OK\r\ntransfer-encoding: chunked\r\n\r\n", None),
+        ("HEAD", "200 OK\r\ncontent-length: 7\r\n\r\n", Some("7")),
+        ("GET", "304 Not Modified\r\n\r\n", None),
+        ("GET", "204 No Content\r\n\r\n", None),
+        ("GET", "200 OK\r\ncontent-length: 0\r\n\r\n", Some("0")),
+        ("GET", "200 OK\r\ncontent-length: 2\r\n\r\nok", Some("2")),
+        ("GET", "200 OK\r\nconnection: close\r\n\r\nok", None),
+    ] {
+        let behind = answering(vec![format!("HTTP/1.1 {answer}")]).await;
+        let gateway = Running::before(behind, limits()).await;
+        let request = Request::builder().method(method).uri(gateway.url("/"));
+        let request = request.body(Body::empty()).unwrap();
+        let (_, headers, body) = read(h1().request(request).await.unwrap()).await;
+        let got = headers
+            .get("content-length")
+            .map(|value| value.to_str().unwrap());
+        assert_eq!(got, length, "{method} {answer}");
+        assert_eq!(body, if answer.ends_with("ok") { "ok" } else { "" });
+    }
+}
+
+/// An upstream that gives each of these answers to one connection and hangs up.
+async fn answering(answers: Vec<String>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    addr
+}
+
+/// Answers with the trailers it was sent, and with the body in capitals.
+fn trailers() -> Router {
+    Router::new().fallback(any(|request: Request| async {
+        let wants = request.headers()["te"] == "trailers";
+        let body = request.into_body().collect().await.unwrap();
+        let mut trailers = body.trailers().cloned().unwrap();
+        trailers.insert("x-wants", HeaderValue::from(u16::from(wants)));
+        let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+        let body = Full::from(text.to_uppercase());
+        let body = body.with_trailers(async { Some(Ok(trailers)) });
+        let mut response = Response::new(Body::new(Unsized(Box::pin(body))));
+        let announced = HeaderValue::from_static("x-sum, x-sum-two, x-wants");
+        response.headers_mut().insert("trailer", announced);
+        response
+    }))
+}
+
+/// A body that hides its length, so that HTTP/1 sends it in chunks.
+struct Unsized<B>(Pin<Box<B>>);
+
+impl<B: http_body::Body> http_body::Body for Unsized<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.0.as_mut().poll_frame(cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_pass_both_ways() {
+    let behind = upstream(trailers()).await;
+    for (up, down) in [(false, false), (true, false), (false, true), (true, true)] {
+        let gateway = Running::start(behind, limits(), up, Duration::ZERO).await;
+        let (sender, body) = by_hand();
+        tokio::spawn(async move {
+            sender.send(Frame::data("some".into())).await.unwrap();
+            sender.send(Frame::data(" text".into())).await.unwrap();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-sum", HeaderValue::from_static("42"));
+            trailers.insert("x-sum-two", HeaderValue::from_static("43"));
+            sender.send(Frame::trailers(trailers)).await.unwrap();
+        });
+        let mut request = Request::post(gateway.url("/"))
+            .header("te", "trailers")
+            .header("trailer", "x-sum, x-sum-two");
+        if down {
+            request = request.version(Version::HTTP_2);
+        } else {
+            request = request.header("connection", "te");
+        }
+        let client = proxy::client(down, None);
+        let response = client.request(request.body(body).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = response.into_body().collect().await.unwrap();
+        let trailers = body.trailers().cloned();
+        let trailers = trailers.unwrap_or_else(|| panic!("http/2: {up}, {down}: no trailers"));
+        assert_eq!(trailers["x-sum"], "42");
+        assert_eq!(trailers["x-sum-two"], "43");
+        assert_eq!(trailers["x-wants"], "1");
+        assert_eq!(body.to_bytes(), "SOME TEXT");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_download_is_streamed_and_not_cut() {
+    let (sender, body) = by_hand();
+    let timeouts = Limits {
+        attempt_timeout: millis(100),
+        timeout: millis(150),
+        ..limits()
+    };
+    let gateway = Running::before(upstream(once(body)).await, timeouts).await;
+
+    let request = Request::get(gateway.url("/")).body(Body::empty()).unwrap();
+    let response = h1().request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    // Each piece is sent only after the one before has come through, so nothing is gathered.
+    for piece in 0..8_u8 {
+        sender
+            .send(Frame::data(Bytes::from(vec![piece; 1_000])))
+            .await
+            .unwrap();
+        let mut got = 0;
+        while got < 1_000 {
+            let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(data.iter().all(|byte| *byte == piece));
+            got += data.len();
+        }
+        sleep(millis(50)).await;
+    }
+    drop(sender);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_is_streamed() {
+    let (seen, mut arrived) = mpsc::channel(1);
+    let app = Router::new().fallback(any(move |request: Request| {
+        let seen = seen.clone();
+        async move {
+            let mut body = request.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                seen.send(len).await.unwrap();
+            }
+        }
+    }));
+    let gateway = Running::before(upstream(app).await, limits()).await;
+    let (sender, body) = by_hand();
+    let request = Request::post(gateway.url("/")).body(body).unwrap();
+    let call = tokio::spawn(h1().request(request));
+    for _ in 0..5 {
+        sender
+            .send(Frame::data(Bytes::from(vec![1; 100])))
+            .await
+            .unwrap();
+        assert_eq!(arrived.recv().await, Some(100));
+    }
+    drop(sender);
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_limit_answers_429_and_leaves_the_health_alone() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let app = Router::new().fallback(any(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready("hello")
+    }));
+    let few = Limits {
+        rate: 1,
+        burst: 2,
+        ..limits()
+    };
+    let gateway = Running::before(upstream(app).await, few).await;
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/healthz").await.0, 200);
+        assert_eq!(gateway.get("/readyz").await.0, 200);
+    }
+    let mut refused = 0;
+    for _ in 0..4 {
+        let (status, headers, _) = gateway.get("/").await;
+        if status == 429 {
+            assert_eq!(headers["retry-after"], "1");
+            refused += 1;
+        }
+    }
+    assert!((1..=2).contains(&refused), "{refused} of 4 refused");
+    assert_eq!(calls.load(Ordering::SeqCst), 4 - refused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_upstream_gets_504_then_503_and_readyz_says_so() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (hang, count) = (Arc::clone(&hangs), Arc::clone(&calls));
+    let app = Router::new().fallback(any(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        let hangs = hang.load(Ordering::SeqCst);
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            "hello"
+        }
+    }));
+    let quick = Limits {
+        attempt_timeout: millis(50),
+        failures: 3,
+        failing_for: Duration::ZERO,
+        open_for: millis(400),
+        open_at_most: millis(400),
+        ..limits()
+    };
+    let gateway = Running::before(upstream(app).await, quick).await;
+    assert_eq!(gateway.get("/readyz").await.2, "ready\n");
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/").await.0, 504);
+    }
+    let (status, headers, _) = gateway.get("/").await;
+    assert_eq!(status, 503);
+    assert_eq!(headers["retry-after"], "1");
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+    let (status, _, body) = gateway.get("/readyz").await;
+    assert_eq!(status, 200);
+    assert!(
+        body.contains("degraded") && body.contains("upstream"),
+        "{body}"
+    );
+    assert_eq!(gateway.get("/healthz").await.0, 200);
+
+    hangs.store(false, Ordering::SeqCst);
+    let recovered = async {
+        while gateway.get("/").await.0 != 200 {
+            sleep(millis(20)).await;
+        }
+        while gateway.get("/readyz").await.2 != "ready\n" {
+            assert_eq!(gateway.get("/").await.0, 200);
+        }
+    };
+    timeout(Duration::from_secs(10), recovered)
+        .await
+        .expect("it recovers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_upstream_gets_502_then_503_fast() {
+    let quick = Limits {
+        failures: 3,
+        failing_for: Duration::ZERO,
+        ..limits()
+    };
+    let gateway = Running::before(nobody().await, quick).await;
+    let start = Instant::now();
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(gateway.get("/").await.0.as_u16());
+    }
+    assert_eq!(statuses, [502, 502, 502, 503, 503, 503]);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(gateway.get("/healthz").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_breaks_off_gets_502_and_the_next_call_goes_on() {
+    let works = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let behind = answering(vec![String::new(), works.into()]).await;
+    let gateway = Running::before(behind, limits()).await;
+    assert_eq!(gateway.get("/").await.0, 502);
+    let (status, _, body) = gateway.get("/").await;
+    assert_eq!((status.as_u16(), body.as_str()), (200, "ok"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_cannot_do_is_refused_with_501_and_does_not_open_the_breaker() {
+    let sensitive = Limits {
+        failures: 1,
+        failing_for: Duration::ZERO,
+        ..limits()
+    };
+    let gateway = Running::before(upstream(echo()).await, sensitive).await;
+    for (request, said) in [
+        (
+            "CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n",
+            "CONNECT is not supported",
+        ),
+        (
+            "GET /chat HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade, close\r\n",
+            "\"websocket\" is not supported",
+        ),
+        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n", "* is not supported"),
+    ] {
+        let answer = raw(gateway.addr, &format!("{request}connection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 501 "), "{request}: {answer}");
+        assert!(answer.contains(said), "{request}: {answer}");
+    }
+    // A server may ignore the offer of HTTP/2, and curl makes it.
+    let offer = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nconnection: upgrade, http2-settings, close\r\n\r\n";
+    let answer = raw(gateway.addr, offer).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(gateway.get("/readyz").await.2, "ready\n");
+}
+
+/// Answers sooner or later, well or not, with a body that takes its time.
+fn uneven(in_upstream: &Arc<AtomicUsize>) -> Router {
+    struct Leaves(Arc<AtomicUsize>);
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let counted = Arc::clone(in_upstream);
+    Router::new().fallback(any(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let leaves = Leaves(Arc::clone(&counted));
+        async move {
+            let slow = if fastrand::u8(..10) == 0 { 60 } else { 8 };
+            sleep(millis(fastrand::u64(..slow))).await;
+            if fastrand::u8(..10) == 0 {
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            }
+            let (sender, body) = by_hand();
+            tokio::spawn(async move {
+                let _leaves = leaves;
+                for _ in 0..fastrand::u8(1..4) {
+                    let piece = Bytes::from(vec![7; fastrand::usize(1..8_000)]);
+                    if sender.send(Frame::data(piece)).await.is_err() {
+                        return;
+                    }
+                    sleep(Duration::from_micros(fastrand::u64(..1_000))).await;
+                }
+            });
+            Response::new(body).into_response()
+        }
+    }))
+}
+
+/// A breaker that opens and probes all the time, so that probes too are dropped.
+fn restless() -> Limits {
+    Limits {
+        attempt_timeout: millis(30),
+        failures: 3,
+        failing_for: Duration::ZERO,
+        open_for: millis(2),
+        open_at_most: millis(5),
+        ..limits()
+    }
+}
+
+async fn comes_to_rest(gateway: &Running, in_upstream: &AtomicUsize) {
+    let counts = &gateway.health.counts;
+    eventually("no requests", || counts.requests() == 0).await;
+    eventually("no connections", || counts.connections() == 0).await;
+    eventually("the upstream is idle", || {
+        in_upstream.load(Ordering::SeqCst) == 0
+    })
+    .await;
+    let breaker = gateway.health.breaker.as_ref().unwrap();
+    let probes = breaker.snapshot().probes;
+    let out = probes.map_or(0, |probes| probes.in_flight);
+    assert_eq!(out, 0, "{probes:?}");
+    let works = async {
+        while gateway.get("/").await.0 != 200 {
+            sleep(millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), works)
+        .await
+        .expect("it serves");
+}
+
+/// How many callers ended how.
+type Ends = Arc<Mutex<BTreeMap<String, usize>>>;
+
+/// Runs `caller` so many times, 64 at once.
+async fn many<F>(times: usize, caller: impl Fn() -> F) -> BTreeMap<String, usize>
+where
+    F: Future<Output = String> + Send + 'static,
+{
+    let ends = Ends::default();
+    let places = Arc::new(Semaphore::new(64));
+    let mut callers = JoinSet::new();
+    for _ in 0..times {
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let (caller, ends) = (caller(), Arc::clone(&ends));
+        callers.spawn(async move {
+            let ended = caller.await;
+            *ends.lock().unwrap().entry(ended).or_default() += 1;
+            drop(place);
+        });
+    }
+    callers.join_all().await;
+    let ends = ends.lock().unwrap().clone();
+    println!("{ends:?}");
+    assert_eq!(ends.values().sum::<usize>(), times);
+    ends
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_with_random_disconnects_leave_every_count_at_zero() {
+    let _ = rlimit::increase_nofile_limit(4_096);
+    let in_upstream = Arc::default();
+    let gateway = Running::before(upstream(uneven(&in_upstream)).await, restless()).await;
+    let addr = gateway.addr;
+    let ends = many(10_000, || disconnect_at_random(addr)).await;
+    assert!(ends.contains_key("HTTP/1.1 200"), "{ends:?}");
+    assert!(ends.len() >= 6, "{ends:?}");
+    comes_to_rest(&gateway, &in_upstream).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_streams_of_one_connection_leave_every_count_at_zero() {
+    let in_upstream = Arc::default();
+    let gateway = Running::before(upstream(uneven(&in_upstream)).await, limits()).await;
+    let client = proxy::client(true, None);
+    let ends = many(1_000, || {
+        let request = Request::get(gateway.url("/"));
+        let request = request.version(Version::HTTP_2).body(Body::empty());
+        let call = client.request(request.unwrap());
+        async move {
+            let patience = millis(fastrand::u64(..50));
+            let call = async {
+                // Too many resets at once and hyper takes the caller for an attacker.
+                let Ok(response) = call.await else {
+                    return "was left".into();
+                };
+                let status = response.status();
+                let _ = response.into_body().collect().await;
+                status.to_string()
+            };
+            timeout(patience, call).await.unwrap_or("left".into())
+        }
+    })
+    .await;
+    assert!(
+        ends.contains_key("200 OK") && ends.contains_key("left"),
+        "{ends:?}"
+    );
+    eventually("no requests", || gateway.health.counts.requests() == 0).await;
+    drop(client);
+    comes_to_rest(&gateway, &in_upstream).await;
+}
+
+/// Sends a request, goes away at some point, and says which point or what the answer was.
+async fn disconnect_at_random(addr: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let goes_after = fastrand::u8(..5);
+    if goes_after == 0 {
+        let part = fastrand::usize(..request.len());
+        let _ = stream.write_all(&request[..part]).await;
+        return "left in the request".into();
+    }
+    if stream.write_all(request).await.is_err() {
+        return "was left".into();
+    }
+    match goes_after {
+        1 => return "left at once".into(),
+        2 => {
+            sleep(Duration::from_micros(fastrand::u64(..5_000))).await;
+            return "left while it waited".into();
+        }
+        3 => {
+            let _ = stream.read(&mut [0; 64]).await;
+            return "left in the response".into();
+        }
+        _ => {}
+    }
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer).await {
+        Ok(_) => String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned(),
+        Err(_) => "was left".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_lets_requests_finish_and_says_that_it_drains() {
+    let (sender, body) = by_hand();
+    let behind = upstream(once(body)).await;
+    let mut gateway = Running::start(behind, limits(), false, Duration::from_secs(20)).await;
+    let request = Request::get(gateway.url("/")).body(Body::empty()).unwrap();
+    let mut running = h1().request(request).await.unwrap().into_body();
+    gateway.stop();
+    eventually("it drains", || gateway.health.draining()).await;
+
+    let (status, _, body) = gateway.get("/readyz").await;
+    assert_eq!((status.as_u16(), body.as_str()), (503, "draining\n"));
+    assert_eq!(gateway.get("/healthz").await.0, 200);
+    let (status, headers, _) = gateway.get("/").await;
+    assert_eq!(status, 503);
+    assert!(headers.contains_key("retry-after"));
+
+    sender.send(Frame::data("late".into())).await.unwrap();
+    drop(sender);
+    let data = running.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(data, "late");
+    assert!(running.frame().await.is_none());
+    let served = timeout(Duration::from_secs(5), gateway.served);
+    assert_eq!(served.await.expect("it ends when all is done").unwrap(), 0);
+    assert!(TcpStream::connect(gateway.addr).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_ends_within_its_bound() {
+    let app = Router::new().fallback(any(std::future::pending::<()>));
+    let behind = upstream(app).await;
+    let mut gateway = Running::start(behind, limits(), false, millis(300)).await;
+    let request = Request::get(gateway.url("/")).body(Body::empty()).unwrap();
+    let call = tokio::spawn(h1().request(request));
+    eventually("one is under way", || gateway.health.counts.requests() == 1).await;
+    let start = Instant::now();
+    gateway.stop();
+    let cut = timeout(Duration::from_secs(5), &mut gateway.served).await;
+    assert_eq!(cut.expect("it ends").unwrap(), 1);
+    let took = start.elapsed();
+    assert!(
+        took >= millis(300) && took < Duration::from_secs(2),
+        "{took:?}"
+    );
+    assert!(call.await.unwrap().is_err());
+    assert_eq!(gateway.health.counts.requests(), 0);
+    assert_eq!(gateway.health.counts.connections(), 0);
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
+    for (line, told) in [
+        ("--upstream foo", ["--upstream", "foo", "absolute http URL"]),
+        (
+            "--upstream localhost:9000",
+            ["--upstream", "localhost:9000", "absolute http URL"],
+        ),
+        (
+            "--upstream /path",
+            ["--upstream", "/path", "absolute http URL"],
+        ),
+        (
+            "--upstream http://",
+            ["--upstream", "http://", "absolute http URL"],
+        ),
+        (
+            "--upstream http://a:99999",
+            ["--upstream", "http://a:99999", "port"],
+        ),
+        (
+            "--upstream http://a/?q=1",
+            ["--upstream", "http://a/?q=1", "nor a query"],
+        ),
+        (
+            "--upstream https://a",
+            ["--upstream", "https://a", "https is not supported"],
+        ),
+        ("--listen 8080", ["--listen", "8080", "127.0.0.1:8080"]),
+        (
+            "--listen 127.0.0.1:8080",
+            ["--listen", "127.0.0.1:8080", "with --upstream"],
+        ),
+        ("--rate -1", ["--rate", "-1", "from 1"]),
+        ("--rate NaN", ["--rate", "NaN", "from 1"]),
+        ("--rate 0", ["--rate", "0", "from 1"]),
+        ("--rate 1.5", ["--rate", "1.5", "whole number"]),
+        ("--burst 0", ["--burst", "0", "from 1"]),
+        ("--timeout 0s", ["--timeout", "0s", "above 0"]),
+        ("--timeout -1s", ["--timeout", "-1s", "above 0"]),
+        ("--timeout NaNs", ["--timeout", "NaNs", "above 0"]),
+        ("--timeout 5", ["--timeout", "5", "like 250ms"]),
+        (
+            "--attempt-timeout 0ms",
+            ["--attempt-timeout", "0ms", "above 0"],
+        ),
+        ("--failure-rate NaN", ["--failure-rate", "NaN", "at most 1"]),
+        ("--failure-rate 1.1", ["--failure-rate", "1.1", "at most 1"]),
+        ("--probes 0", ["--probes", "0", "from 1"]),
+        ("--probes 256", ["--probes", "256", "to 255"]),
+        ("--failures 4096", ["--failures", "4096", "to 4095"]),
+        ("--drain -1s", ["--drain", "-1s", "from 0s"]),
+        ("--seconds inf", ["--seconds", "inf", "from 4 to 600"]),
+        ("--seconds 3", ["--seconds", "3", "from 4 to 600"]),
+        (
+            "--upstream http://a --seconds 5",
+            ["--seconds", "5", "without --upstream"],
+        ),
+        ("--upstream-http2", ["--upstream", "--upstream", "required"]),
+        ("--bogus", ["--bogus", "--bogus", "unexpected"]),
+    ] {
+        match Args::from(format!("gateway {line}").split(' ')) {
+            Err(Stop::Wrong(what)) => {
+                assert!(!what.contains('\n'), "{line}: {what}");
+                for part in told {
+                    assert!(what.contains(part), "{line}: {what}");
+                }
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+    let args = Args::from("gateway --open-for 2s --open-at-most 1s".split(' ')).unwrap();
+    let what = args.limits().unwrap_err();
+    assert!(
+        what.contains("--open-at-most is 1s") && what.contains("2s"),
+        "{what}"
+    );
+    let args =
+        Args::from("gateway --rate 7 --timeout 1.5s --upstream http://[::1]:9/x/".split(' '));
+    let args = args.unwrap();
+    assert_eq!(
+        args.upstream.as_ref().unwrap().to_string(),
+        "http://[::1]:9/x"
+    );
+    let limits = args.limits().unwrap();
+    assert_eq!(
+        (limits.rate, limits.burst, limits.timeout),
+        (7, 7, millis(1_500))
+    );
+}
+
+#[test]
+fn recovery_is_the_first_success_that_lasts() {
+    let samples = |served: &[u8]| -> Vec<load::Sample> {
+        let at = |(i, served): (usize, &u8)| load::Sample {
+            phase: 0,
+            due: millis(100 + 10 * i as u64),
+            waited: Duration::ZERO,
+            served: *served == 1,
+        };
+        served.iter().enumerate().map(at).collect()
+    };
+    let from = millis(100);
+    assert_eq!(
+        load::recovery(&samples(&[1; 30]), from),
+        Some(Duration::ZERO)
+    );
+    assert_eq!(load::recovery(&samples(&[0; 30]), from), None);
+    assert_eq!(load::recovery(&samples(&[1; 10]), from), None);
+    let mut late = [1; 60];
+    late[..20].fill(0);
+    // A lone success between failures is no recovery.
+    late[10] = 1;
+    assert_eq!(load::recovery(&samples(&late), from), Some(millis(200)));
+}
+
+/// The example as `cargo test` has built it beside this test.
+fn example(args: &[&str]) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let built: PathBuf = test
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/gateway");
+    let built = built.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        built.exists(),
+        "{built:?} is built by `cargo test` and `cargo build --examples`"
+    );
+    let mut command = Command::new(built);
+    command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = example(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn wrong_input_is_one_line_and_exit_code_2() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken
+        .local_addr()
+        .map(|addr| (taken, addr.to_string()))
+        .unwrap();
+    for args in [
+        &["--upstream", "http://127.0.0.1:9", "--listen", &taken.1][..],
+        &["--upstream", "no url"],
+        &["--rate", "-3"],
+        &["--timeout", "0s"],
+        &["--rate", "1", "--burst", "4000000000"],
+    ] {
+        let (code, out, told) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {told}");
+        assert_eq!(out, "");
+        assert_eq!(told.lines().count(), 1, "{args:?}: {told}");
+        assert!(told.contains(args[args.len() - 1]), "{args:?}: {told}");
+    }
+    assert_eq!(run(&["--help"]).0, Some(0));
+}
+
+#[test]
+fn the_demonstration_prints_a_table_and_exits_with_0() {
+    let (code, out, told) = run(&["--seconds", "4"]);
+    assert_eq!(code, Some(0), "{told}");
+    let rows = |phase: &str| -> Vec<Vec<String>> {
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+        let lines = out
+            .lines()
+            .filter(|line| line.starts_with(&format!("| {phase} ")));
+        lines.map(cells).collect()
+    };
+    for phase in ["healthy", "30 % errors", "total outage", "recovery"] {
+        assert_eq!(rows(phase).len(), 2, "{phase}: {out}");
+    }
+    let number = |cell: &str| cell.split(' ').next().unwrap().parse::<f64>().unwrap();
+    let [unprotected, protected] = rows("total outage").try_into().unwrap();
+    let (p50, upstream_calls) = (5, 9);
+    assert!(
+        number(&unprotected[p50]) >= 3.0 * number(&protected[p50]),
+        "{out}"
+    );
+    assert!(number(&unprotected[upstream_calls]) > 0.9, "{out}");
+    assert!(number(&protected[upstream_calls]) < 0.8, "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn it_ends_on_a_signal_with_0() {
+    use std::io::{BufRead, BufReader};
+    let mut command = example(&[
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    let mut gateway = command.spawn().unwrap();
+    let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let first = log.next().unwrap().unwrap();
+    assert!(first.contains("listening on 127.0.0.1:"), "{first}");
+    let told = Command::new("kill")
+        .args(["-TERM", &gateway.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(told.success());
+    assert_eq!(gateway.wait().unwrap().code(), Some(0));
+    let last = log.map(Result::unwrap).last().unwrap();
+    assert!(last.contains("drained"), "{last}");
+}
