@@ -1,2 +1,171 @@
-//! Tests.
-fn main() {}
+//! The admitted path allocates nothing. A binary of its own, because its allocator counts.
+
+use std::future::{Future, Ready, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use seawall::circuit_breaker::{Trip, Window};
+use seawall::{
+    CircuitBreaker, CircuitBreakerLayer, RateLimitLayer, RateLimiter, Rejection, Timeout,
+    TimeoutLayer,
+};
+use tower::{Layer, Service, ServiceBuilder};
+
+/// A service that is ready, or pending once and then ready.
+#[derive(Clone)]
+struct Echo {
+    pending_once: bool,
+}
+
+impl Service<u32> for Echo {
+    type Response = u32;
+    type Error = Rejection;
+    type Future = EchoFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> EchoFuture {
+        EchoFuture {
+            pending: self.pending_once,
+            answer: ready(Ok(request)),
+        }
+    }
+}
+
+struct EchoFuture {
+    pending: bool,
+    answer: Ready<Result<u32, Rejection>>,
+}
+
+impl Future for EchoFuture {
+    type Output = Result<u32, Rejection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.pending) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.answer).poll(cx)
+    }
+}
+
+/// Polls until ready; what is pending here is ready at the next poll.
+fn finish<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+    }
+}
+
+/// Allocations of this thread in a hundred calls, after a first one: a thread's first use of a
+/// breaker's rules registers it, once and for all breakers.
+fn allocations<S>(service: &mut S) -> u64
+where
+    S: Service<u32, Response = u32, Error = Rejection>,
+{
+    let mut call = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+        assert_eq!(finish(service.call(7)), Ok(7));
+    };
+    call();
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
+    counted.count_total
+}
+
+fn layers_allocate_nothing(pending_once: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    // A call that is pending arms its timer.
+    let _entered = runtime.enter();
+    let echo = || Echo { pending_once };
+    let secs = Duration::from_secs;
+
+    let timeout = TimeoutLayer::new(secs(60));
+    assert_eq!(allocations(&mut timeout.layer(echo())), 0, "timeout");
+    let per_request = timeout.clone().duration_from(|_: &u32| Some(secs(9)));
+    assert_eq!(
+        allocations(&mut per_request.layer(echo())),
+        0,
+        "timeout per request"
+    );
+
+    let refusing = RateLimitLayer::new(RateLimiter::per_second(1_000_000));
+    assert_eq!(allocations(&mut refusing.layer(echo())), 0, "rate limit");
+    let waiting = RateLimitLayer::waiting(RateLimiter::per_second(1_000_000));
+    assert_eq!(
+        allocations(&mut waiting.layer(echo())),
+        0,
+        "rate limit, waiting"
+    );
+
+    let default = CircuitBreaker::new("default");
+    let breaker = CircuitBreakerLayer::new(&default);
+    assert_eq!(
+        allocations(&mut breaker.layer(echo())),
+        0,
+        "circuit breaker"
+    );
+    let busy = CircuitBreaker::builder("all rules")
+        .trip_on(Trip::consecutive_failures(5))
+        .trip_on(Trip::failures(5))
+        .trip_on(Trip::failure_rate(0.5).over(Window::count(100)))
+        .trip_on(Trip::failure_rate(0.5))
+        .trip_on(Trip::slow_rate(0.5, secs(9)));
+    let busy = CircuitBreakerLayer::new(busy.build().unwrap());
+    assert_eq!(
+        allocations(&mut busy.layer(echo())),
+        0,
+        "circuit breaker, all rules"
+    );
+    let gated = CircuitBreakerLayer::gated(&default);
+    assert_eq!(
+        allocations(&mut gated.layer(echo())),
+        0,
+        "circuit breaker, gated"
+    );
+
+    let stack = ServiceBuilder::new().layer(timeout).layer(refusing);
+    let stack = stack.layer(breaker).layer(TimeoutLayer::new(secs(3)));
+    assert_eq!(allocations(&mut stack.service(echo())), 0, "a stack");
+}
+
+#[test]
+fn cx13_an_admitted_call_over_a_ready_service_allocates_nothing() {
+    layers_allocate_nothing(false);
+}
+
+#[test]
+fn cx13_an_admitted_call_over_a_service_that_is_pending_once_allocates_nothing() {
+    layers_allocate_nothing(true);
+}
+
+// CX13, RN1
+#[test]
+fn cx13_run_allocates_nothing() {
+    let (limiter, breaker) = (
+        RateLimiter::per_second(1_000_000),
+        CircuitBreaker::new("run"),
+    );
+    let timeout = Timeout::new(Duration::from_secs(60));
+    let call = || {
+        let inner = || timeout.run(|| ready(Ok::<_, Rejection>(7)));
+        let outcome = finish(limiter.run(|| breaker.run(inner)));
+        assert!(outcome.is_ok());
+    };
+    call();
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
+    assert_eq!(counted.count_total, 0);
+}
+
+// CX13: the counter itself counts.
+#[test]
+fn cx13_the_counter_counts() {
+    let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(7))));
+    assert_eq!(counted.count_total, 1);
+}

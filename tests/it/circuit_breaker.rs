@@ -1,1 +1,256 @@
-//! circuit_breaker
+//! The breaker's layer and `run`. `contract` has what it shares with other layers; the machine
+//! is tested beside its code.
+
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use seawall::circuit_breaker::{State, Trip};
+use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, TimeoutLayer, Why};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
+
+use crate::support::{Do, Mock, Recorder, Task, catching, poll_ready, reason, secs};
+
+fn after(failures: u32) -> CircuitBreaker {
+    let wait = Backoff::constant(secs(30)).jitter(Jitter::None);
+    let builder = CircuitBreaker::builder("breaker").open_for(wait);
+    let builder = builder.trip_on(Trip::consecutive_failures(failures));
+    builder.probes(1).build().unwrap()
+}
+
+fn failures_in_a_row(breaker: &CircuitBreaker) -> u32 {
+    breaker.snapshot().rules[0].counts.consecutive
+}
+
+#[test]
+fn cx1_what_one_service_sees_opens_all() {
+    let mock = Mock::new();
+    let breaker = after(3);
+    let layer = CircuitBreakerLayer::new(&breaker);
+    let services = [layer.layer(mock.clone()), layer.layer(mock.clone())];
+    let other_layer = CircuitBreakerLayer::new(&breaker).layer(mock.clone());
+    for mut service in [
+        services[0].clone(),
+        services[1].clone(),
+        other_layer.clone(),
+    ] {
+        assert_eq!(breaker.state(), State::Closed);
+        assert!(Task::new(service.call(Do::Fail)).run().is_ready());
+    }
+    assert_eq!(breaker.state(), State::Open);
+    for mut service in services.into_iter().chain([other_layer]) {
+        let Poll::Ready(Err(error)) = Task::new(service.call(Do::Answer)).run() else {
+            panic!("it is open");
+        };
+        assert_eq!(reason(&error).why(), Why::CircuitOpen);
+    }
+    assert_eq!(mock.calls(), 3);
+}
+
+// CX8: found by a guard around the inner `call` and `poll`.
+#[test]
+fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
+    let breaker = after(100);
+    let mut service = CircuitBreakerLayer::new(&breaker).layer(Mock::new());
+    for (n, what) in [(1, Do::PanicInCall), (2, Do::PanicInPoll)] {
+        assert!(catching(|| Task::new(service.call(what)).run()).is_err());
+        assert_eq!(failures_in_a_row(&breaker), n);
+    }
+    // Dropped by somebody else's panic it is none.
+    let hanging = catching(|| {
+        let mut task = Task::new(service.call(Do::Hang));
+        assert!(task.run().is_pending());
+        panic!("elsewhere");
+    });
+    assert!(hanging.is_err());
+    assert_eq!(failures_in_a_row(&breaker), 2);
+    // And a panic while somebody else's unwinds is one.
+    struct OnDrop<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    let outer = catching(|| {
+        let _calls = OnDrop(|| {
+            let _ = catching(|| Task::new(service.call(Do::PanicInPoll)).run());
+            let answer = Task::new(service.call(Do::Answer)).run();
+            assert!(matches!(answer, Poll::Ready(Ok(7))));
+        });
+        panic!("elsewhere");
+    });
+    assert!(outer.is_err());
+    assert_eq!(failures_in_a_row(&breaker), 0, "the answer ended the run");
+}
+
+// CB8: a breaker under a hung backend hears of it from the timeout above, which drops its calls.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_open_it() {
+    let mock = Mock::new();
+    let breaker = after(100);
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(secs(1)))
+        .layer(CircuitBreakerLayer::new(&breaker))
+        .service(mock.clone());
+    let calls = (0..100).map(|_| service.clone().oneshot(Do::Hang));
+    for outcome in futures::future::join_all(calls).await {
+        assert!(matches!(
+            reason(&outcome.unwrap_err()).why(),
+            Why::TimedOut { .. }
+        ));
+    }
+    assert_eq!(breaker.state(), State::Open);
+    // Callers who go away before say nothing.
+    let breaker = after(1);
+    let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(secs(1)))
+        .layer(CircuitBreakerLayer::new(&breaker))
+        .service(mock);
+    let mut task = Task::new(service.oneshot(Do::Hang));
+    assert!(task.run().is_pending());
+    tokio::time::advance(Duration::from_millis(999)).await;
+    task.cancel();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+// CB9
+#[test]
+fn cb9_open_refuses_without_asking_the_inner_service_anything() {
+    let mock = Mock::new();
+    let breaker = after(1);
+    let mut service = CircuitBreakerLayer::new(&breaker).layer(mock.clone());
+    assert!(Task::new(service.call(Do::Fail)).run().is_ready());
+    let (calls, polls) = (mock.calls(), mock.polls());
+    for _ in 0..100 {
+        let Poll::Ready(Err(error)) = Task::new(service.call(Do::Answer)).run() else {
+            panic!("it is open");
+        };
+        let wait = reason(&error).retry_after().unwrap();
+        assert!(wait <= secs(30) && wait > secs(20), "{wait:?}");
+    }
+    assert_eq!(
+        (mock.calls(), mock.polls(), mock.ready_polls()),
+        (calls, polls, 0)
+    );
+}
+
+// CB12
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn cb12_the_gate_is_pending_while_open_and_wakes_when_a_call_may_come() {
+    let breaker = after(1);
+    let mut service = CircuitBreakerLayer::gated(&breaker).layer(Mock::new());
+    assert!(poll_ready(&mut service).is_ready());
+    service.call(Do::Fail).await.unwrap_err();
+    let start = tokio::time::Instant::now();
+
+    // A probe is due.
+    let mut ready = Task::new(service.ready());
+    assert!(ready.run().is_pending());
+    tokio::time::advance(secs(30)).await;
+    assert_eq!(ready.wakes(), 1);
+    assert!(ready.run().is_ready());
+    drop(ready);
+    assert_eq!(start.elapsed(), secs(30));
+
+    // The only probe is out; its slot frees.
+    let mut probe = Task::new(service.call(Do::Hang));
+    assert!(probe.run().is_pending());
+    let mut ready = Task::new(service.ready());
+    assert!(ready.run().is_pending());
+    probe.cancel();
+    assert!(ready.wakes() >= 1);
+    assert!(ready.run().is_ready());
+    drop(ready);
+
+    // Closed by hand.
+    breaker.force_open();
+    let mut ready = Task::new(service.ready());
+    assert!(ready.run().is_pending());
+    breaker.release();
+    assert!(ready.wakes() >= 1);
+    assert!(ready.run().is_ready());
+}
+
+// CX17
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn cx17_a_breaker_follows_advance() {
+    let breaker = after(1);
+    breaker.try_acquire().unwrap().failure();
+    tokio::time::advance(secs(29)).await;
+    assert_eq!(breaker.state(), State::Open);
+    assert_eq!(breaker.snapshot().next_probe, Some(secs(1)));
+    tokio::time::advance(secs(1)).await;
+    assert_eq!(breaker.state(), State::HalfOpen);
+    breaker.try_acquire().unwrap().success();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test]
+async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
+    let breaker = after(1);
+    let answer: Result<u32, Error<io::Error>> = breaker.run(async || Ok(7)).await;
+    assert_eq!(answer.unwrap(), 7);
+    let failed = breaker
+        .run(async || Err::<u32, _>(io::Error::other("no")))
+        .await;
+    assert_eq!(
+        failed.unwrap_err().into_service().unwrap().to_string(),
+        "no"
+    );
+    let made = std::cell::Cell::new(false);
+    let refused = breaker.run(async || {
+        made.set(true);
+        Ok::<u32, io::Error>(7)
+    });
+    let rejection = refused.await.unwrap_err().into_service().unwrap_err();
+    assert_eq!((rejection.why(), made.get()), (Why::CircuitOpen, false));
+}
+
+#[tokio::test]
+async fn rn2_a_question_mark_is_a_failure_a_drop_is_none_and_a_panic_is_one() {
+    let recorder = Recorder::new();
+    let breaker = after(100);
+    let _on = breaker.on_event(recorder.listener());
+    let outcome = breaker.run(async || {
+        "x".parse::<u32>()?;
+        Ok::<(), BoxError>(())
+    });
+    outcome.await.unwrap_err();
+    assert_eq!(recorder.endings(), ["Failure(Error)"]);
+    let mut task = Task::new(breaker.run(std::future::pending::<Result<(), io::Error>>));
+    assert!(task.run().is_pending());
+    task.cancel();
+    assert_eq!(recorder.endings(), ["Dropped"]);
+    for panics_at_once in [true, false] {
+        let mut task = Task::new(breaker.run(|| {
+            assert!(!panics_at_once, "in the closure");
+            async { Err::<(), io::Error>(panic!("in the future")) }
+        }));
+        assert!(catching(|| task.run()).is_err());
+        drop(task);
+        assert_eq!(recorder.endings(), ["Panicked"]);
+    }
+    assert_eq!(failures_in_a_row(&breaker), 3);
+}
+
+#[test]
+fn rn3_a_blocking_run_needs_no_runtime() {
+    let recorder = Recorder::new();
+    let breaker = after(100);
+    let _on = breaker.on_event(recorder.listener());
+    assert_eq!(breaker.run_blocking(|| Ok::<_, io::Error>(7)).unwrap(), 7);
+    let failed = breaker.run_blocking(|| Err::<(), _>(io::Error::other("no")));
+    assert!(failed.unwrap_err().into_service().is_ok());
+    let panicked = catching(|| breaker.run_blocking(|| -> Result<(), io::Error> { panic!("no") }));
+    assert!(panicked.is_err());
+    assert_eq!(
+        recorder.endings(),
+        ["Success", "Failure(Error)", "Panicked"]
+    );
+    breaker.force_open();
+    let refused = breaker.run_blocking(|| -> Result<(), io::Error> { unreachable!() });
+    assert!(refused.unwrap_err().rejection().is_some());
+}

@@ -1,1 +1,121 @@
-//! classify
+//! One classifier for every policy that judges, and what it is asked.
+
+use std::io;
+use std::task::Poll;
+
+use seawall::classify::{Classify, ErrorsBy, ErrorsOnly, Judge, Kind, Resend, Standard};
+use seawall::{CircuitBreaker, CircuitBreakerLayer, Outcome, Rejection, Why};
+use tower::{Layer, Service, service_fn};
+
+use crate::support::{Recorder, Task, secs};
+
+#[derive(Clone, Debug, PartialEq)]
+struct Reply {
+    busy: bool,
+}
+
+seawall::judge!(Reply, |reply| match reply.busy {
+    true => Outcome::Failure(Kind::Throttled, Some(secs(2))),
+    false => Outcome::Success,
+});
+seawall::resend!(Reply, |reply| !reply.busy);
+
+#[derive(Clone)]
+struct Row;
+
+seawall::judge!(Row);
+seawall::resend!(Row);
+
+/// Of somebody else's, which nobody can be asked about.
+struct Foreign;
+
+const BUSY: Reply = Reply { busy: true };
+const FINE: Reply = Reply { busy: false };
+
+#[test]
+fn a_type_of_ones_own_joins_with_one_line() {
+    assert_eq!(FINE.judge(), Outcome::Success);
+    assert_eq!(
+        BUSY.judge(),
+        Outcome::Failure(Kind::Throttled, Some(secs(2)))
+    );
+    assert!(FINE.may_resend() && !BUSY.may_resend());
+    assert_eq!(BUSY.copy(), Some(BUSY));
+    assert_eq!(Row.judge(), Outcome::Success);
+    assert!(Row.may_resend() && Row.copy().is_some());
+    // Text, numbers and unit are what they are.
+    assert_eq!(
+        ("text".judge(), 500_u16.judge()),
+        (Outcome::Success, Outcome::Success)
+    );
+    assert!("text".may_resend() && ().may_resend());
+    assert_eq!(String::from("text").copy().as_deref(), Some("text"));
+    // They have no place for a mark.
+    let mut text = "text";
+    text.mark(Rejection::new(Why::RateLimited, "mark").into_reason());
+    assert_eq!(text.refusal(), None);
+}
+
+#[test]
+fn classifiers_see_responses_errors_or_both() {
+    let failure = Outcome::Failure(Kind::Error, None);
+    let error = io::Error::new(io::ErrorKind::NotFound, "none");
+    assert_eq!(Standard.classify(Err::<&Reply, _>(&error)), failure);
+    let throttled = Outcome::Failure(Kind::Throttled, Some(secs(2)));
+    assert_eq!(Standard.classify(Ok::<_, &io::Error>(&BUSY)), throttled);
+    assert_eq!(ErrorsOnly.classify(Err::<&Foreign, _>(&error)), failure);
+    assert_eq!(
+        ErrorsOnly.classify(Ok::<_, &io::Error>(&Foreign)),
+        Outcome::Success
+    );
+    let by_kind = ErrorsBy(|error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Outcome::Ignore,
+        _ => Outcome::Failure(Kind::Permanent, None),
+    });
+    assert_eq!(
+        by_kind.classify(Err::<&Foreign, _>(&error)),
+        Outcome::Ignore
+    );
+    assert_eq!(by_kind.classify(Ok(&Foreign)), Outcome::Success);
+}
+
+#[test]
+fn a_layer_judges_by_the_classifier_it_was_given() {
+    let recorder = Recorder::new();
+    let breaker = CircuitBreaker::builder("judging").on_event(recorder.listener());
+    let breaker = breaker.build().unwrap();
+    let layer = CircuitBreakerLayer::new(&breaker);
+    let reply = service_fn(|reply: Reply| std::future::ready(Ok::<_, io::Error>(reply)));
+    let ask = |service: &mut dyn FnMut(Reply) -> Poll<Result<Reply, io::Error>>| {
+        let endings = |reply| {
+            assert!(service(reply).is_ready());
+            recorder.endings().pop().unwrap()
+        };
+        [FINE, BUSY].map(endings)
+    };
+
+    let mut service = layer.layer(reply);
+    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(told, ["Success", "Failure(Throttled)"]);
+    let mut service = layer.clone().classify(ErrorsOnly).layer(reply);
+    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(told, ["Success", "Success"]);
+    let upside_down = |outcome: Result<&Reply, &io::Error>| match outcome {
+        Ok(reply) if reply.busy => Outcome::Success,
+        Ok(_) => Outcome::Ignore,
+        Err(_) => Outcome::Failure(Kind::Error, None),
+    };
+    let mut service = layer.clone().classify(upside_down).layer(reply);
+    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(told, ["Ignored", "Success"]);
+
+    // A refusal from below never reaches it.
+    let below = CircuitBreaker::new("below");
+    below.force_open();
+    let never = |_: Result<&Reply, &io::Error>| -> Outcome { panic!("asked about a refusal") };
+    let mut service = layer
+        .classify(never)
+        .layer(CircuitBreakerLayer::new(&below).layer(reply));
+    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(told, ["Ignored", "Ignored"]);
+}

@@ -12,6 +12,7 @@ mod contract;
 mod deadline;
 #[cfg(feature = "http")]
 mod http;
+mod rate_limit;
 mod rejection;
 mod stack;
 mod support;

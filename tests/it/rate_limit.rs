@@ -1,0 +1,283 @@
+//! The limiter's layers and `run`. `contract` has what they share with other layers; the bucket
+//! and the handle are tested beside their code.
+
+use std::io;
+use std::task::Poll;
+
+use seawall::{Error, Quota, RateLimitLayer, RateLimiter, Why};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::support::{Do, Mock, Recorder, Task, catching, ms, reason, secs};
+
+/// Of which no token comes while a test runs.
+fn a_day(tokens: u32) -> RateLimiter {
+    RateLimiter::builder(Quota::per_day(tokens))
+        .name("limit")
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn cx1_what_one_service_takes_all_miss() {
+    let mock = Mock::new();
+    let limiter = a_day(4);
+    let refusing = RateLimitLayer::new(&limiter);
+    let mut services = [refusing.layer(mock.clone()), refusing.layer(mock.clone())];
+    let mut waiting = RateLimitLayer::waiting(&limiter).layer(mock.clone());
+    for service in &mut services {
+        assert!(matches!(
+            Task::new(service.call(Do::Answer)).run(),
+            Poll::Ready(Ok(7))
+        ));
+        assert!(matches!(
+            Task::new(waiting.call(Do::Answer)).run(),
+            Poll::Ready(Ok(7))
+        ));
+    }
+    for service in &mut services {
+        assert!(matches!(
+            Task::new(service.call(Do::Answer)).run(),
+            Poll::Ready(Err(_))
+        ));
+    }
+    assert!(matches!(
+        Task::new(waiting.call(Do::Answer)).run(),
+        Poll::Ready(Err(_))
+    ));
+    assert_eq!(mock.calls(), 4);
+}
+
+// RL6: a layer whose cost the request tells only forwards readiness.
+#[test]
+fn rl6_a_call_may_cost_what_its_request_says() {
+    let limiter = a_day(5);
+    let rows = tower::service_fn(|rows: u32| std::future::ready(Ok::<_, tower::BoxError>(rows)));
+    let layer = RateLimitLayer::new(&limiter).cost(|rows: &u32| *rows);
+    let mut service = layer.layer(rows);
+    let mut call = |rows| match Task::new(service.call(rows)).run() {
+        Poll::Ready(outcome) => outcome.map_err(|error| reason(&error)),
+        Poll::Pending => panic!("a refusing layer never waits"),
+    };
+    assert_eq!(call(3), Ok(3));
+    let impossible = call(6).unwrap_err();
+    assert_eq!(impossible.why(), Why::CostAboveBurst { cost: 6, burst: 5 });
+    assert_eq!(impossible.retry_after(), None);
+    assert_eq!(call(3).unwrap_err().why(), Why::RateLimited);
+    assert_eq!((call(0), call(2)), (Ok(0), Ok(2)));
+    assert_eq!(limiter.available(), 0);
+    limiter.pause_for(secs(60));
+    let mut stuck = RateLimitLayer::new(&limiter)
+        .cost(|_: &Do| 1)
+        .layer(Mock::stuck());
+    assert!(crate::support::poll_ready(&mut stuck).is_pending());
+}
+
+#[tokio::test]
+async fn rn1_rn2_run_makes_the_call_if_a_token_is_there() {
+    let limiter = a_day(3);
+    let answer: Result<u32, Error<io::Error>> = limiter.run(async || Ok(7)).await;
+    assert_eq!(answer.unwrap(), 7);
+    // Its own failures, drops and panics are none of the limiter's: the token is spent.
+    let failed = limiter
+        .run(async || Err::<(), _>(io::Error::other("no")))
+        .await;
+    assert!(failed.unwrap_err().into_service().is_ok());
+    let mut task = Task::new(limiter.run(async || -> Result<(), io::Error> { panic!("in it") }));
+    assert!(catching(|| task.run()).is_err());
+    assert_eq!(limiter.available(), 0);
+    let made = std::cell::Cell::new(false);
+    let refused = limiter.run(async || {
+        made.set(true);
+        Ok::<_, io::Error>(())
+    });
+    let rejection = refused.await.unwrap_err().into_service().unwrap_err();
+    assert_eq!((rejection.why(), made.get()), (Why::RateLimited, false));
+    let unpolled = a_day(1);
+    drop(unpolled.run(async || Ok::<_, io::Error>(())));
+    assert_eq!(unpolled.available(), 1);
+}
+
+#[test]
+fn rn3_a_blocking_caller_waits_for_its_token_without_a_runtime() {
+    let limiter = RateLimiter::builder(Quota::new(1, ms(5))).build().unwrap();
+    for _ in 0..5 {
+        limiter.wait().unwrap();
+    }
+    let never = a_day(1);
+    never.wait().unwrap();
+    assert_eq!(never.wait().unwrap_err().why(), Why::RateLimited);
+}
+
+#[cfg(feature = "test-util")]
+mod waiting {
+    use super::*;
+
+    use seawall::{Deadline, TimeoutLayer};
+    use tokio::time::{Instant, advance};
+    use tower::limit::ConcurrencyLimit;
+
+    /// Ten a second, one at once.
+    fn tenth() -> RateLimiter {
+        let quota = Quota::per_second(10).burst(1);
+        let builder = RateLimiter::builder(quota).name("limit").max_wait(secs(60));
+        builder.build().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rl4_callers_are_served_in_order_each_with_one_wake_up() {
+        let mock = Mock::new();
+        let service = RateLimitLayer::waiting(tenth()).layer(mock.clone());
+        let mut tasks: Vec<_> = (0..10)
+            .map(|_| Task::new(service.clone().call(Do::Answer)))
+            .collect();
+        for (n, task) in tasks.iter_mut().enumerate() {
+            assert_eq!(task.run().is_ready(), n == 0);
+        }
+        for n in 1..10 {
+            advance(ms(100)).await;
+            for (m, task) in tasks.iter_mut().enumerate().skip(n) {
+                assert_eq!(task.wakes(), usize::from(m == n), "{m} at {n}");
+            }
+            assert!(matches!(tasks[n].run(), Poll::Ready(Ok(7))));
+            assert_eq!((tasks[n].polls(), mock.calls()), (2, n + 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rl4_a_wait_longer_than_its_bound_is_refused_at_once_and_takes_nothing() {
+        let limiter = tenth();
+        let mut service = RateLimitLayer::waiting(&limiter)
+            .max_wait(ms(100))
+            .layer(Mock::new());
+        let (first, second, third) = (
+            service.call(Do::Answer),
+            service.call(Do::Answer),
+            service.call(Do::Answer),
+        );
+        first.await.unwrap();
+        let start = Instant::now();
+        assert_eq!(reason(&third.await.unwrap_err()).why(), Why::RateLimited);
+        assert_eq!(start.elapsed(), secs(0));
+        second.await.unwrap();
+        assert_eq!(start.elapsed(), ms(100));
+        // The refused one has moved nobody back.
+        service.call(Do::Answer).await.unwrap();
+        assert_eq!(start.elapsed(), ms(200));
+    }
+
+    // TO4, RL4: the end of this wait is known.
+    #[tokio::test(start_paused = true)]
+    async fn to4_a_wait_that_would_end_after_the_deadline_fails_at_once() {
+        let limiter = tenth();
+        limiter.try_acquire().unwrap();
+        let mut service =
+            TimeoutLayer::new(ms(99)).layer(RateLimitLayer::waiting(&limiter).layer(Mock::new()));
+        let start = Instant::now();
+        let error = service
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&error).policy().as_str(), "limit");
+        assert_eq!(start.elapsed(), secs(0));
+
+        // Behind a buffer the worker's call does not know of it; the wait begins in a poll, which
+        // does.
+        let waiting = RateLimitLayer::waiting(&limiter).layer(Mock::new());
+        let buffered = tower::buffer::Buffer::new(waiting, 4);
+        let error = TimeoutLayer::new(ms(99))
+            .layer(buffered)
+            .oneshot(Do::Answer)
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&error).policy().as_str(), "limit");
+        assert_eq!(start.elapsed(), secs(0));
+
+        // Neither took a token, and what ends in time is waited for.
+        let call = Deadline::after(ms(100)).enter(|| service.call(Do::Answer));
+        drop(call);
+        let enough =
+            TimeoutLayer::new(ms(101)).layer(RateLimitLayer::waiting(&limiter).layer(Mock::new()));
+        enough.oneshot(Do::Answer).await.unwrap();
+        assert_eq!(start.elapsed(), ms(100));
+    }
+
+    // CX7, RL5
+    #[tokio::test(start_paused = true)]
+    async fn cx7_rl5_a_call_dropped_while_it_waits_gives_its_token_back() {
+        let limiter = tenth();
+        let recorder = Recorder::new();
+        let _on = limiter.on_event(recorder.listener());
+        let mock = Mock::new();
+        let mut service = RateLimitLayer::waiting(&limiter).layer(mock.clone());
+        service.call(Do::Answer).await.unwrap();
+        recorder.take();
+        // The next token is 100 ms away, however many came and went in between: before the first
+        // poll, while they slept, and when the token was there but the service was not ready.
+        for sleeps in 0..3_000 {
+            let mut task = Task::new(service.call(Do::Answer));
+            for _ in 0..sleeps % 3 {
+                assert!(task.run().is_pending());
+            }
+            task.cancel();
+            assert_eq!(recorder.endings(), ["Dropped"]);
+        }
+        let start = Instant::now();
+        service.call(Do::Answer).await.unwrap();
+        assert_eq!((start.elapsed(), mock.calls()), (ms(100), 2));
+
+        let stuck = Mock::stuck();
+        let mut service = RateLimitLayer::waiting(&limiter).layer(stuck.clone());
+        let mut task = Task::new(service.call(Do::Answer));
+        assert!(task.run().is_pending());
+        advance(ms(100)).await;
+        assert!(task.run().is_pending());
+        assert_eq!(limiter.available(), 0);
+        task.cancel();
+        assert_eq!((limiter.available(), stuck.calls()), (1, 0));
+
+        // A token whose call was made is spent.
+        let mut hanging = Task::new(RateLimitLayer::waiting(&limiter).layer(mock).call(Do::Hang));
+        assert!(hanging.run().is_pending());
+        hanging.cancel();
+        assert_eq!(limiter.available(), 0);
+    }
+
+    // RL12
+    #[tokio::test(start_paused = true)]
+    async fn rl12_who_waits_holds_no_capacity_of_the_inner_service() {
+        let limiter = tenth();
+        let inner = ConcurrencyLimit::new(Mock::new(), 1);
+        let mut service = RateLimitLayer::waiting(&limiter).layer(inner.clone());
+        let mut other = inner;
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap();
+        // It was readied, so it held the only permit until it began to wait.
+        let waiting = service.ready().await.unwrap().call(Do::Answer);
+        let mut waiting = Task::new(waiting);
+        assert!(waiting.run().is_pending());
+        let start = Instant::now();
+        let answer = other.ready().await.unwrap().call(Do::Answer).await;
+        assert_eq!((answer.unwrap(), start.elapsed()), (7, secs(0)));
+        advance(ms(100)).await;
+        assert!(matches!(waiting.run(), Poll::Ready(Ok(7))));
+    }
+
+    // CX17
+    #[tokio::test(start_paused = true)]
+    async fn cx17_a_limiter_follows_advance() {
+        let limiter = a_day(1);
+        assert!(limiter.allow());
+        advance(secs(86_399)).await;
+        assert!(!limiter.allow());
+        advance(secs(1)).await;
+        assert!(limiter.allow());
+    }
+}
