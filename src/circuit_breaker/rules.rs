@@ -362,3 +362,6 @@ fn slow_after(trip: &Trip) -> Option<Duration> {
         _ => None,
     }
 }
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
