@@ -69,7 +69,8 @@ async fn cb1_by_default_ten_percent_of_errors_never_trip_and_an_outage_does_in_a
         advance(Duration::from_micros(100)).await;
     }
     let took = time::now().since(start);
-    assert!((ms(1_000)..=ms(1_200)).contains(&took), "{took:?}");
+    // A run is timed by whole milliseconds of the clock, which began anywhere between two.
+    assert!((ms(999)..=ms(1_200)).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
