@@ -143,7 +143,7 @@ impl fmt::Display for Reason {
                 "circuit breaker {policy} has closed of late and admits a share of the calls"
             )?,
             Why::TimedOut { limit, elapsed } => {
-                write!(f, "timeout {policy} of {limit:?} elapsed after {elapsed:?}")?
+                write!(f, "timeout {policy} of {limit:?} elapsed after {elapsed:?}")?;
             }
             Why::Expired => write!(f, "the deadline had passed before {policy} made the call")?,
         }

@@ -178,7 +178,9 @@ mod sleep {
 
     impl std::fmt::Debug for Sleep {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_struct("Sleep").field("until", &self.until).finish()
+            f.debug_struct("Sleep")
+                .field("until", &self.until)
+                .finish_non_exhaustive()
         }
     }
 
