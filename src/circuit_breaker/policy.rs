@@ -157,7 +157,7 @@ impl CircuitBreaker {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), ConfigError> {
-        let now = Builder::from_config(&self.0.name, self.0.rules.load().config.clone());
+        let now = Builder::from_config(self.0.name.clone(), self.0.rules.load().config.clone());
         let config = change(now).into_config()?;
         let mut control = self.0.machine.control.lock();
         let era = self.0.machine.word().generation();

@@ -33,13 +33,13 @@ impl Builder {
     pub(super) fn new(name: Name) -> Self {
         Self {
             default_trips: true,
-            ..Self::from_config(&name, Config::default())
+            ..Self::from_config(name, Config::default())
         }
     }
 
-    pub(super) fn from_config(name: &Name, config: Config) -> Self {
+    pub(super) fn from_config(name: Name, config: Config) -> Self {
         Self {
-            name: name.clone(),
+            name,
             config,
             default_trips: false,
             mode: Mode::Enforce,

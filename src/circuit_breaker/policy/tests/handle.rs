@@ -420,7 +420,7 @@ async fn cx18_two_of_one_name_stay_two() {
     let rejection = one.try_acquire().unwrap_err();
     assert_eq!(rejection.policy(), one.name());
     // CX1: a clone is the same.
-    assert_eq!(one.clone().state(), State::Open);
+    assert_eq!(one.state(), State::Open);
 }
 
 #[test]
