@@ -479,13 +479,13 @@ fn nothing_reserved<P: Subject>() {
     let mock = Mock::new();
     let policy = P::named("idle");
     policy.scarce();
-    let service = policy.over(mock.clone());
+    let mut service = policy.over(mock.clone());
     let mut idle: Vec<_> = (0..100).map(|_| service.clone()).collect();
     for service in &mut idle {
         assert!(matches!(poll_ready(service), Poll::Ready(Ok(()))));
         assert!(matches!(poll_ready(service), Poll::Ready(Ok(()))));
     }
-    let mut first = Task::new(call(&mut service.clone(), Do::Wait));
+    let mut first = Task::new(call(&mut service, Do::Wait));
     assert!(first.run().is_pending());
     assert_eq!(mock.calls(), 1);
     if P::SCARCE {
@@ -791,7 +791,7 @@ fn names<P: Subject>() {
     let (one, two) = (P::named("same"), P::named("same"));
     assert_eq!(one.name(), "same");
     let mock = Mock::new();
-    let (mut first, mut second) = (one.over(mock.clone()), two.over(mock.clone()));
+    let (mut first, mut second) = (one.over(mock.clone()), two.over(mock));
     let error = one.refused(&mut first, Do::Answer);
     assert_eq!(&**reason(&error).policy(), "same");
     one.shut();
