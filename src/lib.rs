@@ -106,3 +106,7 @@ pub use rejection::{Error, Reason, Rejection, Why};
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]
 pub use timeout::TimeoutLayer;
+
+#[cfg(all(doctest, feature = "http", feature = "tower"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -483,7 +483,7 @@ async fn a_rate_limit_answers_429_and_leaves_the_health_alone() {
     }));
     let few = Limits {
         rate: 1,
-        burst: 2,
+        burst: 1,
         ..limits()
     };
     let gateway = Running::before(upstream(app).await, few).await;
@@ -492,15 +492,15 @@ async fn a_rate_limit_answers_429_and_leaves_the_health_alone() {
         assert_eq!(gateway.get("/readyz").await.0, 200);
     }
     let mut refused = 0;
-    for _ in 0..4 {
+    for _ in 0..20 {
         let (status, headers, _) = gateway.get("/").await;
         if status == 429 {
             assert_eq!(headers["retry-after"], "1");
             refused += 1;
         }
     }
-    assert!((1..=2).contains(&refused), "{refused} of 4 refused");
-    assert_eq!(calls.load(Ordering::SeqCst), 4 - refused);
+    assert!(refused >= 10, "{refused} of 20 refused");
+    assert_eq!(calls.load(Ordering::SeqCst), 20 - refused);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -522,18 +522,24 @@ async fn a_hanging_upstream_gets_504_then_503_and_readyz_says_so() {
         attempt_timeout: millis(50),
         failures: 3,
         failing_for: Duration::ZERO,
-        open_for: millis(400),
-        open_at_most: millis(400),
+        open_for: Duration::from_secs(2),
+        open_at_most: Duration::from_secs(2),
         ..limits()
     };
     let gateway = Running::before(upstream(app).await, quick).await;
     assert_eq!(gateway.get("/readyz").await.2, "ready\n");
+    let start = Instant::now();
     for _ in 0..3 {
         assert_eq!(gateway.get("/").await.0, 504);
     }
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
     let (status, headers, _) = gateway.get("/").await;
     assert_eq!(status, 503);
-    assert_eq!(headers["retry-after"], "1");
+    assert!(["1", "2"].contains(&headers["retry-after"].to_str().unwrap()));
     assert_eq!(calls.load(Ordering::SeqCst), 3);
     let (status, _, body) = gateway.get("/readyz").await;
     assert_eq!(status, 200);
@@ -558,10 +564,30 @@ async fn a_hanging_upstream_gets_504_then_503_and_readyz_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_is_bounded_where_an_attempt_is_not() {
+    let app = Router::new().fallback(any(std::future::pending::<()>));
+    let short = Limits {
+        timeout: millis(50),
+        ..limits()
+    };
+    let gateway = Running::before(upstream(app).await, short).await;
+    let start = Instant::now();
+    assert_eq!(gateway.get("/").await.0, 504);
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    let counts = &gateway.health.counts;
+    eventually("nothing is under way", || counts.requests() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_upstream_gets_502_then_503_fast() {
     let quick = Limits {
         failures: 3,
         failing_for: Duration::ZERO,
+        open_for: Duration::from_secs(5),
         ..limits()
     };
     let gateway = Running::before(nobody().await, quick).await;
@@ -736,7 +762,8 @@ async fn dropped_streams_of_one_connection_leave_every_count_at_zero() {
         let request = request.version(Version::HTTP_2).body(Body::empty());
         let call = client.request(request.unwrap());
         async move {
-            let patience = millis(fastrand::u64(..50));
+            let leaves = fastrand::bool();
+            let patience = millis(if leaves { fastrand::u64(..20) } else { 60_000 });
             let call = async {
                 // Too many resets at once and hyper takes the caller for an attacker.
                 let Ok(response) = call.await else {

@@ -37,13 +37,24 @@ async fn main() -> ExitCode {
     // Each request under way holds two sockets, and many systems begin with 1,024 or fewer. Where
     // more cannot be had, fewer will do.
     let _ = rlimit::increase_nofile_limit(65_536);
+    let asked_to_stop = match asked_to_stop() {
+        Ok(asked) => asked,
+        Err(error) => {
+            eprintln!("gateway: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     match &args.upstream {
-        Some(target) => gateway(&args, target).await,
-        None => demonstrate(&args).await,
+        Some(target) => gateway(&args, target, asked_to_stop).await,
+        None => demonstrate(&args, asked_to_stop).await,
     }
 }
 
-async fn gateway(args: &Args, target: &Target) -> ExitCode {
+async fn gateway(
+    args: &Args,
+    target: &Target,
+    asked_to_stop: impl Future<Output = ()>,
+) -> ExitCode {
     let start = Instant::now();
     let log = move |line: &str| eprintln!("{:10.3} s  {line}", start.elapsed().as_secs_f64());
     let gateway = args.limits().and_then(|limits| {
@@ -67,7 +78,7 @@ async fn gateway(args: &Args, target: &Target) -> ExitCode {
     log(&format!("listening on {bound}, in front of {target}"));
     let (drain, health) = (args.drain, gateway.health.clone());
     let stop = async move {
-        asked_to_stop().await;
+        asked_to_stop.await;
         let (requests, connections) = (health.counts.requests(), health.counts.connections());
         log(&format!(
             "draining {requests} requests on {connections} connections, for at most {drain:?}"
@@ -80,7 +91,7 @@ async fn gateway(args: &Args, target: &Target) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn demonstrate(args: &Args) -> ExitCode {
+async fn demonstrate(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCode {
     let length = args.seconds.unwrap_or(Duration::from_secs(20));
     let limits = match args.demo_limits(demo::scale(length)) {
         Ok(limits) => limits,
@@ -89,7 +100,7 @@ async fn demonstrate(args: &Args) -> ExitCode {
     let table = tokio::select! {
         table = demo::run(length, &limits) => table,
         // A table of half a run would be no measurement.
-        () = asked_to_stop() => return ExitCode::from(130),
+        () = asked_to_stop => return ExitCode::from(130),
     };
     match table {
         Ok(table) => {
@@ -100,24 +111,25 @@ async fn demonstrate(args: &Args) -> ExitCode {
     }
 }
 
-/// Ctrl-C, or what a supervisor sends.
-async fn asked_to_stop() {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+/// Ctrl-C, or what a supervisor sends; heard from the call of this function on.
+#[cfg(unix)]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                () = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => interrupt.await,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupt.await;
+    })
+}
+
+/// Ctrl-C; heard from the call of this function on.
+#[cfg(windows)]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

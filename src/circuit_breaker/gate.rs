@@ -33,6 +33,11 @@ impl Gate {
         self.waiting.lock().retain(|(other, _)| *other != number);
     }
 
+    #[cfg(all(test, not(seawall_loom)))]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     pub(super) fn wake(&self) {
         let waiting = std::mem::take(&mut *self.waiting.lock());
         for (_, waker) in waiting {

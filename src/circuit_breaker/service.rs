@@ -164,3 +164,6 @@ impl<S: fmt::Debug, R: fmt::Debug, C: fmt::Debug> fmt::Debug for GatedService<S,
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -37,6 +37,20 @@
 //! use seawall::{RateLimitLayer, RateLimiter, Reason};
 //! use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 //!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let limiter = RateLimiter::per_minute(2);
+//! let mut service = ServiceBuilder::new()
+//!     .layer(RateLimitLayer::new(&limiter))
+//!     .service(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
+//! for n in 0..2 {
+//!     service.ready().await?.call(n).await?;
+//! }
+//! let error = service.ready().await?.call(2).await.unwrap_err();
+//! let reason = Reason::of(&*error).expect("two a minute");
+//! println!("come back in {:?}", reason.retry_after());
+//! # Ok(()) }
+//! ```
+//!
 //! # Customised
 //!
 #![cfg_attr(feature = "tower", doc = "```")]
@@ -54,6 +68,10 @@
 //!     .cost(|query: &Query| query.rows);
 //! // Later, while calls run:
 //! limiter.set_quota(Quota::per_second(50))?;
+//! # let _ = layer;
+//! # Ok::<_, seawall::ConfigError>(())
+//! ```
+//!
 //! # Without a service
 //!
 //! ```

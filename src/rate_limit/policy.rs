@@ -8,7 +8,6 @@ mod live;
 mod reservation;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
-mod waiting;
 
 use std::future::Future;
 use std::panic::Location;
@@ -250,11 +249,6 @@ impl RateLimiter {
         &self.0.name
     }
 
-    #[cfg(feature = "tower")]
-    pub(crate) fn tell_rejected(&self, rejection: &Rejection) {
-        self.tell(What::Rejected(rejection));
-    }
-
     pub(crate) fn max_wait(&self) -> Duration {
         self.0.max_wait
     }
@@ -315,7 +309,8 @@ impl RateLimiter {
         }
     }
 
-    fn tell(&self, what: What<'_>) {
+    /// Tells the listeners; for a refusal that was found by [`peek`](Self::peek) and then made.
+    pub(crate) fn tell(&self, what: What<'_>) {
         self.0.listeners.tell(&self.0.name, what);
     }
 }

@@ -6,6 +6,7 @@ use tower_service::Service;
 use super::RateLimiter;
 use super::future::{ResponseFuture, WaitingFuture};
 use super::layer::{Cost, One};
+use crate::event::What;
 use crate::guard::Readiness;
 use crate::rejection::{Guard, Native, Rejection};
 
@@ -49,7 +50,7 @@ impl<S, R, K> RateLimitService<S, R, K> {
     /// What this call is refused with because the inner service is not ready for it.
     fn take_refusal(&mut self) -> Option<Rejection> {
         let refusal = self.readiness.take_refusal()?;
-        self.limiter.tell_rejected(&refusal);
+        self.limiter.tell(What::Rejected(&refusal));
         Some(refusal)
     }
 }

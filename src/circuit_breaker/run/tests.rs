@@ -54,10 +54,7 @@ fn cb1_time_is_told_over_the_wrap_and_stands_still_when_it_steps_back() {
     assert_eq!(recent.failure(0, Tick(wrap - 9 * MICRO)), None);
     assert_eq!(recent.failure(0, Tick(wrap + MICRO)), Some(10));
     assert_eq!(recent.failure(0, Tick(wrap - MICRO)), Some(0));
-    assert_eq!(
-        recent.failure(0, Tick(u64::MAX)).map(|ago| ago > 0),
-        Some(true)
-    );
+    assert!(recent.failure(0, Tick(u64::MAX)).is_some());
 }
 
 #[test]

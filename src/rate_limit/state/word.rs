@@ -1,3 +1,6 @@
+//! What the threads share: the word, and the configurations that it names. Why in these orders
+//! stands at the head of [`super`].
+
 use super::config::Config;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;

@@ -1,0 +1,318 @@
+//! How calls end, and what that says.
+
+use super::*;
+
+/// One poll of a call that hangs.
+async fn poll_once(future: impl Future<Output = Result<(), Error<&'static str>>>) {
+    tokio::select! {
+        biased;
+        _ = future => unreachable!("it hangs"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+fn hang(breaker: &CircuitBreaker) -> impl Future<Output = Result<(), Error<&'static str>>> {
+    breaker.run(pending::<Result<(), &str>>)
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_trip_it() {
+    let breaker = CircuitBreaker::new("hung");
+    let timeout = Timeout::new(ms(50));
+    for _ in 0..100 {
+        let outcome = timeout.run(|| hang(&breaker)).await;
+        assert!(outcome.is_err());
+    }
+    let trouble = breaker.snapshot().trouble.expect("it tripped");
+    assert_eq!(trouble.tripped.kind, Kind::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_a_plain_drop_says_nothing() {
+    let breaker = built(touchy());
+    let told = Told::by(&breaker);
+    for _ in 0..100 {
+        poll_once(hang(&breaker)).await;
+        drop(breaker.try_acquire().unwrap());
+        // With time left.
+        Deadline::after(SECOND).enter(|| drop(breaker.try_acquire().unwrap()));
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(told.take(), ["Dropped"; 300]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_a_drop_at_the_deadline_is_a_failure_and_one_before_is_not() {
+    for (passed, expected) in [(ms(49), State::Closed), (ms(50), State::Open)] {
+        let breaker = built(touchy());
+        let deadline = Deadline::after(ms(50));
+        let permit = deadline.enter(|| breaker.try_acquire().unwrap());
+        advance(passed).await;
+        drop(permit);
+        assert_eq!(breaker.state(), expected, "{passed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_what_a_drop_means_can_be_set() {
+    for (on_drop, overdue, expected) in [
+        (OnDrop::Failure, false, State::Open),
+        (OnDrop::Ignore, true, State::Closed),
+    ] {
+        let breaker = built(touchy().on_drop(on_drop));
+        let permit = Deadline::after(ms(50)).enter(|| breaker.try_acquire().unwrap());
+        advance(ms(if overdue { 60 } else { 1 })).await;
+        drop(permit);
+        assert_eq!(breaker.state(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_a_completed_outcome_is_not_lost_at_the_deadline() {
+    let breaker = built(touchy());
+    let answer = Deadline::after(ms(50))
+        .scope(breaker.run(|| async {
+            tokio::time::sleep(ms(60)).await;
+            Ok::<_, &str>(7)
+        }))
+        .await;
+    assert_eq!(answer.unwrap(), 7);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb14_a_caller_with_little_time_left_trips_nothing() {
+    for (left, expected) in [(ms(99), State::Closed), (ms(100), State::Open)] {
+        let by_drop = built(touchy().fair_time(ms(100)));
+        let by_error = by_drop.clone();
+        let timeout = Timeout::new(left);
+        let _ = timeout.run(|| hang(&by_drop)).await;
+        assert_eq!(by_drop.state(), expected, "{left:?}");
+        by_error.reset();
+        // An attempt's own timeout inside, at the deadline.
+        let inner = Timeout::new(SECOND);
+        let attempt = || inner.run(pending::<Result<(), &str>>);
+        let _ = Deadline::after(left).scope(by_error.run(attempt)).await;
+        assert_eq!(by_error.state(), expected, "{left:?}");
+        // Its own errors count, however little time it had.
+        by_error.reset();
+        Deadline::after(ms(1)).enter(|| fail(&by_error));
+        assert_eq!(by_error.state(), State::Open);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb13_the_permit_ends_the_call_and_measures_it() {
+    let slow = Trip::slow_rate(1.0, ms(10)).over(Window::count(1));
+    let breaker = built(CircuitBreaker::builder("two steps").trip_on(slow));
+    let permit = breaker.try_acquire().unwrap();
+    advance(ms(10)).await;
+    permit.success();
+    assert_eq!(breaker.state(), State::Closed);
+    let permit = breaker.try_acquire_owned().unwrap();
+    advance(ms(11)).await;
+    permit.success();
+    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    assert_eq!((tripped.kind, tripped.counts.slow), (Kind::Slow, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb13_a_question_mark_in_between_is_an_ignore() {
+    fn call(breaker: &CircuitBreaker) -> Result<(), Box<dyn std::error::Error>> {
+        let permit = breaker.try_acquire()?;
+        let _: u32 = "no number".parse()?;
+        permit.success();
+        Ok(())
+    }
+    let breaker = built(touchy());
+    let told = Told::by(&breaker);
+    assert!(call(&breaker).is_err());
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(told.take(), ["Dropped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn1_run_returns_the_calls_own_or_the_rejection() {
+    let breaker = built(touchy());
+    let answer = breaker.run(|| async { Ok::<_, &str>(42) }).await;
+    assert_eq!(answer, Ok(42));
+    // RN2
+    let answer = breaker.run(|| async { Err::<u32, _>("broken") }).await;
+    assert_eq!(answer, Err(Error::Service("broken")));
+    let answer = breaker.run(|| async { Ok::<_, &str>(42) }).await;
+    // CX18
+    let rejection = answer.unwrap_err().rejection().cloned().unwrap();
+    assert_eq!(
+        (rejection.why(), rejection.policy().as_str()),
+        (Why::CircuitOpen, "touchy")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn2_a_question_mark_inside_the_closure_is_a_failure() {
+    let breaker = built(touchy());
+    let answer = breaker
+        .run(|| async {
+            let number: u32 = "no number".parse()?;
+            Ok::<_, std::num::ParseIntError>(number)
+        })
+        .await;
+    assert!(answer.is_err());
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[test]
+fn rn3_the_blocking_twin_needs_no_runtime() {
+    let breaker = built(touchy());
+    assert_eq!(breaker.run_blocking(|| Ok::<_, &str>(42)), Ok(42));
+    let answer = breaker.run_blocking(|| Err::<u32, _>("broken"));
+    assert_eq!(answer, Err(Error::Service("broken")));
+    let answer = breaker.run_blocking(|| -> Result<u32, &str> { unreachable!() });
+    assert_eq!(
+        answer.unwrap_err().rejection().unwrap().why(),
+        Why::CircuitOpen
+    );
+    // CX8
+    breaker.reset();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        breaker.run_blocking(|| -> Result<u32, &str> { panic!("in the call") })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx8_a_panic_in_call_or_poll_is_a_failure_and_gives_the_slot_back() {
+    use futures_catch::catch;
+    for in_poll in [false, true] {
+        let breaker = half_open(touchy()).await;
+        let told = Told::by(&breaker);
+        let call = breaker.run(|| {
+            assert!(in_poll, "in the call");
+            async { panic!("in the poll") as Result<(), &str> }
+        });
+        assert!(catch(call).await.is_err());
+        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(told.take(), ["HalfOpen to Open", "Panicked"]);
+        let trouble = breaker.snapshot();
+        assert_eq!(trouble.probes, None);
+    }
+}
+
+mod futures_catch {
+    use super::*;
+
+    /// Panics of `future`, caught in its polls.
+    pub(super) async fn catch<F: Future>(future: F) -> std::thread::Result<F::Output> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => std::task::Poll::Ready(Err(panic)),
+            }
+        })
+        .await
+    }
+}
+
+#[test]
+fn cx8_a_permit_dropped_by_a_panic_of_somebody_else_is_a_drop() {
+    // CX14: and a listener that panics meanwhile does not abort.
+    let breaker = built(touchy());
+    let told = Told::by(&breaker);
+    breaker.on_event(|_| panic!("a listener")).forever();
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _permit = breaker.try_acquire().unwrap();
+        panic!("of the caller's");
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(told.take(), ["Dropped"]);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx14_every_admission_has_one_end() {
+    let own = |why| Outcome::Failure(why, None);
+    for (finish, ending) in [
+        (Some(Outcome::Success), Ending::Success),
+        (Some(own(Kind::Timeout)), Ending::Failure(Kind::Timeout)),
+        (Some(Outcome::Ignore), Ending::Ignored),
+        (None, Ending::Dropped),
+    ] {
+        for probe in [false, true] {
+            let breaker = match probe {
+                true => half_open(touchy()).await,
+                false => built(touchy()),
+            };
+            let told = Told::by(&breaker);
+            let permit = breaker.try_acquire().unwrap();
+            assert_eq!(told.take(), [""; 0]);
+            match finish {
+                Some(outcome) => permit.finish(outcome),
+                None => drop(permit),
+            }
+            let mut ends = told.take();
+            ends.retain(|words| !words.contains(" to "));
+            assert_eq!(ends, [format!("{ending:?}")]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx14_a_refusal_is_one_end_too() {
+    let breaker = built(touchy());
+    fail(&breaker);
+    let told = Told::by(&breaker);
+    let _ = why(&breaker);
+    assert_eq!(told.take(), ["Rejected"]);
+    let _ = breaker.run(|| async { Ok::<_, &str>(()) }).await;
+    assert_eq!(told.take(), ["Rejected"]);
+    assert!(breaker.peek().is_err());
+    assert_eq!(told.take(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx14_a_call_ends_by_the_mode_it_began_in() {
+    // CX19
+    let breaker = built(touchy());
+    let told = Told::by(&breaker);
+    let on = breaker.try_acquire().unwrap();
+    breaker.set_mode(Mode::Off);
+    let off = breaker.try_acquire().unwrap();
+    on.success();
+    assert_eq!(told.take(), ["Success"]);
+    breaker.set_mode(Mode::Enforce);
+    off.failure();
+    assert_eq!(told.take(), [""; 0]);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx7_ten_thousand_random_drops_end_where_they_began() {
+    let breaker = half_open(touchy().probes(5).half_open_for(SECOND * 1_000_000)).await;
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut calls = Vec::new();
+    for _ in 0..10_000 {
+        let mut call = Box::pin(hang(&breaker));
+        if rng.bool() {
+            let polled = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(call.as_mut().poll(cx).is_ready())
+            });
+            let refused = polled.await;
+            let in_flight = breaker.snapshot().probes.unwrap().in_flight;
+            assert!(in_flight <= 5);
+            if !refused {
+                calls.push(call);
+            }
+        }
+        if !calls.is_empty() && rng.u8(..3) > 0 {
+            drop(calls.swap_remove(rng.usize(..calls.len())));
+        }
+    }
+    calls.clear();
+    let probes = breaker.snapshot().probes.unwrap();
+    assert_eq!(
+        (probes.in_flight, probes.succeeded, probes.failed),
+        (0, 0, 0)
+    );
+}
