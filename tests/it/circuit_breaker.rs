@@ -2,13 +2,15 @@
 //! is tested beside its code.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use seawall::circuit_breaker::{State, Trip};
+use seawall::event::What;
 use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, Why};
-use tower::{BoxError, Layer, Service};
+use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::support::{Do, Mock, Recorder, Task, catching, reason, secs};
+use crate::support::{Do, Mock, Recorder, Task, catching, locked, reason, secs};
 
 fn after(failures: u32) -> CircuitBreaker {
     let wait = Backoff::constant(secs(30)).jitter(Jitter::None);
@@ -80,6 +82,73 @@ fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
     });
     assert!(outer.is_err());
     assert_eq!(failures_in_a_row(&breaker), 0, "the answer ended the run");
+}
+
+// CX14: a listener is called after the machine has moved, and may move it again.
+#[test]
+fn cx14_a_listener_sees_the_new_state_and_transitions_come_in_order() {
+    let breaker = after(1);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (list, handle) = (Arc::clone(&told), breaker.clone());
+    let _on = breaker.on_event(move |event| {
+        if let What::Transition(moved) = event.what {
+            locked(&list).push((moved.from, moved.to, handle.state()));
+            if moved.to == State::Open {
+                // Told of after this one, though it happens within it.
+                handle.force_open();
+                assert_eq!(handle.state(), State::ForcedOpen);
+            }
+        }
+    });
+    breaker.try_acquire().unwrap().failure();
+    breaker.release();
+    let expected = [
+        (State::Closed, State::Open, State::Open),
+        (State::Open, State::ForcedOpen, State::ForcedOpen),
+        (State::ForcedOpen, State::Closed, State::Closed),
+    ];
+    assert_eq!(*locked(&told), expected);
+}
+
+// CB12: for which the gate is there.
+#[tokio::test]
+async fn cb12_a_balancer_passes_over_a_shut_service() {
+    use tower::balance::p2c::Balance;
+    use tower::discover::ServiceList;
+    use tower::load::Constant;
+
+    let breakers = [after(1), after(1)];
+    let mocks = [Mock::new(), Mock::new()];
+    let services = breakers.iter().zip(&mocks).map(|(breaker, mock)| {
+        let service = CircuitBreakerLayer::gated(breaker).layer(mock.clone());
+        Constant::new(service, 1)
+    });
+    let services = ServiceList::new::<Do>(services.collect::<Vec<_>>());
+    let mut balance = Balance::new(services);
+    breakers[0].force_open();
+    for _ in 0..20 {
+        balance
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap();
+    }
+    assert_eq!((mocks[0].calls(), mocks[1].calls()), (0, 20));
+    // And takes it again once it is let.
+    breakers[0].release();
+    breakers[1].force_open();
+    for _ in 0..20 {
+        balance
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap();
+    }
+    assert_eq!((mocks[0].calls(), mocks[1].calls()), (20, 20));
 }
 
 // CB9
@@ -178,7 +247,7 @@ mod paused {
     use super::*;
 
     use seawall::TimeoutLayer;
-    use tower::{ServiceBuilder, ServiceExt};
+    use tower::ServiceBuilder;
 
     use crate::support::{ms, poll_ready};
 

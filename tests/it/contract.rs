@@ -937,6 +937,11 @@ async fn cx14_cx19_an_admission_by_a_timeout_ends_in_the_mode_it_began_in() {
 }
 
 #[tokio::test]
+async fn cx14_cx19_an_admission_by_a_breaker_ends_in_the_mode_it_began_in() {
+    an_admission_ends_in_the_mode_it_began_in::<CircuitBreaker>();
+}
+
+#[tokio::test]
 async fn cx14_cx19_an_admission_by_a_limiter_ends_in_the_mode_it_began_in() {
     an_admission_ends_in_the_mode_it_began_in::<RateLimiter>();
     an_admission_ends_in_the_mode_it_began_in::<Waiting>();
