@@ -227,6 +227,13 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
     assert!(task.run().is_ready());
     // The layer's own future is still there.
     assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
+
+    seen.store(99, Ordering::SeqCst);
+    let mut task = Task::new(timeout.run(|| mock.clone().call(Do::Hang)));
+    assert!(task.run().is_pending());
+    advance(secs(1)).await;
+    assert!(task.run().is_ready());
+    assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
 }
 
 // TO1: a timer that took part in the cooperative budget would never be asked.
