@@ -12,11 +12,12 @@ use seawall::circuit_breaker::{
     self, CircuitBreakerService, Gated, GatedService, Snapshot, State, Trip,
 };
 use seawall::classify::{ErrorsOnly, Standard};
+use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingService, Waits};
 use seawall::rejection::{AsError, By, Native};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
-    Backoff, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Error, Event, Reason,
-    Rejection, Timeout, TimeoutLayer,
+    Backoff, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Error, Event, Quota,
+    RateLimitLayer, RateLimiter, Reason, Rejection, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -33,6 +34,7 @@ fn is_error<T: std::error::Error + Send + Sync + Clone + PartialEq + 'static>() 
 macro_rules! is {
     ($type:ty: $trait:path) => {{
         struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+        #[allow(dead_code)]
         trait No {
             const IS: bool = false;
         }
@@ -47,6 +49,8 @@ macro_rules! is {
 
 type Breaking<S> = CircuitBreakerService<S>;
 type Timing<S> = TimeoutService<S>;
+type Limiting<S> = RateLimitService<S>;
+type LimitFuture<F> = rate_limit::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = timeout::ResponseFuture<F, AsError>;
 type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
 
@@ -58,6 +62,14 @@ fn cx10_policies_and_layers_go_everywhere() {
     is_all::<TimeoutLayer<Native, Fixed>>();
     is_all::<CircuitBreakerLayer>();
     is_all::<CircuitBreakerLayer<Native, ErrorsOnly, Gated>>();
+    is_all::<RateLimiter>();
+    is_all::<RateLimitLayer>();
+    is_all::<RateLimitLayer<Native, One, Waits>>();
+    is_all::<Quota>();
+    is_all::<rate_limit::Snapshot>();
+    is_send::<rate_limit::Builder>();
+    is_send::<rate_limit::Acquire>();
+    is_send::<rate_limit::Reservation>();
     is_all::<Backoff>();
     is_all::<Deadline>();
     is_all::<Snapshot>();
@@ -81,7 +93,9 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     is_all::<Breaking<Mock>>();
     is_all::<Timing<Mock>>();
     is_all::<GatedService<Mock>>();
-    is_all::<Breaking<Timing<Breaking<Mock>>>>();
+    is_all::<Limiting<Mock>>();
+    is_all::<WaitingService<Mock>>();
+    is_all::<Breaking<Limiting<Timing<WaitingService<Mock>>>>>();
 
     type Plain = Ready<Result<u32, Rejection>>;
     is_send::<TimeoutFuture<Plain>>();
@@ -89,13 +103,22 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     is_send::<BreakerFuture<Plain>>();
     is_sync::<BreakerFuture<Plain>>();
     is_unpin::<BreakerFuture<Plain>>();
+    is_send::<LimitFuture<Plain>>();
+    is_sync::<LimitFuture<Plain>>();
+    is_unpin::<LimitFuture<Plain>>();
+    is_send::<WaitingFuture<Mock, Do, AsError>>();
+    is_sync::<WaitingFuture<Mock, Do, AsError>>();
     // It holds its timer in place.
     assert!(!is!(TimeoutFuture<Plain>: Unpin));
+    assert!(!is!(WaitingFuture<Mock, Do, AsError>: Unpin));
     assert!(!is!(BreakerFuture<PhantomPinned>: Unpin));
+    assert!(!is!(LimitFuture<PhantomPinned>: Unpin));
 
     // What is asked of an inner service is no more than it is.
     assert!(!is!(Breaking<Rc<()>>: Send));
     assert!(!is!(Timing<Rc<()>>: Send));
+    assert!(!is!(Limiting<Rc<()>>: Send));
+    assert!(!is!(LimitFuture<Rc<()>>: Send));
     assert!(!is!(BreakerFuture<Rc<()>>: Send));
     assert!(!is!(TimeoutFuture<Rc<()>>: Send));
     assert!(is!(Breaking<Cell<()>>: Send) && !is!(Breaking<Cell<()>>: Sync));
@@ -167,6 +190,7 @@ fn cx10_neither_send_nor_clone_nor_static_is_asked_of_a_request_an_error_or_a_se
         &TimeoutLayer::new(secs(5)).respond(|rejection| Err(Odd::Rejected(rejection))),
     );
     calls_a_local_service(&CircuitBreakerLayer::new(CircuitBreaker::new("local")));
+    calls_a_local_service(&RateLimitLayer::new(RateLimiter::per_day(9)));
     calls_a_local_service(&CircuitBreakerLayer::gated(CircuitBreaker::new("local")));
     calls_a_local_service(
         &CircuitBreakerLayer::new(CircuitBreaker::new("local")).classify(ErrorsOnly),
@@ -197,10 +221,15 @@ fn cx10_a_service_whose_error_never_is_needs_only_a_responder() {
 }
 
 #[test]
-fn cx10_layers_of_references_are_layers() {
+fn cx10_layers_take_a_policy_or_a_reference_to_one() {
     // As axum and `ServiceBuilder` take them.
     fn takes<L: Layer<Mock, Service: Service<Do>> + Clone + Send + Sync + 'static>(_: L) {}
-    takes(TimeoutLayer::new(&Timeout::new(secs(1))));
-    takes(TimeoutLayer::new(Timeout::new(secs(1))));
-    takes(CircuitBreakerLayer::new(&CircuitBreaker::new("taken")));
+    let (timeout, breaker) = (Timeout::new(secs(1)), CircuitBreaker::new("taken"));
+    takes(TimeoutLayer::new(&timeout));
+    takes(TimeoutLayer::new(timeout));
+    takes(CircuitBreakerLayer::new(&breaker));
+    takes(CircuitBreakerLayer::new(breaker));
+    let limiter = RateLimiter::per_second(1);
+    takes(RateLimitLayer::new(&limiter));
+    takes(RateLimitLayer::waiting(limiter));
 }

@@ -2,14 +2,15 @@
 //! is tested beside its code.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
 
 use seawall::circuit_breaker::{State, Trip};
-use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, TimeoutLayer, Why};
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
+use seawall::event::What;
+use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, Why};
+use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::support::{Do, Mock, Recorder, Task, catching, poll_ready, reason, secs};
+use crate::support::{Do, Mock, Recorder, Task, catching, locked, reason, secs};
 
 fn after(failures: u32) -> CircuitBreaker {
     let wait = Backoff::constant(secs(30)).jitter(Jitter::None);
@@ -83,35 +84,71 @@ fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
     assert_eq!(failures_in_a_row(&breaker), 0, "the answer ended the run");
 }
 
-// CB8: a breaker under a hung backend hears of it from the timeout above, which drops its calls.
-#[cfg(feature = "test-util")]
-#[tokio::test(start_paused = true)]
-async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_open_it() {
-    let mock = Mock::new();
-    let breaker = after(100);
-    let service = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(secs(1)))
-        .layer(CircuitBreakerLayer::new(&breaker))
-        .service(mock.clone());
-    let calls = (0..100).map(|_| service.clone().oneshot(Do::Hang));
-    for outcome in futures::future::join_all(calls).await {
-        assert!(matches!(
-            reason(&outcome.unwrap_err()).why(),
-            Why::TimedOut { .. }
-        ));
-    }
-    assert_eq!(breaker.state(), State::Open);
-    // Callers who go away before say nothing.
+// CX14: a listener is called after the machine has moved, and may move it again.
+#[test]
+fn cx14_a_listener_sees_the_new_state_and_transitions_come_in_order() {
     let breaker = after(1);
-    let service = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(secs(1)))
-        .layer(CircuitBreakerLayer::new(&breaker))
-        .service(mock);
-    let mut task = Task::new(service.oneshot(Do::Hang));
-    assert!(task.run().is_pending());
-    tokio::time::advance(Duration::from_millis(999)).await;
-    task.cancel();
-    assert_eq!(breaker.state(), State::Closed);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (list, handle) = (Arc::clone(&told), breaker.clone());
+    let _on = breaker.on_event(move |event| {
+        if let What::Transition(moved) = event.what {
+            locked(&list).push((moved.from, moved.to, handle.state()));
+            if moved.to == State::Open {
+                // Told of after this one, though it happens within it.
+                handle.force_open();
+                assert_eq!(handle.state(), State::ForcedOpen);
+            }
+        }
+    });
+    breaker.try_acquire().unwrap().failure();
+    breaker.release();
+    let expected = [
+        (State::Closed, State::Open, State::Open),
+        (State::Open, State::ForcedOpen, State::ForcedOpen),
+        (State::ForcedOpen, State::Closed, State::Closed),
+    ];
+    assert_eq!(*locked(&told), expected);
+}
+
+// CB12: for which the gate is there.
+#[tokio::test]
+async fn cb12_a_balancer_passes_over_a_shut_service() {
+    use tower::balance::p2c::Balance;
+    use tower::discover::ServiceList;
+    use tower::load::Constant;
+
+    let breakers = [after(1), after(1)];
+    let mocks = [Mock::new(), Mock::new()];
+    let services = breakers.iter().zip(&mocks).map(|(breaker, mock)| {
+        let service = CircuitBreakerLayer::gated(breaker).layer(mock.clone());
+        Constant::new(service, 1)
+    });
+    let services = ServiceList::new::<Do>(services.collect::<Vec<_>>());
+    let mut balance = Balance::new(services);
+    breakers[0].force_open();
+    for _ in 0..20 {
+        balance
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap();
+    }
+    assert_eq!((mocks[0].calls(), mocks[1].calls()), (0, 20));
+    // And takes it again once it is let.
+    breakers[0].release();
+    breakers[1].force_open();
+    for _ in 0..20 {
+        balance
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap();
+    }
+    assert_eq!((mocks[0].calls(), mocks[1].calls()), (20, 20));
 }
 
 // CB9
@@ -133,59 +170,6 @@ fn cb9_open_refuses_without_asking_the_inner_service_anything() {
         (mock.calls(), mock.polls(), mock.ready_polls()),
         (calls, polls, 0)
     );
-}
-
-// CB12
-#[cfg(feature = "test-util")]
-#[tokio::test(start_paused = true)]
-async fn cb12_the_gate_is_pending_while_open_and_wakes_when_a_call_may_come() {
-    let breaker = after(1);
-    let mut service = CircuitBreakerLayer::gated(&breaker).layer(Mock::new());
-    assert!(poll_ready(&mut service).is_ready());
-    service.call(Do::Fail).await.unwrap_err();
-    let start = tokio::time::Instant::now();
-
-    // A probe is due.
-    let mut ready = Task::new(service.ready());
-    assert!(ready.run().is_pending());
-    tokio::time::advance(secs(30)).await;
-    assert_eq!(ready.wakes(), 1);
-    assert!(ready.run().is_ready());
-    drop(ready);
-    assert_eq!(start.elapsed(), secs(30));
-
-    // The only probe is out; its slot frees.
-    let mut probe = Task::new(service.call(Do::Hang));
-    assert!(probe.run().is_pending());
-    let mut ready = Task::new(service.ready());
-    assert!(ready.run().is_pending());
-    probe.cancel();
-    assert!(ready.wakes() >= 1);
-    assert!(ready.run().is_ready());
-    drop(ready);
-
-    // Closed by hand.
-    breaker.force_open();
-    let mut ready = Task::new(service.ready());
-    assert!(ready.run().is_pending());
-    breaker.release();
-    assert!(ready.wakes() >= 1);
-    assert!(ready.run().is_ready());
-}
-
-// CX17
-#[cfg(feature = "test-util")]
-#[tokio::test(start_paused = true)]
-async fn cx17_a_breaker_follows_advance() {
-    let breaker = after(1);
-    breaker.try_acquire().unwrap().failure();
-    tokio::time::advance(secs(29)).await;
-    assert_eq!(breaker.state(), State::Open);
-    assert_eq!(breaker.snapshot().next_probe, Some(secs(1)));
-    tokio::time::advance(secs(1)).await;
-    assert_eq!(breaker.state(), State::HalfOpen);
-    breaker.try_acquire().unwrap().success();
-    assert_eq!(breaker.state(), State::Closed);
 }
 
 #[tokio::test]
@@ -227,7 +211,10 @@ async fn rn2_a_question_mark_is_a_failure_a_drop_is_none_and_a_panic_is_one() {
     for panics_at_once in [true, false] {
         let mut task = Task::new(breaker.run(|| {
             assert!(!panics_at_once, "in the closure");
-            async { Err::<(), io::Error>(panic!("in the future")) }
+            async move {
+                assert!(panics_at_once, "in the future");
+                Ok::<(), io::Error>(())
+            }
         }));
         assert!(catching(|| task.run()).is_err());
         drop(task);
@@ -253,4 +240,95 @@ fn rn3_a_blocking_run_needs_no_runtime() {
     breaker.force_open();
     let refused = breaker.run_blocking(|| -> Result<(), io::Error> { unreachable!() });
     assert!(refused.unwrap_err().rejection().is_some());
+}
+
+#[cfg(feature = "test-util")]
+mod paused {
+    use super::*;
+
+    use seawall::TimeoutLayer;
+    use tower::ServiceBuilder;
+
+    use crate::support::{ms, poll_ready};
+
+    // CB8: a breaker under a hung backend hears of it from the timeout above, which drops its calls.
+    #[tokio::test(start_paused = true)]
+    async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_open_it() {
+        let mock = Mock::new();
+        let breaker = after(100);
+        let service = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(secs(1)))
+            .layer(CircuitBreakerLayer::new(&breaker))
+            .service(mock.clone());
+        let calls = (0..100).map(|_| service.clone().oneshot(Do::Hang));
+        for outcome in futures::future::join_all(calls).await {
+            assert!(matches!(
+                reason(&outcome.unwrap_err()).why(),
+                Why::TimedOut { .. }
+            ));
+        }
+        assert_eq!(breaker.state(), State::Open);
+        // Callers who go away before say nothing.
+        let breaker = after(1);
+        let service = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(secs(1)))
+            .layer(CircuitBreakerLayer::new(&breaker))
+            .service(mock);
+        let mut task = Task::new(service.oneshot(Do::Hang));
+        assert!(task.run().is_pending());
+        tokio::time::advance(ms(999)).await;
+        task.cancel();
+        assert_eq!(breaker.state(), State::Closed);
+    }
+
+    // CB12
+    #[tokio::test(start_paused = true)]
+    async fn cb12_the_gate_is_pending_while_open_and_wakes_when_a_call_may_come() {
+        let breaker = after(1);
+        let mut service = CircuitBreakerLayer::gated(&breaker).layer(Mock::new());
+        assert!(poll_ready(&mut service).is_ready());
+        service.call(Do::Fail).await.unwrap_err();
+        let start = tokio::time::Instant::now();
+
+        // A probe is due.
+        let mut ready = Task::new(service.ready());
+        assert!(ready.run().is_pending());
+        tokio::time::advance(secs(30)).await;
+        assert_eq!(ready.wakes(), 1);
+        assert!(ready.run().is_ready());
+        drop(ready);
+        assert_eq!(start.elapsed(), secs(30));
+
+        // The only probe is out; its slot frees.
+        let mut probe = Task::new(service.call(Do::Hang));
+        assert!(probe.run().is_pending());
+        let mut ready = Task::new(service.ready());
+        assert!(ready.run().is_pending());
+        probe.cancel();
+        assert!(ready.wakes() >= 1);
+        assert!(ready.run().is_ready());
+        drop(ready);
+
+        // Closed by hand.
+        breaker.force_open();
+        let mut ready = Task::new(service.ready());
+        assert!(ready.run().is_pending());
+        breaker.release();
+        assert!(ready.wakes() >= 1);
+        assert!(ready.run().is_ready());
+    }
+
+    // CX17
+    #[tokio::test(start_paused = true)]
+    async fn cx17_a_breaker_follows_advance() {
+        let breaker = after(1);
+        breaker.try_acquire().unwrap().failure();
+        tokio::time::advance(secs(29)).await;
+        assert_eq!(breaker.state(), State::Open);
+        assert_eq!(breaker.snapshot().next_probe, Some(secs(1)));
+        tokio::time::advance(secs(1)).await;
+        assert_eq!(breaker.state(), State::HalfOpen);
+        breaker.try_acquire().unwrap().success();
+        assert_eq!(breaker.state(), State::Closed);
+    }
 }

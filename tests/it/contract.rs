@@ -13,8 +13,8 @@ use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
 use seawall::rejection::Native;
 use seawall::timeout::{PerRequest, TimeoutService};
 use seawall::{
-    CircuitBreaker, CircuitBreakerLayer, Deadline, Event, Mode, Quota, RateLimitLayer, RateLimiter,
-    Timeout, TimeoutLayer,
+    CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Event, Mode, Quota, RateLimitLayer,
+    RateLimiter, Timeout, TimeoutLayer,
 };
 use tower::buffer::Buffer;
 use tower::layer::Layer;
@@ -62,7 +62,7 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
     fn would_reject(&self) -> u64;
     fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription;
     /// Changes it in a way that must be refused.
-    fn change_badly(&self);
+    fn change_badly(&self) -> ConfigError;
     /// All that can be set, as text.
     fn settings(&self) -> String;
 
@@ -136,9 +136,8 @@ impl Subject for Timeout {
         self.on_event(listener)
     }
 
-    fn change_badly(&self) {
-        let error = self.set_limit(secs(0)).unwrap_err();
-        assert_eq!(error.problems().len(), 1);
+    fn change_badly(&self) -> ConfigError {
+        self.set_limit(secs(0)).unwrap_err()
     }
 
     fn settings(&self) -> String {
@@ -198,9 +197,10 @@ impl Subject for CircuitBreaker {
         self.on_event(listener)
     }
 
-    fn change_badly(&self) {
+    fn change_badly(&self) -> ConfigError {
         let error = self.change(|b| b.probes(0).trips([])).unwrap_err();
         assert_eq!(error.problems().len(), 2, "{error}");
+        error
     }
 
     fn settings(&self) -> String {
@@ -279,9 +279,8 @@ impl Subject for RateLimiter {
         self.on_event(listener)
     }
 
-    fn change_badly(&self) {
-        let error = self.set_quota(Quota::new(1, secs(0))).unwrap_err();
-        assert_eq!(error.problems().len(), 1, "{error}");
+    fn change_badly(&self) -> ConfigError {
+        self.set_quota(Quota::new(1, secs(0))).unwrap_err()
     }
 
     fn settings(&self) -> String {
@@ -349,8 +348,8 @@ impl Subject for Waiting {
         self.0.on_event(listener)
     }
 
-    fn change_badly(&self) {
-        self.0.change_badly();
+    fn change_badly(&self) -> ConfigError {
+        self.0.change_badly()
     }
 
     fn settings(&self) -> String {
@@ -479,13 +478,13 @@ fn nothing_reserved<P: Subject>() {
     let mock = Mock::new();
     let policy = P::named("idle");
     policy.scarce();
-    let service = policy.over(mock.clone());
+    let mut service = policy.over(mock.clone());
     let mut idle: Vec<_> = (0..100).map(|_| service.clone()).collect();
     for service in &mut idle {
         assert!(matches!(poll_ready(service), Poll::Ready(Ok(()))));
         assert!(matches!(poll_ready(service), Poll::Ready(Ok(()))));
     }
-    let mut first = Task::new(call(&mut service.clone(), Do::Wait));
+    let mut first = Task::new(call(&mut service, Do::Wait));
     assert!(first.run().is_pending());
     assert_eq!(mock.calls(), 1);
     if P::SCARCE {
@@ -791,7 +790,7 @@ fn names<P: Subject>() {
     let (one, two) = (P::named("same"), P::named("same"));
     assert_eq!(one.name(), "same");
     let mock = Mock::new();
-    let (mut first, mut second) = (one.over(mock.clone()), two.over(mock.clone()));
+    let (mut first, mut second) = (one.over(mock.clone()), two.over(mock));
     let error = one.refused(&mut first, Do::Answer);
     assert_eq!(&**reason(&error).policy(), "same");
     one.shut();
@@ -799,7 +798,7 @@ fn names<P: Subject>() {
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
 }
 
-// CX19
+// CX15, CX19
 fn changes_while_calls_run<P: Subject>() {
     let mock = Mock::new();
     let policy = P::named("changed");
@@ -808,8 +807,14 @@ fn changes_while_calls_run<P: Subject>() {
     let mut service = policy.over(mock.clone());
 
     let before = policy.settings();
-    policy.change_badly();
+    let error = policy.change_badly();
     assert_eq!(policy.settings(), before);
+    assert_eq!(&**error.policy(), "changed");
+    let said = error.to_string();
+    for problem in error.problems() {
+        assert!(!problem.field.is_empty() && !problem.allowed.is_empty());
+        assert!(said.contains(&problem.to_string()), "{said}");
+    }
 
     // A call that runs while it is shut and switched off is not touched, and ends with the event
     // it would have had.
@@ -924,7 +929,7 @@ macro_rules! contract {
             }
 
             #[tokio::test]
-            async fn cx19_changed_and_switched_off_while_calls_run() {
+            async fn cx15_cx19_changed_badly_and_switched_off_while_calls_run() {
                 changes_while_calls_run::<$policy>();
             }
         }
@@ -934,6 +939,11 @@ macro_rules! contract {
 #[tokio::test]
 async fn cx14_cx19_an_admission_by_a_timeout_ends_in_the_mode_it_began_in() {
     an_admission_ends_in_the_mode_it_began_in::<Timeout>();
+}
+
+#[tokio::test]
+async fn cx14_cx19_an_admission_by_a_breaker_ends_in_the_mode_it_began_in() {
+    an_admission_ends_in_the_mode_it_began_in::<CircuitBreaker>();
 }
 
 #[tokio::test]

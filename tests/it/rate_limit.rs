@@ -5,9 +5,9 @@ use std::io;
 use std::task::Poll;
 
 use seawall::{Error, Quota, RateLimitLayer, RateLimiter, Why};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service};
 
-use crate::support::{Do, Mock, Recorder, Task, catching, ms, reason, secs};
+use crate::support::{Do, Mock, Task, catching, ms, reason, secs};
 
 /// Of which no token comes while a test runs.
 fn a_day(tokens: u32) -> RateLimiter {
@@ -114,7 +114,10 @@ mod waiting {
 
     use seawall::{Deadline, TimeoutLayer};
     use tokio::time::{Instant, advance};
+    use tower::ServiceExt;
     use tower::limit::ConcurrencyLimit;
+
+    use crate::support::Recorder;
 
     /// Ten a second, one at once.
     fn tenth() -> RateLimiter {

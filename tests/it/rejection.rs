@@ -168,7 +168,8 @@ fn cx12_a_breaker_tells_refusals_from_failures() {
         let (limit, elapsed) = (secs(1), secs(1));
         Rejection::new(Why::TimedOut { limit, elapsed }, "attempt")
     };
-    let cases: [(fn() -> BoxError, &str); 9] = [
+    type Make = fn() -> BoxError;
+    let cases: [(Make, &str); 9] = [
         (|| "broken".into(), "Failure(Error)"),
         (|| rejection().into(), "Ignored"),
         (|| io::Error::other(rejection()).into(), "Ignored"),

@@ -2,13 +2,16 @@
 
 use std::io;
 
-use seawall::{CircuitBreaker, CircuitBreakerLayer, Error, Rejection, TimeoutLayer, Why};
+use seawall::{
+    CircuitBreaker, CircuitBreakerLayer, Error, RateLimitLayer, RateLimiter, Rejection,
+    TimeoutLayer, Why,
+};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{Do, Mock, Recorder, secs};
 
-/// Twelve layers of the two sorts in turn. That this file compiles in a moment is the test:
+/// Twelve layers of all sorts in turn. That this file compiles in a moment is the test:
 /// bounds written out in each layer would double the compiler's work with each of them, two
 /// minutes at sixteen, and hours at twenty-four.
 macro_rules! twelve {
@@ -17,15 +20,15 @@ macro_rules! twelve {
             .layer(TimeoutLayer::new(secs(60)))
             .layer(CircuitBreakerLayer::new(CircuitBreaker::new("01")))
             .layer(TimeoutLayer::new(secs(60)))
-            .layer(CircuitBreakerLayer::new(CircuitBreaker::new("02")))
+            .layer(RateLimitLayer::new(RateLimiter::per_second(1_000)))
             .layer(TimeoutLayer::new(secs(60)))
             .layer(CircuitBreakerLayer::new(CircuitBreaker::new("03")))
             .layer(TimeoutLayer::new(secs(60)))
-            .layer(CircuitBreakerLayer::new(CircuitBreaker::new("04")))
+            .layer(RateLimitLayer::waiting(RateLimiter::per_second(1_000)))
             .layer(TimeoutLayer::new(secs(60)))
             .layer(CircuitBreakerLayer::new(CircuitBreaker::new("05")))
             .layer(TimeoutLayer::new(secs(60)))
-            .layer(CircuitBreakerLayer::new(CircuitBreaker::new("06")))
+            .layer(RateLimitLayer::new(RateLimiter::per_second(1_000)))
     };
 }
 

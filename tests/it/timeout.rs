@@ -11,7 +11,7 @@ use seawall::{Deadline, Error, Mode, Timeout, TimeoutLayer, Why};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Do, Mock, Recorder, Task, catching, ms, poll_once, reason, secs};
+use crate::support::{Do, Mock, Recorder, Task, catching, ms, reason, secs};
 
 fn named(name: &str, millis: u64) -> Timeout {
     Timeout::builder(ms(millis)).name(name).build().unwrap()
@@ -196,7 +196,7 @@ async fn to5_a_future_moved_out_of_its_deadline_keeps_it_by_itself() {
     let moved = outer.run(async || {
         let mut call = Box::pin(service.call(Do::Hang));
         // Nothing to arm here: the outer one ends first.
-        assert!(poll_once(&mut call).is_pending());
+        assert!(futures::poll!(&mut call).is_pending());
         Ok::<_, BoxError>(call)
     });
     let start = Instant::now();
@@ -226,6 +226,13 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
     advance(secs(1)).await;
     assert!(task.run().is_ready());
     // The layer's own future is still there.
+    assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
+
+    seen.store(99, Ordering::SeqCst);
+    let mut task = Task::new(timeout.run(|| mock.clone().call(Do::Hang)));
+    assert!(task.run().is_pending());
+    advance(secs(1)).await;
+    assert!(task.run().is_ready());
     assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
 }
 
