@@ -101,7 +101,7 @@ impl Run {
     /// `within`. Gives its length and how long it has lasted, both in whole milliseconds of the
     /// clock.
     pub(super) fn failure(&self, era: u32, now: Tick, within: Option<u64>) -> (u32, u64) {
-        let now = now.0 / MILLI & FIRST_MASK;
+        let now = (now.0 / MILLI) & FIRST_MASK;
         let mut word = self.0.load(Relaxed);
         loop {
             let run = RunWord::unpack(word);
@@ -163,7 +163,7 @@ impl Recent {
 
     /// How many of the last `len` failures came within this time, in microseconds.
     pub(super) fn within(&self, era: u32, now: Tick, most: u64) -> u32 {
-        let now = now.0 / MICRO & TIME_MASK;
+        let now = (now.0 / MICRO) & TIME_MASK;
         let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
         let counts =
             |word: u64| word & !TIME_MASK == stamp && ago(now, word & TIME_MASK, TIME_MASK) <= most;
@@ -177,7 +177,7 @@ impl Recent {
         let size = self.ring.len();
         let after = |at: i32| if at as usize + 1 == size { 0 } else { at + 1 };
         let place = self.next.update(era, after)? as usize;
-        let now = now.0 / MICRO & TIME_MASK;
+        let now = (now.0 / MICRO) & TIME_MASK;
         let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
         let cell = &self.ring[place];
         let mut word = cell.load(Relaxed);
