@@ -53,7 +53,7 @@ impl CircuitBreaker {
 
     /// Starts a breaker with rules of your own.
     pub fn builder(name: impl Into<Name>) -> Builder {
-        Builder::new(name.into())
+        Builder::new(&name.into())
     }
 
     /// The name, as in its rejections.
@@ -143,7 +143,8 @@ impl CircuitBreaker {
     /// Changes the rules while calls run. `change` gets a builder as the breaker is configured
     /// now; name, mode, seed and listeners stay. The state stays, and so do the counts of every
     /// rule whose window is unchanged; others start empty. Calls under way are counted by the
-    /// rules that are in force when they end.
+    /// rules that are in force when they end. Of two changes at once the later one stands, with
+    /// nothing of the other.
     ///
     /// # Errors
     /// Everything that is wrong with the new rules; nothing changes then.

@@ -303,7 +303,7 @@ impl Machine {
         loop {
             let next = Word::new(era, to, word.mode(), word.flags());
             let moved =
-                (self.word).compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
+                (self.word).compare_exchange(word.0, next.0, Ordering::Release, Ordering::Relaxed);
             match moved {
                 Ok(_) => break,
                 Err(now) => word = Word(now),
