@@ -53,7 +53,7 @@ impl CircuitBreaker {
 
     /// Starts a breaker with rules of your own.
     pub fn builder(name: impl Into<Name>) -> Builder {
-        Builder::new(&name.into())
+        Builder::new(name.into())
     }
 
     /// The name, as in its rejections.

@@ -30,7 +30,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(name: &Name) -> Self {
+    pub(super) fn new(name: Name) -> Self {
         Self {
             default_trips: true,
             ..Self::from_config(name, Config::default())
