@@ -33,7 +33,7 @@ impl Gate {
         self.waiting.lock().retain(|(other, _)| *other != number);
     }
 
-    #[cfg(all(test, not(seawall_loom)))]
+    #[cfg(all(test, feature = "test-util", not(seawall_loom)))]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.lock().len()
     }
