@@ -30,7 +30,7 @@ use crate::policy::Name;
 pub use error::Error;
 pub use fault::{ByError, ByReport, Fault, Nested, Opaque};
 #[cfg(feature = "tower")]
-pub use guard::{By, Guard, Judged, Verdict};
+pub use guard::{By, Guard, Judged, Verdict, check};
 pub use reject::{AsError, Carrier, Format, Native, Recognize, Reject, Respond, RespondWith};
 
 /// Why a call was refused or cut short.

@@ -28,6 +28,23 @@ where
     }
 }
 
+/// Gives `service` back, and does not compile where a layer could not refuse calls to it.
+///
+/// What a missing method of a stack leaves unsaid (the compiler then only knows that `call` or
+/// `oneshot` does not exist), this says in words. `Req` is the request's type.
+///
+/// ```
+/// use seawall::rejection::check;
+/// use tower::{BoxError, service_fn};
+///
+/// let service = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
+/// let service = check::<u32, _>(service);
+/// # let _ = service;
+/// ```
+pub fn check<Req, S: Guard<Req>>(service: S) -> S {
+    service
+}
+
 /// A [`Guard`] whose outcomes `C` can classify: the one predicate of layers that judge.
 pub trait Judged<Req, R, C>: Guard<Req, R> {
     /// What judges its outcomes.
