@@ -1,4 +1,10 @@
-//! Two small mechanisms that every layer shares.
+//! Small mechanisms that every layer shares.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
 
 /// Runs `f`; if it panics, `on_panic` gets the state before the panic goes on.
 ///
@@ -20,6 +26,49 @@ pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(
     let output = f();
     std::mem::forget(guard);
     output
+}
+
+/// What stands for a call under way. Dropped, the call was dropped.
+pub(crate) trait Watch {
+    /// The call has panicked.
+    fn panicked(self);
+}
+
+/// Ends what stands for a call that has panicked; for [`catching`].
+pub(crate) fn panicked<W: Watch>(watch: &mut Option<W>) {
+    if let Some(watch) = watch.take() {
+        watch.panicked();
+    }
+}
+
+pin_project! {
+    /// A call and what stands for it, such as a permit. Gives back both when it is ready; a
+    /// panic before that is told to the latter.
+    #[must_use = "futures do nothing unless polled"]
+    pub(crate) struct Watched<F, W> {
+        #[pin]
+        call: F,
+        // None once the call is ready or has panicked.
+        watch: Option<W>,
+    }
+}
+
+impl<F, W: Watch> Watched<F, W> {
+    pub(crate) fn call(watch: W, call: impl FnOnce() -> F) -> Self {
+        let mut watch = Some(watch);
+        let call = catching(&mut watch, call, panicked);
+        Self { call, watch }
+    }
+}
+
+impl<F: Future, W: Watch> Future for Watched<F, W> {
+    type Output = (F::Output, Option<W>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let output = ready!(catching(this.watch, || this.call.poll(cx), panicked));
+        Poll::Ready((output, this.watch.take()))
+    }
 }
 
 #[cfg(feature = "tower")]

@@ -70,6 +70,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backoff;
+pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
@@ -83,12 +84,17 @@ pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
+#[cfg(feature = "tower")]
+mod deferred;
 mod guard;
 mod rng;
 mod sync;
 mod time;
 
 pub use backoff::{Backoff, Jitter};
+pub use bulkhead::Bulkhead;
+#[cfg(feature = "tower")]
+pub use bulkhead::BulkheadLayer;
 pub use circuit_breaker::CircuitBreaker;
 #[cfg(feature = "tower")]
 pub use circuit_breaker::CircuitBreakerLayer;

@@ -4,6 +4,7 @@
 //! use seawall::prelude::*;
 //! ```
 
+pub use crate::bulkhead::Bulkhead;
 pub use crate::circuit_breaker::{CircuitBreaker, Trip, Window};
 pub use crate::rate_limit::{Quota, RateLimiter};
 #[cfg(feature = "tokio")]
@@ -11,5 +12,6 @@ pub use crate::timeout::Timeout;
 pub use crate::{Backoff, Deadline, Jitter, Mode, Rejection, Why};
 #[cfg(feature = "tower")]
 pub use crate::{
-    circuit_breaker::CircuitBreakerLayer, rate_limit::RateLimitLayer, timeout::TimeoutLayer,
+    bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, rate_limit::RateLimitLayer,
+    timeout::TimeoutLayer,
 };

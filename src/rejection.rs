@@ -61,6 +61,27 @@ pub enum Why {
     },
     /// The deadline had passed before the call was made.
     Expired,
+    /// The bulkhead had no place left, and no place in its queue for who would wait. With a
+    /// limit of 0 it is closed.
+    BulkheadFull {
+        /// How many calls it admits at once.
+        limit: u32,
+        /// How many were in flight.
+        in_flight: u32,
+        /// How many were queueing.
+        queued: u32,
+    },
+    /// The call queued for a place in the bulkhead for as long as it might, in vain.
+    WaitedTooLong {
+        /// How many calls the bulkhead admits at once.
+        limit: u32,
+        /// How many were in flight.
+        in_flight: u32,
+        /// How many were queueing, this one included.
+        queued: u32,
+        /// How long this one was.
+        waited: Duration,
+    },
 }
 
 /// All that is known of a refusal: why, by which policy, and when to come back.
@@ -146,6 +167,24 @@ impl fmt::Display for Reason {
                 write!(f, "timeout {policy} of {limit:?} elapsed after {elapsed:?}")?;
             }
             Why::Expired => write!(f, "the deadline had passed before {policy} made the call")?,
+            Why::BulkheadFull { limit: 0, .. } => write!(f, "bulkhead {policy} is closed")?,
+            Why::BulkheadFull {
+                limit,
+                in_flight,
+                queued,
+            } => write!(
+                f,
+                "bulkhead {policy} is full: {in_flight} of {limit} in flight, {queued} queued"
+            )?,
+            Why::WaitedTooLong {
+                limit,
+                in_flight,
+                queued,
+                waited,
+            } => write!(
+                f,
+                "no place in bulkhead {policy} within {waited:?}: {in_flight} of {limit} in flight, {queued} queued"
+            )?,
         }
         match self.retry_after {
             Some(wait) => write!(f, ", come back in {wait:?}"),

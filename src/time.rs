@@ -125,6 +125,15 @@ pub(crate) fn block_until(until: Tick) {
     }
 }
 
+/// Blocks this thread until the clock shows `until`, or until it is unparked; it may also return
+/// for no reason.
+pub(crate) fn park_until(until: Tick) {
+    match until.is_never() {
+        true => std::thread::park(),
+        false => std::thread::park_timeout(until.since(now())),
+    }
+}
+
 /// Tells a test that moves tokio's clock that the policies do not follow it (CX17).
 #[cfg(all(debug_assertions, feature = "tokio", not(feature = "test-util")))]
 mod drift {

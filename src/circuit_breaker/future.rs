@@ -1,54 +1,20 @@
-use std::borrow::Borrow;
 #[cfg(feature = "tower")]
 use std::fmt;
 use std::future::Future;
+#[cfg(feature = "tower")]
 use std::pin::Pin;
+#[cfg(feature = "tower")]
 use std::task::{Context, Poll, ready};
 
+#[cfg(feature = "tower")]
 use pin_project_lite::pin_project;
 
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Standard};
-use crate::guard::catching;
+use crate::guard::{Watched, catching, panicked};
 use crate::rejection::{Error, Fault};
 #[cfg(feature = "tower")]
 use crate::rejection::{Format, Rejection, Verdict};
-
-pin_project! {
-    /// A call under a permit. Gives both back when it is ready; a drop or a panic before that
-    /// ends the permit.
-    #[must_use = "futures do nothing unless polled"]
-    struct Watched<F, B: Borrow<CircuitBreaker>> {
-        #[pin]
-        call: F,
-        // None once the call is ready or has panicked.
-        permit: Option<Permit<B>>,
-    }
-}
-
-impl<F, B: Borrow<CircuitBreaker>> Watched<F, B> {
-    fn call(permit: Permit<B>, call: impl FnOnce() -> F) -> Self {
-        let mut permit = Some(permit);
-        let call = catching(&mut permit, call, panicked);
-        Self { call, permit }
-    }
-}
-
-fn panicked<B: Borrow<CircuitBreaker>>(permit: &mut Option<Permit<B>>) {
-    if let Some(mut permit) = permit.take() {
-        permit.panicked();
-    }
-}
-
-impl<F: Future, B: Borrow<CircuitBreaker>> Future for Watched<F, B> {
-    type Output = (F::Output, Option<Permit<B>>);
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let output = ready!(catching(this.permit, || this.call.poll(cx), panicked));
-        Poll::Ready((output, this.permit.take()))
-    }
-}
 
 impl CircuitBreaker {
     /// Makes one call under this breaker, without a service and without a runtime. The response
@@ -155,7 +121,7 @@ pin_project! {
         // The call was made under a permit.
         Calling {
             #[pin]
-            call: Watched<F, CircuitBreaker>,
+            call: Watched<F, Permit>,
             verdict: V,
         },
         // The call was not made. None once that has been told.

@@ -17,7 +17,11 @@ impl Reason {
         match self.why() {
             Why::RateLimited | Why::CostAboveBurst { .. } => StatusCode::TOO_MANY_REQUESTS,
             Why::TimedOut { .. } | Why::Expired => StatusCode::GATEWAY_TIMEOUT,
-            Why::CircuitOpen | Why::ProbesOut | Why::Recovering => StatusCode::SERVICE_UNAVAILABLE,
+            Why::CircuitOpen
+            | Why::ProbesOut
+            | Why::Recovering
+            | Why::BulkheadFull { .. }
+            | Why::WaitedTooLong { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

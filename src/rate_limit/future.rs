@@ -1,13 +1,15 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Reservation;
 use super::policy::acquire::Waiting;
+use crate::deferred::{Deferred, Leave, Wait};
+use crate::guard::Watch;
 use crate::rejection::{Format, Rejection};
 
 pin_project! {
@@ -82,6 +84,48 @@ impl<F, M> fmt::Debug for ResponseFuture<F, M> {
 }
 
 pin_project! {
+    /// A reservation, waited for. The timer is not set before the first poll, which knows the
+    /// deadline that the waiting is done under: behind a buffer the call does not.
+    pub(super) struct Reserved {
+        // None once it is waited for.
+        reservation: Option<Reservation>,
+        #[pin]
+        waiting: Option<Waiting>,
+    }
+}
+
+impl Wait for Reserved {
+    type Leave = Reservation;
+
+    fn poll_leave(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Reservation, Rejection>> {
+        let mut this = self.project();
+        if let Some(reservation) = this.reservation.take() {
+            let reservation = reservation.within_deadline()?;
+            this.waiting.set(Some(Waiting::new(reservation)));
+        }
+        let waiting = this.waiting.as_mut().as_pin_mut();
+        waiting.expect("polled after it was ready").poll(cx)
+    }
+}
+
+impl Watch for Reservation {
+    // The call was not made: the token goes back.
+    fn panicked(self) {}
+}
+
+impl<F: Future> Leave<F> for Reservation {
+    type Call = F;
+
+    fn make(self, call: impl FnOnce() -> F) -> F {
+        self.commit();
+        call()
+    }
+}
+
+pin_project! {
     /// The response future of [`WaitingService`](super::WaitingService). Dropping it while it
     /// waits gives its token back.
     ///
@@ -89,67 +133,30 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct WaitingFuture<S: Service<Req>, Req, M> {
         #[pin]
-        state: State<S, Req, S::Future>,
-        format: M,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<S, Req, F> {
-        // A token is reserved; the timer is not set before the first poll, which knows the
-        // deadline that the waiting is done under: behind a buffer the call does not.
-        Reserved {
-            reservation: Option<Reservation>,
-            call: Option<(S, Req)>,
-        },
-        Waiting {
-            #[pin]
-            waiting: Waiting,
-            call: Option<(S, Req)>,
-        },
-        // The token is there; the service, a fresh clone, is being readied. The token is spent
-        // when the call is made.
-        Readying {
-            reservation: Option<Reservation>,
-            service: S,
-            request: Option<Req>,
-        },
-        Calling {
-            #[pin]
-            call: F,
-        },
-        // The call was not made. None once that has been told.
-        Rejected { rejection: Option<Rejection> },
+        deferred: Deferred<Reserved, Reservation, S, Req, S::Future, M>,
     }
 }
 
 impl<S: Service<Req>, Req, M> WaitingFuture<S, Req, M> {
     pub(super) fn calling(call: S::Future, format: M) -> Self {
-        Self {
-            state: State::Calling { call },
-            format,
-        }
+        let deferred = Deferred::calling(call, format);
+        Self { deferred }
     }
 
     pub(super) fn waiting(reservation: Reservation, service: S, request: Req, format: M) -> Self {
-        let state = State::Reserved {
+        let reserved = Reserved {
             reservation: Some(reservation),
-            call: Some((service, request)),
+            waiting: None,
         };
-        Self { state, format }
+        let deferred = Deferred::waiting(reserved, service, request, format);
+        Self { deferred }
     }
 
     pub(super) fn rejected(rejection: Rejection, format: M) -> Self {
-        let rejection = Some(rejection);
-        Self {
-            state: State::Rejected { rejection },
-            format,
-        }
+        let deferred = Deferred::rejected(rejection, format);
+        Self { deferred }
     }
 }
-
-const READY: &str = "polled after it was ready";
 
 impl<S, Req, M> Future for WaitingFuture<S, Req, M>
 where
@@ -159,67 +166,14 @@ where
     type Output = Result<S::Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let next = match this.state.as_mut().project() {
-                StateProjection::Reserved { reservation, call } => {
-                    match reservation.take().expect(READY).within_deadline() {
-                        Ok(reservation) => State::Waiting {
-                            waiting: Waiting::new(reservation),
-                            call: call.take(),
-                        },
-                        Err(rejection) => State::Rejected {
-                            rejection: Some(rejection),
-                        },
-                    }
-                }
-                StateProjection::Waiting { waiting, call } => match ready!(waiting.poll(cx)) {
-                    Ok(reservation) => {
-                        let (service, request) = call.take().expect(READY);
-                        State::Readying {
-                            reservation: Some(reservation),
-                            service,
-                            request: Some(request),
-                        }
-                    }
-                    Err(rejection) => State::Rejected {
-                        rejection: Some(rejection),
-                    },
-                },
-                StateProjection::Readying {
-                    reservation,
-                    service,
-                    request,
-                } => {
-                    let readied = ready!(service.poll_ready(cx));
-                    // Dropped on an error, which gives the token back.
-                    let reservation = reservation.take().expect(READY);
-                    readied?;
-                    reservation.commit();
-                    let call = service.call(request.take().expect(READY));
-                    State::Calling { call }
-                }
-                StateProjection::Calling { call } => return call.poll(cx),
-                StateProjection::Rejected { rejection } => {
-                    let rejection = rejection.take().expect(READY);
-                    return Poll::Ready(this.format.reject(rejection));
-                }
-            };
-            this.state.set(next);
-        }
+        self.project().deferred.poll(cx)
     }
 }
 
 impl<S: Service<Req>, Req, M> fmt::Debug for WaitingFuture<S, Req, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Reserved { .. } | State::Waiting { .. } => "Waiting",
-            State::Readying { .. } => "Readying",
-            State::Calling { .. } => "Calling",
-            State::Rejected { .. } => "Rejected",
-        };
         f.debug_struct("WaitingFuture")
-            .field("state", &state)
+            .field("state", &self.deferred)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Call, CircuitBreaker, End};
 use crate::classify::{Kind, Outcome};
+use crate::guard::Watch;
 use crate::rejection::Rejection;
 
 /// Leave to make one call, to be ended with what became of it.
@@ -45,14 +46,16 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         self.end(End::Outcome(outcome));
     }
 
-    pub(crate) fn panicked(&mut self) {
-        self.end(End::Panicked);
-    }
-
     fn end(&mut self, end: End) {
         if let Some(call) = self.call.take() {
             self.breaker.borrow().finish(call, end);
         }
+    }
+}
+
+impl<B: Borrow<CircuitBreaker>> Watch for Permit<B> {
+    fn panicked(mut self) {
+        self.end(End::Panicked);
     }
 }
 
