@@ -13,13 +13,14 @@ use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
 use seawall::rejection::Native;
 use seawall::timeout::{PerRequest, TimeoutService};
 use seawall::{
-    CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Event, Mode, Quota, RateLimitLayer,
-    RateLimiter, Timeout, TimeoutLayer,
+    Bulkhead, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Event, Mode, Quota,
+    RateLimitLayer, RateLimiter, Timeout, TimeoutLayer,
 };
 use tower::buffer::Buffer;
 use tower::layer::Layer;
 use tower::{BoxError, Service, ServiceExt};
 
+use crate::bulkhead::Queued;
 use crate::support::{
     Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason, secs,
 };
@@ -957,6 +958,8 @@ contract! {
     circuit_breaker: CircuitBreaker;
     rate_limit: RateLimiter;
     rate_limit_waiting: Waiting;
+    bulkhead: Bulkhead;
+    bulkhead_queued: Queued;
 }
 
 // CX17: the parent looks at what a child of this very test says to its first use of a policy

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod auto_traits;
+mod bulkhead;
 mod circuit_breaker;
 mod classify;
 mod contract;

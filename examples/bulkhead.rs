@@ -1,0 +1,57 @@
+//! One bulkhead, asked in three ways: refuse, queue, and changed while calls run.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use seawall::{Bulkhead, BulkheadLayer, Reason, Why};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let reports = Bulkhead::builder(4)
+        .name("reports")
+        .queue(6)
+        .max_wait(Duration::from_millis(50))
+        .build()?;
+    let slow = service_fn(|n: u32| async move {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Ok::<_, BoxError>(n)
+    });
+
+    // Refuses what is too much.
+    let service = ServiceBuilder::new()
+        .layer(BulkheadLayer::new(&reports))
+        .service(slow);
+    let outcomes = join_all((0..16).map(|n| service.clone().oneshot(n))).await;
+    let served = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    println!("{served} of 16 at once");
+
+    // Queues. Every clone and every layer shares the four places, and the queue.
+    let queued = ServiceBuilder::new()
+        .layer(BulkheadLayer::queued(&reports))
+        .service(slow);
+    let start = Instant::now();
+    let outcomes = join_all((0..16).map(|n| queued.clone().oneshot(n))).await;
+    let took = start.elapsed();
+    let (mut served, mut full, mut late) = (0, 0, 0);
+    for outcome in &outcomes {
+        match outcome {
+            Ok(_) => served += 1,
+            Err(error) => match Reason::of(&**error).map(Reason::why) {
+                Some(Why::BulkheadFull { .. }) => full += 1,
+                Some(Why::WaitedTooLong { .. }) => late += 1,
+                _ => println!("{error}"),
+            },
+        }
+    }
+    println!("{served} of 16 in {took:?}; {full} found the queue full, {late} waited too long");
+
+    // Closed, and without a service.
+    let permit = reports.acquire().await?;
+    reports.set_limit(0);
+    println!("{:?}", reports.snapshot());
+    let refused = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
+    println!("{}", refused.expect_err("it is closed"));
+    permit.release();
+    Ok(())
+}

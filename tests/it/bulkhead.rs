@@ -1,0 +1,649 @@
+//! The bulkhead: as every layer (`contract`), and what it does on top of that.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use seawall::bulkhead::{BulkheadService, QueuedService, Queues};
+use seawall::event::Subscription;
+use seawall::rejection::Native;
+use seawall::{Bulkhead, BulkheadLayer, Event, Mode, Why};
+use tower::limit::ConcurrencyLimit;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+use crate::contract::Subject;
+use crate::support::{Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason};
+
+const LIMIT: u16 = 1_000;
+
+impl Subject for Bulkhead {
+    const SCARCE: bool = true;
+    const COMES_BACK: bool = true;
+    const REFUSES_UNASKED: bool = true;
+    const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
+
+    type Layer = BulkheadLayer;
+    type Service = BulkheadService<Strict<Mock>>;
+
+    fn named(name: &str) -> Self {
+        Self::builder(u32::from(LIMIT)).name(name).build().unwrap()
+    }
+
+    fn layer(&self) -> Self::Layer {
+        BulkheadLayer::new(self)
+    }
+
+    fn name(&self) -> String {
+        self.name().to_string()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
+    }
+
+    fn would_reject(&self) -> u64 {
+        self.snapshot().would_reject
+    }
+
+    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
+        self.on_event(listener)
+    }
+
+    fn change_badly(&self) {
+        let error = self.set_queue(u32::MAX).unwrap_err();
+        assert_eq!(error.problems().len(), 1, "{error}");
+    }
+
+    fn settings(&self) -> String {
+        format!("{:?}", self.snapshot())
+    }
+
+    fn shut(&self) {
+        self.set_limit(0);
+    }
+
+    fn reopen(&self) {
+        self.set_limit(LIMIT);
+    }
+
+    fn scarce(&self) {
+        let taken = self.snapshot().in_flight;
+        self.set_limit(u16::try_from(taken + 1).unwrap());
+    }
+
+    fn balance(&self, _: usize) -> String {
+        format!("{:?}", counts(self))
+    }
+}
+
+/// A bulkhead with the layer that queues.
+#[derive(Clone)]
+pub(crate) struct Queued(Bulkhead);
+
+impl Subject for Queued {
+    const SCARCE: bool = true;
+    const COMES_BACK: bool = true;
+    const REFUSES_UNASKED: bool = true;
+    const ENDINGS: [&'static str; 4] = <Bulkhead as Subject>::ENDINGS;
+
+    type Layer = BulkheadLayer<Native, Queues>;
+    type Service = QueuedService<Strict<Mock>>;
+
+    fn named(name: &str) -> Self {
+        Self(Bulkhead::named(name).queue(10))
+    }
+
+    fn layer(&self) -> Self::Layer {
+        BulkheadLayer::queued(&self.0)
+    }
+
+    fn name(&self) -> String {
+        Subject::name(&self.0)
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.0.set_mode(mode);
+    }
+
+    fn would_reject(&self) -> u64 {
+        self.0.would_reject()
+    }
+
+    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
+        self.0.on_event(listener)
+    }
+
+    fn change_badly(&self) {
+        self.0.change_badly();
+    }
+
+    fn settings(&self) -> String {
+        self.0.settings()
+    }
+
+    fn shut(&self) {
+        self.0.shut();
+    }
+
+    fn reopen(&self) {
+        self.0.reopen();
+    }
+
+    /// And none to queue for it.
+    fn scarce(&self) {
+        self.0.scarce();
+        self.0.set_queue(0).unwrap();
+    }
+
+    fn balance(&self, made: usize) -> String {
+        self.0.balance(made)
+    }
+}
+
+fn counts(bulkhead: &Bulkhead) -> (u32, u32) {
+    let snapshot = bulkhead.snapshot();
+    (snapshot.in_flight, snapshot.queued)
+}
+
+fn queued(limit: u16, queue: u16) -> (Bulkhead, Mock, QueuedService<Strict<Mock>>) {
+    let bulkhead = Bulkhead::new(limit).queue(queue);
+    let mock = Mock::new();
+    let service = BulkheadLayer::queued(&bulkhead).layer(Strict::new(mock.clone()));
+    (bulkhead, mock, service)
+}
+
+fn ready_call<S: Service<Do>>(service: &mut S, what: Do) -> Task<S::Future> {
+    assert!(matches!(poll_ready(service), Poll::Ready(Ok(()))));
+    Task::new(service.call(what))
+}
+
+#[track_caller]
+fn why<T: std::fmt::Debug>(outcome: Poll<Result<T, BoxError>>) -> Why {
+    match outcome {
+        Poll::Ready(Err(error)) => reason(&error).why(),
+        other => panic!("{other:?} in place of a refusal"),
+    }
+}
+
+// BH1
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn bh1_never_more_in_flight_than_the_limit_over_clones_and_threads() {
+    const PEAK: usize = 4;
+    let inside = Arc::new(AtomicUsize::new(0));
+    let peak = Arc::new(AtomicUsize::new(0));
+    let (now, most) = (Arc::clone(&inside), Arc::clone(&peak));
+    let inner = service_fn(move |(): ()| {
+        let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+        async move {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, BoxError>(())
+        }
+    });
+    let bulkhead = Bulkhead::builder(PEAK as u32);
+    let bulkhead = bulkhead
+        .queue(1_000)
+        .max_wait(crate::support::secs(600))
+        .build()
+        .unwrap();
+    let queued = BulkheadLayer::queued(&bulkhead).layer(inner.clone());
+    let refusing = BulkheadLayer::new(&bulkhead).layer(inner);
+    let tasks: Vec<_> = (0..64)
+        .map(|n| {
+            let (queued, refusing) = (queued.clone(), refusing.clone());
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    match n % 4 {
+                        0 => drop(refusing.clone().oneshot(()).await),
+                        _ => queued.clone().oneshot(()).await.unwrap(),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(peak.load(Ordering::SeqCst), PEAK);
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+// BH1: until the response head, and free before the caller sees it.
+#[tokio::test]
+async fn bh1_the_place_is_held_until_the_response() {
+    let (bulkhead, mock, mut service) = queued(1, 0);
+    let mut first = ready_call(&mut service, Do::Wait);
+    assert!(first.run().is_pending());
+    assert_eq!(counts(&bulkhead), (1, 0));
+    mock.answer();
+    assert!(first.run().is_ready());
+    assert_eq!(counts(&bulkhead), (0, 0));
+    let mut failing = ready_call(&mut service, Do::Fail);
+    assert!(failing.run().is_ready());
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+// BH2: a layer that refuses does so over a bulkhead with a queue, and one that queues over a
+// bulkhead without.
+#[tokio::test]
+async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
+    let (bulkhead, mock, mut service) = queued(1, 1);
+    let mut held = ready_call(&mut service, Do::Hang);
+    assert!(held.run().is_pending());
+    let mut refusing = BulkheadLayer::new(&bulkhead).layer(Strict::new(mock.clone()));
+    assert!(matches!(
+        why(ready_call(&mut refusing, Do::Answer).run()),
+        Why::BulkheadFull { .. }
+    ));
+    let mut second = ready_call(&mut service, Do::Answer);
+    assert!(second.run().is_pending());
+    let full = Why::BulkheadFull {
+        limit: 1,
+        in_flight: 1,
+        queued: 1,
+    };
+    assert_eq!(why(ready_call(&mut service, Do::Answer).run()), full);
+    bulkhead.set_queue(0).unwrap();
+    drop(second);
+    assert!(matches!(
+        why(ready_call(&mut service, Do::Answer).run()),
+        Why::BulkheadFull { .. }
+    ));
+    bulkhead.set_unbounded_queue();
+    let mut many: Vec<_> = (0..1_000)
+        .map(|_| ready_call(&mut service, Do::Answer))
+        .collect();
+    assert!(many.iter_mut().all(|task| task.run().is_pending()));
+    assert_eq!(counts(&bulkhead), (1, 1_000));
+    assert_eq!(mock.calls(), 1);
+}
+
+// BH4
+#[tokio::test]
+async fn bh4_first_come_first_served_and_a_cancelled_waiter_costs_nothing() {
+    let (bulkhead, mock, mut service) = queued(1, 10);
+    let mut held = ready_call(&mut service, Do::Hang);
+    assert!(held.run().is_pending());
+    let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
+    assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
+    // Gone while it waits, and gone after it was handed the place.
+    tasks[0].cancel();
+    held.cancel();
+    assert_eq!((tasks[1].wakes(), tasks[2].wakes()), (1, 0));
+    tasks[1].cancel();
+    assert_eq!((tasks[2].wakes(), tasks[3].wakes()), (1, 0));
+    assert!(tasks[2].run().is_pending());
+    assert_eq!((mock.calls(), counts(&bulkhead)), (2, (1, 2)));
+    mock.answer();
+    for n in 2..5 {
+        assert!(tasks[n].run().is_ready(), "{n}");
+        assert!(tasks.get(n + 1).is_none_or(|next| next.wakes() == 1), "{n}");
+    }
+    assert_eq!((mock.calls(), counts(&bulkhead)), (4, (0, 0)));
+}
+
+// BH4
+#[tokio::test]
+async fn bh4_last_come_first_served_if_asked_for() {
+    let (bulkhead, _, mut service) = queued(1, 10);
+    bulkhead.set_order(seawall::bulkhead::Order::Lifo);
+    let mut held = ready_call(&mut service, Do::Hang);
+    assert!(held.run().is_pending());
+    let mut tasks: Vec<_> = (0..3)
+        .map(|_| ready_call(&mut service, Do::Answer))
+        .collect();
+    assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
+    held.cancel();
+    for n in (0..3).rev() {
+        assert_eq!(tasks[n].wakes(), 1);
+        assert!(n == 0 || tasks[n - 1].wakes() == 0);
+        assert!(tasks[n].run().is_ready());
+    }
+}
+
+// BH5
+#[tokio::test]
+async fn bh5_the_limit_changes_while_calls_queue() {
+    let (bulkhead, mock, mut service) = queued(1, 10);
+    let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
+    assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
+    bulkhead.set_limit(3);
+    let wakes: Vec<_> = tasks.iter().map(Task::wakes).collect();
+    assert_eq!(wakes, [0, 1, 1, 0, 0]);
+    assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
+    assert_eq!((mock.calls(), counts(&bulkhead)), (3, (3, 2)));
+    bulkhead.set_limit(0);
+    for task in &mut tasks[3..] {
+        assert_eq!(task.wakes(), 1);
+        assert!(matches!(
+            why(task.run()),
+            Why::BulkheadFull { limit: 0, .. }
+        ));
+    }
+    mock.answer();
+    assert!(tasks[..3].iter_mut().all(|task| task.run().is_ready()));
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+// CX4, RL12: idle clones that were polled ready hold neither a place nor, while their calls
+// queue, capacity of the inner service.
+#[tokio::test]
+async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
+    let bulkhead = Bulkhead::new(1).queue(10);
+    let mock = Mock::new();
+    let limited = ConcurrencyLimit::new(mock.clone(), 1);
+    let mut service = BulkheadLayer::queued(&bulkhead).layer(limited.clone());
+    let held = bulkhead.try_acquire().unwrap();
+    let mut waiting = ready_call(&mut service, Do::Answer);
+    assert!(waiting.run().is_pending());
+
+    // The only permit of the inner service is there for somebody else.
+    let mut other = limited.clone();
+    assert!(matches!(poll_ready(&mut other), Poll::Ready(Ok(()))));
+    held.release();
+    // It has its place, and waits for the inner service like everybody.
+    assert!(waiting.run().is_pending());
+    assert_eq!(counts(&bulkhead), (1, 0));
+    drop(other);
+    assert!(waiting.run().is_ready());
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+// CX7: dropped at every await, with the queue in use: all comes back.
+#[tokio::test]
+async fn cx7_ten_thousand_random_drops_end_where_they_began() {
+    let (bulkhead, mock, service) = queued(3, 8);
+    let mut random = Random::new(11);
+    let mut running = Vec::new();
+    let mut waited = 0;
+    for _ in 0..10_000 {
+        let what = match random.below(4) {
+            0 => Do::Hang,
+            1 => Do::Answer,
+            _ => Do::Yield(2),
+        };
+        running.push(ready_call(&mut service.clone(), what));
+        waited += counts(&bulkhead).1;
+        for _ in 0..random.below(6) {
+            let at = usize::try_from(random.below(running.len() as u64)).unwrap();
+            if running[at].poll().is_ready() {
+                running.swap_remove(at);
+                break;
+            }
+        }
+        while running.len() as u64 > 4 + random.below(10) {
+            let at = usize::try_from(random.below(running.len() as u64)).unwrap();
+            running.swap_remove(at);
+        }
+        let (in_flight, queued) = counts(&bulkhead);
+        assert!(in_flight <= 3 && queued <= 8);
+        assert!(mock.in_flight() <= 3);
+    }
+    assert!(waited > 10_000, "the queue was hardly used: {waited}");
+    drop(running);
+    assert_eq!((counts(&bulkhead), mock.in_flight()), ((0, 0), 0));
+}
+
+// CX8, CX14: also one that was handed its place, in `poll_ready`, `call` or a poll.
+#[tokio::test]
+async fn cx8_a_panic_after_the_queue_hands_the_place_on() {
+    #[derive(Clone)]
+    struct Unready(Mock);
+    impl Service<Do> for Unready {
+        type Response = u32;
+        type Error = BoxError;
+        type Future = <Mock as Service<Do>>::Future;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), BoxError>> {
+            panic!("panic in the inner readiness")
+        }
+
+        fn call(&mut self, what: Do) -> Self::Future {
+            self.0.call(what)
+        }
+    }
+
+    for what in [Do::PanicInCall, Do::PanicInPoll] {
+        let (bulkhead, _, mut service) = queued(1, 10);
+        let recorder = Recorder::new();
+        let held = bulkhead.try_acquire().unwrap();
+        let mut panicking = ready_call(&mut service, what);
+        let mut next = ready_call(&mut service, Do::Answer);
+        assert!(panicking.run().is_pending() && next.run().is_pending());
+        held.release();
+        let _on = bulkhead.on_event(recorder.listener());
+        catching(|| panicking.run()).unwrap_err();
+        assert_eq!(recorder.take(), ["Panicked"]);
+        assert_eq!(next.wakes(), 1);
+        assert!(next.run().is_ready());
+        assert_eq!(counts(&bulkhead), (0, 0));
+    }
+
+    let bulkhead = Bulkhead::new(1).queue(1);
+    let mut service = BulkheadLayer::queued(&bulkhead).layer(Unready(Mock::new()));
+    let held = bulkhead.try_acquire().unwrap();
+    let mut panicking = Task::new(service.call(Do::Answer));
+    assert!(panicking.run().is_pending());
+    held.release();
+    let recorder = Recorder::new();
+    let _on = bulkhead.on_event(recorder.listener());
+    catching(|| panicking.run()).unwrap_err();
+    // The future lives on, and holds nothing.
+    assert_eq!(
+        (recorder.take(), counts(&bulkhead)),
+        (vec!["Panicked".to_owned()], (0, 0))
+    );
+}
+
+// CX9: a waiter is polled when it comes, and when it has its place.
+#[tokio::test]
+async fn cx9_who_queues_is_polled_twice() {
+    let (bulkhead, _, mut service) = queued(1, 10);
+    let held = bulkhead.try_acquire().unwrap();
+    let mut task = ready_call(&mut service, Do::Answer);
+    assert!(task.run().is_pending());
+    assert_eq!((task.polls(), task.wakes()), (1, 0));
+    held.release();
+    assert!(task.run().is_ready());
+    assert_eq!((task.polls(), task.wakes()), (2, 1));
+}
+
+// CX14: in the queue, too.
+#[tokio::test]
+async fn cx14_who_queues_ends_in_one_event() {
+    let (bulkhead, _, mut service) = queued(1, 10);
+    let recorder = Recorder::new();
+    let held = bulkhead.try_acquire().unwrap();
+    let _on = bulkhead.on_event(recorder.listener());
+    let mut task = ready_call(&mut service, Do::Answer);
+    assert!(task.run().is_pending());
+    task.cancel();
+    assert_eq!(recorder.take(), ["Dropped"]);
+    let mut task = ready_call(&mut service, Do::Answer);
+    assert!(task.run().is_pending());
+    held.release();
+    assert_eq!(recorder.take(), ["Completed"]);
+    // Handed a place that it never knew of.
+    task.cancel();
+    assert_eq!(recorder.take(), ["Dropped"]);
+    assert_eq!(counts(&bulkhead), (0, 0));
+}
+
+// RN1, CX7
+#[tokio::test]
+async fn rn1_run_queued_waits_for_its_place() {
+    let bulkhead = Bulkhead::new(1).queue(1);
+    let held = bulkhead.try_acquire().unwrap();
+    let run = || bulkhead.run_queued(|| async { Ok::<_, BoxError>(7) });
+    let mut dropped = Task::new(run());
+    assert!(dropped.run().is_pending());
+    dropped.cancel();
+    assert_eq!(counts(&bulkhead), (1, 0));
+    let mut waiting = Task::new(run());
+    assert!(waiting.run().is_pending());
+    assert!(matches!(
+        Task::new(run()).run(),
+        Poll::Ready(Err(seawall::Error::Rejected(_)))
+    ));
+    held.release();
+    assert!(matches!(waiting.run(), Poll::Ready(Ok(7))));
+}
+
+#[cfg(feature = "test-util")]
+mod timed {
+    use std::time::Duration;
+
+    use seawall::{Deadline, TimeoutLayer};
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+    use crate::support::secs;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+        let start = Instant::now();
+        let output = future.await;
+        (output, start.elapsed())
+    }
+
+    // BH2, BH3, CX17
+    #[tokio::test(start_paused = true)]
+    async fn bh3_who_waits_too_long_is_told_so_at_that_instant() {
+        let (bulkhead, _, service) = queued(1, 10);
+        let held = bulkhead.try_acquire().unwrap();
+        let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
+        let why = reason(&outcome.unwrap_err()).why();
+        let told = Why::WaitedTooLong {
+            limit: 1,
+            in_flight: 1,
+            queued: 1,
+            waited: took,
+        };
+        assert_eq!((why, took), (told, ms(100)));
+        assert_eq!(counts(&bulkhead), (1, 0));
+
+        // Live, and for what comes from now on.
+        bulkhead.set_max_wait(ms(30));
+        let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
+        assert!(outcome.is_err());
+        assert_eq!(took, ms(30));
+        let (outcome, took) = timed(bulkhead.acquire()).await;
+        assert!(outcome.is_err());
+        assert_eq!(took, ms(30));
+        let (outcome, took) = timed(bulkhead.acquire().max_wait(ms(5))).await;
+        assert!(outcome.is_err());
+        assert_eq!(took, ms(5));
+
+        // Nobody waits where the wait is nothing.
+        bulkhead.set_max_wait(ms(0));
+        let outcome = service.clone().oneshot(Do::Answer).await;
+        let why = reason(&outcome.unwrap_err()).why();
+        assert!(matches!(why, Why::BulkheadFull { .. }));
+
+        // The layer's own wait goes before the bulkhead's.
+        let layer = BulkheadLayer::queued(&bulkhead).max_wait(ms(7));
+        let (outcome, took) = timed(layer.layer(Mock::new()).oneshot(Do::Answer)).await;
+        assert!(outcome.is_err());
+        assert_eq!(took, ms(7));
+        held.release();
+        assert_eq!(service.oneshot(Do::Answer).await.unwrap(), 7);
+        assert_eq!(counts(&bulkhead), (0, 0));
+    }
+
+    // BH4: handed in the last moment, it is not refused.
+    #[tokio::test(start_paused = true)]
+    async fn bh4_a_place_at_the_last_moment_is_taken() {
+        let (bulkhead, _, mut service) = queued(1, 10);
+        let held = bulkhead.try_acquire().unwrap();
+        let mut task = ready_call(&mut service, Do::Answer);
+        assert!(task.run().is_pending());
+        advance(ms(200)).await;
+        held.release();
+        assert!(matches!(task.run(), Poll::Ready(Ok(7))));
+        assert_eq!(counts(&bulkhead), (0, 0));
+    }
+
+    // TO2
+    #[tokio::test(start_paused = true)]
+    async fn to2_a_total_timeout_around_a_longer_queue_ends_it() {
+        let bulkhead = Bulkhead::builder(1)
+            .queue(10)
+            .max_wait(secs(10))
+            .build()
+            .unwrap();
+        let held = bulkhead.try_acquire().unwrap();
+        let queued = BulkheadLayer::queued(&bulkhead).layer(Mock::new());
+        let service = TimeoutLayer::new(secs(1)).layer(queued);
+        let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
+        reason(&outcome.unwrap_err());
+        assert_eq!(took, secs(1));
+        assert_eq!(counts(&bulkhead), (1, 0));
+
+        // What is left covers the call as well.
+        let answers = tokio::spawn(service.oneshot(Do::Hang));
+        tokio::time::sleep(ms(600)).await;
+        held.release();
+        let (outcome, took) = timed(answers).await;
+        let why = reason(&outcome.unwrap().unwrap_err()).why();
+        assert!(matches!(why, Why::TimedOut { .. }), "{why:?}");
+        assert_eq!(took, ms(400));
+        assert_eq!(counts(&bulkhead), (0, 0));
+    }
+
+    // TO4: nobody knows when a place comes free, so its place is held to the last moment.
+    #[tokio::test(start_paused = true)]
+    async fn to4_a_queue_place_is_held_until_the_deadline() {
+        let (bulkhead, _, service) = queued(1, 10);
+        let held = bulkhead.try_acquire().unwrap();
+        let call = Deadline::after(ms(40)).scope(service.clone().oneshot(Do::Answer));
+        let (outcome, took) = timed(call).await;
+        let why = reason(&outcome.unwrap_err()).why();
+        assert!(matches!(why, Why::WaitedTooLong { waited, .. } if waited == ms(40)));
+        assert_eq!(took, ms(40));
+
+        let call = Deadline::after(ms(40)).scope(service.clone().oneshot(Do::Answer));
+        let call = tokio::spawn(call);
+        tokio::time::sleep(ms(39)).await;
+        held.release();
+        assert_eq!(call.await.unwrap().unwrap(), 7);
+
+        // Past: at once, and it takes no place in the queue.
+        let _held = bulkhead.try_acquire().unwrap();
+        let past = Deadline::after(ms(0));
+        let error = past.scope(service.oneshot(Do::Answer)).await.unwrap_err();
+        assert_eq!(reason(&error).why(), Why::Expired);
+        let error = past.scope(bulkhead.acquire()).await.unwrap_err();
+        assert_eq!(error.why(), Why::Expired);
+        assert_eq!(counts(&bulkhead), (1, 0));
+    }
+
+    // TO7: behind a buffer the call knows no deadline, and the first poll does.
+    #[tokio::test(start_paused = true)]
+    async fn to7_the_deadline_is_read_again_where_the_waiting_begins() {
+        let (bulkhead, _, mut service) = queued(1, 10);
+        let held = bulkhead.try_acquire().unwrap();
+        let call = service.ready().await.unwrap().call(Do::Answer);
+        let (outcome, took) = timed(Deadline::after(ms(20)).scope(call)).await;
+        assert!(matches!(
+            reason(&outcome.unwrap_err()).why(),
+            Why::WaitedTooLong { .. }
+        ));
+        assert_eq!(took, ms(20));
+
+        // Passed meanwhile: the place that it was handed goes on to the next.
+        let call = service.ready().await.unwrap().call(Do::Answer);
+        let mut next = ready_call(&mut service, Do::Answer);
+        assert!(next.run().is_pending());
+        held.release();
+        assert_eq!(counts(&bulkhead), (1, 1));
+        let error = Deadline::after(ms(0)).scope(call).await.unwrap_err();
+        assert_eq!(reason(&error).why(), Why::Expired);
+        assert!(matches!(next.run(), Poll::Ready(Ok(7))));
+        assert_eq!(counts(&bulkhead), (0, 0));
+    }
+}
