@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{Trip, Window};
 use seawall::{
-    CircuitBreaker, CircuitBreakerLayer, RateLimitLayer, RateLimiter, Rejection, Timeout,
-    TimeoutLayer,
+    Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, RateLimitLayer, RateLimiter,
+    Rejection, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -104,6 +104,16 @@ fn layers_allocate_nothing(pending_once: bool) {
         "rate limit, waiting"
     );
 
+    let bulkhead = Bulkhead::new(8).queue(8);
+    let full = BulkheadLayer::new(&bulkhead);
+    assert_eq!(allocations(&mut full.layer(echo())), 0, "bulkhead");
+    let queued = BulkheadLayer::queued(&bulkhead);
+    assert_eq!(
+        allocations(&mut queued.layer(echo())),
+        0,
+        "bulkhead, queued"
+    );
+
     let default = CircuitBreaker::new("default");
     let breaker = CircuitBreakerLayer::new(&default);
     assert_eq!(
@@ -131,7 +141,10 @@ fn layers_allocate_nothing(pending_once: bool) {
     );
 
     let stack = ServiceBuilder::new().layer(timeout).layer(refusing);
-    let stack = stack.layer(breaker).layer(TimeoutLayer::new(secs(3)));
+    let stack = stack
+        .layer(breaker)
+        .layer(queued)
+        .layer(TimeoutLayer::new(secs(3)));
     assert_eq!(allocations(&mut stack.service(echo())), 0, "a stack");
 }
 
@@ -153,8 +166,10 @@ fn cx13_run_allocates_nothing() {
         CircuitBreaker::new("run"),
     );
     let timeout = Timeout::new(Duration::from_secs(60));
+    let bulkhead = Bulkhead::new(1).queue(1);
     let call = || {
         let inner = || timeout.run(|| ready(Ok::<_, Rejection>(7)));
+        let inner = || bulkhead.run_queued(inner);
         let outcome = finish(limiter.run(|| breaker.run(inner)));
         assert!(outcome.is_ok());
     };

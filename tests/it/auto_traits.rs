@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use seawall::bulkhead::{self, BulkheadService, QueuedService, Queues};
 use seawall::circuit_breaker::{
     self, CircuitBreakerService, Gated, GatedService, Snapshot, State, Trip,
 };
@@ -16,8 +17,8 @@ use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingSer
 use seawall::rejection::{AsError, By, Native};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
-    Backoff, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Error, Event, Quota,
-    RateLimitLayer, RateLimiter, Reason, Rejection, Timeout, TimeoutLayer,
+    Backoff, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline,
+    Error, Event, Quota, RateLimitLayer, RateLimiter, Reason, Rejection, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -49,9 +50,12 @@ macro_rules! is {
 
 type Breaking<S> = CircuitBreakerService<S>;
 type Timing<S> = TimeoutService<S>;
+type Holding<S> = BulkheadService<S>;
 type Limiting<S> = RateLimitService<S>;
 type LimitFuture<F> = rate_limit::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = timeout::ResponseFuture<F, AsError>;
+type BulkheadFuture<F> = bulkhead::ResponseFuture<F, AsError>;
+type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
 type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
 
 #[test]
@@ -70,6 +74,16 @@ fn cx10_policies_and_layers_go_everywhere() {
     is_send::<rate_limit::Builder>();
     is_send::<rate_limit::Acquire>();
     is_send::<rate_limit::Reservation>();
+    is_all::<Bulkhead>();
+    is_all::<BulkheadLayer>();
+    is_all::<BulkheadLayer<Native, Queues>>();
+    is_all::<bulkhead::Snapshot>();
+    is_send::<bulkhead::Builder>();
+    is_send::<bulkhead::Permit>();
+    is_sync::<bulkhead::Permit>();
+    is_send::<bulkhead::Permit<&'static Bulkhead>>();
+    is_send::<bulkhead::Acquire>();
+    is_sync::<bulkhead::Acquire>();
     is_all::<Backoff>();
     is_all::<Deadline>();
     is_all::<Snapshot>();
@@ -93,6 +107,8 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     is_all::<Breaking<Mock>>();
     is_all::<Timing<Mock>>();
     is_all::<GatedService<Mock>>();
+    is_all::<Holding<Mock>>();
+    is_all::<QueuedService<Mock>>();
     is_all::<Limiting<Mock>>();
     is_all::<WaitingService<Mock>>();
     is_all::<Breaking<Limiting<Timing<WaitingService<Mock>>>>>();
@@ -108,7 +124,13 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     is_unpin::<LimitFuture<Plain>>();
     is_send::<WaitingFuture<Mock, Do, AsError>>();
     is_sync::<WaitingFuture<Mock, Do, AsError>>();
+    is_send::<BulkheadFuture<Plain>>();
+    is_sync::<BulkheadFuture<Plain>>();
+    is_unpin::<BulkheadFuture<Plain>>();
+    is_send::<QueuedFuture>();
+    is_sync::<QueuedFuture>();
     // It holds its timer in place.
+    assert!(!is!(QueuedFuture: Unpin));
     assert!(!is!(TimeoutFuture<Plain>: Unpin));
     assert!(!is!(WaitingFuture<Mock, Do, AsError>: Unpin));
     assert!(!is!(BreakerFuture<PhantomPinned>: Unpin));
@@ -126,6 +148,9 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     struct NoClone;
     assert!(!is!(Breaking<NoClone>: Clone));
     assert!(!is!(Timing<NoClone>: Clone));
+    assert!(!is!(Holding<Rc<()>>: Send));
+    assert!(!is!(Holding<NoClone>: Clone));
+    assert!(!is!(BulkheadFuture<Rc<()>>: Send));
     assert!(is!(Breaking<Mock>: Clone), "the probe itself works");
 }
 
@@ -190,6 +215,7 @@ fn cx10_neither_send_nor_clone_nor_static_is_asked_of_a_request_an_error_or_a_se
         &TimeoutLayer::new(secs(5)).respond(|rejection| Err(Odd::Rejected(rejection))),
     );
     calls_a_local_service(&CircuitBreakerLayer::new(CircuitBreaker::new("local")));
+    calls_a_local_service(&BulkheadLayer::new(Bulkhead::new(9)));
     calls_a_local_service(&RateLimitLayer::new(RateLimiter::per_day(9)));
     calls_a_local_service(&CircuitBreakerLayer::gated(CircuitBreaker::new("local")));
     calls_a_local_service(

@@ -2,7 +2,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Bulkhead;
 use crate::bulkhead::state::Order;
@@ -11,6 +11,7 @@ use crate::event::{Ending, Event, What};
 use crate::policy::Mode;
 use crate::rejection::{Error, Why};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::time;
 
 /// What was told, in short.
 #[derive(Clone, Default)]
@@ -56,9 +57,12 @@ fn full(queue: u32) -> Bulkhead {
 }
 
 fn until(holds: impl Fn() -> bool) {
-    let start = Instant::now();
+    let start = time::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(60), "it never came");
+        assert!(
+            time::now().since(start) < Duration::from_secs(60),
+            "it never came"
+        );
         thread::yield_now();
     }
 }
@@ -174,9 +178,9 @@ fn bh3_full_is_told_from_waited_too_long() {
     let bulkhead = full(1);
     let held = bulkhead.try_acquire().unwrap();
     bulkhead.set_max_wait(Duration::from_millis(20));
-    let start = Instant::now();
+    let start = time::now();
     let rejection = bulkhead.acquire_blocking().unwrap_err();
-    assert!(start.elapsed() >= Duration::from_millis(20));
+    assert!(time::now().since(start) >= Duration::from_millis(20));
     let Why::WaitedTooLong {
         limit: 1,
         in_flight: 1,
@@ -299,10 +303,10 @@ fn bh5_raised_wakes_closed_tells_and_nobody_is_stopped() {
 fn to4_a_blocked_thread_waits_until_the_deadline_and_not_before() {
     let bulkhead = full(1);
     let _held = bulkhead.try_acquire().unwrap();
-    let start = Instant::now();
+    let start = time::now();
     let deadline = Deadline::after(Duration::from_millis(20));
     let rejection = deadline.enter(|| bulkhead.acquire_blocking()).unwrap_err();
-    assert!(start.elapsed() >= Duration::from_millis(20));
+    assert!(time::now().since(start) >= Duration::from_millis(20));
     assert!(
         matches!(rejection.why(), Why::WaitedTooLong { .. }),
         "{rejection:?}"
