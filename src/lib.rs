@@ -70,6 +70,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backoff;
+pub mod budget;
 pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
@@ -83,12 +84,15 @@ pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
+mod attempt;
 mod guard;
 mod rng;
 mod sync;
 mod time;
 
+pub use attempt::attempt;
 pub use backoff::{Backoff, Jitter};
+pub use budget::Budget;
 pub use circuit_breaker::CircuitBreaker;
 #[cfg(feature = "tower")]
 pub use circuit_breaker::CircuitBreakerLayer;
@@ -106,4 +110,3 @@ pub use rejection::{Error, Reason, Rejection, Why};
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]
 pub use timeout::TimeoutLayer;
-
