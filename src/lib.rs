@@ -70,6 +70,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backoff;
+pub mod budget;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod classify;
@@ -84,6 +85,7 @@ pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
+mod attempt;
 #[cfg(feature = "tower")]
 mod deferred;
 mod guard;
@@ -91,7 +93,9 @@ mod rng;
 mod sync;
 mod time;
 
+pub use attempt::attempt;
 pub use backoff::{Backoff, Jitter};
+pub use budget::Budget;
 pub use bulkhead::Bulkhead;
 #[cfg(feature = "tower")]
 pub use bulkhead::BulkheadLayer;

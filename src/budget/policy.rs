@@ -1,0 +1,373 @@
+use std::fmt;
+use std::panic::Location;
+
+use super::state::{Account, ONE};
+use crate::deadline::Ambient;
+use crate::policy::{ConfigError, Mode, Name, Problems};
+use crate::rate_limit::{Bucket, Charge, Quota};
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time;
+
+/// How many attempts beyond the first all callers together may make.
+///
+/// A handle: clones are the same budget. Share one between the retries and hedges of a stack.
+#[derive(Clone)]
+pub struct Budget(Arc<Shared>);
+
+struct Shared {
+    name: Name,
+    /// [`Terms`]. Read by every call, written by changes. Nothing but itself: relaxed.
+    terms: AtomicU64,
+    refill: Refill,
+    account: Account,
+    /// Asked when the balance is short.
+    floor: Bucket,
+    /// Counts, nothing but themselves: relaxed.
+    made: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+/// What adds to a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refill {
+    /// Every original call.
+    #[default]
+    Calls,
+    /// Every success: an outage then leaves only burst and floor.
+    Successes,
+}
+
+/// `[burst: 32 bits, attempts][ratio: 16 bits, thousandths][mode: 2 bits]`
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms(u64);
+
+impl Terms {
+    pub(super) fn new(ratio: u64, burst: u32, mode: Mode) -> Self {
+        Self(u64::from(burst) << 32 | ratio << 2 | mode.to_bits())
+    }
+
+    /// In thousandths of an attempt.
+    pub(super) fn ratio(self) -> u64 {
+        self.0 >> 2 & 0xFFFF
+    }
+
+    /// In thousandths of an attempt.
+    pub(super) fn burst(self) -> u64 {
+        (self.0 >> 32) * ONE
+    }
+
+    fn mode(self) -> Mode {
+        Mode::from_bits(self.0)
+    }
+}
+
+/// More is kept as this: the balance's word has room for it.
+const MOST_BURST: u32 = 1_000_000;
+
+impl Budget {
+    /// Extra attempts of `percent` of all calls; above 100 is 100. A burst of 10, and a floor of
+    /// 1 a second.
+    #[track_caller]
+    pub fn percent(percent: u8) -> Self {
+        let mut builder = Self::builder();
+        builder.ratio = f64::from(percent.min(100)) / 100.0;
+        builder.assemble()
+    }
+
+    /// Starts a budget with numbers of your own; the defaults are 10 %, a burst of 10 and a
+    /// floor of 1 a second.
+    #[track_caller]
+    pub fn builder() -> Builder {
+        Builder {
+            name: Name::at("budget", Location::caller()),
+            ratio: 0.1,
+            burst: 10,
+            floor: 1,
+            refill: Refill::Calls,
+            mode: Mode::Enforce,
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// What it is set to and what it has done. The parts are read one after the other.
+    pub fn snapshot(&self) -> Snapshot {
+        let terms = self.terms();
+        #[allow(clippy::cast_precision_loss)] // For reading; 40 bits fit.
+        let balance = self.0.account.balance(time::now(), terms) as f64 / ONE as f64;
+        #[allow(clippy::cast_precision_loss)]
+        let ratio = terms.ratio() as f64 / ONE as f64;
+        Snapshot {
+            balance,
+            ratio,
+            mode: terms.mode(),
+            made: self.0.made.load(Ordering::Relaxed),
+            suppressed: self.0.suppressed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it is enforced.
+    pub fn mode(&self) -> Mode {
+        self.terms().mode()
+    }
+
+    /// Enforces, only records, or switches off.
+    pub fn set_mode(&self, mode: Mode) {
+        self.change(|terms| terms & !3 | mode.to_bits());
+    }
+
+    /// Changes the ratio (0 to 1), kept to the thousandth. What is in the balance stays.
+    ///
+    /// # Errors
+    /// If it is not a number from 0 to 1; nothing changes then.
+    pub fn set_ratio(&self, ratio: f64) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        check_ratio(ratio, &mut problems);
+        problems.finish(&self.0.name)?;
+        self.change(|terms| terms & !(0xFFFF << 2) | thousandths(ratio) << 2);
+        Ok(())
+    }
+
+    /// Changes how many attempts are kept over an epoch; above 1,000,000 is that.
+    pub fn set_burst(&self, burst: u32) {
+        let burst = u64::from(burst.min(MOST_BURST));
+        self.change(|terms| terms & 0xFFFF_FFFF | burst << 32);
+    }
+
+    /// Changes how many attempts a second there are when the balance is short.
+    pub fn set_floor(&self, per_second: u32) {
+        self.0.floor.change(time::now(), floor(per_second));
+    }
+
+    fn terms(&self) -> Terms {
+        Terms(self.0.terms.load(Ordering::Relaxed))
+    }
+
+    fn change(&self, to: impl Fn(u64) -> u64) {
+        let terms = &self.0.terms;
+        let _ = terms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |terms| {
+            Some(to(terms))
+        });
+    }
+
+    /// An original call is made: adds its ratio, unless it is itself an attempt of somebody
+    /// further up, who has added his.
+    pub(crate) fn on_call(&self) {
+        if self.0.refill == Refill::Calls {
+            self.deposit();
+        }
+    }
+
+    /// An original call has succeeded.
+    pub(crate) fn on_success(&self) {
+        if self.0.refill == Refill::Successes {
+            self.deposit();
+        }
+    }
+
+    fn deposit(&self) {
+        if Ambient::current().attempt == 0 {
+            self.0.account.deposit(time::now(), self.terms());
+        }
+    }
+
+    /// Leave for one extra attempt; none if the budget is spent.
+    pub(crate) fn withdraw(&self) -> Option<Withdrawal> {
+        let terms = self.terms();
+        let now = time::now();
+        let source = match terms.mode() {
+            Mode::Off => Some(Source::Nothing),
+            mode => {
+                let source = self.0.account.withdraw(now, terms).map(Source::Balance);
+                let source = source.or_else(|| {
+                    let charge = self.0.floor.take(now, now, 1, now).ok()?;
+                    Some(Source::Floor(charge))
+                });
+                if source.is_none() {
+                    self.0.suppressed.fetch_add(1, Ordering::Relaxed);
+                }
+                match mode {
+                    Mode::RecordOnly => source.or(Some(Source::Nothing)),
+                    _ => source,
+                }
+            }
+        };
+        source.map(|source| Withdrawal {
+            budget: self.clone(),
+            source,
+        })
+    }
+}
+
+/// Leave for one extra attempt. Dropping it gives it back.
+#[must_use = "dropping it gives it back"]
+#[derive(Debug)]
+pub(crate) struct Withdrawal {
+    budget: Budget,
+    source: Source,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// Of a budget that is off or only records, or already spent.
+    Nothing,
+    /// The epoch it was taken in.
+    Balance(u64),
+    Floor(Charge),
+}
+
+impl Withdrawal {
+    /// The attempt is made.
+    pub(crate) fn spend(mut self) {
+        self.source = Source::Nothing;
+        self.budget.0.made.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        let shared = &self.budget.0;
+        match self.source {
+            Source::Nothing => {}
+            Source::Balance(taken) => {
+                let terms = self.budget.terms();
+                shared.account.give_back(time::now(), terms, taken);
+            }
+            Source::Floor(charge) => shared.floor.cancel(&charge),
+        }
+    }
+}
+
+fn check_ratio(ratio: f64, problems: &mut Problems) {
+    let holds = (0.0..=1.0).contains(&ratio);
+    problems.check(holds, "ratio", ratio, "0 to 1");
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Checked: 0 to 1,000.
+fn thousandths(ratio: f64) -> u64 {
+    (ratio * 1_000.0).round() as u64
+}
+
+/// One at a time: what the floor does not give it does not save up.
+fn floor(per_second: u32) -> Quota {
+    Quota::per_second(per_second).burst(1)
+}
+
+impl From<&Budget> for Budget {
+    fn from(budget: &Budget) -> Self {
+        budget.clone()
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        f.debug_struct("Budget")
+            .field("name", &self.0.name)
+            .field("balance", &snapshot.balance)
+            .field("ratio", &snapshot.ratio)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`Budget`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    name: Name,
+    ratio: f64,
+    burst: u32,
+    floor: u32,
+    refill: Refill,
+    mode: Mode,
+}
+
+impl Builder {
+    /// The name; by default `budget@` and the place of the builder.
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Extra attempts per call, 0 to 1, kept to the thousandth; 0.1 if not set.
+    pub fn ratio(mut self, ratio: f64) -> Self {
+        self.ratio = ratio;
+        self
+    }
+
+    /// How many attempts are there at the start and kept over an epoch; 10 if not set.
+    pub fn burst(mut self, burst: u32) -> Self {
+        self.burst = burst;
+        self
+    }
+
+    /// How many attempts a second there are when the balance is short; 1 if not set, 0 for
+    /// none.
+    pub fn floor(mut self, per_second: u32) -> Self {
+        self.floor = per_second;
+        self
+    }
+
+    /// What adds to it; every original call if not set.
+    pub fn refill(mut self, refill: Refill) -> Self {
+        self.refill = refill;
+        self
+    }
+
+    /// The mode to start in; enforced if not set.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The budget, with its burst in it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the numbers.
+    pub fn build(self) -> Result<Budget, ConfigError> {
+        let mut problems = Problems::default();
+        check_ratio(self.ratio, &mut problems);
+        let allowed = format!("at most {MOST_BURST}");
+        problems.check(self.burst <= MOST_BURST, "burst", self.burst, allowed);
+        problems.finish(&self.name)?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> Budget {
+        let now = time::now();
+        let terms = Terms::new(thousandths(self.ratio), self.burst, self.mode);
+        let bucket = Bucket::new(now, floor(self.floor));
+        // From empty, so that the floor gives nothing that its seconds have not brought.
+        let _ = bucket.take(now, now, 1, now);
+        Budget(Arc::new(Shared {
+            name: self.name,
+            terms: AtomicU64::new(terms.0),
+            refill: self.refill,
+            account: Account::new(now, terms),
+            floor: bucket,
+            made: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }))
+    }
+}
+
+/// What a [`Budget`] is set to and what it has done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Attempts that may be made now, the floor's not counted.
+    pub balance: f64,
+    /// Extra attempts per call.
+    pub ratio: f64,
+    /// Whether it is enforced.
+    pub mode: Mode,
+    /// Extra attempts made so far.
+    pub made: u64,
+    /// Extra attempts that were not made, or in [`Mode::RecordOnly`] would not have been,
+    /// because it was spent.
+    pub suppressed: u64,
+}

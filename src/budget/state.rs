@@ -1,0 +1,128 @@
+//! The budget's account: one word.
+//!
+//! # Orderings
+//!
+//! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange
+//! alone, so that what is withdrawn has been there (model: `never_overdrawn`).
+
+use super::policy::Terms;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::time::Tick;
+
+/// How long an epoch lasts: what was saved up before the last one is gone.
+const EPOCH: u64 = 10 * 1_000_000_000;
+
+/// One attempt, in the unit of the balance. Thousandths make ratios like 0.6 exact.
+pub(super) const ONE: u64 = 1_000;
+
+/// `[epoch: 24 bits][balance: 40 bits, thousandths of an attempt]`
+///
+/// Written by every original call and by every extra attempt.
+#[derive(Debug)]
+pub(super) struct Account(AtomicU64);
+
+const BALANCE_BITS: u32 = 40;
+const MOST: u64 = (1 << BALANCE_BITS) - 1;
+const EPOCHS: u64 = (1 << 24) - 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word {
+    epoch: u64,
+    balance: u64,
+}
+
+impl Word {
+    fn unpack(word: u64) -> Self {
+        Self {
+            epoch: word >> BALANCE_BITS,
+            balance: word & MOST,
+        }
+    }
+
+    fn pack(self) -> u64 {
+        self.epoch << BALANCE_BITS | self.balance.min(MOST)
+    }
+
+    /// As it is at `epoch`: cut to the burst if that is a new one. A clock that has stepped
+    /// back makes no new one.
+    fn at(self, epoch: u64, burst: u64) -> Self {
+        let ahead = epoch.wrapping_sub(self.epoch) & EPOCHS;
+        if ahead == 0 || ahead > EPOCHS / 2 {
+            return self;
+        }
+        Self {
+            epoch,
+            balance: self.balance.min(burst),
+        }
+    }
+}
+
+fn epoch(now: Tick) -> u64 {
+    now.0 / EPOCH & EPOCHS
+}
+
+impl Account {
+    /// With the burst in it.
+    pub(super) fn new(now: Tick, terms: Terms) -> Self {
+        let word = Word {
+            epoch: epoch(now),
+            balance: terms.burst(),
+        };
+        Self(AtomicU64::new(word.pack()))
+    }
+
+    /// An original call has been made.
+    pub(super) fn deposit(&self, now: Tick, terms: Terms) {
+        self.update(now, terms, |balance| Some(balance + terms.ratio()));
+    }
+
+    /// Takes one attempt out, if it is there. Gives the epoch it was taken in.
+    pub(super) fn withdraw(&self, now: Tick, terms: Terms) -> Option<u64> {
+        self.update(now, terms, |balance| balance.checked_sub(ONE))
+    }
+
+    /// Puts one attempt back that was not made. After its epoch it comes back only as far as
+    /// the burst, as it would have stayed.
+    pub(super) fn give_back(&self, now: Tick, terms: Terms, taken: u64) {
+        let mut word = Word::unpack(self.0.load(Relaxed));
+        loop {
+            let at = word.at(epoch(now), terms.burst());
+            let with = at.balance + ONE;
+            let balance = match at.epoch == taken {
+                true => with,
+                false => with.min(terms.burst()).max(at.balance),
+            };
+            match self.exchange(word, Word { balance, ..at }) {
+                Ok(()) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    pub(super) fn balance(&self, now: Tick, terms: Terms) -> u64 {
+        let word = Word::unpack(self.0.load(Relaxed));
+        word.at(epoch(now), terms.burst()).balance
+    }
+
+    fn update(&self, now: Tick, terms: Terms, step: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let mut word = Word::unpack(self.0.load(Relaxed));
+        loop {
+            let at = word.at(epoch(now), terms.burst());
+            let balance = step(at.balance)?;
+            match self.exchange(word, Word { balance, ..at }) {
+                Ok(()) => return Some(at.epoch),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn exchange(&self, from: Word, to: Word) -> Result<(), Word> {
+        let exchanged = (self.0).compare_exchange_weak(from.pack(), to.pack(), Relaxed, Relaxed);
+        exchanged.map(drop).map_err(Word::unpack)
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
