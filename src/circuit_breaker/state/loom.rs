@@ -136,3 +136,23 @@ fn a_late_outcome_changes_nothing() {
         assert_eq!((word.generation(), probes), (2, (1, 0, 0)));
     });
 }
+
+#[test]
+fn a_change_of_the_mode_loses_no_slot() {
+    ::loom::model(|| {
+        let machine = Arc::new(machine());
+        let config = Arc::new(config(2));
+        assert!(go(&machine, &config, 10, None, State::HalfOpen));
+        let changer = {
+            let machine = Arc::clone(&machine);
+            thread::spawn(move || {
+                machine.set(&mut machine.control.lock(), Some(Mode::RecordOnly), None);
+            })
+        };
+        let answer = machine.admit(Tick(20), &config, || 0.0);
+        assert!(matches!(answer, Answer::Admitted(_)), "{answer:?}");
+        changer.join().unwrap();
+        let word = machine.word();
+        assert_eq!((word.in_flight(), word.mode()), (1, Mode::RecordOnly));
+    });
+}

@@ -29,13 +29,18 @@ fn no_failure_is_seen_without_its_call() {
                 let memory = Arc::clone(&memory);
                 move || memory.record(1, NOW, true, true)
             };
-            let others = [thread::spawn(fail()), thread::spawn(fail())];
-            let counts = memory.counts(1, NOW);
-            assert!(counts.failures < counts.calls, "{counts:?}");
-            assert!(counts.slow < counts.calls, "{counts:?}");
-            for other in others {
-                other.join().unwrap();
-            }
+            let reader = {
+                let memory = Arc::clone(&memory);
+                thread::spawn(move || {
+                    let counts = memory.counts(1, NOW);
+                    assert!(counts.failures < counts.calls, "{counts:?}");
+                    assert!(counts.slow < counts.calls, "{counts:?}");
+                })
+            };
+            let other = thread::spawn(fail());
+            fail()();
+            reader.join().unwrap();
+            other.join().unwrap();
             // And none is lost.
             assert_eq!(seen(&memory, 1, NOW), (3, 2));
         });
@@ -77,6 +82,13 @@ fn a_late_outcome_never_lands_in_a_newer_era() {
             late.join().unwrap();
             assert_eq!(seen(&memory, 2, NOW), (2, 0));
             assert_eq!(memory.counts(2, NOW).slow, 0);
+            // Nor does it sit in the ring, where it would be taken off once more.
+            (0..2).for_each(|_| memory.record(2, NOW, false, false));
+            let calls = match &*memory {
+                Memory::Calls(_) => 2,
+                Memory::Time(_) => 4,
+            };
+            assert_eq!(seen(&memory, 2, NOW), (calls, 0));
         });
     }
 }

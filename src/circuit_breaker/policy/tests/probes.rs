@@ -49,6 +49,21 @@ async fn cb5_late_outcomes_change_nothing_in_any_order() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn cb5_an_outcome_that_is_late_by_any_number_of_eras_changes_nothing() {
+    // A run's word has twelve bits of the era, a failure's sixteen.
+    for eras in [1, 2_047, 2_048, 3_000, 4_096, 65_536] {
+        let rules = [Trip::consecutive_failures(2), Trip::failures(2)];
+        let breaker = built(touchy().trips(rules));
+        let late: Vec<_> = (0..3).map(|_| breaker.try_acquire().unwrap()).collect();
+        (0..eras).for_each(|_| breaker.reset());
+        fail(&breaker);
+        let before = breaker.snapshot();
+        late.into_iter().for_each(Permit::failure);
+        assert_eq!(breaker.snapshot(), before, "{eras}");
+    }
+}
+
 #[test]
 fn cb6_threads_never_have_more_probes_out_than_there_are() {
     let breaker = built(
