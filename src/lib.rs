@@ -82,6 +82,8 @@ pub mod prelude;
 pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
+pub mod retry;
+#[cfg(feature = "tokio")]
 pub mod timeout;
 
 mod attempt;
@@ -106,6 +108,10 @@ pub use policy::{ConfigError, Mode};
 pub use rate_limit::RateLimitLayer;
 pub use rate_limit::{Quota, RateLimiter};
 pub use rejection::{Error, Reason, Rejection, Why};
+#[cfg(feature = "tokio")]
+pub use retry::Retry;
+#[cfg(feature = "tower")]
+pub use retry::RetryLayer;
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]

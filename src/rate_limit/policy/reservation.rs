@@ -117,7 +117,12 @@ impl Reservation {
     /// If it is not; the tokens go back. It has been told.
     #[cfg(feature = "tower")]
     pub(crate) fn within_deadline(mut self) -> Result<Self, Rejection> {
-        self.latest = self.latest.min(Ambient::current().deadline);
+        let ambient = Ambient::current();
+        self.latest = self.latest.min(ambient.deadline);
+        if ambient.extra {
+            // Behind a buffer only the polls know.
+            self.latest = self.latest.min(time::now());
+        }
         if self.at <= self.latest {
             return Ok(self);
         }

@@ -87,6 +87,7 @@ impl RateLimiter {
     #[cfg(feature = "tower")]
     pub(crate) fn peek_wait(&self, cost: u32, max_wait: Duration) -> Result<(), Rejection> {
         let left = Deadline::remaining().unwrap_or(Duration::MAX);
+        let max_wait = patience(max_wait);
         self.peek_n(cost).or_else(|rejection| {
             let wait = rejection.retry_after();
             match wait.is_some_and(|wait| wait <= max_wait && wait <= left) {
@@ -128,7 +129,7 @@ impl RateLimiter {
             self.tell(What::Rejected(&rejection));
             return Err(rejection);
         }
-        let latest = now.after(max_wait).min(deadline);
+        let latest = now.after(patience(max_wait)).min(deadline);
         self.reserve_by(now, now, cost, latest)
     }
 
@@ -176,5 +177,14 @@ impl RateLimiter {
             at,
             latest,
         ))
+    }
+}
+
+/// How long a call waits that would wait for `max_wait`: an attempt that nobody asked for does
+/// not stand in line with those that were.
+fn patience(max_wait: Duration) -> Duration {
+    match Ambient::current().extra {
+        true => Duration::ZERO,
+        false => max_wait,
     }
 }
