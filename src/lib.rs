@@ -86,6 +86,8 @@ pub mod retry;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
+// Without a runtime nothing here makes attempts; they can only be asked for.
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod attempt;
 mod guard;
 mod rng;
