@@ -47,6 +47,11 @@ impl Attempt {
         }
     }
 
+    /// Whose budget this attempt and what is below it draw on.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
     /// Makes this what is read until the guard is dropped, also by a panic.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let ambient = Ambient::current();

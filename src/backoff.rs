@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::policy::Problems;
+use crate::rng;
 
 /// What randomness does to a delay, so that callers who failed together do not come back
 /// together. The names are those of the AWS architecture blog's "Exponential Backoff And
@@ -35,8 +36,13 @@ pub struct Backoff {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Constant,
+    Linear,
     Exponential { factor: f64 },
+    Decorrelated,
 }
+
+/// The cap of the shapes that grow, if not set: longer than that a caller hardly waits.
+const CAP: Duration = Duration::from_secs(2);
 
 impl Backoff {
     /// `delay` after every failure. Full jitter; no cap is needed.
@@ -44,7 +50,18 @@ impl Backoff {
         Self {
             shape: Shape::Constant,
             base: delay,
-            cap: delay,
+            cap: Duration::MAX,
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// `base` after the first failure, and `base` longer after each further one, up to a
+    /// [cap](Self::max) of 2 s. Full jitter.
+    pub const fn linear(base: Duration) -> Self {
+        Self {
+            shape: Shape::Linear,
+            base,
+            cap: CAP,
             jitter: Jitter::Full,
         }
     }
@@ -55,7 +72,21 @@ impl Backoff {
         Self {
             shape: Shape::Exponential { factor: 2.0 },
             base,
-            cap: Duration::from_secs(2),
+            cap: CAP,
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// Anything between `base` and three times the delay before, up to a [cap](Self::max) of
+    /// 2 s. It is random by itself: [`jitter`](Self::jitter) does nothing to it.
+    ///
+    /// From the same article as [`Jitter`], but that the cap bounds what is drawn from and not
+    /// what was drawn: else two of three callers at the cap would come back together.
+    pub const fn decorrelated(base: Duration) -> Self {
+        Self {
+            shape: Shape::Decorrelated,
+            base,
+            cap: CAP,
             jitter: Jitter::Full,
         }
     }
@@ -83,30 +114,96 @@ impl Backoff {
 
     /// The delay after `failures` failures in a row (the first is 1), with a `fraction` of
     /// randomness in `[0, 1)`.
+    ///
+    /// A [decorrelated](Self::decorrelated) backoff rests on the delay before. Where that is not
+    /// known, as here, anything up to the longest that could have come by now; see
+    /// [`step`](Self::step).
     pub fn delay(&self, failures: u32, fraction: f64) -> Duration {
         let base = self.base.as_secs_f64();
-        let cap = self.cap.as_secs_f64();
-        let steps = failures.saturating_sub(1);
+        let failures = failures.max(1);
+        let power = |factor: f64, n: u32| factor.powi(i32::try_from(n).unwrap_or(i32::MAX));
         let whole = match self.shape {
             Shape::Constant => base,
-            Shape::Exponential { factor } => {
-                base * factor.powi(i32::try_from(steps).unwrap_or(i32::MAX))
-            }
+            Shape::Linear => base * f64::from(failures),
+            Shape::Exponential { factor } => base * power(factor, failures - 1),
+            Shape::Decorrelated => return self.drawn(base * power(3.0, failures), fraction),
         };
         // `min` also takes the cap where a huge power has overflowed to infinity or NaN.
-        let whole = whole.min(cap);
-        let secs = match self.jitter {
+        let whole = whole.min(self.cap.as_secs_f64());
+        self.capped(match self.jitter {
             Jitter::None => whole,
             Jitter::Full => whole * fraction,
             Jitter::Equal => whole * 0.5 + whole * 0.5 * fraction,
-        };
+        })
+    }
+
+    /// As [`delay`](Self::delay), where the failure before was followed by a delay of
+    /// `previous`; zero after the first failure.
+    pub fn step(&self, failures: u32, previous: Duration, fraction: f64) -> Duration {
+        match self.shape {
+            Shape::Decorrelated => {
+                let previous = previous.max(self.base);
+                self.drawn(previous.as_secs_f64() * 3.0, fraction)
+            }
+            _ => self.delay(failures, fraction),
+        }
+    }
+
+    /// The delays after the first failure, the second, and so on without end. The same seed
+    /// gives the same delays.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::{Backoff, Jitter};
+    ///
+    /// let ms = Duration::from_millis;
+    /// let backoff = Backoff::exponential(ms(50)).max(ms(150)).jitter(Jitter::None);
+    /// let delays: Vec<_> = backoff.delays(7).take(3).collect();
+    /// assert_eq!(delays, [ms(50), ms(100), ms(150)]);
+    /// ```
+    pub const fn delays(&self, seed: u64) -> Delays {
+        Delays {
+            backoff: *self,
+            seed,
+            failures: 0,
+            previous: Duration::ZERO,
+        }
+    }
+
+    /// With a base of at least `base`, and the cap as it is.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn from_at_least(self, base: Duration) -> Self {
+        Self {
+            base: self.base.max(base),
+            ..self
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_jittered(&self) -> bool {
+        self.jitter != Jitter::None || self.shape == Shape::Decorrelated
+    }
+
+    /// Between the base and `longest`, in seconds.
+    fn drawn(&self, longest: f64, fraction: f64) -> Duration {
+        let cap = self.cap.as_secs_f64();
+        let low = self.base.as_secs_f64().min(cap);
+        let high = longest.min(cap).max(low);
+        self.capped(low + (high - low) * fraction)
+    }
+
+    fn capped(&self, secs: f64) -> Duration {
         Duration::try_from_secs_f64(secs).map_or(self.cap, |d| d.min(self.cap))
     }
 
     pub(crate) fn check(&self, field: &str, problems: &mut Problems) {
         problems.check(!self.base.is_zero(), field, self.base, "a base above zero");
-        let cap = format_args!("a cap of at least the base of {:?}", self.base).to_string();
+        let cap = format!("a cap of at least the base of {:?}", self.base);
         problems.check(self.cap >= self.base, field, self.cap, cap);
+        if self.shape == Shape::Decorrelated {
+            let allowed = "a cap above the base: it draws between the two";
+            problems.check(self.cap != self.base, field, self.cap, allowed);
+        }
         if let Shape::Exponential { factor } = self.shape {
             let allowed = "a finite factor of at least 1";
             let holds = factor.is_finite() && factor >= 1.0;
@@ -115,6 +212,29 @@ impl Backoff {
     }
 }
 
+/// The delays of one [`Backoff`] from one seed, without end; made by [`Backoff::delays`].
+#[derive(Clone, Debug)]
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct Delays {
+    backoff: Backoff,
+    seed: u64,
+    failures: u32,
+    previous: Duration,
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let fraction = rng::fraction(self.seed, u64::from(self.failures));
+        self.failures = self.failures.saturating_add(1);
+        self.previous = (self.backoff).step(self.failures, self.previous, fraction);
+        Some(self.previous)
+    }
+}
+
+impl std::iter::FusedIterator for Delays {}
+
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {
     use std::time::Duration;
@@ -122,6 +242,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Backoff, Jitter};
+    use crate::policy::Problems;
 
     const fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -152,7 +273,138 @@ mod tests {
         assert_eq!(backoff.jitter(Jitter::Full).delay(1, 0.5), ms(50));
     }
 
+    #[test]
+    fn linear_adds_its_base() {
+        let backoff = Backoff::linear(ms(50)).max(ms(120)).jitter(Jitter::None);
+        let delays: Vec<_> = backoff.delays(1).take(4).collect();
+        assert_eq!(delays, [ms(50), ms(100), ms(120), ms(120)]);
+    }
+
+    #[test]
+    fn decorrelated_rests_on_the_delay_before() {
+        let backoff = Backoff::decorrelated(ms(50)).max(ms(600));
+        assert_eq!(backoff.step(1, Duration::ZERO, 0.0), ms(50));
+        assert_eq!(backoff.step(1, Duration::ZERO, 0.5), ms(100));
+        assert_eq!(backoff.step(2, ms(100), 0.5), ms(175));
+        // Drawn from what the cap leaves, and not cut to it.
+        assert_eq!(backoff.step(3, ms(400), 0.5), ms(325));
+        // Not knowing the one before: up to 50 ms x 3 x 3.
+        assert_eq!(backoff.delay(2, 0.5), ms(250));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_a_problem() {
+        let of = |backoff: Backoff| {
+            let mut problems = Problems::default();
+            backoff.check("backoff", &mut problems);
+            problems.finish(&"test".into()).is_err()
+        };
+        assert!(of(Backoff::constant(Duration::ZERO)));
+        assert!(of(Backoff::linear(ms(50)).max(ms(49))));
+        assert!(of(Backoff::exponential(ms(50)).factor(f64::NAN)));
+        assert!(of(Backoff::exponential(ms(50)).factor(0.9)));
+        assert!(of(Backoff::decorrelated(ms(50)).max(ms(50))));
+        for backoff in shapes(ms(50)) {
+            assert!(!of(backoff), "{backoff:?}");
+        }
+        assert!(!of(Backoff::linear(ms(50)).max(ms(50))));
+    }
+
+    fn shapes(base: Duration) -> [Backoff; 4] {
+        [
+            Backoff::constant(base),
+            Backoff::linear(base),
+            Backoff::exponential(base),
+            Backoff::decorrelated(base),
+        ]
+    }
+
+    fn distinct(mut delays: Vec<Duration>) -> usize {
+        delays.sort_unstable();
+        delays.dedup();
+        delays.len()
+    }
+
+    // RT2: by a seed of its own each; the same seed gives the same delays.
+    #[test]
+    fn a_thousand_sessions_differ_at_first_and_at_the_cap() {
+        for shape in shapes(ms(50)) {
+            for backoff in [shape, shape.jitter(Jitter::Equal)] {
+                for n in [0, 20] {
+                    let nth = |seed| backoff.delays(seed).nth(n).unwrap();
+                    let delays: Vec<_> = (0..1_000).map(nth).collect();
+                    assert!(distinct(delays) > 990, "{backoff:?}, delay {n}");
+                }
+                let first = |seed| backoff.delays(seed).take(20).collect::<Vec<_>>();
+                assert_eq!(first(7), first(7));
+                assert_ne!(first(7), first(8));
+            }
+        }
+    }
+
+    /// In whole nanoseconds and step by step: what the shapes are said to be.
+    fn whole(shape: usize, base: u64, cap: u64, n: u32) -> u64 {
+        let mut whole = u128::from(base);
+        for _ in 1..n {
+            whole = match shape {
+                0 => whole,
+                1 => whole + u128::from(base),
+                _ => whole * 2,
+            };
+            whole = whole.min(u128::from(u64::MAX));
+        }
+        u64::try_from(whole).unwrap().min(cap)
+    }
+
     proptest! {
+        // RT2
+        #[test]
+        fn delays_are_those_of_the_oracle(
+            base in 1u64..10_000_000_000, cap in 1u64..100_000_000_000, n in 1u32..200,
+            fraction in 0.0f64..1.0, shape in 0usize..3,
+        ) {
+            let whole = whole(shape, base, cap, n) as f64;
+            let backoff = shapes(Duration::from_nanos(base))[shape].max(Duration::from_nanos(cap));
+            for (jitter, expected) in [
+                (Jitter::None, whole),
+                (Jitter::Full, whole * fraction),
+                (Jitter::Equal, whole / 2.0 * (1.0 + fraction)),
+            ] {
+                let delay = backoff.jitter(jitter).delay(n, fraction);
+                prop_assert!(delay <= Duration::from_nanos(cap));
+                let off = (delay.as_nanos() as f64 - expected).abs();
+                prop_assert!(off <= 2.0 + expected * 1e-12, "{delay:?}, expected {expected} ns");
+            }
+        }
+
+        // RT2
+        #[test]
+        fn no_delay_of_any_shape_is_above_the_cap(
+            base in 0u64..=u64::MAX, cap in 0u64..=u64::MAX, seed in any::<u64>(), n in 0u32..=u32::MAX,
+            fraction in 0.0f64..1.0, factor in any::<f64>(),
+        ) {
+            let cap = Duration::from_nanos(cap);
+            for backoff in shapes(Duration::from_nanos(base)) {
+                let backoff = backoff.max(cap).factor(factor);
+                prop_assert!(backoff.delays(seed).take(50).all(|delay| delay <= cap));
+                prop_assert!(backoff.delay(n, fraction) <= cap);
+            }
+        }
+
+        // RT2
+        #[test]
+        fn decorrelated_stays_between_the_base_and_thrice_the_one_before(
+            base in 1u64..10_000, more in 1u64..100_000, seed in any::<u64>(),
+        ) {
+            let cap = ms(base + more);
+            let mut previous = ms(base);
+            for delay in Backoff::decorrelated(ms(base)).max(cap).delays(seed).take(50) {
+                prop_assert!(delay >= ms(base) && delay <= cap);
+                prop_assert!(delay <= previous * 3 + Duration::from_nanos(2));
+                previous = delay;
+            }
+        }
+
         #[test]
         fn no_delay_is_above_the_cap_or_below_its_share(
             base in 1u64..10_000, cap in 1u64..100_000, n in 0u32..=u32::MAX, fraction in 0.0f64..1.0,

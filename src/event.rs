@@ -23,6 +23,8 @@ pub struct Event<'a> {
     pub policy: &'a Name,
     /// What it did.
     pub what: What<'a>,
+    /// In the terminal event of a policy that makes several attempts: how many were made.
+    pub attempts: Option<u32>,
 }
 
 /// What a policy did.
@@ -47,6 +49,26 @@ pub enum What<'a> {
     WouldReject(&'a Rejection),
     /// A circuit breaker moved.
     Transition(&'a Transition),
+    /// A call failed and will be made again. It is still the one call, and ends with an event
+    /// of its own.
+    Retrying {
+        /// The number of the attempt to come; the first attempt is 1.
+        attempt: u32,
+        /// How long it waits before.
+        delay: Duration,
+        /// How the last one failed.
+        kind: Kind,
+    },
+    /// A call would have been made again, had the policy not been in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode. It ends here, with an event of its own.
+    WouldRetry {
+        /// The number that the attempt would have had.
+        attempt: u32,
+        /// How long it would have waited before.
+        delay: Duration,
+        /// How the last one failed.
+        kind: Kind,
+    },
 }
 
 /// How an admission ended.
@@ -112,7 +134,23 @@ impl Listeners {
 
     pub(crate) fn tell(&self, policy: &Name, what: What<'_>) {
         if self.any() {
-            self.deliver(&Event { policy, what });
+            self.deliver(&Event {
+                policy,
+                what,
+                attempts: None,
+            });
+        }
+    }
+
+    /// Tells how a call ended that took so many attempts.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn tell_after(&self, policy: &Name, what: What<'_>, attempts: u32) {
+        if self.any() {
+            self.deliver(&Event {
+                policy,
+                what,
+                attempts: Some(attempts),
+            });
         }
     }
 

@@ -83,8 +83,12 @@ pub mod prelude;
 pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
+pub mod retry;
+#[cfg(feature = "tokio")]
 pub mod timeout;
 
+// Without a runtime nothing here makes attempts; they can only be asked for.
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod attempt;
 #[cfg(feature = "tower")]
 mod deferred;
@@ -112,6 +116,10 @@ pub use policy::{ConfigError, Mode};
 pub use rate_limit::RateLimitLayer;
 pub use rate_limit::{Quota, RateLimiter};
 pub use rejection::{Error, Reason, Rejection, Why};
+#[cfg(feature = "tokio")]
+pub use retry::Retry;
+#[cfg(feature = "tower")]
+pub use retry::RetryLayer;
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]

@@ -8,10 +8,12 @@ pub use crate::bulkhead::Bulkhead;
 pub use crate::circuit_breaker::{CircuitBreaker, Trip, Window};
 pub use crate::rate_limit::{Quota, RateLimiter};
 #[cfg(feature = "tokio")]
+pub use crate::retry::Retry;
+#[cfg(feature = "tokio")]
 pub use crate::timeout::Timeout;
-pub use crate::{Backoff, Deadline, Jitter, Mode, Rejection, Why};
+pub use crate::{Backoff, Budget, Deadline, Jitter, Mode, Rejection, Why};
 #[cfg(feature = "tower")]
 pub use crate::{
     bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, rate_limit::RateLimitLayer,
-    timeout::TimeoutLayer,
+    retry::RetryLayer, timeout::TimeoutLayer,
 };

@@ -121,6 +121,12 @@ impl Reason {
         }
     }
 
+    /// Whether the call was not made.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_refusal(&self) -> bool {
+        !matches!(self.why, Why::TimedOut { .. })
+    }
+
     /// The reason, if `error` is itself a rejection, in whatever type carries it: through
     /// boxes, [`std::io::Error`] and transparent variants, but not below a foreign error, which
     /// is that service's failure and not the library's.

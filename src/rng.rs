@@ -26,13 +26,15 @@ impl Jitter {
     }
 
     pub(crate) fn fraction(&self) -> f64 {
-        let n = self.drawn.fetch_add(1, Ordering::Relaxed);
-        // An odd multiplier keeps n -> seed one to one; the generator does the rest.
-        let seed = self
-            .seed
-            .wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        fastrand::Rng::with_seed(seed).f64()
+        fraction(self.seed, self.drawn.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// The `n`-th fraction from `seed`, in `[0, 1)`.
+pub(crate) fn fraction(seed: u64, n: u64) -> f64 {
+    // An odd multiplier keeps n -> seed one to one; the generator does the rest.
+    let seed = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    fastrand::Rng::with_seed(seed).f64()
 }
 
 #[cfg(all(test, not(seawall_loom)))]

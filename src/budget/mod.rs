@@ -27,5 +27,4 @@
 mod policy;
 mod state;
 
-pub(crate) use policy::Withdrawal;
-pub use policy::{Budget, Builder, Refill, Snapshot};
+pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};

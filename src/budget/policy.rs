@@ -156,14 +156,16 @@ impl Budget {
 
     /// An original call is made: adds its ratio, unless it is itself an attempt of somebody
     /// further up, who has added his.
-    pub(crate) fn on_call(&self) {
+    ///
+    /// Retries and hedges call it by themselves; this is for loops of your own.
+    pub fn on_call(&self) {
         if self.0.refill == Refill::Calls {
             self.deposit();
         }
     }
 
-    /// An original call has succeeded.
-    pub(crate) fn on_success(&self) {
+    /// An original call has succeeded, at whichever attempt: adds its ratio where successes do.
+    pub fn on_success(&self) {
         if self.0.refill == Refill::Successes {
             self.deposit();
         }
@@ -175,8 +177,23 @@ impl Budget {
         }
     }
 
-    /// Leave for one extra attempt; none if the budget is spent.
-    pub(crate) fn withdraw(&self) -> Option<Withdrawal> {
+    /// Leave for one extra attempt; none if the budget is spent. Where the balance is short, the
+    /// floor is asked.
+    ///
+    /// ```
+    /// let budget = seawall::Budget::percent(10);
+    /// budget.on_call();
+    /// # fn call() -> Result<u32, ()> { Err(()) }
+    /// let mut answer = call();
+    /// if answer.is_err() {
+    ///     if let Some(leave) = budget.withdraw() {
+    ///         leave.spend();
+    ///         answer = call();
+    ///     }
+    /// }
+    /// # let _ = answer;
+    /// ```
+    pub fn withdraw(&self) -> Option<Withdrawal> {
         let terms = self.terms();
         let now = time::now();
         let source = match terms.mode() {
@@ -203,10 +220,12 @@ impl Budget {
     }
 }
 
-/// Leave for one extra attempt. Dropping it gives it back.
+/// Leave for one extra attempt, made by [`Budget::withdraw`].
+///
+/// Dropping it gives it back: in its own epoch and, as far as it would have stayed, in the next.
 #[must_use = "dropping it gives it back"]
 #[derive(Debug)]
-pub(crate) struct Withdrawal {
+pub struct Withdrawal {
     budget: Budget,
     source: Source,
 }
@@ -222,7 +241,7 @@ enum Source {
 
 impl Withdrawal {
     /// The attempt is made.
-    pub(crate) fn spend(mut self) {
+    pub fn spend(mut self) {
         self.source = Source::Nothing;
         self.budget.0.made.fetch_add(1, Ordering::Relaxed);
     }

@@ -15,32 +15,40 @@ const EPOCH: u64 = 10 * 1_000_000_000;
 /// One attempt, in the unit of the balance. Thousandths make ratios like 0.6 exact.
 pub(super) const ONE: u64 = 1_000;
 
-/// `[epoch: 24 bits][balance: 40 bits, thousandths of an attempt]`
+/// `[epoch: 22 bits][room: 10 bits, attempts][balance: 32 bits, thousandths of an attempt]`
 ///
 /// Written by every original call and by every extra attempt.
 #[derive(Debug)]
 pub(super) struct Account(AtomicU64);
 
-const BALANCE_BITS: u32 = 40;
+const BALANCE_BITS: u32 = 32;
+const ROOM_BITS: u32 = 10;
 const MOST: u64 = (1 << BALANCE_BITS) - 1;
-const EPOCHS: u64 = (1 << 24) - 1;
+const MOST_ROOM: u64 = (1 << ROOM_BITS) - 1;
+/// 485 days of epochs.
+const EPOCHS: u64 = (1 << 22) - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Word {
     epoch: u64,
+    /// How many attempts that were taken in the last epoch may still come back: no more than
+    /// the cut would have left standing, had they not been taken.
+    room: u64,
     balance: u64,
 }
 
 impl Word {
     fn unpack(word: u64) -> Self {
         Self {
-            epoch: word >> BALANCE_BITS,
+            epoch: word >> (ROOM_BITS + BALANCE_BITS),
+            room: word >> BALANCE_BITS & MOST_ROOM,
             balance: word & MOST,
         }
     }
 
     fn pack(self) -> u64 {
-        self.epoch << BALANCE_BITS | self.balance.min(MOST)
+        let high = self.epoch << ROOM_BITS | self.room;
+        high << BALANCE_BITS | self.balance.min(MOST)
     }
 
     /// As it is at `epoch`: cut to the burst if that is a new one. A clock that has stepped
@@ -50,9 +58,11 @@ impl Word {
         if ahead == 0 || ahead > EPOCHS / 2 {
             return self;
         }
+        let balance = self.balance.min(burst);
         Self {
             epoch,
-            balance: self.balance.min(burst),
+            room: ((burst - balance) / ONE).min(MOST_ROOM),
+            balance,
         }
     }
 }
@@ -66,6 +76,7 @@ impl Account {
     pub(super) fn new(now: Tick, terms: Terms) -> Self {
         let word = Word {
             epoch: epoch(now),
+            room: 0,
             balance: terms.burst(),
         };
         Self(AtomicU64::new(word.pack()))
@@ -81,18 +92,27 @@ impl Account {
         self.update(now, terms, |balance| balance.checked_sub(ONE))
     }
 
-    /// Puts one attempt back that was not made. After its epoch it comes back only as far as
-    /// the burst, as it would have stayed.
+    /// Puts one attempt back that was not made: in its own epoch whole; in the next one as far
+    /// as it would have stayed through the cut; after that not at all, since what was there two
+    /// epochs ago must not be spent now.
     pub(super) fn give_back(&self, now: Tick, terms: Terms, taken: u64) {
         let mut word = Word::unpack(self.0.load(Relaxed));
         loop {
             let at = word.at(epoch(now), terms.burst());
-            let with = at.balance + ONE;
-            let balance = match at.epoch == taken {
-                true => with,
-                false => with.min(terms.burst()).max(at.balance),
+            let room = match at.epoch.wrapping_sub(taken) & EPOCHS {
+                0 => at.room,
+                1 if at.room > 0 => at.room - 1,
+                _ => return,
             };
-            match self.exchange(word, Word { balance, ..at }) {
+            let balance = at.balance + ONE;
+            match self.exchange(
+                word,
+                Word {
+                    room,
+                    balance,
+                    ..at
+                },
+            ) {
                 Ok(()) => return,
                 Err(now) => word = now,
             }

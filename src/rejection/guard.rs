@@ -2,6 +2,7 @@ use tower_service::Service;
 
 use super::reject::{Format, Native, Recognize, Respond};
 use crate::classify::{self, Classify, Outcome};
+use crate::rejection::Reason;
 
 /// A service that a layer can refuse calls to: the one predicate that the layers put on what is
 /// under them. It holds for every service for whose outcome `R` can say a refusal.
@@ -54,6 +55,12 @@ pub trait Judged<Req, R, C>: Guard<Req, R> {
     fn verdict(classifier: &C) -> Self::Verdict;
 }
 
+impl<C: Clone> By<C> {
+    pub(crate) fn new(classifier: &C) -> Self {
+        Self(classifier.clone())
+    }
+}
+
 impl<S, Req, R, C> Judged<Req, R, C> for S
 where
     S: Guard<Req, R>,
@@ -63,7 +70,7 @@ where
     type Verdict = By<C>;
 
     fn verdict(classifier: &C) -> By<C> {
-        By(classifier.clone())
+        By::new(classifier)
     }
 }
 
@@ -72,6 +79,9 @@ where
 pub trait Verdict<Res, Err> {
     /// What this outcome says.
     fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome;
+
+    /// Whether this is a refusal of the library's own: of a call that was not made.
+    fn is_refusal(&self, outcome: Result<&Res, &Err>) -> bool;
 }
 
 /// The [`Verdict`] of a [`Classify`].
@@ -82,5 +92,13 @@ impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
     fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome {
         let refusal = outcome.err().and_then(Recognize::recognize);
         classify::settle(&self.0, refusal, outcome)
+    }
+
+    fn is_refusal(&self, outcome: Result<&Res, &Err>) -> bool {
+        let reason = match outcome {
+            Ok(response) => self.0.refusal(response),
+            Err(error) => error.recognize(),
+        };
+        reason.is_some_and(Reason::is_refusal)
     }
 }

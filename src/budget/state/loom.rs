@@ -1,1 +1,79 @@
+//! The claim under `# Orderings`, over every interleaving that the memory model allows.
 
+use ::loom::thread;
+
+use super::{Account, EPOCH, ONE};
+use crate::budget::policy::Terms;
+use crate::policy::Mode;
+use crate::sync::Arc;
+use crate::time::Tick;
+
+const NOW: Tick = Tick(7 * EPOCH);
+const NEXT: Tick = Tick(8 * EPOCH);
+
+fn beside<A: Send + 'static, B: 'static>(
+    terms: fn() -> Terms,
+    one: fn(&Account, Terms) -> A,
+    other: fn(&Account, Terms) -> B,
+    check: fn(&Account, A, B),
+) {
+    ::loom::model(move || {
+        let terms = terms();
+        let account = Arc::new(Account::new(NOW, terms));
+        let thread = {
+            let account = Arc::clone(&account);
+            thread::spawn(move || one(&account, terms))
+        };
+        let b = other(&account, terms);
+        let a = thread.join().unwrap();
+        check(&account, a, b);
+    });
+}
+
+fn one_of_burst() -> Terms {
+    Terms::new(1_000, 1, Mode::Enforce)
+}
+
+fn withdraw(account: &Account, terms: Terms) -> u32 {
+    u32::from(account.withdraw(NOW, terms).is_some())
+}
+
+// RT4
+#[test]
+fn never_overdrawn() {
+    beside(one_of_burst, withdraw, withdraw, |_, a, b| {
+        assert_eq!(a + b, 1);
+    });
+}
+
+// RT4: two withdrawals beside a deposit: what is left and what was taken is what was there.
+#[test]
+fn a_deposit_is_not_lost() {
+    beside(
+        one_of_burst,
+        |account, terms| account.deposit(NOW, terms),
+        |account, terms| withdraw(account, terms) + withdraw(account, terms),
+        |account, (), taken| {
+            let left = account.balance(NOW, one_of_burst()) / ONE;
+            assert_eq!(u64::from(taken) + left, 2);
+        },
+    );
+}
+
+// RT4, CX7: given back beside the cut of a new epoch, it is there once or was cut, never twice.
+#[test]
+fn given_back_once_beside_the_cut() {
+    beside(
+        one_of_burst,
+        |account, terms| {
+            if let Some(taken) = account.withdraw(NOW, terms) {
+                account.give_back(NEXT, terms, taken);
+            }
+        },
+        |account, terms| u32::from(account.withdraw(NEXT, terms).is_some()),
+        |account, (), taken| {
+            let left = account.balance(NEXT, one_of_burst()) / ONE;
+            assert!(u64::from(taken) + left <= 1);
+        },
+    );
+}

@@ -1,1 +1,258 @@
+use std::time::Duration;
 
+use proptest::prelude::*;
+
+use super::{Account, EPOCH, ONE};
+use crate::budget::policy::Terms;
+use crate::policy::Mode;
+use crate::time::Tick;
+
+fn terms(ratio: u64, burst: u32) -> Terms {
+    Terms::new(ratio, burst, Mode::Enforce)
+}
+
+/// Some epochs after zero, and some way into one.
+const START: Tick = Tick(1_000 * EPOCH + 3);
+
+fn later(epochs: u64) -> Tick {
+    Tick(START.0 + epochs * EPOCH)
+}
+
+fn take(account: &Account, now: Tick, terms: Terms) -> u64 {
+    let taken = |_: &u64| account.withdraw(now, terms).is_some();
+    (0..1_000_000).take_while(taken).count() as u64
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Deposit,
+    Withdraw,
+    /// Which of those that are out.
+    GiveBack(usize),
+    /// How far the clock moves, in ms; it may step back.
+    Clock(i64),
+}
+
+/// One entry of what stood in the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Entry {
+    Deposit,
+    Withdrawal,
+    Erased,
+}
+
+/// The budget told naively: a list of all that ever happened, told again from the start for
+/// every question.
+struct Naive {
+    terms: Terms,
+    log: Vec<(u64, Entry)>,
+}
+
+impl Naive {
+    /// That of the clock, or of the last entry where the clock has stepped back since.
+    fn epoch(&self, now: u64) -> u64 {
+        let last = self.log.last().map_or(0, |(epoch, _)| *epoch);
+        last.max(now / EPOCH)
+    }
+
+    fn balance(&self, now: u64) -> u64 {
+        let mut balance = self.terms.burst();
+        let mut epoch = None;
+        let end = [(self.epoch(now), Entry::Erased)];
+        for &(at, entry) in self.log.iter().chain(&end) {
+            if epoch.is_some_and(|epoch| at > epoch) {
+                balance = balance.min(self.terms.burst());
+            }
+            epoch = Some(at);
+            match entry {
+                Entry::Deposit => balance += self.terms.ratio(),
+                Entry::Withdrawal => balance -= ONE,
+                Entry::Erased => {}
+            }
+        }
+        balance
+    }
+
+    fn count(&self, epochs: impl Fn(u64) -> bool, what: Entry) -> u64 {
+        let counted = |(epoch, entry): &&(u64, Entry)| epochs(*epoch) && *entry == what;
+        self.log.iter().filter(counted).count() as u64
+    }
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        4 => Just(Op::Deposit),
+        4 => Just(Op::Withdraw),
+        3 => any::<usize>().prop_map(Op::GiveBack),
+        1 => (-9_000i64..15_000).prop_map(Op::Clock),
+    ];
+    proptest::collection::vec(op, 0..300)
+}
+
+proptest! {
+    // RT4: against the naive budget step by step, with a clock that also steps back, and in
+    // every two epochs within ratio x calls + burst.
+    #[test]
+    fn every_decision_is_the_naive_budgets(
+        ops in ops(), burst in 0u32..20, ratio in prop_oneof![Just(0u64), Just(1_000), 0u64..=1_000],
+    ) {
+        let terms = terms(ratio, burst);
+        let account = Account::new(START, terms);
+        let mut now = START.0;
+        let mut naive = Naive { terms, log: vec![(START.0 / EPOCH, Entry::Erased)] };
+        let mut out = Vec::new();
+        for op in ops {
+            let epoch = naive.epoch(now);
+            let tick = Tick(now);
+            match op {
+                Op::Deposit => {
+                    account.deposit(tick, terms);
+                    naive.log.push((epoch, Entry::Deposit));
+                }
+                Op::Withdraw => {
+                    let there = account.balance(tick, terms) >= ONE;
+                    let taken = account.withdraw(tick, terms);
+                    prop_assert_eq!(taken.is_some(), there);
+                    if let Some(taken) = taken {
+                        out.push((taken, naive.log.len()));
+                        naive.log.push((epoch, Entry::Withdrawal));
+                    }
+                }
+                Op::GiveBack(which) if !out.is_empty() => {
+                    let (taken, at) = out.swap_remove(which % out.len());
+                    let before = account.balance(tick, terms);
+                    account.give_back(tick, terms, taken);
+                    let back = account.balance(tick, terms) - before;
+                    let whole = naive.log[at].0 + 1 >= epoch;
+                    // Of a part of an attempt that would have stayed nothing comes back.
+                    let stayed = std::mem::replace(&mut naive.log[at].1, Entry::Erased);
+                    let would_be = naive.balance(now);
+                    if whole && would_be >= before + ONE {
+                        prop_assert_eq!(back, ONE);
+                        naive.log.push((epoch, Entry::Erased));
+                    } else {
+                        prop_assert_eq!(back, 0);
+                        naive.log[at].1 = stayed;
+                    }
+                }
+                Op::GiveBack(_) => {}
+                Op::Clock(ms) => now = now.saturating_add_signed(ms * 1_000_000),
+            }
+            prop_assert_eq!(account.balance(Tick(now), terms), naive.balance(now));
+        }
+        for last in START.0 / EPOCH..=naive.epoch(now) {
+            let window = |epoch| epoch == last || epoch + 1 == last;
+            let calls = naive.count(window, Entry::Deposit);
+            let extra = naive.count(window, Entry::Withdrawal);
+            prop_assert!(extra * ONE <= ratio * calls + terms.burst(), "{extra} for {calls}");
+        }
+    }
+}
+
+// RT4: what was saved up is gone after the epoch, but for the burst.
+#[test]
+fn an_epoch_cuts_the_balance_to_the_burst() {
+    let terms = terms(600, 3);
+    let account = Account::new(START, terms);
+    (0..10).for_each(|_| account.deposit(START, terms));
+    assert_eq!(account.balance(START, terms), 9_000);
+    assert_eq!(account.balance(later(1), terms), 3_000);
+    assert_eq!(take(&account, later(1), terms), 3);
+}
+
+// RT4
+#[test]
+fn ratios_of_thousandths_are_exact() {
+    for (ratio, calls, extra) in [
+        (600, 5, 3),
+        (750, 4, 3),
+        (200, 10_000, 2_000),
+        (1, 1_000, 1),
+    ] {
+        let terms = terms(ratio, 0);
+        let account = Account::new(START, terms);
+        (0..calls).for_each(|_| account.deposit(START, terms));
+        assert_eq!(take(&account, START, terms), extra, "{ratio} thousandths");
+    }
+}
+
+// RT4, CX7: what is given back late is neither lost nor made twice.
+#[test]
+fn what_was_taken_before_the_cut_comes_back_only_as_it_would_have_stayed() {
+    let terms = terms(1_000, 10);
+    let account = Account::new(START, terms);
+    let out: Vec<_> = (0..4).map(|_| account.withdraw(START, terms)).collect();
+    for taken in out.into_iter().flatten() {
+        account.give_back(later(1), terms, taken);
+    }
+    assert_eq!(account.balance(later(1), terms), 10_000);
+
+    // Here the cut would have taken them: 20 were there.
+    let account = Account::new(START, terms);
+    (0..10).for_each(|_| account.deposit(START, terms));
+    let out: Vec<_> = (0..10).map(|_| account.withdraw(START, terms)).collect();
+    assert_eq!(take(&account, later(1), terms), 10);
+    for taken in out.iter().flatten() {
+        account.give_back(later(1), terms, *taken);
+    }
+    assert_eq!(take(&account, later(1), terms), 0);
+}
+
+// RT4
+#[test]
+fn a_clock_that_steps_back_makes_no_new_epoch() {
+    let terms = terms(1_000, 2);
+    let account = Account::new(later(5), terms);
+    (0..5).for_each(|_| account.deposit(later(5), terms));
+    assert_eq!(account.balance(later(4), terms), 7_000);
+    account.deposit(later(4), terms);
+    assert_eq!(account.balance(later(5), terms), 8_000);
+}
+
+// RT4: the extremes of the word.
+#[test]
+fn the_balance_stops_at_the_most_that_the_word_holds() {
+    let terms = terms(1_000, 1_000_000);
+    let account = Account::new(Tick(u64::MAX - 1), terms);
+    account
+        .0
+        .store(account.0.load(super::Relaxed) | super::MOST, super::Relaxed);
+    account.deposit(Tick(u64::MAX), terms);
+    assert_eq!(account.balance(Tick(u64::MAX), terms), super::MOST);
+    assert!(account.withdraw(Tick(u64::MAX), terms).is_some());
+}
+
+// RT4: real threads; what is taken is exactly what was put in.
+#[test]
+fn eight_threads_neither_lose_nor_make_an_attempt() {
+    const EACH: u64 = 20_000;
+    let terms = terms(250, 10);
+    let account = Account::new(START, terms);
+    let taken: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|thread| {
+                let account = &account;
+                scope.spawn(move || {
+                    let mut spent = 0;
+                    for i in 0..EACH {
+                        account.deposit(START, terms);
+                        match account.withdraw(START, terms) {
+                            Some(taken) if (i + thread) % 3 == 0 => {
+                                account.give_back(START, terms, taken);
+                            }
+                            taken => spent += u64::from(taken.is_some()),
+                        }
+                    }
+                    spent
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    let left = take(&account, START, terms);
+    assert_eq!(taken + left, 8 * EACH / 4 + 10);
+    assert_eq!(Duration::from_nanos(EPOCH), Duration::from_secs(10));
+}

@@ -127,6 +127,7 @@ impl RateLimiter {
     #[cfg(feature = "tower")]
     pub(crate) fn peek_wait(&self, cost: u32, max_wait: Duration) -> Result<(), Rejection> {
         let left = Deadline::remaining().unwrap_or(Duration::MAX);
+        let max_wait = patience(max_wait);
         self.peek_n(cost).or_else(|rejection| {
             let wait = rejection.retry_after();
             match wait.is_some_and(|wait| wait <= max_wait && wait <= left) {
@@ -168,7 +169,7 @@ impl RateLimiter {
             self.tell(What::Rejected(&rejection));
             return Err(rejection);
         }
-        let latest = now.after(max_wait).min(deadline);
+        let latest = now.after(patience(max_wait)).min(deadline);
         self.reserve_by(now, now, cost, latest)
     }
 
@@ -284,7 +285,12 @@ impl Reservation {
     /// If it is not; the tokens go back. It has been told.
     #[cfg(feature = "tower")]
     pub(crate) fn within_deadline(mut self) -> Result<Self, Rejection> {
-        self.latest = self.latest.min(Ambient::current().deadline);
+        let ambient = Ambient::current();
+        self.latest = self.latest.min(ambient.deadline);
+        if ambient.extra {
+            // Behind a buffer only the polls know.
+            self.latest = self.latest.min(time::now());
+        }
         if self.at <= self.latest {
             return Ok(self);
         }
@@ -335,6 +341,15 @@ impl Reservation {
             ending,
             elapsed: until.since(self.since),
         });
+    }
+}
+
+/// How long a call waits that would wait for `max_wait`: an attempt that nobody asked for does
+/// not stand in line with those that were.
+fn patience(max_wait: Duration) -> Duration {
+    match Ambient::current().extra {
+        true => Duration::ZERO,
+        false => max_wait,
     }
 }
 

@@ -1,0 +1,163 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::layer::Copier;
+use super::policy::Session;
+use crate::classify::Outcome;
+use crate::rejection::Verdict;
+use crate::sync::{Arc, Mutex};
+use crate::time::Sleep;
+
+pin_project! {
+    /// The response future of [`RetryService`](super::RetryService). Dropping it drops the
+    /// attempt under way.
+    ///
+    /// Not `Unpin`: it holds its timer in place instead of in a box.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S: Service<Req>, Req, V, K> {
+        #[pin]
+        state: State<S, S::Future>,
+        // What the next attempt sends; none if there will be no other.
+        request: Option<Req>,
+        // The last error of an attempt that was made, for when the next one is not. A failed
+        // response is not kept: it would hold its connection while nobody reads it.
+        failed: Option<(S::Error, Outcome)>,
+        spare: Arc<Mutex<S>>,
+        verdict: V,
+        copier: K,
+        session: Session,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, F> {
+        // An attempt has been made.
+        Calling {
+            #[pin]
+            call: F,
+        },
+        // Nothing is held but leave for the next attempt, and what it sends.
+        BackingOff {
+            #[pin]
+            sleep: Sleep,
+        },
+        // The backoff is over; the service, a fresh clone, is being readied.
+        Readying { service: S },
+    }
+}
+
+impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
+    pub(super) fn new(
+        session: Session,
+        call: S::Future,
+        request: Option<Req>,
+        spare: Arc<Mutex<S>>,
+        verdict: V,
+        copier: K,
+    ) -> Self {
+        Self {
+            state: State::Calling { call },
+            request,
+            failed: None,
+            spare,
+            verdict,
+            copier,
+            session,
+        }
+    }
+}
+
+const READY: &str = "polled after it was ready";
+
+impl<S, Req, V, K> Future for ResponseFuture<S, Req, V, K>
+where
+    S: Service<Req> + Clone,
+    V: Verdict<S::Response, S::Error>,
+    K: Copier<Req>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Calling { call } => {
+                    let output = ready!(this.session.enter(|| call.poll(cx)));
+                    let outcome = this.verdict.outcome(output.as_ref());
+                    // Nothing was asked of the service: what it said last stands.
+                    if this.verdict.is_refusal(output.as_ref()) {
+                        if let Some((error, outcome)) = this.failed.take() {
+                            this.session.finish(outcome);
+                            return Poll::Ready(Err(error));
+                        }
+                    }
+                    let again = match this.request {
+                        Some(_) => this.session.again(outcome),
+                        None => None,
+                    };
+                    let Some(until) = again else {
+                        this.session.finish(outcome);
+                        return Poll::Ready(output);
+                    };
+                    if let Err(error) = output {
+                        *this.failed = Some((error, outcome));
+                    }
+                    let sleep = Sleep::until(until);
+                    State::BackingOff { sleep }
+                }
+                StateProjection::BackingOff { sleep } => {
+                    ready!(sleep.poll_elapsed(cx));
+                    this.session.wake();
+                    let service = this.spare.lock().clone();
+                    State::Readying { service }
+                }
+                StateProjection::Readying { service } => {
+                    match ready!(this.session.enter(|| service.poll_ready(cx))) {
+                        Ok(()) => {
+                            let request = this.request.take().expect(READY);
+                            if this.session.may_go_on() {
+                                *this.request = this.copier.copy(&request);
+                            }
+                            this.session.sent();
+                            let call = this.session.enter(|| service.call(request));
+                            State::Calling { call }
+                        }
+                        Err(error) => {
+                            let outcome = this.verdict.outcome(Err(&error));
+                            // What the service answered is told before what it was not ready for.
+                            let (error, told) = this.failed.take().unwrap_or((error, outcome));
+                            let Some(until) = this.session.again(outcome) else {
+                                this.session.finish(told);
+                                return Poll::Ready(Err(error));
+                            };
+                            *this.failed = Some((error, told));
+                            let sleep = Sleep::until(until);
+                            State::BackingOff { sleep }
+                        }
+                    }
+                }
+            };
+            this.state.set(next);
+        }
+    }
+}
+
+impl<S: Service<Req>, Req, V, K> fmt::Debug for ResponseFuture<S, Req, V, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Calling { .. } => "Calling",
+            State::BackingOff { .. } => "BackingOff",
+            State::Readying { .. } => "Readying",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .field("attempt", &self.session.number())
+            .finish_non_exhaustive()
+    }
+}
