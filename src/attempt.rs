@@ -47,6 +47,11 @@ impl Attempt {
         }
     }
 
+    /// Where its extra attempts come from; none while it is entered.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
     /// Makes this what is read until the guard is dropped, also by a panic.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let ambient = Ambient::current();

@@ -75,6 +75,9 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
 pub mod event;
+// The quantile needs no runtime, and its models run without one.
+#[cfg(any(feature = "tokio", test))]
+pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod policy;
@@ -87,6 +90,8 @@ pub mod timeout;
 mod attempt;
 mod guard;
 mod rng;
+#[cfg(feature = "tower")]
+mod spare;
 mod sync;
 mod time;
 
@@ -101,6 +106,10 @@ pub use deadline::Deadline;
 #[cfg(feature = "tokio")]
 pub use deadline::spawn;
 pub use event::Event;
+#[cfg(feature = "tokio")]
+pub use hedge::Hedge;
+#[cfg(feature = "tower")]
+pub use hedge::HedgeLayer;
 pub use policy::{ConfigError, Mode};
 #[cfg(feature = "tower")]
 pub use rate_limit::RateLimitLayer;

@@ -5,11 +5,14 @@
 //! ```
 
 pub use crate::circuit_breaker::{CircuitBreaker, Trip, Window};
+#[cfg(feature = "tokio")]
+pub use crate::hedge::Hedge;
 pub use crate::rate_limit::{Quota, RateLimiter};
 #[cfg(feature = "tokio")]
 pub use crate::timeout::Timeout;
 pub use crate::{Backoff, Deadline, Jitter, Mode, Rejection, Why};
 #[cfg(feature = "tower")]
 pub use crate::{
-    circuit_breaker::CircuitBreakerLayer, rate_limit::RateLimitLayer, timeout::TimeoutLayer,
+    circuit_breaker::CircuitBreakerLayer, hedge::HedgeLayer, rate_limit::RateLimitLayer,
+    timeout::TimeoutLayer,
 };
