@@ -1,1 +1,4 @@
-
+mod contract;
+mod load;
+mod race;
+mod support;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{BUCKETS, LONGEST, Latencies, SLICES, Wanted, bucket, upper_edge};
+use crate::sync::OnceLock;
 use crate::time::{Tick, nanos};
 
 const WINDOW: Duration = Duration::from_secs(30);
@@ -41,7 +42,7 @@ impl Naive {
     /// weight to all who are still there. `edge` says up to where a latency is taken to reach.
     fn quantile(&self, now: Tick, q: f64, edge: impl Fn(Duration) -> Duration) -> Option<Duration> {
         let mut samples = self.in_window(now);
-        samples.sort_by_key(|sample| (edge(sample.latency), sample.censored));
+        samples.sort_by_cached_key(|sample| (edge(sample.latency), sample.censored));
         let mut weights = vec![1.0 / samples.len() as f64; samples.len()];
         let mut below = 0.0;
         for i in 0..samples.len() {
@@ -85,7 +86,8 @@ fn edges() -> Vec<u64> {
 }
 
 fn edge_of(latency: Duration) -> Duration {
-    let edges = edges();
+    static EDGES: OnceLock<Vec<u64>> = OnceLock::new();
+    let edges = EDGES.get_or_init(edges);
     match edges.iter().find(|edge| **edge > nanos(latency)) {
         Some(edge) if latency <= LONGEST => Duration::from_nanos(*edge).min(LONGEST),
         _ => Duration::MAX,
