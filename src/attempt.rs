@@ -47,7 +47,7 @@ impl Attempt {
         }
     }
 
-    /// Whose budget this attempt and what is below it draw on.
+    /// Whose budget this attempt and what is below it draw on; none while it is entered.
     pub(crate) fn budget(&self) -> Option<&Budget> {
         self.budget.as_ref()
     }

@@ -47,6 +47,21 @@ pub enum What<'a> {
     /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call goes on, and ends with an event
     /// of its own.
     WouldReject(&'a Rejection),
+    /// A hedge makes an extra attempt.
+    Hedging {
+        /// Its number; the call's own is 1.
+        attempt: u32,
+        /// How long after the call.
+        delay: Duration,
+    },
+    /// A hedge would have made an extra attempt, had it not been in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode.
+    WouldHedge {
+        /// Its number.
+        attempt: u32,
+        /// How long after the call.
+        delay: Duration,
+    },
     /// A circuit breaker moved.
     Transition(&'a Transition),
     /// A call failed and will be made again. It is still the one call, and ends with an event

@@ -76,6 +76,9 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
 pub mod event;
+// The quantile needs no runtime, and its models run without one.
+#[cfg(any(feature = "tokio", test))]
+pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod policy;
@@ -94,6 +97,8 @@ mod attempt;
 mod deferred;
 mod guard;
 mod rng;
+#[cfg(feature = "tower")]
+mod spare;
 mod sync;
 mod time;
 
@@ -111,6 +116,10 @@ pub use deadline::Deadline;
 #[cfg(feature = "tokio")]
 pub use deadline::spawn;
 pub use event::Event;
+#[cfg(feature = "tokio")]
+pub use hedge::Hedge;
+#[cfg(feature = "tower")]
+pub use hedge::HedgeLayer;
 pub use policy::{ConfigError, Mode};
 #[cfg(feature = "tower")]
 pub use rate_limit::RateLimitLayer;

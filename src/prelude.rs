@@ -6,6 +6,8 @@
 
 pub use crate::bulkhead::Bulkhead;
 pub use crate::circuit_breaker::{CircuitBreaker, Trip, Window};
+#[cfg(feature = "tokio")]
+pub use crate::hedge::Hedge;
 pub use crate::rate_limit::{Quota, RateLimiter};
 #[cfg(feature = "tokio")]
 pub use crate::retry::Retry;
@@ -14,6 +16,6 @@ pub use crate::timeout::Timeout;
 pub use crate::{Backoff, Budget, Deadline, Jitter, Mode, Rejection, Why};
 #[cfg(feature = "tower")]
 pub use crate::{
-    bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, rate_limit::RateLimitLayer,
-    retry::RetryLayer, timeout::TimeoutLayer,
+    bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, hedge::HedgeLayer,
+    rate_limit::RateLimitLayer, retry::RetryLayer, timeout::TimeoutLayer,
 };

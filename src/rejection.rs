@@ -31,7 +31,9 @@ pub use error::Error;
 pub use fault::{ByError, ByReport, Fault, Nested, Opaque};
 #[cfg(feature = "tower")]
 pub use guard::{By, Guard, Judged, Verdict, check};
-pub use reject::{AsError, Carrier, Format, Native, Recognize, Reject, Respond, RespondWith};
+pub use reject::{
+    AsError, Carrier, Format, Native, Recognize, Reject, Respond, RespondWith, Silent,
+};
 
 /// Why a call was refused or cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

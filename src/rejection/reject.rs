@@ -202,6 +202,24 @@ impl<Req, Res, Err: Reject<Req, Res>> Respond<Req, Res, Err> for Native {
     }
 }
 
+/// In place of a responder in a layer that refuses nothing: there is none.
+#[derive(Clone, Copy, Debug)]
+pub enum Silent {}
+
+impl<Req, Res, Err> Respond<Req, Res, Err> for Silent {
+    type Format = Self;
+
+    fn format(&self, _: &Req) -> Self {
+        *self
+    }
+}
+
+impl<Res, Err> Format<Res, Err> for Silent {
+    fn reject(self, _: Rejection) -> Result<Res, Err> {
+        match self {}
+    }
+}
+
 /// Refusals as a closure says them; made by `.respond(f)` on a layer.
 #[derive(Clone, Copy)]
 pub struct RespondWith<F>(pub(crate) F);

@@ -1,0 +1,12 @@
+mod race;
+#[cfg(feature = "tower")]
+mod resent;
+mod run;
+
+#[cfg(feature = "tower")]
+pub(super) use resent::Resent;
+#[cfg(feature = "tower")]
+pub use resent::ResponseFuture;
+
+#[cfg(all(test, feature = "tower", not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,363 @@
+//! The race of the attempts of one call.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::attempt::Attempt;
+use crate::budget::Withdrawal;
+use crate::classify::{Kind, Outcome};
+use crate::deadline::Ambient;
+use crate::event::Ending;
+use crate::guard::catching;
+use crate::hedge::Hedge;
+use crate::hedge::policy::Call;
+use crate::time::{self, Sleep, Tick};
+
+/// What makes the extra attempts: `N` is one before its call, `F` after.
+pub(super) trait Source<N, F, T, E>: AsRef<Hedge> {
+    /// After how long without an answer this attempt begins, if not after the hedge's own delay.
+    fn delay(&self, attempt: u32) -> Option<Duration>;
+
+    /// An extra attempt; none if it cannot be made.
+    fn next(&mut self, is_last: bool) -> Option<N>;
+
+    fn poll_ready(&self, next: &mut N, cx: &mut Context<'_>) -> Poll<Result<(), E>>;
+
+    fn call(&mut self, next: &mut N, attempt: u32) -> F;
+
+    fn outcome(&self, output: Result<&T, &E>) -> Outcome;
+}
+
+pin_project! {
+    /// The attempts of one call, of which the first success wins.
+    #[project = RaceProjection]
+    #[must_use = "futures do nothing unless polled"]
+    pub(super) struct Race<A: AsRef<Hedge>, N, F, O> {
+        // None once it has come back.
+        #[pin]
+        first: Option<F>,
+        // What it came back with, while another attempt is under way.
+        kept: Option<(O, Outcome)>,
+        // The newest, which holds the one before it.
+        extra: Option<Pin<Box<Extra<N, F>>>>,
+        // None until the first attempt has been pending once, and between an attempt's begin
+        // and the next wait.
+        #[pin]
+        sleep: Option<Sleep>,
+        // The number of the attempt that was begun last, and when.
+        number: u32,
+        begun: Tick,
+        source: A,
+        call: Call,
+    }
+
+    impl<A: AsRef<Hedge>, N, F, O> PinnedDrop for Race<A, N, F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            let ending = this.call.if_dropped;
+            this.stop(ending);
+        }
+    }
+}
+
+pin_project! {
+    #[project = ExtraProjection]
+    struct Extra<N, F> {
+        #[pin]
+        state: State<N, F>,
+        number: u32,
+        attempt: Attempt,
+        next: Option<Pin<Box<Extra<N, F>>>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<N, F> {
+        // The budget's leave is given back if it is dropped here.
+        Readying {
+            next: N,
+            withdrawal: Option<Withdrawal>,
+        },
+        Calling {
+            #[pin]
+            call: F,
+            start: Tick,
+        },
+        Over,
+    }
+}
+
+impl<A: AsRef<Hedge>, N, F, O> Race<A, N, F, O> {
+    /// Makes the first attempt.
+    pub(super) fn start(source: A, call: Call, first: impl FnOnce(&mut A) -> F) -> Self {
+        let mut race = Self {
+            first: None,
+            kept: None,
+            extra: None,
+            sleep: None,
+            number: 1,
+            begun: call.start,
+            source,
+            call,
+        };
+        let mut attempt = race.call.attempt.take();
+        let code = || within(attempt.as_mut(), || first(&mut race.source));
+        let panicked = |call: &mut Call| call.if_dropped = Ending::Panicked;
+        race.first = Some(catching(&mut race.call, code, panicked));
+        race.call.attempt = attempt;
+        race
+    }
+
+    /// How many have been begun.
+    #[cfg(feature = "tower")]
+    pub(super) fn attempts(&self) -> u32 {
+        self.number
+    }
+}
+
+fn within<T>(attempt: Option<&mut Attempt>, code: impl FnOnce() -> T) -> T {
+    match attempt {
+        Some(attempt) => {
+            let _entered = attempt.enter();
+            code()
+        }
+        None => code(),
+    }
+}
+
+/// Whether the next attempt begins at once: not where the service asks for fewer calls or for
+/// time, nor where it would fail again.
+fn starts_next(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Failure(Kind::Throttled | Kind::Permanent, _) => false,
+        Outcome::Failure(_, retry_after) => retry_after.is_none(),
+        Outcome::Success | Outcome::Ignore => false,
+    }
+}
+
+/// What came of polling an attempt.
+enum Polled<T> {
+    Won(T),
+    /// It came back without a success; whether the next is to begin at once.
+    Lost(bool),
+    Pending,
+}
+
+impl<N, F> ExtraProjection<'_, N, F> {
+    fn poll<A, T, E>(
+        &mut self,
+        source: &mut A,
+        of: &Call,
+        cx: &mut Context<'_>,
+    ) -> Polled<F::Output>
+    where
+        A: Source<N, F, T, E>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let _entered = self.attempt.enter();
+        loop {
+            match self.state.as_mut().project() {
+                StateProjection::Readying { next, withdrawal } => {
+                    match source.poll_ready(next, cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => {
+                            let outcome = source.outcome(Err(&error));
+                            self.state.set(State::Over);
+                            return Polled::Lost(starts_next(outcome));
+                        }
+                        Poll::Pending => return Polled::Pending,
+                    }
+                    if let Some(withdrawal) = withdrawal.take() {
+                        source.as_ref().made(of, *self.number, withdrawal);
+                    }
+                    let start = time::now();
+                    let call = source.call(next, *self.number);
+                    self.state.set(State::Calling { call, start });
+                }
+                StateProjection::Calling { call, start } => {
+                    let Poll::Ready(output) = call.poll(cx) else {
+                        return Polled::Pending;
+                    };
+                    let outcome = source.outcome(output.as_ref());
+                    source.as_ref().sample(of, *start, outcome);
+                    self.state.set(State::Over);
+                    return match outcome {
+                        Outcome::Success => Polled::Won(output),
+                        _ => Polled::Lost(starts_next(outcome)),
+                    };
+                }
+                StateProjection::Over => return Polled::Lost(false),
+            }
+        }
+    }
+}
+
+impl<A: AsRef<Hedge>, N, F, O> RaceProjection<'_, A, N, F, O> {
+    /// Drops every attempt; what they took so far is known to be too short.
+    fn drop_all(&mut self) {
+        let hedge = self.source.as_ref();
+        if self.first.is_some() {
+            hedge.sample_dropped(self.call, self.call.start);
+        }
+        self.first.set(None);
+        let mut next = self.extra.take();
+        while let Some(mut extra) = next {
+            if let State::Calling { start, .. } = extra.state {
+                hedge.sample_dropped(self.call, start);
+            }
+            // One after the other, so that a long chain needs no deep stack.
+            next = extra.as_mut().project().next.take();
+        }
+        *self.kept = None;
+    }
+
+    fn stop(&mut self, ending: Ending) {
+        self.drop_all();
+        self.source.as_ref().end(self.call, ending);
+    }
+
+    fn answer(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
+        self.drop_all();
+        self.source.as_ref().answered(self.call, by, outcome);
+        Poll::Ready(output)
+    }
+}
+
+impl<A, N, F, T, E> RaceProjection<'_, A, N, F, Result<T, E>>
+where
+    A: Source<N, F, T, E>,
+    F: Future<Output = Result<T, E>>,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut fails = false;
+        if let Some(first) = self.first.as_mut().as_pin_mut() {
+            let polled = within(self.call.attempt.as_mut(), || first.poll(cx));
+            if let Poll::Ready(output) = polled {
+                let outcome = self.source.outcome(output.as_ref());
+                let hedge = self.source.as_ref();
+                hedge.sample(self.call, self.call.start, outcome);
+                self.first.set(None);
+                if outcome == Outcome::Success {
+                    return self.answer(output, 1, outcome);
+                }
+                fails = starts_next(outcome);
+                *self.kept = Some((output, outcome));
+            }
+        }
+        let mut pending = self.first.is_some();
+        let mut only_newest = false;
+        loop {
+            let mut next = self.extra.as_mut();
+            while let Some(extra) = next {
+                let mut extra = extra.as_mut().project();
+                match extra.poll(self.source, self.call, cx) {
+                    Polled::Won(output) => {
+                        let number = *extra.number;
+                        return self.answer(output, number, Outcome::Success);
+                    }
+                    Polled::Lost(starts) => fails |= starts,
+                    Polled::Pending => pending = true,
+                }
+                next = extra.next.as_mut().filter(|_| !only_newest);
+            }
+            if !self.begin_next(fails, pending, cx) {
+                break;
+            }
+            (fails, only_newest) = (false, true);
+        }
+        if pending {
+            return Poll::Pending;
+        }
+        let (output, outcome) = self.kept.take().expect("polled after it was ready");
+        self.answer(output, 1, outcome)
+    }
+
+    /// Begins an extra attempt, if it is time for one and there may be one.
+    fn begin_next(&mut self, fails: bool, pending: bool, cx: &mut Context<'_>) -> bool {
+        if self.call.left == 0 || !(fails || pending && self.poll_delay(cx).is_ready()) {
+            return false;
+        }
+        self.sleep.set(None);
+        let number = *self.number + 1;
+        let Some((next, withdrawal)) = self.admit_next(number) else {
+            self.call.left = 0;
+            return false;
+        };
+        self.call.left -= 1;
+        *self.number = number;
+        *self.begun = time::now();
+        let asked = self.source.delay(number + 1);
+        let hedge = self.source.as_ref();
+        match asked.or_else(|| hedge.own_delay(self.call, *self.begun)) {
+            Some(delay) => self.call.delay = delay,
+            None => self.call.left = 0,
+        }
+        let budget = self.call.attempt.as_ref().and_then(Attempt::budget);
+        let extra = Extra {
+            state: State::Readying {
+                next,
+                withdrawal: Some(withdrawal),
+            },
+            number,
+            attempt: Attempt::new(number, budget.cloned()),
+            next: self.extra.take(),
+        };
+        #[allow(clippy::disallowed_methods)] // Whoever waits may allocate once.
+        let extra = Box::pin(extra);
+        *self.extra = Some(extra);
+        true
+    }
+
+    fn admit_next(&mut self, number: u32) -> Option<(N, Withdrawal)> {
+        let hedge = self.source.as_ref();
+        let withdrawal = hedge.withdraw(self.call, number)?;
+        let next = self.source.next(self.call.left == 1)?;
+        Some((next, withdrawal))
+    }
+
+    /// Ready when the next attempt is due.
+    fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.sleep.is_none() {
+            let due = self.begun.after(self.call.delay);
+            // Asked again: behind a buffer the call knew no deadline.
+            if due >= Ambient::current().deadline {
+                self.call.left = 0;
+                return Poll::Pending;
+            }
+            self.sleep.set(Some(Sleep::until(due)));
+        }
+        match self.sleep.as_mut().as_pin_mut() {
+            Some(sleep) => sleep.poll_elapsed(cx).map(drop),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Stops the race if the code of an attempt panics.
+struct OnPanic<'p, A: AsRef<Hedge>, N, F, O>(RaceProjection<'p, A, N, F, O>);
+
+impl<A: AsRef<Hedge>, N, F, O> Drop for OnPanic<'_, A, N, F, O> {
+    fn drop(&mut self) {
+        self.0.stop(Ending::Panicked);
+    }
+}
+
+impl<A, N, F, T, E> Future for Race<A, N, F, Result<T, E>>
+where
+    A: Source<N, F, T, E>,
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut guard = OnPanic(self.project());
+        let polled = guard.0.poll(cx);
+        std::mem::forget(guard);
+        polled
+    }
+}

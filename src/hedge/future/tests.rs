@@ -1,0 +1,4 @@
+mod contract;
+mod load;
+mod race;
+mod support;

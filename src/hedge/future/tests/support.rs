@@ -1,0 +1,234 @@
+//! A backend whose every attempt is told how long it takes and what it brings.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower_service::Service;
+
+use crate::deadline::Ambient;
+use crate::event::{Ending, Event, What};
+use crate::hedge::Hedge;
+use crate::rejection::Error;
+use crate::sync::{Arc, Mutex};
+use crate::time::{self, Tick};
+
+/// Not `Clone`, and its own.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fail {
+    Plain(u32),
+    Refused,
+    Permanent,
+}
+
+pub(super) type Outcome = Result<Answer, Error<Fail>>;
+
+/// Not `Sync`.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer(pub(super) std::cell::Cell<u32>);
+
+pub(super) fn answer(n: u32) -> Outcome {
+    Ok(Answer(n.into()))
+}
+
+pub(super) fn fail(n: u32) -> Outcome {
+    Err(Error::Service(Fail::Plain(n)))
+}
+
+crate::judge!(Answer);
+
+pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome {
+    use crate::classify::Kind;
+    match outcome {
+        Ok(_) => crate::Outcome::Success,
+        Err(Error::Service(Fail::Refused)) => crate::Outcome::Ignore,
+        Err(Error::Service(Fail::Permanent)) => crate::Outcome::Failure(Kind::Permanent, None),
+        Err(_) => crate::Outcome::Failure(Kind::Error, None),
+    }
+}
+
+pub(super) const NEVER: Duration = Duration::MAX;
+
+pub(super) fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// What is known of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Seen {
+    /// Since the backend was made.
+    pub(super) at: Duration,
+    pub(super) attempt: Option<u32>,
+    pub(super) extra: bool,
+}
+
+pub(super) struct Log {
+    start: Tick,
+    seen: Mutex<Vec<Seen>>,
+    pub(super) in_flight: Mutex<u32>,
+    pub(super) polls: Mutex<u32>,
+    pub(super) clones: Mutex<u32>,
+}
+
+type Script = dyn Fn(u32) -> (Duration, Outcome) + Send + Sync;
+
+/// Panics when called without having been polled ready; a clone has not been.
+pub(super) struct Backend {
+    pub(super) log: Arc<Log>,
+    script: Arc<Script>,
+    ready: bool,
+    /// How often a clone is not ready.
+    pub(super) unready: u32,
+}
+
+impl Backend {
+    /// `script` gets the number of the call, over all, from 0.
+    pub(super) fn new(script: impl Fn(u32) -> (Duration, Outcome) + Send + Sync + 'static) -> Self {
+        Self {
+            log: Arc::new(Log {
+                start: time::now(),
+                seen: Mutex::new(Vec::new()),
+                in_flight: Mutex::new(0),
+                polls: Mutex::new(0),
+                clones: Mutex::new(0),
+            }),
+            script: Arc::new(script),
+            ready: false,
+            unready: 0,
+        }
+    }
+}
+
+impl Log {
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().clone()
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.seen.lock().len()
+    }
+
+    /// When each attempt was made, in milliseconds.
+    pub(super) fn times(&self) -> Vec<u128> {
+        self.seen().iter().map(|seen| seen.at.as_millis()).collect()
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        *self.in_flight.lock()
+    }
+}
+
+impl Clone for Backend {
+    fn clone(&self) -> Self {
+        *self.log.clones.lock() += 1;
+        Self {
+            log: Arc::clone(&self.log),
+            script: Arc::clone(&self.script),
+            ready: false,
+            unready: self.unready,
+        }
+    }
+}
+
+struct InFlight(Arc<Log>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        *self.0.in_flight.lock() -= 1;
+    }
+}
+
+impl<Req> Service<Req> for Backend {
+    type Response = Answer;
+    type Error = Error<Fail>;
+    type Future = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.unready > 0 {
+            self.unready -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn call(&mut self, _: Req) -> Self::Future {
+        assert!(self.ready, "called without readiness");
+        self.ready = false;
+        let n = {
+            let mut seen = self.log.seen.lock();
+            seen.push(Seen {
+                at: time::now().since(self.log.start),
+                attempt: crate::attempt(),
+                extra: Ambient::current().extra,
+            });
+            seen.len() as u32 - 1
+        };
+        let (takes, outcome) = (self.script)(n);
+        *self.log.in_flight.lock() += 1;
+        let in_flight = InFlight(Arc::clone(&self.log));
+        let inner = async move {
+            let _in_flight = in_flight;
+            match takes {
+                NEVER => std::future::pending().await,
+                Duration::ZERO => {}
+                takes => tokio::time::sleep(takes).await,
+            }
+            outcome
+        };
+        let log = Arc::clone(&self.log);
+        let mut inner = Box::pin(inner);
+        let number = crate::attempt();
+        Box::pin(poll_fn(move |cx| {
+            assert_eq!(crate::attempt(), number);
+            *log.polls.lock() += 1;
+            inner.as_mut().poll(cx)
+        }))
+    }
+}
+
+/// Readies the service and calls it.
+pub(super) async fn call<S: Service<Req>, Req>(
+    service: &mut S,
+    request: Req,
+) -> Result<S::Response, S::Error> {
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
+}
+
+/// What a hedge tells, as text.
+#[derive(Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    pub(super) fn by(hedge: &Hedge) -> Self {
+        let told = Self::default();
+        let list = Arc::clone(&told.0);
+        let name = hedge.name().clone();
+        let listener = move |event: &Event<'_>| {
+            assert_eq!(*event.policy, name);
+            list.lock().push(match event.what {
+                What::Ended { ending, elapsed } => format!("{ending:?} {}", elapsed.as_millis()),
+                What::Hedging { attempt, delay } => format!("{attempt} {}", delay.as_millis()),
+                What::WouldHedge { attempt, delay } => {
+                    format!("would {attempt} {}", delay.as_millis())
+                }
+                ref other => format!("{other:?}"),
+            });
+        };
+        hedge.on_event(listener).forever();
+        told
+    }
+
+    pub(super) fn all(&self) -> Vec<String> {
+        self.0.lock().clone()
+    }
+
+    pub(super) fn endings(&self, ending: Ending) -> usize {
+        let is = |text: &&String| text.starts_with(&format!("{ending:?} "));
+        self.0.lock().iter().filter(is).count()
+    }
+}

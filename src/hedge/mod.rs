@@ -1,0 +1,163 @@
+//! Hedge: an extra attempt for calls that take longer than most.
+//!
+//! ```text
+//! call ──┬─ attempt 1 ──────────────────────────────x dropped
+//!        │                                          │
+//!        └── delay ──┬─ attempt 2 ──────> success ──┴──> the caller
+//!                    │
+//!                    └─ if the budget has one left, the request may be sent twice,
+//!                       and the deadline is later than this
+//! ```
+//!
+//! # What it does
+//!
+//! `poll_ready` forwards.
+//!
+//! `call` calls the inner service at once. If there is no answer after the delay, the next
+//! attempt is made: by a clone of the service, readied for it, with a copy of the request. The
+//! first success is returned, and all other attempts are dropped before that. A failure does not
+//! win while another attempt is under way, and begins the next at once, unless it is permanent
+//! or the service asks for time or for fewer calls; an outcome that says nothing of the service,
+//! such as a refusal by a layer below, begins nothing. If no attempt succeeds, the outcome of
+//! the first is returned.
+//!
+//! Each attempt reads its number with [`attempt`](crate::attempt()). An extra one waits in no
+//! queue and for no token of the layers below: it is admitted at once or not made.
+//!
+//! # What is hedged
+//!
+//! A call has extra attempts only if
+//!
+//! - its request may be sent twice, by its [`Resend`](crate::classify::Resend) or by
+//!   [`HedgeLayer::only`], and can be copied;
+//! - the delay is known, and over before the deadline;
+//! - it does not run inside an extra attempt of somebody else: only first attempts hedge;
+//! - the budget has one left, at the time. A spent budget suppresses the extra attempt, nothing
+//!   else.
+//!
+//! # The delay
+//!
+//! A [fixed](Hedge::fixed) one; or a [quantile](Builder::quantile) of the latencies of the
+//! attempts of such requests, of the last 25 to 30 s, found anew every 100 ms where calls go on;
+//! or what [`HedgeLayer::delay_from`] says. It runs from the begin of the attempt before.
+//!
+//! A quantile is never below the true one of what was recorded, and above it by at most a
+//! sixteenth, or 66 µs where that is more. A loser of the race, a failure and a call whose caller
+//! left are known to be longer than what was seen of them, and count as that: a hedge that wins
+//! does not make the service look faster than it is. Refusals are not counted.
+//!
+//! # Example
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use seawall::{Hedge, HedgeLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let hedge = Hedge::fixed(Duration::from_millis(5));
+//! let service = ServiceBuilder::new()
+//!     .layer(HedgeLayer::new(&hedge))
+//!     .service(service_fn(|key: u32| async move {
+//!         // The first attempt is stuck.
+//!         if seawall::attempt() == Some(1) {
+//!             std::future::pending::<()>().await;
+//!         }
+//!         Ok::<_, BoxError>(key)
+//!     }));
+//!
+//! assert_eq!(service.oneshot(7).await?, 7);
+//! assert_eq!(hedge.snapshot().won, 1);
+//! # Ok(()) }
+//! ```
+//!
+//! # Customised
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use seawall::{Budget, Hedge, HedgeLayer, Mode};
+//!
+//! #[derive(Clone)]
+//! struct Query { read_only: bool, rows: u32 }
+//! seawall::resend!(Query);
+//!
+//! // Only told for now: at most one in 20 calls, out of the stack's budget.
+//! let budget = Budget::percent(5);
+//! let hedge = Hedge::builder()
+//!     .name("search")
+//!     .quantile(0.98)
+//!     .budget(&budget)
+//!     .mode(Mode::RecordOnly)
+//!     .build()?;
+//! let layer = HedgeLayer::new(&hedge)
+//!     .only(|query: &Query| query.read_only)
+//!     .delay_from(|query: &Query, _attempt| {
+//!         (query.rows > 1_000).then_some(Duration::from_secs(1))
+//!     });
+//! // Later, while calls run:
+//! hedge.set_mode(Mode::Enforce);
+//! # let _ = layer;
+//! # Ok::<_, seawall::ConfigError>(())
+//! ```
+//!
+//! # Defaults
+//!
+//! | knob | default | why |
+//! |---|---|---|
+//! | [`quantile`](Builder::quantile) | 0.95 | 5 % more load at most, for the slowest 5 % |
+//! | [`window`](Builder::window) | 30 s | follows a change within seconds, by hundreds of calls |
+//! | [`min_samples`](Builder::min_samples) | 100 | 5 of them are above the quantile; none is hedged before |
+//! | [`min_delay`](Builder::min_delay) | 1 ms | the step of the timers |
+//! | tracked range | up to 10 s | above it nothing is hedged: that is an outage, not a tail |
+//! | [`max_extra`](Builder::max_extra) | 1 | the second saves most, a third little |
+//! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of calls of its own | a service that is slow throughout must not get twice the load |
+//! | [`only`](HedgeLayer::only) | what the request says of itself | an order must not be placed twice |
+//! | mode | enforced | |
+//!
+//! # Modes
+//!
+//! [`RecordOnly`](crate::Mode::RecordOnly) makes no extra attempt and tells where it would
+//! begin one; the budget is asked and not charged, so that it may tell more than it would make.
+//! [`Off`](crate::Mode::Off) only forwards.
+//!
+//! # Sharing
+//!
+//! Clones of a [`Hedge`], layers over it and services made by them share latencies, budget and
+//! counts: use one for each service that is called.
+//!
+//! # Cancel safety
+//!
+//! Dropping the response future drops all attempts. What an extra attempt has taken from the
+//! budget is given back if it was not yet made.
+//!
+//! # Errors
+//!
+//! None of its own: it refuses nothing. The error of the first attempt, if none succeeds; a
+//! clone that does not become ready is a failed attempt.
+//!
+//! # When not to use it
+//!
+//! For what must not be done twice. Where one backend is slow for all: a second call to it is
+//! slow as well. In place of a retry: it waits for nothing. Under a balancer that sends the
+//! second call to the same place as the first.
+
+#[cfg(feature = "tokio")]
+mod future;
+#[cfg(feature = "tower")]
+mod layer;
+#[cfg(feature = "tokio")]
+mod policy;
+#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+mod quantile;
+#[cfg(feature = "tower")]
+mod service;
+
+#[cfg(feature = "tower")]
+pub use future::ResponseFuture;
+#[cfg(feature = "tower")]
+pub use layer::{ByResend, DelayOf, HedgeLayer, Only, Own, PerRequest, Safe};
+#[cfg(feature = "tokio")]
+pub use policy::{Builder, Hedge, Snapshot};
+#[cfg(feature = "tower")]
+pub use service::HedgeService;

@@ -1,0 +1,173 @@
+//! One call under a hedge: what it may have, and what becomes of it.
+
+use std::time::Duration;
+
+use super::{Hedge, Setting, When};
+use crate::attempt::{Attempt, inherited_budget};
+use crate::budget::Withdrawal;
+use crate::classify::Outcome;
+use crate::deadline::Ambient;
+use crate::event::{Ending, What};
+use crate::policy::Mode;
+use crate::sync::Ordering;
+use crate::time::{self, Tick};
+
+/// What one call knows of its hedge.
+#[derive(Debug)]
+pub(in crate::hedge) struct Call {
+    setting: Setting,
+    pub(in crate::hedge) start: Tick,
+    /// What it carries down; none inside an attempt that is not hedged, whose number stays.
+    pub(in crate::hedge) attempt: Option<Attempt>,
+    /// How many extra attempts it may still have.
+    pub(in crate::hedge) left: u32,
+    /// After how long without an answer the next begins.
+    pub(in crate::hedge) delay: Duration,
+    /// Whether its latencies are samples.
+    sampled: bool,
+    /// Whether its one terminal event is still owed.
+    open: bool,
+    /// How it ends if it is dropped.
+    pub(in crate::hedge) if_dropped: Ending,
+}
+
+impl Call {
+    /// Whether the request has to be copied for extra attempts.
+    pub(in crate::hedge) fn needs_copy(&self) -> bool {
+        self.left > 0 && self.setting.mode == Mode::Enforce
+    }
+}
+
+impl Hedge {
+    /// An original call. `safe` is whether it may be sent twice; `delay` the delay that the
+    /// request asks for in place of the hedge's own.
+    pub(in crate::hedge) fn call(
+        &self,
+        safe: bool,
+        delay: impl FnOnce() -> Option<Duration>,
+    ) -> Call {
+        let setting = self.setting();
+        let mut call = Call {
+            setting,
+            start: Tick::ZERO,
+            attempt: None,
+            left: 0,
+            delay: Duration::ZERO,
+            sampled: false,
+            open: setting.mode != Mode::Off,
+            if_dropped: Ending::Dropped,
+        };
+        if !call.open {
+            return call;
+        }
+        call.start = time::now();
+        call.sampled = safe && matches!(setting.when, When::Quantile(_));
+        let ambient = Ambient::current();
+        if ambient.attempt > 1 || ambient.extra {
+            return call;
+        }
+        let inherited = match self.0.budget_given {
+            true => None,
+            false => inherited_budget(),
+        };
+        let budget = inherited.unwrap_or_else(|| self.0.budget.clone());
+        budget.on_call();
+        call.attempt = Some(Attempt::new(1, Some(budget)));
+        if !safe {
+            return call;
+        }
+        let delay = delay().or_else(|| self.own_delay(&call, call.start));
+        if let Some(delay) = delay.filter(|delay| call.start.after(*delay) < ambient.deadline) {
+            call.delay = delay;
+            call.left = setting.max_extra;
+        }
+        call
+    }
+
+    /// The delay of a call's next attempt, where its request asks for none.
+    pub(in crate::hedge) fn own_delay(&self, call: &Call, now: Tick) -> Option<Duration> {
+        self.delay_at(now, call.setting.when)
+    }
+
+    /// Leave for the extra attempt of this number; none if there is to be none.
+    pub(in crate::hedge) fn withdraw(&self, call: &Call, number: u32) -> Option<Withdrawal> {
+        let budget = call.attempt.as_ref().and_then(Attempt::budget)?;
+        let Some(withdrawal) = budget.withdraw() else {
+            self.0.counts.suppressed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        if call.setting.mode == Mode::Enforce {
+            return Some(withdrawal);
+        }
+        self.0.counts.would_hedge.fetch_add(1, Ordering::Relaxed);
+        self.tell_late(call, |delay| What::WouldHedge {
+            attempt: number,
+            delay,
+        });
+        None
+    }
+
+    /// The extra attempt of this number is made.
+    pub(in crate::hedge) fn made(&self, call: &Call, number: u32, withdrawal: Withdrawal) {
+        withdrawal.spend();
+        self.0.counts.made.fetch_add(1, Ordering::Relaxed);
+        self.tell_late(call, |delay| What::Hedging {
+            attempt: number,
+            delay,
+        });
+    }
+
+    /// What the latency of an attempt that ended like this says. One that failed might have
+    /// taken longer to succeed; one that was refused says nothing.
+    pub(in crate::hedge) fn sample(&self, call: &Call, start: Tick, outcome: Outcome) {
+        match outcome {
+            Outcome::Success => self.record(call, start, false),
+            Outcome::Failure(..) => self.record(call, start, true),
+            Outcome::Ignore => {}
+        }
+    }
+
+    /// An attempt was dropped: it would have taken longer.
+    pub(in crate::hedge) fn sample_dropped(&self, call: &Call, start: Tick) {
+        self.record(call, start, true);
+    }
+
+    fn record(&self, call: &Call, start: Tick, censored: bool) {
+        if call.sampled {
+            let now = time::now();
+            self.latencies().record(now, now.since(start), censored);
+        }
+    }
+
+    /// The call ends with the answer of attempt number `by`.
+    pub(in crate::hedge) fn answered(&self, call: &mut Call, by: u32, outcome: Outcome) {
+        if outcome == Outcome::Success {
+            if let Some(budget) = call.attempt.as_ref().and_then(Attempt::budget) {
+                budget.on_success();
+            }
+            if by > 1 {
+                self.0.counts.won.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let ending = match outcome {
+            Outcome::Success => Ending::Success,
+            Outcome::Failure(kind, _) => Ending::Failure(kind),
+            Outcome::Ignore => Ending::Ignored,
+        };
+        self.end(call, ending);
+    }
+
+    /// Tells the end of a call, once.
+    pub(in crate::hedge) fn end(&self, call: &mut Call, ending: Ending) {
+        if std::mem::replace(&mut call.open, false) {
+            self.tell_late(call, |elapsed| What::Ended { ending, elapsed });
+        }
+    }
+
+    /// Tells what has to do with how long ago the call was made.
+    fn tell_late(&self, call: &Call, what: impl FnOnce(Duration) -> What<'static>) {
+        if self.0.listeners.any() {
+            self.tell(what(time::now().since(call.start)));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{BUCKETS, LONGEST, Latencies, SLICES, Wanted, bucket, upper_edge};
+use crate::sync::OnceLock;
+use crate::time::{Tick, nanos};
+
+const WINDOW: Duration = Duration::from_secs(30);
+const SLICE: Duration = Duration::from_secs(5);
+const START: Tick = Tick(1 << 50);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn wanted(quantile: f64) -> Wanted {
+    Wanted {
+        quantile,
+        min_samples: 1,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Tick,
+    latency: Duration,
+    censored: bool,
+}
+
+/// Keeps every sample.
+struct Naive(Vec<Sample>);
+
+impl Naive {
+    fn in_window(&self, now: Tick) -> Vec<Sample> {
+        let slice = |at: Tick| at.0 / nanos(SLICE);
+        let seen = |sample: &&Sample| slice(sample.at) + SLICES > slice(now);
+        self.0.iter().filter(seen).copied().collect()
+    }
+
+    /// Efron's form of the same estimator: from left to right, whoever is censored leaves his
+    /// weight to all who are still there. `edge` says up to where a latency is taken to reach.
+    fn quantile(&self, now: Tick, q: f64, edge: impl Fn(Duration) -> Duration) -> Option<Duration> {
+        let mut samples = self.in_window(now);
+        samples.sort_by_cached_key(|sample| (edge(sample.latency), sample.censored));
+        let mut weights = vec![1.0 / samples.len() as f64; samples.len()];
+        let mut below = 0.0;
+        for i in 0..samples.len() {
+            let weight = weights[i];
+            if samples[i].censored {
+                let rest = samples.len() - i - 1;
+                weights[i + 1..]
+                    .iter_mut()
+                    .for_each(|w| *w += weight / rest as f64);
+                continue;
+            }
+            if samples[i].latency > LONGEST {
+                return None;
+            }
+            below += weight;
+            if below >= q - 1e-9 {
+                return Some(edge(samples[i].latency));
+            }
+        }
+        None
+    }
+}
+
+/// The edges by addition alone: sixteen of the unit, then sixteen to every doubling.
+fn edges() -> Vec<u64> {
+    let mut edges = vec![];
+    let (mut edge, mut step) = (0, 1u64 << 16);
+    loop {
+        for i in 0..16 {
+            edge += step;
+            edges.push(edge);
+            if edge > nanos(LONGEST) {
+                return edges;
+            }
+            // The first doubling has the unit's width, too.
+            if i == 15 && edge > 16 << 16 {
+                step *= 2;
+            }
+        }
+    }
+}
+
+fn edge_of(latency: Duration) -> Duration {
+    static EDGES: OnceLock<Vec<u64>> = OnceLock::new();
+    let edges = EDGES.get_or_init(edges);
+    match edges.iter().find(|edge| **edge > nanos(latency)) {
+        Some(edge) if latency <= LONGEST => Duration::from_nanos(*edge).min(LONGEST),
+        _ => Duration::MAX,
+    }
+}
+
+#[test]
+fn buckets_and_edges_are_those_of_the_list() {
+    let edges = edges();
+    assert_eq!(edges.len(), BUCKETS);
+    let mut lower = 0;
+    for (i, &edge) in edges.iter().enumerate() {
+        assert_eq!(bucket(lower), i);
+        assert_eq!(bucket(edge - 1), i);
+        assert_eq!(nanos(upper_edge(i)), edge.min(nanos(LONGEST)));
+        lower = edge;
+    }
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    let latency = prop_oneof![
+        4 => 0u64..2_000_000,
+        8 => 1_000_000u64..100_000_000,
+        2 => 100_000_000u64..9_000_000_000,
+        1 => 9_900_000_000u64..10_100_000_000,
+    ];
+    let sample = (0u64..60_000, latency, prop::bool::weighted(0.3));
+    prop::collection::vec(sample, 1..300).prop_map(|list| {
+        let of = |(at, latency, censored)| Sample {
+            at: START.after(ms(at)),
+            latency: Duration::from_nanos(latency),
+            censored,
+        };
+        let mut list: Vec<Sample> = list.into_iter().map(of).collect();
+        list.sort_by_key(|sample| sample.at);
+        list
+    })
+}
+
+fn recorded(samples: &[Sample]) -> Latencies {
+    let latencies = Latencies::new(WINDOW);
+    for sample in samples {
+        latencies.record(sample.at, sample.latency, sample.censored);
+    }
+    latencies
+}
+
+proptest! {
+    // HG1, HG5
+    #[test]
+    fn the_quantile_is_the_naive_one(samples in samples(), q in 0.01f64..0.999) {
+        let now = samples.last().unwrap().at;
+        let latencies = recorded(&samples);
+        let naive = Naive(samples);
+        prop_assert_eq!(latencies.quantile(now, wanted(q)), naive.quantile(now, q, edge_of));
+        let over = naive.in_window(now).iter().filter(|s| !s.censored).count() as u64;
+        prop_assert_eq!(latencies.samples(now).0, over);
+    }
+
+    // HG1
+    #[test]
+    fn with_nothing_cut_short_it_is_off_by_a_sixteenth_at_most(mut samples in samples(), q in 0.01f64..0.999) {
+        samples.iter_mut().for_each(|sample| sample.censored = false);
+        let now = samples.last().unwrap().at;
+        let latencies = recorded(&samples);
+        let exact = Naive(samples).quantile(now, q, |latency| latency);
+        let found = latencies.quantile(now, wanted(q));
+        match exact {
+            None => prop_assert_eq!(found, None),
+            Some(exact) => {
+                let found = found.unwrap();
+                let most = (exact / 16).max(Duration::from_micros(66));
+                prop_assert!(exact <= found && found <= exact + most, "{:?} for {:?}", found, exact);
+            }
+        }
+    }
+}
+
+// HG1
+#[test]
+fn there_is_none_before_enough_samples_nor_above_the_tracked_range() {
+    let latencies = Latencies::new(WINDOW);
+    let wanted = Wanted {
+        quantile: 0.5,
+        min_samples: 3,
+    };
+    for _ in 0..100 {
+        latencies.record(START, ms(10), true);
+    }
+    latencies.record(START, ms(10), false);
+    latencies.record(START, ms(10), false);
+    assert_eq!(latencies.quantile(START, wanted), None);
+    let latencies = Latencies::new(WINDOW);
+    for _ in 0..3 {
+        latencies.record(START, LONGEST, false);
+    }
+    assert_eq!(latencies.quantile(START, wanted), Some(LONGEST));
+    for _ in 0..4 {
+        latencies.record(START, LONGEST + Duration::from_nanos(1), false);
+    }
+    assert_eq!(latencies.quantile(START, wanted), None);
+}
+
+// HG1
+#[test]
+fn what_is_older_than_the_window_is_forgotten() {
+    let latencies = Latencies::new(WINDOW);
+    latencies.record(START, ms(10), false);
+    let last = START.after(WINDOW - SLICE);
+    assert_eq!(latencies.samples(last), (1, 0));
+    assert_eq!(latencies.samples(START.after(WINDOW)), (0, 0));
+    // One that comes late changes nothing in the slice that has its place.
+    latencies.record(START.after(WINDOW), ms(20), false);
+    latencies.record(START, ms(10), false);
+    assert_eq!(latencies.samples(START.after(WINDOW)), (1, 0));
+}
+
+#[test]
+fn the_recent_quantile_is_looked_for_again_after_a_300th_of_the_window() {
+    let latencies = Latencies::new(WINDOW);
+    latencies.record(START, ms(10), false);
+    let first = latencies.recent(START, wanted(0.5)).unwrap();
+    (0..10).for_each(|_| latencies.record(START, ms(100), false));
+    let almost = START.after(ms(99));
+    assert_eq!(latencies.recent(almost, wanted(0.5)), Some(first));
+    let second = latencies.recent(START.after(ms(100)), wanted(0.5)).unwrap();
+    assert!(second >= ms(100));
+}
+
+#[test]
+fn counts_and_latencies_at_their_extremes_stay_in_their_bits() {
+    let latencies = Latencies::new(WINDOW);
+    latencies.record(START, Duration::MAX, false);
+    latencies.record(START, Duration::ZERO, true);
+    for now in [Tick::ZERO, Tick::NEVER] {
+        latencies.record(now, ms(1), false);
+        latencies.quantile(now, wanted(0.999_999));
+        latencies.recent(now, wanted(0.000_001));
+    }
+    let cell = super::Cell::new();
+    for _ in 0..=super::COUNT {
+        cell.add(5, false);
+    }
+    cell.add(5, true);
+    let counts = cell.read(5).unwrap();
+    assert_eq!((counts.over, counts.censored), (super::COUNT, 1));
+}
+
+/// Runs 20,000 calls of a hedge at its own quantile over attempts that take `draw`, and gives
+/// the quantile at the end and how many extra attempts were made.
+fn hedged(q: f64, draw: impl Fn(&mut fastrand::Rng) -> Duration) -> (Option<Duration>, u32) {
+    let latencies = Latencies::new(WINDOW);
+    let wanted = Wanted {
+        quantile: q,
+        min_samples: 100,
+    };
+    let mut rng = fastrand::Rng::with_seed(7);
+    let (mut now, mut extra) = (START, 0);
+    for _ in 0..20_000 {
+        now = now.after(ms(10));
+        let first = draw(&mut rng);
+        match latencies.recent(now, wanted) {
+            Some(delay) if first > delay => {
+                extra += 1;
+                let second = draw(&mut rng);
+                let over = first.min(delay + second);
+                latencies.record(now, over, over < first);
+                latencies.record(now, over - delay, over < delay + second);
+            }
+            _ => latencies.record(now, first, false),
+        }
+    }
+    (latencies.quantile(now, wanted), extra)
+}
+
+fn assert_near(found: Option<Duration>, truth: Duration, within: f64) {
+    let ratio = found.expect("there is one").as_secs_f64() / truth.as_secs_f64();
+    assert!((1.0 - within..1.07 + within).contains(&ratio), "{found:?}");
+}
+
+// HG5
+#[test]
+fn a_long_tail_that_is_hedged_at_its_quantile_keeps_it() {
+    let mean = 0.1;
+    let draw = |rng: &mut fastrand::Rng| {
+        Duration::from_secs_f64(-mean * (1.0 - rng.f64()).ln()).max(ms(1))
+    };
+    for (q, within) in [(0.5, 0.1), (0.9, 0.1), (0.95, 0.12)] {
+        let (found, extra) = hedged(q, draw);
+        assert_near(
+            found,
+            Duration::from_secs_f64(-mean * (1.0 - q).ln()),
+            within,
+        );
+        let share = f64::from(extra) / 20_000.0;
+        assert!(share < (1.0 - q) * 1.15, "{share} at {q}");
+    }
+}
+
+// HG5: the slow ones lose every race, and are still known to be there.
+#[test]
+fn two_modes_keep_their_quantiles() {
+    let draw = |rng: &mut fastrand::Rng| match rng.f64() {
+        f if f < 0.9 => ms(10),
+        _ => ms(1_000),
+    };
+    assert_near(hedged(0.85, draw).0, ms(10), 0.0);
+    let (found, extra) = hedged(0.95, draw);
+    assert_near(found, ms(1_000), 0.0);
+    assert!(extra < 100, "{extra}");
+}
+
+// HG5
+#[test]
+fn one_that_is_slow_throughout_is_not_hedged() {
+    let (found, extra) = hedged(0.95, |rng| ms(500 + rng.u64(0..10)));
+    assert_near(found, ms(510), 0.02);
+    assert!(extra < 50, "{extra}");
+}
