@@ -81,6 +81,8 @@ pub mod event;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "tokio")]
+pub mod pipeline;
 pub mod policy;
 pub mod prelude;
 pub mod rate_limit;
@@ -120,6 +122,8 @@ pub use event::Event;
 pub use hedge::Hedge;
 #[cfg(feature = "tower")]
 pub use hedge::HedgeLayer;
+#[cfg(feature = "tokio")]
+pub use pipeline::Pipeline;
 pub use policy::{ConfigError, Mode};
 #[cfg(feature = "tower")]
 pub use rate_limit::RateLimitLayer;

@@ -82,6 +82,7 @@ impl Told {
                     What::Rejected(_) => "Rejected".to_owned(),
                     What::WouldReject(_) => "WouldReject".to_owned(),
                     What::Transition(moved) => format!("{:?} to {:?}", moved.from, moved.to),
+                    other => format!("{other:?}"),
                 };
                 list.lock().push(words);
             })
