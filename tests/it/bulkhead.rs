@@ -1,6 +1,5 @@
 //! The bulkhead: as every layer (`contract`), and what it does on top of that.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -491,6 +490,7 @@ async fn rn1_run_queued_waits_for_its_place() {
 
 #[cfg(feature = "test-util")]
 mod timed {
+    use std::future::Future;
     use std::time::Duration;
 
     use seawall::{Deadline, TimeoutLayer};
