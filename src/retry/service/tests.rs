@@ -398,7 +398,6 @@ crate::judge!(Held, |_| Outcome::Failure(Kind::Response, None));
 #[derive(Clone)]
 struct Pooled {
     held: Arc<()>,
-    calls: u32,
     then: fn() -> Result<(), Rejection>,
 }
 
@@ -430,7 +429,6 @@ fn polled<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
     let service = |then| Pooled {
         held: Arc::new(()),
-        calls: 0,
         then,
     };
     let pooled = service(|| Ok(()));
@@ -620,7 +618,8 @@ async fn cx10_no_bounds_beyond_the_services_own() {
 // CX11
 #[test]
 fn cx11_made_outside_of_a_runtime() {
-    let _ = RetryLayer::new(retry()).layer(Flaky::failing(0)).clone();
+    let service = RetryLayer::new(retry()).layer(Flaky::failing(0));
+    assert!(format!("{:?}", service.retry).contains("retry@"));
 }
 
 // CX7: dropped at every await, at random: what was taken and not used is there again.
@@ -676,6 +675,7 @@ fn pinned<F: Future<Output = ()> + 'static>(future: F) -> Pin<Box<dyn Future<Out
 
 // CX8, CX14: a panic in the inner call, also of a later attempt, ends in one event.
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
 async fn cx8_a_panic_gives_everything_back() {
     let budget = Budget::builder()
         .ratio(0.0)
