@@ -466,6 +466,27 @@ async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
     assert_eq!(strict.count("call"), 3 + 1 + 1);
 }
 
+// RT10, RT6: there it copies nothing; and behind a buffer, where its call does not know of the
+// attempt, its polls do.
+#[tokio::test(start_paused = true)]
+async fn rt10_is_known_by_the_call_and_by_the_polls() {
+    let mut extra = crate::attempt::Attempt::new(2, None);
+    let flaky = Flaky::failing(9);
+    let copied = Arc::new(AtomicU64::new(0));
+    let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
+    let call = {
+        let _entered = extra.enter();
+        service.call(Counted(Arc::clone(&copied)))
+    };
+    assert_eq!(call.await, BUSY);
+    assert_eq!((flaky.calls(), copied.load(Ordering::Relaxed)), (1, 0));
+
+    let mut call = pin!(service.call(Counted(copied)));
+    let _entered = extra.enter();
+    assert_eq!(polled(call.as_mut()), Poll::Ready(BUSY));
+    assert_eq!(flaky.calls(), 2);
+}
+
 // RT11: a limiter that makes callers wait admits an extra attempt at once or refuses it.
 #[tokio::test(start_paused = true)]
 async fn rt11_an_extra_attempt_never_waits_for_a_token() {
