@@ -172,7 +172,7 @@ impl Backoff {
 
     /// With a base of at least `base`, and the cap as it is.
     #[cfg(feature = "tokio")]
-    pub(crate) fn from_at_least(self, base: Duration) -> Self {
+    pub(crate) fn raised_to(self, base: Duration) -> Self {
         Self {
             base: self.base.max(base),
             ..self

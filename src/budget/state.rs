@@ -68,7 +68,7 @@ impl Word {
 }
 
 fn epoch(now: Tick) -> u64 {
-    now.0 / EPOCH & EPOCHS
+    (now.0 / EPOCH) & EPOCHS
 }
 
 impl Account {

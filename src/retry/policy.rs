@@ -49,7 +49,7 @@ impl Retry {
     #[track_caller]
     pub fn builder() -> Builder {
         let place = Location::caller();
-        Builder::new(Name::at("retry", place), Budget::percent(10))
+        Builder::new(&Name::at("retry", place), Budget::percent(10))
     }
 
     /// How many attempts a call makes, the first counted; 0 is 1, which retries nothing.

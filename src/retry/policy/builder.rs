@@ -22,8 +22,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(name: Name, own: Budget) -> Self {
-        Self::from_settings(&name, Settings::new(own))
+    pub(super) fn new(name: &Name, own: Budget) -> Self {
+        Self::from_settings(name, Settings::new(own))
     }
 
     pub(super) fn from_settings(name: &Name, settings: Settings) -> Self {

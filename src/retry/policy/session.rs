@@ -138,7 +138,7 @@ impl Session {
             return None;
         }
         let backoff = match kind {
-            Kind::Throttled => settings.backoff.from_at_least(settings.throttled_base),
+            Kind::Throttled => settings.backoff.raised_to(settings.throttled_base),
             _ => settings.backoff,
         };
         let fraction = self.call.config.core.jitter.fraction();

@@ -393,6 +393,7 @@ async fn rt8_the_number_is_there_in_the_call_and_in_its_polls() {
 
 // CX14, CX8, RN2: one terminal event, however it ends.
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
 async fn cx14_every_call_ends_in_one_event() {
     let retry = every(ms(10));
     let log = told(&retry);

@@ -398,7 +398,6 @@ crate::judge!(Held, |_| Outcome::Failure(Kind::Response, None));
 #[derive(Clone)]
 struct Pooled {
     held: Arc<()>,
-    calls: u32,
     then: fn() -> Result<(), Rejection>,
 }
 
@@ -430,7 +429,6 @@ fn polled<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
     let service = |then| Pooled {
         held: Arc::new(()),
-        calls: 0,
         then,
     };
     let pooled = service(|| Ok(()));
@@ -466,6 +464,27 @@ async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
     let mut outer = RetryLayer::new(retry()).layer(inner);
     assert_eq!(once(&mut outer, 1).await, BUSY);
     assert_eq!(strict.count("call"), 3 + 1 + 1);
+}
+
+// RT10, RT6: there it copies nothing; and behind a buffer, where its call does not know of the
+// attempt, its polls do.
+#[tokio::test(start_paused = true)]
+async fn rt10_is_known_by_the_call_and_by_the_polls() {
+    let mut extra = crate::attempt::Attempt::new(2, None);
+    let flaky = Flaky::failing(9);
+    let copied = Arc::new(AtomicU64::new(0));
+    let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
+    let call = {
+        let _entered = extra.enter();
+        service.call(Counted(Arc::clone(&copied)))
+    };
+    assert_eq!(call.await, BUSY);
+    assert_eq!((flaky.calls(), copied.load(Ordering::Relaxed)), (1, 0));
+
+    let mut call = pin!(service.call(Counted(copied)));
+    let _entered = extra.enter();
+    assert_eq!(polled(call.as_mut()), Poll::Ready(BUSY));
+    assert_eq!(flaky.calls(), 2);
 }
 
 // RT11: a limiter that makes callers wait admits an extra attempt at once or refuses it.
@@ -620,7 +639,8 @@ async fn cx10_no_bounds_beyond_the_services_own() {
 // CX11
 #[test]
 fn cx11_made_outside_of_a_runtime() {
-    let _ = RetryLayer::new(retry()).layer(Flaky::failing(0)).clone();
+    let service = RetryLayer::new(retry()).layer(Flaky::failing(0));
+    assert!(format!("{:?}", service.retry).contains("retry@"));
 }
 
 // CX7: dropped at every await, at random: what was taken and not used is there again.
@@ -676,6 +696,7 @@ fn pinned<F: Future<Output = ()> + 'static>(future: F) -> Pin<Box<dyn Future<Out
 
 // CX8, CX14: a panic in the inner call, also of a later attempt, ends in one event.
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
 async fn cx8_a_panic_gives_everything_back() {
     let budget = Budget::builder()
         .ratio(0.0)
