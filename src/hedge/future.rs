@@ -8,5 +8,5 @@ pub(super) use resent::Resent;
 #[cfg(feature = "tower")]
 pub use resent::ResponseFuture;
 
-#[cfg(all(test, feature = "tower", not(seawall_loom)))]
+#[cfg(all(test, feature = "tower", feature = "test-util", not(seawall_loom)))]
 mod tests;

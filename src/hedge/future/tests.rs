@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods)] // Tests may box, spawn and read tokio's clock.
+
 mod contract;
 mod load;
 mod race;

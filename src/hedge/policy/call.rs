@@ -31,6 +31,7 @@ pub(in crate::hedge) struct Call {
     pub(in crate::hedge) if_dropped: Ending,
 }
 
+#[cfg(feature = "tower")]
 impl Call {
     /// Whether the request has to be copied for extra attempts.
     pub(in crate::hedge) fn needs_copy(&self) -> bool {

@@ -111,15 +111,15 @@ fn panicking(in_call: bool, who: u32) -> Backend {
     })
 }
 
-struct PanicsWhenReady<S>(S, u32);
+struct Panics<S>(S, u32);
 
-impl<S: Clone> Clone for PanicsWhenReady<S> {
+impl<S: Clone> Clone for Panics<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone(), self.1)
     }
 }
 
-impl<S> Service<()> for PanicsWhenReady<S>
+impl<S> Service<()> for Panics<S>
 where
     S: Service<(), Response = Answer, Future: Send + 'static>,
 {
@@ -131,7 +131,6 @@ where
         self.0.poll_ready(cx)
     }
 
-    #[allow(clippy::disallowed_methods)]
     fn call(&mut self, (): ()) -> Self::Future {
         let who = self.1;
         let call = self.0.call(());
@@ -150,7 +149,7 @@ async fn cx8_a_panic_in_any_attempt_releases_all_and_is_told_once() {
         let told = Told::by(&hedge);
         let backend = panicking(in_call, who);
         let log = backend.log.clone();
-        let mut service = HedgeLayer::new(&hedge).layer(PanicsWhenReady(backend, who));
+        let mut service = HedgeLayer::new(&hedge).layer(Panics(backend, who));
         std::future::poll_fn(|cx| service.poll_ready(cx))
             .await
             .unwrap();

@@ -371,7 +371,6 @@ async fn a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() {
             })
         }
 
-        #[allow(clippy::disallowed_methods)]
         fn call(&mut self, (): ()) -> Self::Future {
             let takes = ms(u64::from(self.1));
             Box::pin(async move {

@@ -154,7 +154,6 @@ impl<Req> Service<Req> for Backend {
         Poll::Ready(Ok(()))
     }
 
-    #[allow(clippy::disallowed_methods)]
     fn call(&mut self, _: Req) -> Self::Future {
         assert!(self.ready, "called without readiness");
         self.ready = false;
