@@ -1,6 +1,6 @@
-//! Resilience middleware for [tower](https://docs.rs/tower): timeout, rate limit and circuit
-//! breaker, as layers for axum and hyper servers and for outbound clients, and as plain values
-//! for any async or blocking call.
+//! Resilience middleware for [tower](https://docs.rs/tower): timeout, rate limit, circuit
+//! breaker, retry, bulkhead and hedging, as layers for axum and hyper servers and for outbound
+//! clients, and as plain values for any async or blocking call.
 //!
 //! A service falls over when something it depends on slows down: its callers wait, pile up and
 //! take it down with them. The layers here make it fail fast instead, shed what is too much,
@@ -8,8 +8,8 @@
 //!
 //! # A policy is a handle
 //!
-//! [`Timeout`], [`RateLimiter`] and [`CircuitBreaker`] are plain values: cheap to clone, and
-//! every clone is the same policy. Name them, share them, read them, change them and switch
+//! [`Timeout`], [`RateLimiter`], [`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Hedge`] and
+//! [`Budget`] are plain values: cheap to clone, and every clone is the same policy. Name them, share them, read them, change them and switch
 //! them off while calls run. A layer is a thin skin over one, so that state never depends on how
 //! often a framework applies a layer:
 //!
@@ -40,16 +40,17 @@
 //!
 //! # Without a service
 //!
-//! `run` on a policy makes one call under it: [`CircuitBreaker::run`], [`RateLimiter::run`],
-//! [`Timeout::run`]. With `--no-default-features` limiter and breaker depend on neither tokio
-//! nor tower and serve blocking code: [`CircuitBreaker::run_blocking`], [`RateLimiter::wait`].
+//! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]; a [`Pipeline`]
+//! takes several. With `--no-default-features` limiter, breaker and bulkhead depend on neither
+//! tokio nor tower and serve blocking code: [`RateLimiter::wait`],
+//! [`CircuitBreaker::run_blocking`], [`Bulkhead::acquire_blocking`].
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tower` | yes | the layers; implies `tokio` |
-//! | `tokio` | yes | what waits: [`Timeout`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
+//! | `tokio` | yes | what waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `http` | no | refusals as 429, 503, 504 with `Retry-After` or as gRPC statuses; judging `http::Response` |
 //! | `reqwest` | no | judging `reqwest::Response`, copying `reqwest::Request`; implies `http` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
