@@ -10,7 +10,7 @@ use super::layer::Copier;
 use super::policy::Session;
 use crate::classify::Outcome;
 use crate::rejection::Verdict;
-use crate::sync::{Arc, Mutex};
+use crate::spare::Spare;
 use crate::time::Sleep;
 
 pin_project! {
@@ -27,7 +27,7 @@ pin_project! {
         // The last error of an attempt that was made, for when the next one is not. A failed
         // response is not kept: it would hold its connection while nobody reads it.
         failed: Option<(S::Error, Outcome)>,
-        spare: Arc<Mutex<S>>,
+        spare: Spare<S, ()>,
         verdict: V,
         copier: K,
         session: Session,
@@ -57,7 +57,7 @@ impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
         session: Session,
         call: S::Future,
         request: Option<Req>,
-        spare: Arc<Mutex<S>>,
+        spare: Spare<S, ()>,
         verdict: V,
         copier: K,
     ) -> Self {
@@ -114,7 +114,7 @@ where
                 StateProjection::BackingOff { sleep } => {
                     ready!(sleep.poll_elapsed(cx));
                     this.session.wake();
-                    let service = this.spare.lock().clone();
+                    let service = this.spare.service();
                     State::Readying { service }
                 }
                 StateProjection::Readying { service } => {

@@ -9,15 +9,14 @@ use super::layer::{ByRequest, Copier, MayResend};
 use super::policy::Session;
 use crate::classify::{Classify, Standard};
 use crate::rejection::{By, Recognize, Verdict};
-use crate::sync::{Arc, Mutex};
+use crate::spare::Spare;
 
 /// A service whose failed calls are made again; made by [`RetryLayer`](super::RetryLayer).
 #[derive(Clone)]
 pub struct RetryService<S, C = Standard, O = ByRequest, K = ByRequest> {
     inner: S,
-    /// What all attempts but the first are cloned from, whatever has become of `inner`. Behind
-    /// a lock because `S` need not be `Sync`, and shared so that a call copies no stack.
-    spare: Arc<Mutex<S>>,
+    /// What all attempts but the first are cloned from, whatever has become of `inner`.
+    spare: Spare<S, ()>,
     retry: Retry,
     classifier: C,
     only: O,
@@ -27,7 +26,7 @@ pub struct RetryService<S, C = Standard, O = ByRequest, K = ByRequest> {
 impl<S: Clone, C, O, K> RetryService<S, C, O, K> {
     pub(super) fn new(inner: S, retry: Retry, classifier: C, only: O, copier: K) -> Self {
         Self {
-            spare: Arc::new(Mutex::new(inner.clone())),
+            spare: Spare::new(inner.clone(), ()),
             inner,
             retry,
             classifier,
@@ -59,7 +58,7 @@ where
         };
         let call = session.enter(|| self.inner.call(request));
         let verdict = S::verdict(&self.classifier);
-        let spare = Arc::clone(&self.spare);
+        let spare = self.spare.clone();
         ResponseFuture::new(session, call, again, spare, verdict, copier)
     }
 }
