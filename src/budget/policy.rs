@@ -390,3 +390,6 @@ pub struct Snapshot {
     /// because it was spent.
     pub suppressed: u64,
 }
+
+#[cfg(all(test, not(seawall_loom), feature = "test-util"))]
+mod tests;

@@ -28,7 +28,8 @@
 //! `call` takes the tokens and calls the inner service at once, or refuses. A waiting layer
 //! reserves an instant in `call`, lets go of the service that was readied for it, sleeps until
 //! then on one timer, readies a fresh clone and calls that. A wait that is longer than its bound
-//! or than the deadline is refused at once and takes nothing.
+//! or than the deadline is refused at once and takes nothing; so is any wait of an attempt above
+//! the first of a [retry](crate::Retry) or a hedge.
 //!
 //! # Example
 //!

@@ -2,7 +2,7 @@ mod builder;
 mod config;
 mod run;
 mod session;
-#[cfg(all(test, not(seawall_loom)))]
+#[cfg(all(test, not(seawall_loom), feature = "test-util"))]
 mod tests;
 
 use std::fmt;

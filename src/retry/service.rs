@@ -114,5 +114,5 @@ where
     }
 }
 
-#[cfg(all(test, not(seawall_loom)))]
+#[cfg(all(test, not(seawall_loom), feature = "test-util"))]
 mod tests;

@@ -100,6 +100,31 @@ async fn rt2_sessions_of_one_policy_differ() {
     assert!(a.len() > 45, "{}", a.len());
 }
 
+// RT2: each delay rests on the one before.
+#[tokio::test(start_paused = true)]
+async fn rt2_a_decorrelated_backoff_grows() {
+    let backoff = Backoff::decorrelated(ms(100)).max(ms(100_000));
+    let retry = Retry::builder()
+        .backoff(backoff)
+        .max_attempts(9)
+        .jitter_seed(7);
+    let retry = retry.no_budget().build().unwrap();
+    let times = RefCell::new(Vec::new());
+    let run = retry.run(|_| {
+        times.borrow_mut().push(now());
+        async { Err::<(), _>("busy") }
+    });
+    let _ = run.await;
+    let times = times.into_inner();
+    let delays: Vec<_> = times.windows(2).map(|two| two[1].since(two[0])).collect();
+    // By a millisecond more: tokio's timers round up.
+    assert!(
+        delays.windows(2).all(|two| two[1] <= two[0] * 3 + ms(1)),
+        "{delays:?}"
+    );
+    assert!(delays.iter().any(|delay| *delay > ms(900)), "{delays:?}");
+}
+
 async fn delay_after(retry: &Retry, outcome: Outcome) -> Option<Duration> {
     let (start, made) = (now(), Cell::new(0));
     let classifier = move |result: Result<&u32, &()>| match result {

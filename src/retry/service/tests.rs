@@ -636,6 +636,47 @@ async fn cx10_no_bounds_beyond_the_services_own() {
     assert_eq!(tries.get(), 2);
 }
 
+// CX12: boxed errors in a spawned task, and a service that never fails.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
+async fn cx12_boxed_errors_and_infallible_services() {
+    struct Of<E>(fn(Option<u32>) -> Result<u32, E>);
+    impl<E> Clone for Of<E> {
+        fn clone(&self) -> Self {
+            Self(self.0)
+        }
+    }
+    impl<E> Service<String> for Of<E> {
+        type Response = u32;
+        type Error = E;
+        type Future = std::future::Ready<Result<u32, E>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: String) -> Self::Future {
+            std::future::ready((self.0)(crate::attempt()))
+        }
+    }
+    type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    let boxed: Of<BoxError> = Of(|attempt| match attempt {
+        Some(1) => Err("busy".into()),
+        _ => Err(Rejection::new(Why::CircuitOpen, "below").into()),
+    });
+    let mut service = RetryLayer::new(retry()).layer(boxed);
+    let joined = tokio::spawn(async move { once(&mut service, String::new()).await });
+    assert_eq!(joined.await.unwrap().unwrap_err().to_string(), "busy");
+
+    let never: Of<std::convert::Infallible> = Of(|attempt| Ok(attempt.unwrap()));
+    let busy = |outcome: Result<&u32, &std::convert::Infallible>| match outcome {
+        Ok(3) => Outcome::Success,
+        _ => Outcome::Failure(Kind::Response, None),
+    };
+    let mut service = RetryLayer::new(retry()).classify(busy).layer(never);
+    assert_eq!(once(&mut service, String::new()).await, Ok(3));
+}
+
 // CX11
 #[test]
 fn cx11_made_outside_of_a_runtime() {
