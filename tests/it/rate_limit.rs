@@ -267,7 +267,8 @@ mod waiting {
         let mut waiting = Task::new(waiting);
         assert!(waiting.run().is_pending());
         let start = Instant::now();
-        let answer = other.ready().await.unwrap().call(Do::Answer).await;
+        assert!(crate::support::poll_ready(&mut other).is_ready());
+        let answer = other.call(Do::Answer).await;
         assert_eq!((answer.unwrap(), start.elapsed()), (7, secs(0)));
         advance(ms(100)).await;
         assert!(matches!(waiting.run(), Poll::Ready(Ok(7))));

@@ -283,6 +283,7 @@ impl<F: Future> Task<F> {
     /// Polls as an executor does: only when woken. Pending when there is nothing to do.
     pub(crate) fn run(&mut self) -> Poll<F::Output> {
         loop {
+            assert!(self.polls < 10_000, "it wakes itself for ever");
             let before = self.wakes();
             let poll = self.poll();
             if poll.is_ready() || self.wakes() == before {
