@@ -40,6 +40,29 @@ impl<E> Error<E> {
     }
 }
 
+impl<E: Into<Box<dyn StdError + Send + Sync>>> Error<E> {
+    /// As a boxed error, of which a refusal is found again by [`Reason::of`]: for `?` in a
+    /// function that returns one, where `E` is itself boxed or a report and so no
+    /// [`std::error::Error`].
+    ///
+    /// ```
+    /// use std::error::Error;
+    ///
+    /// # fn run() -> Result<(), seawall::Error<Box<dyn Error + Send + Sync>>> { Ok(()) }
+    /// fn call() -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///     run().map_err(seawall::Error::boxed)?;
+    ///     Ok(())
+    /// }
+    /// # call().unwrap();
+    /// ```
+    pub fn boxed(self) -> Box<dyn StdError + Send + Sync> {
+        match self {
+            Self::Rejected(rejection) => rejection.into(),
+            Self::Service(error) => error.into(),
+        }
+    }
+}
+
 impl<E> From<Rejection> for Error<E> {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
