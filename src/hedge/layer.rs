@@ -59,7 +59,10 @@ impl<C, K, D> HedgeLayer<C, K, D> {
 
     /// Takes the delay from the request and the number of the attempt that begins after it,
     /// from 2 on; where `delay` returns none, the hedge's own applies.
-    pub fn delay_from<F>(self, delay: F) -> HedgeLayer<C, K, PerRequest<F>> {
+    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, K, PerRequest<F>>
+    where
+        F: Fn(&Req, u32) -> Option<Duration>,
+    {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,

@@ -12,7 +12,6 @@ use crate::budget::Withdrawal;
 use crate::classify::{Kind, Outcome};
 use crate::deadline::Ambient;
 use crate::event::Ending;
-use crate::guard::catching;
 use crate::hedge::Hedge;
 use crate::hedge::policy::Call;
 use crate::time::{self, Sleep, Tick};
@@ -57,9 +56,7 @@ pin_project! {
 
     impl<A: AsRef<Hedge>, N, F, O> PinnedDrop for Race<A, N, F, O> {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let ending = this.call.if_dropped;
-            this.stop(ending);
+            this.project().stop(Ending::Dropped);
         }
     }
 }
@@ -95,8 +92,14 @@ pin_project! {
 impl<A: AsRef<Hedge>, N, F, O> Race<A, N, F, O> {
     /// Makes the first attempt.
     pub(super) fn start(source: A, call: Call, first: impl FnOnce(&mut A) -> F) -> Self {
-        let mut race = Self {
-            first: None,
+        let mut parts = (source, call);
+        let guard = OnPanicInCall(&mut parts);
+        let (source, call) = &mut *guard.0;
+        let first = within(call.attempt.as_mut(), || first(source));
+        std::mem::forget(guard);
+        let (source, call) = parts;
+        Self {
+            first: Some(first),
             kept: None,
             extra: None,
             sleep: None,
@@ -104,19 +107,23 @@ impl<A: AsRef<Hedge>, N, F, O> Race<A, N, F, O> {
             begun: call.start,
             source,
             call,
-        };
-        let mut attempt = race.call.attempt.take();
-        let code = || within(attempt.as_mut(), || first(&mut race.source));
-        let panicked = |call: &mut Call| call.if_dropped = Ending::Panicked;
-        race.first = Some(catching(&mut race.call, code, panicked));
-        race.call.attempt = attempt;
-        race
+        }
     }
 
     /// How many have been begun.
     #[cfg(feature = "tower")]
     pub(super) fn attempts(&self) -> u32 {
         self.number
+    }
+}
+
+/// Tells the end if the code of the first call panics.
+struct OnPanicInCall<'p, A: AsRef<Hedge>>(&'p mut (A, Call));
+
+impl<A: AsRef<Hedge>> Drop for OnPanicInCall<'_, A> {
+    fn drop(&mut self) {
+        let (source, call) = &mut *self.0;
+        (*source).as_ref().end(call, Ending::Panicked);
     }
 }
 

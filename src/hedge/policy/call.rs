@@ -27,8 +27,6 @@ pub(in crate::hedge) struct Call {
     sampled: bool,
     /// Whether its one terminal event is still owed.
     open: bool,
-    /// How it ends if it is dropped.
-    pub(in crate::hedge) if_dropped: Ending,
 }
 
 #[cfg(feature = "tower")]
@@ -56,7 +54,6 @@ impl Hedge {
             delay: Duration::ZERO,
             sampled: false,
             open: setting.mode != Mode::Off,
-            if_dropped: Ending::Dropped,
         };
         if !call.open {
             return call;
@@ -67,9 +64,9 @@ impl Hedge {
         if ambient.attempt > 1 || ambient.extra {
             return call;
         }
-        let inherited = match self.0.budget_given {
-            true => None,
-            false => inherited_budget(),
+        let inherited = match ambient.attempt > 0 && !self.0.budget_given {
+            true => inherited_budget(),
+            false => None,
         };
         let budget = inherited.unwrap_or_else(|| self.0.budget.clone());
         budget.on_call();

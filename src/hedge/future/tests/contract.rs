@@ -196,6 +196,20 @@ async fn cx9_attempts_are_polled_as_often_as_something_happened() {
     assert!(*log.polls.lock() <= 9, "{}", log.polls.lock());
 }
 
+// CX9: where one attempt's failure begins another, those under way are left alone.
+#[tokio::test(start_paused = true)]
+async fn a_new_attempt_does_not_poll_the_others_again() {
+    let backend = Backend::new(|n| match n {
+        2 => (ms(5), fail(n)),
+        _ => (NEVER, answer(n)),
+    });
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(hedge(3)).layer(backend);
+    let _ = tokio::time::timeout(ms(27), call(&mut service, ())).await;
+    assert_eq!(log.times(), [0, 10, 20, 25]);
+    assert!(*log.polls.lock() <= 14, "{}", log.polls.lock());
+}
+
 #[test]
 fn cx10_services_and_futures_are_what_their_parts_allow() {
     fn is_send<T: Send>() {}

@@ -111,6 +111,46 @@ async fn hg1_a_quantile_below_a_millisecond_waits_one() {
     assert_eq!(hedge.delay(), Some(ms(1)));
 }
 
+// HG5: a failure might have taken longer, a refusal says nothing.
+#[tokio::test(start_paused = true)]
+async fn hg5_only_successes_are_whole_latencies() {
+    let hedge = Hedge::builder()
+        .quantile(0.5)
+        .min_samples(1)
+        .build()
+        .unwrap();
+    let backend = Backend::new(|n| match n {
+        0 => (ms(5), answer(n)),
+        1 => (ms(5), fail(n)),
+        _ => (ms(5), Err(Error::Service(Fail::Refused))),
+    });
+    let mut service = layer(&hedge).layer(backend);
+    for _ in 0..3 {
+        let _ = call(&mut service, ()).await;
+    }
+    let seen = hedge.snapshot();
+    assert_eq!((seen.samples, seen.cut_short), (1, 1));
+}
+
+// HG1, CX19
+#[tokio::test(start_paused = true)]
+async fn another_quantile_is_used_at_once() {
+    let hedge = Hedge::builder()
+        .quantile(0.5)
+        .min_samples(1)
+        .build()
+        .unwrap();
+    let backend = Backend::new(|n| (ms(if n < 80 { 10 } else { 50 }), answer(n)));
+    let mut service = layer(&hedge).layer(backend);
+    for _ in 0..100 {
+        call(&mut service, ()).await.unwrap();
+    }
+    tokio::time::advance(ms(100)).await;
+    assert!(hedge.delay().unwrap() < ms(11));
+    hedge.set_quantile(0.9).unwrap();
+    assert!(hedge.delay().unwrap() >= ms(50));
+}
+
 #[tokio::test(start_paused = true)]
 async fn hg1_the_delay_may_come_of_request_and_attempt() {
     let backend = Backend::new(|n| (NEVER, answer(n)));
