@@ -143,13 +143,13 @@ pub(crate) fn settle<Res, Err, C: Classify<Res, Err>>(
 
 /// A response that can say whether it is a success.
 ///
-/// Implemented for `http::Response` and `reqwest::Response` (features), unit, numbers and text;
-/// a type of yours joins with one line of [`judge!`](crate::judge). There is no implementation
+/// Implemented for `http::Response` and `reqwest::Response` (features), unit, numbers, text
+/// and bytes; a type of yours joins with one line of [`judge!`](crate::judge). There is no implementation
 /// for all types: nothing is a success by silence.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say whether it is a success",
     label = "nothing is taken for a success by silence",
-    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`"
+    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours; for one of another crate look at errors only: `.run_with(seawall::classify::ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
 )]
 pub trait Judge {
     /// What this response says.
@@ -221,6 +221,7 @@ plain!(
     f64,
     String,
     &'static str,
+    Vec<u8>,
 );
 
 /// Lets a response type of yours say whether it is a success.

@@ -258,7 +258,8 @@ mod shield {
 }
 
 /// Spawns `future` on the current tokio runtime with the deadline in force here, as
-/// `tokio::spawn` does without.
+/// `tokio::spawn` does without. The deadline is told, not kept: what is to end by it goes into
+/// a [`Timeout`](crate::Timeout), whose `run` does, or looks at [`Deadline::remaining`].
 ///
 /// # Panics
 /// Outside of a tokio runtime, as `tokio::spawn` does.

@@ -111,9 +111,9 @@ pub use budget::Budget;
 pub use bulkhead::Bulkhead;
 #[cfg(feature = "tower")]
 pub use bulkhead::BulkheadLayer;
-pub use circuit_breaker::CircuitBreaker;
 #[cfg(feature = "tower")]
 pub use circuit_breaker::CircuitBreakerLayer;
+pub use circuit_breaker::{CircuitBreaker, Trip, Window};
 pub use classify::{Classify, Outcome};
 pub use deadline::Deadline;
 #[cfg(feature = "tokio")]

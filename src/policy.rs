@@ -71,6 +71,16 @@ pub enum Mode {
     Off,
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enforce => "enforce",
+            Self::RecordOnly => "record only",
+            Self::Off => "off",
+        })
+    }
+}
+
 impl Mode {
     pub(crate) const fn to_bits(self) -> u64 {
         match self {

@@ -13,7 +13,7 @@ pub use crate::rate_limit::{Quota, RateLimiter};
 pub use crate::retry::Retry;
 #[cfg(feature = "tokio")]
 pub use crate::timeout::Timeout;
-pub use crate::{Backoff, Budget, Deadline, Jitter, Mode, Rejection, Why};
+pub use crate::{Backoff, Budget, Deadline, Jitter, Mode, Reason, Rejection, Why};
 #[cfg(feature = "tower")]
 pub use crate::{
     bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, hedge::HedgeLayer,

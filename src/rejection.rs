@@ -8,10 +8,48 @@
 //!   [`carrier!`](crate::carrier);
 //! - a service that never fails (`Infallible`) and answers with an `http::Response` gets a 429,
 //!   503 or 504, or for gRPC a trailers-only response (feature `http`);
-//! - `.respond(f)` on a layer makes anything else.
+//! - `.respond(f)` on a layer makes anything else (see below).
 //!
 //! The rejection is found again with [`Reason::of`] (one step) or [`Reason::find`] (anywhere in
 //! the chain).
+//!
+//! # Answers of your own
+//!
+//! `.respond(f)` takes a closure `|rejection: Rejection| -> Result<Response, Error>` that is
+//! `Copy`: it travels in the response future, so it can hold a reference to a static, but no
+//! `Arc`. With the feature `http`, status and `Retry-After` can be kept and only the body made:
+//!
+#![cfg_attr(all(feature = "http", feature = "tower"), doc = "```")]
+#![cfg_attr(not(all(feature = "http", feature = "tower")), doc = "```ignore")]
+//! use axum::{Router, body::Body, routing::get};
+//! use seawall::{RateLimitLayer, RateLimiter, Rejection};
+//!
+//! let limit = RateLimitLayer::new(RateLimiter::per_second(10)).respond(|rejection: Rejection| {
+//!     let json = format!("{{\"error\":\"{}\"}}", rejection.why());
+//!     Ok(rejection.into_response::<()>().map(|()| Body::from(json)))
+//! });
+//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(limit);
+//! ```
+//!
+//! A layer that judges outcomes (the circuit breaker, retry and hedging) has to tell refusals
+//! from failures, so there the error must be one of those above, or `Infallible`, also with a
+//! `.respond(..)`: a bare `reqwest::Error` or `hyper::Error` needs
+//! `.map_err(seawall::Error::service)` at the bottom.
+//!
+//! # When the compiler says that `oneshot` or `ready` exists, but..
+//!
+//! Then a layer does not fit what is under it, and the compiler keeps the reason to itself. Wrap
+//! the stack in [`check`], or call `ServiceExt::oneshot(service, request)` as a function, and it
+//! tells. The usual reasons:
+//!
+//! | the stack | needs |
+//! |---|---|
+//! | over an error of another crate | `.map_err(seawall::Error::service)` at the bottom |
+//! | over an enum of yours | [`carrier!`](crate::carrier) |
+//! | with a breaker, retry or hedge over a response of yours | [`judge!`](crate::judge), or `.classify(ErrorsOnly)` |
+//! | with retry or hedge over a request of yours | [`resend!`](crate::resend) |
+//! | with a waiting or queued layer, retry or hedge | a service that is `Clone` |
+//! | with a closure for `.respond`, `.cost`, `.classify`, `.only` | a type for its argument: `\|request: &Request<Body>\|` |
 
 mod error;
 mod fault;
@@ -153,47 +191,50 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let policy = &self.policy;
-        match self.why {
-            Why::RateLimited => write!(f, "rate limit {policy} exceeded")?,
-            Why::CostAboveBurst { cost, burst } => write!(
-                f,
-                "a cost of {cost} is above the burst of {burst} of rate limit {policy}"
-            )?,
-            Why::CircuitOpen => write!(f, "circuit breaker {policy} is open")?,
-            Why::ProbesOut => write!(
-                f,
-                "circuit breaker {policy} is half-open and all its probes are out"
-            )?,
-            Why::Recovering => write!(
-                f,
-                "circuit breaker {policy} has closed of late and admits a share of the calls"
-            )?,
-            Why::TimedOut { limit, elapsed } => {
-                write!(f, "timeout {policy} of {limit:?} elapsed after {elapsed:?}")?;
+        match self {
+            Self::RateLimited => f.write_str("the rate limit is exceeded"),
+            Self::CostAboveBurst { cost, burst } => {
+                write!(f, "a cost of {cost} is above the burst of {burst}")
             }
-            Why::Expired => write!(f, "the deadline had passed before {policy} made the call")?,
-            Why::BulkheadFull { limit: 0, .. } => write!(f, "bulkhead {policy} is closed")?,
-            Why::BulkheadFull {
+            Self::CircuitOpen => f.write_str("the circuit breaker is open"),
+            Self::ProbesOut => {
+                f.write_str("the circuit breaker is half-open and all its probes are out")
+            }
+            Self::Recovering => f.write_str(
+                "the circuit breaker has closed of late and admits a share of the calls",
+            ),
+            Self::TimedOut { limit, elapsed } => {
+                write!(f, "timed out after {elapsed:?}, given {limit:?}")
+            }
+            Self::Expired => f.write_str("the deadline had passed before the call was made"),
+            Self::BulkheadFull { limit: 0, .. } => f.write_str("the bulkhead is closed"),
+            Self::BulkheadFull {
                 limit,
                 in_flight,
                 queued,
             } => write!(
                 f,
-                "bulkhead {policy} is full: {in_flight} of {limit} in flight, {queued} queued"
-            )?,
-            Why::WaitedTooLong {
+                "the bulkhead of {limit} is full: {in_flight} in flight, {queued} queueing"
+            ),
+            Self::WaitedTooLong {
                 limit,
                 in_flight,
                 queued,
                 waited,
             } => write!(
                 f,
-                "no place in bulkhead {policy} within {waited:?}: {in_flight} of {limit} in flight, {queued} queued"
-            )?,
+                "waited too long for the bulkhead of {limit}: {waited:?} with {in_flight} in \
+                 flight, {queued} queueing"
+            ),
         }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.policy, self.why)?;
         match self.retry_after {
             Some(wait) => write!(f, ", come back in {wait:?}"),
             None => Ok(()),

@@ -161,7 +161,7 @@ impl Trip {
         }
     }
 
-    /// `n` failures in a row. One success ends the run.
+    /// `n` failures in a row, 1 to 4,095. One success ends the run.
     ///
     /// Alone it opens a busy service by chance: at 10,000 calls a second of which 10 % fail,
     /// five in a row come every 11 s. Ask that the run [lasts](Self::lasting).
@@ -169,7 +169,7 @@ impl Trip {
         Self::new(When::Consecutive(n))
     }
 
-    /// `n` failures [within](Self::within) a time, 10 s if not set, whatever else succeeded.
+    /// `n` failures (1 to 100,000) [within](Self::within) a time, 10 s if not set, whatever else succeeded.
     pub const fn failures(n: u32) -> Self {
         Self::new(When::Failures(n))
     }

@@ -49,14 +49,14 @@ impl Rejection {
     }
 
     /// The trailers-only gRPC response that says it: `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or
-    /// `DEADLINE_EXCEEDED`, with the time to come back as pushback. The [`Reason`] is among its
-    /// extensions.
+    /// `DEADLINE_EXCEEDED`, with the time to come back as pushback. The message does not name the
+    /// policy, which is nobody's business outside. The [`Reason`] is among its extensions.
     pub fn into_grpc_response<B: Default>(self) -> Response<B> {
         let mut response = Response::new(B::default());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(self.grpc_status()));
-        if let Ok(message) = HeaderValue::try_from(percent_encoded(&self.to_string())) {
+        if let Ok(message) = HeaderValue::try_from(percent_encoded(&self.why().to_string())) {
             headers.insert("grpc-message", message);
         }
         if let Some(wait) = self.retry_after() {

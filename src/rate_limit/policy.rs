@@ -100,13 +100,13 @@ impl From<&RateLimiter> for RateLimiter {
 }
 
 impl RateLimiter {
-    /// `n` a second, and `n` at once after a rest.
+    /// `n` a second, and `n` at once after a rest. Of 0 there is never a token.
     #[track_caller]
     pub fn per_second(n: u32) -> Self {
         Self::of(Quota::per_second(n), Location::caller())
     }
 
-    /// `n` a minute, and `n` at once after a rest.
+    /// `n` a minute, and `n` at once after a rest. Of 0 there is never a token.
     #[track_caller]
     pub fn per_minute(n: u32) -> Self {
         Self::of(Quota::per_minute(n), Location::caller())

@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::{Reason, Rejection};
+use super::{Carrier, Reason, Rejection};
 
 /// Either a refusal of the library's or an error of the service's.
 ///
@@ -23,7 +23,8 @@ impl<E> Error<E> {
         Self::Service(error)
     }
 
-    /// The refusal, if it is one.
+    /// The refusal, if it is one. Of a `run` within a `run` this is the outer one's; see
+    /// [`flatten`](Error::flatten).
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
             Self::Rejected(rejection) => Some(rejection),
@@ -36,6 +37,39 @@ impl<E> Error<E> {
         match self {
             Self::Rejected(rejection) => Err(rejection),
             Self::Service(error) => Ok(error),
+        }
+    }
+}
+
+impl<E> Error<Error<E>> {
+    /// The error of a `run` within a `run` in one level.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::time::Duration;
+    /// use seawall::{CircuitBreaker, Timeout};
+    ///
+    /// let breaker = CircuitBreaker::new("disk");
+    /// let timeout = Timeout::new(Duration::from_millis(1));
+    /// let never = std::future::pending::<Result<u32, std::io::Error>>;
+    /// let error = breaker.run(|| timeout.run(never)).await.unwrap_err().flatten();
+    /// assert!(error.rejection().is_some());
+    /// # }
+    /// ```
+    pub fn flatten(self) -> Error<E> {
+        match self {
+            Self::Rejected(rejection) => Error::Rejected(rejection),
+            Self::Service(error) => error,
+        }
+    }
+}
+
+impl<E: Carrier> Error<E> {
+    /// As the error of the call, which carries a refusal itself.
+    pub fn into_carrier(self) -> E {
+        match self {
+            Self::Rejected(rejection) => E::carry(rejection),
+            Self::Service(error) => error,
         }
     }
 }

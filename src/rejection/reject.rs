@@ -75,22 +75,39 @@ impl<E> Carrier for Error<E> {
 /// Makes an enum of yours carry rejections in one of its variants.
 ///
 /// ```
-/// use std::fmt;
+/// use seawall::{RateLimiter, Reason, Rejection};
 ///
-/// #[derive(Debug)]
+/// #[derive(Debug, thiserror::Error)]
 /// enum ApiError {
-///     Rejected(seawall::Rejection),
+///     #[error(transparent)]
+///     Rejected(#[from] Rejection),
+///     #[error("no such page")]
 ///     NotFound,
 /// }
 ///
 /// seawall::carrier!(ApiError::Rejected);
+///
+/// fn page(limiter: &RateLimiter) -> Result<u32, ApiError> {
+///     limiter.try_acquire()?; // By `#[from]`.
+///     Err(ApiError::NotFound)
+/// }
+///
+/// let limiter = RateLimiter::per_day(1);
+/// assert!(matches!(page(&limiter), Err(ApiError::NotFound)));
+/// let refused: Box<dyn std::error::Error> = page(&limiter).unwrap_err().into();
+/// assert!(Reason::of(&*refused).is_some()); // By `transparent`.
 /// ```
 ///
-/// For the rejection to be found again after the enum was boxed, let `source()` of that variant
-/// be the rejection's own `source()`; `#[error(transparent)]` of `thiserror` does that.
+/// A type in another module is written `carrier!(api::Error, Rejected)`; a generic one needs a
+/// [`Carrier`](crate::rejection::Carrier) by hand. For the rejection to be found again after the enum was boxed, `source()` of that
+/// variant has to be the rejection's own, as `transparent` makes it. What `run` returns becomes
+/// the enum again with [`Error::into_carrier`](crate::Error::into_carrier).
 #[macro_export]
 macro_rules! carrier {
     ($ty:ident :: $variant:ident) => {
+        $crate::carrier!($ty, $variant);
+    };
+    ($ty:ty, $variant:ident) => {
         impl $crate::rejection::Carrier for $ty {
             fn carry(rejection: $crate::Rejection) -> Self {
                 Self::$variant(rejection)

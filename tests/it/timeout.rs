@@ -162,10 +162,7 @@ async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
         let (limit, elapsed) = (ms(300), ms(300));
         assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
         let text = error.to_string();
-        assert_eq!(
-            text,
-            format!("timeout {names} of 300ms elapsed after 300ms")
-        );
+        assert_eq!(text, format!("{names}: timed out after 300ms, given 300ms"));
     }
 }
 

@@ -50,7 +50,8 @@ impl Builder {
 
     /// Adds a rule to open by. The first one takes the place of the default rules: five
     /// failures in a row that last at least 1 s and lie within 60 s, or half of at least 20
-    /// calls over 10 s.
+    /// calls over 10 s. In [`change`](CircuitBreaker::change) it always adds; to replace, use
+    /// [`trips`](Self::trips).
     pub fn trip_on(mut self, trip: Trip) -> Self {
         if std::mem::replace(&mut self.default_trips, false) {
             self.config.trips.clear();
@@ -81,7 +82,7 @@ impl Builder {
         self
     }
 
-    /// How many probes the half-open state admits at once; 3 if not set: with 30 % errors one
+    /// How many probes the half-open state admits at once, 1 to 255; 3 if not set: with 30 % errors one
     /// probe closes it with a chance of 0.7, three of 0.34.
     pub fn probes(mut self, probes: u32) -> Self {
         self.config.probes = probes;

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use crate::policy::Mode;
 
 /// What a breaker does.
@@ -14,6 +16,18 @@ pub enum State {
     ForcedOpen,
     /// Has closed, and admits a growing share of the calls.
     Recovering,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::ForcedOpen => "forced open",
+            Self::Recovering => "recovering",
+        })
+    }
 }
 
 impl State {
