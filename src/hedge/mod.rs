@@ -92,7 +92,7 @@
 //!     .build()?;
 //! let layer = HedgeLayer::new(&hedge)
 //!     .only(|query: &Query| query.read_only)
-//!     .delay_from(|query: &Query, _attempt| {
+//!     .delay_from(|query: &Query, _attempt: u32| {
 //!         (query.rows > 1_000).then_some(Duration::from_secs(1))
 //!     });
 //! // Later, while calls run:
