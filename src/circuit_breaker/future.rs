@@ -3,7 +3,9 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+#[cfg(feature = "tower")]
+use std::task::ready;
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -45,8 +47,16 @@ impl<F: Future, B: Borrow<CircuitBreaker>> Future for Watched<F, B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let output = ready!(catching(this.permit, || this.call.poll(cx), panicked));
-        Poll::Ready((output, this.permit.take()))
+        match catching(this.permit, || this.call.poll(cx), panicked) {
+            Poll::Ready(output) => Poll::Ready((output, this.permit.take())),
+            Poll::Pending => {
+                // Behind a buffer the call was made where the deadline could not be seen.
+                if let Some(permit) = this.permit {
+                    permit.keep_deadline();
+                }
+                Poll::Pending
+            }
+        }
     }
 }
 

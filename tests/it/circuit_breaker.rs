@@ -268,6 +268,17 @@ mod paused {
             ));
         }
         assert_eq!(breaker.state(), State::Open);
+        // And behind a buffer, where the call was made out of sight of the deadline.
+        let breaker = after(3);
+        let service = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(secs(1)))
+            .buffer(4)
+            .layer(CircuitBreakerLayer::new(&breaker))
+            .service(mock.clone());
+        for _ in 0..3 {
+            service.clone().oneshot(Do::Hang).await.unwrap_err();
+        }
+        assert_eq!(breaker.state(), State::Open);
         // Callers who go away before say nothing.
         let breaker = after(1);
         let service = ServiceBuilder::new()

@@ -49,6 +49,13 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         self.end(End::Panicked);
     }
 
+    /// The call waits under the deadline in force here.
+    pub(crate) fn keep_deadline(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.keep_deadline();
+        }
+    }
+
     fn end(&mut self, end: End) {
         if let Some(call) = self.call.take() {
             self.breaker.borrow().finish(call, end);
