@@ -127,6 +127,9 @@ impl RateLimiter {
     #[cfg(feature = "tower")]
     pub(crate) fn peek_wait(&self, cost: u32, max_wait: Duration) -> Result<(), Rejection> {
         let left = Deadline::remaining().unwrap_or(Duration::MAX);
+        if left.is_zero() && self.mode() == Mode::Enforce {
+            return Err(self.expired());
+        }
         self.peek_n(cost).or_else(|rejection| {
             let wait = rejection.retry_after();
             match wait.is_some_and(|wait| wait <= max_wait && wait <= left) {
@@ -165,12 +168,16 @@ impl RateLimiter {
         spend_if_due: bool,
     ) -> Result<Reservation, Rejection> {
         if deadline <= now && self.mode() == Mode::Enforce {
-            let rejection = Rejection::new(Why::Expired, self.name().clone());
+            let rejection = self.expired();
             self.tell(What::Rejected(&rejection));
             return Err(rejection);
         }
         let latest = now.after(max_wait).min(deadline);
         self.reserve_by(now, now, cost, latest, spend_if_due)
+    }
+
+    fn expired(&self) -> Rejection {
+        Rejection::new(Why::Expired, self.name().clone())
     }
 
     /// Reserves on behalf of somebody who came at `since`.
