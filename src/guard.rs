@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
@@ -32,6 +32,10 @@ pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(
 pub(crate) trait Watch {
     /// The call has panicked.
     fn panicked(self);
+
+    /// The call waits. Behind a buffer it was made where the deadline could not be seen; here
+    /// it can.
+    fn pending(&mut self) {}
 }
 
 /// Ends what stands for a call that has panicked; for [`catching`].
@@ -66,8 +70,15 @@ impl<F: Future, W: Watch> Future for Watched<F, W> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let output = ready!(catching(this.watch, || this.call.poll(cx), panicked));
-        Poll::Ready((output, this.watch.take()))
+        match catching(this.watch, || this.call.poll(cx), panicked) {
+            Poll::Ready(output) => Poll::Ready((output, this.watch.take())),
+            Poll::Pending => {
+                if let Some(watch) = this.watch {
+                    watch.pending();
+                }
+                Poll::Pending
+            }
+        }
     }
 }
 

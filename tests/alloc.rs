@@ -113,6 +113,25 @@ fn layers_allocate_nothing(pending_once: bool) {
         0,
         "bulkhead, queued"
     );
+    let limits = [
+        RateLimiter::per_second(1_000_000),
+        RateLimiter::per_hour(1_000_000),
+    ];
+    let joint = RateLimiter::all("plan", limits).unwrap();
+    let refusing_all = RateLimitLayer::new(&joint);
+    assert_eq!(
+        allocations(&mut refusing_all.layer(echo())),
+        0,
+        "several limits as one"
+    );
+    let waiting_for_all = RateLimitLayer::waiting(&joint);
+    assert_eq!(
+        allocations(&mut waiting_for_all.layer(echo())),
+        0,
+        "several limits as one, waiting"
+    );
+    let acquired = allocation_counter::measure(|| finish(joint.acquire()).unwrap());
+    assert_eq!(acquired.count_total, 0, "several limits as one, acquired");
 
     let default = CircuitBreaker::new("default");
     let breaker = CircuitBreakerLayer::new(&default);

@@ -22,15 +22,27 @@ impl Gate {
     /// Waits. Look at the breaker again after this: whoever moves it wakes after the move, and
     /// the lock orders the two, so that either he sees this waiter or the waiter sees the move.
     pub(super) fn wait(&self, number: u64, cx: &Context<'_>) {
+        let waker = cx.waker().clone();
         let mut waiting = self.waiting.lock();
-        match waiting.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => waiting.push((number, cx.waker().clone())),
-        }
+        let before = match waiting.iter_mut().find(|(other, _)| *other == number) {
+            Some((_, before)) => Some(std::mem::replace(before, waker)),
+            None => {
+                waiting.push((number, waker));
+                None
+            }
+        };
+        // The last waker of a task drops the task, which may wait here too: outside the lock.
+        drop(waiting);
+        drop(before);
     }
 
     pub(super) fn leave(&self, number: u64) {
-        self.waiting.lock().retain(|(other, _)| *other != number);
+        let mut waiting = self.waiting.lock();
+        let at = waiting.iter().position(|(other, _)| *other == number);
+        let left = at.map(|at| waiting.remove(at));
+        // Outside the lock, as in `wait`.
+        drop(waiting);
+        drop(left);
     }
 
     #[cfg(all(test, feature = "test-util", not(seawall_loom)))]

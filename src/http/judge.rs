@@ -25,8 +25,8 @@ fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Outcome {
 fn of_grpc_status(headers: &HeaderMap) -> Option<Outcome> {
     let code: u16 = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
     let kind = match code {
-        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS
-        2 | 13 | 14 | 15 => Kind::Response,
+        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS, and a code that there is not: it is UNKNOWN
+        2 | 13 | 14 | 15 | 17.. => Kind::Response,
         4 => Kind::Timeout,
         8 => Kind::Throttled,
         12 => Kind::Permanent,

@@ -103,6 +103,14 @@ impl Run {
         Some(rejection)
     }
 
+    /// Before it begins to wait: keeps the deadline in force here too. Behind a buffer the call
+    /// was made where it could not be seen.
+    fn keep_deadline(&mut self) {
+        if self.mode == Mode::Enforce || !self.until.is_never() {
+            self.until = self.until.min(Ambient::current().deadline);
+        }
+    }
+
     /// What the user's code under this timeout sees.
     fn ambient(&self) -> Ambient {
         let ambient = Ambient::current();
@@ -155,6 +163,9 @@ impl<F: Future> Future for Timed<F> {
             let refusal = this.run.take_refusal();
             return Poll::Ready(Err(refusal.expect("polled after it was ready")));
         };
+        if this.sleep.is_none() {
+            this.run.keep_deadline();
+        }
         // The call first: if both are ready, its response wins.
         if let Poll::Ready(output) = this.run.enter(|| call.poll(cx)) {
             this.run.end(Ending::Completed);

@@ -10,7 +10,7 @@ use seawall::event::What;
 use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, Why};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::support::{Do, Mock, Recorder, Task, catching, locked, reason, secs};
+use crate::support::{Do, Mock, Recorder, Task, catching, locked, poll_ready, reason, secs};
 
 fn after(failures: u32) -> CircuitBreaker {
     let wait = Backoff::constant(secs(30)).jitter(Jitter::None);
@@ -151,6 +151,36 @@ async fn cb12_a_balancer_passes_over_a_shut_service() {
     assert_eq!((mocks[0].calls(), mocks[1].calls()), (20, 20));
 }
 
+// CB12, CX14: the last waker of a task drops it, and what it holds may wait at the same gate.
+#[test]
+fn cb12_a_waker_that_leaves_the_gate_may_take_a_waiting_service_with_it() {
+    struct Keeps(#[allow(dead_code)] Mutex<Box<dyn std::any::Any + Send>>);
+    impl std::task::Wake for Keeps {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    let gate = move || {
+        let breaker = after(1);
+        breaker.force_open();
+        let layer = CircuitBreakerLayer::gated(&breaker);
+        for polled_again in [true, false] {
+            let (mut one, mut other) = (layer.layer(Mock::new()), layer.layer(Mock::new()));
+            assert!(poll_ready::<Do, _>(&mut other).is_pending());
+            let task = Keeps(Mutex::new(Box::new(other)));
+            let waker = std::task::Waker::from(Arc::new(task));
+            let mut cx = std::task::Context::from_waker(&waker);
+            assert!(one.poll_ready(&mut cx).is_pending());
+            drop(waker);
+            if polled_again {
+                assert!(poll_ready::<Do, _>(&mut one).is_pending());
+            }
+        }
+        done.send(()).unwrap();
+    };
+    std::thread::spawn(gate);
+    assert!(is_done.recv_timeout(secs(30)).is_ok(), "it hangs");
+}
+
 // CB9
 #[test]
 fn cb9_open_refuses_without_asking_the_inner_service_anything() {
@@ -249,7 +279,7 @@ mod paused {
     use seawall::TimeoutLayer;
     use tower::ServiceBuilder;
 
-    use crate::support::{ms, poll_ready};
+    use crate::support::ms;
 
     // CB8: a breaker under a hung backend hears of it from the timeout above, which drops its calls.
     #[tokio::test(start_paused = true)]
@@ -266,6 +296,17 @@ mod paused {
                 reason(&outcome.unwrap_err()).why(),
                 Why::TimedOut { .. }
             ));
+        }
+        assert_eq!(breaker.state(), State::Open);
+        // And behind a buffer, where the call was made out of sight of the deadline.
+        let breaker = after(3);
+        let service = ServiceBuilder::new()
+            .layer(TimeoutLayer::new(secs(1)))
+            .buffer(4)
+            .layer(CircuitBreakerLayer::new(&breaker))
+            .service(mock.clone());
+        for _ in 0..3 {
+            service.clone().oneshot(Do::Hang).await.unwrap_err();
         }
         assert_eq!(breaker.state(), State::Open);
         // Callers who go away before say nothing.

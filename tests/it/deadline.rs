@@ -177,6 +177,27 @@ async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_under_it() {
     let (limit, elapsed) = (secs(1), secs(1));
     assert_eq!(rejection.why(), Why::TimedOut { limit, elapsed });
 
+    // Also where the call was made out of its sight, and with nothing under it that could keep it
+    // as well.
+    let service = ServiceBuilder::new()
+        .buffer(4)
+        .layer(TimeoutLayer::new(&attempt))
+        .layer(TimeoutLayer::new(secs(5)))
+        .service(Mock::new());
+    let start = tokio::time::Instant::now();
+    let call = Deadline::after(secs(1)).scope(service.oneshot(Do::Hang));
+    let error = call.await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(1));
+    assert_eq!(&**reason(&error).policy(), "attempt");
+
+    // A timeout that is switched off keeps nothing.
+    attempt.set_mode(seawall::Mode::Off);
+    let run = attempt.run(std::future::pending::<Result<(), BoxError>>);
+    let mut run = Task::new(Deadline::after(secs(1)).scope(run));
+    assert!(run.run().is_pending());
+    advance(secs(2)).await;
+    assert_eq!((run.wakes(), run.run().is_pending()), (0, true));
+
     // A scope does not lengthen what is in force where it is polled.
     let look = Deadline::after(secs(60)).scope(async { Deadline::remaining() });
     let timeout = Timeout::new(secs(3));

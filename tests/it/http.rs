@@ -529,6 +529,8 @@ fn grpc_statuses_are_judged() {
         ("4", Outcome::Failure(Kind::Timeout, None)),
         ("8", Outcome::Failure(Kind::Throttled, None)),
         ("12", Outcome::Failure(Kind::Permanent, None)),
+        ("17", Outcome::Failure(Kind::Response, None)),
+        ("999", Outcome::Failure(Kind::Response, None)),
     ] {
         assert_eq!(judged(200, &[("grpc-status", code)]), outcome, "{code}");
     }

@@ -117,7 +117,7 @@ mod waiting {
     use tower::ServiceExt;
     use tower::limit::ConcurrencyLimit;
 
-    use crate::support::Recorder;
+    use crate::support::{Recorder, poll_ready};
 
     /// Ten a second, one at once.
     fn tenth() -> RateLimiter {
@@ -205,6 +205,23 @@ mod waiting {
             TimeoutLayer::new(ms(101)).layer(RateLimitLayer::waiting(&limiter).layer(Mock::new()));
         enough.oneshot(Do::Answer).await.unwrap();
         assert_eq!(start.elapsed(), ms(100));
+    }
+
+    // CX5: a call after its deadline is refused, token or not, and no request is needed to know.
+    #[tokio::test(start_paused = true)]
+    async fn cx5_a_waiting_layer_whose_deadline_has_passed_refuses_over_a_stuck_service() {
+        let limiter = tenth();
+        let mut service = RateLimitLayer::waiting(&limiter).layer(Mock::stuck());
+        let passed = Deadline::after(secs(0));
+        let outcome = passed.enter(|| {
+            assert!(poll_ready::<Do, _>(&mut service).is_ready());
+            Task::new(service.call(Do::Answer)).run()
+        });
+        let Poll::Ready(Err(error)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(reason(&error).why(), Why::Expired);
+        assert_eq!(limiter.available(), 1);
     }
 
     // CX7, RL5

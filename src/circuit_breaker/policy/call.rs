@@ -20,8 +20,14 @@ pub(super) struct Call {
     /// Zero where nobody needs to know: such a call is not told of when it ends, even if
     /// somebody listens by then.
     start: Tick,
-    /// The deadline in force when the call was admitted.
+    /// The earliest deadline that was in force when the call was admitted or waited.
     deadline: Tick,
+}
+
+impl Call {
+    pub(super) fn keep_deadline(&mut self) {
+        self.deadline = self.deadline.min(Ambient::current().deadline);
+    }
 }
 
 /// How a call ended.

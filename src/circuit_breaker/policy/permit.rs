@@ -57,6 +57,12 @@ impl<B: Borrow<CircuitBreaker>> Watch for Permit<B> {
     fn panicked(mut self) {
         self.end(End::Panicked);
     }
+
+    fn pending(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.keep_deadline();
+        }
+    }
 }
 
 impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {

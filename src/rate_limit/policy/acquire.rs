@@ -8,9 +8,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::{RateLimiter, Reservation};
-use crate::deadline::Ambient;
 use crate::rejection::Rejection;
-use crate::time::{self, Sleep};
+use crate::time::Sleep;
 
 pin_project! {
     /// Waits until a reservation is due. One timer, one poll to set it and one when it fires;
@@ -105,16 +104,10 @@ impl Future for Acquire {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.waiting.is_none() {
-            let now = time::now();
-            let deadline = Ambient::current().deadline;
-            let reservation =
-                this.limiter
-                    .reserve_within(now, *this.cost, *this.max_wait, deadline)?;
-            if reservation.is_due(now) {
-                reservation.commit();
-                return Poll::Ready(Ok(()));
+            match this.limiter.reserve_or_go(*this.cost, *this.max_wait)? {
+                None => return Poll::Ready(Ok(())),
+                Some(reservation) => this.waiting.set(Some(Waiting::new(reservation))),
             }
-            this.waiting.set(Some(Waiting::new(reservation)));
         }
         let waiting = this.waiting.as_mut().as_pin_mut();
         let waiting = waiting.expect("it was set above");

@@ -76,7 +76,7 @@ impl RateLimiter {
     /// once.
     pub fn reserve_n(&self, cost: u32) -> Result<Reservation, Rejection> {
         let deadline = Ambient::current().deadline;
-        self.reserve_within(time::now(), cost, self.max_wait(), deadline)
+        self.reserve_within(time::now(), cost, self.max_wait(), deadline, false)
     }
 
     /// Takes a token, blocking this thread until it is there, for at most
@@ -128,6 +128,9 @@ impl RateLimiter {
     pub(crate) fn peek_wait(&self, cost: u32, max_wait: Duration) -> Result<(), Rejection> {
         let left = Deadline::remaining().unwrap_or(Duration::MAX);
         let max_wait = patience(max_wait);
+        if left.is_zero() && self.mode() == Mode::Enforce {
+            return Err(self.expired());
+        }
         self.peek_n(cost).or_else(|rejection| {
             let wait = rejection.retry_after();
             match wait.is_some_and(|wait| wait <= max_wait && wait <= left) {
@@ -138,8 +141,8 @@ impl RateLimiter {
     }
 
     /// Takes the tokens if they are there, else reserves them: none if there is nothing to wait
-    /// for.
-    #[cfg(feature = "tower")]
+    /// for, and then nothing was allocated either.
+    #[cfg(feature = "tokio")]
     pub(crate) fn reserve_or_go(
         &self,
         cost: u32,
@@ -147,7 +150,7 @@ impl RateLimiter {
     ) -> Result<Option<Reservation>, Rejection> {
         let now = time::now();
         let deadline = Ambient::current().deadline;
-        let reservation = self.reserve_within(now, cost, max_wait, deadline)?;
+        let reservation = self.reserve_within(now, cost, max_wait, deadline, true)?;
         if reservation.is_due(now) {
             reservation.commit();
             return Ok(None);
@@ -156,21 +159,26 @@ impl RateLimiter {
     }
 
     /// Reserves by the earlier of `now + max_wait` and `deadline`, or takes nothing. Tells of a
-    /// refusal.
-    pub(crate) fn reserve_within(
+    /// refusal. What is due at once need not be kept for a return if it is going to be spent.
+    fn reserve_within(
         &self,
         now: Tick,
         cost: u32,
         max_wait: Duration,
         deadline: Tick,
+        spend_if_due: bool,
     ) -> Result<Reservation, Rejection> {
         if deadline <= now && self.mode() == Mode::Enforce {
-            let rejection = Rejection::new(Why::Expired, self.name().clone());
+            let rejection = self.expired();
             self.tell(What::Rejected(&rejection));
             return Err(rejection);
         }
         let latest = now.after(patience(max_wait)).min(deadline);
-        self.reserve_by(now, now, cost, latest)
+        self.reserve_by(now, now, cost, latest, spend_if_due)
+    }
+
+    fn expired(&self) -> Rejection {
+        Rejection::new(Why::Expired, self.name().clone())
     }
 
     /// Reserves on behalf of somebody who came at `since`.
@@ -180,6 +188,7 @@ impl RateLimiter {
         since: Tick,
         cost: u32,
         latest: Tick,
+        spend_if_due: bool,
     ) -> Result<Reservation, Rejection> {
         let mode = self.mode();
         if mode == Mode::Off {
@@ -196,8 +205,10 @@ impl RateLimiter {
                 }),
             Shape::Joint(members) => {
                 let mut charges = joint::NONE;
-                joint::take(members, now, cost, latest, &mut charges)
-                    .map(|at| (at, Charges::Joint(Box::new(charges))))
+                joint::take(members, now, cost, latest, &mut charges).map(|at| match spend_if_due {
+                    true if at <= now => (at, Charges::None),
+                    _ => (at, Charges::Joint(Box::new(charges))),
+                })
             }
         };
         let (at, charges) = match taken {
@@ -321,7 +332,7 @@ impl Reservation {
         let (limiter, since) = (self.limiter.clone(), self.since);
         let (cost, latest) = (self.cost, self.latest);
         drop(self);
-        let anew = limiter.reserve_by(now, since, cost, latest)?;
+        let anew = limiter.reserve_by(now, since, cost, latest, false)?;
         Ok(if anew.is_due(now) {
             Ok(anew)
         } else {
