@@ -46,7 +46,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use args::{Args, Stop};
-use proxy::{Gateway, Health, Limits, Upstream};
+use proxy::{Gateway, Health, Limits, Policies, Upstream};
 use target::Target;
 
 const MEGABYTE: usize = 1 << 20;
@@ -61,6 +61,13 @@ fn limits() -> Limits {
         burst: 1_000_000,
         timeout: Duration::from_secs(20),
         attempt_timeout: Duration::from_secs(10),
+        attempts: 3,
+        budget: 10,
+        hedge: Some(0.95),
+        hedge_samples: 20,
+        capacity: 1_000,
+        queue: 0,
+        queue_wait: millis(100),
         failures: 5,
         failing_for: Duration::from_secs(1),
         failure_rate: 0.5,
@@ -75,6 +82,7 @@ fn limits() -> Limits {
 struct Running {
     addr: SocketAddr,
     health: Health,
+    policies: Policies,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<usize>,
 }
@@ -91,6 +99,7 @@ impl Running {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let health = gateway.health.clone();
+        let policies = health.policies.clone().unwrap();
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             let _ = stopped.await;
@@ -99,6 +108,7 @@ impl Running {
         Self {
             addr,
             health,
+            policies,
             stop: Some(stop),
             served,
         }
@@ -520,6 +530,7 @@ async fn a_hanging_upstream_gets_504_then_503_and_readyz_says_so() {
     }));
     let quick = Limits {
         attempt_timeout: millis(50),
+        attempts: 1,
         failures: 3,
         failing_for: Duration::ZERO,
         open_for: Duration::from_secs(2),
@@ -585,6 +596,7 @@ async fn the_whole_is_bounded_where_an_attempt_is_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_upstream_gets_502_then_503_fast() {
     let quick = Limits {
+        attempts: 1,
         failures: 3,
         failing_for: Duration::ZERO,
         open_for: Duration::from_secs(5),
@@ -609,7 +621,12 @@ async fn a_dead_upstream_gets_502_then_503_fast() {
 async fn an_upstream_that_breaks_off_gets_502_and_the_next_call_goes_on() {
     let works = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let behind = answering(vec![String::new(), works.into()]).await;
-    let gateway = Running::before(behind, limits()).await;
+    let single = Limits {
+        attempts: 1,
+        hedge: None,
+        ..limits()
+    };
+    let gateway = Running::before(behind, single).await;
     assert_eq!(gateway.get("/").await.0, 502);
     let (status, _, body) = gateway.get("/").await;
     assert_eq!((status.as_u16(), body.as_str()), (200, "ok"));
@@ -643,6 +660,246 @@ async fn what_it_cannot_do_is_refused_with_501_and_does_not_open_the_breaker() {
     let answer = raw(gateway.addr, offer).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(gateway.get("/readyz").await.2, "ready\n");
+}
+
+/// What reached an upstream: each request's method, path and body.
+type Arrived = Arc<Mutex<Vec<(String, String, Bytes)>>>;
+
+/// Notes what arrives, and answers what `answer` says of the path and how often it was asked for.
+fn noting<F>(arrived: &Arrived, answer: fn(String, usize) -> F) -> Router
+where
+    F: Future<Output = StatusCode> + Send + 'static,
+{
+    let arrived = Arc::clone(arrived);
+    Router::new().fallback(any(move |request: Request| {
+        let arrived = Arc::clone(&arrived);
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            let path = head.uri.path().to_owned();
+            let times = {
+                let mut arrived = arrived.lock().unwrap();
+                arrived.push((head.method.to_string(), path.clone(), body));
+                arrived.iter().filter(|request| request.1 == path).count()
+            };
+            answer(path, times).await
+        }
+    }))
+}
+
+/// A breaker that none of these failures opens.
+fn steady() -> Limits {
+    Limits {
+        failures: 4_095,
+        failing_for: Duration::from_secs(60),
+        min_calls: u32::MAX,
+        ..limits()
+    }
+}
+
+// RT6, RT7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_is_idempotent_and_has_no_body_is_retried() {
+    let arrived = Arrived::default();
+    let app = noting(&arrived, |_, times| {
+        std::future::ready(match times {
+            3 => StatusCode::OK,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        })
+    });
+    let gateway = Running::before(upstream(app).await, steady()).await;
+    let large = Bytes::from(random_bytes(MEGABYTE));
+    let sized = || Body::from(large.clone());
+    let (sender, streamed) = by_hand();
+    let whole = Frame::data(large.clone());
+    tokio::spawn(async move { sender.send(whole).await.unwrap() });
+    let none = Body::empty;
+    for (method, path, key, body, attempts) in [
+        ("GET", "/a", false, none(), 3),
+        ("HEAD", "/b", false, none(), 3),
+        ("DELETE", "/c", false, none(), 3),
+        ("POST", "/d", false, none(), 1),
+        ("POST", "/e", true, none(), 3),
+        ("PATCH", "/f", false, none(), 1),
+        ("GET", "/g", false, sized(), 1),
+        ("PUT", "/h", false, sized(), 1),
+        ("POST", "/i", true, sized(), 1),
+        ("PUT", "/j", false, streamed, 1),
+    ] {
+        let has_body = !http_body::Body::is_end_stream(&body);
+        let mut request = Request::builder().method(method).uri(gateway.url(path));
+        if key {
+            request = request.header("idempotency-key", "one");
+        }
+        let response = h1().request(request.body(body).unwrap()).await.unwrap();
+        let expected = if attempts == 3 { 200 } else { 500 };
+        assert_eq!(response.status(), expected, "{method} {path}");
+        let arrived = arrived.lock().unwrap();
+        let here: Vec<_> = arrived.iter().filter(|request| request.1 == path).collect();
+        assert_eq!(here.len(), attempts, "{method} {path}");
+        for (arrived_by, _, body) in here {
+            assert_eq!(arrived_by, method);
+            let sent = if has_body { &large[..] } else { &[] };
+            assert!(*body == sent, "{method} {path}: {} bytes", body.len());
+        }
+    }
+}
+
+// HG6
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_get_is_hedged_and_nothing_that_must_not_be_sent_twice() {
+    let arrived = Arrived::default();
+    let app = noting(&arrived, |path, times| async move {
+        if path.starts_with("/slow") && times == 1 {
+            sleep(millis(1_500)).await;
+        }
+        StatusCode::OK
+    });
+    let generous = Limits {
+        budget: 100,
+        ..steady()
+    };
+    let gateway = Running::before(upstream(app).await, generous).await;
+    while gateway.policies.hedge.delay().is_none() {
+        assert_eq!(gateway.get("/quick").await.0, 200);
+    }
+    let times = |path: &str| {
+        let arrived = arrived.lock().unwrap();
+        arrived.iter().filter(|request| request.1 == path).count()
+    };
+    let start = Instant::now();
+    assert_eq!(gateway.get("/slow/get").await.0, 200);
+    assert!(start.elapsed() < millis(1_500), "{:?}", start.elapsed());
+    assert_eq!(times("/slow/get"), 2);
+
+    let hedged = gateway.policies.hedge.snapshot().made;
+    for (method, path, body) in [
+        ("POST", "/slow/post", "order"),
+        ("POST", "/slow/bare", ""),
+        ("PUT", "/slow/put", "order"),
+        ("GET", "/slow/body", "order"),
+    ] {
+        let request = Request::builder().method(method).uri(gateway.url(path));
+        let request = request.body(Body::from(body)).unwrap();
+        let start = Instant::now();
+        assert_eq!(read(h1().request(request).await.unwrap()).await.0, 200);
+        assert!(start.elapsed() >= millis(1_500), "{method} {path}");
+        assert_eq!(times(path), 1, "{method} {path}");
+        let arrived = arrived.lock().unwrap();
+        assert_eq!(arrived.last().unwrap().2, body, "{method} {path}");
+    }
+    assert_eq!(gateway.policies.hedge.snapshot().made, hedged);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_flag_nothing_is_hedged() {
+    let arrived = Arrived::default();
+    let app = noting(&arrived, |_, times| async move {
+        sleep(millis(if times % 30 == 0 { 100 } else { 0 })).await;
+        StatusCode::OK
+    });
+    let plain = Limits {
+        hedge: None,
+        ..steady()
+    };
+    let gateway = Running::before(upstream(app).await, plain).await;
+    for _ in 0..90 {
+        assert_eq!(gateway.get("/").await.0, 200);
+    }
+    assert_eq!(arrived.lock().unwrap().len(), 90);
+}
+
+// RT4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_of_a_failing_upstream_stay_within_the_budget() {
+    let arrived = Arrived::default();
+    let fails = |_, _| std::future::ready(StatusCode::INTERNAL_SERVER_ERROR);
+    let gateway = Running::before(upstream(noting(&arrived, fails)).await, steady()).await;
+    let start = Instant::now();
+    let client = h1();
+    let ends = many(1_000, || {
+        let request = Request::get(gateway.url("/")).body(Body::empty()).unwrap();
+        let call = client.request(request);
+        async move { call.await.unwrap().status().to_string() }
+    })
+    .await;
+    assert_eq!(
+        ends.keys().collect::<Vec<_>>(),
+        ["500 Internal Server Error"]
+    );
+    let attempts = arrived.lock().unwrap().len() as u64;
+    let (burst, floor) = (10, start.elapsed().as_secs() + 1);
+    assert!(attempts > 1_050, "{attempts} attempts");
+    assert!(attempts <= 1_100 + burst + floor, "{attempts} attempts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_above_the_capacity_queues_or_is_answered_503() {
+    let places = Arc::new(Semaphore::new(0));
+    let (calls, gate) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&places));
+    let counted = Arc::clone(&calls);
+    let app = Router::new().fallback(any(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let gate = Arc::clone(&gate);
+        async move { gate.acquire().await.unwrap().forget() }
+    }));
+    let narrow = Limits {
+        capacity: 2,
+        queue: 1,
+        queue_wait: Duration::from_secs(10),
+        failures: 1,
+        failing_for: Duration::ZERO,
+        ..limits()
+    };
+    let gateway = Running::before(upstream(app).await, narrow).await;
+    let bulkhead = &gateway.policies.bulkhead;
+    let is = |in_flight, queued| {
+        move || {
+            let now = bulkhead.snapshot();
+            (now.in_flight, now.queued) == (in_flight, queued)
+        }
+    };
+    let call = || {
+        let request = Request::get(gateway.url("/")).body(Body::empty()).unwrap();
+        tokio::spawn(h1().request(request))
+    };
+    let admitted = [call(), call()];
+    eventually("two are in flight", is(2, 0)).await;
+    let queued = call();
+    eventually("one queues", is(2, 1)).await;
+
+    // Refused, and not retried: nobody knows when to come back.
+    let (status, headers, body) = gateway.get("/").await;
+    assert_eq!((status.as_u16(), body.as_str()), (503, ""));
+    assert!(!headers.contains_key("retry-after"), "{headers:?}");
+
+    // Who leaves the queue makes room in it.
+    queued.abort();
+    eventually("none queues", is(2, 0)).await;
+    let queued = call();
+    eventually("one queues again", is(2, 1)).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    places.add_permits(3);
+    for call in admitted.into_iter().chain([queued]) {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    eventually("none is in flight", is(0, 0)).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+
+    bulkhead.set_max_wait(millis(50));
+    let admitted = [call(), call()];
+    eventually("two are in flight again", is(2, 0)).await;
+    let start = Instant::now();
+    assert_eq!(gateway.get("/").await.0, 503);
+    assert!(start.elapsed() >= millis(50), "{:?}", start.elapsed());
+    places.add_permits(2);
+    for call in admitted {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    // The upstream is not ill for what never reached it.
+    assert_eq!(gateway.get("/readyz").await.2, "ready\n");
+    assert_eq!(calls.load(Ordering::SeqCst), 5);
 }
 
 /// Answers sooner or later, well or not, with a body that takes its time.
@@ -679,10 +936,16 @@ fn uneven(in_upstream: &Arc<AtomicUsize>) -> Router {
     }))
 }
 
-/// A breaker that opens and probes all the time, so that probes too are dropped.
+/// A breaker that opens and probes all the time, so that probes too are dropped; and a bulkhead
+/// with less room than there are callers, and hedges and retries for all of them.
 fn restless() -> Limits {
     Limits {
         attempt_timeout: millis(30),
+        budget: 100,
+        hedge: Some(0.5),
+        capacity: 8,
+        queue: 16,
+        queue_wait: millis(10),
         failures: 3,
         failing_for: Duration::ZERO,
         open_for: millis(2),
@@ -699,10 +962,24 @@ async fn comes_to_rest(gateway: &Running, in_upstream: &AtomicUsize) {
         in_upstream.load(Ordering::SeqCst) == 0
     })
     .await;
-    let breaker = gateway.health.breaker.as_ref().unwrap();
+    let Policies {
+        budget,
+        retry,
+        hedge,
+        breaker,
+        bulkhead,
+    } = &gateway.policies;
     let probes = breaker.snapshot().probes;
     let out = probes.map_or(0, |probes| probes.in_flight);
     assert_eq!(out, 0, "{probes:?}");
+    let places = bulkhead.snapshot();
+    assert_eq!((places.in_flight, places.queued), (0, 0), "{places:?}");
+    // Nothing was taken from it but for what was sent.
+    let (spent, retried, hedged) = (budget.snapshot(), retry.snapshot(), hedge.snapshot());
+    let extra = retried.retried + hedged.made;
+    assert_eq!(spent.made, extra, "{spent:?}, {retried:?}, {hedged:?}");
+    assert!(retried.retried > 0, "{retried:?}");
+    assert!(hedged.made > 0, "{hedged:?}");
     let works = async {
         while gateway.get("/").await.0 != 200 {
             sleep(millis(1)).await;
@@ -755,7 +1032,12 @@ async fn ten_thousand_requests_with_random_disconnects_leave_every_count_at_zero
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_streams_of_one_connection_leave_every_count_at_zero() {
     let in_upstream = Arc::default();
-    let gateway = Running::before(upstream(uneven(&in_upstream)).await, limits()).await;
+    let narrow = Limits {
+        capacity: 8,
+        queue: 64,
+        ..limits()
+    };
+    let gateway = Running::before(upstream(uneven(&in_upstream)).await, narrow).await;
     let client = proxy::client(true, None);
     let ends = many(1_000, || {
         let request = Request::get(gateway.url("/"));
@@ -913,17 +1195,31 @@ fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
             "--attempt-timeout 0ms",
             ["--attempt-timeout", "0ms", "above 0"],
         ),
+        ("--attempts 0", ["--attempts", "0", "from 1 to 10"]),
+        ("--attempts 11", ["--attempts", "11", "from 1 to 10"]),
+        ("--budget -1", ["--budget", "-1", "from 0 to 100"]),
+        ("--budget 101", ["--budget", "101", "from 0 to 100"]),
+        ("--hedge 0", ["--hedge", "0", "above 0 and below 1"]),
+        ("--hedge 1", ["--hedge", "1", "above 0 and below 1"]),
+        ("--hedge NaN", ["--hedge", "NaN", "above 0 and below 1"]),
+        ("--capacity 0", ["--capacity", "0", "from 1 to 65535"]),
+        (
+            "--capacity 65536",
+            ["--capacity", "65536", "from 1 to 65535"],
+        ),
+        ("--queue -1", ["--queue", "-1", "from 0 to 1000000"]),
+        ("--queue-wait -1s", ["--queue-wait", "-1s", "from 0s"]),
         ("--failure-rate NaN", ["--failure-rate", "NaN", "at most 1"]),
         ("--failure-rate 1.1", ["--failure-rate", "1.1", "at most 1"]),
         ("--probes 0", ["--probes", "0", "from 1"]),
         ("--probes 256", ["--probes", "256", "to 255"]),
         ("--failures 4096", ["--failures", "4096", "to 4095"]),
         ("--drain -1s", ["--drain", "-1s", "from 0s"]),
-        ("--seconds inf", ["--seconds", "inf", "from 4 to 600"]),
-        ("--seconds 3", ["--seconds", "3", "from 4 to 600"]),
+        ("--seconds inf", ["--seconds", "inf", "from 6 to 600"]),
+        ("--seconds 5", ["--seconds", "5", "from 6 to 600"]),
         (
-            "--upstream http://a --seconds 5",
-            ["--seconds", "5", "without --upstream"],
+            "--upstream http://a --seconds 7",
+            ["--seconds", "7", "without --upstream"],
         ),
         ("--upstream-http2", ["--upstream", "--upstream", "required"]),
         ("--bogus", ["--bogus", "--bogus", "unexpected"]),
@@ -955,6 +1251,15 @@ fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
     assert_eq!(
         (limits.rate, limits.burst, limits.timeout),
         (7, 7, millis(1_500))
+    );
+    assert_eq!(limits.hedge, None);
+    assert_eq!(args.demo_limits(1.0).unwrap().hedge, Some(0.95));
+    let args = Args::from("gateway --hedge 0.9 --capacity 3 --queue 0 --queue-wait 0s".split(' '));
+    let limits = args.unwrap().limits().unwrap();
+    assert_eq!(limits.hedge, Some(0.9));
+    assert_eq!(
+        (limits.capacity, limits.queue, limits.queue_wait),
+        (3, 0, Duration::ZERO)
     );
 }
 
@@ -1040,27 +1345,50 @@ fn wrong_input_is_one_line_and_exit_code_2() {
 
 #[test]
 fn the_demonstration_prints_a_table_and_exits_with_0() {
-    let (code, out, told) = run(&["--seconds", "4"]);
+    let (code, out, told) = run(&["--seconds", "6"]);
     assert_eq!(code, Some(0), "{told}");
-    let rows = |phase: &str| -> Vec<Vec<String>> {
+    let rows = |phase: &str| -> [Vec<String>; 2] {
         let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
         let lines = out
             .lines()
             .filter(|line| line.starts_with(&format!("| {phase} ")));
-        lines.map(cells).collect()
+        let rows: Vec<_> = lines.map(cells).collect();
+        rows.try_into()
+            .unwrap_or_else(|rows| panic!("{phase}: {rows:?}: {out}"))
     };
-    for phase in ["healthy", "30 % errors", "total outage", "recovery"] {
-        assert_eq!(rows(phase).len(), 2, "{phase}: {out}");
-    }
-    let number = |cell: &str| cell.split(' ').next().unwrap().parse::<f64>().unwrap();
-    let [unprotected, protected] = rows("total outage").try_into().unwrap();
-    let (p50, upstream_calls) = (5, 9);
+    let number = |row: &[String], column: usize| -> f64 {
+        row[column].split(' ').next().unwrap().parse().unwrap()
+    };
+    let (goodput, p50, longest, upstream_calls) = (5, 6, 9, 10);
+
+    let [unprotected, protected] = rows("1 % stragglers");
+    assert!(number(&unprotected, longest) >= 100.0, "{out}");
+    assert!(number(&protected, upstream_calls) < 1.25, "{out}");
+
+    let [unprotected, protected] = rows("30 % errors");
     assert!(
-        number(&unprotected[p50]) >= 3.0 * number(&protected[p50]),
+        number(&protected, goodput) > number(&unprotected, goodput),
         "{out}"
     );
-    assert!(number(&unprotected[upstream_calls]) > 0.9, "{out}");
-    assert!(number(&protected[upstream_calls]) < 0.8, "{out}");
+
+    let [unprotected, protected] = rows("twice the capacity");
+    assert!(
+        number(&protected, goodput) > 1.2 * number(&unprotected, goodput),
+        "{out}"
+    );
+    assert!(number(&unprotected, upstream_calls) > 0.9, "{out}");
+    assert!(number(&protected, upstream_calls) < 0.7, "{out}");
+
+    let [unprotected, protected] = rows("total outage");
+    assert!(
+        number(&unprotected, p50) >= 3.0 * number(&protected, p50),
+        "{out}"
+    );
+    assert!(number(&unprotected, upstream_calls) > 0.9, "{out}");
+    assert!(number(&protected, upstream_calls) < 0.8, "{out}");
+    for phase in ["healthy", "recovery"] {
+        rows(phase);
+    }
 }
 
 #[cfg(unix)]

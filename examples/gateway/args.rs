@@ -13,9 +13,10 @@ use seawall::ConfigError;
 
 use crate::proxy::Limits;
 use crate::target::Target;
+use crate::upstream::WORKERS;
 
-/// A reverse proxy that puts a rate limit, timeouts and a circuit breaker in front of an HTTP
-/// service. Without --upstream it shows what they are worth: it starts a faulty upstream, sends
+/// A reverse proxy that puts a rate limit, timeouts, retries, hedging, a circuit breaker and a
+/// bulkhead in front of an HTTP service. Without --upstream it shows what they are worth: it starts a faulty upstream, sends
 /// the same load through an unprotected proxy and through a protected one, and prints a table.
 ///
 /// It answers /healthz and /readyz itself; everything else is passed on.
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration_or_zero, allow_hyphen_values = true)]
     pub(crate) drain: Duration,
 
-    /// How long the demonstration runs, from 4 to 600 [default: 20]
+    /// How long the demonstration runs, from 6 to 600 [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) seconds: Option<Duration>,
 
@@ -59,6 +60,34 @@ pub(crate) struct Args {
     /// [default: 3s; in the demonstration 250ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     attempt_timeout: Option<Duration>,
+
+    /// Attempts of a request at most, the first counted. Only idempotent requests without a body
+    /// have more than one
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to::<10>, allow_hyphen_values = true)]
+    attempts: u32,
+
+    /// Attempts beyond the first, of retries and hedges together, in percent of the requests
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = within::<0, 100>, allow_hyphen_values = true)]
+    budget: u32,
+
+    /// Makes another attempt when one has taken longer than this share of them, and takes the
+    /// answer that comes first [default: none; in the demonstration 0.95]
+    #[arg(long, value_name = "SHARE", value_parser = quantile, allow_hyphen_values = true)]
+    hedge: Option<f64>,
+
+    /// Attempts that the upstream is given at once
+    /// [default: 100; in the demonstration 5, one for each worker of its upstream]
+    #[arg(long, value_name = "N", value_parser = up_to::<65_535>, allow_hyphen_values = true)]
+    capacity: Option<u32>,
+
+    /// Requests that wait at most for one of them to end
+    /// [default: 100; in the demonstration 10]
+    #[arg(long, value_name = "N", value_parser = within::<0, 1_000_000>, allow_hyphen_values = true)]
+    queue: Option<u32>,
+
+    /// How long they wait at most
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    queue_wait: Duration,
 
     /// The breaker opens after this many failures in a row ...
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = up_to::<4_095>, allow_hyphen_values = true)]
@@ -151,23 +180,35 @@ impl Args {
 
     /// The limits of a gateway before an upstream of unknown speed.
     pub(crate) fn limits(&self) -> Result<Limits, String> {
-        self.limits_with(Duration::from_secs(10), Duration::from_secs(3), 1.0)
+        self.limits_with(&Defaults {
+            timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(3),
+            hedge: None,
+            hedge_samples: 100,
+            capacity: 100,
+            queue: 100,
+            second: Duration::from_secs(1),
+        })
     }
 
     /// The limits before the demonstration's upstream, which answers in milliseconds. A short
     /// demonstration has short outages, and the breaker's times shrink by `scale` with them.
     pub(crate) fn demo_limits(&self, scale: f64) -> Result<Limits, String> {
-        let attempt = Duration::from_millis(250).mul_f64(scale.max(0.4));
-        self.limits_with(2 * attempt, attempt, scale)
+        let attempt = Duration::from_millis(250).mul_f64(scale.max(0.6));
+        self.limits_with(&Defaults {
+            timeout: 2 * attempt,
+            attempt_timeout: attempt,
+            hedge: Some(0.95),
+            // A quarter of a second's load: what there is before the first stragglers.
+            hedge_samples: 50,
+            capacity: WORKERS,
+            queue: 2 * WORKERS,
+            second: Duration::from_secs(1).mul_f64(scale),
+        })
     }
 
-    fn limits_with(
-        &self,
-        total: Duration,
-        attempt: Duration,
-        scale: f64,
-    ) -> Result<Limits, String> {
-        let second = Duration::from_secs(1).mul_f64(scale);
+    fn limits_with(&self, defaults: &Defaults) -> Result<Limits, String> {
+        let second = defaults.second;
         let open_for = self.open_for.unwrap_or(second);
         let open_at_most = self.open_at_most.unwrap_or((5 * second).max(open_for));
         if open_at_most < open_for {
@@ -178,8 +219,15 @@ impl Args {
         Ok(Limits {
             rate: self.rate,
             burst: self.burst.unwrap_or(self.rate),
-            timeout: self.timeout.unwrap_or(total),
-            attempt_timeout: self.attempt_timeout.unwrap_or(attempt),
+            timeout: self.timeout.unwrap_or(defaults.timeout),
+            attempt_timeout: self.attempt_timeout.unwrap_or(defaults.attempt_timeout),
+            attempts: self.attempts,
+            budget: self.budget,
+            hedge: self.hedge.or(defaults.hedge),
+            hedge_samples: defaults.hedge_samples,
+            capacity: self.capacity.unwrap_or(defaults.capacity),
+            queue: self.queue.unwrap_or(defaults.queue),
+            queue_wait: self.queue_wait,
             failures: self.failures,
             failing_for: self.failing_for.unwrap_or(second),
             failure_rate: self.failure_rate,
@@ -189,6 +237,18 @@ impl Args {
             probes: self.probes,
         })
     }
+}
+
+/// What differs between a gateway and the demonstration.
+struct Defaults {
+    timeout: Duration,
+    attempt_timeout: Duration,
+    hedge: Option<f64>,
+    hedge_samples: u32,
+    capacity: u32,
+    queue: u32,
+    /// What the breaker takes for one.
+    second: Duration,
 }
 
 /// What a policy refuses, under the names of the flags; what a flag allows by itself was checked
@@ -220,9 +280,20 @@ fn count(text: &str) -> Result<u32, String> {
 }
 
 fn up_to<const MOST: u32>(text: &str) -> Result<u32, String> {
+    within::<1, MOST>(text)
+}
+
+fn within<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
     match text.parse() {
-        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
-        _ => Err(format!("allowed is a whole number from 1 to {MOST}")),
+        Ok(count) if (LEAST..=MOST).contains(&count) => Ok(count),
+        _ => Err(format!("allowed is a whole number from {LEAST} to {MOST}")),
+    }
+}
+
+fn quantile(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.000_001..=0.999_999).contains(&share) => Ok(share),
+        _ => Err("allowed is a number above 0 and below 1, to the millionth".into()),
     }
 }
 
@@ -235,8 +306,8 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
-        Ok(seconds) if (4.0..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("allowed is a number of seconds from 4 to 600".into()),
+        Ok(seconds) if (6.0..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("allowed is a number of seconds from 6 to 600".into()),
     }
 }
 

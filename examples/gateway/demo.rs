@@ -10,54 +10,77 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::named;
 use crate::load::{Load, Samples, Summary, recovery};
-use crate::proxy::{Gateway, Limits};
+use crate::proxy::{Gateway, Health, Limits};
 use crate::serve::serve;
 use crate::target::Target;
-use crate::upstream::{Behaviour, Faulty, Switch};
+use crate::upstream::{BUSY, Behaviour, Faulty, PHASES as COUNT, Switch, WORKERS};
 
 /// Requests a second to each proxy: little for a machine, so that it is not what is measured.
 const RATE: u32 = 200;
 
+// As the phase of that name says.
+const _: () = assert!(RATE as u128 * BUSY.as_millis() == 2 * 1_000 * WORKERS as u128);
+
 struct Phase {
     name: &'static str,
     upstream: Behaviour,
+    told: &'static str,
     /// Its part of the whole.
     share: f64,
 }
 
-const PHASES: [Phase; 4] = [
+const PHASES: [Phase; COUNT] = [
     Phase {
         name: "healthy",
         upstream: Behaviour::Healthy,
-        share: 0.15,
+        told: "the upstream answers in 1 to 4 ms",
+        share: 0.08,
+    },
+    Phase {
+        name: "1 % stragglers",
+        upstream: Behaviour::Straggling,
+        told: "the same, but every 100th answer takes 100 to 120 ms",
+        share: 0.18,
     },
     Phase {
         name: "30 % errors",
         upstream: Behaviour::Failing,
-        share: 0.15,
+        told: "no stragglers, but 30 of 100 answers are a 500",
+        share: 0.10,
     },
+    Phase {
+        name: "twice the capacity",
+        upstream: Behaviour::Busy,
+        told: "every answer takes 50 ms of one of 5 workers: 100/s, half of what is asked for",
+        share: 0.18,
+    },
+    // Longer than the phase before: the upstream works off what is left of that meanwhile.
     Phase {
         name: "total outage",
         upstream: Behaviour::Hanging,
-        share: 0.40,
+        told: "the upstream takes every request and answers none",
+        share: 0.24,
     },
+    // Longer than the breaker stays open.
     Phase {
         name: "recovery",
         upstream: Behaviour::Healthy,
-        share: 0.30,
+        told: "the upstream answers in 1 to 4 ms again",
+        share: 0.22,
     },
 ];
-const RECOVERY: usize = 3;
+const RECOVERY: usize = 5;
 
-/// By how much a demonstration of `length` is faster than the one of 20 s that the breaker's
+/// By how much a demonstration of `length` is faster than the one of 30 s that the breaker's
 /// default times fit into. A longer one has longer phases, not slower policies.
 pub(crate) fn scale(length: Duration) -> f64 {
-    (length.as_secs_f64() / 20.0).min(1.0)
+    (length.as_secs_f64() / 30.0).min(1.0)
 }
 
 struct Side {
     name: &'static str,
     upstream: Faulty,
+    health: Health,
     samples: Samples,
 }
 
@@ -72,6 +95,7 @@ impl Side {
         let upstream = Faulty::start(switch).await.map_err(told)?;
         let target = Target::parse(&format!("http://{}", upstream.addr))?;
         let gateway = proxy(&target)?;
+        let health = gateway.health.clone();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(told)?;
         let addr = listener.local_addr().map_err(told)?;
         let running = serve(listener, gateway, std::future::pending(), Duration::ZERO);
@@ -80,6 +104,7 @@ impl Side {
             Self {
                 name,
                 upstream,
+                health,
                 samples: Samples::default(),
             },
             addr,
@@ -89,6 +114,21 @@ impl Side {
     fn summary(&self, phase: usize) -> Summary {
         Summary::of(&self.samples.of_phase(phase))
     }
+
+    /// What became of the attempts beyond the first.
+    fn extra(&self) -> Option<String> {
+        let policies = self.health.policies.as_ref()?;
+        let (hedge, budget) = (policies.hedge.snapshot(), policies.budget.snapshot());
+        let requests: usize = (0..COUNT).map(|phase| self.summary(phase).requests).sum();
+        Some(format!(
+            "Attempts beyond the first: {:.1} % of all requests; {} by the retry and {} by the hedge, {} of which came first. The budget held back {}.",
+            100.0 * budget.made as f64 / requests.max(1) as f64,
+            policies.retry.snapshot().retried,
+            hedge.made,
+            hedge.won,
+            budget.suppressed,
+        ))
+    }
 }
 
 /// Runs it, and returns its table.
@@ -96,7 +136,7 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     let lengths = PHASES.map(|phase| length.mul_f64(phase.share));
     let load = Load {
         rate: RATE,
-        patience: Duration::from_secs(1).mul_f64(scale(length).max(0.4)),
+        patience: Duration::from_secs(1).mul_f64(scale(length).max(0.35)),
         phases: lengths.to_vec(),
     };
     let switch = Switch::new();
@@ -115,16 +155,7 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
         length.as_secs_f64(),
         millis(load.patience),
     );
-    println!(
-        "The protected one lets through {}/s, gives a request {} and an attempt {}, and opens after {} failures in a row that last {}, for {} to {}.\n",
-        limits.rate,
-        millis(limits.timeout),
-        millis(limits.attempt_timeout),
-        limits.failures,
-        millis(limits.failing_for),
-        millis(limits.open_for),
-        millis(limits.open_at_most),
-    );
+    println!("{}", settings(limits));
 
     let callers = [
         tokio::spawn(
@@ -142,11 +173,7 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
             "{:6.2} s  {}: {}",
             start.elapsed().as_secs_f64(),
             phase.name,
-            match phase.upstream {
-                Behaviour::Healthy => "the upstream answers in 1 to 4 ms",
-                Behaviour::Failing => "the same, but 30 of 100 answers are a 500",
-                Behaviour::Hanging => "the upstream takes every request and answers none",
-            }
+            phase.told,
         );
         begins += lasts;
         // Half a gap early: what is due at the boundary belongs to the next phase.
@@ -161,18 +188,58 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
         "{:6.2} s  done, the last caller was answered\n",
         start.elapsed().as_secs_f64()
     );
+    for side in &sides {
+        if let Some(extra) = side.extra() {
+            println!("{extra}\n");
+        }
+    }
 
     let recovers = lengths[..RECOVERY].iter().sum();
-    Ok(table(&sides, recovers))
+    Ok(table(&sides, &lengths, recovers))
 }
 
-fn table(sides: &[Side; 2], recovers: Duration) -> Table {
+fn settings(limits: &Limits) -> String {
+    let hedge = match limits.hedge {
+        Some(share) => format!(
+            "the next begins when one takes longer than {} % of them, known from {}",
+            100.0 * share,
+            limits.hedge_samples
+        ),
+        None => "none is hedged".into(),
+    };
+    format!(
+        "The protected one
+  rate limit: lets through {}/s;
+  timeouts:   gives a request {} and an attempt {};
+  retry:      makes up to {} attempts;
+  hedge:      {hedge};
+  budget:     attempts beyond the first are {} % of the requests of 10 to 20 s;
+  breaker:    opens after {} failures in a row that last {}, for {} to {};
+  bulkhead:   has {} attempts in flight and {} that wait for at most {}.
+",
+        limits.rate,
+        millis(limits.timeout),
+        millis(limits.attempt_timeout),
+        limits.attempts,
+        limits.budget,
+        limits.failures,
+        millis(limits.failing_for),
+        millis(limits.open_for),
+        millis(limits.open_at_most),
+        limits.capacity,
+        limits.queue,
+        millis(limits.queue_wait),
+    )
+}
+
+fn table(sides: &[Side; 2], lengths: &[Duration; COUNT], recovers: Duration) -> Table {
     let mut table = Table::new();
     table.load_preset(ASCII_MARKDOWN).set_header([
         "phase",
         "proxy",
         "requests",
         "served",
+        "served/s",
         "p50",
         "p99",
         "p99.9",
@@ -194,6 +261,7 @@ fn table(sides: &[Side; 2], recovers: Duration) -> Table {
                 side.name.to_owned(),
                 seen.requests.to_string(),
                 format!("{:.1} %", 100.0 * seen.success_rate()),
+                format!("{:.0}", seen.served as f64 / lengths[index].as_secs_f64()),
                 millis(seen.quantile(0.5)),
                 millis(seen.quantile(0.99)),
                 millis(seen.quantile(0.999)),

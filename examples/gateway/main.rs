@@ -92,7 +92,7 @@ async fn gateway(
 }
 
 async fn demonstrate(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCode {
-    let length = args.seconds.unwrap_or(Duration::from_secs(20));
+    let length = args.seconds.unwrap_or(Duration::from_secs(30));
     let limits = match args.demo_limits(demo::scale(length)) {
         Ok(limits) => limits,
         Err(what) => return wrong(what),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{self, ConnectInfo, Request};
 use axum::http::header::{CONNECTION, HOST, HeaderValue, RETRY_AFTER};
 use axum::http::uri::Authority;
@@ -15,6 +15,7 @@ use axum::http::{Method, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -22,8 +23,11 @@ use seawall::circuit_breaker::{
     Cause, CircuitBreaker, CircuitBreakerLayer, State, Transition, Trip, Window,
 };
 use seawall::event::What;
-use seawall::{Backoff, ConfigError, Jitter, Quota, RateLimitLayer, RateLimiter, TimeoutLayer};
-use tower::{ServiceBuilder, service_fn};
+use seawall::{
+    Backoff, Budget, Bulkhead, BulkheadLayer, ConfigError, Hedge, HedgeLayer, Jitter, Mode, Quota,
+    RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer,
+};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use crate::counts::{Counted, CountedBody, Counts};
 use crate::headers;
@@ -36,6 +40,17 @@ pub(crate) struct Limits {
     pub(crate) burst: u32,
     pub(crate) timeout: Duration,
     pub(crate) attempt_timeout: Duration,
+    /// Of one request at most, the first counted.
+    pub(crate) attempts: u32,
+    /// Attempts beyond the first, in percent of the requests.
+    pub(crate) budget: u32,
+    /// The share of attempts after whose time another begins; none where nothing is hedged.
+    pub(crate) hedge: Option<f64>,
+    /// How many latencies that share is taken of at least.
+    pub(crate) hedge_samples: u32,
+    pub(crate) capacity: u32,
+    pub(crate) queue: u32,
+    pub(crate) queue_wait: Duration,
     pub(crate) failures: u32,
     pub(crate) failing_for: Duration,
     pub(crate) failure_rate: f64,
@@ -52,12 +67,23 @@ pub(crate) struct Gateway {
     pub(crate) health: Health,
 }
 
-/// What `/readyz` tells of.
+/// What can be read of a gateway that runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
     pub(crate) counts: Arc<Counts>,
-    pub(crate) breaker: Option<CircuitBreaker>,
+    /// None of a proxy that protects nobody.
+    pub(crate) policies: Option<Policies>,
     draining: Arc<AtomicBool>,
+}
+
+/// What attempts go through.
+#[derive(Clone, Debug)]
+pub(crate) struct Policies {
+    pub(crate) budget: Budget,
+    pub(crate) retry: Retry,
+    pub(crate) hedge: Hedge,
+    pub(crate) breaker: CircuitBreaker,
+    pub(crate) bulkhead: Bulkhead,
 }
 
 impl Health {
@@ -91,24 +117,78 @@ impl Gateway {
     ) -> Result<Self, ConfigError> {
         let quota = Quota::per_second(limits.rate).burst(limits.burst);
         let limiter = RateLimiter::builder(quota).name("gateway").build()?;
-        let breaker = breaker(limits, log)?;
+        let policies = Policies::new(limits, log)?;
         let client = client(target.http2, Some(limits.attempt_timeout));
+
+        let once = ServiceBuilder::new()
+            .layer(CircuitBreakerLayer::new(&policies.breaker))
+            .layer(BulkheadLayer::queued(&policies.bulkhead))
+            .layer(TimeoutLayer::new(limits.attempt_timeout))
+            .service(service_fn(move |request| forward(client.clone(), request)));
+        let again = ServiceBuilder::new()
+            .layer(RetryLayer::new(&policies.retry))
+            .layer(HedgeLayer::new(&policies.hedge))
+            .map_request(|request: Request<Empty<Bytes>>| request.map(Body::new))
+            .service(once.clone());
+        // A body is a stream, which can be sent only once; a request without one can be copied,
+        // and its type says so.
+        let send = service_fn(move |request: Request| {
+            let (once, again) = (once.clone(), again.clone());
+            async move {
+                match request.body().is_end_stream() {
+                    true => again.oneshot(request.map(|_| Empty::new())).await,
+                    false => once.oneshot(request).await,
+                }
+            }
+        });
+
         let health = Health {
-            breaker: Some(breaker.clone()),
+            policies: Some(policies),
             ..Health::default()
         };
         let proxy = ServiceBuilder::new()
             .layer(from_fn_with_state((target.clone(), health.clone()), admit))
             .layer(RateLimitLayer::new(&limiter))
             .layer(TimeoutLayer::new(limits.timeout))
-            .layer(CircuitBreakerLayer::new(&breaker))
-            .layer(TimeoutLayer::new(limits.attempt_timeout))
-            .service(service_fn(move |request| forward(client.clone(), request)));
+            .service(send);
         let router = Router::new()
             .route("/healthz", get("ok\n"))
             .route("/readyz", get(readyz).with_state(health.clone()))
             .fallback_service(proxy);
         Ok(Self { router, health })
+    }
+}
+
+impl Policies {
+    fn new(
+        limits: &Limits,
+        log: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        let budget = Budget::builder()
+            .name("upstream")
+            .ratio(f64::from(limits.budget) / 100.0)
+            .build()?;
+        let retry = Retry::builder()
+            .name("upstream")
+            .max_attempts(limits.attempts)
+            .budget(&budget)
+            .build()?;
+        let hedge = Hedge::builder().name("upstream").budget(&budget);
+        let hedge = match limits.hedge {
+            Some(quantile) => hedge.quantile(quantile).min_samples(limits.hedge_samples),
+            None => hedge.mode(Mode::Off),
+        };
+        let bulkhead = Bulkhead::builder(limits.capacity)
+            .name("upstream")
+            .queue(limits.queue)
+            .max_wait(limits.queue_wait);
+        Ok(Self {
+            budget,
+            retry,
+            hedge: hedge.build()?,
+            breaker: breaker(limits, log)?,
+            bulkhead: bulkhead.build()?,
+        })
     }
 }
 
@@ -169,7 +249,7 @@ async fn readyz(extract::State(health): extract::State<Health>) -> Response {
     if health.draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
-    let breaker = health.breaker.as_ref();
+    let breaker = health.policies.as_ref().map(|policies| &policies.breaker);
     match breaker.map(|breaker| (breaker.name(), breaker.state())) {
         Some((breaker, state)) if state != State::Closed => {
             format!("degraded: breaker {breaker} is {}\n", name(state)).into_response()

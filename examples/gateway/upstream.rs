@@ -10,14 +10,26 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+/// How many requests an upstream works on at once. The others wait in its own queue, which has
+/// no bound.
+pub(crate) const WORKERS: u32 = 5;
+/// How long each keeps a worker while the upstream is [`Behaviour::Busy`].
+pub(crate) const BUSY: Duration = Duration::from_millis(50);
 
 /// How an upstream answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// After one to four milliseconds, as a service with a cache does.
     Healthy,
+    /// The same, but every 100th answer takes 100 to 120 ms.
+    Straggling,
     /// The same, but 30 of 100 answers are a 500.
     Failing,
+    /// Each answer takes [`BUSY`], as of a service whose cache was lost.
+    Busy,
     /// It takes the request and never answers it.
     Hanging,
 }
@@ -38,7 +50,9 @@ impl Switch {
     fn get(&self) -> Behaviour {
         match self.0.load(Ordering::SeqCst) {
             0 => Behaviour::Healthy,
-            1 => Behaviour::Failing,
+            1 => Behaviour::Straggling,
+            2 => Behaviour::Failing,
+            3 => Behaviour::Busy,
             _ => Behaviour::Hanging,
         }
     }
@@ -47,45 +61,73 @@ impl Switch {
 /// The header in which a request of the load names its phase.
 pub(crate) const PHASE: &str = "x-phase";
 
+/// How many phases are told apart.
+pub(crate) const PHASES: usize = 6;
+
 /// An upstream that runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     pub(crate) addr: SocketAddr,
-    seen: Arc<[AtomicU64; 4]>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    switch: Switch,
+    seen: [AtomicU64; PHASES],
+    answers: AtomicU64,
+    workers: Arc<Semaphore>,
 }
 
 impl Faulty {
     pub(crate) async fn start(switch: &Switch) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let seen = Arc::<[AtomicU64; 4]>::default();
-        let state = (switch.clone(), Arc::clone(&seen));
-        let app = Router::new().fallback(handle).with_state(state);
+        let shared = Arc::new(Shared {
+            switch: switch.clone(),
+            seen: Default::default(),
+            answers: AtomicU64::new(0),
+            workers: Arc::new(Semaphore::new(WORKERS as usize)),
+        });
+        let app = Router::new()
+            .fallback(handle)
+            .with_state(Arc::clone(&shared));
         tokio::spawn(axum::serve(listener, app).into_future());
-        Ok(Self { addr, seen })
+        Ok(Self { addr, shared })
     }
 
     /// How many requests of a phase have reached it.
     pub(crate) fn seen(&self, phase: usize) -> u64 {
-        self.seen[phase].load(Ordering::SeqCst)
+        self.shared.seen[phase].load(Ordering::SeqCst)
     }
 }
 
-async fn handle(
-    State((switch, seen)): State<(Switch, Arc<[AtomicU64; 4]>)>,
-    headers: HeaderMap,
-) -> Response {
+async fn handle(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     let phase = headers
         .get(PHASE)
         .and_then(|phase| phase.to_str().ok()?.parse().ok());
-    if let Some(seen) = phase.and_then(|phase: usize| seen.get(phase)) {
+    if let Some(seen) = phase.and_then(|phase: usize| shared.seen.get(phase)) {
         seen.fetch_add(1, Ordering::SeqCst);
     }
-    let behaviour = switch.get();
-    if behaviour == Behaviour::Hanging {
-        return std::future::pending().await;
-    }
-    tokio::time::sleep(Duration::from_micros(fastrand::u64(1_000..4_000))).await;
+    let behaviour = shared.switch.get();
+    // By count, not by chance: a short demonstration has too few to be sure of one.
+    let hundredth = shared.answers.fetch_add(1, Ordering::SeqCst) % 100 == 50;
+    let takes = match behaviour {
+        Behaviour::Hanging => return std::future::pending().await,
+        Behaviour::Busy => BUSY,
+        Behaviour::Straggling if hundredth => {
+            Duration::from_micros(fastrand::u64(100_000..120_000))
+        }
+        _ => Duration::from_micros(fastrand::u64(1_000..4_000)),
+    };
+    let workers = Arc::clone(&shared.workers);
+    // In a task, because few services notice that a caller has left: what he asked for keeps its
+    // place in the queue and its worker.
+    let work = tokio::spawn(async move {
+        let _worker = workers.acquire().await;
+        sleep(takes).await;
+    });
+    let _ = work.await;
     if behaviour == Behaviour::Failing && fastrand::f64() < 0.3 {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
