@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{Trip, Window};
 use seawall::{
-    Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, RateLimitLayer, RateLimiter,
-    Rejection, Timeout, TimeoutLayer,
+    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
+    HedgeLayer, Pipeline, RateLimitLayer, RateLimiter, Rejection, Retry, RetryLayer, Timeout,
+    TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -159,12 +160,37 @@ fn layers_allocate_nothing(pending_once: bool) {
         "circuit breaker, gated"
     );
 
-    let stack = ServiceBuilder::new().layer(timeout).layer(refusing);
-    let stack = stack
-        .layer(breaker)
-        .layer(queued)
-        .layer(TimeoutLayer::new(secs(3)));
-    assert_eq!(allocations(&mut stack.service(echo())), 0, "a stack");
+    let budget = Budget::percent(10);
+    let own = Retry::new(Backoff::exponential(secs(1)));
+    let own = RetryLayer::new(own);
+    assert_eq!(allocations(&mut own.layer(echo())), 0, "retry");
+    let shared = Retry::new(Backoff::exponential(secs(1))).budget(&budget);
+    let retry = RetryLayer::new(shared);
+    assert_eq!(allocations(&mut retry.layer(echo())), 0, "retry, a budget");
+
+    let fixed = HedgeLayer::new(Hedge::fixed(secs(60)));
+    assert_eq!(allocations(&mut fixed.layer(echo())), 0, "hedge, fixed");
+    let hedge = Hedge::builder().quantile(0.95).min_samples(10);
+    // Long enough not to be hedged however slow the machine is.
+    let hedge = hedge.min_delay(secs(9)).budget(&budget).build().unwrap();
+    let hedge = HedgeLayer::new(hedge);
+    assert_eq!(allocations(&mut hedge.layer(echo())), 0, "hedge, quantile");
+
+    let stack = || {
+        ServiceBuilder::new()
+            .layer(timeout.clone())
+            .layer(retry.clone())
+            .layer(hedge.clone())
+            .layer(breaker.clone())
+            .layer(queued.clone())
+    };
+    let attempt = TimeoutLayer::new(secs(3));
+    let refused = stack().layer(refusing).layer(attempt.clone());
+    let mut refused = refused.service(echo());
+    assert_eq!(allocations(&mut refused), 0, "the full stack");
+    let waited = stack().layer(waiting).layer(attempt);
+    let mut waited = waited.service(echo());
+    assert_eq!(allocations(&mut waited), 0, "the full stack, waiting");
 }
 
 #[test]
@@ -191,6 +217,28 @@ fn cx13_run_allocates_nothing() {
         let inner = || bulkhead.run_queued(inner);
         let outcome = finish(limiter.run(|| breaker.run(inner)));
         assert!(outcome.is_ok());
+    };
+    call();
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
+    assert_eq!(counted.count_total, 0);
+
+    let (retry, hedge) = (
+        Retry::new(Backoff::exponential(Duration::from_secs(1))),
+        Hedge::fixed(Duration::from_secs(60)),
+    );
+    let pipeline = Pipeline::new()
+        .timeout(&timeout)
+        .retry(&retry)
+        .hedge(&hedge)
+        .breaker(&breaker)
+        .bulkhead(&bulkhead)
+        .limiter(&limiter)
+        .attempt_timeout(&timeout);
+    let call = || {
+        let retried = retry.run(|_| hedge.run(|_| ready(Ok::<_, Rejection>(7))));
+        assert!(finish(retried).is_ok());
+        let all = pipeline.run(|_| ready(Ok::<_, Rejection>(7)));
+        assert!(finish(all).is_ok());
     };
     call();
     let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));

@@ -8,17 +8,21 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use seawall::budget;
 use seawall::bulkhead::{self, BulkheadService, QueuedService, Queues};
 use seawall::circuit_breaker::{
     self, CircuitBreakerService, Gated, GatedService, Snapshot, State, Trip,
 };
 use seawall::classify::{ErrorsOnly, Standard};
+use seawall::hedge::{self, HedgeService};
 use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingService, Waits};
 use seawall::rejection::{AsError, By, Native};
+use seawall::retry::{self, RetryService};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
-    Backoff, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline,
-    Error, Event, Quota, RateLimitLayer, RateLimiter, Reason, Rejection, Timeout, TimeoutLayer,
+    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError,
+    Deadline, Error, Event, Hedge, HedgeLayer, Pipeline, Quota, RateLimitLayer, RateLimiter,
+    Reason, Rejection, Retry, RetryLayer, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -52,10 +56,14 @@ type Breaking<S> = CircuitBreakerService<S>;
 type Timing<S> = TimeoutService<S>;
 type Holding<S> = BulkheadService<S>;
 type Limiting<S> = RateLimitService<S>;
+type Retrying<S> = RetryService<S>;
+type Hedging<S> = HedgeService<S>;
 type LimitFuture<F> = rate_limit::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = timeout::ResponseFuture<F, AsError>;
 type BulkheadFuture<F> = bulkhead::ResponseFuture<F, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
+type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, retry::ByRequest>;
+type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, hedge::ByResend, hedge::Own>;
 type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
 
 #[test]
@@ -85,6 +93,22 @@ fn cx10_policies_and_layers_go_everywhere() {
     is_send::<bulkhead::Acquire>();
     is_sync::<bulkhead::Acquire>();
     is_all::<Backoff>();
+    is_all::<Budget>();
+    is_all::<budget::Snapshot>();
+    is_send::<budget::Withdrawal>();
+    is_sync::<budget::Withdrawal>();
+    is_all::<Retry>();
+    is_all::<RetryLayer>();
+    is_all::<RetryLayer<ErrorsOnly, retry::All, retry::CopyBy<fn(&Do) -> Option<Do>>>>();
+    is_all::<retry::Snapshot>();
+    is_send::<retry::Builder>();
+    is_all::<Hedge>();
+    is_all::<HedgeLayer>();
+    is_all::<HedgeLayer<ErrorsOnly, hedge::Only<fn(&Do) -> bool>>>();
+    is_all::<hedge::Snapshot>();
+    is_send::<hedge::Builder>();
+    is_all::<Pipeline>();
+    is_all::<Pipeline<ErrorsOnly>>();
     is_all::<Deadline>();
     is_all::<Snapshot>();
     is_all::<State>();
@@ -112,6 +136,9 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     is_all::<Limiting<Mock>>();
     is_all::<WaitingService<Mock>>();
     is_all::<Breaking<Limiting<Timing<WaitingService<Mock>>>>>();
+    is_all::<Retrying<Mock>>();
+    is_all::<Hedging<Mock>>();
+    is_all::<Timing<Retrying<Hedging<Breaking<QueuedService<Limiting<Timing<Mock>>>>>>>>();
 
     type Plain = Ready<Result<u32, Rejection>>;
     is_send::<TimeoutFuture<Plain>>();
@@ -129,7 +156,13 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     is_unpin::<BulkheadFuture<Plain>>();
     is_send::<QueuedFuture>();
     is_sync::<QueuedFuture>();
+    is_send::<RetryFuture<Mock>>();
+    is_sync::<RetryFuture<Mock>>();
+    is_send::<HedgeFuture<Mock>>();
+    is_sync::<HedgeFuture<Mock>>();
     // It holds its timer in place.
+    assert!(!is!(RetryFuture<Mock>: Unpin));
+    assert!(!is!(HedgeFuture<Mock>: Unpin));
     assert!(!is!(QueuedFuture: Unpin));
     assert!(!is!(TimeoutFuture<Plain>: Unpin));
     assert!(!is!(WaitingFuture<Mock, Do, AsError>: Unpin));
@@ -151,6 +184,14 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(!is!(Holding<Rc<()>>: Send));
     assert!(!is!(Holding<NoClone>: Clone));
     assert!(!is!(BulkheadFuture<Rc<()>>: Send));
+    assert!(!is!(Retrying<Rc<()>>: Send));
+    assert!(!is!(Hedging<Rc<()>>: Send));
+    // What later attempts are cloned from is behind a lock: a service need not be `Sync` for
+    // that, but is itself still there.
+    assert!(is!(Retrying<Cell<()>>: Send) && !is!(Retrying<Cell<()>>: Sync));
+    assert!(is!(Hedging<Cell<()>>: Send) && !is!(Hedging<Cell<()>>: Sync));
+    assert!(!is!(Retrying<NoClone>: Clone));
+    assert!(!is!(Hedging<NoClone>: Clone));
     assert!(is!(Breaking<Mock>: Clone), "the probe itself works");
 }
 
@@ -258,4 +299,15 @@ fn cx10_layers_take_a_policy_or_a_reference_to_one() {
     let limiter = RateLimiter::per_second(1);
     takes(RateLimitLayer::new(&limiter));
     takes(RateLimitLayer::waiting(limiter));
+    let (retry, hedge) = (
+        Retry::new(Backoff::constant(secs(1))),
+        Hedge::fixed(secs(1)),
+    );
+    takes(RetryLayer::new(&retry));
+    takes(RetryLayer::new(retry));
+    takes(HedgeLayer::new(&hedge));
+    takes(HedgeLayer::new(hedge));
+    let bulkhead = Bulkhead::new(1);
+    takes(BulkheadLayer::new(&bulkhead));
+    takes(BulkheadLayer::queued(bulkhead));
 }

@@ -21,8 +21,10 @@ use tower::layer::Layer;
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::bulkhead::Queued;
+use crate::hedge::Hedged;
+use crate::retry::Retried;
 use crate::support::{
-    Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason, secs,
+    Do, Mock, Random, Recorder, Strict, Task, catching, locked, poll_ready, reason, secs,
 };
 
 /// What the layers are put on, and what they make of it.
@@ -46,6 +48,11 @@ impl<S> Inner for S where
 pub(crate) trait Subject: Clone + Send + Sync + 'static {
     /// Whether `scarce` leaves a place that a call in flight takes.
     const SCARCE: bool;
+    /// Whether it refuses anything: one that only makes calls again has no refusals, but tells
+    /// and counts what it does in `Repeats`.
+    const REFUSES: bool = true;
+    /// How often a call is made that fails each time.
+    const ATTEMPTS: usize = 1;
     /// Whether it knows without a request that it refuses.
     const REFUSES_UNASKED: bool;
     /// Whether the place of a call that is dropped is free again; a token is spent.
@@ -418,7 +425,9 @@ async fn strict_inner<P: Subject>() {
     let policy = P::named("strict");
     let mut service = policy.over(mock.clone());
     for _ in 0..3 {
-        policy.refused(&mut service, Do::Answer);
+        if P::REFUSES {
+            policy.refused(&mut service, Do::Answer);
+        }
         assert_eq!(
             service
                 .ready()
@@ -449,7 +458,7 @@ async fn strict_inner<P: Subject>() {
     let retry = tower::retry::Retry::new(Attempts(3), service);
     let before = mock.calls();
     retry.oneshot(Do::Fail).await.unwrap_err();
-    assert_eq!(mock.calls() - before, 3);
+    assert_eq!(mock.calls() - before, 3 * P::ATTEMPTS);
 
     let buffer = Buffer::new(policy.over(mock), 4);
     let calls = (0..20).map(|i| buffer.clone().oneshot(Do::Yield(i)));
@@ -697,12 +706,14 @@ fn outside_a_runtime<P: Subject>() {
     // What comes back at once needs none either.
     let outcome = Task::new(service.call(Do::Answer)).run();
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
-    policy.refused(&mut service, Do::Answer);
+    if P::REFUSES {
+        policy.refused(&mut service, Do::Answer);
+    }
     drop((service.clone(), service, policy));
 }
 
 // CX14
-fn one_terminal_event<P: Subject>() {
+async fn one_terminal_event<P: Subject>() {
     let mock = Mock::new();
     let policy = P::named("told");
     let recorder = Recorder::new();
@@ -712,7 +723,7 @@ fn one_terminal_event<P: Subject>() {
 
     assert!(Task::new(call(&mut service, Do::Yield(2))).run().is_ready());
     assert_eq!(recorder.endings(), [completed]);
-    assert!(Task::new(call(&mut service, Do::Fail)).run().is_ready());
+    call(&mut service, Do::Fail).await.unwrap_err();
     assert_eq!(recorder.endings(), [failed]);
     drop(call(&mut service, Do::Answer));
     assert_eq!(recorder.endings(), [dropped]);
@@ -726,8 +737,10 @@ fn one_terminal_event<P: Subject>() {
     assert_eq!(recorder.endings(), [panicked]);
     catching(|| Task::new(call(&mut service, Do::PanicInPoll)).run()).unwrap_err();
     assert_eq!(recorder.endings(), [panicked]);
-    policy.refused(&mut service, Do::Answer);
-    assert_eq!(recorder.endings(), ["rejected"]);
+    if P::REFUSES {
+        policy.refused(&mut service, Do::Answer);
+        assert_eq!(recorder.endings(), ["rejected"]);
+    }
     let mut stuck = policy.over(Mock::stuck());
     if P::REFUSES_UNASKED {
         policy.refused(&mut stuck, Do::Answer);
@@ -753,8 +766,10 @@ fn listeners_do_what_they_like<P: Subject>() {
     let outcome = Task::new(call(&mut service, Do::Answer)).run();
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
     assert!(heard.load(Ordering::SeqCst) >= 1);
-    policy.refused(&mut service, Do::Answer);
-    assert!(heard.load(Ordering::SeqCst) >= 2);
+    if P::REFUSES {
+        policy.refused(&mut service, Do::Answer);
+        assert!(heard.load(Ordering::SeqCst) >= 2);
+    }
     let outcome = Task::new(call(&mut service, Do::Answer)).run();
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
 }
@@ -834,7 +849,9 @@ fn changes_while_calls_run<P: Subject>() {
 
     policy.set_mode(Mode::Enforce);
     policy.reopen();
-    reason(&policy.refused(&mut service, Do::Answer));
+    if P::REFUSES {
+        reason(&policy.refused(&mut service, Do::Answer));
+    }
     let outcome = Task::new(call(&mut service, Do::Answer)).run();
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
 }
@@ -859,24 +876,150 @@ fn an_admission_ends_in_the_mode_it_began_in<P: Subject>() {
     assert_eq!(recorder.endings(), [""; 0]);
 }
 
+/// A policy that refuses nothing and makes calls again: what stands for a refusal is that a call
+/// is not made again.
+pub(crate) trait Repeats: Subject {
+    /// How many calls were made again.
+    fn made_again(&self) -> u64;
+    /// How many were not because there was no leave left.
+    fn suppressed(&self) -> u64;
+    /// Leaves this much leave.
+    fn leave(&self, attempts: u32);
+}
+
+// CX1
+async fn one_leave<P: Repeats>() {
+    let mock = Mock::new();
+    let policy = P::named("shared");
+    let layer = policy.layer();
+    let strict = || Strict::new(mock.clone());
+    let (a, b) = (layer.layer(strict()), layer.layer(strict()));
+    let other_layer = policy.clone().over(mock.clone());
+    policy.leave(2);
+    for mut service in [a.clone(), a, b, other_layer] {
+        call(&mut service, Do::Fail).await.unwrap_err();
+    }
+    assert_eq!(mock.calls(), 4 + 2, "one leave for all of them");
+    assert_eq!(policy.made_again(), 2);
+    assert!(policy.suppressed() >= 2);
+}
+
+// CX6
+async fn a_failure_breaks_nothing<P: Repeats>() {
+    let mock = Mock::new();
+    let mut service = P::named("failing").over(mock.clone());
+    let mut calls = 0;
+    for _ in 0..3 {
+        let error = service.ready().await.unwrap().call(Do::Fail).await;
+        assert_eq!(error.unwrap_err().to_string(), "the inner service failed");
+        let outcome = service.ready().await.unwrap().call(Do::Answer).await;
+        calls += P::ATTEMPTS + 1;
+        assert_eq!((outcome.unwrap(), mock.calls()), (7, calls));
+    }
+    let mut buffer = Buffer::new(service, 4);
+    for _ in 0..3 {
+        let error = buffer.ready().await.unwrap().call(Do::Fail).await;
+        assert_eq!(error.unwrap_err().to_string(), "the inner service failed");
+        let outcome = buffer.ready().await.unwrap().call(Do::Answer).await;
+        calls += P::ATTEMPTS + 1;
+        assert_eq!((outcome.unwrap(), mock.calls()), (7, calls));
+    }
+}
+
+// CX16
+async fn record_only_makes_nothing_again<P: Repeats>() {
+    let mock = Mock::new();
+    let policy = P::named("recording");
+    let recorder = Recorder::new();
+    let _on = policy.on_event(recorder.listener());
+    let mut service = policy.over(mock.clone());
+    policy.set_mode(Mode::RecordOnly);
+    let start = policy.balance(0);
+    for n in 1..=3 {
+        call(&mut service, Do::Fail).await.unwrap_err();
+        assert_eq!(recorder.take(), ["would go again", P::ENDINGS[1]]);
+        assert_eq!((policy.would_reject(), mock.calls() as u64), (n, n));
+    }
+    assert_eq!((policy.made_again(), policy.balance(0)), (0, start));
+    assert!(Task::new(call(&mut service, Do::Answer)).run().is_ready());
+    assert_eq!(recorder.take(), [P::ENDINGS[0]]);
+}
+
+// CX18
+async fn names_without_refusals<P: Repeats>() {
+    let (one, two) = (P::named("same"), P::named("same"));
+    let names = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&names);
+    let _on = one.on_event(move |event| locked(&told).push(event.policy.to_string()));
+    let mock = Mock::new();
+    one.leave(0);
+    for policy in [&one, &two] {
+        let mut service = policy.over(mock.clone());
+        call(&mut service, Do::Fail).await.unwrap_err();
+    }
+    assert_eq!(mock.calls(), 1 + P::ATTEMPTS);
+    assert_eq!(*locked(&names), ["same"], "and nothing of the other one");
+}
+
+macro_rules! shared {
+    ($policy:ty) => {
+        #[tokio::test]
+        async fn cx3_a_strict_inner_service_is_called_only_when_ready() {
+            strict_inner::<$policy>().await;
+        }
+
+        #[tokio::test]
+        async fn cx4_idle_clones_reserve_nothing() {
+            nothing_reserved::<$policy>();
+        }
+
+        #[tokio::test]
+        async fn cx7_a_drop_at_any_await_point_gives_all_back() {
+            a_drop_gives_all_back::<$policy>();
+        }
+
+        #[tokio::test]
+        async fn cx8_a_panic_gives_all_back() {
+            a_panic_gives_all_back::<$policy>();
+        }
+
+        #[tokio::test]
+        async fn cx9_polls_are_as_many_as_events() {
+            polls_are_events::<$policy>();
+        }
+
+        #[test]
+        fn cx11_it_is_made_and_answers_outside_a_runtime() {
+            outside_a_runtime::<$policy>();
+        }
+
+        #[tokio::test]
+        async fn cx14_each_admission_ends_in_one_terminal_event() {
+            one_terminal_event::<$policy>().await;
+        }
+
+        #[tokio::test]
+        async fn cx14_listeners_may_panic_and_use_the_policy() {
+            listeners_do_what_they_like::<$policy>();
+        }
+
+        #[tokio::test]
+        async fn cx15_cx19_changed_badly_and_switched_off_while_calls_run() {
+            changes_while_calls_run::<$policy>();
+        }
+    };
+}
+
 macro_rules! contract {
     ($($module:ident: $policy:ty;)*) => {$(
         mod $module {
             use super::*;
 
+            shared!($policy);
+
             #[test]
             fn cx1_two_services_and_two_layers_share_one_state() {
                 one_state::<$policy>();
-            }
-
-            #[tokio::test]
-            async fn cx3_a_strict_inner_service_is_called_only_when_ready() {
-                strict_inner::<$policy>().await;
-            }
-
-            #[tokio::test]
-            async fn cx4_idle_clones_reserve_nothing() {
-                nothing_reserved::<$policy>();
             }
 
             #[test]
@@ -890,36 +1033,6 @@ macro_rules! contract {
             }
 
             #[tokio::test]
-            async fn cx7_a_drop_at_any_await_point_gives_all_back() {
-                a_drop_gives_all_back::<$policy>();
-            }
-
-            #[tokio::test]
-            async fn cx8_a_panic_gives_all_back() {
-                a_panic_gives_all_back::<$policy>();
-            }
-
-            #[tokio::test]
-            async fn cx9_polls_are_as_many_as_events() {
-                polls_are_events::<$policy>();
-            }
-
-            #[test]
-            fn cx11_it_is_made_and_answers_outside_a_runtime() {
-                outside_a_runtime::<$policy>();
-            }
-
-            #[tokio::test]
-            async fn cx14_each_admission_ends_in_one_terminal_event() {
-                one_terminal_event::<$policy>();
-            }
-
-            #[tokio::test]
-            async fn cx14_listeners_may_panic_and_use_the_policy() {
-                listeners_do_what_they_like::<$policy>();
-            }
-
-            #[tokio::test]
             async fn cx16_record_only_tells_and_refuses_nothing() {
                 record_only::<$policy>();
             }
@@ -928,10 +1041,36 @@ macro_rules! contract {
             fn cx18_two_policies_of_one_name_stay_two() {
                 names::<$policy>();
             }
+        }
+    )*};
+}
+
+/// The contract of what makes calls again: CX5 speaks of refusals.
+macro_rules! repeats {
+    ($($module:ident: $policy:ty;)*) => {$(
+        mod $module {
+            use super::*;
+
+            shared!($policy);
 
             #[tokio::test]
-            async fn cx15_cx19_changed_badly_and_switched_off_while_calls_run() {
-                changes_while_calls_run::<$policy>();
+            async fn cx1_two_services_and_two_layers_share_one_state() {
+                one_leave::<$policy>().await;
+            }
+
+            #[tokio::test]
+            async fn cx6_a_failed_call_is_followed_by_a_working_one() {
+                a_failure_breaks_nothing::<$policy>().await;
+            }
+
+            #[tokio::test]
+            async fn cx16_record_only_tells_and_makes_nothing_again() {
+                record_only_makes_nothing_again::<$policy>().await;
+            }
+
+            #[tokio::test]
+            async fn cx18_two_policies_of_one_name_stay_two() {
+                names_without_refusals::<$policy>().await;
             }
         }
     )*};
@@ -953,6 +1092,18 @@ async fn cx14_cx19_an_admission_by_a_limiter_ends_in_the_mode_it_began_in() {
     an_admission_ends_in_the_mode_it_began_in::<Waiting>();
 }
 
+#[tokio::test]
+async fn cx14_cx19_an_admission_by_a_bulkhead_ends_in_the_mode_it_began_in() {
+    an_admission_ends_in_the_mode_it_began_in::<Bulkhead>();
+    an_admission_ends_in_the_mode_it_began_in::<Queued>();
+}
+
+#[tokio::test]
+async fn cx14_cx19_an_admission_by_a_retry_or_a_hedge_ends_in_the_mode_it_began_in() {
+    an_admission_ends_in_the_mode_it_began_in::<Retried>();
+    an_admission_ends_in_the_mode_it_began_in::<Hedged>();
+}
+
 contract! {
     timeout: Timeout;
     circuit_breaker: CircuitBreaker;
@@ -960,6 +1111,11 @@ contract! {
     rate_limit_waiting: Waiting;
     bulkhead: Bulkhead;
     bulkhead_queued: Queued;
+}
+
+repeats! {
+    retry: Retried;
+    hedge: Hedged;
 }
 
 // CX17: the parent looks at what a child of this very test says to its first use of a policy

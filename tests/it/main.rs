@@ -11,10 +11,12 @@ mod classify;
 mod contract;
 #[cfg(feature = "test-util")]
 mod deadline;
+mod hedge;
 #[cfg(feature = "http")]
 mod http;
 mod rate_limit;
 mod rejection;
+mod retry;
 mod stack;
 mod support;
 #[cfg(feature = "test-util")]

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use seawall::event::{Ending, What};
-use seawall::{Event, Reason};
+use seawall::{Budget, Event, Reason};
 use tower::{BoxError, Service};
 
 /// What the inner service is to do with a call.
@@ -32,6 +32,8 @@ pub(crate) enum Do {
     /// As `Answer`, for a layer that refuses by request; see `contract::Subject`.
     Late,
 }
+
+seawall::resend!(Do);
 
 /// A service that does what its request says and counts what is done to it. Clones are one
 /// service.
@@ -204,7 +206,8 @@ impl<Req, S: Service<Req>> Service<Req> for Strict<S> {
     }
 }
 
-/// What a policy told, in short: `rejected`, `would reject`, an ending, `transition`.
+/// What a policy told, in short: `rejected`, `would reject`, an ending, `transition`, `again`,
+/// `would go again`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<String>>>);
 
@@ -224,6 +227,8 @@ impl Recorder {
                 What::Rejected(_) => "rejected".to_owned(),
                 What::WouldReject(_) => "would reject".to_owned(),
                 What::Transition(_) => "transition".to_owned(),
+                What::Retrying { .. } | What::Hedging { .. } => "again".to_owned(),
+                What::WouldRetry { .. } | What::WouldHedge { .. } => "would go again".to_owned(),
                 other => format!("{other:?}"),
             };
             locked(&told).push(what);
@@ -237,8 +242,10 @@ impl Recorder {
 
     /// The terminal events told since the last time.
     pub(crate) fn endings(&self) -> Vec<String> {
-        let terminal = |what: &String| what != "would reject" && what != "transition";
-        self.take().into_iter().filter(terminal).collect()
+        let others = ["would reject", "transition", "again", "would go again"];
+        let mut told = self.take();
+        told.retain(|what| !others.contains(&what.as_str()));
+        told
     }
 }
 
@@ -334,6 +341,19 @@ impl Random {
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % end
+    }
+}
+
+/// A budget to which nothing is added, and with more in it than a test takes.
+pub(crate) fn leave_all() -> Budget {
+    let budget = Budget::builder().ratio(0.0).burst(100_000).floor(0);
+    budget.build().unwrap()
+}
+
+/// Leaves leave for so many attempts in `budget`.
+pub(crate) fn leave(budget: &Budget, attempts: u32) {
+    while budget.snapshot().balance > f64::from(attempts) {
+        budget.withdraw().unwrap().spend();
     }
 }
 
