@@ -1,6 +1,5 @@
-//! A hedge at the 95th percentile: one call in 50 is stuck for 300 ms, and hardly any caller
+//! A hedge at the 95th percentile: one call in 50 is stuck for 300 ms, and few callers see it.
 #![allow(clippy::disallowed_methods)] // The ban on clocks is for the library.
-//! sees it. `cargo run --release --example hedge`
 
 use std::time::{Duration, Instant};
 

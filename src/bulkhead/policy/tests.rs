@@ -194,7 +194,7 @@ fn bh3_full_is_told_from_waited_too_long() {
     assert!(
         rejection
             .to_string()
-            .starts_with("no place in bulkhead full within ")
+            .starts_with("full: waited too long for the bulkhead of 1: ")
     );
 
     bulkhead.set_max_wait(HOUR);
@@ -206,14 +206,14 @@ fn bh3_full_is_told_from_waited_too_long() {
     let rejection = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!(
         rejection.to_string(),
-        "bulkhead full is full: 1 of 1 in flight, 1 queued"
+        "full: the bulkhead of 1 is full: 1 in flight, 1 queueing"
     );
     held.release();
     waiter.join().unwrap().unwrap();
 
     bulkhead.set_limit(0);
     let rejection = bulkhead.acquire_blocking().unwrap_err();
-    assert_eq!(rejection.to_string(), "bulkhead full is closed");
+    assert_eq!(rejection.to_string(), "full: the bulkhead is closed");
 }
 
 // BH4, RN3
@@ -375,7 +375,7 @@ fn cx14_every_admission_ends_in_one_event() {
     bulkhead.try_acquire().unwrap_err();
     assert_eq!(
         log.take(),
-        ["rejected: bulkhead told is full: 1 of 1 in flight, 0 queued"]
+        ["rejected: told: the bulkhead of 1 is full: 1 in flight, 0 queueing"]
     );
     assert!(bulkhead.peek().is_err());
     assert_eq!(log.take(), [""; 0]);
@@ -436,7 +436,7 @@ fn cx16_record_only_counts_and_refuses_nothing() {
     let permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(
         log.take(),
-        ["would reject: bulkhead only is full: 1 of 1 in flight, 0 queued"]
+        ["would reject: only: the bulkhead of 1 is full: 1 in flight, 0 queueing"]
     );
     assert!(bulkhead.peek().is_ok());
     assert_eq!(
