@@ -92,7 +92,7 @@ pub enum What<'a> {
 pub enum Ending {
     /// A limiter let the call go; what became of it is not the limiter's concern.
     Admitted,
-    /// The call came back within its timeout, whatever it brought.
+    /// The call came back, whatever it brought: within its timeout, or to leave its bulkhead.
     Completed,
     /// The call came back, and was classified as a success.
     Success,

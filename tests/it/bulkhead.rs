@@ -348,6 +348,50 @@ async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
+// BH3: for whoever judges above, a refusal says nothing of the service.
+#[tokio::test]
+async fn bh3_a_refusal_opens_no_breaker_above() {
+    use seawall::circuit_breaker::{State, Trip};
+    use seawall::{CircuitBreaker, CircuitBreakerLayer};
+
+    let (bulkhead, _, service) = queued(0, 1);
+    let breaker = CircuitBreaker::builder("above").trip_on(Trip::consecutive_failures(1));
+    let breaker = breaker.build().unwrap();
+    let mut service = CircuitBreakerLayer::new(&breaker).layer(service);
+    let closed = why(ready_call(&mut service, Do::Answer).run());
+    assert!(matches!(closed, Why::BulkheadFull { limit: 0, .. }));
+    assert_eq!(breaker.state(), State::Closed);
+    bulkhead.set_limit(1);
+    assert!(ready_call(&mut service, Do::Fail).run().is_ready());
+    assert_eq!(breaker.state(), State::Open);
+}
+
+// BH3
+#[cfg(feature = "http")]
+#[test]
+fn bh3_full_and_late_are_unavailable_over_http() {
+    use std::time::Duration;
+
+    let (limit, in_flight, queued) = (1, 1, 1);
+    let waited = Duration::from_secs(1);
+    for why in [
+        Why::BulkheadFull {
+            limit,
+            in_flight,
+            queued,
+        },
+        Why::WaitedTooLong {
+            limit,
+            in_flight,
+            queued,
+            waited,
+        },
+    ] {
+        let response = seawall::Rejection::new(why, "reports").into_response::<()>();
+        assert_eq!(response.status(), 503);
+    }
+}
+
 // CX7: dropped at every await, with the queue in use: all comes back.
 #[tokio::test]
 async fn cx7_ten_thousand_random_drops_end_where_they_began() {

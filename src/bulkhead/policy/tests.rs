@@ -582,3 +582,22 @@ fn rt11_an_extra_attempt_never_queues_in_the_layer() {
     let _extra = extra.enter();
     assert!(matches!(poll_once(service.call(7)), Some(Ok(7))));
 }
+
+// BH4: handed its place between its last look and the end of its wait, it goes ahead.
+#[test]
+fn bh4_who_gives_up_when_it_is_its_turn_goes_ahead() {
+    use super::place::Entry;
+
+    let bulkhead = full(1);
+    let held = bulkhead.try_acquire().unwrap();
+    let Ok(Entry::Queued(mut place)) = bulkhead.enter(HOUR) else {
+        panic!("there is a place in the queue");
+    };
+    assert!(place.look(Waker::noop()).is_none());
+    held.release();
+    let permit = place.give_up(time::now()).unwrap();
+    assert_eq!(balance(&bulkhead), (1, 0));
+    drop(place);
+    permit.release();
+    assert_eq!(balance(&bulkhead), (0, 0));
+}

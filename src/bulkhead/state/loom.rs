@@ -175,10 +175,14 @@ fn lowering_against_leaving_hands_nothing_over() {
             (Answer::Ahead, Answer::Ahead)
         );
         let lowering = spawn(&machine, |machine| wake(machine.set_limit(1)));
-        let leaving = spawn(&machine, leave);
+        let leaving = spawn(&machine, |machine| {
+            let lowered = machine.word().limit() == 1;
+            leave(machine);
+            lowered
+        });
         let answer = machine.admit_or_queue();
         lowering.join().unwrap();
-        leaving.join().unwrap();
+        let lowered = leaving.join().unwrap();
         let ticket = match answer {
             Answer::Ahead => None,
             Answer::Queued(ticket) => Some(ticket),
@@ -187,6 +191,10 @@ fn lowering_against_leaving_hands_nothing_over() {
         let handed = ticket.is_some_and(|ticket| machine.quit(ticket).is_none());
         let word = machine.word();
         let ours = u32::from(ticket.is_none() || handed);
+        assert!(
+            ours == 0 || !lowered,
+            "a place that is no more was handed over"
+        );
         assert_eq!((word.in_flight(), word.queued()), (1 + ours, 0));
         for _ in 0..word.in_flight() {
             leave(&machine);
