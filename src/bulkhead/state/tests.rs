@@ -226,6 +226,7 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
         }
         let word = machine.word();
         prop_assert_eq!(word.in_flight() as usize, model.in_flight);
+        prop_assert!(word.queued() == 0 || !word.has_room());
         prop_assert_eq!(word.queued() as usize, model.waiting.len());
         prop_assert_eq!(
             (word.limit(), word.mode()),

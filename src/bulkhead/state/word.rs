@@ -39,9 +39,10 @@ impl Word {
         (self.0 >> QUEUED) as u32
     }
 
-    /// Whether a call that comes now goes ahead: there is a place, and nobody came before.
+    /// Whether there is a place. Never while somebody queues, for then places are handed over: so
+    /// whoever takes it overtakes nobody.
     pub(in crate::bulkhead) fn has_room(self) -> bool {
-        self.queued() == 0 && self.in_flight() < u32::from(self.limit())
+        self.in_flight() < u32::from(self.limit())
     }
 
     /// Whether a call that comes now, and would queue behind fewer than `most_queued`, is
