@@ -1166,6 +1166,10 @@ fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
             ["--upstream", "http://", "absolute http URL"],
         ),
         (
+            "--upstream http://a:0",
+            ["--upstream", "http://a:0", "port"],
+        ),
+        (
             "--upstream http://a:99999",
             ["--upstream", "http://a:99999", "port"],
         ),

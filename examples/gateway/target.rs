@@ -32,6 +32,7 @@ impl Target {
         }
         // A port that is no number or too large parses as an authority without one.
         if authority.port().is_some() != authority.port_u16().is_some()
+            || authority.port_u16() == Some(0)
             || (authority.port().is_none() && !authority.as_str().ends_with(authority.host()))
         {
             return Err(format!("{ALLOWED}, with a port from 1 to 65535"));

@@ -181,6 +181,37 @@ fn cb12_a_waker_that_leaves_the_gate_may_take_a_waiting_service_with_it() {
     assert!(is_done.recv_timeout(secs(30)).is_ok(), "it hangs");
 }
 
+// CB12: whoever moves it wakes who waits, or who waits sees the move.
+#[test]
+fn cb12_no_move_is_lost_on_who_begins_to_wait() {
+    let breaker = after(1);
+    let mut service = CircuitBreakerLayer::gated(&breaker).layer(Mock::new());
+    let rounds = 10_000;
+    let mut lost = 0;
+    let start = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            for _ in 0..rounds {
+                start.wait();
+                breaker.release();
+                start.wait();
+            }
+        });
+        for round in 0..rounds {
+            breaker.force_open();
+            let mut ready = Task::new(ServiceExt::<Do>::ready(&mut service));
+            start.wait();
+            // Not always at the same point of the move.
+            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            let seen = ready.poll().is_ready();
+            start.wait();
+            lost += u32::from(!seen && ready.wakes() == 0);
+        }
+        mover.join().unwrap();
+    });
+    assert_eq!(lost, 0);
+}
+
 // CB9
 #[test]
 fn cb9_open_refuses_without_asking_the_inner_service_anything() {
@@ -345,13 +376,32 @@ mod paused {
         assert!(probe.run().is_pending());
         let mut ready = Task::new(service.ready());
         assert!(ready.run().is_pending());
+        // Or there is another one, by a change.
+        let wakes = ready.wakes();
+        breaker.change(|rules| rules.probes(2)).unwrap();
+        assert!(ready.wakes() > wakes);
+        breaker.change(|rules| rules.probes(1)).unwrap();
+        assert!(ready.run().is_pending());
+        let wakes = ready.wakes();
         probe.cancel();
-        assert!(ready.wakes() >= 1);
+        assert!(ready.wakes() > wakes);
         assert!(ready.run().is_ready());
         drop(ready);
 
-        // Closed by hand.
+        // A probe was to come, and is not any more.
+        breaker.reset();
+        assert!(poll_ready(&mut service).is_ready());
+        service.call(Do::Fail).await.unwrap_err();
+        let mut ready = Task::new(service.ready());
+        assert!(ready.run().is_pending());
         breaker.force_open();
+        assert!(ready.run().is_pending());
+        let wakes = ready.wakes();
+        tokio::time::advance(secs(60)).await;
+        assert_eq!((ready.wakes(), ready.run().is_pending()), (wakes, true));
+        drop(ready);
+
+        // Closed by hand.
         let mut ready = Task::new(service.ready());
         assert!(ready.run().is_pending());
         breaker.release();

@@ -525,6 +525,10 @@ fn refuses_over_a_stuck_inner<P: Subject>() {
     let ready = policy.within(|| poll_ready(&mut service));
     assert!(matches!(ready, Poll::Ready(Ok(()))));
     policy.reopen();
+    // However often it is asked.
+    let polls = mock.ready_polls();
+    assert!(matches!(poll_ready(&mut service), Poll::Ready(Ok(()))));
+    assert_eq!(mock.ready_polls(), polls);
     let outcome = Task::new(service.call(Do::Answer)).run();
     assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
     assert_eq!(mock.calls(), 0);
@@ -762,6 +766,9 @@ fn listeners_do_what_they_like<P: Subject>() {
         drop(handle.on_event(|_| {}));
         count.fetch_add(1, Ordering::SeqCst);
     });
+    // So does a listener that goes, with what it keeps.
+    let kept = policy.on_event(|_| {});
+    drop(policy.on_event(move |_| drop(format!("{kept:?}"))));
     let mut service = policy.over(mock);
     let outcome = Task::new(call(&mut service, Do::Answer)).run();
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");

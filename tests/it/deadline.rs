@@ -232,6 +232,15 @@ async fn to8_shared_work_is_not_bounded_by_its_first_caller() {
     assert_eq!(start.elapsed(), ms(300));
 }
 
+// TO5, TO8
+#[tokio::test(start_paused = true)]
+async fn to5_to8_a_shield_keeps_its_bound_for_the_timeouts_in_it() {
+    let attempt = Timeout::new(secs(10));
+    let work = attempt.run(std::future::pending::<Result<(), BoxError>>);
+    let rejection = Deadline::shield(secs(1), work).await.unwrap_err();
+    assert!(rejection.policy().starts_with("shield@"), "{rejection}");
+}
+
 // TO8
 #[tokio::test(start_paused = true)]
 async fn to8_a_shield_ends_by_its_own_bound_and_drops_its_work_first() {

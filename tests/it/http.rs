@@ -261,6 +261,16 @@ async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below(
         200
     );
     assert_eq!(recorder.endings(), ["Ignored"]);
+    // And one that is said to a gRPC caller, to whichever classifier.
+    let asks = |_: Result<&Response<String>, &Infallible>| Outcome::Failure(Kind::Response, None);
+    let grpc = || Request::builder().header("content-type", "application/grpc");
+    for request in [grpc().body(()).unwrap(), Request::new(())] {
+        let limited = RateLimitLayer::new(spent("below")).layer(inner(200));
+        let asked = mine.clone().classify(asks).layer(limited.clone());
+        asked.oneshot(request.clone()).await.unwrap();
+        mine.layer(limited).oneshot(request).await.unwrap();
+        assert_eq!(recorder.endings(), ["Ignored", "Ignored"]);
+    }
     // The same status from the service itself is a failure, and so is our own 504.
     let failing = mine.layer(inner(429));
     failing.oneshot(Request::new(())).await.unwrap();

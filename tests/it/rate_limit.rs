@@ -207,10 +207,38 @@ mod waiting {
         assert_eq!(start.elapsed(), ms(100));
     }
 
+    // TO7, CX14: behind a buffer only the first poll knows the deadline, and it binds what comes
+    // after it.
+    #[tokio::test(start_paused = true)]
+    async fn to7_a_deadline_seen_by_the_first_poll_ends_the_wait_and_is_told() {
+        let recorder = Recorder::new();
+        let limiter = tenth();
+        let _on = limiter.on_event(recorder.listener());
+        let mut service = RateLimitLayer::waiting(&limiter).layer(Mock::new());
+        assert!(limiter.allow());
+        recorder.take();
+        let deadline = Deadline::after(ms(50));
+        let mut early = Task::new(deadline.scope(service.call(Do::Answer)));
+        assert!(matches!(early.run(), Poll::Ready(Err(_))));
+        assert_eq!(recorder.endings(), ["rejected"]);
+
+        let deadline = Deadline::after(ms(150));
+        let mut waits = Task::new(deadline.scope(service.call(Do::Answer)));
+        assert!(waits.run().is_pending());
+        advance(ms(90)).await;
+        limiter.pause_for(secs(1));
+        advance(ms(10)).await;
+        let outcome = waits.run();
+        assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+        assert_eq!(recorder.endings(), ["rejected"]);
+    }
+
     // CX5: a call after its deadline is refused, token or not, and no request is needed to know.
     #[tokio::test(start_paused = true)]
     async fn cx5_a_waiting_layer_whose_deadline_has_passed_refuses_over_a_stuck_service() {
+        let recorder = Recorder::new();
         let limiter = tenth();
+        let _on = limiter.on_event(recorder.listener());
         let mut service = RateLimitLayer::waiting(&limiter).layer(Mock::stuck());
         let passed = Deadline::after(secs(0));
         let outcome = passed.enter(|| {
@@ -222,6 +250,18 @@ mod waiting {
         };
         assert_eq!(reason(&error).why(), Why::Expired);
         assert_eq!(limiter.available(), 1);
+        assert_eq!(recorder.endings(), ["rejected"]);
+        let refused = passed.enter(|| limiter.reserve()).unwrap_err();
+        assert_eq!(refused.why(), Why::Expired);
+        assert_eq!(recorder.endings(), ["rejected"]);
+
+        // And a wait that would end after it, which is as well known.
+        assert!(limiter.allow());
+        let soon = Deadline::after(ms(50));
+        assert!(soon.enter(|| poll_ready::<Do, _>(&mut service)).is_ready());
+        let late = Deadline::after(ms(150));
+        let mut other = RateLimitLayer::waiting(&limiter).layer(Mock::stuck());
+        assert!(late.enter(|| poll_ready::<Do, _>(&mut other)).is_pending());
     }
 
     // CX7, RL5

@@ -295,6 +295,14 @@ async fn cx16_record_only_tells_once_and_lets_the_call_go_on() {
     assert_eq!(recorder.take(), ["would reject", "Completed"]);
     let snapshot = timeout.snapshot();
     assert_eq!((snapshot.would_time_out, snapshot.timed_out), (1, 0));
+
+    // Also where the deadline has passed before it begins.
+    let late = timeout.run(async || {
+        sleep(secs(5)).await;
+        Ok::<_, BoxError>(7)
+    });
+    assert_eq!(Deadline::after(secs(0)).scope(late).await.unwrap(), 7);
+    assert_eq!(recorder.take(), ["would reject", "Completed"]);
 }
 
 // CX18
