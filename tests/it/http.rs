@@ -603,6 +603,148 @@ async fn cx12_an_error_of_a_router_under_buffer_is_found() {
     assert_eq!(reason(&error).policy().as_str(), "boxed");
 }
 
+/// Retry and hedge around a client of hyper's, as a user writes it.
+mod again {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    use seawall::{Backoff, Hedge, HedgeLayer, Retry, RetryLayer};
+    use tokio::io::AsyncReadExt;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::support::{leave_all, locked};
+
+    type Call = Request<Full<Bytes>>;
+    type Counts = Arc<Mutex<HashMap<String, usize>>>;
+
+    /// One more than three attempts: a hedge beside the first.
+    struct Sender {
+        retry: Retry,
+        hedge: Hedge,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            let budget = leave_all();
+            let backoff = Backoff::constant(ms(1));
+            let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
+            Self {
+                retry: Retry::new(backoff).max_attempts(3).budget(&budget),
+                hedge: hedge.build().unwrap(),
+            }
+        }
+
+        async fn send(&self, call: Call) -> Result<StatusCode, seawall::Error<BoxError>> {
+            let service = ServiceBuilder::new()
+                .layer(RetryLayer::new(&self.retry))
+                .layer(HedgeLayer::new(&self.hedge))
+                .map_err(|error| seawall::Error::service(BoxError::from(error)))
+                .service(Client::builder(TokioExecutor::new()).build_http());
+            let response = service.oneshot(call).await?;
+            Ok(response.status())
+        }
+
+        fn made_again(&self) -> (u64, u64) {
+            (self.retry.snapshot().retried, self.hedge.snapshot().made)
+        }
+    }
+
+    fn call(method: &Method, address: SocketAddr, path: &str, key: bool) -> Call {
+        let mut call = Request::builder()
+            .method(method)
+            .uri(format!("http://{address}/{path}"));
+        if key {
+            call = call.header("idempotency-key", "1");
+        }
+        call.body(Full::from("an order")).unwrap()
+    }
+
+    /// Counts a request by what is asked; which one it is, from 1.
+    fn count(counts: &Counts, what: &str) -> usize {
+        let mut counts = locked(counts);
+        let count = counts.entry(what.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// `/busy/..` answers from the third request on, `/slow/..` the first request when there is
+    /// a second, or after a while.
+    fn upstream(counts: &Counts) -> Router {
+        let busy = Arc::clone(counts);
+        let busy = async move |request: Request<Body>| match count(&busy, request.uri().path()) {
+            3.. => StatusCode::OK,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let (slow, second) = (Arc::clone(counts), Arc::new(Notify::new()));
+        let slow = async move |request: Request<Body>| {
+            match count(&slow, request.uri().path()) {
+                1 if request.method() == Method::POST => tokio::time::sleep(ms(200)).await,
+                // A hedge that wins drops it.
+                1 => second.notified().await,
+                _ => {}
+            }
+        };
+        let app = Router::new().route("/busy/{who}", axum::routing::any(busy));
+        app.route("/slow/{who}", axum::routing::any(slow))
+    }
+
+    // RT7, HG6
+    #[tokio::test]
+    async fn rt7_hg6_a_post_is_sent_once_and_a_get_again_through_retry_and_hedge() {
+        let counts = Counts::default();
+        let address = serve(upstream(&counts)).await;
+        let sent = |what: &str| locked(&counts)[what];
+
+        let sender = Sender::new();
+        let send = |method, path, key| sender.send(call(&method, address, path, key));
+        let busy = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(send(Method::POST, "busy/post", false).await.unwrap(), busy);
+        assert_eq!(send(Method::POST, "slow/post", false).await.unwrap(), 200);
+        assert_eq!((sent("/busy/post"), sent("/slow/post")), (1, 1));
+        assert_eq!(sender.made_again(), (0, 0));
+
+        // A failure begins the hedge, and the third is the retry's.
+        assert_eq!(send(Method::GET, "busy/get", false).await.unwrap(), 200);
+        assert_eq!((sent("/busy/get"), sender.made_again()), (3, (1, 1)));
+        assert_eq!(send(Method::POST, "busy/key", true).await.unwrap(), 200);
+        assert_eq!((sent("/busy/key"), sender.made_again()), (3, (2, 2)));
+        assert_eq!(send(Method::GET, "slow/get", false).await.unwrap(), 200);
+        assert_eq!((sent("/slow/get"), sender.made_again()), (2, (2, 3)));
+    }
+
+    // RT7: the worst of failures, of which nobody knows what was done.
+    #[tokio::test]
+    async fn rt7_a_post_whose_connection_breaks_before_the_answer_is_sent_once() {
+        let counts = Counts::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::clone(&counts);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4];
+                if stream.read_exact(&mut head).await.is_ok() {
+                    count(&seen, String::from_utf8_lossy(&head).trim());
+                }
+            }
+        });
+        let sender = Sender::new();
+        for method in [Method::POST, Method::GET] {
+            sender
+                .send(call(&method, address, "", false))
+                .await
+                .unwrap_err();
+        }
+        let counts = locked(&counts);
+        assert_eq!((counts["POST"], counts["GET"]), (1, 4));
+    }
+}
+
 #[cfg(feature = "reqwest")]
 mod client {
     use super::*;

@@ -1,15 +1,78 @@
 //! Layers on layers.
 
+mod load;
+#[cfg(feature = "test-util")]
+mod storm;
+#[cfg(feature = "test-util")]
+mod time;
+
 use std::io;
 
+use seawall::circuit_breaker::Trip;
 use seawall::{
-    CircuitBreaker, CircuitBreakerLayer, Error, RateLimitLayer, RateLimiter, Rejection,
-    TimeoutLayer, Why,
+    Backoff, Budget, Bulkhead, CircuitBreaker, CircuitBreakerLayer, Error, Hedge, Jitter,
+    RateLimitLayer, RateLimiter, Rejection, Retry, Timeout, TimeoutLayer, Why,
 };
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Do, Mock, Recorder, secs};
+use crate::support::{Do, Mock, Recorder, Strict, leave_all, ms, reason, secs};
+
+/// The policies of the full stack.
+pub(crate) struct Policies {
+    pub(crate) total: Timeout,
+    pub(crate) retry: Retry,
+    pub(crate) hedge: Hedge,
+    pub(crate) breaker: CircuitBreaker,
+    pub(crate) bulkhead: Bulkhead,
+    pub(crate) limiter: RateLimiter,
+    pub(crate) attempt: Timeout,
+}
+
+/// The full stack, over `$limit` as the limiter's layer.
+macro_rules! full {
+    ($policies:expr, $limit:ident) => {{
+        let policies = &$policies;
+        tower::ServiceBuilder::new()
+            .layer(seawall::TimeoutLayer::new(&policies.total))
+            .layer(seawall::RetryLayer::new(&policies.retry))
+            .layer(seawall::HedgeLayer::new(&policies.hedge))
+            .layer(seawall::CircuitBreakerLayer::new(&policies.breaker))
+            .layer(seawall::BulkheadLayer::queued(&policies.bulkhead))
+            .layer(seawall::RateLimitLayer::$limit(&policies.limiter))
+            .layer(seawall::TimeoutLayer::new(&policies.attempt))
+    }};
+}
+pub(crate) use full;
+
+/// Policies that let everything through, three attempts with 10 ms between them, and no hedge.
+pub(crate) fn quiet() -> Policies {
+    let named = |name, limit| Timeout::builder(limit).name(name).build().unwrap();
+    Policies {
+        total: named("total", secs(5)),
+        retry: retry_every(10).budget(leave_all()),
+        hedge: Hedge::builder().budget(dry()).build().unwrap(),
+        breaker: tripping(4_000).build().unwrap(),
+        bulkhead: Bulkhead::new(64).queue(128),
+        limiter: RateLimiter::per_second(1_000_000),
+        attempt: named("attempt", ms(800)),
+    }
+}
+
+/// A retry that waits for so many milliseconds, no more and no less.
+pub(crate) fn retry_every(millis: u64) -> Retry {
+    Retry::new(Backoff::constant(ms(millis)).jitter(Jitter::None))
+}
+
+pub(crate) fn tripping(failures: u32) -> seawall::circuit_breaker::Builder {
+    CircuitBreaker::builder("breaker").trip_on(Trip::consecutive_failures(failures))
+}
+
+/// A budget that nothing comes out of.
+pub(crate) fn dry() -> Budget {
+    let budget = Budget::builder().ratio(0.0).burst(0).floor(0);
+    budget.build().unwrap()
+}
 
 /// Twelve layers of all sorts in turn. That this file compiles in a moment is the test:
 /// bounds written out in each layer would double the compiler's work with each of them, two
@@ -30,6 +93,19 @@ macro_rules! twelve {
             .layer(TimeoutLayer::new(secs(60)))
             .layer(RateLimitLayer::new(RateLimiter::per_second(1_000)))
     };
+}
+
+// CX12: the stack of the docs three times over, in one type.
+#[tokio::test]
+async fn cx12_three_full_stacks_in_one_another_compile_and_change_no_type() {
+    let (a, b, c) = (quiet(), quiet(), quiet());
+    let inner = full!(c, waiting).service(Strict::new(Mock::new()));
+    let stack = full!(a, new).service(full!(b, waiting).service(inner));
+    let answer = stack.clone().oneshot(Do::Answer).await.unwrap();
+    assert_eq!(answer, 7);
+    let failed = tokio::spawn(async move { stack.oneshot(Do::Fail).await });
+    let error = failed.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the inner service failed");
 }
 
 // CX12
@@ -115,4 +191,75 @@ async fn cx12_a_rejection_is_an_error_type_of_its_own() {
     assert_eq!(service.call(()).await, Ok(()));
     breaker.force_open();
     assert_eq!(&**service.call(()).await.unwrap_err().policy(), "only");
+}
+
+/// A breaker that refuses, below all others.
+fn deep() -> CircuitBreaker {
+    let deep = CircuitBreaker::new("deep");
+    deep.force_open();
+    deep
+}
+
+// CX12, RT7: nobody above takes it for a failure or makes the call again.
+#[tokio::test]
+async fn cx12_a_refusal_from_below_is_found_again_above_seven_layers() {
+    let recorder = Recorder::new();
+    let policies = quiet();
+    let _on = policies.breaker.on_event(recorder.listener());
+    let mock = Mock::new();
+    let service = full!(policies, new)
+        .layer(CircuitBreakerLayer::new(deep()))
+        .service(mock.clone());
+    let error = service.oneshot(Do::Answer).await.unwrap_err();
+    let told = reason(&error);
+    assert_eq!(
+        (told.policy().as_str(), told.why()),
+        ("deep", Why::CircuitOpen)
+    );
+    assert_eq!(mock.calls(), 0);
+    assert_eq!(recorder.take(), ["Ignored"]);
+    assert_eq!(policies.retry.snapshot().retried, 0);
+    assert_eq!(policies.hedge.snapshot().suppressed, 0);
+}
+
+// CX12
+#[tokio::test]
+async fn cx12_a_refusal_from_below_is_found_again_in_an_error_of_ours() {
+    let stack = || full!(quiet(), waiting);
+    let failing = || {
+        let service = service_fn(async |_: u32| Err::<u32, _>(std::fmt::Error));
+        ServiceBuilder::new()
+            .map_err(Error::service)
+            .service(service)
+    };
+    let shut = CircuitBreakerLayer::new(deep()).layer(failing());
+    let error = stack().service(shut).oneshot(1).await.unwrap_err();
+    let rejection = error.rejection().expect("it is one");
+    assert_eq!(rejection.policy().as_str(), "deep");
+    let error = stack().service(failing()).oneshot(1).await.unwrap_err();
+    assert_eq!(error, Error::Service(std::fmt::Error));
+}
+
+// CX12
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn cx12_a_refusal_from_below_is_found_again_in_a_response() {
+    use seawall::classify::Judge;
+    type Answer = Result<http::Response<String>, std::convert::Infallible>;
+
+    let recorder = Recorder::new();
+    let policies = quiet();
+    let _on = policies.breaker.on_event(recorder.listener());
+    let inner =
+        service_fn(async |_: http::Request<String>| -> Answer { Ok(http::Response::default()) });
+    let request = || http::Request::new(String::new());
+    let service = full!(policies, new).layer(CircuitBreakerLayer::new(deep()));
+    let response = service.service(inner).oneshot(request()).await.unwrap();
+    assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+    let told = response.refusal().expect("it is marked");
+    assert_eq!(told.policy().as_str(), "deep");
+    assert_eq!(recorder.take(), ["Ignored"]);
+    assert_eq!(policies.retry.snapshot().retried, 0);
+    let response = full!(quiet(), new).service(inner).oneshot(request()).await;
+    assert_eq!(response.unwrap().status(), http::StatusCode::OK);
 }
