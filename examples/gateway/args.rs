@@ -66,7 +66,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to::<10>, allow_hyphen_values = true)]
     attempts: u32,
 
-    /// Attempts beyond the first, of retries and hedges together, in percent of the requests
+    /// Attempts beyond the first, of retries and hedges together, in percent of the requests;
+    /// besides these there is one a second
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = within::<0, 100>, allow_hyphen_values = true)]
     budget: u32,
 
