@@ -157,6 +157,9 @@ impl Deadline {
     /// Resolves to a [`Rejection`](crate::Rejection) with
     /// [`Why::TimedOut`](crate::Why::TimedOut) if `max` passes first; the future is dropped
     /// before that. `max` runs from the call of this function.
+    ///
+    /// # Panics
+    /// When polled outside of a tokio runtime with time enabled, once it has to wait.
     #[cfg(feature = "tokio")]
     #[track_caller]
     pub fn shield<F: Future>(max: Duration, future: F) -> Shield<F> {

@@ -44,6 +44,9 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
     /// reserved, so a call after readiness may still be refused.
     ///
     /// Not for a service of its own: its callers would wait where they should fail fast.
+    ///
+    /// # Panics
+    /// In use, not here: outside of a tokio runtime with time enabled, once it has to wait.
     pub fn gated(breaker: impl Into<CircuitBreaker>) -> Self {
         Self {
             breaker: breaker.into(),

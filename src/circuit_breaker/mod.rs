@@ -86,11 +86,13 @@
 //! # Cancel safety
 //!
 //! Dropping the response future ends its permit, see [`OnDrop`]: a probe's slot is free at once.
-//! A panic in the call is a failure. An outcome that has come in is never lost.
+//! A panic in the call is a failure. An outcome that has come in is never lost, unless
+//! its classifier panics.
 //!
 //! # Errors
 //!
-//! [`Why::CircuitOpen`](crate::Why::CircuitOpen), with the time to the next probe;
+//! [`Why::CircuitOpen`](crate::Why::CircuitOpen), with the time to the next probe unless it is
+//! forced open;
 //! [`Why::ProbesOut`](crate::Why::ProbesOut) while it is half-open;
 //! [`Why::Recovering`](crate::Why::Recovering) on a ramp.
 //!

@@ -164,9 +164,11 @@ impl CircuitBreaker {
         let era = self.0.machine.word().generation();
         let rules = Rules::new(config, era, time::now(), Some(&self.0.rules.load()));
         let flags = flags_of(&rules);
-        self.0.rules.store(Arc::new(rules));
+        let before = self.0.rules.swap(Arc::new(rules));
         self.0.machine.set(&mut control, None, Some(flags));
         drop(control);
+        // Outside the lock: a rule of the user's may own what comes back here when dropped.
+        drop(before);
         self.wake_gate();
         Ok(())
     }

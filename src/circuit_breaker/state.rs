@@ -117,7 +117,7 @@ impl Machine {
                     to: State::HalfOpen,
                     why: Ended::WaitOver,
                 }),
-                State::Open => refused(Why::CircuitOpen, Some(due.since(now))),
+                State::Open => refused(Why::CircuitOpen, until(due, now)),
                 State::HalfOpen if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: match config.give_up {
@@ -164,7 +164,7 @@ impl Machine {
         let refused = |why, retry_after| Err(Refused { why, retry_after });
         match (word.state(), is_over(now, due)) {
             (State::ForcedOpen, _) => refused(Why::CircuitOpen, None),
-            (State::Open, false) => refused(Why::CircuitOpen, Some(due.since(now))),
+            (State::Open, false) => refused(Why::CircuitOpen, until(due, now)),
             // Whoever comes gives it up, and finds it open.
             (State::HalfOpen, true) if config.give_up == GiveUp::Open => {
                 refused(Why::CircuitOpen, None)
@@ -337,6 +337,11 @@ impl Machine {
             }
         }
     }
+}
+
+/// From `now` to `due`; none if that never comes.
+pub(super) fn until(due: Tick, now: Tick) -> Option<Duration> {
+    (!due.is_never()).then(|| due.since(now))
 }
 
 fn closing(from: u32, config: &Config) -> Move {

@@ -47,6 +47,9 @@ impl RateLimitLayer<Native, One, Waits> {
     /// wait would be longer is refused at once.
     ///
     /// The service has to be `Clone`: whoever waits holds no capacity of it.
+    ///
+    /// # Panics
+    /// In use, not here: outside of a tokio runtime with time enabled, once a call has to wait.
     pub fn waiting(limiter: impl Into<RateLimiter>) -> Self {
         Self {
             limiter: limiter.into(),

@@ -18,7 +18,8 @@ pub enum Error<E> {
 }
 
 impl<E> Error<E> {
-    /// Wraps an error of the service; the function to hand to `.map_err(..)`.
+    /// Wraps an error of the service; the function to hand to `.map_err(..)`, below every layer
+    /// of this crate: what it wraps is the service's error, also if that is a refusal.
     pub fn service(error: E) -> Self {
         Self::Service(error)
     }

@@ -6,9 +6,10 @@ use super::{Error, Reason};
 /// An error that can say whether it is a refusal of the library's own: what `run` asks of the
 /// closure's error.
 ///
-/// Every error type is one: what implements [`std::error::Error`], the boxed and reported ones
-/// (`Box<dyn Error + Send + Sync>`, and what else lends itself as `dyn Error`, like `anyhow` and
-/// `eyre`), [`Error<E>`] of any of them, text and unit. `Via` tells these apart and is inferred.
+/// Nearly every error type is one: what implements [`std::error::Error`], the boxed and reported
+/// ones (`Box<dyn Error + Send + Sync>`, and what else lends itself as `dyn Error + Send + Sync`,
+/// like `anyhow` and `eyre`), [`Error<E>`] of any of them, text and unit. `Via` tells these apart
+/// and is inferred.
 ///
 /// For an error type that is none of these, use a closure over `.map_err(..)`, or implement
 /// `Fault<Opaque>` for it.

@@ -21,7 +21,8 @@ impl TimeoutLayer {
     /// made by it, and by other layers over the same timeout, share it.
     ///
     /// # Panics
-    /// If given a duration of zero; see [`Timeout::new`].
+    /// If given a duration of zero; see [`Timeout::new`]. In use, a call that has to be waited
+    /// for needs a tokio runtime with time enabled.
     #[track_caller]
     pub fn new(timeout: impl Into<Timeout>) -> Self {
         Self {

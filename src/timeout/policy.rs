@@ -84,7 +84,7 @@ impl Timeout {
         &self.0.name
     }
 
-    /// How long a call may take.
+    /// How long a call may take. More than 146 years is kept as 146 years.
     pub fn limit(&self) -> Duration {
         self.setting().limit
     }

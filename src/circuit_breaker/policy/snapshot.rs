@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::CircuitBreaker;
 use crate::circuit_breaker::rules::Tripped;
-use crate::circuit_breaker::state::State;
+use crate::circuit_breaker::state::{State, until};
 use crate::circuit_breaker::trip::Counts;
 use crate::policy::Mode;
 use crate::sync::Ordering;
@@ -18,7 +18,8 @@ pub struct Snapshot {
     pub mode: Mode,
     /// How long it has been in the state that it entered last.
     pub in_state: Duration,
-    /// From now to the next probe; none unless it is open, zero once a probe is due.
+    /// From now to the next probe; none unless it is open or if it is open for ever, zero once a
+    /// probe is due.
     pub next_probe: Option<Duration>,
     /// The probes of the half-open state.
     pub probes: Option<Probes>,
@@ -81,7 +82,10 @@ impl CircuitBreaker {
             state,
             mode: word.mode(),
             in_state: now.since(since),
-            next_probe: (word.state() == State::Open).then(|| due.since(now)),
+            next_probe: match word.state() {
+                State::Open => until(due, now),
+                _ => None,
+            },
             probes: (word.state() == State::HalfOpen).then(|| Probes {
                 in_flight: word.in_flight(),
                 succeeded: word.succeeded(),

@@ -433,3 +433,18 @@ fn cx11_a_breaker_is_made_and_used_outside_a_runtime() {
     breaker.force_open();
     assert_eq!(why(&breaker), Why::CircuitOpen);
 }
+
+// CB9
+#[test]
+fn cb9_a_breaker_that_is_open_for_ever_names_no_time() {
+    let breaker = CircuitBreaker::builder("b")
+        .trip_on(Trip::consecutive_failures(1))
+        .open_for(constant(Duration::MAX))
+        .build()
+        .unwrap();
+    breaker.try_acquire().unwrap().failure();
+    assert_eq!(breaker.state(), State::Open);
+    assert_eq!(breaker.try_acquire().unwrap_err().retry_after(), None);
+    assert_eq!(breaker.peek().unwrap_err().retry_after(), None);
+    assert_eq!(breaker.snapshot().next_probe, None);
+}
