@@ -134,7 +134,8 @@ impl Naive {
             State::ForcedOpen => Err((Why::CircuitOpen, None)),
             State::Open => {
                 let left = Duration::from_nanos(self.due.saturating_sub(now));
-                Err((Why::CircuitOpen, Some(left)))
+                // What lies at the end of time never comes.
+                Err((Why::CircuitOpen, (self.due != u64::MAX).then_some(left)))
             }
             State::HalfOpen => {
                 let (in_flight, succeeded, failed) = self.probes;
