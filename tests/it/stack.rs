@@ -43,6 +43,7 @@ macro_rules! full {
             .layer(seawall::TimeoutLayer::new(&policies.attempt))
     }};
 }
+#[cfg(feature = "test-util")]
 pub(crate) use full;
 
 /// Policies that let everything through, three attempts with 10 ms between them, and no hedge.

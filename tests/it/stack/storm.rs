@@ -331,10 +331,26 @@ async fn cx7_rl5_and_so_they_do_while_they_wait_for_tokens() {
         let service = full!(storm.policies, waiting).service(storm.erratic());
         storm.run(seed, leaving, service).await;
         storm.over().await;
+        let Policies {
+            limiter, breaker, ..
+        } = &storm.policies;
         // What those who left had reserved keeps nobody for longer than they would have waited.
         advance(max_wait).await;
-        storm.policies.limiter.try_acquire().unwrap();
+        limiter.try_acquire().unwrap();
         advance(secs(1)).await;
-        assert_eq!(storm.policies.limiter.available(), 3);
+        assert_eq!(limiter.available(), 3);
+
+        // And the last in line gives back all of it.
+        limiter.try_acquire_n(3).unwrap();
+        breaker.reset();
+        let next = limiter.peek().unwrap_err().retry_after();
+        let service = full!(storm.policies, waiting).service(storm.erratic());
+        let mut calls: Vec<_> = (0..4)
+            .map(|_| Task::new(service.clone().oneshot(1)))
+            .collect();
+        calls.retain_mut(|call| call.run().is_pending());
+        assert!(limiter.peek().unwrap_err().retry_after() > next);
+        while calls.pop().is_some() {}
+        assert_eq!(limiter.peek().unwrap_err().retry_after(), next);
     }
 }
