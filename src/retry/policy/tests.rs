@@ -672,3 +672,18 @@ async fn rt4_shielded_work_neither_draws_on_the_callers_budget_nor_adds_to_it() 
     assert_eq!(theirs.snapshot().balance, 0.5);
     assert_eq!(inner.snapshot().retried, 2, "by its own");
 }
+
+// CX19: an operator who switches it off while somebody else loads new settings is heard.
+#[test]
+fn cx19_a_change_of_settings_does_not_undo_a_change_of_mode() {
+    let retry = Retry::new(Backoff::constant(Duration::from_millis(1)));
+    let operator = retry.clone();
+    retry
+        .change(|now| {
+            operator.set_mode(Mode::Off);
+            now.max_attempts(7)
+        })
+        .unwrap();
+    assert_eq!(retry.mode(), Mode::Off);
+    assert_eq!(retry.snapshot().max_attempts, 7);
+}
