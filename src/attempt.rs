@@ -18,8 +18,10 @@ pub fn attempt() -> Option<u32> {
     (attempt > 0).then_some(attempt)
 }
 
-/// The budget of the attempt that is being made here.
+/// The budget of the attempt that is being made here; none outside of one, and none where
+/// [`shield`](crate::Deadline::shield) has taken the work out of it.
 pub(crate) fn inherited_budget() -> Option<Budget> {
+    attempt()?;
     BUDGET.with(|place| {
         let budget = place.take();
         place.set(budget.clone());

@@ -118,8 +118,16 @@ impl Retry {
     /// ```
     pub fn change(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), ConfigError> {
         let now = self.0.config.load().settings.clone();
+        let mode = now.mode;
         let settings = change(Builder::from_settings(self.name(), now)).into_settings()?;
-        self.set(|old| *old = settings.clone());
+        self.set(|old| {
+            // Whoever has switched it off meanwhile is heard, unless this is about the mode too.
+            let meanwhile = old.mode;
+            *old = settings.clone();
+            if settings.mode == mode {
+                old.mode = meanwhile;
+            }
+        });
         Ok(())
     }
 

@@ -286,7 +286,11 @@ where
 
     /// Begins an extra attempt, if it is time for one and there may be one.
     fn begin_next(&mut self, fails: bool, pending: bool, cx: &mut Context<'_>) -> bool {
-        if self.call.left == 0 || !(fails || pending && self.poll_delay(cx).is_ready()) {
+        // Asked again: behind a buffer the call knew of no attempt further up.
+        if self.call.left == 0 || Ambient::current().extra {
+            return false;
+        }
+        if !(fails || pending && self.poll_delay(cx).is_ready()) {
             return false;
         }
         self.sleep.set(None);

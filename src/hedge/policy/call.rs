@@ -64,9 +64,9 @@ impl Hedge {
         if ambient.attempt > 1 || ambient.extra {
             return call;
         }
-        let inherited = match ambient.attempt > 0 && !self.0.budget_given {
-            true => inherited_budget(),
-            false => None,
+        let inherited = match self.0.budget_given {
+            true => None,
+            false => inherited_budget(),
         };
         let budget = inherited.unwrap_or_else(|| self.0.budget.clone());
         budget.on_call();

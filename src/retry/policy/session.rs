@@ -152,6 +152,8 @@ impl Session {
     }
 
     fn take_leave(&mut self, kind: Kind, delay: Duration) -> Option<()> {
+        // One whose service did not get ready has not used its own.
+        self.withdrawal = None;
         let core = &self.call.config.core;
         let withdrawal = self.attempt.budget().map(|budget| budget.withdraw());
         if let Some(None) = withdrawal {

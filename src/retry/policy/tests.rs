@@ -654,3 +654,36 @@ fn endings_are_told_by_what_was_returned() {
         [format!("{:?} after 1", Ending::Failure(Kind::Response))]
     );
 }
+
+// TO8, RT4: what runs free of the caller's attempt does not earn for his budget.
+#[tokio::test(start_paused = true)]
+async fn rt4_shielded_work_neither_draws_on_the_callers_budget_nor_adds_to_it() {
+    let none = Budget::builder().ratio(0.5).burst(0).floor(0);
+    let theirs = none.build().unwrap();
+    let outer = Retry::new(Backoff::constant(Duration::from_millis(1))).budget(&theirs);
+    let inner = Retry::new(Backoff::constant(Duration::from_millis(1)));
+    let work = || async { Err::<(), _>(std::io::Error::other("no")) };
+    let done = outer.run(|_| async {
+        let failed = Deadline::shield(Duration::from_secs(1), inner.run(|_| work())).await;
+        assert!(failed?.is_err());
+        Ok::<_, Rejection>(())
+    });
+    done.await.unwrap();
+    assert_eq!(theirs.snapshot().balance, 0.5);
+    assert_eq!(inner.snapshot().retried, 2, "by its own");
+}
+
+// CX19: an operator who switches it off while somebody else loads new settings is heard.
+#[test]
+fn cx19_a_change_of_settings_does_not_undo_a_change_of_mode() {
+    let retry = Retry::new(Backoff::constant(Duration::from_millis(1)));
+    let operator = retry.clone();
+    retry
+        .change(|now| {
+            operator.set_mode(Mode::Off);
+            now.max_attempts(7)
+        })
+        .unwrap();
+    assert_eq!(retry.mode(), Mode::Off);
+    assert_eq!(retry.snapshot().max_attempts, 7);
+}

@@ -389,6 +389,25 @@ async fn rt8_a_readiness_error_does_not_hide_the_failure() {
     assert_eq!(budget.snapshot().balance, 5.0);
 }
 
+// RT4: leave for an attempt that was not sent is there for the one after it.
+#[tokio::test(start_paused = true)]
+async fn rt4_leave_that_was_not_used_serves_the_next_attempt() {
+    let mut strict = Strict::new(failing(1));
+    strict.readiness = Arc::new(|nth| match nth {
+        2 => Poll::Ready(Err("closed")),
+        _ => Poll::Ready(Ok(())),
+    });
+    let one = Budget::builder().ratio(0.0).burst(1).floor(0);
+    let budget = one.build().unwrap();
+    let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+    let retry = Retry::new(backoff).budget(&budget);
+    let mut service = RetryLayer::new(&retry).layer(strict.clone());
+    assert_eq!(once(&mut service, 1).await, Ok(2));
+    let snapshot = budget.snapshot();
+    assert_eq!((snapshot.made, snapshot.suppressed), (1, 0));
+    assert_eq!(snapshot.balance, 0.0);
+}
+
 /// A failed response, as a connection's.
 struct Held(#[allow(dead_code)] Arc<()>);
 

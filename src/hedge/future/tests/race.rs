@@ -367,6 +367,28 @@ async fn hg6_only_first_attempts_hedge() {
     }
 }
 
+// HG6: where only the polls know of it, as behind a buffer; a failure begins none either.
+#[tokio::test(start_paused = true)]
+async fn hg6_an_extra_attempt_that_the_call_did_not_know_is_not_hedged() {
+    for outcome in [answer as fn(u32) -> _, fail] {
+        let backend = Backend::new(move |n| (ms(30), outcome(n)));
+        let log = backend.log.clone();
+        let hedge = times(1);
+        let mut service = layer(&hedge).layer(backend);
+        std::future::poll_fn(|cx| tower_service::Service::<()>::poll_ready(&mut service, cx))
+            .await
+            .unwrap();
+        let mut future = std::pin::pin!(tower_service::Service::call(&mut service, ()));
+        let mut attempt = crate::attempt::Attempt::new(2, None);
+        let polled = std::future::poll_fn(|cx| {
+            let _entered = attempt.enter();
+            future.as_mut().poll(cx)
+        });
+        assert_eq!(polled.await, outcome(0));
+        assert_eq!((log.calls(), hedge.snapshot().made), (1, 0));
+    }
+}
+
 // HG6: a hedge above does not multiply with one below but by its own extra attempts.
 #[tokio::test(start_paused = true)]
 async fn hedges_do_not_nest_in_extra_attempts() {
