@@ -195,10 +195,11 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     }
 
     let recovers = lengths[..RECOVERY].iter().sum();
-    Ok(format!("{}\n\n{LEGEND}", table(&sides, &lengths, recovers)))
+    Ok(table(&sides, &lengths, recovers))
 }
 
-const LEGEND: &str = "\
+/// How to read the table.
+pub(crate) const LEGEND: &str = "\
 A request is served if it is answered 200, whole, within its caller's patience. The times are those
 of all callers, also of those who were refused or gave up: in the outage the protected ones learn in
 milliseconds what the others wait their whole patience for. The upstream that recovers here does so

@@ -104,7 +104,7 @@ async fn demonstrate(args: &Args, asked_to_stop: impl Future<Output = ()>) -> Ex
     };
     match table {
         Ok(table) => {
-            println!("{table}");
+            println!("{table}\n\n{}", demo::LEGEND);
             ExitCode::SUCCESS
         }
         Err(what) => wrong(what),

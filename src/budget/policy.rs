@@ -155,7 +155,7 @@ impl Budget {
     }
 
     /// An original call is made: adds its ratio, unless it is itself an attempt of somebody
-    /// further up, who has added his.
+    /// further up: layers do not multiply what they earn.
     ///
     /// Retries and hedges call it by themselves; this is for loops of your own.
     pub fn on_call(&self) {

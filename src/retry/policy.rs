@@ -70,7 +70,8 @@ impl Retry {
         self
     }
 
-    /// Draws on `budget`, which others may share, in place of its own.
+    /// Draws on `budget`, which others may share, in place of its own. As the other settings here
+    /// it changes the retry itself, which all clones are.
     #[must_use]
     pub fn budget(self, budget: impl Into<Budget>) -> Self {
         let budget = Spending::Given(budget.into());

@@ -88,7 +88,9 @@ impl Builder {
 
     /// The budget that extra attempts are taken from, wherever the hedge is used. If not set, it
     /// is that of the attempt that the call runs in, so a hedge inside a retry shares the
-    /// retry's, and outside of one a default one of the hedge's own.
+    /// retry's, and outside of one a default one of the hedge's own. Inside a retry's attempt a
+    /// budget of its own earns nothing, so that layers do not multiply: it has its burst and its
+    /// floor. Give both the same budget there, or the hedge none.
     pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
         self.budget = Some(budget.into());
         self

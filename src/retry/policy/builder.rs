@@ -76,7 +76,8 @@ impl Builder {
 
     /// Draws on `budget`, which others may share. If not set it has its own, with the
     /// [defaults](crate::budget#defaults), and inside an attempt of a retry or a hedge further
-    /// up it draws on theirs.
+    /// up it draws on theirs. Inside such an attempt a budget of its own earns nothing, so that
+    /// layers do not multiply: it has its burst and its floor.
     pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
         self.settings.spending = Spending::Given(budget.into());
         self
