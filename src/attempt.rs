@@ -13,6 +13,7 @@ thread_local! {
 /// The number of the attempt that is being made here, from 1; none outside of a retry and a
 /// hedge. There while the attempt's `call` and its polls run, as a
 /// [`Deadline`](crate::Deadline) is.
+#[inline]
 pub fn attempt() -> Option<u32> {
     let attempt = Ambient::current().attempt;
     (attempt > 0).then_some(attempt)
@@ -41,6 +42,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// The attempt numbered `number` of somebody with `budget`. One that was not asked for is
     /// extra, and so is everything below an extra one.
+    #[inline]
     pub(crate) fn new(number: u32, budget: Option<Budget>) -> Self {
         Self {
             number,
@@ -55,6 +57,7 @@ impl Attempt {
     }
 
     /// Makes this what is read until the guard is dropped, also by a panic.
+    #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let ambient = Ambient::current();
         let restore = Ambient {
@@ -80,6 +83,7 @@ pub(crate) struct Entered<'a> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.attempt.budget = BUDGET.replace(self.outer.take());
     }

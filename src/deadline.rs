@@ -49,11 +49,13 @@ impl Ambient {
         extra: false,
     };
 
+    #[inline]
     pub(crate) fn current() -> Self {
         AMBIENT.get()
     }
 
     /// Only ever earlier.
+    #[inline]
     fn within(self, deadline: Tick) -> Self {
         Self {
             deadline: self.deadline.min(deadline),
@@ -63,6 +65,7 @@ impl Ambient {
 
     /// With a deadline that the caller keeps with a timer.
     #[cfg(feature = "tokio")]
+    #[inline]
     pub(crate) fn enforcing(self, deadline: Tick) -> Self {
         Self {
             deadline: self.deadline.min(deadline),
@@ -72,6 +75,7 @@ impl Ambient {
     }
 
     /// Makes this what is read until the guard is dropped, also by a panic.
+    #[inline]
     pub(crate) fn enter(self) -> Restore {
         Restore {
             before: AMBIENT.replace(self),
@@ -91,6 +95,7 @@ pub(crate) struct Restore {
 }
 
 impl Drop for Restore {
+    #[inline]
     fn drop(&mut self) {
         AMBIENT.set(self.before);
     }
@@ -107,6 +112,7 @@ impl Deadline {
     }
 
     /// The deadline in force here, if there is one.
+    #[inline]
     pub fn current() -> Option<Self> {
         let deadline = Ambient::current().deadline;
         (!deadline.is_never()).then_some(Self(deadline))
@@ -130,6 +136,7 @@ impl Deadline {
 
     /// Runs `f` with this deadline in force, or the one already in force if that is earlier.
     /// For code that is not async; nothing interrupts it.
+    #[inline]
     pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
         let _restore = Ambient::current().within(self.0).enter();
         f()

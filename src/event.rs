@@ -128,6 +128,7 @@ struct List {
 
 impl Listeners {
     /// Whether anybody listens; where telling costs a clock reading, ask first.
+    #[inline]
     pub(crate) fn any(&self) -> bool {
         self.0.any.load(Ordering::Relaxed)
     }
@@ -147,6 +148,7 @@ impl Listeners {
         }
     }
 
+    #[inline]
     pub(crate) fn tell(&self, policy: &Name, what: What<'_>) {
         if self.any() {
             self.deliver(&Event {

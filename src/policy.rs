@@ -82,6 +82,7 @@ impl fmt::Display for Mode {
 }
 
 impl Mode {
+    #[inline]
     pub(crate) const fn to_bits(self) -> u64 {
         match self {
             Self::Enforce => 0,
@@ -90,6 +91,7 @@ impl Mode {
         }
     }
 
+    #[inline]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         match bits & 3 {
             0 => Self::Enforce,

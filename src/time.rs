@@ -24,21 +24,25 @@ impl Tick {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// `self + d`, stopping at [`Tick::NEVER`].
+    #[inline]
     pub(crate) fn after(self, d: Duration) -> Self {
         Self(self.0.saturating_add(nanos(d)))
     }
 
     /// How long ago `earlier` was; zero if the clock has stepped back since.
+    #[inline]
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    #[inline]
     pub(crate) fn is_never(self) -> bool {
         self == Self::NEVER
     }
 }
 
 /// Whole nanoseconds, stopping at 584 years.
+#[inline]
 pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -54,6 +58,7 @@ mod reader {
 
     static CLOCK: OnceLock<Clock> = OnceLock::new();
 
+    #[inline]
     pub(super) fn now() -> Tick {
         #[cfg(all(debug_assertions, feature = "tokio"))]
         super::drift::check();
@@ -79,6 +84,7 @@ mod reader {
 
     static FIRST: OnceLock<tokio::time::Instant> = OnceLock::new();
 
+    #[inline]
     pub(super) fn now() -> Tick {
         let now = tokio::time::Instant::now();
         let first = *FIRST.get_or_init(|| now);
@@ -94,6 +100,7 @@ mod reader {
 }
 
 /// Reads the clock.
+#[inline]
 pub(crate) fn now() -> Tick {
     reader::now()
 }

@@ -143,6 +143,7 @@ impl Budget {
         self.0.floor.change(time::now(), floor(per_second));
     }
 
+    #[inline]
     fn terms(&self) -> Terms {
         Terms(self.0.terms.load(Ordering::Relaxed))
     }
@@ -158,6 +159,7 @@ impl Budget {
     /// further up: layers do not multiply what they earn.
     ///
     /// Retries and hedges call it by themselves; this is for loops of your own.
+    #[inline]
     pub fn on_call(&self) {
         if self.0.refill == Refill::Calls {
             self.deposit();
@@ -171,6 +173,7 @@ impl Budget {
         }
     }
 
+    #[inline]
     fn deposit(&self) {
         if Ambient::current().attempt == 0 {
             self.0.account.deposit(time::now(), self.terms());

@@ -75,6 +75,7 @@ impl Machine {
         }
     }
 
+    #[inline]
     pub(super) fn word(&self) -> Word {
         Word(self.word.load(Ordering::Relaxed))
     }

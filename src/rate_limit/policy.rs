@@ -134,6 +134,7 @@ impl RateLimiter {
     ///
     /// The cheapest way to ask: a refusal makes no [`Rejection`] unless a listener wants it.
     #[must_use = "a call that is not allowed is not to be made"]
+    #[inline]
     pub fn allow(&self) -> bool {
         self.allow_n(1)
     }
@@ -158,6 +159,7 @@ impl RateLimiter {
     /// # Errors
     /// [`Why::RateLimited`], and how long until a token is there if nobody else comes; no time
     /// if the limiter is stopped.
+    #[inline]
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         self.try_acquire_n(1)
     }

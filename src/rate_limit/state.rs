@@ -286,6 +286,7 @@ impl Bucket {
         done
     }
 
+    #[inline]
     fn slot(&self, changes: u64) -> &Slot {
         &self.slots[usize::from(changes & 1 == 1)]
     }

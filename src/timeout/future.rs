@@ -45,6 +45,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Starts the clock. A call whose deadline has passed is refused.
+    #[inline]
     pub(super) fn start(timeout: &Timeout, limit: Option<Duration>) -> Self {
         let setting = timeout.setting();
         let mut run = Self {
@@ -112,6 +113,7 @@ impl Run {
     }
 
     /// What the user's code under this timeout sees.
+    #[inline]
     fn ambient(&self) -> Ambient {
         let ambient = Ambient::current();
         match self.mode {
@@ -126,6 +128,7 @@ impl Run {
         catching(self, code, |run| run.end(Ending::Panicked))
     }
 
+    #[inline]
     fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) && self.mode != Mode::Off {
             self.timeout.tell_ended(ending, self.start);
@@ -134,6 +137,7 @@ impl Run {
 }
 
 impl Drop for Run {
+    #[inline]
     fn drop(&mut self) {
         self.end(Ending::Dropped);
     }

@@ -43,6 +43,7 @@ impl Setting {
         nanos(self.limit).min(LONGEST) << 2 | self.mode.to_bits()
     }
 
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             limit: Duration::from_nanos(word >> 2),
@@ -125,6 +126,7 @@ impl Timeout {
         }
     }
 
+    #[inline]
     pub(super) fn setting(&self) -> Setting {
         Setting::unpack(self.0.setting.load(Ordering::Relaxed))
     }
@@ -160,6 +162,7 @@ impl Timeout {
         self.tell(What::WouldReject(rejection));
     }
 
+    #[inline]
     pub(super) fn tell_ended(&self, ending: Ending, start: Tick) {
         if self.0.listeners.any() {
             let elapsed = crate::time::now().since(start);

@@ -38,10 +38,12 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
 
     /// The call has come back: its place is free. Listeners are told
     /// [`Completed`](Ending::Completed), where a drop tells them [`Dropped`](Ending::Dropped).
+    #[inline]
     pub fn release(mut self) {
         self.end(Ending::Completed);
     }
 
+    #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(held) = self.held.take() {
             self.bulkhead.borrow().end(held, ending);
@@ -56,6 +58,7 @@ impl<B: Borrow<Bulkhead>> Watch for Permit<B> {
 }
 
 impl<B: Borrow<Bulkhead>> Drop for Permit<B> {
+    #[inline]
     fn drop(&mut self) {
         self.end(Ending::Dropped);
     }

@@ -40,6 +40,7 @@ pub(super) enum End {
 
 impl CircuitBreaker {
     /// Admits a call, which is one load where the breaker is closed.
+    #[inline]
     pub(super) fn admit(&self) -> Result<Call, Refused> {
         let word = self.0.machine.word();
         let ticket = Ticket {
@@ -107,6 +108,7 @@ impl CircuitBreaker {
     }
 
     /// Ends an admitted call: exactly once.
+    #[inline]
     pub(super) fn finish(&self, call: Call, end: End) {
         // A healthy call of a breaker that counts nothing but failures in a row.
         let healthy = matches!(end, End::Outcome(Outcome::Success))

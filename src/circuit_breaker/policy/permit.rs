@@ -22,6 +22,7 @@ pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
     /// The call succeeded. Where the breaker has a slow rule, it is also timed: from the permit
     /// to here.
+    #[inline]
     pub fn success(self) {
         self.finish(Outcome::Success);
     }
@@ -42,10 +43,12 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     }
 
     /// The call ended like this.
+    #[inline]
     pub fn finish(mut self, outcome: Outcome) {
         self.end(End::Outcome(outcome));
     }
 
+    #[inline]
     fn end(&mut self, end: End) {
         if let Some(call) = self.call.take() {
             self.breaker.borrow().finish(call, end);
@@ -66,6 +69,7 @@ impl<B: Borrow<CircuitBreaker>> Watch for Permit<B> {
 }
 
 impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {
+    #[inline]
     fn drop(&mut self) {
         self.end(End::Dropped);
     }
@@ -97,6 +101,7 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// The rejection, which says when the next probe is due.
+    #[inline]
     pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejection> {
         Permit::of(self)
     }
@@ -105,12 +110,14 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// The rejection, which says when the next probe is due.
+    #[inline]
     pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
         Permit::of(self.clone())
     }
 }
 
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
+    #[inline]
     fn of(breaker: B) -> Result<Self, Rejection> {
         match breaker.borrow().admit() {
             Ok(call) => Ok(Self {

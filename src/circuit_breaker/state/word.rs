@@ -41,6 +41,7 @@ impl State {
         }
     }
 
+    #[inline]
     const fn from_bits(bits: u64) -> Self {
         match bits & 7 {
             0 => Self::Closed,
@@ -86,14 +87,17 @@ impl Word {
         )
     }
 
+    #[inline]
     pub(in crate::circuit_breaker) fn state(self) -> State {
         State::from_bits(self.0)
     }
 
+    #[inline]
     pub(in crate::circuit_breaker) fn mode(self) -> Mode {
         Mode::from_bits(self.0 >> MODE)
     }
 
+    #[inline]
     pub(in crate::circuit_breaker) fn flags(self) -> Flags {
         Flags {
             count_successes: self.0 >> FLAGS & 1 != 0,
@@ -101,6 +105,7 @@ impl Word {
         }
     }
 
+    #[inline]
     pub(in crate::circuit_breaker) fn generation(self) -> u32 {
         (self.0 >> GENERATION) as u32
     }
@@ -118,6 +123,7 @@ impl Word {
     }
 
     /// Closed and not switched off: a call is admitted without more ado.
+    #[inline]
     pub(in crate::circuit_breaker) fn admits(self) -> bool {
         self.state() == State::Closed && self.mode() != Mode::Off
     }

@@ -104,10 +104,12 @@ impl Config {
         }
     }
 
+    #[inline]
     pub(super) fn is_unlimited(&self) -> bool {
         self.tolerance == UNLIMITED
     }
 
+    #[inline]
     pub(super) fn is_stopped(&self) -> bool {
         !self.frozen.is_never()
     }
@@ -128,23 +130,27 @@ impl Config {
         }
     }
 
+    #[inline]
     fn units(&self, time: Tick) -> u64 {
         let passed = time.0.saturating_sub(self.origin.0);
         passed.min(LAST / UNITS) * UNITS
     }
 
     /// What the limiter's clock shows.
+    #[inline]
     fn clock(&self, now: Tick) -> u64 {
         self.units(now.min(self.frozen))
     }
 
     /// Whether time has come so far that the origin must be moved.
+    #[inline]
     pub(super) fn is_stale(&self, now: Tick) -> bool {
         self.clock(now) >= STALE
     }
 
     /// The charge that `cost` would be, for use not before `not_before`, or why there is none
     /// at any time.
+    #[inline]
     pub(super) fn grant(
         &self,
         tat: u64,

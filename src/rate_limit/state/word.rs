@@ -11,14 +11,17 @@ use crate::time::Tick;
 pub(super) struct Word(pub(super) u64);
 
 impl Word {
+    #[inline]
     pub(super) fn new(tat: u64, changes: u64) -> Self {
         Self((tat << 2) | (changes & 3))
     }
 
+    #[inline]
     pub(super) fn tat(self) -> u64 {
         self.0 >> 2
     }
 
+    #[inline]
     pub(super) fn generation(self) -> u64 {
         self.0 & 3
     }
@@ -29,6 +32,7 @@ impl Word {
 pub(super) struct Slot([AtomicU64; 6]);
 
 impl Slot {
+    #[inline]
     pub(super) fn new(config: &Config) -> Self {
         Self(Self::values(config).map(AtomicU64::new))
     }
@@ -51,6 +55,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     pub(super) fn read(&self) -> Config {
         let [interval, tolerance, frozen, origin, paused, changes] = &self.0;
         // Pairs with `write`.
