@@ -27,4 +27,6 @@
 mod policy;
 mod state;
 
+#[cfg(feature = "tokio")]
+pub(crate) use policy::Sent;
 pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};

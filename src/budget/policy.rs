@@ -1,12 +1,19 @@
+mod leave;
+
 use std::fmt;
 use std::panic::Location;
 
 use super::state::{Account, ONE};
 use crate::deadline::Ambient;
 use crate::policy::{ConfigError, Mode, Name, Problems};
-use crate::rate_limit::{Bucket, Charge, Quota};
+use crate::rate_limit::{Bucket, Quota};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time;
+
+#[cfg(feature = "tokio")]
+pub(crate) use leave::Sent;
+use leave::Source;
+pub use leave::Withdrawal;
 
 /// How many attempts beyond the first all callers together may make.
 ///
@@ -220,47 +227,6 @@ impl Budget {
             budget: self.clone(),
             source,
         })
-    }
-}
-
-/// Leave for one extra attempt, made by [`Budget::withdraw`].
-///
-/// Dropping it gives it back: in its own epoch and, as far as it would have stayed, in the next.
-#[must_use = "dropping it gives it back"]
-#[derive(Debug)]
-pub struct Withdrawal {
-    budget: Budget,
-    source: Source,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    /// Of a budget that is off or only records, or already spent.
-    Nothing,
-    /// The epoch it was taken in.
-    Balance(u64),
-    Floor(Charge),
-}
-
-impl Withdrawal {
-    /// The attempt is made.
-    pub fn spend(mut self) {
-        self.source = Source::Nothing;
-        self.budget.0.made.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Withdrawal {
-    fn drop(&mut self) {
-        let shared = &self.budget.0;
-        match self.source {
-            Source::Nothing => {}
-            Source::Balance(taken) => {
-                let terms = self.budget.terms();
-                shared.account.give_back(time::now(), terms, taken);
-            }
-            Source::Floor(charge) => shared.floor.cancel(&charge),
-        }
     }
 }
 

@@ -92,6 +92,7 @@ where
                     let outcome = this.verdict.outcome(output.as_ref());
                     // Nothing was asked of the service: what it said last stands.
                     if this.verdict.is_refusal(output.as_ref()) {
+                        this.session.refused();
                         if let Some((error, outcome)) = this.failed.take() {
                             this.session.finish(outcome);
                             return Poll::Ready(Err(error));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::attempt::Attempt;
-use crate::budget::Withdrawal;
+use crate::budget::{Sent, Withdrawal};
 use crate::classify::{Kind, Outcome};
 use crate::deadline::Ambient;
 use crate::event::Ending;
@@ -29,6 +29,9 @@ pub(super) trait Source<N, F, T, E>: AsRef<Hedge> {
     fn call(&mut self, next: &mut N, attempt: u32) -> F;
 
     fn outcome(&self, output: Result<&T, &E>) -> Outcome;
+
+    /// Whether a policy below refused it: it was not made.
+    fn is_refusal(&self, output: Result<&T, &E>) -> bool;
 }
 
 pin_project! {
@@ -84,6 +87,8 @@ pin_project! {
             #[pin]
             call: F,
             start: Tick,
+            // Given back if a policy below refuses the attempt.
+            sent: Option<Sent>,
         },
         Over,
     }
@@ -179,19 +184,22 @@ impl<N, F> ExtraProjection<'_, N, F> {
                         }
                         Poll::Pending => return Polled::Pending,
                     }
-                    if let Some(withdrawal) = withdrawal.take() {
-                        source.as_ref().made(of, *self.number, withdrawal);
-                    }
+                    let number = *self.number;
+                    let sent = withdrawal.take();
+                    let sent = sent.map(|leave| source.as_ref().made(of, number, leave));
                     let start = time::now();
-                    let call = source.call(next, *self.number);
-                    self.state.set(State::Calling { call, start });
+                    let call = source.call(next, number);
+                    self.state.set(State::Calling { call, start, sent });
                 }
-                StateProjection::Calling { call, start } => {
+                StateProjection::Calling { call, start, sent } => {
                     let Poll::Ready(output) = call.poll(cx) else {
                         return Polled::Pending;
                     };
                     let outcome = source.outcome(output.as_ref());
                     source.as_ref().sample(of, *start, outcome);
+                    if let Some(sent) = sent.take().filter(|_| source.is_refusal(output.as_ref())) {
+                        source.as_ref().refused(sent);
+                    }
                     self.state.set(State::Over);
                     return match outcome {
                         Outcome::Success => Polled::Won(output),

@@ -92,6 +92,10 @@ where
     fn outcome(&self, output: Result<&S::Response, &S::Error>) -> Outcome {
         self.verdict.outcome(output)
     }
+
+    fn is_refusal(&self, output: Result<&S::Response, &S::Error>) -> bool {
+        self.verdict.is_refusal(output)
+    }
 }
 
 pin_project! {

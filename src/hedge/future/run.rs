@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::race::{Race, Source};
 use crate::classify::{self, Classify, Outcome, Standard};
 use crate::hedge::Hedge;
-use crate::rejection::{Error, Fault};
+use crate::rejection::{Error, Fault, Reason};
 
 /// Attempts by a closure.
 struct Made<'h, F, C, Via> {
@@ -47,6 +47,14 @@ where
     fn outcome(&self, output: Result<&T, &E>) -> Outcome {
         let refusal = output.err().and_then(Fault::reason);
         classify::settle(&self.classifier, refusal, output)
+    }
+
+    fn is_refusal(&self, output: Result<&T, &E>) -> bool {
+        let reason = match output {
+            Ok(response) => self.classifier.refusal(response),
+            Err(error) => error.reason(),
+        };
+        reason.is_some_and(Reason::is_refusal)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Hedge, Setting, When};
 use crate::attempt::{Attempt, inherited_budget};
-use crate::budget::Withdrawal;
+use crate::budget::{Sent, Withdrawal};
 use crate::classify::Outcome;
 use crate::deadline::Ambient;
 use crate::event::{Ending, What};
@@ -106,13 +106,20 @@ impl Hedge {
     }
 
     /// The extra attempt of this number is made.
-    pub(in crate::hedge) fn made(&self, call: &Call, number: u32, withdrawal: Withdrawal) {
-        withdrawal.spend();
+    pub(in crate::hedge) fn made(&self, call: &Call, number: u32, leave: Withdrawal) -> Sent {
+        let sent = leave.send();
         self.0.counts.made.fetch_add(1, Ordering::Relaxed);
         self.tell_late(call, |delay| What::Hedging {
             attempt: number,
             delay,
         });
+        sent
+    }
+
+    /// A policy below refused an extra attempt: it was not made.
+    pub(in crate::hedge) fn refused(&self, sent: Sent) {
+        sent.refused();
+        self.0.counts.made.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What the latency of an attempt that ended like this says. One that failed might have

@@ -99,6 +99,7 @@ impl Retry {
             };
             // Nothing was asked of the service: what it said last stands.
             if reason.is_some_and(Reason::is_refusal) {
+                session.refused();
                 if let Some((error, outcome)) = failed {
                     session.finish(outcome);
                     return Err(Error::Service(error));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Retry;
 use super::config::{Config, Settings};
 use crate::attempt::Attempt;
-use crate::budget::Withdrawal;
+use crate::budget::{Sent, Withdrawal};
 use crate::classify::{Kind, Outcome};
 use crate::deadline::Ambient;
 use crate::event::{Ending, What};
@@ -28,6 +28,8 @@ pub(in crate::retry) struct Session {
     previous: Duration,
     /// Leave for the attempt that is to be made; drops back if it is not.
     withdrawal: Option<Withdrawal>,
+    /// The extra attempt under way.
+    sent: Option<Sent>,
 }
 
 /// What there is to tell of a call.
@@ -63,6 +65,7 @@ impl Session {
             retries: !off && !nests && settings.max_attempts > 1 && resend(),
             previous: Duration::ZERO,
             withdrawal: None,
+            sent: None,
             call: Call {
                 start: if timed { time::now() } else { Tick::ZERO },
                 made: 1,
@@ -181,15 +184,26 @@ impl Session {
 
     /// The attempt is made.
     pub(in crate::retry) fn sent(&mut self) {
-        if let Some(withdrawal) = self.withdrawal.take() {
-            withdrawal.spend();
-        }
+        self.sent = self.withdrawal.take().map(Withdrawal::send);
         self.call.made += 1;
         self.call
             .config
             .core
             .retried
             .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A policy below refused the attempt under way: it was not made.
+    pub(in crate::retry) fn refused(&mut self) {
+        if self.call.made < 2 {
+            return;
+        }
+        if let Some(sent) = self.sent.take() {
+            sent.refused();
+        }
+        self.call.made -= 1;
+        let retried = &self.call.config.core.retried;
+        retried.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The call ends, and this is what it comes to.

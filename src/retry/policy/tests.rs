@@ -235,10 +235,13 @@ async fn rt7_what_is_not_retried() {
     }
 }
 
-// RT8, RT11: what is refused after the first attempt does not hide how that one failed.
+// RT8, RT11, RT4: what is refused after the first attempt does not hide how that one failed. It
+// was not made, and the budget has it back.
 #[tokio::test(start_paused = true)]
 async fn rt11_the_failure_and_not_the_refusal_is_returned() {
-    let retry = every(ms(1));
+    let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
+    let budget = budget.build().unwrap();
+    let retry = every(ms(1)).budget(&budget);
     let log = told(&retry);
     let answer: Result<(), _> = retry
         .run(|attempt| async move {
@@ -249,7 +252,10 @@ async fn rt11_the_failure_and_not_the_refusal_is_returned() {
         })
         .await;
     assert_eq!(answer, Err(Error::Service(Error::Service("busy"))));
-    assert_eq!(*log.lock(), ["2 in 1ms", "Failure(Error) after 2"]);
+    assert_eq!(*log.lock(), ["2 in 1ms", "Failure(Error) after 1"]);
+    let kept = budget.snapshot();
+    assert_eq!((kept.balance, kept.made), (3.0, 0));
+    assert_eq!(retry.snapshot().retried, 0);
 }
 
 // TO4, D10: a backoff that would end after the deadline is not begun.

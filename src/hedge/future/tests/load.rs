@@ -11,7 +11,7 @@ use super::support::{Backend, NEVER, answer, call, classify, fail, ms};
 use crate::attempt::Attempt;
 use crate::budget::Refill;
 use crate::sync::Arc;
-use crate::{Budget, Hedge, HedgeLayer};
+use crate::{Budget, Hedge, HedgeLayer, Rejection, Why};
 
 /// Makes a call every `every` ms and waits for all.
 async fn calls(
@@ -269,4 +269,24 @@ async fn cx7_ten_thousand_random_drops_leave_the_budget_where_it_began() {
     assert_eq!(log.calls() as u64, 10_000 + made);
     assert_eq!(budget.snapshot().balance, f64::from(BURST) - made as f64);
     assert_eq!(Arc::strong_count(&log), 3);
+}
+
+// HG4, RT11: an extra attempt that a policy below refuses was not made, and goes back.
+#[tokio::test(start_paused = true)]
+async fn rt11_a_refused_extra_attempt_goes_back_to_the_budget() {
+    let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
+    let budget = budget.build().unwrap();
+    let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
+    let hedge = hedge.build().unwrap();
+    let answer = hedge.run(|attempt| async move {
+        if attempt > 1 {
+            return Err(Rejection::new(Why::RateLimited, "below"));
+        }
+        tokio::time::sleep(ms(50)).await;
+        Ok(attempt)
+    });
+    assert_eq!(answer.await, Ok(1));
+    let kept = budget.snapshot();
+    assert_eq!((kept.balance, kept.made), (3.0, 0));
+    assert_eq!(hedge.snapshot().made, 0);
 }
