@@ -512,11 +512,19 @@ async fn rt11_an_extra_attempt_never_waits_for_a_token() {
     let limiter = RateLimiter::per_second(2);
     let strict = Strict::new(failing(99));
     let waiting = RateLimitLayer::waiting(&limiter).layer(strict.clone());
-    let mut service = RetryLayer::new(retry()).layer(waiting);
+    let budget = Budget::builder().ratio(0.0).burst(9).floor(0);
+    let budget = budget.build().unwrap();
+    let budgeted = retry().budget(&budget);
+    let mut service = RetryLayer::new(&budgeted).layer(waiting);
     let start = now();
     // Two tokens; the third attempt comes 200 ms later, and 300 ms before its own.
     assert_eq!(once(&mut service, 1).await, BUSY);
     assert_eq!(strict.count("call"), 2);
+    // RT4: the refused one was not made.
+    assert_eq!(
+        (budget.snapshot().balance, budget.snapshot().made),
+        (8.0, 1)
+    );
     assert_eq!(now().since(start), ms(200));
     // The first attempt of the next call waits as ever.
     assert_eq!(once(&mut service, 1).await, BUSY);
