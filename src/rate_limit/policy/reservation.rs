@@ -5,14 +5,16 @@ use std::time::Duration;
 
 #[cfg(feature = "tokio")]
 use super::Acquire;
+use super::asked::{Asked, Charged};
 use super::joint::{self, Joint};
-use super::{RateLimiter, Refusal, Shape};
+use super::{RateLimiter, Refusal};
 use crate::deadline::Ambient;
 #[cfg(feature = "tower")]
 use crate::deadline::Deadline;
 use crate::event::{Ending, What};
+#[cfg(feature = "tokio")]
+use crate::keyed::table::Place;
 use crate::policy::Mode;
-use crate::rate_limit::state::Charge;
 use crate::rejection::{Rejection, Why};
 use crate::time::{self, Tick};
 
@@ -49,7 +51,7 @@ pub struct Reservation {
 
 enum Charges {
     None,
-    One(Charge),
+    One(Charged),
     /// Who waits may allocate once.
     Joint(Box<Joint>),
 }
@@ -145,17 +147,39 @@ impl RateLimiter {
     #[cfg(feature = "tokio")]
     pub(crate) fn reserve_or_go(
         &self,
+        place: Option<Place>,
         cost: u32,
         max_wait: Duration,
     ) -> Result<Option<Reservation>, Rejection> {
         let now = time::now();
         let deadline = Ambient::current().deadline;
-        let reservation = self.reserve_within(now, cost, max_wait, deadline, true)?;
+        // A reservation holds a handle, which whoever does not wait need not pay for.
+        if deadline > now && self.mode() == Mode::Enforce && self.goes_at_once(place, now, cost) {
+            return Ok(None);
+        }
+        let limiter = self.viewed(place);
+        let reservation = limiter.reserve_within(now, cost, max_wait, deadline, true)?;
         if reservation.is_due(now) {
             reservation.commit();
             return Ok(None);
         }
         Ok(Some(reservation))
+    }
+
+    /// Takes the tokens of one bucket if they are there.
+    #[cfg(feature = "tokio")]
+    fn goes_at_once(&self, place: Option<Place>, now: Tick, cost: u32) -> bool {
+        let admitted = match self.asked(place) {
+            Asked::Joint(_) => false,
+            asked => asked.admit(now, cost).is_ok(),
+        };
+        if admitted {
+            self.tell(What::Ended {
+                ending: Ending::Admitted,
+                elapsed: Duration::ZERO,
+            });
+        }
+        admitted
     }
 
     /// Reserves by the earlier of `now + max_wait` and `deadline`, or takes nothing. Tells of a
@@ -194,22 +218,23 @@ impl RateLimiter {
         if mode == Mode::Off {
             return Ok(Reservation::silent(self.clone(), now));
         }
-        let taken = match &self.0.shape {
-            Shape::One(bucket) => bucket
+        let taken = match self.asked(self.1) {
+            Asked::Joint(members) => {
+                let mut charges = joint::NONE;
+                let at = joint::take(members, self.1, now, cost, latest, &mut charges);
+                at.map(|at| match spend_if_due {
+                    true if at <= now => (at, Charges::None),
+                    _ => (at, Charges::Joint(Box::new(charges))),
+                })
+            }
+            asked => asked
                 .take(now, now, cost, latest)
-                .map(|charge| (charge.at, Charges::One(charge)))
+                .map(|charge| (charge.at(), Charges::One(charge)))
                 .map_err(|refused| Refusal {
                     by: self,
                     cost,
                     refused,
                 }),
-            Shape::Joint(members) => {
-                let mut charges = joint::NONE;
-                joint::take(members, now, cost, latest, &mut charges).map(|at| match spend_if_due {
-                    true if at <= now => (at, Charges::None),
-                    _ => (at, Charges::Joint(Box::new(charges))),
-                })
-            }
         };
         let (at, charges) = match taken {
             Ok(taken) => taken,
@@ -366,12 +391,14 @@ fn patience(max_wait: Duration) -> Duration {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        match (&mut self.charges, &self.limiter.0.shape) {
-            (Charges::One(charge), Shape::One(bucket)) => bucket.cancel(charge),
-            (Charges::Joint(charges), Shape::Joint(members)) => {
-                joint::give_back(members, charges);
+        let asked = self.limiter.asked(self.limiter.1);
+        match (&mut self.charges, asked) {
+            (Charges::None, _) => {}
+            (Charges::Joint(charges), Asked::Joint(members)) => {
+                joint::give_back(members, self.limiter.1, charges);
             }
-            _ => {}
+            (Charges::One(charge), asked) => asked.cancel(charge),
+            (Charges::Joint(_), _) => {}
         }
         self.end(Ending::Dropped);
     }
