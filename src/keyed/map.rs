@@ -35,8 +35,10 @@ const MOST_SHARDS: usize = 64;
 /// How many policies are asked at most whether one of them rests.
 const MOST_ASKED: usize = 1_024;
 
+type Locked<O, P> = CachePadded<Mutex<Shard<O, P>>>;
+
 pub(crate) struct Map<O, P> {
-    shards: Box<[CachePadded<Mutex<Shard<O, P>>>]>,
+    shards: Box<[Locked<O, P>]>,
     places: u64,
     /// How many are taken.
     used: AtomicU64,
