@@ -8,6 +8,7 @@ mod joint;
 mod live;
 mod per_key;
 mod reservation;
+mod reserve;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 

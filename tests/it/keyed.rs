@@ -7,12 +7,15 @@ use std::task::{Context, Poll, Waker};
 
 use seawall::circuit_breaker::Trip;
 use seawall::event::What;
+#[cfg(feature = "test-util")]
+use seawall::{Budget, Hedge, HedgeLayer};
 use seawall::{
-    Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge, HedgeLayer, Keyed,
-    Quota, RateLimitLayer, RateLimiter, Reason, Why,
+    Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Keyed, Quota, RateLimitLayer,
+    RateLimiter, Reason, Why,
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
+#[cfg(feature = "test-util")]
 use crate::support::ms;
 
 /// A call of a host, which may have no name.

@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
-use std::sync::Arc as StdArc;
-use std::sync::Mutex as StdMutex;
 
 use proptest::prelude::*;
 
 use super::{Map, Rest};
+use crate::sync::{Arc, Mutex};
 
 fn hash(key: u64) -> u64 {
     key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -12,19 +11,19 @@ fn hash(key: u64) -> u64 {
 
 /// A policy that rests as it is told.
 #[derive(Clone)]
-struct Told(StdArc<StdMutex<Rest>>);
+struct Told(Arc<Mutex<Rest>>);
 
 impl Told {
     fn new(rest: Rest) -> Self {
-        Self(StdArc::new(StdMutex::new(rest)))
+        Self(Arc::new(Mutex::new(rest)))
     }
 
     fn rest(&self) -> Rest {
-        *self.0.lock().unwrap()
+        *self.0.lock()
     }
 
     fn is(&self, other: &Self) -> bool {
-        StdArc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -124,7 +123,7 @@ proptest! {
             }
             let rest = [Rest::Sound, Rest::Light, Rest::None][what as usize];
             match found {
-                Some(found) => *found.0.lock().unwrap() = rest,
+                Some(found) => *found.0.lock() = rest,
                 None => {
                     let made = Told::new(rest);
                     match map.insert(hash(key), &key, made.clone(), Told::rest) {

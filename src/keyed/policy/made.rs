@@ -5,7 +5,7 @@ use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::event::{Listeners, What};
-#[cfg(any(feature = "tokio", test))]
+#[cfg(feature = "tokio")]
 use crate::hedge::Hedge;
 use crate::keyed::Key;
 use crate::keyed::map::{Map, Rest};
@@ -104,7 +104,7 @@ macro_rules! singles {
 }
 
 singles!(CircuitBreaker, Bulkhead, Budget);
-#[cfg(any(feature = "tokio", test))]
+#[cfg(feature = "tokio")]
 singles!(Hedge);
 
 pub(super) type Make<K, P> = Box<dyn Fn(&K) -> Result<P, ConfigError> + Send + Sync>;
