@@ -82,6 +82,8 @@ pub mod event;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[allow(dead_code)]
+pub mod keyed;
 #[cfg(feature = "tokio")]
 pub mod pipeline;
 pub mod policy;

@@ -1,0 +1,3 @@
+//! Any policy per key.
+
+mod table;
