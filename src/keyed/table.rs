@@ -52,6 +52,7 @@
 mod clock;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+mod pause;
 mod set;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -67,8 +68,8 @@ use crate::sync::{AtomicU64, CachePadded, Ordering};
 use crate::time::Tick;
 
 /// Where a key belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
     /// Well mixed and seeded: equal only for equal keys, but for one pair in 2^44 of a set.
     pub(crate) hash: u64,
     pub(crate) tier: u8,
@@ -140,7 +141,7 @@ impl Table {
     }
 
     /// Takes `cost` tokens of a key's if they are there. A cost of 0 is free.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn admit(&self, now: Tick, key: Place, cost: u32) -> Result<(), Refused> {
         self.admit_telling(now, key, cost, &mut false)
     }
@@ -160,7 +161,7 @@ impl Table {
 
     /// Takes `cost` tokens of a key's, for use not before `not_before`, if they are there by
     /// `latest` at the latest; else takes nothing.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn take(
         &self,
         now: Tick,

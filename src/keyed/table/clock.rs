@@ -259,6 +259,12 @@ impl Config {
         u32::try_from(self.tolerance / TOKEN).unwrap_or(u32::MAX)
     }
 
+    /// Where a debt ends that leaves the first token to `at`, or to a unit later.
+    pub(super) fn but_one_token(&self, at: Tick) -> u64 {
+        let end = self.clock(at).up + self.tolerance.saturating_sub(TOKEN);
+        end.min(LAST)
+    }
+
     /// Tokens per second.
     #[allow(clippy::cast_precision_loss)] // It is for reading.
     pub(super) fn per_second(&self) -> f64 {
