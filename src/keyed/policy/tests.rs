@@ -274,7 +274,7 @@ fn ky3_a_key_in_debt_that_loses_its_place_is_told() {
             assert_eq!(event.policy.as_str(), "per client");
             *count.lock() += usize::from(matches!(event.what, What::Overflow));
         })
-        .per_key::<u32>(8)
+        .per_key::<u32>(4)
         .unwrap();
     // Eight have a place and owe one. Whoever takes one of those owes one more, until all that
     // there is of a burst is owed.
@@ -283,4 +283,17 @@ fn ky3_a_key_in_debt_that_loses_its_place_is_told() {
     let told = *told.lock();
     assert!(told > 0);
     assert_eq!((served, clients.overflowed()), (8 + told, told as u64));
+}
+
+// KY3: as many keys as there are places, all in debt: nearly all keep theirs.
+#[test]
+fn ky3_as_many_keys_as_places_fit_but_for_one_in_fifty() {
+    let clients = Keyed::<u32, _>::limit(10_000, Quota::per_hour(2)).unwrap();
+    let served = (0..10_000).filter(|client| clients.allow(client)).count();
+    let lost = clients.overflowed();
+    assert!(lost < 200, "{lost} lost their place");
+    assert!(
+        served as u64 >= 10_000 - lost,
+        "{served} served, {lost} lost their place"
+    );
 }
