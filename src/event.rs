@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::circuit_breaker::Transition;
 use crate::classify::Kind;
-use crate::policy::Name;
+use crate::policy::{ConfigError, Name};
 use crate::rejection::Rejection;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
@@ -47,6 +47,12 @@ pub enum What<'a> {
     /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call goes on, and ends with an event
     /// of its own.
     WouldReject(&'a Rejection),
+    /// A key found no place of its own in a [keyed](crate::keyed) policy, because all that have
+    /// one are in use: the overflow policy serves this call. Of a limiter: a key in debt lost its
+    /// place to this call's, which starts with that debt.
+    Overflow,
+    /// The policy of this call's key could not be made: the overflow policy serves this call.
+    NotMade(&'a ConfigError),
     /// A hedge makes an extra attempt.
     Hedging {
         /// Its number; the call's own is 1.

@@ -82,6 +82,7 @@ pub mod event;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod keyed;
 #[cfg(feature = "tokio")]
 pub mod pipeline;
 pub mod policy;
@@ -123,6 +124,7 @@ pub use event::Event;
 pub use hedge::Hedge;
 #[cfg(feature = "tower")]
 pub use hedge::HedgeLayer;
+pub use keyed::Keyed;
 #[cfg(feature = "tokio")]
 pub use pipeline::Pipeline;
 pub use policy::{ConfigError, Mode};

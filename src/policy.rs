@@ -176,6 +176,11 @@ impl Problems {
         }
     }
 
+    /// Takes over the problems of something that this is made of.
+    pub(crate) fn add(&mut self, error: &ConfigError) {
+        self.0.extend(error.problems.iter().cloned());
+    }
+
     pub(crate) fn finish(self, policy: &Name) -> Result<(), ConfigError> {
         if self.0.is_empty() {
             return Ok(());

@@ -101,6 +101,8 @@ pub enum Why {
     },
     /// The deadline had passed before the call was made.
     Expired,
+    /// The call has no key, and a policy per key refuses such calls.
+    NoKey,
     /// The bulkhead had no place left, and no place in its queue for who would wait. With a
     /// limit of 0 it is closed.
     BulkheadFull {
@@ -209,6 +211,7 @@ impl fmt::Display for Why {
                 write!(f, "timed out after {elapsed:?}, given {limit:?}")
             }
             Self::Expired => f.write_str("the deadline had passed before the call was made"),
+            Self::NoKey => f.write_str("the call has no key"),
             Self::BulkheadFull { limit: 0, .. } => f.write_str("the bulkhead is closed"),
             Self::BulkheadFull {
                 limit,

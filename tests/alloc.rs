@@ -8,8 +8,8 @@ use std::time::Duration;
 use seawall::circuit_breaker::{Trip, Window};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
-    HedgeLayer, Pipeline, RateLimitLayer, RateLimiter, Rejection, Retry, RetryLayer, Timeout,
-    TimeoutLayer,
+    HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer, RateLimiter, Rejection, Retry, RetryLayer,
+    Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -201,6 +201,54 @@ fn cx13_an_admitted_call_over_a_ready_service_allocates_nothing() {
 #[test]
 fn cx13_an_admitted_call_over_a_service_that_is_pending_once_allocates_nothing() {
     layers_allocate_nothing(true);
+}
+
+// CX13, KY4
+#[test]
+fn ky4_a_known_key_allocates_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let echo = || Echo {
+        pending_once: false,
+    };
+    let secs = Duration::from_secs;
+    fn host(_: &u32) -> Option<&str> {
+        Some("a.example")
+    }
+
+    let limits = Keyed::limit(100, Quota::per_second(1_000_000)).unwrap();
+    let refusing = RateLimitLayer::new(limits.by(host));
+    assert_eq!(allocations(&mut refusing.layer(echo())), 0, "rate limit");
+    let waiting = RateLimitLayer::waiting(limits.by(host));
+    assert_eq!(
+        allocations(&mut waiting.layer(echo())),
+        0,
+        "rate limit, waiting"
+    );
+    let breakers = Keyed::new(100, |host: &str| CircuitBreaker::builder(host).build()).unwrap();
+    let breaker = CircuitBreakerLayer::new(breakers.by(host));
+    assert_eq!(
+        allocations(&mut breaker.layer(echo())),
+        0,
+        "circuit breaker"
+    );
+    let bulkheads = Keyed::new(100, |_: &str| Bulkhead::new(8).queue(8)).unwrap();
+    let full = BulkheadLayer::new(bulkheads.by(host));
+    assert_eq!(allocations(&mut full.layer(echo())), 0, "bulkhead");
+    let queued = BulkheadLayer::queued(bulkheads.by(host));
+    assert_eq!(
+        allocations(&mut queued.layer(echo())),
+        0,
+        "bulkhead, queued"
+    );
+    let hedges = Keyed::new(100, move |_: &str| Hedge::fixed(secs(60))).unwrap();
+    let hedge = HedgeLayer::new(hedges.by(host));
+    assert_eq!(allocations(&mut hedge.layer(echo())), 0, "hedge");
+    let budgets = Keyed::new(100, |_: &str| Budget::percent(10)).unwrap();
+    budgets.get("a.example").on_call();
+    let counted = allocation_counter::measure(|| budgets.get("a.example").on_call());
+    assert_eq!(counted.count_total, 0, "budget");
 }
 
 // CX13, RN1

@@ -5,6 +5,7 @@ use std::panic::Location;
 
 use super::state::{Account, ONE};
 use crate::deadline::Ambient;
+use crate::keyed::Rest;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::{Bucket, Quota};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -99,6 +100,24 @@ impl Budget {
     /// The name.
     pub fn name(&self) -> &Name {
         &self.0.name
+    }
+
+    /// Whether it may be forgotten: what a new one would start with is there, or nobody has used
+    /// it for so long that the floor has given as much.
+    pub(crate) fn rest(&self) -> Rest {
+        if Arc::strong_count(&self.0) > 1 {
+            return Rest::None;
+        }
+        let (now, terms) = (time::now(), self.terms());
+        let idle = self.0.account.idle(now);
+        let given = self.0.floor.rate() * idle.as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // At most a million attempts.
+        let burst = (terms.burst() / ONE) as f64;
+        let balance = self.0.account.balance(now, terms);
+        match balance >= terms.burst() || given >= burst {
+            true => Rest::Sound,
+            false => Rest::None,
+        }
     }
 
     /// What it is set to and what it has done. The parts are read one after the other.

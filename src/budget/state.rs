@@ -5,6 +5,8 @@
 //! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange
 //! alone, so that what is withdrawn has been there (model: `never_overdrawn`).
 
+use std::time::Duration;
+
 use super::policy::Terms;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::Tick;
@@ -122,6 +124,16 @@ impl Account {
     pub(super) fn balance(&self, now: Tick, terms: Terms) -> u64 {
         let word = Word::unpack(self.0.load(Relaxed));
         word.at(epoch(now), terms.burst()).balance
+    }
+
+    /// For how long at least nobody has moved the word.
+    pub(super) fn idle(&self, now: Tick) -> Duration {
+        let ahead = epoch(now).wrapping_sub(Word::unpack(self.0.load(Relaxed)).epoch) & EPOCHS;
+        match ahead {
+            // A clock that has stepped back.
+            ahead if ahead > EPOCHS / 2 => Duration::ZERO,
+            ahead => Duration::from_nanos(ahead.saturating_sub(1) * EPOCH),
+        }
     }
 
     fn update(&self, now: Tick, terms: Terms, step: impl Fn(u64) -> Option<u64>) -> Option<u64> {

@@ -24,6 +24,7 @@ pub(super) use self::place::Entry;
 use super::state::{Machine, Word};
 use crate::deadline::Ambient;
 use crate::event::{Listeners, What};
+use crate::keyed::Rest;
 use crate::policy::Name;
 use crate::rejection::{Rejection, Why};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -100,6 +101,16 @@ impl Bulkhead {
     /// As [`try_acquire`](Self::try_acquire).
     pub fn peek(&self) -> Result<(), Rejection> {
         self.peek_behind(0)
+    }
+
+    /// Whether it may be forgotten: nobody is in it, and nobody else has a handle.
+    pub(crate) fn rest(&self) -> Rest {
+        let word = self.0.machine.word();
+        let empty = word.in_flight() == 0 && word.queued() == 0;
+        match empty && Arc::strong_count(&self.0) == 1 {
+            true => Rest::Sound,
+            false => Rest::None,
+        }
     }
 
     /// The bulkhead's name: in its rejections and events.

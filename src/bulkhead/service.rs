@@ -8,19 +8,20 @@ use super::future::{QueuedFuture, ResponseFuture};
 use super::policy::Entry;
 use super::policy::acquire::Waiting;
 use crate::guard::Readiness;
+use crate::keyed::{Fixed, Source};
 use crate::rejection::{Guard, Native, Rejection};
 
 /// A service behind a [`Bulkhead`]; made by [`BulkheadLayer`](super::BulkheadLayer).
 #[derive(Clone, Debug)]
-pub struct BulkheadService<S, R = Native> {
+pub struct BulkheadService<S, R = Native, P = Bulkhead> {
     inner: S,
-    bulkhead: Bulkhead,
+    bulkhead: P,
     responder: R,
     readiness: Readiness,
 }
 
-impl<S, R> BulkheadService<S, R> {
-    pub(super) fn new(inner: S, bulkhead: Bulkhead, responder: R) -> Self {
+impl<S, R, P> BulkheadService<S, R, P> {
+    pub(super) fn new(inner: S, bulkhead: P, responder: R) -> Self {
         Self {
             inner,
             bulkhead,
@@ -30,16 +31,22 @@ impl<S, R> BulkheadService<S, R> {
     }
 
     /// What this call is refused with because the inner service is not ready for it.
-    fn take_refusal(&mut self) -> Option<Rejection> {
+    fn take_refusal(&mut self) -> Option<Rejection>
+    where
+        P: Fixed<Bulkhead>,
+    {
         let refusal = self.readiness.take_refusal()?;
-        self.bulkhead.tell_rejected(&refusal);
+        if let Some(bulkhead) = self.bulkhead.fixed() {
+            bulkhead.tell_rejected(&refusal);
+        }
         Some(refusal)
     }
 }
 
-impl<S, Req, R> Service<Req> for BulkheadService<S, R>
+impl<S, Req, R, P> Service<Req> for BulkheadService<S, R, P>
 where
     S: Guard<Req, R>,
+    P: Source<Req, Bulkhead>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -47,7 +54,8 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        self.readiness.poll(inner, || self.bulkhead.peek().err())
+        let refusal = || self.bulkhead.fixed()?.peek().err();
+        self.readiness.poll(inner, refusal)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
@@ -55,7 +63,8 @@ where
         if let Some(refusal) = self.take_refusal() {
             return ResponseFuture::rejected(refusal, format);
         }
-        match self.bulkhead.try_acquire_owned() {
+        let picked = self.bulkhead.pick(&request);
+        match picked.and_then(|bulkhead| bulkhead.into_policy().into_permit()) {
             Ok(permit) => ResponseFuture::calling(permit, || self.inner.call(request), format),
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
@@ -65,46 +74,52 @@ where
 /// A service whose calls queue for a place in a [`Bulkhead`]; made by
 /// [`BulkheadLayer::queued`](super::BulkheadLayer::queued).
 #[derive(Clone, Debug)]
-pub struct QueuedService<S, R = Native> {
-    refusing: BulkheadService<S, R>,
+pub struct QueuedService<S, R = Native, P = Bulkhead> {
+    refusing: BulkheadService<S, R, P>,
     max_wait: Option<Duration>,
 }
 
-impl<S, R> QueuedService<S, R> {
-    pub(super) fn new(refusing: BulkheadService<S, R>, max_wait: Option<Duration>) -> Self {
+impl<S, R, P> QueuedService<S, R, P> {
+    pub(super) fn new(refusing: BulkheadService<S, R, P>, max_wait: Option<Duration>) -> Self {
         Self { refusing, max_wait }
     }
 
     /// As the layer says, or else the bulkhead, which may say something new at any time.
-    fn max_wait(&self) -> Duration {
-        self.max_wait.unwrap_or(self.refusing.bulkhead.max_wait())
+    fn max_wait(&self, bulkhead: &Bulkhead) -> Duration {
+        self.max_wait.unwrap_or(bulkhead.max_wait())
     }
 }
 
-impl<S, Req, R> Service<Req> for QueuedService<S, R>
+impl<S, Req, R, P> Service<Req> for QueuedService<S, R, P>
 where
     S: Guard<Req, R> + Clone,
+    P: Source<Req, Bulkhead>,
 {
     type Response = S::Response;
     type Error = S::Error;
     type Future = QueuedFuture<S, Req, S::Format>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let max_wait = self.max_wait();
+        let max_wait = self.refusing.bulkhead.fixed();
+        let max_wait = max_wait.map(|bulkhead| self.max_wait(bulkhead));
         let this = &mut self.refusing;
         let inner = || this.inner.poll_ready(cx);
-        let would_refuse = || this.bulkhead.peek_queue(max_wait).err();
+        let would_refuse = || this.bulkhead.fixed()?.peek_queue(max_wait?).err();
         this.readiness.poll(inner, would_refuse)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let max_wait = self.max_wait();
-        let this = &mut self.refusing;
-        let format = S::format(&this.responder, &request);
-        if let Some(refusal) = this.take_refusal() {
+        let format = S::format(&self.refusing.responder, &request);
+        if let Some(refusal) = self.refusing.take_refusal() {
             return QueuedFuture::rejected(refusal, format);
         }
-        match this.bulkhead.enter(max_wait) {
+        let picked = self.refusing.bulkhead.pick(&request);
+        let entry = picked.and_then(|bulkhead| {
+            let (bulkhead, _) = bulkhead.parts();
+            bulkhead.enter(self.max_wait(bulkhead))
+        });
+        let this = &mut self.refusing;
+        match entry {
             Ok(Entry::Admitted(permit)) => {
                 QueuedFuture::calling(permit, || this.inner.call(request), format)
             }

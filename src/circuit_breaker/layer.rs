@@ -2,16 +2,17 @@ use tower_layer::Layer;
 
 use super::{CircuitBreaker, CircuitBreakerService, GatedService};
 use crate::classify::Standard;
+use crate::keyed::IntoSource;
 use crate::rejection::{Native, RespondWith};
 
 /// Puts a [`CircuitBreaker`] around a service.
 ///
-/// `R` says how a refused call is answered, `C` classifies outcomes, and `G` is whether
-/// readiness follows the breaker.
+/// `R` says how a refused call is answered, `C` classifies outcomes, `G` is whether readiness
+/// follows the breaker, and `P` is the breaker, or one per key.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Refusing> {
-    breaker: CircuitBreaker,
+pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Refusing, P = CircuitBreaker> {
+    breaker: P,
     responder: R,
     classifier: C,
     gate: G,
@@ -25,12 +26,12 @@ pub struct Refusing;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gated;
 
-impl CircuitBreakerLayer {
-    /// A layer over `breaker`, or a reference to it. All services made by it, and by other
-    /// layers over the same breaker, share it.
-    pub fn new(breaker: impl Into<CircuitBreaker>) -> Self {
+impl<P> CircuitBreakerLayer<Native, Standard, Refusing, P> {
+    /// A layer over `breaker`, a reference to it, or one [per key](crate::Keyed::by). All
+    /// services made by it, and by other layers over the same breaker, share it.
+    pub fn new(breaker: impl IntoSource<CircuitBreaker, Source = P>) -> Self {
         Self {
-            breaker: breaker.into(),
+            breaker: breaker.into_source(),
             responder: Native,
             classifier: Standard,
             gate: Refusing,
@@ -57,16 +58,16 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
     }
 }
 
-impl<R, C, G> CircuitBreakerLayer<R, C, G> {
+impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
     /// Answers a refused call with what `respond` makes of the rejection, in place of the
     /// service's own terms.
-    pub fn respond<F>(self, respond: F) -> CircuitBreakerLayer<RespondWith<F>, C, G> {
+    pub fn respond<F>(self, respond: F) -> CircuitBreakerLayer<RespondWith<F>, C, G, P> {
         self.respond_as(RespondWith(respond))
     }
 
     /// Answers a refused call by a [`Respond`](crate::rejection::Respond) of your own, which
     /// may read the request first.
-    pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G> {
+    pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G, P> {
         CircuitBreakerLayer {
             breaker: self.breaker,
             responder,
@@ -77,7 +78,7 @@ impl<R, C, G> CircuitBreakerLayer<R, C, G> {
 
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), in place of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G> {
+    pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G, P> {
         CircuitBreakerLayer {
             breaker: self.breaker,
             responder: self.responder,
@@ -87,8 +88,8 @@ impl<R, C, G> CircuitBreakerLayer<R, C, G> {
     }
 }
 
-impl<S, R: Clone, C: Clone> Layer<S> for CircuitBreakerLayer<R, C, Refusing> {
-    type Service = CircuitBreakerService<S, R, C>;
+impl<S, R: Clone, C: Clone, P: Clone> Layer<S> for CircuitBreakerLayer<R, C, Refusing, P> {
+    type Service = CircuitBreakerService<S, R, C, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         CircuitBreakerService::new(

@@ -12,7 +12,9 @@ use super::gate::Gate;
 use super::rules::Rules;
 use super::run::Hint;
 use super::state::{Cause, Flags, Machine, State, Word};
+use super::trip::Counts;
 use crate::event::{Event, Listeners, Subscription, What};
+use crate::keyed::Rest;
 use crate::policy::{ConfigError, Mode, Name};
 use crate::rejection::Rejection;
 use crate::rng::Jitter;
@@ -89,6 +91,22 @@ impl CircuitBreaker {
             state => state,
         };
         (state, word, since, due)
+    }
+
+    /// Whether it may be forgotten: it is closed, and nobody else has a handle. One that has seen
+    /// failures of late had better stay.
+    pub(crate) fn rest(&self) -> Rest {
+        if Arc::strong_count(&self.0) > 1 || self.state() != State::Closed {
+            return Rest::None;
+        }
+        let now = time::now();
+        let rules = self.0.rules.load();
+        let counts = rules.counts(self.0.machine.word().generation(), now);
+        let ill = |counts: &Counts| counts.failures > 0 || counts.slow > 0;
+        match counts.iter().any(|(_, counts)| ill(counts)) {
+            true => Rest::Light,
+            false => Rest::Sound,
+        }
     }
 
     /// Whether it is enforced.

@@ -8,22 +8,23 @@ use super::CircuitBreaker;
 use super::future::ResponseFuture;
 use crate::classify::Standard;
 use crate::guard::Readiness;
+use crate::keyed::Source;
 use crate::rejection::{Judged, Native};
 use crate::time::{Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
 /// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 #[derive(Clone, Debug)]
-pub struct CircuitBreakerService<S, R = Native, C = Standard> {
+pub struct CircuitBreakerService<S, R = Native, C = Standard, P = CircuitBreaker> {
     inner: S,
-    breaker: CircuitBreaker,
+    breaker: P,
     responder: R,
     classifier: C,
     readiness: Readiness,
 }
 
-impl<S, R, C> CircuitBreakerService<S, R, C> {
-    pub(super) fn new(inner: S, breaker: CircuitBreaker, responder: R, classifier: C) -> Self {
+impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
+    pub(super) fn new(inner: S, breaker: P, responder: R, classifier: C) -> Self {
         Self {
             inner,
             breaker,
@@ -34,9 +35,10 @@ impl<S, R, C> CircuitBreakerService<S, R, C> {
     }
 }
 
-impl<S, Req, R, C> Service<Req> for CircuitBreakerService<S, R, C>
+impl<S, Req, R, C, P> Service<Req> for CircuitBreakerService<S, R, C, P>
 where
     S: Judged<Req, R, C>,
+    P: Source<Req, CircuitBreaker>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -44,16 +46,20 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        self.readiness.poll(inner, || self.breaker.peek().err())
+        let refusal = || self.breaker.fixed()?.peek().err();
+        self.readiness.poll(inner, refusal)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.readiness.take_refusal() {
-            self.breaker.tell_rejected(&refusal);
+            if let Some(breaker) = self.breaker.fixed() {
+                breaker.tell_rejected(&refusal);
+            }
             return ResponseFuture::rejected(refusal, format);
         }
-        match self.breaker.try_acquire_owned() {
+        let picked = self.breaker.pick(&request);
+        match picked.and_then(|breaker| breaker.into_policy().into_permit()) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 ResponseFuture::calling(permit, || self.inner.call(request), verdict, format)

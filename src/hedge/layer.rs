@@ -4,28 +4,29 @@ use tower_layer::Layer;
 
 use super::{Hedge, HedgeService};
 use crate::classify::{Resend, Standard};
+use crate::keyed::{Fixed, IntoSource};
 
 /// Puts a [`Hedge`] around a service.
 ///
-/// `C` classifies outcomes, `K` says which requests may be hedged, and `D` where the delay
-/// comes from. It refuses nothing, so there is nothing to respond.
+/// `C` classifies outcomes, `K` says which requests may be hedged, `D` where the delay comes
+/// from, and `P` is the hedge, or one per key. It refuses nothing, so there is nothing to respond.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct HedgeLayer<C = Standard, K = ByResend, D = Own> {
-    hedge: Hedge,
+pub struct HedgeLayer<C = Standard, K = ByResend, D = Own, P = Hedge> {
+    hedge: P,
     classifier: C,
     safe: K,
     delay: D,
 }
 
-impl HedgeLayer {
-    /// A layer over `hedge`, or a reference to it. All services made by it, and by other layers
-    /// over the same hedge, share its latencies and its budget.
+impl<P> HedgeLayer<Standard, ByResend, Own, P> {
+    /// A layer over `hedge`, a reference to it, or one [per key](crate::Keyed::by). All services
+    /// made by it, and by other layers over the same hedge, share its latencies and its budget.
     ///
     /// The service has to be `Clone`: an extra attempt is made by a clone of its own.
-    pub fn new(hedge: impl Into<Hedge>) -> Self {
+    pub fn new(hedge: impl IntoSource<Hedge, Source = P>) -> Self {
         Self {
-            hedge: hedge.into(),
+            hedge: hedge.into_source(),
             classifier: Standard,
             safe: ByResend,
             delay: Own,
@@ -33,10 +34,10 @@ impl HedgeLayer {
     }
 }
 
-impl<C, K, D> HedgeLayer<C, K, D> {
+impl<C, K, D, P> HedgeLayer<C, K, D, P> {
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), in place of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, K, D> {
+    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, K, D, P> {
         HedgeLayer {
             hedge: self.hedge,
             classifier,
@@ -48,7 +49,7 @@ impl<C, K, D> HedgeLayer<C, K, D> {
     /// Hedges the requests that `only` names, in place of those that say of themselves that
     /// they may be sent twice. For gRPC, whose methods say nothing: name those that are safe,
     /// and no stream.
-    pub fn only<F>(self, only: F) -> HedgeLayer<C, Only<F>, D> {
+    pub fn only<F>(self, only: F) -> HedgeLayer<C, Only<F>, D, P> {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
@@ -59,7 +60,7 @@ impl<C, K, D> HedgeLayer<C, K, D> {
 
     /// Takes the delay from the request and the number of the attempt that begins after it,
     /// from 2 on; where `delay` returns none, the hedge's own applies.
-    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, K, PerRequest<F>>
+    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, K, PerRequest<F>, P>
     where
         F: Fn(&Req, u32) -> Option<Duration>,
     {
@@ -72,14 +73,15 @@ impl<C, K, D> HedgeLayer<C, K, D> {
     }
 }
 
-impl<S, C, K, D> Layer<S> for HedgeLayer<C, K, D>
+impl<S, C, K, D, P> Layer<S> for HedgeLayer<C, K, D, P>
 where
     S: Clone,
     C: Clone,
     K: Clone,
     D: Clone,
+    P: Fixed<Hedge> + Clone,
 {
-    type Service = HedgeService<S, C, K, D>;
+    type Service = HedgeService<S, C, K, D, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         HedgeService::new(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::quantile::{LONGEST, Latencies, Wanted};
 use crate::budget::Budget;
 use crate::event::{Event, Listeners, Subscription, What};
+use crate::keyed::Rest;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
 use crate::time::{self, Tick, nanos};
@@ -142,6 +143,23 @@ impl Hedge {
     /// tracked.
     pub fn delay(&self) -> Option<Duration> {
         self.delay_at(time::now(), self.setting().when)
+    }
+
+    /// Whether it may be forgotten: it has no latency in its window, its own budget owes nothing,
+    /// and nobody else has a handle.
+    pub(crate) fn rest(&self) -> Rest {
+        if Arc::strong_count(&self.0) > 1 {
+            return Rest::None;
+        }
+        let seen = match self.0.latencies.get() {
+            Some(latencies) => latencies.samples(time::now()),
+            None => (0, 0),
+        };
+        match (seen, self.0.budget_given) {
+            ((0, 0), true) => Rest::Sound,
+            ((0, 0), false) => self.0.budget.rest(),
+            _ => Rest::None,
+        }
     }
 
     /// What it is set to and what it has done. The parts are read one after the other.

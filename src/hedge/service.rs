@@ -6,41 +6,50 @@ use super::Hedge;
 use super::future::{Resent, ResponseFuture};
 use super::layer::{ByResend, DelayOf, Own, Safe};
 use crate::classify::Standard;
+use crate::keyed::{Fixed, Picked, Source};
 use crate::rejection::{Judged, Silent};
 use crate::spare::Spare;
 
 /// A service under a [`Hedge`]; made by [`HedgeLayer`](super::HedgeLayer).
 #[derive(Clone, Debug)]
-pub struct HedgeService<S, C = Standard, K = ByResend, D = Own> {
+pub struct HedgeService<S, C = Standard, K = ByResend, D = Own, P = Hedge> {
     inner: S,
     classifier: C,
     spare: Spare<S, Rules<K, D>>,
+    hedge: P,
 }
 
 /// What calls share, beside the spare service.
 #[derive(Debug)]
 pub(super) struct Rules<K, D> {
-    pub(super) hedge: Hedge,
+    /// None if it is one per key.
+    pub(super) hedge: Option<Hedge>,
     pub(super) safe: K,
     pub(super) delay: D,
 }
 
-impl<S: Clone, C, K, D> HedgeService<S, C, K, D> {
-    pub(super) fn new(inner: S, hedge: Hedge, classifier: C, safe: K, delay: D) -> Self {
-        let rules = Rules { hedge, safe, delay };
+impl<S: Clone, C, K, D, P: Fixed<Hedge>> HedgeService<S, C, K, D, P> {
+    pub(super) fn new(inner: S, hedge: P, classifier: C, safe: K, delay: D) -> Self {
+        let rules = Rules {
+            hedge: hedge.fixed().cloned(),
+            safe,
+            delay,
+        };
         Self {
             spare: Spare::new(inner.clone(), rules),
             inner,
             classifier,
+            hedge,
         }
     }
 }
 
-impl<S, Req, C, K, D> Service<Req> for HedgeService<S, C, K, D>
+impl<S, Req, C, K, D, P> Service<Req> for HedgeService<S, C, K, D, P>
 where
     S: Judged<Req, Silent, C> + Clone,
     K: Safe<Req>,
     D: DelayOf<Req>,
+    P: Source<Req, Hedge>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -54,7 +63,13 @@ where
         let rules = &*self.spare;
         let safe = rules.safe.is_safe(&request);
         let delay = || rules.delay.delay(&request, 2);
-        let mut call = rules.hedge.call(safe, delay);
+        let own = match &rules.hedge {
+            Some(_) => None,
+            None => Some(self.hedge.pick(&request).map(Picked::into_policy)),
+        };
+        let own = own.map(|own| own.unwrap_or_else(|_| unreachable!("a hedge refuses nothing")));
+        let hedge = own.as_ref().or(rules.hedge.as_ref());
+        let mut call = hedge.expect("one or the other").call(safe, delay);
         let mut copy = None;
         if call.needs_copy() {
             copy = rules.safe.copy(&request);
@@ -63,7 +78,7 @@ where
             }
         }
         let verdict = S::verdict(&self.classifier);
-        let source = Resent::new(self.spare.clone(), copy, verdict);
+        let source = Resent::new(self.spare.clone(), own, copy, verdict);
         ResponseFuture::start(source, call, || self.inner.call(request))
     }
 }

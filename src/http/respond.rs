@@ -7,16 +7,18 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::rejection::{Format, Reason, Reject, Rejection, Respond, Why};
 
 /// The gRPC status codes that a refusal maps to.
+const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
 const RESOURCE_EXHAUSTED: u16 = 8;
 const UNAVAILABLE: u16 = 14;
 
 impl Reason {
-    /// The status that says it: 429, 503 or 504.
+    /// The status that says it: 429, 503 or 504; 400 for a call without a key.
     pub fn status(&self) -> StatusCode {
         match self.why() {
             Why::RateLimited | Why::CostAboveBurst { .. } => StatusCode::TOO_MANY_REQUESTS,
             Why::TimedOut { .. } | Why::Expired => StatusCode::GATEWAY_TIMEOUT,
+            Why::NoKey => StatusCode::BAD_REQUEST,
             Why::CircuitOpen
             | Why::ProbesOut
             | Why::Recovering
@@ -29,6 +31,7 @@ impl Reason {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
             StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
+            StatusCode::BAD_REQUEST => INVALID_ARGUMENT,
             _ => UNAVAILABLE,
         }
     }

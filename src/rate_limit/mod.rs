@@ -168,4 +168,4 @@ pub use policy::{Builder, RateLimiter, Reservation, Snapshot};
 pub use quota::Quota;
 #[cfg(feature = "tower")]
 pub use service::{RateLimitService, WaitingService};
-pub(crate) use state::{Bucket, Charge};
+pub(crate) use state::{Bucket, Charge, Refused};

@@ -2,10 +2,13 @@
 
 #[cfg(feature = "tokio")]
 pub(super) mod acquire;
+mod asked;
 mod builder;
 mod joint;
 mod live;
+mod per_key;
 mod reservation;
+mod reserve;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
@@ -19,9 +22,11 @@ pub use self::builder::Builder;
 pub use self::live::Snapshot;
 pub use self::reservation::Reservation;
 
+use self::asked::Asked;
 use super::quota::Quota;
 use super::state::{Bucket, Refused};
 use crate::event::{Ending, Listeners, What};
+use crate::keyed::table::{Place, Table};
 use crate::policy::{Mode, Name};
 use crate::rejection::{Error, Rejection, Why};
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
@@ -50,7 +55,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct RateLimiter(Arc<Inner>);
+pub struct RateLimiter(Arc<Inner>, Option<Place>);
 
 struct Inner {
     name: Name,
@@ -68,6 +73,9 @@ struct Inner {
 #[allow(clippy::large_enum_variant)] // One to a limiter, behind its Arc.
 enum Shape {
     One(Bucket),
+    /// A bucket for each key. Which one is a handle's place, or else that of the joint limiter it
+    /// is asked by.
+    Keyed(Table),
     /// At least one and at most [`joint::MOST`] limits, none of them joint.
     Joint(Box<[RateLimiter]>),
 }
@@ -143,7 +151,12 @@ impl RateLimiter {
     #[must_use = "a call that is not allowed is not to be made"]
     #[inline]
     pub fn allow_n(&self, cost: u32) -> bool {
-        match self.decide(cost) {
+        self.allow_at(self.1, cost)
+    }
+
+    #[inline]
+    pub(crate) fn allow_at(&self, place: Option<Place>, cost: u32) -> bool {
+        match self.decide(place, cost) {
             Ok(()) => true,
             Err(refusal) => {
                 if self.0.listeners.any() {
@@ -171,7 +184,13 @@ impl RateLimiter {
     /// there at once.
     #[inline]
     pub fn try_acquire_n(&self, cost: u32) -> Result<(), Rejection> {
-        self.decide(cost).map_err(|refusal| self.reject(&refusal))
+        self.try_acquire_at(self.1, cost)
+    }
+
+    #[inline]
+    pub(crate) fn try_acquire_at(&self, place: Option<Place>, cost: u32) -> Result<(), Rejection> {
+        self.decide(place, cost)
+            .map_err(|refusal| self.reject(&refusal))
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say now. Takes nothing and tells nobody.
@@ -192,13 +211,13 @@ impl RateLimiter {
             return Ok(());
         }
         let now = time::now();
-        let refused = match &self.0.shape {
-            Shape::One(bucket) => bucket.peek(now, cost).map_err(|refused| Refusal {
+        let refused = match self.asked(self.1) {
+            Asked::Joint(members) => joint::peek(members, self.1, now, cost),
+            asked => asked.peek(now, cost).map_err(|refused| Refusal {
                 by: self,
                 cost,
                 refused,
             }),
-            Shape::Joint(members) => joint::peek(members, now, cost),
         };
         refused.map_err(|refusal| refusal.rejection())
     }
@@ -209,13 +228,18 @@ impl RateLimiter {
         if self.mode() == Mode::Off {
             return u32::MAX;
         }
-        match &self.0.shape {
-            Shape::One(bucket) => bucket.available(time::now()),
-            Shape::Joint(members) => members
+        self.available_at(self.1)
+    }
+
+    fn available_at(&self, place: Option<Place>) -> u32 {
+        match self.asked(place) {
+            Asked::Joint(members) => members
                 .iter()
-                .map(Self::available)
+                .filter(|member| member.mode() != Mode::Off)
+                .map(|member| member.available_at(member.1.or(place)))
                 .min()
                 .unwrap_or(u32::MAX),
+            asked => asked.available(time::now()),
         }
     }
 
@@ -256,22 +280,22 @@ impl RateLimiter {
     }
 
     #[inline]
-    fn decide(&self, cost: u32) -> Result<(), Refusal<'_>> {
+    fn decide(&self, place: Option<Place>, cost: u32) -> Result<(), Refusal<'_>> {
         let mode = self.mode();
         if mode == Mode::Off {
             return Ok(());
         }
         let now = time::now();
-        let decided = match &self.0.shape {
-            Shape::One(bucket) => bucket.admit(now, cost).map_err(|refused| Refusal {
+        let decided = match self.asked(place) {
+            Asked::Joint(members) => {
+                let mut charges = joint::NONE;
+                joint::take(members, place, now, cost, now, &mut charges).map(drop)
+            }
+            asked => asked.admit(now, cost).map_err(|refused| Refusal {
                 by: self,
                 cost,
                 refused,
             }),
-            Shape::Joint(members) => {
-                let mut charges = joint::NONE;
-                joint::take(members, now, cost, now, &mut charges).map(drop)
-            }
         };
         if let Err(refusal) = decided {
             if mode != Mode::RecordOnly {

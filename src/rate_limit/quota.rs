@@ -125,7 +125,7 @@ impl Quota {
         u64::try_from(interval).unwrap_or(u64::MAX).max(1)
     }
 
-    pub(super) fn check(&self, problems: &mut Problems) {
+    pub(crate) fn check(&self, problems: &mut Problems) {
         let allowed = "longer than zero";
         problems.check(!self.period.is_zero(), "period", self.period, allowed);
         if self.n == 0 || self.unlimited {

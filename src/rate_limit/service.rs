@@ -8,20 +8,21 @@ use super::future::{ResponseFuture, WaitingFuture};
 use super::layer::{Cost, One};
 use crate::event::What;
 use crate::guard::Readiness;
+use crate::keyed::{Fixed, Source};
 use crate::rejection::{Guard, Native, Rejection};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug)]
-pub struct RateLimitService<S, R = Native, K = One> {
+pub struct RateLimitService<S, R = Native, K = One, P = RateLimiter> {
     inner: S,
-    limiter: RateLimiter,
+    limiter: P,
     responder: R,
     cost: K,
     readiness: Readiness,
 }
 
-impl<S, R, K> RateLimitService<S, R, K> {
-    pub(super) fn new(inner: S, limiter: RateLimiter, responder: R, cost: K) -> Self {
+impl<S, R, K, P> RateLimitService<S, R, K, P> {
+    pub(super) fn new(inner: S, limiter: P, responder: R, cost: K) -> Self {
         Self {
             inner,
             limiter,
@@ -41,24 +42,31 @@ impl<S, R, K> RateLimitService<S, R, K> {
     where
         S: Service<Req>,
         K: Cost<Req>,
+        P: Fixed<RateLimiter>,
     {
         let inner = || self.inner.poll_ready(cx);
-        let refusal = || would_refuse(&self.limiter, K::FIXED?);
+        let refusal = || would_refuse(self.limiter.fixed()?, K::FIXED?);
         self.readiness.poll(inner, refusal)
     }
 
     /// What this call is refused with because the inner service is not ready for it.
-    fn take_refusal(&mut self) -> Option<Rejection> {
+    fn take_refusal(&mut self) -> Option<Rejection>
+    where
+        P: Fixed<RateLimiter>,
+    {
         let refusal = self.readiness.take_refusal()?;
-        self.limiter.tell(What::Rejected(&refusal));
+        if let Some(limiter) = self.limiter.fixed() {
+            limiter.tell(What::Rejected(&refusal));
+        }
         Some(refusal)
     }
 }
 
-impl<S, Req, R, K> Service<Req> for RateLimitService<S, R, K>
+impl<S, Req, R, K, P> Service<Req> for RateLimitService<S, R, K, P>
 where
     S: Guard<Req, R>,
     K: Cost<Req>,
+    P: Source<Req, RateLimiter>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -73,7 +81,12 @@ where
         if let Some(refusal) = self.take_refusal() {
             return ResponseFuture::rejected(refusal, format);
         }
-        match self.limiter.try_acquire_n(self.cost.cost(&request)) {
+        let cost = self.cost.cost(&request);
+        let admitted = self.limiter.pick(&request).and_then(|picked| {
+            let (limiter, place) = picked.parts();
+            limiter.try_acquire_at(place, cost)
+        });
+        match admitted {
             Ok(()) => ResponseFuture::calling(self.inner.call(request), format),
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
@@ -83,21 +96,22 @@ where
 /// A service whose calls wait for their token from a [`RateLimiter`]; made by
 /// [`RateLimitLayer::waiting`](super::RateLimitLayer::waiting).
 #[derive(Clone, Debug)]
-pub struct WaitingService<S, R = Native, K = One> {
-    refusing: RateLimitService<S, R, K>,
-    max_wait: Duration,
+pub struct WaitingService<S, R = Native, K = One, P = RateLimiter> {
+    refusing: RateLimitService<S, R, K, P>,
+    max_wait: Option<Duration>,
 }
 
-impl<S, R, K> WaitingService<S, R, K> {
-    pub(super) fn new(refusing: RateLimitService<S, R, K>, max_wait: Duration) -> Self {
+impl<S, R, K, P> WaitingService<S, R, K, P> {
+    pub(super) fn new(refusing: RateLimitService<S, R, K, P>, max_wait: Option<Duration>) -> Self {
         Self { refusing, max_wait }
     }
 }
 
-impl<S, Req, R, K> Service<Req> for WaitingService<S, R, K>
+impl<S, Req, R, K, P> Service<Req> for WaitingService<S, R, K, P>
 where
     S: Guard<Req, R> + Clone,
     K: Cost<Req>,
+    P: Source<Req, RateLimiter>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -105,7 +119,10 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let max_wait = self.max_wait;
-        let would_refuse = |limiter: &RateLimiter, cost| limiter.peek_wait(cost, max_wait).err();
+        let would_refuse = |limiter: &RateLimiter, cost| {
+            let max_wait = max_wait.unwrap_or(limiter.max_wait());
+            limiter.peek_wait(cost, max_wait).err()
+        };
         self.refusing.poll_inner(cx, would_refuse)
     }
 
@@ -116,7 +133,12 @@ where
             return WaitingFuture::rejected(refusal, format);
         }
         let cost = this.cost.cost(&request);
-        match this.limiter.reserve_or_go(cost, self.max_wait) {
+        let reserved = this.limiter.pick(&request).and_then(|picked| {
+            let (limiter, place) = picked.parts();
+            let max_wait = self.max_wait.unwrap_or(limiter.max_wait());
+            limiter.reserve_or_go(place, cost, max_wait)
+        });
+        match reserved {
             Ok(None) => WaitingFuture::calling(this.inner.call(request), format),
             Ok(Some(reservation)) => {
                 // The readied service goes: a clone beside it could wait for ever for what it

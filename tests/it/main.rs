@@ -14,6 +14,7 @@ mod deadline;
 mod hedge;
 #[cfg(feature = "http")]
 mod http;
+mod keyed;
 mod rate_limit;
 mod rejection;
 mod retry;

@@ -89,8 +89,13 @@ impl Bulkhead {
     /// [`Why::BulkheadFull`](crate::Why::BulkheadFull).
     #[inline]
     pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
+        self.clone().into_permit()
+    }
+
+    #[inline]
+    pub(in crate::bulkhead) fn into_permit(self) -> Result<Permit, Rejection> {
         let held = self.admit()?;
-        Ok(Permit::new(self.clone(), held))
+        Ok(Permit::new(self, held))
     }
 
     #[inline]

@@ -114,6 +114,12 @@ impl CircuitBreaker {
     pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
         Permit::of(self.clone())
     }
+
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(in crate::circuit_breaker) fn into_permit(self) -> Result<Permit, Rejection> {
+        Permit::of(self)
+    }
 }
 
 impl<B: Borrow<CircuitBreaker>> Permit<B> {

@@ -21,6 +21,8 @@ use crate::spare::Spare;
 /// Attempts by clones of a service, with copies of a request.
 pub(in crate::hedge) struct Resent<S, Req, V, K, D> {
     spare: Spare<S, Rules<K, D>>,
+    /// The hedge of the request's key, if it is not one for all.
+    own: Option<Hedge>,
     /// None if no extra attempt is made any more.
     copy: Option<Req>,
     verdict: V,
@@ -29,11 +31,13 @@ pub(in crate::hedge) struct Resent<S, Req, V, K, D> {
 impl<S, Req, V, K, D> Resent<S, Req, V, K, D> {
     pub(in crate::hedge) fn new(
         spare: Spare<S, Rules<K, D>>,
+        own: Option<Hedge>,
         copy: Option<Req>,
         verdict: V,
     ) -> Self {
         Self {
             spare,
+            own,
             copy,
             verdict,
         }
@@ -42,7 +46,8 @@ impl<S, Req, V, K, D> Resent<S, Req, V, K, D> {
 
 impl<S, Req, V, K, D> AsRef<Hedge> for Resent<S, Req, V, K, D> {
     fn as_ref(&self) -> &Hedge {
-        &self.spare.hedge
+        let hedge = self.own.as_ref().or(self.spare.hedge.as_ref());
+        hedge.expect("one or the other")
     }
 }
 

@@ -104,7 +104,11 @@ impl Future for Acquire {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.waiting.is_none() {
-            match this.limiter.reserve_or_go(*this.cost, *this.max_wait)? {
+            let place = this.limiter.place();
+            let reserved = this
+                .limiter
+                .reserve_or_go(place, *this.cost, *this.max_wait)?;
+            match reserved {
                 None => return Poll::Ready(Ok(())),
                 Some(reservation) => this.waiting.set(Some(Waiting::new(reservation))),
             }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::{Inner, MAX_PAUSE, MAX_WAIT, RateLimiter, Shape, joint};
 use crate::event::{Event, Listeners};
+use crate::keyed::table::Table;
+use crate::keyed::{self, Key, Keyed};
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::Bucket;
@@ -14,6 +16,9 @@ use crate::time;
 
 /// The longest that [`Builder::max_pause`] may be: what the limiter's word is sure to hold.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// As many as a word's tier has numbers for, but for one.
+const MOST_TIERS: usize = 15;
 
 /// Makes a [`RateLimiter`]; made by [`RateLimiter::builder`].
 #[derive(Debug)]
@@ -81,8 +86,10 @@ impl RateLimiter {
         let mut members = Vec::new();
         for limit in limits {
             match &limit.0.shape {
-                Shape::One(_) => members.push(limit),
-                Shape::Joint(inner) => members.extend(inner.iter().cloned()),
+                Shape::One(_) | Shape::Keyed(_) => members.push(limit),
+                Shape::Joint(inner) => {
+                    members.extend(inner.iter().map(|member| member.viewed(limit.1)));
+                }
             }
         }
         let mut problems = Problems::default();
@@ -91,13 +98,13 @@ impl RateLimiter {
         for (i, member) in members.iter().enumerate() {
             let is_first = members[..i]
                 .iter()
-                .all(|other| !Arc::ptr_eq(&other.0, &member.0));
+                .all(|other| !(Arc::ptr_eq(&other.0, &member.0) && other.1 == member.1));
             problems.check(is_first, "limits", &*member.0.name, "each limit once");
         }
         problems.finish(&name)?;
         // Charged in one order by every joint limiter, so that two over the same limits do not
         // each take what the other one lacks.
-        members.sort_by_key(|member| Arc::as_ptr(&member.0) as usize);
+        members.sort_by_key(|member| (Arc::as_ptr(&member.0) as usize, member.1));
         let shortest = |of: fn(&Inner) -> Duration| members.iter().map(|m| of(&m.0)).min();
         let max_wait = shortest(|inner| inner.max_wait).unwrap_or(MAX_WAIT);
         let max_pause = shortest(|inner| inner.max_pause).unwrap_or(MAX_PAUSE);
@@ -135,7 +142,7 @@ impl RateLimiter {
         shape: Shape,
         listeners: Listeners,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name,
             mode: AtomicU8::new(super::live::to_byte(mode)),
             max_wait,
@@ -143,7 +150,8 @@ impl RateLimiter {
             shape,
             listeners,
             would_reject: AtomicU64::new(0),
-        }))
+        });
+        Self(inner, None)
     }
 }
 
@@ -189,18 +197,90 @@ impl Builder {
     /// burst that takes more than 416 days to fill, a `max_pause` above 365 days.
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
         let mut problems = Problems::default();
-        self.quota.check(&mut problems);
-        let fits = self.max_pause <= LONGEST_PAUSE;
-        problems.check(fits, "max_pause", self.max_pause, "at most 365 days");
+        self.check(&mut problems);
         problems.finish(&self.name)?;
         let shape = Shape::One(Bucket::new(time::now(), self.quota));
-        Ok(RateLimiter::made(
+        Ok(self.made(shape))
+    }
+
+    pub(crate) fn policy_name(&self) -> &Name {
+        &self.name
+    }
+
+    fn check(&self, problems: &mut Problems) {
+        self.quota.check(problems);
+        let fits = self.max_pause <= LONGEST_PAUSE;
+        problems.check(fits, "max_pause", self.max_pause, "at most 365 days");
+    }
+
+    fn made(self, shape: Shape) -> RateLimiter {
+        RateLimiter::made(
             self.name,
             self.mode,
             self.max_wait,
             self.max_pause,
             shape,
             self.listeners,
+        )
+    }
+
+    /// A limiter for each of `places` keys at most: every key has a bucket with this quota of
+    /// its own, and all have name, mode and listeners in common. See [`keyed`](crate::keyed).
+    ///
+    /// ```
+    /// use std::net::{IpAddr, Ipv4Addr};
+    /// use seawall::{Keyed, Quota, RateLimiter};
+    ///
+    /// let per_client: Keyed<IpAddr, RateLimiter> =
+    ///     RateLimiter::builder(Quota::per_second(1)).name("per client").per_key(10_000)?;
+    /// assert!(per_client.allow(&Ipv4Addr::LOCALHOST.into()));
+    /// assert!(!per_client.allow(&Ipv4Addr::LOCALHOST.into()));
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and with `places` not from 1 to 16,777,216.
+    pub fn per_key<K: ?Sized + Key>(
+        self,
+        places: usize,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        self.per_key_in_tiers(places, [], |_| 0)
+    }
+
+    /// As [`per_key`](Self::per_key), with quotas that depend on the key. This builder's quota
+    /// is that of tier 0, those of `more` are the tiers from 1 on, and `tier` says which one a
+    /// key is in; a number that no tier has is tier 0. There are at most 15 tiers.
+    ///
+    /// A key that moves to another tier takes what it owes along, in tokens.
+    ///
+    /// # Errors
+    /// As [`per_key`](Self::per_key), for each quota.
+    pub fn per_key_in_tiers<K: ?Sized + Key>(
+        self,
+        places: usize,
+        more: impl IntoIterator<Item = Quota>,
+        tier: impl Fn(&K) -> usize + Send + Sync + 'static,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        let mut problems = Problems::default();
+        self.check(&mut problems);
+        let quotas: Vec<_> = std::iter::once(self.quota).chain(more).collect();
+        quotas[1..]
+            .iter()
+            .for_each(|quota| quota.check(&mut problems));
+        problems.check(
+            quotas.len() <= MOST_TIERS,
+            "tiers",
+            quotas.len(),
+            "at most 15",
+        );
+        keyed::check_places(places, &mut problems);
+        problems.finish(&self.name)?;
+        // A key has its place among a few; with half of all taken, these few are seldom full.
+        let shape = Shape::Keyed(Table::new(time::now(), 2 * places, &quotas));
+        Ok(Keyed::of_limiter(
+            self.made(shape),
+            quotas.len(),
+            Arc::new(tier),
         ))
     }
 }
@@ -213,6 +293,7 @@ impl fmt::Debug for RateLimiter {
             .field("mode", &self.mode());
         match &self.0.shape {
             Shape::One(bucket) => limiter.field("limit", bucket),
+            Shape::Keyed(table) => limiter.field("keys", table),
             Shape::Joint(members) => limiter.field("all", members),
         };
         limiter.finish_non_exhaustive()

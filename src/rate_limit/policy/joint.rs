@@ -1,14 +1,16 @@
 //! Several limits asked as one.
 
-use super::{RateLimiter, Refusal, Shape};
+use super::asked::{Asked, Charged};
+use super::{RateLimiter, Refusal};
+use crate::keyed::table::Place;
 use crate::policy::Mode;
-use crate::rate_limit::state::{Bucket, Charge, Refused};
+use crate::rate_limit::state::Refused;
 use crate::time::Tick;
 
 /// The most limits in one: their charges stand on the stack.
 pub(super) const MOST: usize = 8;
 
-pub(super) type Joint = [Option<Charge>; MOST];
+pub(super) type Joint = [Option<Charged>; MOST];
 
 pub(super) const NONE: Joint = [None; MOST];
 
@@ -16,10 +18,11 @@ pub(super) const NONE: Joint = [None; MOST];
 ///
 /// The limits are read first, and charged only when all would grant the same instant by
 /// `latest`. If somebody comes between, what was charged is given back and all begins again;
-/// what cannot be given back then (see [`Bucket::cancel`]) is a token too few, never one too
+/// what cannot be given back then (see [`Asked::cancel`]) is a token too few, never one too
 /// many.
 pub(super) fn take<'a>(
     members: &'a [RateLimiter],
+    place: Option<Place>,
     now: Tick,
     cost: u32,
     latest: Tick,
@@ -27,15 +30,15 @@ pub(super) fn take<'a>(
 ) -> Result<Tick, Refusal<'a>> {
     'anew: loop {
         let mut recorded = [None; MOST];
-        let at = common(members, now, cost, latest, &mut recorded)?;
-        for (i, member, bucket) in asked(members) {
+        let at = common(members, place, now, cost, latest, &mut recorded)?;
+        for (i, member, bucket) in asked(members, place) {
             let enforced = member.mode() == Mode::Enforce;
             let by = if enforced { at } else { latest };
             match bucket.take(now, at, cost, by) {
                 Ok(charge) => charges[i] = Some(charge),
                 Err(_) if !enforced => {}
                 Err(_) => {
-                    give_back(members, charges);
+                    give_back(members, place, charges);
                     continue 'anew;
                 }
             }
@@ -50,13 +53,18 @@ pub(super) fn take<'a>(
 }
 
 /// The earliest refusal-free instant, which must be now. Takes nothing, tells nobody.
-pub(super) fn peek(members: &[RateLimiter], now: Tick, cost: u32) -> Result<(), Refusal<'_>> {
-    common(members, now, cost, now, &mut [None; MOST]).map(drop)
+pub(super) fn peek(
+    members: &[RateLimiter],
+    place: Option<Place>,
+    now: Tick,
+    cost: u32,
+) -> Result<(), Refusal<'_>> {
+    common(members, place, now, cost, now, &mut [None; MOST]).map(drop)
 }
 
 /// Gives back what was taken, as far as it can be.
-pub(super) fn give_back(members: &[RateLimiter], charges: &mut Joint) {
-    for (i, _, bucket) in each(members) {
+pub(super) fn give_back(members: &[RateLimiter], place: Option<Place>, charges: &mut Joint) {
+    for (i, _, bucket) in each(members, place) {
         if let Some(charge) = charges[i].take() {
             bucket.cancel(&charge);
         }
@@ -70,6 +78,7 @@ pub(super) fn give_back(members: &[RateLimiter], charges: &mut Joint) {
 /// later one.
 fn common<'a>(
     members: &'a [RateLimiter],
+    place: Option<Place>,
     now: Tick,
     cost: u32,
     latest: Tick,
@@ -77,7 +86,7 @@ fn common<'a>(
 ) -> Result<Tick, Refusal<'a>> {
     let mut common = now;
     let mut tightest: Option<Refusal<'a>> = None;
-    for (i, member, bucket) in asked(members) {
+    for (i, member, bucket) in asked(members, place) {
         let enforced = member.mode() == Mode::Enforce;
         let refused = match bucket.probe(now, now, cost) {
             Ok(at) if at <= latest => {
@@ -113,14 +122,18 @@ fn refusal(by: &RateLimiter, cost: u32, refused: Refused) -> Refusal<'_> {
     Refusal { by, cost, refused }
 }
 
-fn asked(members: &[RateLimiter]) -> impl Iterator<Item = (usize, &RateLimiter, &Bucket)> {
-    each(members).filter(|(_, member, _)| member.mode() != Mode::Off)
+fn asked(
+    members: &[RateLimiter],
+    place: Option<Place>,
+) -> impl Iterator<Item = (usize, &RateLimiter, Asked<'_>)> {
+    each(members, place).filter(|(_, member, _)| member.mode() != Mode::Off)
 }
 
-fn each(members: &[RateLimiter]) -> impl Iterator<Item = (usize, &RateLimiter, &Bucket)> {
+/// Each limit with its bucket; of a keyed one its own key's, or else that of whoever asks.
+fn each(
+    members: &[RateLimiter],
+    place: Option<Place>,
+) -> impl Iterator<Item = (usize, &RateLimiter, Asked<'_>)> {
     let each = members.iter().enumerate();
-    each.filter_map(|(i, member)| match &member.0.shape {
-        Shape::One(bucket) => Some((i, member, bucket)),
-        Shape::Joint(_) => None,
-    })
+    each.map(move |(i, member)| (i, member, member.asked(member.1.or(place))))
 }

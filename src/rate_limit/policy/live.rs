@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::asked::Asked;
 use super::{RateLimiter, Shape};
 use crate::event::{Event, Subscription};
 use crate::policy::{ConfigError, Mode, Problems};
@@ -37,15 +38,16 @@ impl RateLimiter {
     ///
     /// # Errors
     /// As [`Builder::build`](super::Builder::build); nothing has changed then. A joint limiter
-    /// has no quota of its own: change its limits.
+    /// has no quota of its own: change its limits. Nor has one key of a [keyed](crate::keyed)
+    /// limiter: change the tier, with [`Keyed::set_quota`](crate::Keyed::set_quota).
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
         let mut problems = Problems::default();
         quota.check(&mut problems);
-        let bucket = match &self.0.shape {
-            Shape::One(bucket) => Some(bucket),
-            Shape::Joint(_) => None,
+        let (bucket, allowed) = match &self.0.shape {
+            Shape::One(bucket) => (Some(bucket), ""),
+            Shape::Keyed(_) => (None, "set for all keys of a tier, by `Keyed::set_quota`"),
+            Shape::Joint(_) => (None, "set on the limits that a joint limiter is made of"),
         };
-        let allowed = "set on the limits that a joint limiter is made of";
         problems.check(bucket.is_some(), "quota", quota, allowed);
         problems.finish(self.name())?;
         if let Some(bucket) = bucket {
@@ -57,9 +59,13 @@ impl RateLimiter {
     /// The quota as it was asked for; of a joint limiter that of the limit with the fewest
     /// tokens now.
     pub fn quota(&self) -> Quota {
-        match &self.tightest().0.shape {
-            Shape::One(bucket) => bucket.quota(),
-            Shape::Joint(_) => Quota::unlimited(),
+        match self.asked(self.1) {
+            Asked::One(bucket) => bucket.quota(),
+            Asked::Key(key) => key.table.quota(key.place.tier),
+            Asked::Joint(members) => members
+                .iter()
+                .min_by_key(|member| member.available_at(member.1.or(self.1)))
+                .map_or(Quota::unlimited(), |member| member.viewed(self.1).quota()),
         }
     }
 
@@ -67,11 +73,12 @@ impl RateLimiter {
     /// rounding up of the time per token to 1/32 ns. Zero if stopped, infinite if unlimited; of
     /// a joint limiter the least.
     pub fn kept_rate(&self) -> f64 {
-        match &self.0.shape {
-            Shape::One(bucket) => bucket.rate(),
-            Shape::Joint(members) => members
+        match self.asked(self.1) {
+            Asked::One(bucket) => bucket.rate(),
+            Asked::Key(key) => key.table.rate(key.place.tier),
+            Asked::Joint(members) => members
                 .iter()
-                .map(Self::kept_rate)
+                .map(|member| member.viewed(self.1).kept_rate())
                 .fold(f64::INFINITY, f64::min),
         }
     }
@@ -105,11 +112,14 @@ impl RateLimiter {
 
     fn pause(&self, now: Tick, until: Tick) {
         let until = until.min(now.after(self.0.max_pause));
-        match &self.0.shape {
-            Shape::One(bucket) => bucket.pause(now, until),
-            Shape::Joint(members) => {
+        match self.asked(self.1) {
+            Asked::One(bucket) => bucket.pause(now, until),
+            Asked::Key(key) => key.telling(|table, place, dropped| {
+                table.pause(now, place, until, dropped);
+            }),
+            Asked::Joint(members) => {
                 for member in members {
-                    member.pause(now, until);
+                    member.viewed(self.1).pause(now, until);
                 }
             }
         }
@@ -118,9 +128,15 @@ impl RateLimiter {
     /// Ends a pause; one token is there, and no burst. Who already waits keeps the instant that
     /// was granted.
     pub fn resume(&self) {
-        match &self.0.shape {
-            Shape::One(bucket) => bucket.resume(time::now()),
-            Shape::Joint(members) => members.iter().for_each(Self::resume),
+        match self.asked(self.1) {
+            Asked::One(bucket) => bucket.resume(time::now()),
+            // What a pause of one key added is a debt like any other.
+            Asked::Key(_) => {}
+            Asked::Joint(members) => {
+                for member in members {
+                    member.viewed(self.1).resume();
+                }
+            }
         }
     }
 
@@ -147,24 +163,14 @@ impl RateLimiter {
 
     /// The longest pause among the limits that are kept.
     fn pause_left(&self, now: Tick) -> Option<Duration> {
-        match &self.0.shape {
-            Shape::One(bucket) => bucket.pause_left(now),
-            Shape::Joint(members) => members
+        match self.asked(self.1) {
+            Asked::One(bucket) => bucket.pause_left(now),
+            Asked::Key(_) => None,
+            Asked::Joint(members) => members
                 .iter()
                 .filter(|member| member.mode() == Mode::Enforce)
                 .filter_map(|member| member.pause_left(now))
                 .max(),
-        }
-    }
-
-    /// This, or of a joint limiter the limit with the fewest tokens.
-    fn tightest(&self) -> &Self {
-        match &self.0.shape {
-            Shape::One(_) => self,
-            Shape::Joint(members) => members
-                .iter()
-                .min_by_key(|member| member.available())
-                .unwrap_or(self),
         }
     }
 }

@@ -3,17 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-#[cfg(feature = "tokio")]
-use super::Acquire;
+use super::RateLimiter;
+use super::asked::{Asked, Charged};
 use super::joint::{self, Joint};
-use super::{RateLimiter, Refusal, Shape};
-use crate::deadline::Ambient;
 #[cfg(feature = "tower")]
-use crate::deadline::Deadline;
+use crate::deadline::Ambient;
 use crate::event::{Ending, What};
-use crate::policy::Mode;
-use crate::rate_limit::state::Charge;
-use crate::rejection::{Rejection, Why};
+use crate::rejection::Rejection;
+#[cfg(feature = "tower")]
+use crate::rejection::Why;
 use crate::time::{self, Tick};
 
 /// A token that is yours from an instant on.
@@ -47,192 +45,15 @@ pub struct Reservation {
     open: bool,
 }
 
-enum Charges {
+pub(super) enum Charges {
     None,
-    One(Charge),
+    One(Charged),
     /// Who waits may allocate once.
     Joint(Box<Joint>),
 }
 
-impl RateLimiter {
-    /// Reserves a token, now or within [`max_wait`](super::Builder::max_wait): the instant is yours,
-    /// and comes in the order of asking.
-    ///
-    /// Sleep for [`Reservation::wait`], [commit](Reservation::commit), make the call. Dropping
-    /// the reservation gives the token back, if nobody has reserved one after it.
-    ///
-    /// # Errors
-    /// As [`try_acquire`](Self::try_acquire), if the wait would be longer than `max_wait` or
-    /// than the [deadline](crate::Deadline) in force, and [`Why::Expired`] if that has passed.
-    /// Takes nothing then.
-    pub fn reserve(&self) -> Result<Reservation, Rejection> {
-        self.reserve_n(1)
-    }
-
-    /// Reserves `cost` tokens, as [`reserve`](Self::reserve) does one.
-    ///
-    /// # Errors
-    /// As [`reserve`](Self::reserve), and [`Why::CostAboveBurst`] if they can never be there at
-    /// once.
-    pub fn reserve_n(&self, cost: u32) -> Result<Reservation, Rejection> {
-        let deadline = Ambient::current().deadline;
-        self.reserve_within(time::now(), cost, self.max_wait(), deadline, false)
-    }
-
-    /// Takes a token, blocking this thread until it is there, for at most
-    /// [`max_wait`](super::Builder::max_wait) and the [deadline](crate::Deadline) in force. For code
-    /// that is not async; it needs no runtime.
-    ///
-    /// # Errors
-    /// As [`reserve`](Self::reserve), at once and not after the wait; also if the limiter is
-    /// [paused](Self::pause_for) meanwhile for longer than the wait may last.
-    pub fn wait(&self) -> Result<(), Rejection> {
-        self.wait_n(1)
-    }
-
-    /// Takes `cost` tokens, as [`wait`](Self::wait) does one.
-    ///
-    /// # Errors
-    /// As [`reserve_n`](Self::reserve_n).
-    pub fn wait_n(&self, cost: u32) -> Result<(), Rejection> {
-        let mut reservation = self.reserve_n(cost)?;
-        loop {
-            time::block_until(reservation.at());
-            match reservation.renew(time::now())? {
-                Ok(due) => {
-                    due.commit();
-                    return Ok(());
-                }
-                Err(later) => reservation = later,
-            }
-        }
-    }
-
-    /// A future of a token: waits for at most [`max_wait`](super::Builder::max_wait) and the
-    /// [deadline](crate::Deadline) in force.
-    ///
-    /// First come, first served, by the first poll: it reserves then, and sleeps on one timer
-    /// until the instant that it got. Dropping it gives the token back, if nobody has reserved
-    /// one after it. It holds no clone of any service and no lock.
-    ///
-    /// # Panics
-    /// When polled outside of a tokio runtime, and then only if there is something to wait for.
-    #[cfg(feature = "tokio")]
-    pub fn acquire(&self) -> Acquire {
-        Acquire::new(self.clone())
-    }
-
-    /// What waiting for at most `max_wait` would be refused with now. Takes nothing and tells
-    /// nobody.
-    #[cfg(feature = "tower")]
-    pub(crate) fn peek_wait(&self, cost: u32, max_wait: Duration) -> Result<(), Rejection> {
-        let left = Deadline::remaining().unwrap_or(Duration::MAX);
-        let max_wait = patience(max_wait);
-        if left.is_zero() && self.mode() == Mode::Enforce {
-            return Err(self.expired());
-        }
-        self.peek_n(cost).or_else(|rejection| {
-            let wait = rejection.retry_after();
-            match wait.is_some_and(|wait| wait <= max_wait && wait <= left) {
-                true => Ok(()),
-                false => Err(rejection),
-            }
-        })
-    }
-
-    /// Takes the tokens if they are there, else reserves them: none if there is nothing to wait
-    /// for, and then nothing was allocated either.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn reserve_or_go(
-        &self,
-        cost: u32,
-        max_wait: Duration,
-    ) -> Result<Option<Reservation>, Rejection> {
-        let now = time::now();
-        let deadline = Ambient::current().deadline;
-        let reservation = self.reserve_within(now, cost, max_wait, deadline, true)?;
-        if reservation.is_due(now) {
-            reservation.commit();
-            return Ok(None);
-        }
-        Ok(Some(reservation))
-    }
-
-    /// Reserves by the earlier of `now + max_wait` and `deadline`, or takes nothing. Tells of a
-    /// refusal. What is due at once need not be kept for a return if it is going to be spent.
-    fn reserve_within(
-        &self,
-        now: Tick,
-        cost: u32,
-        max_wait: Duration,
-        deadline: Tick,
-        spend_if_due: bool,
-    ) -> Result<Reservation, Rejection> {
-        if deadline <= now && self.mode() == Mode::Enforce {
-            let rejection = self.expired();
-            self.tell(What::Rejected(&rejection));
-            return Err(rejection);
-        }
-        let latest = now.after(patience(max_wait)).min(deadline);
-        self.reserve_by(now, now, cost, latest, spend_if_due)
-    }
-
-    fn expired(&self) -> Rejection {
-        Rejection::new(Why::Expired, self.name().clone())
-    }
-
-    /// Reserves on behalf of somebody who came at `since`.
-    fn reserve_by(
-        &self,
-        now: Tick,
-        since: Tick,
-        cost: u32,
-        latest: Tick,
-        spend_if_due: bool,
-    ) -> Result<Reservation, Rejection> {
-        let mode = self.mode();
-        if mode == Mode::Off {
-            return Ok(Reservation::silent(self.clone(), now));
-        }
-        let taken = match &self.0.shape {
-            Shape::One(bucket) => bucket
-                .take(now, now, cost, latest)
-                .map(|charge| (charge.at, Charges::One(charge)))
-                .map_err(|refused| Refusal {
-                    by: self,
-                    cost,
-                    refused,
-                }),
-            Shape::Joint(members) => {
-                let mut charges = joint::NONE;
-                joint::take(members, now, cost, latest, &mut charges).map(|at| match spend_if_due {
-                    true if at <= now => (at, Charges::None),
-                    _ => (at, Charges::Joint(Box::new(charges))),
-                })
-            }
-        };
-        let (at, charges) = match taken {
-            Ok(taken) => taken,
-            Err(refusal) => {
-                self.refuse(mode, &refusal)?;
-                (now, Charges::None)
-            }
-        };
-        // What only records does not delay either.
-        let at = if mode == Mode::RecordOnly { now } else { at };
-        Ok(Reservation::new(
-            self.clone(),
-            charges,
-            cost,
-            since,
-            at,
-            latest,
-        ))
-    }
-}
-
 impl Reservation {
-    fn new(
+    pub(super) fn new(
         limiter: RateLimiter,
         charges: Charges,
         cost: u32,
@@ -252,7 +73,7 @@ impl Reservation {
     }
 
     /// Of a limiter that is off: for now, and nobody is told.
-    fn silent(limiter: RateLimiter, now: Tick) -> Self {
+    pub(super) fn silent(limiter: RateLimiter, now: Tick) -> Self {
         Self {
             limiter,
             charges: Charges::None,
@@ -355,23 +176,16 @@ impl Reservation {
     }
 }
 
-/// How long a call waits that would wait for `max_wait`: an attempt that nobody asked for does
-/// not stand in line with those that were.
-fn patience(max_wait: Duration) -> Duration {
-    match Ambient::current().extra {
-        true => Duration::ZERO,
-        false => max_wait,
-    }
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
-        match (&mut self.charges, &self.limiter.0.shape) {
-            (Charges::One(charge), Shape::One(bucket)) => bucket.cancel(charge),
-            (Charges::Joint(charges), Shape::Joint(members)) => {
-                joint::give_back(members, charges);
+        let asked = self.limiter.asked(self.limiter.1);
+        match (&mut self.charges, asked) {
+            (Charges::None, _) => {}
+            (Charges::Joint(charges), Asked::Joint(members)) => {
+                joint::give_back(members, self.limiter.1, charges);
             }
-            _ => {}
+            (Charges::One(charge), asked) => asked.cancel(charge),
+            (Charges::Joint(_), _) => {}
         }
         self.end(Ending::Dropped);
     }

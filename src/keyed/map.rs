@@ -1,0 +1,233 @@
+//! A bounded map from keys to policies, in shards with a lock each.
+//!
+//! Nothing of a user's runs under a lock but `Hash` and `Eq` of his keys: policies are made
+//! before it and dropped after it, since both may run closures of his.
+//!
+//! A place is taken by counting up to `places`, over all shards; so all of them can be used,
+//! however the keys fall. Where none is left, a policy that rests gives way.
+//!
+//! # Orderings
+//!
+//! The count publishes nothing but itself: relaxed. It is moved by compare-exchange, so that it
+//! never passes `places` (model: `never_more_than_its_places`).
+
+use std::borrow::Borrow;
+
+use hashbrown::HashTable;
+
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering::Relaxed};
+
+/// How ready a policy is to be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rest {
+    /// It would lose nothing.
+    Sound,
+    /// It would lose counts that decide nothing yet.
+    Light,
+    /// It is in use, or holds what must not be forgotten.
+    None,
+}
+
+/// About as many places to a shard, so that a look at all of them stays short.
+const PER_SHARD: usize = 8;
+const MOST_SHARDS: usize = 64;
+
+/// How many policies are asked at most whether one of them rests.
+const MOST_ASKED: usize = 1_024;
+
+type Locked<O, P> = CachePadded<Mutex<Shard<O, P>>>;
+
+pub(crate) struct Map<O, P> {
+    shards: Box<[Locked<O, P>]>,
+    places: u64,
+    /// How many are taken.
+    used: AtomicU64,
+}
+
+struct Shard<O, P> {
+    table: HashTable<Entry<O, P>>,
+    /// Counts the looks at this shard.
+    looks: u64,
+}
+
+struct Entry<O, P> {
+    hash: u64,
+    key: O,
+    policy: P,
+    /// The look that found it last.
+    looked: u64,
+}
+
+impl<O, P> Map<O, P> {
+    pub(crate) fn new(places: usize) -> Self {
+        let shards = (places / PER_SHARD).clamp(1, MOST_SHARDS);
+        let shard = || {
+            let table = HashTable::new();
+            CachePadded::new(Mutex::new(Shard { table, looks: 0 }))
+        };
+        Self {
+            shards: (0..shards.next_power_of_two()).map(|_| shard()).collect(),
+            places: places as u64,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// How many keys have a policy.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    pub(crate) fn places(&self) -> u64 {
+        self.places
+    }
+
+    fn shard(&self, number: usize) -> &Mutex<Shard<O, P>> {
+        &self.shards[number & (self.shards.len() - 1)]
+    }
+
+    /// From the bits that the tables below use least.
+    fn number(hash: u64) -> usize {
+        (hash >> 40) as usize & (MOST_SHARDS - 1)
+    }
+}
+
+impl<O, P: Clone> Map<O, P> {
+    /// The policy of `key`, if it has one.
+    pub(crate) fn find<K>(&self, hash: u64, key: &K) -> Option<P>
+    where
+        K: ?Sized + Eq,
+        O: Borrow<K>,
+    {
+        let mut shard = self.shard(Self::number(hash)).lock();
+        shard.find(hash, key)
+    }
+
+    /// Gives `key` the policy `made`, unless it has got one meanwhile, which is returned then.
+    /// None if there is no place, and nobody who may give way.
+    pub(crate) fn insert<K>(
+        &self,
+        hash: u64,
+        key: &K,
+        made: P,
+        rest: impl Fn(&P) -> Rest,
+    ) -> Option<P>
+    where
+        K: ?Sized + Eq + ToOwned<Owned = O>,
+        O: Borrow<K>,
+    {
+        // What is dropped here is dropped outside of every lock.
+        let key_owned = key.to_owned();
+        let forgotten = match self.take_place() {
+            true => None,
+            false => Some(self.forget_one(Self::number(hash), rest)?),
+        };
+        let mut shard = self.shard(Self::number(hash)).lock();
+        let found = shard.find(hash, key);
+        if found.is_none() {
+            shard.insert(hash, key_owned, made.clone());
+        }
+        drop(shard);
+        if found.is_some() {
+            // The place that was taken for it.
+            self.used.fetch_sub(1, Relaxed);
+        }
+        drop(forgotten);
+        Some(found.unwrap_or(made))
+    }
+
+    /// Forgets `key`; its policy, if it had one.
+    pub(crate) fn remove<K>(&self, hash: u64, key: &K) -> Option<P>
+    where
+        K: ?Sized + Eq,
+        O: Borrow<K>,
+    {
+        let mut shard = self.shard(Self::number(hash)).lock();
+        let same = |entry: &Entry<O, P>| entry.hash == hash && entry.key.borrow() == key;
+        let entry = shard.table.find_entry(hash, same).ok()?.remove().0;
+        drop(shard);
+        self.used.fetch_sub(1, Relaxed);
+        Some(entry.policy)
+    }
+
+    /// All keys with their policies, shard by shard.
+    pub(crate) fn all(&self) -> Vec<(O, P)>
+    where
+        O: Clone,
+    {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let pairs = shard.table.iter();
+            all.extend(pairs.map(|entry| (entry.key.clone(), entry.policy.clone())));
+        }
+        all
+    }
+
+    fn take_place(&self) -> bool {
+        let next = |used| (used < self.places).then_some(used + 1);
+        self.used.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+
+    /// Takes out somebody who rests; his place stays taken, for whoever comes in his stead. The
+    /// own shard is asked first, then those after it: one lock at a time.
+    fn forget_one(&self, first: usize, rest: impl Fn(&P) -> Rest) -> Option<Entry<O, P>> {
+        for most in [Rest::Sound, Rest::Light] {
+            let mut asked = 0;
+            for number in first..first + self.shards.len() {
+                let mut shard = self.shard(number).lock();
+                asked += shard.table.len();
+                if let Some(entry) = shard.forget_one(most, &rest) {
+                    return Some(entry);
+                }
+                if asked >= MOST_ASKED {
+                    break;
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<O, P: Clone> Shard<O, P> {
+    fn find<K>(&mut self, hash: u64, key: &K) -> Option<P>
+    where
+        K: ?Sized + Eq,
+        O: Borrow<K>,
+    {
+        let same = |entry: &Entry<O, P>| entry.hash == hash && entry.key.borrow() == key;
+        let entry = self.table.find_mut(hash, same)?;
+        self.looks += 1;
+        entry.looked = self.looks;
+        Some(entry.policy.clone())
+    }
+
+    fn insert(&mut self, hash: u64, key: O, policy: P) {
+        self.looks += 1;
+        let entry = Entry {
+            hash,
+            key,
+            policy,
+            looked: self.looks,
+        };
+        self.table.insert_unique(hash, entry, |entry| entry.hash);
+    }
+
+    /// Takes out the one that was not looked at for longest, of those that rest so well.
+    fn forget_one(&mut self, most: Rest, rest: impl Fn(&P) -> Rest) -> Option<Entry<O, P>> {
+        let resting = self
+            .table
+            .iter()
+            .filter(|entry| rest(&entry.policy) <= most);
+        let (hash, looked) = resting
+            .map(|entry| (entry.hash, entry.looked))
+            .min_by_key(|(_, looked)| *looked)?;
+        let same = |entry: &Entry<O, P>| entry.looked == looked;
+        let found = self.table.find_entry(hash, same).ok()?;
+        Some(found.remove().0)
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,299 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+#[cfg(feature = "tokio")]
+use crate::Hedge;
+use crate::event::What;
+use crate::sync::{Arc, Mutex};
+use crate::{Budget, Bulkhead, CircuitBreaker, ConfigError, Keyed, Quota, RateLimiter, Why};
+
+// KY1, KY2
+#[test]
+fn ky1_each_kind_of_policy_comes_keyed_by_one_interface() -> Result<(), ConfigError> {
+    let breakers = Keyed::new(100, |host: &str| CircuitBreaker::builder(host).build())?;
+    breakers.get("a").force_open();
+    assert!(breakers.get("a").try_acquire().is_err());
+    assert!(breakers.get("b").try_acquire().is_ok());
+    assert_eq!(breakers.get("a").name().as_str(), "a");
+    assert_eq!(breakers.used(), 2);
+
+    let bulkheads = Keyed::new(100, |_: &u64| Bulkhead::new(1))?;
+    let held = bulkheads.get(&1);
+    let _permit = held.try_acquire().unwrap();
+    assert!(bulkheads.get(&1).try_acquire().is_err());
+    assert!(bulkheads.get(&2).try_acquire().is_ok());
+
+    let budgets = Keyed::new(100, |_: &(u8, u16)| {
+        Budget::builder().burst(1).floor(0).build()
+    })?;
+    budgets.get(&(1, 1)).withdraw().unwrap().spend();
+    assert!(budgets.get(&(1, 1)).withdraw().is_none());
+    assert!(budgets.get(&(1, 2)).withdraw().is_some());
+
+    #[cfg(feature = "tokio")]
+    {
+        let hedges = Keyed::new(100, |_: &[u8]| Hedge::builder().build())?;
+        hedges.get(b"x").set_max_extra(3)?;
+        assert_eq!(hedges.get(b"x").snapshot().max_extra, 3);
+        assert_eq!(hedges.get(b"y").snapshot().max_extra, 1);
+    }
+
+    let limits: Keyed<IpAddr, RateLimiter> = Keyed::limit(100, Quota::per_second(1))?;
+    let (a, b) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::BROADCAST.into());
+    assert!(limits.allow(&a));
+    assert!(!limits.allow(&a));
+    assert!(limits.get(&b).allow());
+    assert!(!limits.allow(&b));
+    Ok(())
+}
+
+// KY3: an open breaker and a bulkhead in use keep their places; whoever finds none is served by
+// the overflow policy, and that is told.
+#[test]
+fn ky3_what_may_not_be_forgotten_stays_and_the_rest_overflows() -> Result<(), ConfigError> {
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    let overflow = CircuitBreaker::new("overflow");
+    let breakers = Keyed::builder(|host: &str| CircuitBreaker::builder(host).build())
+        .name("per host")
+        .places(2)
+        .overflow(&overflow)
+        .on_event(move |event| {
+            assert_eq!(event.policy.as_str(), "per host");
+            if matches!(event.what, What::Overflow) {
+                *count.lock() += 1;
+            }
+        })
+        .build()?;
+    breakers.get("a").force_open();
+    breakers.get("b").force_open();
+    assert_eq!(breakers.get("c").name().as_str(), "overflow");
+    assert_eq!((breakers.used(), breakers.overflowed()), (2, 1));
+    assert_eq!(*told.lock(), 1);
+    assert!(
+        breakers.get("a").try_acquire().is_err(),
+        "forgotten while open"
+    );
+
+    breakers.get("b").release();
+    assert_eq!(breakers.get("c").name().as_str(), "c");
+    assert!(breakers.find("b").is_none());
+    assert!(
+        breakers.get("a").try_acquire().is_err(),
+        "forgotten while open"
+    );
+
+    let bulkheads = Keyed::new(1, |_: &str| Bulkhead::new(1))?;
+    let permit = bulkheads.get("a").try_acquire_owned().unwrap();
+    let _ = bulkheads.get("b");
+    assert!(
+        bulkheads.get("a").try_acquire().is_err(),
+        "forgotten while in use"
+    );
+    drop(permit);
+    let _ = bulkheads.get("b");
+    assert!(bulkheads.find("a").is_none());
+    Ok(())
+}
+
+// KY3: a handle keeps its place, so that it does not come apart from what others are given.
+#[test]
+fn ky3_a_policy_that_somebody_holds_keeps_its_place() -> Result<(), ConfigError> {
+    let breakers = Keyed::new(1, |host: &str| CircuitBreaker::builder(host).build())?;
+    let held = breakers.get("a");
+    let _ = breakers.get("b");
+    held.force_open();
+    assert!(breakers.get("a").try_acquire().is_err());
+    Ok(())
+}
+
+// KY5
+#[test]
+fn ky5_the_policy_may_depend_on_the_key() -> Result<(), ConfigError> {
+    let plans = [Quota::per_second(1), Quota::per_second(3)];
+    let clients = Keyed::tiers(100, plans, |key: &str| usize::from(key.starts_with("pro")))?;
+    assert_eq!(clients.get("free").available(), 1);
+    assert_eq!(clients.get("pro").available(), 3);
+    assert_eq!(clients.quota(1), Some(plans[1]));
+    assert_eq!(clients.quota(2), None);
+    let bulkheads = Keyed::new(100, |key: &str| Bulkhead::new(key.len() as u16))?;
+    assert_eq!(bulkheads.get("four").limit(), 4);
+    Ok(())
+}
+
+// CX15
+#[test]
+fn cx15_what_makes_no_sense_is_refused_by_field() {
+    let fields = |error: ConfigError| -> Vec<String> {
+        error
+            .problems()
+            .iter()
+            .map(|problem| problem.field.clone())
+            .collect()
+    };
+    let quota = Quota::per_second(1);
+    let of = |places| Keyed::<str, _>::limit(places, quota).map(drop).unwrap_err();
+    assert_eq!(fields(of(0)), ["places"]);
+    assert_eq!(fields(of(usize::MAX)), ["places"]);
+    let bad = [quota.burst(0), quota.burst(0)];
+    let error = Keyed::tiers(0, bad, |_: &str| 0).unwrap_err();
+    assert_eq!(fields(error), ["burst", "burst", "places"]);
+    let error = Keyed::tiers(1, [], |_: &str| 0).unwrap_err();
+    assert_eq!(fields(error), ["tiers"]);
+    let error = Keyed::tiers(1, [quota; 16], |_: &str| 0).unwrap_err();
+    assert_eq!(fields(error), ["tiers"]);
+    let error = Keyed::new(0, |_: &str| Budget::builder().ratio(2.0).build()).unwrap_err();
+    assert_eq!(fields(error), ["places", "ratio"]);
+    let clients = Keyed::<str, _>::limit(1, quota).unwrap();
+    assert_eq!(fields(clients.set_quota(1, quota).unwrap_err()), ["tier"]);
+    assert_eq!(
+        fields(clients.set_quota(0, quota.burst(0)).unwrap_err()),
+        ["burst"]
+    );
+    assert_eq!(
+        fields(clients.get("a").set_quota(quota).unwrap_err()),
+        ["quota"]
+    );
+}
+
+// KY3: a policy that cannot be made for one key.
+#[test]
+fn a_key_whose_policy_cannot_be_made_is_served_by_the_overflow_policy() -> Result<(), ConfigError> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let ratio = |key: &u32| f64::from(*key);
+    let budgets = Keyed::builder(move |key: &u32| Budget::builder().ratio(ratio(key)).build())
+        .on_event(move |event| {
+            if let What::NotMade(error) = event.what {
+                heard.lock().push(error.problems()[0].field.clone());
+            }
+        })
+        .overflow(Budget::builder().name("overflow").build()?)
+        .build()?;
+    assert_eq!(budgets.get(&2).name().as_str(), "overflow");
+    assert_eq!(*told.lock(), ["ratio"]);
+    assert_eq!(budgets.used(), 0);
+    Ok(())
+}
+
+// KY4
+#[test]
+fn ky4_no_key_is_in_debug() -> Result<(), ConfigError> {
+    let clients = Keyed::<str, _>::limit(10, Quota::per_second(1))?;
+    let hosts = Keyed::new(10, |_: &str| Bulkhead::new(1))?;
+    let _ = (clients.allow("s3cret"), hosts.get("s3cret"));
+    let by = hosts.by(|request: &String| Some(request.as_str()));
+    let shown = format!("{clients:?} {hosts:?} {by:?} {:?}", clients.get("s3cret"));
+    assert!(!shown.contains("s3cret"), "{shown}");
+    Ok(())
+}
+
+// KY1, RL13
+#[test]
+fn rl13_a_limit_per_key_and_one_in_all_are_charged_together() -> Result<(), ConfigError> {
+    let in_all = RateLimiter::per_second(3);
+    let clients = Keyed::<str, _>::limit(10, Quota::per_second(2))?;
+    let both = clients.and([in_all.clone()])?;
+    assert!(both.allow("a"));
+    assert!(both.allow("a"));
+    assert!(!both.allow("a"), "the key's own limit");
+    assert_eq!(in_all.available(), 1, "a refused call is charged to none");
+    assert!(both.allow("b"));
+    let rejection = both.try_acquire("b").unwrap_err();
+    assert_eq!(rejection.why(), Why::RateLimited);
+    assert_eq!(rejection.policy(), in_all.name());
+    assert_eq!(
+        clients.get("b").available(),
+        1,
+        "a refused call is charged to none"
+    );
+    assert_eq!(both.get("b").available(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_view_of_one_key_is_that_keys_limit() -> Result<(), ConfigError> {
+    let clients = Keyed::<str, _>::limit(10, Quota::per_second(2))?;
+    let (a, again, b) = (clients.get("a"), clients.get("a"), clients.get("b"));
+    let reservation = a.reserve_n(2).unwrap();
+    assert!(!again.allow());
+    assert!(b.allow());
+    drop(reservation);
+    assert_eq!(again.available(), 2);
+    assert!(RateLimiter::all("twice", [a.clone(), again]).is_err());
+    assert!(RateLimiter::all("two keys", [a, b]).is_ok());
+    Ok(())
+}
+
+// CX1
+#[test]
+fn forgetting_makes_anew_and_all_shows_everybody() -> Result<(), ConfigError> {
+    let hosts = Keyed::new(10, |host: &str| Bulkhead::new(host.len() as u16))?;
+    let clone = hosts.clone();
+    hosts.get("a").set_limit(7);
+    assert_eq!(clone.get("a").limit(), 7);
+    let _ = hosts.get("bb");
+    let mut all: Vec<_> = hosts
+        .all()
+        .into_iter()
+        .map(|(key, policy)| (key, policy.limit()))
+        .collect();
+    all.sort();
+    assert_eq!(all, [("a".to_owned(), 7), ("bb".to_owned(), 2)]);
+    assert_eq!(hosts.forget("a").map(|policy| policy.limit()), Some(7));
+    assert!(hosts.find("a").is_none());
+    assert_eq!(hosts.get("a").limit(), 1);
+    Ok(())
+}
+
+// RL15: what an upstream said of one key.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn rl15_one_key_is_paused() {
+    use std::time::Duration;
+
+    let hosts = Keyed::<str, _>::limit(10, Quota::per_second(10)).unwrap();
+    hosts.get("a").pause_for(Duration::from_secs(5));
+    let wait = hosts.try_acquire("a").unwrap_err().retry_after();
+    assert_eq!(wait, Some(Duration::from_secs(5)));
+    assert!(hosts.allow("b"));
+    tokio::time::advance(Duration::from_millis(4_999)).await;
+    assert!(!hosts.allow("a"));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(hosts.allow("a"), "one token is there");
+    assert!(!hosts.allow("a"), "and no burst");
+}
+
+// KY3, CX14
+#[test]
+fn ky3_a_key_in_debt_that_loses_its_place_is_told() {
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    let clients = RateLimiter::builder(Quota::per_hour(3))
+        .name("per client")
+        .on_event(move |event| {
+            assert_eq!(event.policy.as_str(), "per client");
+            *count.lock() += usize::from(matches!(event.what, What::Overflow));
+        })
+        .per_key::<u32>(4)
+        .unwrap();
+    // Eight have a place and owe one. Whoever takes one of those owes one more, until all that
+    // there is of a burst is owed.
+    let served = (0..100).filter(|client| clients.allow(client)).count();
+    assert_eq!(clients.used(), 8);
+    let told = *told.lock();
+    assert!(told > 0);
+    assert_eq!((served, clients.overflowed()), (8 + told, told as u64));
+}
+
+// KY3: as many keys as there are places, all in debt: nearly all keep theirs.
+#[test]
+fn ky3_as_many_keys_as_places_fit_but_for_one_in_fifty() {
+    let clients = Keyed::<u32, _>::limit(10_000, Quota::per_hour(2)).unwrap();
+    let served = (0..10_000).filter(|client| clients.allow(client)).count();
+    let lost = clients.overflowed();
+    assert!(lost < 200, "{lost} lost their place");
+    assert!(
+        served as u64 >= 10_000 - lost,
+        "{served} served, {lost} lost their place"
+    );
+}
