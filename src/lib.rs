@@ -83,6 +83,8 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
 pub mod event;
+#[cfg(feature = "tower")]
+pub mod guide;
 // The quantile needs no runtime, and its models run without one.
 #[cfg(any(feature = "tokio", test))]
 pub mod hedge;

@@ -1,0 +1,12 @@
+//! How the parts go together.
+//!
+//! - [`deadlines`]: what carries a deadline and what does not.
+//!
+//! Each pattern has a page of its own: [`timeout`](crate::timeout),
+//! [`rate_limit`](crate::rate_limit), [`circuit_breaker`](crate::circuit_breaker),
+//! [`retry`](crate::retry), [`bulkhead`](crate::bulkhead), [`hedge`](crate::hedge), and the
+//! [`budget`](crate::budget) that the last two share. There is nothing in this module but
+//! text.
+
+#[doc = include_str!("deadlines.md")]
+pub mod deadlines {}
