@@ -1,5 +1,7 @@
 //! How the parts go together.
 //!
+//! - [`stacking`]: which layer goes where, around a client and in a server, and what goes wrong
+//!   otherwise.
 //! - [`deadlines`]: what carries a deadline and what does not.
 //!
 //! Each pattern has a page of its own: [`timeout`](crate::timeout),
@@ -10,3 +12,6 @@
 
 #[doc = include_str!("deadlines.md")]
 pub mod deadlines {}
+
+#[doc = include_str!("stacking.md")]
+pub mod stacking {}
