@@ -2,6 +2,7 @@
 //!
 //! - [`stacking`]: which layer goes where, around a client and in a server, and what goes wrong
 //!   otherwise.
+//! - [`anti_patterns`]: what people do, what happens then, and what to do.
 //! - [`deadlines`]: what carries a deadline and what does not.
 //!
 //! Each pattern has a page of its own: [`timeout`](crate::timeout),
@@ -15,3 +16,6 @@ pub mod deadlines {}
 
 #[doc = include_str!("stacking.md")]
 pub mod stacking {}
+
+#[doc = include_str!("anti_patterns.md")]
+pub mod anti_patterns {}
