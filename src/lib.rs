@@ -32,6 +32,12 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Where to go on
+//!
+//! Each pattern's module says what it does, its defaults and the reason for each, and when not to
+//! use it. The [`guide`] says which layer goes where, what to avoid, what carries a deadline, and
+//! what the words of other libraries are here.
+//!
 //! # What a refusal looks like
 //!
 //! A layer never changes the types of the service under it. A refusal is a [`Rejection`]: it

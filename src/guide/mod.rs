@@ -4,6 +4,8 @@
 //!   otherwise.
 //! - [`anti_patterns`]: what people do, what happens then, and what to do.
 //! - [`deadlines`]: what carries a deadline and what does not.
+//! - [`coming_from`]: the words of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go,
+//!   tower and others in ours, and what counts differently.
 //!
 //! Each pattern has a page of its own: [`timeout`](crate::timeout),
 //! [`rate_limit`](crate::rate_limit), [`circuit_breaker`](crate::circuit_breaker),
@@ -19,3 +21,6 @@ pub mod stacking {}
 
 #[doc = include_str!("anti_patterns.md")]
 pub mod anti_patterns {}
+
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
