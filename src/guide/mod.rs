@@ -5,7 +5,7 @@
 //! - [`anti_patterns`]: what people do, what happens then, and what to do.
 //! - [`deadlines`]: what carries a deadline and what does not.
 //! - [`coming_from`]: the words of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go,
-//!   tower and others in ours, and what counts differently.
+//!   tower and others in those of this crate, and what counts differently.
 //!
 //! Each pattern has a page of its own: [`timeout`](crate::timeout),
 //! [`rate_limit`](crate::rate_limit), [`circuit_breaker`](crate::circuit_breaker),
