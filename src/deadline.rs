@@ -1,11 +1,19 @@
-//! The deadline that everything inside one task can read.
+//! Deadline: what everything inside one task can read of the time that is left.
 //!
-//! [`TimeoutLayer`](crate::TimeoutLayer) sets one, and whatever runs under it (queues, waits,
-//! attempts, your handler) reads what is left with [`Deadline::remaining`]. It is there while
-//! the layers' `call` and `poll` run and gone after, so it needs no plumbing and works for any
-//! type of request. A deadline within a deadline can only be earlier.
+//! ```text
+//!  TimeoutLayer(5 s) ─> retry ─> queue ─> TimeoutLayer(800 ms) ─> handler
+//!                       5 s      5 s                              800 ms, or what is left of 5 s
+//! ```
 //!
-//! # What carries a deadline
+//! # What it does
+//!
+//! [`TimeoutLayer`](crate::TimeoutLayer) and [`Timeout::run`](crate::Timeout::run) set one, and
+//! whatever runs under them (queues, waits, attempts, your handler) reads what is left with
+//! [`Deadline::remaining`]. It is there while the layers' `call` and `poll` run and gone after,
+//! so it needs no plumbing and works for any type of request. A deadline within a deadline can
+//! only be earlier.
+//!
+//! ## What carries a deadline
 //!
 //! | where | is it there? |
 //! |---|---|
@@ -14,7 +22,50 @@
 //! | a service behind `Buffer` | in polls of the response yes; in its `call` no, that runs in the buffer's worker |
 //! | `tokio::spawn` | no; [`seawall::spawn`](crate::spawn) does, or `tokio::spawn(deadline.scope(fut))` |
 //! | `spawn_blocking`, another thread | no; take [`Deadline::current`] along and [`enter`](Deadline::enter) it there |
+//! | a response body, after the head | no |
 //! | another process | no |
+//!
+//! The whole table, with what to do in each place, is in the guide: `seawall::guide::deadlines`.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::Deadline;
+//!
+//! assert_eq!(Deadline::remaining(), None);
+//! Deadline::after(Duration::from_secs(5)).enter(|| {
+//!     assert!(Deadline::remaining() <= Some(Duration::from_secs(5)));
+//!     // A later one within it changes nothing.
+//!     Deadline::after(Duration::from_secs(60)).enter(|| {
+//!         assert!(Deadline::remaining() <= Some(Duration::from_secs(5)));
+//!     });
+//! });
+//! ```
+//!
+//! # Without a service
+//!
+//! [`scope`](Deadline::scope) carries a deadline into a future, `seawall::spawn` (feature
+//! `tokio`) into a task, [`enter`](Deadline::enter) into code that is not async.
+//! `Deadline::shield` (feature `tokio`) takes a future out of it, with a bound of its own.
+//!
+//! # Sharing
+//!
+//! A [`Deadline`] is a `Copy` instant, and means the same in every thread of the process.
+//!
+//! # Cancel safety
+//!
+//! It is restored after every poll, also when that panics. A future that is dropped for its
+//! deadline is dropped outside of it: its destructors do not see it any more.
+//!
+//! # Errors
+//!
+//! None: a deadline is told, and kept by the timeouts and waits that look at it.
+//! `Deadline::shield` resolves to a [`Rejection`](crate::Rejection) if its bound passes first.
+//!
+//! # When not to use it
+//!
+//! To cut something off: that is a [timeout](crate::Timeout), which sets a deadline as well.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -32,6 +32,12 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Where to go on
+//!
+//! Each pattern's module says what it does, its defaults and the reason for each, and when not to
+//! use it. The [`guide`] says which layer goes where, what to avoid, what carries a deadline, and
+//! what the words of other libraries are here.
+//!
 //! # What a refusal looks like
 //!
 //! A layer never changes the types of the service under it. A refusal is a [`Rejection`]: it
@@ -69,6 +75,12 @@
 //!
 //! In a debug build without it, the first use after an `advance` says so on standard error.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A link to what a feature adds leads nowhere without it. With all features, as the docs are
+// published, every link is checked.
+#![cfg_attr(
+    not(all(feature = "reqwest", feature = "tower")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod backoff;
 pub mod budget;
@@ -77,6 +89,8 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
 pub mod event;
+#[cfg(feature = "tower")]
+pub mod guide;
 // The quantile needs no runtime, and its models run without one.
 #[cfg(any(feature = "tokio", test))]
 pub mod hedge;
