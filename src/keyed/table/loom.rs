@@ -104,31 +104,26 @@ fn two_keys_for_one_place() {
         |table, a, b| {
             // There is room for one of them behind the debt of 1, and for none behind 3.
             assert!(a ^ b);
-            assert_eq!(table.evicted(), 1);
+            // The second, and perhaps one of these before it was charged.
+            assert!(table.evicted() >= 1);
             assert_eq!(table.used(), 2);
         },
     );
 }
 
-// KY3, RL1: the charge is part of the debt that is dropped, or is made behind it.
+// KY3, RL1: the charge is part of the debt that is dropped, behind which there is no room for
+// two more; or it comes after the two, behind which there is none for it.
 #[test]
 fn eviction_against_charge() {
     beside(
-        Quota::per_second(1).burst(3),
+        Quota::per_second(1).burst(4),
         |table| {
-            assert!(table.admit(NOW, key(1), 3).is_ok());
+            assert!(table.admit(NOW, key(1), 4).is_ok());
             assert!(table.admit(NOW, key(2), 1).is_ok());
         },
         |table| admit(table, 2),
-        |table| admit(table, 3),
-        |table, charged, inserted| {
-            let left = table.available(NOW, key(2));
-            // It was charged one before.
-            assert!(charged + left <= 2, "{charged} and {left} left");
-            // Whose place it is now has its own charge, and only that.
-            let left = table.available(NOW, key(3));
-            assert!(inserted + left <= 2, "{inserted} and {left} left");
-        },
+        |table| u32::from(table.admit(NOW, key(3), 2).is_ok()),
+        |_, charged, inserted| assert_eq!(charged + inserted, 1),
     );
 }
 
