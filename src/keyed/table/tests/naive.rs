@@ -186,10 +186,17 @@ enum Step {
     Change(u8, Quota),
 }
 
+/// At most 5e7 a second: a faster clock stands still sooner than these clocks step back.
+fn steady() -> impl Strategy<Value = Quota> {
+    quotas().prop_filter("too fast", |quota| {
+        u128::from(quota.count()) * 20 <= quota.period().as_nanos()
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let (key, tier) = (0u64..6, 0u8..2);
     let changed = prop_oneof![
-        6 => quotas(),
+        6 => steady(),
         1 => Just(Quota::unlimited()),
         1 => (0u32..9).prop_map(|burst| Quota::per_second(0).burst(burst)),
     ];
@@ -227,7 +234,7 @@ proptest! {
     // several keys that change tiers while the tiers change.
     #[test]
     fn ky2_decides_as_naive_buckets_that_know_nothing_of_each_other(
-        quotas in (quotas(), quotas()), steps in prop::collection::vec(step(), 1..150),
+        quotas in (steady(), steady()), steps in prop::collection::vec(step(), 1..150),
     ) {
         let quotas = [quotas.0, quotas.1];
         let table = Table::new(START, 64, &quotas);
