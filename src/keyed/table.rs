@@ -235,6 +235,9 @@ impl Table {
     /// Gives a charge back: whole if none was made to the key after it that has not been given
     /// back, else not at all; and not to another configuration or tier, nor to a key that has
     /// lost its place since.
+    ///
+    /// A charge is known by where it ended. A key that went to another tier and came back, while
+    /// this tier's clock stood still, may stand there again by a later charge.
     pub(crate) fn cancel(&self, key: Place, charge: &Charge) {
         let config = self.tier(key.tier).config();
         if charge.units == 0 || config.changes != charge.changes {
