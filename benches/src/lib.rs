@@ -1,0 +1,14 @@
+//! How the benchmarks measure, so that a number means something on a small and noisy machine:
+//! contenders take turns in short rounds, the median counts, and what is compared is a ratio of
+//! one run. See `README.md`.
+
+mod args;
+mod machine;
+mod measure;
+mod report;
+mod sched;
+
+pub use args::Args;
+pub use machine::Machine;
+pub use measure::{Kind, Sample, Work, alone, crew};
+pub use report::{Contender, Goal, Group, Limit, Report};

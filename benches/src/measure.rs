@@ -1,0 +1,281 @@
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::sched::Times;
+
+/// Makes so many operations and says how many ended as they should.
+pub enum Work {
+    Alone(Box<dyn FnMut(u64) -> u64>),
+    Shared(Box<dyn Fn(u64) -> u64 + Send + Sync>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Seawall.
+    Ours,
+    Peer,
+    /// What nothing can be below: beside the others, in no comparison.
+    Floor,
+}
+
+/// One contender's turns.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Nanoseconds per operation, of each turn that is kept: wall time over the operations of
+    /// all threads together.
+    pub ns: Vec<f64>,
+    /// The least share of the operations that one thread had, against an even share.
+    pub fairness: Vec<f64>,
+    pub allocations: f64,
+    /// Turns that were not kept, because the machine was busy with something else.
+    pub dropped: usize,
+    /// Too few turns were clean, so the least disturbed ones are among the kept.
+    pub disturbed: bool,
+    /// The share of the operations that did not end as they should.
+    pub astray: f64,
+}
+
+impl Sample {
+    pub fn median(&self) -> f64 {
+        median(&self.ns)
+    }
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// One turn.
+struct Turn {
+    ns: f64,
+    fairness: f64,
+    /// The share of the turn in which all threads could run.
+    overlap: f64,
+}
+
+/// A turn with less is not kept.
+const CLEAN: f64 = 0.95;
+
+/// How many rounds are made at most for each that is wanted.
+const PATIENCE: usize = 40;
+
+impl Work {
+    fn run(&mut self, operations: u64) -> u64 {
+        match self {
+            Self::Alone(run) => run(operations),
+            Self::Shared(run) => run(operations),
+        }
+    }
+
+    /// Warms up, and finds how many operations fill a turn.
+    fn calibrate(&mut self, turn: Duration) -> u64 {
+        let mut operations = 1;
+        loop {
+            let start = Instant::now();
+            self.run(operations);
+            let took = start.elapsed();
+            if took >= turn / 2 || operations >= 1 << 40 {
+                let fill = turn.as_secs_f64() / took.as_secs_f64().max(1e-9);
+                return ((operations as f64 * fill) as u64).max(1);
+            }
+            operations *= 2;
+        }
+    }
+
+    fn allocations(&mut self, at_most: u64) -> f64 {
+        let operations = at_most.min(1_000);
+        let counted = allocation_counter::measure(|| {
+            self.run(operations);
+        });
+        counted.count_total as f64 / operations as f64
+    }
+}
+
+/// Contenders in turn on the calling thread. An operation of theirs is a `batch` of calls.
+pub fn alone(args: &Args, processor: bool, batch: u64, contenders: &mut [Work]) -> Vec<Sample> {
+    let mut samples = vec![Sample::default(); contenders.len()];
+    let mut operations = Vec::new();
+    for (work, sample) in contenders.iter_mut().zip(&mut samples) {
+        let fill = work.calibrate(args.turn());
+        sample.allocations = work.allocations(fill) / batch as f64;
+        operations.push(fill);
+    }
+    let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
+    rounds(args, &mut turns, |i| {
+        let before = Times::read();
+        let start = Instant::now();
+        let expected = contenders[i].run(operations[i]);
+        let took = start.elapsed();
+        let times = Times::read().since(before);
+        samples[i].astray += 1.0 - expected as f64 / operations[i] as f64;
+        let spent = if processor { times.ran } else { took };
+        Turn {
+            ns: spent.as_secs_f64() * 1e9 / (operations[i] * batch) as f64,
+            fairness: 1.0,
+            overlap: 1.0 - times.waited.as_secs_f64() / took.as_secs_f64(),
+        }
+    });
+    for (sample, turns) in samples.iter_mut().zip(turns) {
+        sample.keep(args, turns);
+    }
+    samples
+}
+
+/// What a thread did in a turn.
+#[derive(Clone, Copy)]
+struct Stint {
+    start: Instant,
+    end: Instant,
+    operations: u64,
+    expected: u64,
+    waited: Duration,
+}
+
+/// Operations between two looks at the flag that ends a turn.
+const CHUNK: u64 = 256;
+
+/// Contenders in turn on so many threads at once. The threads are the same for all of them and
+/// start each turn together; a turn ends for all at once, not when each has done its share.
+pub fn crew(args: &Args, threads: usize, contenders: &mut [Work]) -> Vec<Sample> {
+    let mut samples = vec![Sample::default(); contenders.len()];
+    for (work, sample) in contenders.iter_mut().zip(&mut samples) {
+        let fill = work.calibrate(args.turn());
+        sample.allocations = work.allocations(fill);
+    }
+    let shared: Vec<_> = contenders
+        .iter()
+        .map(|work| match work {
+            Work::Shared(run) => run,
+            Work::Alone(_) => panic!("several threads need work that they can share"),
+        })
+        .collect();
+    const DONE: usize = usize::MAX;
+    let job = AtomicUsize::new(DONE);
+    let ready = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let gate = Barrier::new(threads + 1);
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (job, ready, stop, gate, shared) = (&job, &ready, &stop, &gate, &shared);
+            let send = send.clone();
+            scope.spawn(move || {
+                loop {
+                    gate.wait();
+                    let job = job.load(Ordering::SeqCst);
+                    if job == DONE {
+                        break;
+                    }
+                    let run = shared[job];
+                    // The barrier wakes one after the other: they meet again here.
+                    ready.fetch_add(1, Ordering::SeqCst);
+                    while ready.load(Ordering::SeqCst) < threads {
+                        std::hint::spin_loop();
+                    }
+                    let before = Times::read();
+                    let start = Instant::now();
+                    let (mut operations, mut expected) = (0, 0);
+                    while !stop.load(Ordering::Relaxed) {
+                        expected += run(CHUNK);
+                        operations += CHUNK;
+                    }
+                    let end = Instant::now();
+                    let stint = Stint {
+                        start,
+                        end,
+                        operations,
+                        expected,
+                        waited: Times::read().since(before).waited,
+                    };
+                    let _ = send.send(stint);
+                }
+            });
+        }
+        let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
+        rounds(args, &mut turns, |i| {
+            job.store(i, Ordering::SeqCst);
+            ready.store(0, Ordering::SeqCst);
+            stop.store(false, Ordering::SeqCst);
+            gate.wait();
+            while ready.load(Ordering::SeqCst) < threads {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(args.turn());
+            stop.store(true, Ordering::SeqCst);
+            let stints: Vec<Stint> = receive.iter().take(threads).collect();
+            let (turn, astray) = turn(&stints);
+            samples[i].astray += astray;
+            turn
+        });
+        job.store(DONE, Ordering::SeqCst);
+        gate.wait();
+        for (sample, turns) in samples.iter_mut().zip(turns) {
+            sample.keep(args, turns);
+        }
+    });
+    samples
+}
+
+/// What several threads did together, and the share of operations that went astray.
+fn turn(stints: &[Stint]) -> (Turn, f64) {
+    let first = stints.iter().map(|stint| stint.start).min().unwrap();
+    let last = stints.iter().map(|stint| stint.end).max().unwrap();
+    let all_from = stints.iter().map(|stint| stint.start).max().unwrap();
+    let all_to = stints.iter().map(|stint| stint.end).min().unwrap();
+    let waited = stints.iter().map(|stint| stint.waited).max().unwrap();
+    let span = (last - first).as_secs_f64();
+    let together = all_to.saturating_duration_since(all_from).as_secs_f64();
+    let rates: Vec<f64> = stints
+        .iter()
+        .map(|s| s.operations as f64 / (s.end - s.start).as_secs_f64())
+        .collect();
+    let sum: f64 = rates.iter().sum();
+    let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let operations: u64 = stints.iter().map(|stint| stint.operations).sum();
+    let expected: u64 = stints.iter().map(|stint| stint.expected).sum();
+    let turn = Turn {
+        ns: 1e9 / sum,
+        fairness: least * stints.len() as f64 / sum,
+        overlap: (together - waited.as_secs_f64()) / span,
+    };
+    (turn, 1.0 - expected as f64 / operations as f64)
+}
+
+/// Turns of all contenders, one after the other and again, until each has enough clean ones.
+fn rounds(args: &Args, turns: &mut [Vec<Turn>], mut take: impl FnMut(usize) -> Turn) {
+    let enough = |turns: &[Vec<Turn>]| {
+        turns
+            .iter()
+            .all(|turns| turns.iter().filter(|turn| turn.overlap >= CLEAN).count() >= args.rounds())
+    };
+    for _ in 0..args.rounds() * PATIENCE {
+        for (i, turns) in turns.iter_mut().enumerate() {
+            turns.push(take(i));
+        }
+        if enough(turns) {
+            break;
+        }
+    }
+}
+
+impl Sample {
+    fn keep(&mut self, args: &Args, mut turns: Vec<Turn>) {
+        let made = turns.len();
+        self.astray /= made as f64;
+        let clean = turns.iter().filter(|turn| turn.overlap >= CLEAN).count();
+        self.disturbed = clean < args.rounds();
+        turns.sort_by(|a, b| b.overlap.total_cmp(&a.overlap));
+        turns.truncate(clean.max(args.rounds()));
+        self.dropped = made - turns.len();
+        self.ns = turns.iter().map(|turn| turn.ns).collect();
+        self.fairness = turns.iter().map(|turn| turn.fairness).collect();
+    }
+}
