@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use clap::Parser;
 
 /// Seawall beside its peers.
@@ -30,19 +28,15 @@ pub struct Args {
 }
 
 impl Args {
+    #[must_use]
     pub fn wants(&self, name: &str) -> bool {
         self.filter.is_empty() || self.filter.iter().any(|part| name.contains(&**part))
     }
 
+    #[must_use]
     pub fn rounds(&self) -> usize {
         self.rounds
             .unwrap_or(if self.quick { 5 } else { 21 })
             .max(1)
-    }
-
-    /// How long one contender runs before the next has its turn: long enough that a clock
-    /// reading is nothing to it, short enough that most turns end before the scheduler's.
-    pub fn turn(&self) -> Duration {
-        Duration::from_micros(if self.quick { 500 } else { 3_000 })
     }
 }

@@ -7,8 +7,11 @@ mod machine;
 mod measure;
 mod report;
 mod sched;
+mod sheet;
 
 pub use args::Args;
 pub use machine::Machine;
-pub use measure::{Kind, Sample, Work, alone, crew};
-pub use report::{Contender, Goal, Group, Limit, Report};
+pub use measure::{Kind, Plan, Sample, Turn, Work, alone, crew, median, taken};
+pub use report::{Contender, Goal, Group, Limit, Report, digits};
+pub use sched::Times;
+pub use sheet::Sheet;

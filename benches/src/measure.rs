@@ -26,8 +26,8 @@ pub struct Sample {
     /// Nanoseconds per operation, of each turn that is kept: wall time over the operations of
     /// all threads together.
     pub ns: Vec<f64>,
-    /// The least share of the operations that one thread had, against an even share.
-    pub fairness: Vec<f64>,
+    /// See [`Turn::shares`].
+    pub shares: Vec<(f64, f64)>,
     pub allocations: f64,
     /// Turns that were not kept, because the machine was busy with something else.
     pub dropped: usize,
@@ -38,12 +38,14 @@ pub struct Sample {
 }
 
 impl Sample {
+    #[must_use]
     pub fn median(&self) -> f64 {
         median(&self.ns)
     }
 }
 
-pub(crate) fn median(values: &[f64]) -> f64 {
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
@@ -54,18 +56,50 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 }
 
 /// One turn.
-struct Turn {
-    ns: f64,
-    fairness: f64,
+pub struct Turn {
+    pub ns: f64,
+    /// The least and the most that one thread had of the operations, where 1 is an even share.
+    pub shares: (f64, f64),
     /// The share of the turn in which all threads could run.
-    overlap: f64,
+    pub overlap: f64,
 }
 
-/// A turn with less is not kept.
-const CLEAN: f64 = 0.95;
+/// How turns are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub rounds: usize,
+    /// How long one contender runs before the next has its turn: long enough that a clock
+    /// reading is nothing to it, short enough that most turns end before the scheduler's.
+    pub turn: Duration,
+    /// A turn with less overlap is not kept.
+    pub clean: f64,
+    /// How many rounds are made at most for each that is wanted.
+    pub patience: usize,
+}
 
-/// How many rounds are made at most for each that is wanted.
-const PATIENCE: usize = 40;
+impl Plan {
+    #[must_use]
+    pub fn of(args: &Args) -> Self {
+        Self {
+            rounds: args.rounds(),
+            turn: Duration::from_micros(if args.quick { 500 } else { 3_000 }),
+            clean: 0.95,
+            patience: 40,
+        }
+    }
+
+    /// For more threads than cores, of which some always wait: turns long enough for the
+    /// scheduler to have gone round many times.
+    #[must_use]
+    pub fn crowded(args: &Args) -> Self {
+        Self {
+            rounds: args.rounds().min(9),
+            turn: Duration::from_millis(if args.quick { 20 } else { 100 }),
+            clean: f64::NEG_INFINITY,
+            patience: 1,
+        }
+    }
+}
 
 impl Work {
     fn run(&mut self, operations: u64) -> u64 {
@@ -100,16 +134,16 @@ impl Work {
 }
 
 /// Contenders in turn on the calling thread. An operation of theirs is a `batch` of calls.
-pub fn alone(args: &Args, processor: bool, batch: u64, contenders: &mut [Work]) -> Vec<Sample> {
+pub fn alone(plan: &Plan, processor: bool, batch: u64, contenders: &mut [Work]) -> Vec<Sample> {
     let mut samples = vec![Sample::default(); contenders.len()];
     let mut operations = Vec::new();
     for (work, sample) in contenders.iter_mut().zip(&mut samples) {
-        let fill = work.calibrate(args.turn());
+        let fill = work.calibrate(plan.turn);
         sample.allocations = work.allocations(fill) / batch as f64;
         operations.push(fill);
     }
     let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
-    rounds(args, &mut turns, |i| {
+    rounds(plan, &mut turns, |i| {
         let before = Times::read();
         let start = Instant::now();
         let expected = contenders[i].run(operations[i]);
@@ -119,14 +153,29 @@ pub fn alone(args: &Args, processor: bool, batch: u64, contenders: &mut [Work]) 
         let spent = if processor { times.ran } else { took };
         Turn {
             ns: spent.as_secs_f64() * 1e9 / (operations[i] * batch) as f64,
-            fairness: 1.0,
+            shares: (1.0, 1.0),
             overlap: 1.0 - times.waited.as_secs_f64() / took.as_secs_f64(),
         }
     });
     for (sample, turns) in samples.iter_mut().zip(turns) {
-        sample.keep(args, turns);
+        sample.keep(plan, turns);
     }
     samples
+}
+
+/// Contenders in turn, in a way of the caller's own. Nothing is known of their allocations.
+pub fn taken(plan: &Plan, contenders: usize, take: impl FnMut(usize) -> Turn) -> Vec<Sample> {
+    let mut turns: Vec<Vec<Turn>> = (0..contenders).map(|_| Vec::new()).collect();
+    rounds(plan, &mut turns, take);
+    let sample = |turns| {
+        let mut sample = Sample {
+            allocations: f64::NAN,
+            ..Sample::default()
+        };
+        sample.keep(plan, turns);
+        sample
+    };
+    turns.into_iter().map(sample).collect()
 }
 
 /// What a thread did in a turn.
@@ -144,10 +193,10 @@ const CHUNK: u64 = 256;
 
 /// Contenders in turn on so many threads at once. The threads are the same for all of them and
 /// start each turn together; a turn ends for all at once, not when each has done its share.
-pub fn crew(args: &Args, threads: usize, contenders: &mut [Work]) -> Vec<Sample> {
+pub fn crew(plan: &Plan, threads: usize, contenders: &mut [Work]) -> Vec<Sample> {
     let mut samples = vec![Sample::default(); contenders.len()];
     for (work, sample) in contenders.iter_mut().zip(&mut samples) {
-        let fill = work.calibrate(args.turn());
+        let fill = work.calibrate(plan.turn);
         sample.allocations = work.allocations(fill);
     }
     let shared: Vec<_> = contenders
@@ -200,7 +249,7 @@ pub fn crew(args: &Args, threads: usize, contenders: &mut [Work]) -> Vec<Sample>
             });
         }
         let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
-        rounds(args, &mut turns, |i| {
+        rounds(plan, &mut turns, |i| {
             job.store(i, Ordering::SeqCst);
             ready.store(0, Ordering::SeqCst);
             stop.store(false, Ordering::SeqCst);
@@ -208,7 +257,7 @@ pub fn crew(args: &Args, threads: usize, contenders: &mut [Work]) -> Vec<Sample>
             while ready.load(Ordering::SeqCst) < threads {
                 std::thread::yield_now();
             }
-            std::thread::sleep(args.turn());
+            std::thread::sleep(plan.turn);
             stop.store(true, Ordering::SeqCst);
             let stints: Vec<Stint> = receive.iter().take(threads).collect();
             let (turn, astray) = turn(&stints);
@@ -218,7 +267,7 @@ pub fn crew(args: &Args, threads: usize, contenders: &mut [Work]) -> Vec<Sample>
         job.store(DONE, Ordering::SeqCst);
         gate.wait();
         for (sample, turns) in samples.iter_mut().zip(turns) {
-            sample.keep(args, turns);
+            sample.keep(plan, turns);
         }
     });
     samples
@@ -235,28 +284,34 @@ fn turn(stints: &[Stint]) -> (Turn, f64) {
     let together = all_to.saturating_duration_since(all_from).as_secs_f64();
     let rates: Vec<f64> = stints
         .iter()
-        .map(|s| s.operations as f64 / (s.end - s.start).as_secs_f64())
+        .map(|s| s.operations as f64 / (s.end - s.start).as_secs_f64().max(1e-9))
         .collect();
     let sum: f64 = rates.iter().sum();
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    let even = stints.len() as f64 / sum;
     let operations: u64 = stints.iter().map(|stint| stint.operations).sum();
     let expected: u64 = stints.iter().map(|stint| stint.expected).sum();
     let turn = Turn {
         ns: 1e9 / sum,
-        fairness: least * stints.len() as f64 / sum,
+        shares: (least * even, most * even),
         overlap: (together - waited.as_secs_f64()) / span,
     };
     (turn, 1.0 - expected as f64 / operations as f64)
 }
 
 /// Turns of all contenders, one after the other and again, until each has enough clean ones.
-fn rounds(args: &Args, turns: &mut [Vec<Turn>], mut take: impl FnMut(usize) -> Turn) {
+fn rounds(plan: &Plan, turns: &mut [Vec<Turn>], mut take: impl FnMut(usize) -> Turn) {
     let enough = |turns: &[Vec<Turn>]| {
-        turns
-            .iter()
-            .all(|turns| turns.iter().filter(|turn| turn.overlap >= CLEAN).count() >= args.rounds())
+        turns.iter().all(|turns| {
+            turns
+                .iter()
+                .filter(|turn| turn.overlap >= plan.clean)
+                .count()
+                >= plan.rounds
+        })
     };
-    for _ in 0..args.rounds() * PATIENCE {
+    for _ in 0..plan.rounds * plan.patience {
         for (i, turns) in turns.iter_mut().enumerate() {
             turns.push(take(i));
         }
@@ -267,15 +322,18 @@ fn rounds(args: &Args, turns: &mut [Vec<Turn>], mut take: impl FnMut(usize) -> T
 }
 
 impl Sample {
-    fn keep(&mut self, args: &Args, mut turns: Vec<Turn>) {
+    fn keep(&mut self, plan: &Plan, mut turns: Vec<Turn>) {
         let made = turns.len();
         self.astray /= made as f64;
-        let clean = turns.iter().filter(|turn| turn.overlap >= CLEAN).count();
-        self.disturbed = clean < args.rounds();
+        let clean = turns
+            .iter()
+            .filter(|turn| turn.overlap >= plan.clean)
+            .count();
+        self.disturbed = clean < plan.rounds;
         turns.sort_by(|a, b| b.overlap.total_cmp(&a.overlap));
-        turns.truncate(clean.max(args.rounds()));
+        turns.truncate(clean.max(plan.rounds));
         self.dropped = made - turns.len();
         self.ns = turns.iter().map(|turn| turn.ns).collect();
-        self.fairness = turns.iter().map(|turn| turn.fairness).collect();
+        self.shares = turns.iter().map(|turn| turn.shares).collect();
     }
 }

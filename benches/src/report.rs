@@ -1,12 +1,9 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
-
-use comfy_table::presets::{ASCII_MARKDOWN, NOTHING};
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use crate::args::Args;
 use crate::machine::Machine;
-use crate::measure::{Kind, Sample, Work, alone, crew};
+use crate::measure::{Kind, Plan, Sample, Turn, Work, alone, crew, taken};
+use crate::sheet::Sheet;
 
 /// Who takes part in a group.
 pub struct Contender {
@@ -44,6 +41,8 @@ pub struct Group {
     pub batch: u64,
     /// The thread's processor time, not the wall's: for calls that mostly wait.
     pub processor: bool,
+    /// Takes the turn of the contender of this place, in place of its work.
+    pub taken: Option<Box<dyn FnMut(usize) -> Turn>>,
 }
 
 impl Group {
@@ -58,6 +57,7 @@ impl Group {
             goals: Vec::new(),
             batch: 1,
             processor: false,
+            taken: None,
         }
     }
 }
@@ -110,7 +110,7 @@ impl Limit {
 pub struct Report {
     args: Args,
     machine: Machine,
-    lines: Vec<[String; 8]>,
+    sheet: Sheet,
     goals: usize,
     met: usize,
     /// Contenders of ours that allocate where they may not.
@@ -137,7 +137,7 @@ impl Report {
         Self {
             args: args.clone(),
             machine,
-            lines: Vec::new(),
+            sheet: Sheet::new(&HEADER, &[2, 3, 4, 6]),
             goals: 0,
             met: 0,
             allocate: Vec::new(),
@@ -166,14 +166,15 @@ impl Report {
             who.push((contender.name, contender.kind));
             work.push(contender.work);
         }
-        let samples = match group.threads {
-            1 => alone(&self.args, group.processor, group.batch, &mut work),
-            threads => crew(&self.args, threads, &mut work),
+        let plan = Plan::of(&self.args);
+        let samples = match (group.taken.take(), group.threads) {
+            (Some(take), _) => taken(&plan, who.len(), take),
+            (None, 1) => alone(&plan, group.processor, group.batch, &mut work),
+            (None, threads) => crew(&plan, threads, &mut work),
         };
-        let from = self.lines.len();
+        let from = self.sheet.len();
         self.rows(name, &group, &who, &samples);
-        let table = table(NOTHING, &self.lines[from..]);
-        eprintln!("{table}\n");
+        eprintln!("{}\n", self.sheet.since(from));
     }
 
     fn rows(
@@ -224,12 +225,19 @@ impl Report {
             if let Some(goal) = goals.next() {
                 self.judge(goal, ns, median, &mut line);
             }
-            self.lines.push(line);
+            self.sheet.push(line);
             for goal in goals {
                 let mut line: [String; 8] = Default::default();
                 self.judge(goal, ns, median, &mut line);
-                self.lines.push(line);
+                self.sheet.push(line);
             }
+        }
+        let there = |of: &str| who.iter().any(|(name, _)| *name == of);
+        for goal in group.goals.iter().filter(|goal| !there(goal.of)) {
+            self.goals += 1;
+            let limit = goal.limit.to_string();
+            let line = [name, goal.of, "not built", "", "", &limit, "", "NO"];
+            self.sheet.push(line.map(str::to_owned));
         }
     }
 
@@ -240,20 +248,6 @@ impl Report {
         line[7] = if met { "yes" } else { "NO" }.to_owned();
         self.goals += 1;
         self.met += usize::from(met);
-    }
-
-    /// A goal that nothing can be measured for yet.
-    pub fn not_built(&mut self, name: &str, goal: &str) {
-        if !self.args.wants(name) {
-            return;
-        }
-        if self.args.list {
-            println!("{name}");
-            return;
-        }
-        self.goals += 1;
-        let line = [name, "seawall", "not built", "", "", goal, "", "NO"];
-        self.lines.push(line.map(str::to_owned));
     }
 
     /// The whole table, and the count.
@@ -272,74 +266,25 @@ impl Report {
             let verdict = if met { "yes" } else { "NO" };
             let name = "allocations, admitted";
             let line = [name, "seawall", "", "", "", "0", &reached, verdict];
-            self.lines.push(line.map(str::to_owned));
+            self.sheet.push(line.map(str::to_owned));
         }
         let mut last = format!("{} of {} goals met", self.met, self.goals);
         if self.args.quick || !self.args.filter.is_empty() {
             last = format!("{last} (not a full run)");
         }
         let note = match self.disturbed {
-            true => "~: the machine was too busy for enough clean turns\n",
+            true => "~: the machine was too busy for enough clean turns\n\n",
             false => "",
         };
-        let Self { machine, lines, .. } = &self;
-        println!("{machine}\n\n{}\n{note}{last}", table(NOTHING, lines));
-        if self.args.record {
-            let text = format!(
-                "# {file}, {}\n\n{}\n\n{}\n\n{note}{last}\n",
-                self.machine.date,
-                self.machine.to_string().replace('\n', "  \n"),
-                table(ASCII_MARKDOWN, &self.lines),
-            );
-            write(file, &self.machine.date, &text);
-        }
+        let last = format!("{note}{last}");
+        self.sheet
+            .finish(file, &self.machine, &last, self.args.record);
     }
-}
-
-/// Writes a record, beside those of the same day.
-fn write(file: &str, date: &str, text: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("record");
-    let path = |n: u32| -> PathBuf {
-        let nth = if n == 1 {
-            String::new()
-        } else {
-            format!("-{n}")
-        };
-        folder.join(format!("{date}-{file}{nth}.md"))
-    };
-    let free = (1..).map(path).find(|path| !path.exists()).unwrap();
-    match std::fs::write(&free, text) {
-        Ok(()) => println!("recorded in {}", free.display()),
-        Err(error) => eprintln!("{}: {error}", free.display()),
-    }
-}
-
-fn table(preset: &str, lines: &[[String; 8]]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(preset)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(HEADER);
-    let mut last = "";
-    for line in lines {
-        // A group's name stands once.
-        let again = !line[0].is_empty() && line[0] == last;
-        if !line[0].is_empty() {
-            last = &line[0];
-        }
-        let name = if again { "" } else { &*line[0] };
-        table.add_row(std::iter::once(name).chain(line[1..].iter().map(|cell| &**cell)));
-    }
-    for column in [2, 3, 4, 6] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 /// Three digits, or all before the point.
-fn digits(ns: f64) -> String {
+#[must_use]
+pub fn digits(ns: f64) -> String {
     match ns {
         ns if ns < 10.0 => format!("{ns:.2}"),
         ns if ns < 100.0 => format!("{ns:.1}"),
@@ -349,6 +294,7 @@ fn digits(ns: f64) -> String {
 
 fn allocations(n: f64) -> String {
     match n {
+        n if n.is_nan() => String::new(),
         0.0 => "0".to_owned(),
         n if (n - n.round()).abs() < 0.005 => format!("{n:.0}"),
         n => format!("{n:.2}"),

@@ -6,16 +6,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A reading of the calling thread's times.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Times {
+pub struct Times {
     /// On a processor.
-    pub(crate) ran: Duration,
+    pub ran: Duration,
     /// Able to run, and waiting for a processor.
-    pub(crate) waited: Duration,
+    pub waited: Duration,
 }
 
 impl Times {
     /// Where the system does not say who waited, no turn is dropped for it.
-    pub(crate) fn read() -> Self {
+    pub fn read() -> Self {
         let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
         let waited = text.split_whitespace().nth(1);
         let waited = waited.and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -26,7 +26,7 @@ impl Times {
         }
     }
 
-    pub(crate) fn since(self, before: Self) -> Self {
+    pub fn since(self, before: Self) -> Self {
         Self {
             ran: self.ran.saturating_sub(before.ran),
             waited: self.waited.saturating_sub(before.waited),
