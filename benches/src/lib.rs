@@ -5,9 +5,11 @@
 mod args;
 mod machine;
 mod measure;
+pub mod noop;
 mod report;
 mod sched;
 mod sheet;
+pub mod stacks;
 
 pub use args::Args;
 pub use machine::Machine;

@@ -1,135 +1,28 @@
 //! Each layer over a service that does nothing.
 
-use std::future::{Ready, ready};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use seatbelt::{RecoveryInfo, ResilienceContext, breaker, hedging, retry, timeout};
 use seawall::{
-    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
-    HedgeLayer, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer,
+    Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, HedgeLayer,
+    RateLimitLayer, RetryLayer, TimeoutLayer,
+};
+use seawall_benches::noop::{Fault, Noop, When, calls, runtime};
+use seawall_benches::stacks::{
+    ABUNDANT, Budgeted, LONG, ROOM, our_hedge, our_limiter, our_retry, resilience_bulkhead,
+    resilience_rate, resilience_retry, resilience_timeout, tower_hedge,
 };
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 use tick::Clock;
 use tokio::runtime::Runtime;
-use tower::retry::budget::{Budget as _, TpsBudget};
 use tower::{Layer, Service};
-use tower_resilience::bulkhead::BulkheadLayer as ResilienceBulkhead;
 use tower_resilience::circuitbreaker::CircuitBreakerLayer as ResilienceBreaker;
 use tower_resilience::hedge::HedgeLayer as ResilienceHedge;
-use tower_resilience::ratelimiter::RateLimiterLayer as ResilienceRate;
-use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetry};
-use tower_resilience::timelimiter::TimeLimiterLayer as ResilienceTimeout;
 
-use crate::noop::{Fault, Noop, When, calls, runtime};
-
-/// Longer than any run: no timer fires.
-pub(crate) const LONG: Duration = Duration::from_secs(600);
-pub(crate) const ROOM: usize = 1_000;
-/// A rate that one thread cannot use up.
-pub(crate) const ABUNDANT: u32 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 const NOOP: Noop = Noop(When::AtOnce);
-
-/// tower's retry as its docs have it: a budget that successes fill.
-#[derive(Clone)]
-pub(crate) struct Budgeted(Arc<TpsBudget>);
-
-impl Default for Budgeted {
-    fn default() -> Self {
-        Self(Arc::new(TpsBudget::default()))
-    }
-}
-
-impl<E> tower::retry::Policy<u32, u32, E> for Budgeted {
-    type Future = Ready<()>;
-
-    fn retry(&mut self, _: &mut u32, result: &mut Result<u32, E>) -> Option<Ready<()>> {
-        match result {
-            Ok(_) => {
-                self.0.deposit();
-                None
-            }
-            Err(_) => self.0.withdraw().then(|| ready(())),
-        }
-    }
-
-    fn clone_request(&mut self, request: &u32) -> Option<u32> {
-        Some(*request)
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct Always;
-
-impl tower::hedge::Policy<u32> for Always {
-    fn clone_request(&self, request: &u32) -> Option<u32> {
-        Some(*request)
-    }
-
-    fn can_retry(&self, _: &u32) -> bool {
-        true
-    }
-}
-
-/// tower's hedge at the same quantile. It is given latencies of so many milliseconds, to last
-/// for the run: a service that does nothing would make its quantile zero, and every pending call
-/// a hedged one. The shorter the better for it, as it walks its histogram up to the quantile at
-/// each call.
-pub(crate) fn tower_hedge<S>(service: S, millis: u64) -> tower::hedge::Hedge<S, Always>
-where
-    S: Service<u32> + Clone,
-    S::Error: Into<tower::BoxError>,
-{
-    let hour = Duration::from_secs(3_600);
-    let seen = [millis; 100];
-    tower::hedge::Hedge::new_with_mock_latencies(service, Always, 10, 0.95, hour, &seen)
-}
-
-/// Ours at a quantile, of calls that all take less than the least delay.
-pub(crate) fn our_hedge(budget: &Budget) -> Hedge {
-    let most = Duration::from_secs(10);
-    let hedge = Hedge::builder().quantile(0.95).min_delay(most);
-    hedge.budget(budget).build().unwrap()
-}
-
-pub(crate) fn our_retry(budget: &Budget) -> Retry {
-    Retry::new(Backoff::exponential(Duration::from_millis(50)))
-        .max_attempts(3)
-        .budget(budget)
-}
-
-pub(crate) fn our_limiter(burst: u32) -> RateLimiter {
-    let limiter = RateLimiter::builder(Quota::per_second(ABUNDANT).burst(burst));
-    limiter.build().unwrap()
-}
-
-pub(crate) fn resilience_retry<E: 'static>() -> ResilienceRetry<u32, u32, E> {
-    let budget = RetryBudgetBuilder::new().token_bucket().build().unwrap();
-    ResilienceRetry::<u32, u32, E>::builder()
-        .max_attempts(3)
-        .exponential_backoff(Duration::from_millis(50))
-        .budget(budget)
-        .build()
-}
-
-pub(crate) fn resilience_rate() -> ResilienceRate {
-    // The fixed window, its default and its cheapest.
-    let rate = ResilienceRate::builder().limit_for_period(ABUNDANT as usize);
-    rate.refresh_period(SECOND).build().unwrap()
-}
-
-pub(crate) fn resilience_bulkhead() -> ResilienceBulkhead {
-    let bulkhead = ResilienceBulkhead::builder().max_concurrent_calls(ROOM);
-    bulkhead.build().unwrap()
-}
-
-pub(crate) fn resilience_timeout() -> ResilienceTimeout<tower_resilience::timelimiter::FixedTimeout>
-{
-    ResilienceTimeout::builder().timeout_duration(LONG).build()
-}
 
 type Outcome = Result<u32, Fault>;
 

@@ -9,7 +9,6 @@ mod bucket;
 mod floor;
 mod keyed;
 mod layer;
-mod noop;
 mod stack;
 
 use clap::Parser;

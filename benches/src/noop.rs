@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use seawall_benches::{Contender, Kind};
 use tokio::runtime::Runtime;
 use tower::Service;
+
+use crate::measure::Kind;
+use crate::report::Contender;
 
 /// The service's own error. It is `Clone` because tower-resilience's hedge wants it so; ours and
 /// tower's do not.
 #[derive(Clone, Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// A refusal of ours.
     Rejected(seawall::Rejection),
     /// Whatever a peer refused with.
@@ -38,14 +40,14 @@ impl std::error::Error for Fault {}
 
 /// When the service answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
+pub enum When {
     AtOnce,
     /// At the second poll, having woken its task: a call over a network without the network.
     PendingOnce,
 }
 
 #[derive(Clone)]
-pub(crate) struct Noop(pub(crate) When);
+pub struct Noop(pub When);
 
 impl Service<u32> for Noop {
     type Response = u32;
@@ -64,7 +66,7 @@ impl Service<u32> for Noop {
     }
 }
 
-pub(crate) struct Answer {
+pub struct Answer {
     pending: bool,
     answer: Ready<Result<u32, Fault>>,
 }
@@ -81,7 +83,8 @@ impl Future for Answer {
     }
 }
 
-pub(crate) fn runtime() -> Rc<Runtime> {
+#[must_use]
+pub fn runtime() -> Rc<Runtime> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     Rc::new(runtime.enable_time().build().unwrap())
 }
@@ -89,12 +92,7 @@ pub(crate) fn runtime() -> Rc<Runtime> {
 /// Calls one after the other: ready, call, polled to its end. The runtime is entered once for
 /// all of them. A call that is pending is polled again at once, so that what the runtime does
 /// between two polls is in no figure.
-pub(crate) fn calls<S>(
-    runtime: &Rc<Runtime>,
-    kind: Kind,
-    name: &'static str,
-    mut service: S,
-) -> Contender
+pub fn calls<S>(runtime: &Rc<Runtime>, kind: Kind, name: &'static str, mut service: S) -> Contender
 where
     S: Service<u32, Response = u32> + 'static,
 {
@@ -136,7 +134,7 @@ impl<F: Future + Unpin> Future for Again<F> {
 
 /// A service that takes 1 ms.
 #[derive(Clone)]
-pub(crate) struct Sleeper;
+pub struct Sleeper;
 
 impl Service<u32> for Sleeper {
     type Response = u32;
@@ -156,7 +154,7 @@ impl Service<u32> for Sleeper {
 }
 
 /// So many calls under way at once, again and again.
-pub(crate) fn concurrent<S>(
+pub fn concurrent<S>(
     runtime: &Rc<Runtime>,
     kind: Kind,
     name: &'static str,
