@@ -23,7 +23,8 @@ use seawall::{
     HedgeLayer, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer, Trip, Window,
 };
 use seawall_benches::noop::Fault;
-use seawall_benches::stacks::{ours, resilience, tower};
+use seawall_benches::ours::{WINDOW, ours};
+use seawall_benches::peers::{resilience, tower};
 use seawall_benches::{Args, Machine, Sheet};
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -250,7 +251,7 @@ fn calls(memory: &mut Memory) {
     on!("call: hedge, seawall", HedgeLayer::new(&hedge));
     memory.call("call: full stack, tower", tower(Never, 20));
     memory.call("call: full stack, tower-resilience", resilience(Never));
-    memory.call("call: full stack, seawall", ours(Never));
+    memory.call("call: full stack, seawall", ours(Never, WINDOW));
 }
 
 fn main() {

@@ -3,17 +3,19 @@
 //! one run. See `README.md`.
 
 mod args;
+pub mod drive;
 mod machine;
 mod measure;
 pub mod noop;
+pub mod ours;
+pub mod peers;
 mod report;
 mod sched;
 mod sheet;
-pub mod stacks;
 
 pub use args::Args;
 pub use machine::Machine;
 pub use measure::{Kind, Plan, Sample, Turn, Work, alone, crew, median, taken};
 pub use report::{Contender, Goal, Group, Limit, Report, digits};
-pub use sched::Times;
+pub use sched::{Times, this_thread};
 pub use sheet::Sheet;

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::process::Command;
-use std::time::SystemTime;
 
 /// Where and with what a run was made.
 pub struct Machine {
@@ -35,7 +34,7 @@ impl Machine {
         let dirty = output("git", &["status", "--porcelain", "--", "../src"]);
         let revision = output("git", &["rev-parse", "--short", "HEAD"]);
         Self {
-            date: today(),
+            date: output("date", &["-u", "+%F"]),
             processor: processor.unwrap_or(std::env::consts::ARCH).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
@@ -78,30 +77,6 @@ fn versions(lock: &str) -> Vec<String> {
     found
 }
 
-/// The date in UTC.
-fn today() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    civil(since.map_or(0, |since| since.as_secs() / 86_400))
-}
-
-/// The day so many days after 1970-01-01: Howard Hinnant's `civil_from_days`.
-fn civil(days: u64) -> String {
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -116,17 +91,5 @@ impl fmt::Display for Machine {
         writeln!(f, "{date}, seawall at {revision}, {rustc}")?;
         writeln!(f, "{processor}, {cores} cores, load {load} before the run")?;
         write!(f, "{}", crates.join(", "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::civil;
-
-    #[test]
-    fn a_date_is_the_calendars() {
-        assert_eq!(civil(0), "1970-01-01");
-        assert_eq!(civil(11_016), "2000-02-29");
-        assert_eq!(civil(20_545), "2026-04-02");
     }
 }

@@ -102,26 +102,38 @@ impl Plan {
 }
 
 impl Work {
-    fn run(&mut self, operations: u64) -> u64 {
+    pub(crate) fn run(&mut self, operations: u64) -> u64 {
         match self {
             Self::Alone(run) => run(operations),
             Self::Shared(run) => run(operations),
         }
     }
 
-    /// Warms up, and finds how many operations fill a turn.
+    /// Warms up, and finds how many operations fill a turn. A first guess that the scheduler has
+    /// spoilt would leave turns of a single operation, so it is tried again.
     fn calibrate(&mut self, turn: Duration) -> u64 {
         let mut operations = 1;
-        loop {
+        let mut fitting = 0;
+        while fitting < 3 {
+            let before = Times::read();
             let start = Instant::now();
             self.run(operations);
-            let took = start.elapsed();
-            if took >= turn / 2 || operations >= 1 << 40 {
-                let fill = turn.as_secs_f64() / took.as_secs_f64().max(1e-9);
-                return ((operations as f64 * fill) as u64).max(1);
+            let waited = Times::read().since(before).waited;
+            let took = start.elapsed().saturating_sub(waited);
+            let fill = turn.as_secs_f64() / took.as_secs_f64().max(1e-9);
+            match fill {
+                ..=1.5 => fitting += 1,
+                ..=4.0 => {
+                    operations = (operations as f64 * fill) as u64;
+                    fitting += 1;
+                }
+                _ => {
+                    operations *= 3;
+                    fitting = 0;
+                }
             }
-            operations *= 2;
         }
+        operations
     }
 
     fn allocations(&mut self, at_most: u64) -> f64 {

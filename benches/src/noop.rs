@@ -7,13 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Runtime;
 use tower::Service;
-
-use crate::measure::Kind;
-use crate::report::Contender;
 
 /// The service's own error. It is `Clone` because tower-resilience's hedge wants it so; ours and
 /// tower's do not.
@@ -54,10 +49,12 @@ impl Service<u32> for Noop {
     type Error = Fault;
     type Future = Answer;
 
+    #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: u32) -> Answer {
         Answer {
             pending: self.0 == When::PendingOnce,
@@ -74,6 +71,7 @@ pub struct Answer {
 impl Future for Answer {
     type Output = Result<u32, Fault>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if std::mem::take(&mut self.pending) {
             cx.waker().wake_by_ref();
@@ -89,15 +87,15 @@ pub fn runtime() -> Rc<Runtime> {
     Rc::new(runtime.enable_time().build().unwrap())
 }
 
-/// Calls one after the other: ready, call, polled to its end. The runtime is entered once for
-/// all of them. A call that is pending is polled again at once, so that what the runtime does
-/// between two polls is in no figure.
-pub fn calls<S>(runtime: &Rc<Runtime>, kind: Kind, name: &'static str, mut service: S) -> Contender
+/// So many calls, one after the other: ready, call, polled to its end. The runtime is entered
+/// once for all of them. A call that is pending is polled again at once, so that what the
+/// runtime does between two polls is in no figure. Gives the number of answers.
+pub fn serve<S>(runtime: &Rc<Runtime>, mut service: S) -> impl FnMut(u64) -> u64 + 'static
 where
     S: Service<u32, Response = u32> + 'static,
 {
     let runtime = runtime.clone();
-    Contender::alone(kind, name, move |n| {
+    move |n| {
         // Without tokio's cooperation: a task polls a few timers at a time, not a million.
         runtime.block_on(tokio::task::coop::unconstrained(async {
             let mut answered = 0;
@@ -115,7 +113,7 @@ where
             }
             answered
         }))
-    })
+    }
 }
 
 struct Again<F>(F);
@@ -141,6 +139,7 @@ impl Service<u32> for Sleeper {
     type Error = Fault;
     type Future = Pin<Box<dyn Future<Output = Result<u32, Fault>> + Send>>;
 
+    #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         Poll::Ready(Ok(()))
     }
@@ -151,40 +150,4 @@ impl Service<u32> for Sleeper {
             Ok(request)
         })
     }
-}
-
-/// So many calls under way at once, again and again.
-pub fn concurrent<S>(
-    runtime: &Rc<Runtime>,
-    kind: Kind,
-    name: &'static str,
-    at_once: u64,
-    mut service: S,
-) -> Contender
-where
-    S: Service<u32, Response = u32> + 'static,
-{
-    let runtime = runtime.clone();
-    Contender::alone(kind, name, move |n| {
-        runtime.block_on(tokio::task::coop::unconstrained(async {
-            let mut answered = 0;
-            for _ in 0..n {
-                let mut calls = FuturesUnordered::new();
-                for _ in 0..at_once {
-                    if std::future::poll_fn(|cx| service.poll_ready(cx))
-                        .await
-                        .is_ok()
-                    {
-                        calls.push(service.call(black_box(7)));
-                    }
-                }
-                let mut all = true;
-                while let Some(outcome) = calls.next().await {
-                    all &= outcome.is_ok();
-                }
-                answered += u64::from(all);
-            }
-            answered
-        }))
-    })
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use crate::args::Args;
 use crate::machine::Machine;
 use crate::measure::{Kind, Plan, Sample, Turn, Work, alone, crew, taken};
+use crate::ours::{WINDOW, settle};
 use crate::sheet::Sheet;
 
 /// Who takes part in a group.
@@ -19,6 +20,12 @@ impl Contender {
         Self { name, kind, work }
     }
 
+    /// Whose turns are taken by the group.
+    #[must_use]
+    pub fn taken(kind: Kind, name: &'static str) -> Self {
+        Self::alone(kind, name, |n| n)
+    }
+
     /// On any number of threads.
     pub fn shared(
         kind: Kind,
@@ -27,6 +34,17 @@ impl Contender {
     ) -> Self {
         let work = Work::Shared(Box::new(work));
         Self { name, kind, work }
+    }
+}
+
+impl Contender {
+    /// Once its hedge knows how long calls take. See [`settle`].
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        settle(WINDOW, |n| {
+            self.work.run(n);
+        });
+        self
     }
 }
 
@@ -43,6 +61,8 @@ pub struct Group {
     pub processor: bool,
     /// Takes the turn of the contender of this place, in place of its work.
     pub taken: Option<Box<dyn FnMut(usize) -> Turn>>,
+    /// How turns are taken, if not as everywhere.
+    pub plan: Option<Plan>,
 }
 
 impl Group {
@@ -58,6 +78,7 @@ impl Group {
             batch: 1,
             processor: false,
             taken: None,
+            plan: None,
         }
     }
 }
@@ -146,6 +167,10 @@ impl Report {
         }
     }
 
+    pub fn args(&self) -> &Args {
+        &self.args
+    }
+
     /// Measures a group if it is wanted, and shows it.
     pub fn group(&mut self, name: &str, make: impl FnOnce() -> Group) {
         if !self.args.wants(name) {
@@ -166,7 +191,7 @@ impl Report {
             who.push((contender.name, contender.kind));
             work.push(contender.work);
         }
-        let plan = Plan::of(&self.args);
+        let plan = group.plan.unwrap_or(Plan::of(&self.args));
         let samples = match (group.taken.take(), group.threads) {
             (Some(take), _) => taken(&plan, who.len(), take),
             (None, 1) => alone(&plan, group.processor, group.batch, &mut work),

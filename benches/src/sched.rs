@@ -15,21 +15,43 @@ pub struct Times {
 
 impl Times {
     /// Where the system does not say who waited, no turn is dropped for it.
+    #[must_use]
     pub fn read() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        let waited = text.split_whitespace().nth(1);
-        let waited = waited.and_then(|word| word.parse().ok()).unwrap_or(0);
         let ran = clock_gettime(ClockId::ThreadCPUTime);
         Self {
             ran: Duration::try_from(ran).unwrap_or_default(),
-            waited: Duration::from_nanos(waited),
+            ..Self::stat("/proc/thread-self/schedstat")
         }
     }
 
+    /// Of another thread of this process, by the id that [`this_thread`] gave it. What it ran
+    /// is right to a tick of the scheduler.
+    #[must_use]
+    pub fn of(thread: i32) -> Self {
+        Self::stat(&format!("/proc/self/task/{thread}/schedstat"))
+    }
+
+    fn stat(file: &str) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let mut words = text.split_whitespace().map(|word| word.parse().ok());
+        let mut next = || Duration::from_nanos(words.next().flatten().unwrap_or(0));
+        Self {
+            ran: next(),
+            waited: next(),
+        }
+    }
+
+    #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
             ran: self.ran.saturating_sub(before.ran),
             waited: self.waited.saturating_sub(before.waited),
         }
     }
+}
+
+/// The calling thread's id.
+#[must_use]
+pub fn this_thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
 }

@@ -8,10 +8,12 @@ use seawall::{
     Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, HedgeLayer,
     RateLimitLayer, RetryLayer, TimeoutLayer,
 };
-use seawall_benches::noop::{Fault, Noop, When, calls, runtime};
-use seawall_benches::stacks::{
-    ABUNDANT, Budgeted, LONG, ROOM, our_hedge, our_limiter, our_retry, resilience_bulkhead,
-    resilience_rate, resilience_retry, resilience_timeout, tower_hedge,
+use seawall_benches::drive::calls;
+use seawall_benches::noop::{Fault, Noop, When, runtime};
+use seawall_benches::ours::{ABUNDANT, LONG, ROOM, WINDOW, our_hedge, our_limiter, our_retry};
+use seawall_benches::peers::{
+    Budgeted, resilience_bulkhead, resilience_rate, resilience_retry, resilience_timeout,
+    tower_hedge,
 };
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 use tick::Clock;
@@ -165,7 +167,9 @@ fn hedges(bench: &Bench) -> Vec<Contender> {
         bench.tower(|| tower_hedge(NOOP, 1)),
         bench.seatbelt(seatbelt),
         bench.resilience(resilience.build()),
-        bench.ours("seawall", HedgeLayer::new(our_hedge(&budget))),
+        bench
+            .ours("seawall", HedgeLayer::new(our_hedge(&budget, WINDOW)))
+            .settled(),
     ]
 }
 

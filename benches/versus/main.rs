@@ -7,6 +7,7 @@
 mod breaker;
 mod bucket;
 mod floor;
+mod gateway;
 mod keyed;
 mod layer;
 mod stack;
@@ -28,6 +29,7 @@ fn main() {
     breaker::run(&mut report);
     layer::run(&mut report);
     stack::run(&mut report);
+    gateway::run(&mut report);
     report.finish("versus");
     drop(hold);
     let _ = idle.join();

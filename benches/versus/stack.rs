@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use seawall_benches::noop::{Noop, Sleeper, When, calls, concurrent, runtime};
-use seawall_benches::stacks::{ours, resilience, tower};
+use seawall_benches::drive::{calls, concurrent};
+use seawall_benches::noop::{Noop, Sleeper, When, runtime};
+use seawall_benches::ours::{WINDOW, ours};
+use seawall_benches::peers::{resilience, tower};
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 use tokio::runtime::Runtime;
 
@@ -14,7 +16,7 @@ fn one_by_one(runtime: &Rc<Runtime>, when: When) -> Vec<Contender> {
         calls(runtime, Kind::Floor, "the service alone", noop()),
         calls(runtime, Kind::Peer, "tower", tower(noop(), 1)),
         calls(runtime, Kind::Peer, "tower-resilience", resilience(noop())),
-        calls(runtime, Kind::Ours, "seawall", ours(noop())),
+        calls(runtime, Kind::Ours, "seawall", ours(noop(), WINDOW)).settled(),
     ]
 }
 
@@ -33,7 +35,13 @@ fn together(runtime: &Rc<Runtime>) -> Vec<Contender> {
             AT_ONCE,
             resilience(Sleeper),
         ),
-        concurrent(runtime, Kind::Ours, "seawall", AT_ONCE, ours(Sleeper)),
+        concurrent(
+            runtime,
+            Kind::Ours,
+            "seawall",
+            AT_ONCE,
+            ours(Sleeper, WINDOW),
+        ),
     ]
 }
 

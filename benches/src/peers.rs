@@ -1,13 +1,9 @@
-//! The policies as they are compared, and stacks of them.
+//! The peers' policies as they are compared, and stacks of them.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall::{
-    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
-    HedgeLayer, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer,
-};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::retry::budget::{Budget as _, TpsBudget};
 use tower::{Service, ServiceBuilder};
@@ -19,12 +15,8 @@ use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetry}
 use tower_resilience::timelimiter::{FixedTimeout, TimeLimiterLayer as ResilienceTimeout};
 
 use crate::noop::Fault;
+use crate::ours::{ABUNDANT, Bottom, LONG, ROOM};
 
-/// Longer than any run: no timer fires.
-pub const LONG: Duration = Duration::from_secs(600);
-pub const ROOM: usize = 1_000;
-/// A rate that one thread cannot use up.
-pub const ABUNDANT: u32 = 1_000_000_000;
 /// tower's retry as its docs have it: a budget that successes fill.
 #[derive(Clone)]
 pub struct Budgeted(Arc<TpsBudget>);
@@ -81,24 +73,6 @@ where
     tower::hedge::Hedge::new_with_mock_latencies(service, Always, 10, 0.95, hour, &seen)
 }
 
-/// Ours at a quantile, of calls that all take less than the least delay.
-pub fn our_hedge(budget: &Budget) -> Hedge {
-    let most = Duration::from_secs(10);
-    let hedge = Hedge::builder().quantile(0.95).min_delay(most);
-    hedge.budget(budget).build().unwrap()
-}
-
-pub fn our_retry(budget: &Budget) -> Retry {
-    Retry::new(Backoff::exponential(Duration::from_millis(50)))
-        .max_attempts(3)
-        .budget(budget)
-}
-
-pub fn our_limiter(burst: u32) -> RateLimiter {
-    let limiter = RateLimiter::builder(Quota::per_second(ABUNDANT).burst(burst));
-    limiter.build().unwrap()
-}
-
 pub fn resilience_retry<E: 'static>() -> ResilienceRetry<u32, u32, E> {
     let budget = RetryBudgetBuilder::new().token_bucket().build().unwrap();
     ResilienceRetry::<u32, u32, E>::builder()
@@ -121,17 +95,6 @@ pub fn resilience_bulkhead() -> ResilienceBulkhead {
 
 pub fn resilience_timeout() -> ResilienceTimeout<FixedTimeout> {
     ResilienceTimeout::builder().timeout_duration(LONG).build()
-}
-
-/// A service that any stack can stand on.
-pub trait Bottom:
-    Service<u32, Response = u32, Error = Fault, Future: Send> + Clone + Send + Sync + 'static
-{
-}
-
-impl<S> Bottom for S where
-    S: Service<u32, Response = u32, Error = Fault, Future: Send> + Clone + Send + Sync + 'static
-{
 }
 
 /// Without a breaker: tower has none. Its rate limit is outside of the retry, as it has no
@@ -162,18 +125,5 @@ pub fn resilience(inner: impl Bottom) -> impl Service<u32, Response = u32> {
         .layer(resilience_bulkhead())
         .layer(resilience_rate())
         .layer(resilience_timeout())
-        .service(inner)
-}
-
-pub fn ours(inner: impl Bottom) -> impl Service<u32, Response = u32> {
-    let budget = Budget::percent(10);
-    ServiceBuilder::new()
-        .layer(TimeoutLayer::new(LONG))
-        .layer(RetryLayer::new(our_retry(&budget)))
-        .layer(HedgeLayer::new(our_hedge(&budget)))
-        .layer(CircuitBreakerLayer::new(CircuitBreaker::new("stack")))
-        .layer(BulkheadLayer::queued(Bulkhead::new(1_000).queue(128)))
-        .layer(RateLimitLayer::new(our_limiter(ABUNDANT)))
-        .layer(TimeoutLayer::new(LONG / 2))
         .service(inner)
 }
