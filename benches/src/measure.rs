@@ -73,8 +73,8 @@ pub struct Plan {
     pub turn: Duration,
     /// A turn with less overlap is not kept.
     pub clean: f64,
-    /// How many rounds are made at most for each that is wanted.
-    pub patience: usize,
+    /// How long rounds are made at most once there are as many as wanted, clean or not.
+    pub patience: Duration,
 }
 
 impl Plan {
@@ -84,7 +84,7 @@ impl Plan {
             rounds: args.rounds(),
             turn: Duration::from_micros(if args.quick { 500 } else { 3_000 }),
             clean: 0.95,
-            patience: 40,
+            patience: Duration::from_secs(if args.quick { 1 } else { 15 }),
         }
     }
 
@@ -96,7 +96,7 @@ impl Plan {
             rounds: args.rounds().min(9),
             turn: Duration::from_millis(if args.quick { 20 } else { 100 }),
             clean: f64::NEG_INFINITY,
-            patience: 1,
+            patience: Duration::ZERO,
         }
     }
 }
@@ -323,11 +323,13 @@ fn rounds(plan: &Plan, turns: &mut [Vec<Turn>], mut take: impl FnMut(usize) -> T
                 >= plan.rounds
         })
     };
-    for _ in 0..plan.rounds * plan.patience {
+    let began = Instant::now();
+    for round in 1.. {
         for (i, turns) in turns.iter_mut().enumerate() {
             turns.push(take(i));
         }
-        if enough(turns) {
+        let out_of_patience = round >= plan.rounds && began.elapsed() >= plan.patience;
+        if enough(turns) || out_of_patience {
             break;
         }
     }
