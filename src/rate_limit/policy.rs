@@ -62,8 +62,9 @@ struct Inner {
     /// A [`Mode`] as bits. Nothing but itself: relaxed. Read by every call and hardly ever
     /// written, as is what stands around it.
     mode: AtomicU8,
-    max_wait: Duration,
-    max_pause: Duration,
+    /// In nanoseconds, as is the next. Nothing but themselves: relaxed.
+    max_wait: AtomicU64,
+    max_pause: AtomicU64,
     shape: Shape,
     listeners: Listeners,
     /// What [`Mode::RecordOnly`] would have refused. Nothing but itself: relaxed.
@@ -276,7 +277,11 @@ impl RateLimiter {
     }
 
     pub(crate) fn max_wait(&self) -> Duration {
-        self.0.max_wait
+        Duration::from_nanos(self.0.max_wait.load(Ordering::Relaxed))
+    }
+
+    fn max_pause(&self) -> Duration {
+        Duration::from_nanos(self.0.max_pause.load(Ordering::Relaxed))
     }
 
     #[inline]

@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::event::{Event, Listeners};
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::sync::{Arc, AtomicU64, OnceLock};
+use crate::time::nanos;
 
 /// Makes a [`Hedge`]; made by [`Hedge::builder`].
 #[derive(Debug)]
@@ -117,10 +118,8 @@ impl Builder {
     pub fn build(self) -> Result<Hedge, ConfigError> {
         let mut problems = Problems::default();
         self.setting.check(&mut problems);
-        let fits = self.min_delay <= LONGEST;
-        problems.check(fits, "min_delay", self.min_delay, "at most 10 s");
-        let some = self.min_samples > 0;
-        problems.check(some, "min_samples", self.min_samples, "at least 1");
+        check_min_delay(self.min_delay, &mut problems);
+        check_min_samples(self.min_samples, &mut problems);
         let day = Duration::from_secs(24 * 3_600);
         let fits = (Duration::from_millis(10)..=day).contains(&self.window);
         problems.check(fits, "window", self.window, "from 10 ms to a day");
@@ -141,8 +140,8 @@ impl Builder {
         Hedge(Arc::new(Shared {
             name: self.name,
             setting: AtomicU64::new(self.setting.pack()),
-            min_delay: self.min_delay,
-            min_samples: self.min_samples,
+            min_delay: AtomicU64::new(nanos(self.min_delay)),
+            min_samples: AtomicU64::new(self.min_samples.into()),
             window: self.window,
             latencies,
             budget,
@@ -151,6 +150,16 @@ impl Builder {
             listeners: self.listeners,
         }))
     }
+}
+
+pub(super) fn check_min_delay(min_delay: Duration, problems: &mut Problems) {
+    let fits = min_delay <= LONGEST;
+    problems.check(fits, "min_delay", min_delay, "at most 10 s");
+}
+
+pub(super) fn check_min_samples(min_samples: u32, problems: &mut Problems) {
+    let some = min_samples > 0;
+    problems.check(some, "min_samples", min_samples, "at least 1");
 }
 
 const _: () = assert!(LONGEST.as_nanos() < LONGEST_DELAY as u128);

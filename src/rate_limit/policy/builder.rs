@@ -105,9 +105,10 @@ impl RateLimiter {
         // Charged in one order by every joint limiter, so that two over the same limits do not
         // each take what the other one lacks.
         members.sort_by_key(|member| (Arc::as_ptr(&member.0) as usize, member.1));
-        let shortest = |of: fn(&Inner) -> Duration| members.iter().map(|m| of(&m.0)).min();
-        let max_wait = shortest(|inner| inner.max_wait).unwrap_or(MAX_WAIT);
-        let max_pause = shortest(|inner| inner.max_pause).unwrap_or(MAX_PAUSE);
+        let max_wait = members.iter().map(Self::max_wait).min();
+        let max_wait = max_wait.unwrap_or(MAX_WAIT);
+        let max_pause = members.iter().map(Self::max_pause).min();
+        let max_pause = max_pause.unwrap_or(MAX_PAUSE);
         let shape = Shape::Joint(members.into());
         let listeners = Listeners::default();
         Ok(Self::made(
@@ -145,14 +146,19 @@ impl RateLimiter {
         let inner = Arc::new(Inner {
             name,
             mode: AtomicU8::new(super::live::to_byte(mode)),
-            max_wait,
-            max_pause,
+            max_wait: AtomicU64::new(time::nanos(max_wait)),
+            max_pause: AtomicU64::new(time::nanos(max_pause)),
             shape,
             listeners,
             would_reject: AtomicU64::new(0),
         });
         Self(inner, None)
     }
+}
+
+pub(super) fn check_pause(max_pause: Duration, problems: &mut Problems) {
+    let fits = max_pause <= LONGEST_PAUSE;
+    problems.check(fits, "max_pause", max_pause, "at most 365 days");
 }
 
 impl Builder {
@@ -209,8 +215,7 @@ impl Builder {
 
     fn check(&self, problems: &mut Problems) {
         self.quota.check(problems);
-        let fits = self.max_pause <= LONGEST_PAUSE;
-        problems.check(fits, "max_pause", self.max_pause, "at most 365 days");
+        check_pause(self.max_pause, problems);
     }
 
     fn made(self, shape: Shape) -> RateLimiter {

@@ -483,6 +483,24 @@ fn rl15_a_pause_is_capped_and_can_be_ended() {
     assert_eq!(limiter.snapshot().paused, None);
 }
 
+// CX19
+#[test]
+fn cx19_the_cap_of_a_pause_changes_for_pauses_to_come() {
+    let secs = Duration::from_secs;
+    let limiter = RateLimiter::per_day(100);
+    limiter.set_max_pause(secs(500)).unwrap();
+    limiter.pause_for(Duration::MAX);
+    let error = limiter.set_max_pause(secs(366 * 24 * 3_600)).unwrap_err();
+    assert_eq!(error.problems()[0].field, "max_pause");
+    assert_eq!(limiter.snapshot().max_pause, secs(500));
+    limiter.set_max_pause(secs(5)).unwrap();
+    let paused = limiter.snapshot().paused.unwrap();
+    assert!(paused <= secs(500) && paused > secs(400), "{paused:?}");
+    limiter.resume();
+    limiter.pause_for(Duration::MAX);
+    assert!(limiter.snapshot().paused.unwrap() <= secs(5));
+}
+
 // CX10
 #[test]
 fn cx10_the_handle_and_what_it_makes_can_be_sent_and_shared() {
@@ -593,6 +611,26 @@ mod waiting {
             .await
             .unwrap();
         assert!(start.elapsed() <= ms(102));
+    }
+
+    // CX19, RL4
+    #[tokio::test(start_paused = true)]
+    async fn cx19_the_longest_wait_changes_for_who_comes() {
+        let limiter = one_in_100_ms();
+        limiter.acquire().await.unwrap();
+        let mut waiting = pin!(limiter.acquire());
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        // It comes when it is first polled.
+        let made_before = limiter.acquire();
+        limiter.set_max_wait(ms(150));
+        assert_eq!(limiter.snapshot().max_wait, ms(150));
+        let rejection = made_before.await.unwrap_err();
+        assert_eq!(rejection.retry_after(), Some(ms(200)));
+        assert!(limiter.reserve().is_err());
+        limiter.set_max_wait(ms(0));
+        waiting.await.unwrap();
+        limiter.set_max_wait(ms(200));
+        limiter.acquire().await.unwrap();
     }
 
     // RL5, CX7, CX14

@@ -134,6 +134,26 @@ async fn hg5_only_successes_are_whole_latencies() {
 
 // HG1, CX19
 #[tokio::test(start_paused = true)]
+async fn cx19_the_least_delay_and_the_least_samples_change_at_once() {
+    let hedge = Hedge::builder().quantile(0.5).build().unwrap();
+    let mut service = layer(&hedge).layer(Backend::new(|n| (ms(2), answer(n))));
+    for _ in 0..10 {
+        call(&mut service, ()).await.unwrap();
+    }
+    assert_eq!(hedge.delay(), None);
+    hedge.set_min_samples(10).unwrap();
+    assert!((ms(2)..ms(4)).contains(&hedge.delay().unwrap()));
+    hedge.set_min_delay(ms(7)).unwrap();
+    assert_eq!(hedge.delay(), Some(ms(7)));
+    hedge.set_min_samples(0).unwrap_err();
+    hedge.set_min_delay(ms(10_001)).unwrap_err();
+    assert_eq!(hedge.delay(), Some(ms(7)));
+    hedge.set_min_samples(11).unwrap();
+    assert_eq!(hedge.delay(), None);
+}
+
+// HG1, CX19
+#[tokio::test(start_paused = true)]
 async fn another_quantile_is_used_at_once() {
     let hedge = Hedge::builder()
         .quantile(0.5)
