@@ -1,3 +1,4 @@
+mod known;
 mod leave;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use crate::rate_limit::{Bucket, Quota};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time;
 
+pub(crate) use known::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use leave::Sent;
 use leave::Source;
@@ -23,6 +25,7 @@ pub struct Budget(Arc<Shared>);
 
 struct Shared {
     name: Name,
+    number: Number,
     /// [`Terms`]. Read by every call, written by changes. Nothing but itself: relaxed.
     terms: AtomicU64,
     refill: Refill,
@@ -101,6 +104,12 @@ impl Budget {
         &self.0.name
     }
 
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn number(&self) -> Number {
+        self.0.number
+    }
+
     /// What it is set to and what it has done. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
         let terms = self.terms();
@@ -174,6 +183,7 @@ impl Budget {
     }
 
     /// An original call has succeeded, at whichever attempt: adds its ratio where successes do.
+    #[inline]
     pub fn on_success(&self) {
         if self.0.refill == Refill::Successes {
             self.deposit();
@@ -183,7 +193,9 @@ impl Budget {
     #[inline]
     fn deposit(&self) {
         if Ambient::current().attempt == 0 {
-            self.0.account.deposit(time::now(), self.terms());
+            // Of an old reading a deposit is put to the epoch before: it is cut with that, and
+            // at worst there is less than there might be.
+            self.0.account.deposit(time::recent(), self.terms());
         }
     }
 
@@ -331,15 +343,16 @@ impl Builder {
         let bucket = Bucket::new(now, floor(self.floor));
         // From empty, so that the floor gives nothing that its seconds have not brought.
         let _ = bucket.take(now, now, 1, now);
-        Budget(Arc::new(Shared {
+        known::add(|number| Shared {
             name: self.name,
+            number,
             terms: AtomicU64::new(terms.0),
             refill: self.refill,
             account: Account::new(now, terms),
             floor: bucket,
             made: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
-        }))
+        })
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! # Orderings
 //!
-//! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange
-//! alone, so that what is withdrawn has been there (model: `never_overdrawn`).
+//! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange,
+//! so that what is withdrawn has been there (model: `never_overdrawn`), but for a deposit
+//! within the epoch, which only adds: whatever the word has become meanwhile, the call was made.
 
 use super::policy::Terms;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -24,6 +25,9 @@ pub(super) struct Account(AtomicU64);
 const BALANCE_BITS: u32 = 32;
 const ROOM_BITS: u32 = 10;
 const MOST: u64 = (1 << BALANCE_BITS) - 1;
+/// Above it deposits add nothing: two million attempts. As much again is free above it, for sums
+/// by threads that have read a word from before; a sum of too much would run into the room.
+const MOST_SAVED: u64 = MOST / 2;
 const MOST_ROOM: u64 = (1 << ROOM_BITS) - 1;
 /// 485 days of epochs.
 const EPOCHS: u64 = (1 << 22) - 1;
@@ -38,6 +42,7 @@ struct Word {
 }
 
 impl Word {
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             epoch: word >> (ROOM_BITS + BALANCE_BITS),
@@ -49,6 +54,12 @@ impl Word {
     fn pack(self) -> u64 {
         let high = self.epoch << ROOM_BITS | self.room;
         high << BALANCE_BITS | self.balance.min(MOST)
+    }
+
+    /// Whether a deposit at `epoch` is no more than a sum.
+    #[inline]
+    fn takes_a_sum(self, epoch: u64) -> bool {
+        self.epoch == epoch && self.balance < MOST_SAVED
     }
 
     /// As it is at `epoch`: cut to the burst if that is a new one. A clock that has stepped
@@ -67,6 +78,7 @@ impl Word {
     }
 }
 
+#[inline]
 fn epoch(now: Tick) -> u64 {
     (now.0 / EPOCH) & EPOCHS
 }
@@ -83,8 +95,22 @@ impl Account {
     }
 
     /// An original call has been made.
+    #[inline]
     pub(super) fn deposit(&self, now: Tick, terms: Terms) {
-        self.update(now, terms, |balance| Some(balance + terms.ratio()));
+        let word = self.0.load(Relaxed);
+        if Word::unpack(word).takes_a_sum(epoch(now)) {
+            self.0.fetch_add(terms.ratio(), Relaxed);
+            return;
+        }
+        self.deposit_slowly(now, terms);
+    }
+
+    #[cold]
+    fn deposit_slowly(&self, now: Tick, terms: Terms) {
+        self.update(now, terms, |balance| {
+            let most = balance.max(MOST_SAVED);
+            Some((balance + terms.ratio()).min(most))
+        });
     }
 
     /// Takes one attempt out, if it is there. Gives the epoch it was taken in.

@@ -7,10 +7,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::layer::Copier;
-use super::policy::Session;
+use super::policy::{Config, Session};
 use crate::classify::Outcome;
 use crate::rejection::Verdict;
 use crate::spare::Spare;
+use crate::sync::Arc;
 use crate::time::Sleep;
 
 pin_project! {
@@ -27,10 +28,9 @@ pin_project! {
         // The last error of an attempt that was made, for when the next one is not. A failed
         // response is not kept: it would hold its connection while nobody reads it.
         failed: Option<(S::Error, Outcome)>,
-        spare: Spare<S, ()>,
         verdict: V,
         copier: K,
-        session: Session,
+        session: Session<Spare<S, Arc<Config>>>,
     }
 }
 
@@ -53,11 +53,11 @@ pin_project! {
 }
 
 impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
+    #[inline]
     pub(super) fn new(
-        session: Session,
+        session: Session<Spare<S, Arc<Config>>>,
         call: S::Future,
         request: Option<Req>,
-        spare: Spare<S, ()>,
         verdict: V,
         copier: K,
     ) -> Self {
@@ -65,7 +65,6 @@ impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
             state: State::Calling { call },
             request,
             failed: None,
-            spare,
             verdict,
             copier,
             session,
@@ -115,7 +114,7 @@ where
                 StateProjection::BackingOff { sleep } => {
                     ready!(sleep.poll_elapsed(cx));
                     this.session.wake();
-                    let service = this.spare.service();
+                    let service = this.session.holder().service();
                     State::Readying { service }
                 }
                 StateProjection::Readying { service } => {

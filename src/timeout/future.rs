@@ -112,19 +112,13 @@ impl Run {
         }
     }
 
-    /// What the user's code under this timeout sees.
-    #[inline]
-    fn ambient(&self) -> Ambient {
-        let ambient = Ambient::current();
-        match self.mode {
-            Mode::Enforce => ambient.enforcing(self.until),
-            Mode::RecordOnly | Mode::Off => ambient,
-        }
-    }
-
     /// Runs the user's code with the deadline in force.
+    #[inline]
     fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        let _restore = self.ambient().enter();
+        let _enforcing = Ambient::enforce(match self.mode {
+            Mode::Enforce => self.until,
+            Mode::RecordOnly | Mode::Off => Tick::NEVER,
+        });
         catching(self, code, |run| run.end(Ending::Panicked))
     }
 
