@@ -70,3 +70,33 @@ impl Attempt {
         Ambient::attempting(self.number, self.extra, self.budget)
     }
 }
+
+#[cfg(all(test, feature = "tokio", not(seawall_loom)))]
+mod tests {
+    use super::{Attempt, Inherited, attempt};
+    use crate::budget::Budget;
+    use crate::deadline::Ambient;
+
+    // RT11: what waits for nothing is an extra attempt, and all that is made below it.
+    #[test]
+    fn rt11_what_is_below_an_extra_attempt_is_extra() {
+        let (outer, inner) = (Budget::percent(10), Budget::percent(10));
+        let here = || (attempt(), Ambient::current().extra, Inherited::here());
+        let of = |budget: &Budget| Some(Inherited(budget.number()));
+        assert_eq!(here(), (None, false, None));
+        {
+            let _entered = Attempt::new(2, Some(outer.number())).enter();
+            assert_eq!(here(), (Some(2), true, of(&outer)));
+            {
+                let _entered = Attempt::new(1, Some(inner.number())).enter();
+                assert_eq!(here(), (Some(1), true, of(&inner)));
+                let _entered = Attempt::new(3, None).enter();
+                assert_eq!(here(), (Some(3), true, None));
+            }
+            assert_eq!(here(), (Some(2), true, of(&outer)));
+        }
+        assert_eq!(here(), (None, false, None));
+        let _entered = Attempt::new(1, None).enter();
+        assert_eq!(here(), (Some(1), false, None));
+    }
+}

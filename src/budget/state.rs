@@ -4,7 +4,8 @@
 //!
 //! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange,
 //! so that what is withdrawn has been there (model: `never_overdrawn`), but for a deposit
-//! within the epoch, which only adds: whatever the word has become meanwhile, the call was made.
+//! within the epoch, which only adds: whatever the word has become meanwhile, one call was made
+//! (models: `a_deposit_is_not_lost`, `a_deposit_beside_the_cut_is_of_one_call`).
 
 use super::policy::Terms;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -56,12 +57,6 @@ impl Word {
         high << BALANCE_BITS | self.balance.min(MOST)
     }
 
-    /// Whether a deposit at `epoch` is no more than a sum.
-    #[inline]
-    fn takes_a_sum(self, epoch: u64) -> bool {
-        self.epoch == epoch && self.balance < MOST_SAVED
-    }
-
     /// As it is at `epoch`: cut to the burst if that is a new one. A clock that has stepped
     /// back makes no new one.
     fn at(self, epoch: u64, burst: u64) -> Self {
@@ -97,16 +92,16 @@ impl Account {
     /// An original call has been made.
     #[inline]
     pub(super) fn deposit(&self, now: Tick, terms: Terms) {
-        let word = self.0.load(Relaxed);
-        if Word::unpack(word).takes_a_sum(epoch(now)) {
+        let word = Word::unpack(self.0.load(Relaxed));
+        if word.epoch != epoch(now) {
+            self.deposit_anew(now, terms);
+        } else if word.balance < MOST_SAVED {
             self.0.fetch_add(terms.ratio(), Relaxed);
-            return;
         }
-        self.deposit_slowly(now, terms);
     }
 
     #[cold]
-    fn deposit_slowly(&self, now: Tick, terms: Terms) {
+    fn deposit_anew(&self, now: Tick, terms: Terms) {
         self.update(now, terms, |balance| {
             let most = balance.max(MOST_SAVED);
             Some((balance + terms.ratio()).min(most))

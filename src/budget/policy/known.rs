@@ -46,3 +46,24 @@ impl Drop for Shared {
         known().lock().budgets.remove(&self.number);
     }
 }
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::known;
+    use crate::budget::Budget;
+
+    #[test]
+    fn a_budget_is_known_for_as_long_as_somebody_has_it() {
+        let budget = Budget::percent(10);
+        let (number, clone) = (budget.0.number, budget.clone());
+        drop(budget);
+        assert!(
+            number
+                .budget()
+                .is_some_and(|found| found.0.number == number)
+        );
+        drop(clone);
+        assert!(number.budget().is_none());
+        assert!(!known().lock().budgets.contains_key(&number));
+    }
+}
