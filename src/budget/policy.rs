@@ -8,8 +8,10 @@ use super::state::{Account, ONE};
 use crate::deadline::Ambient;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::{Bucket, Quota};
+#[cfg(feature = "tokio")]
+use crate::reading::Reading;
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::time;
+use crate::time::{self, Tick};
 
 pub(crate) use known::Number;
 #[cfg(feature = "tokio")]
@@ -178,7 +180,16 @@ impl Budget {
     #[inline]
     pub fn on_call(&self) {
         if self.0.refill == Refill::Calls {
-            self.deposit();
+            self.deposit(time::recent);
+        }
+    }
+
+    /// As [`on_call`](Self::on_call), by a layer that may know the time of the call.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn on_call_at(&self, clock: &Reading) {
+        if self.0.refill == Refill::Calls {
+            self.deposit(|| clock.recent());
         }
     }
 
@@ -186,16 +197,16 @@ impl Budget {
     #[inline]
     pub fn on_success(&self) {
         if self.0.refill == Refill::Successes {
-            self.deposit();
+            self.deposit(time::recent);
         }
     }
 
+    /// Of an old reading a deposit is put to the epoch before: it is cut with that, and at worst
+    /// there is less than there might be.
     #[inline]
-    fn deposit(&self) {
+    fn deposit(&self, recent: impl FnOnce() -> Tick) {
         if Ambient::current().attempt == 0 {
-            // Of an old reading a deposit is put to the epoch before: it is cut with that, and
-            // at worst there is less than there might be.
-            self.0.account.deposit(time::recent(), self.terms());
+            self.0.account.deposit(recent(), self.terms());
         }
     }
 

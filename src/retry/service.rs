@@ -8,6 +8,7 @@ use super::future::ResponseFuture;
 use super::layer::{ByRequest, Copier, MayResend};
 use super::policy::{Config, Live, Session};
 use crate::classify::{Classify, Standard};
+use crate::reading::Reading;
 use crate::rejection::{By, Recognize, Verdict};
 use crate::spare::Spare;
 use crate::sync::Arc;
@@ -55,20 +56,22 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut clock = Reading::of(self);
         let config = self.live.load();
         if !Arc::ptr_eq(config, &self.spare) {
             self.spare = self.spare.sharing(Arc::clone(config));
         }
         let may_resend = || S::may_resend(&self.only, &request);
-        let mut session = Session::start(self.spare.clone(), may_resend);
+        let session = Session::start(self.spare.clone(), may_resend, &mut clock);
         let copier = S::copier(&self.copier);
         let again = match session.may_go_on() {
             true => copier.copy(&request),
             false => None,
         };
-        let call = session.enter(|| self.inner.call(request));
         let verdict = S::verdict(&self.classifier);
-        ResponseFuture::new(session, call, again, verdict, copier)
+        let inner = &mut self.inner;
+        let call = || clock.call(inner, |inner| inner.call(request));
+        ResponseFuture::call(session, again, verdict, copier, call)
     }
 }
 

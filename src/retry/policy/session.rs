@@ -11,6 +11,7 @@ use crate::deadline::Ambient;
 use crate::event::{Ending, What};
 use crate::guard::catching;
 use crate::policy::Mode;
+use crate::reading::Reading;
 use crate::sync::{Arc, Ordering};
 use crate::time::{self, Tick};
 
@@ -58,14 +59,18 @@ struct Call<H: AsRef<Config>> {
 impl Session<Arc<Config>> {
     /// A call without a service.
     pub(in crate::retry) fn of(retry: &Retry) -> Self {
-        Self::start(retry.0.config.load_full(), || true)
+        Self::start(retry.0.config.load_full(), || true, &mut Reading::none())
     }
 }
 
 impl<H: AsRef<Config>> Session<H> {
     /// A call that starts here. `resend` says whether it may be made more than once.
     #[inline]
-    pub(in crate::retry) fn start(holder: H, resend: impl FnOnce() -> bool) -> Self {
+    pub(in crate::retry) fn start(
+        holder: H,
+        resend: impl FnOnce() -> bool,
+        clock: &mut Reading,
+    ) -> Self {
         let config = holder.as_ref();
         let settings = &config.settings;
         let off = settings.mode == Mode::Off;
@@ -75,7 +80,7 @@ impl<H: AsRef<Config>> Session<H> {
         };
         // What is inherited earns nothing by calls inside an attempt.
         if let (Some(own), None) = (own, inherited) {
-            own.on_call();
+            own.on_call_at(clock);
         }
         let number = inherited.map(Inherited::number);
         let timed = settings.max_elapsed.is_some() || config.core.listeners.any();
@@ -89,7 +94,7 @@ impl<H: AsRef<Config>> Session<H> {
             previous: Duration::ZERO,
             extra: Extra::None,
             call: Call {
-                start: if timed { time::now() } else { Tick::ZERO },
+                start: if timed { clock.now() } else { Tick::ZERO },
                 made: 1,
                 open: !off,
                 holder,
