@@ -114,6 +114,10 @@ mod attempt;
 #[cfg(feature = "tower")]
 mod deferred;
 mod guard;
+// Without services nobody hands a reading on.
+#[cfg(feature = "tokio")]
+#[cfg_attr(not(feature = "tower"), allow(dead_code))]
+mod reading;
 mod rng;
 #[cfg(feature = "tower")]
 mod spare;

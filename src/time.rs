@@ -6,6 +6,7 @@
 //! timers: the two clocks may drift apart, and a wake that is early by drift asks again.
 #![allow(clippy::disallowed_methods)]
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::sync::OnceLock;
@@ -102,7 +103,50 @@ mod reader {
 /// Reads the clock.
 #[inline]
 pub(crate) fn now() -> Tick {
-    reader::now()
+    let now = reader::now();
+    RECENT.with(|recent| recent.keep(now));
+    now
+}
+
+/// What this thread last read of the clock. Read anew at the latest for every sixteenth who
+/// asks, and with tokio's clock for everybody: a paused one is moved by whole epochs at once.
+///
+/// For what turns on seconds and where an old reading does no harm: of a thread that has
+/// slept it is as old as the sleep.
+#[inline]
+pub(crate) fn recent() -> Tick {
+    if cfg!(feature = "test-util") {
+        return now();
+    }
+    RECENT.with(Recent::get).unwrap_or_else(now)
+}
+
+struct Recent {
+    tick: Cell<Tick>,
+    /// For how many more it may be told.
+    left: Cell<u32>,
+}
+
+thread_local! {
+    static RECENT: Recent = const { Recent { tick: Cell::new(Tick::ZERO), left: Cell::new(0) } };
+}
+
+impl Recent {
+    const TIMES: u32 = 15;
+
+    #[inline]
+    fn keep(&self, now: Tick) {
+        self.tick.set(now);
+        self.left.set(Self::TIMES);
+    }
+
+    /// None if it is to be read anew.
+    #[inline]
+    fn get(&self) -> Option<Tick> {
+        let left = self.left.get().checked_sub(1)?;
+        self.left.set(left);
+        Some(self.tick.get())
+    }
 }
 
 /// The tick at which the clock will show `instant`.
@@ -235,7 +279,8 @@ mod sleep {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Tick, now, tick_of};
+    use super::{Recent, Tick, now, tick_of};
+    use std::cell::Cell;
 
     #[test]
     fn the_clock_runs_forward_at_the_rate_of_the_systems() {
@@ -255,6 +300,31 @@ mod tests {
             assert!(next >= last);
             last = next;
         }
+    }
+
+    #[test]
+    fn a_recent_reading_is_told_fifteen_times() {
+        let recent = Recent {
+            tick: Cell::new(Tick::ZERO),
+            left: Cell::new(0),
+        };
+        assert_eq!(recent.get(), None);
+        recent.keep(Tick(7));
+        let told = std::iter::from_fn(|| recent.get()).take(20);
+        assert_eq!(told.collect::<Vec<_>>(), [Tick(7); 15]);
+    }
+
+    #[test]
+    fn what_is_recent_is_no_older_than_sixteen_askings() {
+        let before = now();
+        let asked: Vec<_> = (0..16).map(|_| super::recent()).collect();
+        let after = now();
+        assert!(asked.iter().all(|&tick| before <= tick && tick <= after));
+        let first = now();
+        super::block_until(first.after(Duration::from_millis(1)));
+        let started = now();
+        let asked: Vec<_> = (0..16).map(|_| super::recent()).collect();
+        assert!(asked[15] > started);
     }
 
     #[test]

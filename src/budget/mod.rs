@@ -128,6 +128,7 @@
 mod policy;
 mod state;
 
+pub(crate) use policy::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use policy::Sent;
 pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};

@@ -1,3 +1,4 @@
+mod known;
 mod leave;
 
 use std::fmt;
@@ -8,9 +9,12 @@ use crate::deadline::Ambient;
 use crate::keyed::Rest;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::{Bucket, Quota};
+#[cfg(feature = "tokio")]
+use crate::reading::Reading;
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::time;
+use crate::time::{self, Tick};
 
+pub(crate) use known::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use leave::Sent;
 use leave::Source;
@@ -24,6 +28,7 @@ pub struct Budget(Arc<Shared>);
 
 struct Shared {
     name: Name,
+    number: Number,
     /// [`Terms`]. Read by every call, written by changes. Nothing but itself: relaxed.
     terms: AtomicU64,
     refill: Refill,
@@ -120,6 +125,12 @@ impl Budget {
         }
     }
 
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn number(&self) -> Number {
+        self.0.number
+    }
+
     /// What it is set to and what it has done. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
         let terms = self.terms();
@@ -188,21 +199,33 @@ impl Budget {
     #[inline]
     pub fn on_call(&self) {
         if self.0.refill == Refill::Calls {
-            self.deposit();
+            self.deposit(time::recent);
+        }
+    }
+
+    /// As [`on_call`](Self::on_call), by a layer that may know the time of the call.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn on_call_at(&self, clock: &Reading) {
+        if self.0.refill == Refill::Calls {
+            self.deposit(|| clock.recent());
         }
     }
 
     /// An original call has succeeded, at whichever attempt: adds its ratio where successes do.
+    #[inline]
     pub fn on_success(&self) {
         if self.0.refill == Refill::Successes {
-            self.deposit();
+            self.deposit(time::recent);
         }
     }
 
+    /// Of an old reading a deposit is put to the epoch before: it is cut with that, and at worst
+    /// there is less than there might be.
     #[inline]
-    fn deposit(&self) {
+    fn deposit(&self, recent: impl FnOnce() -> Tick) {
         if Ambient::current().attempt == 0 {
-            self.0.account.deposit(time::now(), self.terms());
+            self.0.account.deposit(recent(), self.terms());
         }
     }
 
@@ -350,15 +373,16 @@ impl Builder {
         let bucket = Bucket::new(now, floor(self.floor));
         // From empty, so that the floor gives nothing that its seconds have not brought.
         let _ = bucket.take(now, now, 1, now);
-        Budget(Arc::new(Shared {
+        known::add(|number| Shared {
             name: self.name,
+            number,
             terms: AtomicU64::new(terms.0),
             refill: self.refill,
             account: Account::new(now, terms),
             floor: bucket,
             made: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
-        }))
+        })
     }
 }
 

@@ -17,6 +17,10 @@
 //! head: a body that streams for longer is not cut. If response and timer are ready in the same
 //! poll, the response wins. A call whose deadline has passed already is refused and not made.
 //!
+//! Layers of the crate that stand directly upon one another read the clock once: the reading of
+//! the outermost serves all, and is older by what the functions take that they were given (what
+//! copies a request, what it costs). Below any other service, and in polls, it is read anew.
+//!
 //! Under an earlier deadline that somebody further up keeps, no timer is armed: he will end the
 //! call, and it is his name that is told. A deadline that was only handed on, by
 //! [`Deadline::scope`](crate::Deadline::scope) or [`spawn`](crate::spawn), is kept by the first
