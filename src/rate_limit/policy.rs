@@ -20,7 +20,7 @@ pub use self::live::Snapshot;
 pub use self::reservation::Reservation;
 
 use super::quota::Quota;
-use super::state::{Bucket, Refused};
+use super::state::{Bucket, Early, Refused};
 use crate::event::{Ending, Listeners, What};
 use crate::policy::{Mode, Name};
 use crate::rejection::{Error, Rejection, Why};
@@ -143,15 +143,18 @@ impl RateLimiter {
     #[must_use = "a call that is not allowed is not to be made"]
     #[inline]
     pub fn allow_n(&self, cost: u32) -> bool {
-        match self.decide(cost) {
-            Ok(()) => true,
-            Err(refusal) => {
-                if self.0.listeners.any() {
-                    self.tell(What::Rejected(&refusal.rejection()));
+        if let Some(decided) = self.decide_one(cost) {
+            return match decided {
+                Ok(()) => true,
+                Err(early) => {
+                    if self.0.listeners.any() {
+                        let _ = self.reject_early(cost, early);
+                    }
+                    false
                 }
-                false
-            }
+            };
         }
+        self.allow_otherwise(cost)
     }
 
     /// Takes a token if one is there.
@@ -171,7 +174,10 @@ impl RateLimiter {
     /// there at once.
     #[inline]
     pub fn try_acquire_n(&self, cost: u32) -> Result<(), Rejection> {
-        self.decide(cost).map_err(|refusal| self.reject(&refusal))
+        if let Some(decided) = self.decide_one(cost) {
+            return decided.map_err(|early| self.reject_early(cost, early));
+        }
+        self.acquire_otherwise(cost)
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say now. Takes nothing and tells nobody.
@@ -255,7 +261,49 @@ impl RateLimiter {
         self.0.max_wait
     }
 
+    /// The decision of what most limiters are, one limit that is kept; none of another. Small,
+    /// and apart from [`decide`](Self::decide), so that an answer is not passed through memory.
     #[inline]
+    fn decide_one(&self, cost: u32) -> Option<Result<(), Early>> {
+        match (&self.0.shape, self.mode()) {
+            (Shape::One(bucket), Mode::Enforce) => {
+                let decided = bucket.ask(time::now, cost);
+                if decided.is_ok() && self.0.listeners.any() {
+                    self.tell_admitted();
+                }
+                Some(decided)
+            }
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn reject_early(&self, cost: u32, early: Early) -> Rejection {
+        self.reject(&Refusal {
+            by: self,
+            cost,
+            refused: early.into(),
+        })
+    }
+
+    #[cold]
+    fn allow_otherwise(&self, cost: u32) -> bool {
+        match self.decide(cost) {
+            Ok(()) => true,
+            Err(refusal) => {
+                if self.0.listeners.any() {
+                    self.tell(What::Rejected(&refusal.rejection()));
+                }
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn acquire_otherwise(&self, cost: u32) -> Result<(), Rejection> {
+        self.decide(cost).map_err(|refusal| self.reject(&refusal))
+    }
+
     fn decide(&self, cost: u32) -> Result<(), Refusal<'_>> {
         let mode = self.mode();
         if mode == Mode::Off {
@@ -279,11 +327,16 @@ impl RateLimiter {
             }
             self.record(&refusal);
         }
+        self.tell_admitted();
+        Ok(())
+    }
+
+    #[cold]
+    fn tell_admitted(&self) {
         self.tell(What::Ended {
             ending: Ending::Admitted,
             elapsed: Duration::ZERO,
         });
-        Ok(())
     }
 
     /// Refuses or records, as `mode` wants it, and tells of it.

@@ -42,13 +42,14 @@ mod tests;
 mod word;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use self::config::{Config, Pause, Turn};
 use self::word::{Slot, Word};
 use super::quota::Quota;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
-use crate::time::Tick;
+use crate::time::{Tick, nanos};
 
 /// Why there is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,44 @@ pub(crate) struct Refused {
     pub(crate) wait: Option<Duration>,
     /// The burst, if the cost is above it.
     pub(crate) impossible: Option<u32>,
+}
+
+/// [`Refused`] in two registers: through memory it costs as much as the decision.
+#[derive(Clone, Copy)]
+pub(crate) struct Early {
+    /// Nanoseconds; all ones if no time is known.
+    wait: NonZeroU64,
+    /// The burst, if the cost is above it, else 0.
+    impossible: u32,
+}
+
+impl Early {
+    #[inline]
+    fn by(wait: u64) -> Self {
+        Self {
+            // What is refused is due later.
+            wait: NonZeroU64::new(wait).unwrap_or(NonZeroU64::MIN),
+            impossible: 0,
+        }
+    }
+}
+
+impl From<Early> for Refused {
+    #[inline]
+    fn from(early: Early) -> Self {
+        let wait = (early.wait < NonZeroU64::MAX).then(|| Duration::from_nanos(early.wait.get()));
+        let impossible = (early.impossible > 0).then_some(early.impossible);
+        Self { wait, impossible }
+    }
+}
+
+impl From<Refused> for Early {
+    fn from(refused: Refused) -> Self {
+        Self {
+            impossible: refused.impossible.unwrap_or(0),
+            ..Self::by(refused.wait.map_or(u64::MAX, nanos))
+        }
+    }
 }
 
 /// Tokens taken. It may be given back once, with [`Bucket::cancel`].
@@ -108,7 +147,40 @@ impl Bucket {
     /// bucket.
     #[inline]
     pub(crate) fn admit(&self, now: Tick, cost: u32) -> Result<(), Refused> {
-        self.take(now, now, cost, now).map(drop)
+        self.ask(|| now, cost).map_err(Refused::from)
+    }
+
+    /// As [`admit`](Self::admit), and answers in two registers. `clock` is read at most once.
+    #[inline]
+    pub(crate) fn ask(&self, clock: impl Fn() -> Tick, cost: u32) -> Result<(), Early> {
+        if cost == 0 {
+            return Ok(());
+        }
+        let now = clock();
+        loop {
+            let word = Word(self.word.load(Ordering::Acquire));
+            let pace = self.slot(word.generation()).pace();
+            match pace.charge(word.tat(), now, cost) {
+                Some(Ok(end)) => {
+                    if self.exchange(word, Word::new(end, word.generation())) {
+                        return Ok(());
+                    }
+                }
+                Some(Err(early)) => {
+                    if self.is_still(word) {
+                        return Err(early);
+                    }
+                }
+                None => return self.ask_all(now, cost),
+            }
+        }
+    }
+
+    /// As [`ask`](Self::ask), by the whole configuration.
+    #[cold]
+    fn ask_all(&self, now: Tick, cost: u32) -> Result<(), Early> {
+        let taken = self.take(now, now, cost, now);
+        taken.map(drop).map_err(Early::from)
     }
 
     /// Takes `cost` tokens, for use not before `not_before`, if they are there by `latest` at

@@ -1,7 +1,7 @@
 //! What the threads share: the word, and the configurations that it names. Why in these orders
 //! stands at the head of [`super`].
 
-use super::config::Config;
+use super::config::{Config, Pace};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -28,8 +28,8 @@ impl Word {
 }
 
 /// A configuration that is shared. Written under the mutex while no word names it; published
-/// by the word.
-pub(super) struct Slot([AtomicU64; 6]);
+/// by the word. What most admissions need comes first.
+pub(super) struct Slot([AtomicU64; 8]);
 
 impl Slot {
     #[inline]
@@ -37,29 +37,30 @@ impl Slot {
         Self(Self::values(config).map(AtomicU64::new))
     }
 
-    fn values(config: &Config) -> [u64; 6] {
+    fn values(config: &Config) -> [u64; 8] {
+        let pace = config.pace();
         [
-            config.interval,
+            pace.interval,
+            pace.tolerance,
+            pace.origin.0,
             config.tolerance,
             config.frozen.0,
-            config.origin.0,
             config.paused.0,
             config.changes,
+            0,
         ]
     }
 
     pub(super) fn write(&self, config: &Config) {
         for (place, value) in self.0.iter().zip(Self::values(config)) {
-            // Pairs with `read`: who sees this sees that the slot is out of use.
+            // Pairs with `read` and `pace`: who sees this sees that the slot is out of use.
             place.store(value, Ordering::Release);
         }
     }
 
     #[inline]
     pub(super) fn read(&self) -> Config {
-        let [interval, tolerance, frozen, origin, paused, changes] = &self.0;
-        // Pairs with `write`.
-        let load = |place: &AtomicU64| place.load(Ordering::Acquire);
+        let [interval, _, origin, tolerance, frozen, paused, changes, _] = &self.0;
         Config {
             interval: load(interval),
             tolerance: load(tolerance),
@@ -69,4 +70,20 @@ impl Slot {
             changes: load(changes),
         }
     }
+
+    #[inline]
+    pub(super) fn pace(&self) -> Pace {
+        let [interval, tolerance, origin, ..] = &self.0;
+        Pace {
+            interval: load(interval),
+            tolerance: load(tolerance),
+            origin: Tick(load(origin)),
+        }
+    }
+}
+
+#[inline]
+fn load(place: &AtomicU64) -> u64 {
+    // Pairs with `Slot::write`.
+    place.load(Ordering::Acquire)
 }
