@@ -143,18 +143,16 @@ impl RateLimiter {
     #[must_use = "a call that is not allowed is not to be made"]
     #[inline]
     pub fn allow_n(&self, cost: u32) -> bool {
-        if let Some(decided) = self.decide_one(cost) {
-            return match decided {
-                Ok(()) => true,
-                Err(early) => {
-                    if self.0.listeners.any() {
-                        let _ = self.reject_early(cost, early);
-                    }
-                    false
+        match self.decide_one(cost) {
+            Some(Ok(())) => true,
+            Some(Err(early)) => {
+                if self.0.listeners.any() {
+                    self.tell_refused(cost, early);
                 }
-            };
+                false
+            }
+            None => self.allow_otherwise(cost),
         }
-        self.allow_otherwise(cost)
     }
 
     /// Takes a token if one is there.
@@ -268,8 +266,8 @@ impl RateLimiter {
         match (&self.0.shape, self.mode()) {
             (Shape::One(bucket), Mode::Enforce) => {
                 let decided = bucket.ask(time::now, cost);
-                if decided.is_ok() && self.0.listeners.any() {
-                    self.tell_admitted();
+                if decided.is_ok() {
+                    self.admitted();
                 }
                 Some(decided)
             }
@@ -288,15 +286,13 @@ impl RateLimiter {
 
     #[cold]
     fn allow_otherwise(&self, cost: u32) -> bool {
-        match self.decide(cost) {
-            Ok(()) => true,
-            Err(refusal) => {
+        self.decide(cost)
+            .map_err(|refusal| {
                 if self.0.listeners.any() {
                     self.tell(What::Rejected(&refusal.rejection()));
                 }
-                false
-            }
-        }
+            })
+            .is_ok()
     }
 
     #[cold]
@@ -327,8 +323,20 @@ impl RateLimiter {
             }
             self.record(&refusal);
         }
-        self.tell_admitted();
+        self.admitted();
         Ok(())
+    }
+
+    #[inline]
+    fn admitted(&self) {
+        if self.0.listeners.any() {
+            self.tell_admitted();
+        }
+    }
+
+    #[cold]
+    fn tell_refused(&self, cost: u32, early: Early) {
+        let _ = self.reject_early(cost, early);
     }
 
     #[cold]

@@ -1,7 +1,8 @@
 //! What the threads share: the word, and the configurations that it names. Why in these orders
 //! stands at the head of [`super`].
 
-use super::config::{Config, Pace};
+use super::config::Config;
+use super::pace::Pace;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -47,7 +48,7 @@ impl Slot {
             config.frozen.0,
             config.paused.0,
             config.changes,
-            0,
+            u64::from(config.stripes.0) << 32 | u64::from(config.stripes.1),
         ]
     }
 
@@ -60,7 +61,16 @@ impl Slot {
 
     #[inline]
     pub(super) fn read(&self) -> Config {
-        let [interval, _, origin, tolerance, frozen, paused, changes, _] = &self.0;
+        let [
+            interval,
+            _,
+            origin,
+            tolerance,
+            frozen,
+            paused,
+            changes,
+            stripes,
+        ] = &self.0;
         Config {
             interval: load(interval),
             tolerance: load(tolerance),
@@ -68,7 +78,14 @@ impl Slot {
             origin: Tick(load(origin)),
             paused: Tick(load(paused)),
             changes: load(changes),
+            stripes: halves(load(stripes)),
         }
+    }
+
+    /// How many tokens a lease is, of the configuration that [`pace`](Self::pace) reads.
+    pub(super) fn lease(&self) -> u32 {
+        let [.., stripes] = &self.0;
+        halves(load(stripes)).0
     }
 
     #[inline]
@@ -86,4 +103,9 @@ impl Slot {
 fn load(place: &AtomicU64) -> u64 {
     // Pairs with `Slot::write`.
     place.load(Ordering::Acquire)
+}
+
+fn halves(word: u64) -> (u32, u32) {
+    // Both fit: one is shifted down, the other is cut out.
+    ((word >> 32) as u32, word as u32)
 }
