@@ -5,6 +5,33 @@
 mod imp {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicUsize;
+
+    thread_local! {
+        /// This thread's number; 0 before it has one.
+        static SLOT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A number of this thread's own, counted up, so that threads which are begun together
+    /// differ in its low bits.
+    #[inline]
+    pub(crate) fn thread_slot() -> usize {
+        match SLOT.get() {
+            0 => number(),
+            slot => slot,
+        }
+    }
+
+    #[cold]
+    fn number() -> usize {
+        // Nothing but itself: relaxed.
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let slot = NEXT.fetch_add(1, Ordering::Relaxed).max(1);
+        SLOT.set(slot);
+        slot
+    }
+
     /// A mutex that knows no poison: nothing of a user's runs inside a critical section, so a
     /// panic there leaves no half-made state behind.
     #[derive(Debug, Default)]
@@ -27,6 +54,11 @@ mod imp {
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+    /// The same for all threads: a model says itself which are to meet.
+    pub(crate) fn thread_slot() -> usize {
+        0
+    }
+
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -44,6 +76,6 @@ mod imp {
 }
 
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering};
+pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, thread_slot};
 // Made once or counted only; no model turns on them.
 pub(crate) use std::sync::{Arc, OnceLock, Weak};

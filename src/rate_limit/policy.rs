@@ -24,7 +24,7 @@ pub use self::reservation::Reservation;
 
 use self::asked::Asked;
 use super::quota::Quota;
-use super::state::{Bucket, Refused};
+use super::state::{Bucket, Early, Refused};
 use crate::event::{Ending, Listeners, What};
 use crate::keyed::table::{Place, Table};
 use crate::policy::{Mode, Name};
@@ -157,14 +157,15 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn allow_at(&self, place: Option<Place>, cost: u32) -> bool {
-        match self.decide(place, cost) {
-            Ok(()) => true,
-            Err(refusal) => {
+        match self.decide_one(cost) {
+            Some(Ok(())) => true,
+            Some(Err(early)) => {
                 if self.0.listeners.any() {
-                    self.tell(What::Rejected(&refusal.rejection()));
+                    self.tell_refused(cost, early);
                 }
                 false
             }
+            None => self.allow_otherwise(place, cost),
         }
     }
 
@@ -190,8 +191,10 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn try_acquire_at(&self, place: Option<Place>, cost: u32) -> Result<(), Rejection> {
-        self.decide(place, cost)
-            .map_err(|refusal| self.reject(&refusal))
+        if let Some(decided) = self.decide_one(cost) {
+            return decided.map_err(|early| self.reject_early(cost, early));
+        }
+        self.acquire_otherwise(place, cost)
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say now. Takes nothing and tells nobody.
@@ -284,7 +287,48 @@ impl RateLimiter {
         Duration::from_nanos(self.0.max_pause.load(Ordering::Relaxed))
     }
 
+    /// The decision of what most limiters are, one limit that is kept; none of another. Small,
+    /// and apart from [`decide`](Self::decide), so that an answer is not passed through memory.
     #[inline]
+    fn decide_one(&self, cost: u32) -> Option<Result<(), Early>> {
+        match (&self.0.shape, self.mode()) {
+            (Shape::One(bucket), Mode::Enforce) => {
+                let decided = bucket.ask(time::now, cost);
+                if decided.is_ok() {
+                    self.admitted();
+                }
+                Some(decided)
+            }
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn reject_early(&self, cost: u32, early: Early) -> Rejection {
+        self.reject(&Refusal {
+            by: self,
+            cost,
+            refused: early.into(),
+        })
+    }
+
+    #[inline(never)]
+    fn allow_otherwise(&self, place: Option<Place>, cost: u32) -> bool {
+        self.decide(place, cost)
+            .map_err(|refusal| {
+                if self.0.listeners.any() {
+                    self.tell(What::Rejected(&refusal.rejection()));
+                }
+            })
+            .is_ok()
+    }
+
+    #[inline(never)]
+    fn acquire_otherwise(&self, place: Option<Place>, cost: u32) -> Result<(), Rejection> {
+        let decided = self.decide(place, cost);
+        decided.map_err(|refusal| self.reject(&refusal))
+    }
+
     fn decide(&self, place: Option<Place>, cost: u32) -> Result<(), Refusal<'_>> {
         let mode = self.mode();
         if mode == Mode::Off {
@@ -308,11 +352,28 @@ impl RateLimiter {
             }
             self.record(&refusal);
         }
+        self.admitted();
+        Ok(())
+    }
+
+    #[inline]
+    fn admitted(&self) {
+        if self.0.listeners.any() {
+            self.tell_admitted();
+        }
+    }
+
+    #[cold]
+    fn tell_refused(&self, cost: u32, early: Early) {
+        let _ = self.reject_early(cost, early);
+    }
+
+    #[cold]
+    fn tell_admitted(&self) {
         self.tell(What::Ended {
             ending: Ending::Admitted,
             elapsed: Duration::ZERO,
         });
-        Ok(())
     }
 
     /// Refuses or records, as `mode` wants it, and tells of it.
