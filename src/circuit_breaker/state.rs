@@ -28,7 +28,6 @@ use std::time::Duration;
 use super::rules::{Config, GiveUp};
 use crate::classify::Kind;
 use crate::policy::Mode;
-use crate::rejection::Why;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
@@ -80,11 +79,13 @@ impl Machine {
         Word(self.word.load(Ordering::Relaxed))
     }
 
+    #[inline]
     fn times(&self, generation: u32) -> &Times {
         &self.times[generation as usize & 1]
     }
 
     /// The word with the times of its own state.
+    #[inline]
     pub(super) fn timed_word(&self) -> (Word, Tick, Tick) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
@@ -99,26 +100,35 @@ impl Machine {
         }
     }
 
+    /// What [`admit`](Self::admit) says of a breaker that is open and stays so for now; none of
+    /// any other.
+    #[inline]
+    pub(super) fn refuse(&self, now: Tick) -> Option<Refused> {
+        let (word, _, due) = self.timed_word();
+        let shut = word.state() == State::Open && !is_over(now, due);
+        shut.then(|| Refused::until(due, now))
+    }
+
     /// Asks for a call to be admitted, without moving anything but a probe slot. `fraction` is
     /// randomness in `[0, 1)`, drawn only where a share of the calls is admitted.
     pub(super) fn admit(&self, now: Tick, config: &Config, fraction: impl Fn() -> f64) -> Answer {
         loop {
             let (word, since, due) = self.timed_word();
             let from = Some(word.generation());
-            let refused = |why, retry_after| Answer::Refused(Refused { why, retry_after });
+            let refused = Answer::Refused;
             let counted = Answer::Admitted(Ticket {
                 generation: word.generation(),
                 role: Role::Counted,
             });
             return match word.state() {
                 State::Closed => counted,
-                State::ForcedOpen => refused(Why::CircuitOpen, None),
+                State::ForcedOpen => refused(Refused::OPEN),
                 State::Open if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: State::HalfOpen,
                     why: Ended::WaitOver,
                 }),
-                State::Open => refused(Why::CircuitOpen, until(due, now)),
+                State::Open => refused(Refused::until(due, now)),
                 State::HalfOpen if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: match config.give_up {
@@ -139,7 +149,7 @@ impl Machine {
                 }),
                 State::HalfOpen => match self.take_slot(word, config.probes) {
                     Some(Some(ticket)) => Answer::Admitted(ticket),
-                    Some(None) => refused(Why::ProbesOut, None),
+                    Some(None) => refused(Refused::PROBES_OUT),
                     None => continue,
                 },
                 State::Recovering if is_over(now, due) => Answer::Move(Move {
@@ -152,7 +162,7 @@ impl Machine {
                     let share = 0.1 + 0.9 * now.since(since).as_secs_f64() / whole;
                     match fraction() < share {
                         true => counted,
-                        false => refused(Why::Recovering, None),
+                        false => refused(Refused::RECOVERING),
                     }
                 }
             };
@@ -162,19 +172,14 @@ impl Machine {
     /// What asking would be answered, with nothing moved and no slot taken.
     pub(super) fn peek(&self, now: Tick, config: &Config) -> Result<(), Refused> {
         let (word, _, due) = self.timed_word();
-        let refused = |why, retry_after| Err(Refused { why, retry_after });
         match (word.state(), is_over(now, due)) {
-            (State::ForcedOpen, _) => refused(Why::CircuitOpen, None),
-            (State::Open, false) => refused(Why::CircuitOpen, until(due, now)),
+            (State::ForcedOpen, _) => Err(Refused::OPEN),
+            (State::Open, false) => Err(Refused::until(due, now)),
             // Whoever comes gives it up, and finds it open.
-            (State::HalfOpen, true) if config.give_up == GiveUp::Open => {
-                refused(Why::CircuitOpen, None)
-            }
+            (State::HalfOpen, true) if config.give_up == GiveUp::Open => Err(Refused::OPEN),
             (State::HalfOpen, false) if word.succeeded() >= config.close_after() => Ok(()),
-            (State::HalfOpen, false) if is_lost(word, config) => refused(Why::CircuitOpen, None),
-            (State::HalfOpen, false) if !has_slot(word, config.probes) => {
-                refused(Why::ProbesOut, None)
-            }
+            (State::HalfOpen, false) if is_lost(word, config) => Err(Refused::OPEN),
+            (State::HalfOpen, false) if !has_slot(word, config.probes) => Err(Refused::PROBES_OUT),
             _ => Ok(()),
         }
     }
@@ -363,6 +368,7 @@ fn is_lost(word: Word, config: &Config) -> bool {
 }
 
 /// What never ends is not over at the end of time either.
+#[inline]
 fn is_over(now: Tick, due: Tick) -> bool {
     now >= due && !due.is_never()
 }

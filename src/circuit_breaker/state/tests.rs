@@ -7,6 +7,7 @@ use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::Window;
 use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped};
 use crate::circuit_breaker::trip::Trip;
+use crate::rejection::Why;
 
 pub(in crate::circuit_breaker) mod naive;
 
@@ -279,7 +280,7 @@ fn agree(config: Config, origin: u64, ops: &[Op]) -> Result<(), TestCaseError> {
                     Ok(Some((ticket, admitted)))
                 }
                 (answer, expected) => {
-                    let answer = answer.map_err(|refused| (refused.why, refused.retry_after));
+                    let answer = answer.map_err(|refused| (refused.why(), refused.retry_after()));
                     prop_assert_eq!(answer.err(), expected.err());
                     Ok(None)
                 }
@@ -412,17 +413,11 @@ fn opened(change: impl FnOnce(&mut Config)) -> Breaker {
 }
 
 fn out_of_probes() -> Result<Ticket, Refused> {
-    Err(Refused {
-        why: Why::ProbesOut,
-        retry_after: None,
-    })
+    Err(Refused::PROBES_OUT)
 }
 
 fn due_in(wait: Duration) -> Result<Ticket, Refused> {
-    Err(Refused {
-        why: Why::CircuitOpen,
-        retry_after: Some(wait),
-    })
+    Err(Refused::until(Tick(crate::time::nanos(wait)), Tick(0)))
 }
 
 #[test]
@@ -678,7 +673,10 @@ fn cb9_nothing_moves_for_ever_at_the_end_of_time() {
     assert_eq!(breaker.state(), State::HalfOpen);
     breaker.call(u64::MAX, FAILURE);
     let refused = breaker.admit(u64::MAX).unwrap_err();
-    assert_eq!((refused.why, refused.retry_after), (Why::CircuitOpen, None));
+    assert_eq!(
+        (refused.why(), refused.retry_after()),
+        (Why::CircuitOpen, None)
+    );
 }
 
 #[test]

@@ -127,4 +127,10 @@ impl Word {
     pub(in crate::circuit_breaker) fn admits(self) -> bool {
         self.state() == State::Closed && self.mode() != Mode::Off
     }
+
+    /// Enforced and open, if only until its wait is over.
+    #[inline]
+    pub(in crate::circuit_breaker) fn refuses(self) -> bool {
+        self.mode() == Mode::Enforce && matches!(self.state(), State::Open | State::ForcedOpen)
+    }
 }
