@@ -100,6 +100,7 @@ mod attempt;
 mod deferred;
 mod guard;
 mod rng;
+mod slot;
 #[cfg(feature = "tower")]
 mod spare;
 mod sync;

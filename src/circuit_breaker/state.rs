@@ -29,7 +29,7 @@ use super::rules::{Config, GiveUp};
 use crate::classify::Kind;
 use crate::policy::Mode;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
-use crate::time::Tick;
+use crate::time::{Count, Tick};
 
 pub(super) use answer::{Answer, Ended, Move, Refused, Role, Ticket};
 pub(super) use step::{Control, Step, Timing};
@@ -53,6 +53,8 @@ struct Times {
     /// When the state may end: open, the first probe; half-open, giving up; recovering, closed.
     /// Never for the others.
     due: AtomicU64,
+    /// A count of the clock's counter before `due`.
+    due_count: AtomicU64,
 }
 
 impl Times {
@@ -60,6 +62,7 @@ impl Times {
         Self {
             since: AtomicU64::new(now.0),
             due: AtomicU64::new(Tick::NEVER.0),
+            due_count: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -85,24 +88,34 @@ impl Machine {
     }
 
     /// The word with the times of its own state.
-    #[inline]
     pub(super) fn timed_word(&self) -> (Word, Tick, Tick) {
+        let load = |time: &AtomicU64| Tick(time.load(Ordering::Acquire));
+        let (word, (since, due)) = self.timed(|times| (load(&times.since), load(&times.due)));
+        (word, since, due)
+    }
+
+    #[inline]
+    fn timed<T>(&self, read: impl Fn(&Times) -> T) -> (Word, T) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let times = self.times(Word(word).generation());
-            let since = times.since.load(Ordering::Acquire);
-            let due = times.due.load(Ordering::Acquire);
+            let times = read(self.times(Word(word).generation()));
             let again = self.word.load(Ordering::Acquire);
             if again >> GENERATION == word >> GENERATION {
-                return (Word(again), Tick(since), Tick(due));
+                return (Word(again), times);
             }
             word = again;
         }
     }
 
+    /// Whether it is open and surely stays so at this count, unless somebody moves it.
+    #[inline]
+    pub(super) fn is_open_at(&self, count: Count) -> bool {
+        let (word, due) = self.timed(|times| times.due_count.load(Ordering::Acquire));
+        word.state() == State::Open && count.0 < due
+    }
+
     /// What [`admit`](Self::admit) says of a breaker that is open and stays so for now; none of
     /// any other.
-    #[inline]
     pub(super) fn refuse(&self, now: Tick) -> Option<Refused> {
         let (word, _, due) = self.timed_word();
         let shut = word.state() == State::Open && !is_over(now, due);
@@ -305,6 +318,8 @@ impl Machine {
         let times = self.times(era);
         times.since.store(now.0, Ordering::Release);
         times.due.store(due.0, Ordering::Release);
+        let due_count = (timing.before)(due);
+        times.due_count.store(due_count.0, Ordering::Release);
         // Others may take and give back slots in between, but only we move on.
         loop {
             let next = Word::new(era, to, word.mode(), word.flags());
@@ -368,7 +383,6 @@ fn is_lost(word: Word, config: &Config) -> bool {
 }
 
 /// What never ends is not over at the end of time either.
-#[inline]
 fn is_over(now: Tick, due: Tick) -> bool {
     now >= due && !due.is_never()
 }

@@ -10,8 +10,9 @@ use crate::deadline::Ambient;
 use crate::event::{Ending, What};
 use crate::policy::Mode;
 use crate::rejection::Rejection;
+use crate::slot;
 use crate::sync::Ordering;
-use crate::time::{self, Tick};
+use crate::time::{self, Count, Tick};
 
 /// One admitted call.
 #[derive(Clone, Copy)]
@@ -134,7 +135,7 @@ impl CircuitBreaker {
 
     #[inline(never)]
     fn is_open(&self, word: Word) -> bool {
-        word.state() == State::ForcedOpen || self.0.machine.refuse(time::now()).is_some()
+        word.state() == State::ForcedOpen || self.0.machine.is_open_at(Count::read())
     }
 
     /// Tells of a refusal that nobody else is told of.
@@ -176,12 +177,27 @@ impl CircuitBreaker {
                 if start == Tick::ZERO
                     && !self.0.failing.is_set()
                     && !self.0.machine.word().flags().count_successes => {}
-            _ => self.succeed_slowly(ticket, start, deadline),
+            _ => self.succeed(ticket, start, deadline),
         }
     }
 
     #[inline(never)]
-    fn succeed_slowly(&self, ticket: u64, start: Tick, deadline: Tick) {
+    fn succeed(&self, ticket: u64, start: Tick, deadline: Tick) {
+        let Ticket { generation, role } = Ticket::from_bits(ticket);
+        let word = self.0.machine.word();
+        let unheard = start == Tick::ZERO || !self.0.listeners.any();
+        let plain = role == Role::Counted && unheard && !self.0.failing.is_set();
+        if plain && word.counts_plainly(generation) {
+            let (windows, slot) = (&self.0.windows, slot::current());
+            let slow = |count: Count| start != Tick::ZERO && windows.is_slow(start, count.tick());
+            match windows.succeed(generation, slot, Count::read, slow) {
+                Ok(()) => return,
+                Err(count) if !slow(count) => {
+                    return windows.succeed_at(generation, count.tick(), slot, Count::before);
+                }
+                Err(_) => {}
+            }
+        }
         self.finish_slowly(ticket, start, deadline, End::Outcome(Outcome::Success));
     }
 
@@ -263,7 +279,11 @@ impl CircuitBreaker {
         if word.generation() != ticket.generation {
             return;
         }
-        let call = Finished { failure, elapsed };
+        let call = Finished {
+            failure,
+            elapsed,
+            slot: slot::current(),
+        };
         let mut tripped = rules.record(ticket.generation, now, &call);
         if failure.is_some() {
             self.0.failing.set(ticket.generation);

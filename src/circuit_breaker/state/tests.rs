@@ -8,6 +8,7 @@ use crate::circuit_breaker::Window;
 use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped};
 use crate::circuit_breaker::trip::Trip;
 use crate::rejection::Why;
+use crate::slot::Slot;
 
 pub(in crate::circuit_breaker) mod naive;
 
@@ -24,6 +25,7 @@ struct Breaker {
     machine: Machine,
     rules: Rules,
     tripped: Vec<Tripped>,
+    ended: u8,
 }
 
 impl Breaker {
@@ -32,6 +34,7 @@ impl Breaker {
             machine: Machine::new(Tick(now), Mode::Enforce, Flags::default()),
             rules: Rules::new(config, 0, Tick(now), None),
             tripped: Vec::new(),
+            ended: 0,
         }
     }
 
@@ -51,6 +54,7 @@ impl Breaker {
             config: self.config(),
             fraction: 0.0,
             retry_after: after,
+            before: |due| Count(due.0),
         };
         let step = Step {
             from,
@@ -110,7 +114,14 @@ impl Breaker {
         if how == How::Ignore || word.generation() != ticket.generation {
             return;
         }
-        let call = Finished { failure, elapsed };
+        // One thread after the other, some without words of their own.
+        self.ended = (self.ended + 1) % 12;
+        let slot = (self.ended < 10).then(|| Slot::numbered(self.ended));
+        let call = Finished {
+            failure,
+            elapsed,
+            slot,
+        };
         let era = ticket.generation;
         let mut tripped = self.rules.record(era, Tick(now), &call);
         if word.state() == State::Recovering {
@@ -600,6 +611,7 @@ fn cb10_jitter_stays_within_its_bounds() {
             config: &config,
             fraction,
             retry_after: None,
+            before: |due| Count(due.0),
         };
         let step = Step {
             from: Some(0),
@@ -684,6 +696,7 @@ fn cb6_the_word_tells_its_parts_apart() {
     let flags = Flags {
         count_successes: true,
         time_calls: false,
+        changed: true,
     };
     let word = Word::new(u32::MAX, State::Recovering, Mode::Off, flags);
     assert_eq!(
@@ -700,6 +713,7 @@ fn cb6_the_word_tells_its_parts_apart() {
         config: &all,
         fraction: 0.0,
         retry_after: None,
+        before: |due| Count(due.0),
     };
     let step = Step {
         from: None,
