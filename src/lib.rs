@@ -119,6 +119,7 @@ mod guard;
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod reading;
 mod rng;
+mod slot;
 #[cfg(feature = "tower")]
 mod spare;
 mod sync;

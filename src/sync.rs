@@ -3,6 +3,8 @@
 
 #[cfg(not(all(test, seawall_loom)))]
 mod imp {
+    /// A value made by whoever needs it first, and seen by others only after that.
+    pub(crate) use std::sync::OnceLock as Once;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
     use std::cell::Cell;
@@ -59,6 +61,37 @@ mod imp {
         0
     }
 
+    /// Std's, whose order loom does not see: with an order that it does.
+    #[derive(Debug)]
+    pub(crate) struct Once<T> {
+        ready: AtomicBool,
+        making: loom::sync::Mutex<()>,
+        value: std::sync::OnceLock<T>,
+    }
+
+    impl<T> Once<T> {
+        pub(crate) fn new() -> Self {
+            Self {
+                ready: AtomicBool::new(false),
+                making: loom::sync::Mutex::new(()),
+                value: std::sync::OnceLock::new(),
+            }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            self.value
+                .get()
+                .filter(|_| self.ready.load(Ordering::Acquire))
+        }
+
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            let _making = self.making.lock();
+            let value = self.value.get_or_init(make);
+            self.ready.store(true, Ordering::Release);
+            value
+        }
+    }
+
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -76,6 +109,6 @@ mod imp {
 }
 
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Ordering, thread_slot};
+pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Once, Ordering, thread_slot};
 // Made once or counted only; no model turns on them.
 pub(crate) use std::sync::{Arc, OnceLock, Weak};

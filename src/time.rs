@@ -48,9 +48,37 @@ pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// A reading of the counter that time comes from, in its own unit: cheaper than a [`Tick`] by
+/// what it takes to make nanoseconds of it. Only to be compared with [`Count::before`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Count(pub(crate) u64);
+
+impl Count {
+    /// The counter now.
+    #[inline]
+    pub(crate) fn read() -> Self {
+        reader::count()
+    }
+
+    /// What the clock shows at this reading.
+    #[inline]
+    pub(crate) fn tick(self) -> Tick {
+        reader::tick_at(self)
+    }
+
+    /// Close to the reading at which the clock shows `tick`, and no later: a lower one is surely
+    /// before `tick`.
+    pub(crate) fn before(tick: Tick) -> Self {
+        match tick.is_never() {
+            true => Self(u64::MAX),
+            false => reader::count_before(tick),
+        }
+    }
+}
+
 #[cfg(not(feature = "test-util"))]
 mod reader {
-    use super::{BIAS, OnceLock, Tick};
+    use super::{BIAS, Count, OnceLock, Tick};
 
     struct Clock {
         counter: quanta::Clock,
@@ -60,18 +88,42 @@ mod reader {
     static CLOCK: OnceLock<Clock> = OnceLock::new();
 
     #[inline]
-    pub(super) fn now() -> Tick {
-        #[cfg(all(debug_assertions, feature = "tokio"))]
-        super::drift::check();
-        let clock = CLOCK.get_or_init(|| {
+    fn clock() -> &'static Clock {
+        CLOCK.get_or_init(|| {
             let counter = quanta::Clock::new();
             let first = counter.raw();
             Clock { counter, first }
-        });
-        let passed = clock
-            .counter
-            .delta_as_nanos(clock.first, clock.counter.raw());
+        })
+    }
+
+    #[inline]
+    pub(super) fn now() -> Tick {
+        tick_at(count())
+    }
+
+    #[inline]
+    pub(super) fn count() -> Count {
+        #[cfg(all(debug_assertions, feature = "tokio"))]
+        super::drift::check();
+        Count(clock().counter.raw())
+    }
+
+    #[inline]
+    pub(super) fn tick_at(count: Count) -> Tick {
+        let clock = clock();
+        let passed = clock.counter.delta_as_nanos(clock.first, count.0);
         Tick(BIAS.saturating_add(passed))
+    }
+
+    pub(super) fn count_before(tick: Tick) -> Count {
+        const MANY: u64 = 1 << 60;
+        let clock = clock();
+        let passed = u128::from(tick.0.saturating_sub(BIAS));
+        let in_nanos = u128::from(clock.counter.delta_as_nanos(0, MANY).max(1));
+        // One for the rounding of each of the two.
+        let counts = (passed * u128::from(MANY) / in_nanos).saturating_sub(2);
+        let counts = u64::try_from(counts).unwrap_or(u64::MAX);
+        Count(clock.first.saturating_add(counts))
     }
 
     pub(super) fn std_now() -> std::time::Instant {
@@ -81,7 +133,21 @@ mod reader {
 
 #[cfg(feature = "test-util")]
 mod reader {
-    use super::{BIAS, OnceLock, Tick, nanos};
+    use super::{BIAS, Count, OnceLock, Tick, nanos};
+
+    #[inline]
+    pub(super) fn count() -> Count {
+        Count(now().0)
+    }
+
+    #[inline]
+    pub(super) fn tick_at(count: Count) -> Tick {
+        Tick(count.0)
+    }
+
+    pub(super) fn count_before(tick: Tick) -> Count {
+        Count(tick.0)
+    }
 
     static FIRST: OnceLock<tokio::time::Instant> = OnceLock::new();
 
@@ -279,7 +345,7 @@ mod sleep {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Recent, Tick, now, tick_of};
+    use super::{Count, Recent, Tick, now, tick_of};
     use std::cell::Cell;
 
     #[test]
@@ -325,6 +391,21 @@ mod tests {
         let started = now();
         let asked: Vec<_> = (0..16).map(|_| super::recent()).collect();
         assert!(asked[15] > started);
+    }
+
+    #[test]
+    fn a_count_before_a_tick_is_close_to_it_and_never_after() {
+        let start = now();
+        for ahead in [0, 1, 999, 1 << 20, 1 << 40, 1 << 55] {
+            let tick = Tick(start.0 + ahead);
+            let before = Count::before(tick).tick();
+            let early = tick.since(before);
+            assert!(before <= tick, "{before:?} {tick:?}");
+            assert!(early < Duration::from_micros(1), "{early:?} at {ahead}");
+        }
+        assert_eq!(Count::before(Tick::NEVER), Count(u64::MAX));
+        assert!(Count::before(Tick::ZERO).tick() <= start);
+        assert!(Count::read().tick() >= start);
     }
 
     #[test]

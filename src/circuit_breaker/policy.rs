@@ -9,7 +9,7 @@ use std::fmt;
 
 #[cfg(feature = "tower")]
 use super::gate::Gate;
-use super::rules::Rules;
+use super::rules::{Rules, Windows};
 use super::run::Hint;
 use super::state::{Cause, Flags, Machine, State, Word};
 use super::trip::Counts;
@@ -39,6 +39,7 @@ struct Shared {
     failing: Hint,
     /// Read by calls that have something to record; replaced under the machine's control lock.
     rules: ArcSwap<Rules>,
+    windows: Windows,
     jitter: Jitter,
     /// Counts only itself: relaxed.
     would_reject: AtomicU64,
@@ -181,7 +182,7 @@ impl CircuitBreaker {
         let mut control = self.0.machine.control.lock();
         let era = self.0.machine.word().generation();
         let rules = Rules::new(config, era, time::now(), Some(&self.0.rules.load()));
-        let flags = flags_of(&rules);
+        let flags = flags_of(&rules, &self.0.windows);
         let before = self.0.rules.swap(Arc::new(rules));
         self.0.machine.set(&mut control, None, Some(flags));
         drop(control);
@@ -217,10 +218,11 @@ impl CircuitBreaker {
     }
 }
 
-fn flags_of(rules: &Rules) -> Flags {
+fn flags_of(rules: &Rules, windows: &Windows) -> Flags {
     Flags {
         count_successes: rules.count_successes(),
         time_calls: rules.time_calls(),
+        changed: !windows.are_those_of(rules),
     }
 }
 

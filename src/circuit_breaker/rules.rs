@@ -1,4 +1,8 @@
+mod windows;
+
 use std::time::Duration;
+
+pub(super) use windows::Windows;
 
 use super::run::{Recent, Run};
 use super::trip::{Counts, Trip, When};
@@ -6,6 +10,7 @@ use super::window::Memory;
 use crate::backoff::{Backoff, Jitter};
 use crate::classify::Kind;
 use crate::policy::{ConfigError, Name, Problems};
+use crate::slot::Slot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
@@ -125,6 +130,8 @@ pub(super) struct Finished {
     pub(super) failure: Option<(Kind, Option<Duration>)>,
     /// None where nobody asked how long calls take.
     pub(super) elapsed: Option<Duration>,
+    /// Of the thread that it finished on.
+    pub(super) slot: Option<Slot>,
 }
 
 /// What tripped a breaker.
@@ -147,7 +154,7 @@ pub(super) struct Rules {
     pub(super) config: Config,
     memories: Vec<Remembers>,
     /// What the ramp has seen of its era.
-    ramp: Arc<Memory>,
+    ramp: Option<Arc<Memory>>,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +185,10 @@ impl Rules {
         let fresh = |trip: &Trip| match trip.when {
             When::Consecutive(_) => Remembers::Run(Arc::new(Run::new(era))),
             When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, era))),
-            _ => Remembers::Window(Arc::new(Memory::new(trip.window, era, now))),
+            _ => {
+                let slow = slow_after(trip).is_some();
+                Remembers::Window(Arc::new(Memory::new(trip.window, slow, era, now)))
+            }
         };
         let memories = (config.trips.iter().zip(own))
             .map(|(trip, own)| {
@@ -188,12 +198,11 @@ impl Rules {
             .collect();
         let kept = before.filter(|before| before.config.ramp == config.ramp);
         let ramp = match kept {
-            Some(before) => Arc::clone(&before.ramp),
-            None => {
-                let over = config.ramp.map_or(Duration::from_secs(1), |ramp| ramp.over);
-                let window = super::Window::time(over.saturating_mul(2));
-                Arc::new(Memory::new(window, era, now))
-            }
+            Some(before) => before.ramp.clone(),
+            None => config.ramp.map(|ramp| {
+                let window = super::Window::time(ramp.over.saturating_mul(2));
+                Arc::new(Memory::new(window, false, era, now))
+            }),
         };
         Self {
             memories,
@@ -204,9 +213,14 @@ impl Rules {
 
     /// Whether a success has to be recorded beyond ending a run of failures.
     pub(super) fn count_successes(&self) -> bool {
-        self.memories
-            .iter()
-            .any(|memory| matches!(memory, Remembers::Window(_)))
+        self.windows().next().is_some()
+    }
+
+    fn windows(&self) -> impl Iterator<Item = &Arc<Memory>> {
+        self.memories.iter().filter_map(|memory| match memory {
+            Remembers::Window(window) => Some(window),
+            Remembers::Run(_) | Remembers::Recent(_) => None,
+        })
     }
 
     /// Whether a call's start has to be known.
@@ -264,7 +278,7 @@ impl Rules {
                     let threshold = slow_after(trip);
                     let slow = threshold.is_some() && call.elapsed > threshold;
                     asked |= slow;
-                    window.record(era, now, call.failure.is_some(), slow);
+                    window.record(era, now, call.failure.is_some(), slow, call.slot);
                 }
             }
         }
@@ -272,8 +286,9 @@ impl Rules {
             return None;
         }
         let (trip, counts) = self.pairs().enumerate().find_map(|(at, (trip, memory))| {
-            if matches!(memory, Remembers::Window(_)) {
-                let counts = self.counts_of(trip, era, now);
+            if let Remembers::Window(window) = memory {
+                let seen = window.counts_if(era, now, |bad| trip.may_hold(bad));
+                let counts = self.with_run(seen?, era);
                 return trip.holds(&counts).then_some((trip, counts));
             }
             (run_holds == Some(at)).then(|| (trip, self.counts_of(trip, era, now)))
@@ -290,9 +305,10 @@ impl Rules {
     /// Records a call of the ramp, and says whether too many of them fail.
     pub(super) fn record_ramp(&self, era: u32, now: Tick, call: &Finished) -> Option<Tripped> {
         let ramp = self.config.ramp?;
-        self.ramp.record(era, now, call.failure.is_some(), false);
+        let memory = self.ramp.as_ref()?;
+        memory.record(era, now, call.failure.is_some(), false, call.slot);
         let (kind, retry_after) = call.failure?;
-        let counts = self.ramp.counts(era, now);
+        let counts = memory.counts(era, now);
         let enough = counts.calls >= RAMP_CALLS;
         let holds = enough && counts.failure_rate() > Some(ramp.reopen_at);
         holds.then(|| Tripped {
@@ -309,30 +325,42 @@ impl Rules {
 
     /// What the memory of `trip`, one of the rules, has seen.
     fn counts_of(&self, trip: &Trip, era: u32, now: Tick) -> Counts {
-        let mut counts = Counts::default();
-        let mut longest = 0;
-        for (other, memory) in self.pairs() {
-            let own = std::ptr::eq(other, trip);
-            match memory {
-                Remembers::Run(run) if own => {
-                    let length = run.length(era);
-                    counts.calls = length;
-                    counts.failures = length;
-                    counts.consecutive = length;
+        let own = self.pairs().find(|(other, _)| std::ptr::eq(*other, trip));
+        match own {
+            Some((_, Remembers::Run(run))) => {
+                let length = run.length(era);
+                Counts {
+                    calls: length,
+                    failures: length,
+                    consecutive: length,
+                    ..Counts::default()
                 }
-                Remembers::Run(run) => longest = run.length(era).max(longest),
-                Remembers::Window(window) if own => counts = window.counts(era, now),
-                Remembers::Recent(recent) if own => {
-                    counts.failures = recent.within(era, now, trip.failures_within_micros());
-                    counts.calls = counts.failures;
-                }
-                Remembers::Window(_) | Remembers::Recent(_) => {}
             }
+            Some((_, Remembers::Recent(recent))) => {
+                let failures = recent.within(era, now, trip.failures_within_micros());
+                let counts = Counts {
+                    calls: failures,
+                    failures,
+                    ..Counts::default()
+                };
+                self.with_run(counts, era)
+            }
+            Some((_, Remembers::Window(window))) => self.with_run(window.counts(era, now), era),
+            None => Counts::default(),
         }
-        if !matches!(trip.when, When::Consecutive(_)) {
-            counts.consecutive = longest;
+    }
+
+    /// With the longest run of failures that a rule has seen.
+    fn with_run(&self, counts: Counts, era: u32) -> Counts {
+        let runs = self.memories.iter().filter_map(|memory| match memory {
+            Remembers::Run(run) => Some(run.length(era)),
+            Remembers::Recent(_) | Remembers::Window(_) => None,
+        });
+        let consecutive = runs.max().unwrap_or(0);
+        Counts {
+            consecutive,
+            ..counts
         }
-        counts
     }
 
     /// What every rule has seen, in their order.

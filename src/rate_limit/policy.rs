@@ -4,6 +4,7 @@
 pub(super) mod acquire;
 mod asked;
 mod builder;
+mod decide;
 mod joint;
 mod live;
 mod per_key;
@@ -24,8 +25,8 @@ pub use self::reservation::Reservation;
 
 use self::asked::Asked;
 use super::quota::Quota;
-use super::state::{Bucket, Early, Refused};
-use crate::event::{Ending, Listeners, What};
+use super::state::{Bucket, Refused};
+use crate::event::Listeners;
 use crate::keyed::table::{Place, Table};
 use crate::policy::{Mode, Name};
 use crate::rejection::{Error, Rejection, Why};
@@ -285,124 +286,5 @@ impl RateLimiter {
 
     fn max_pause(&self) -> Duration {
         Duration::from_nanos(self.0.max_pause.load(Ordering::Relaxed))
-    }
-
-    /// The decision of what most limiters are, one limit that is kept; none of another. Small,
-    /// and apart from [`decide`](Self::decide), so that an answer is not passed through memory.
-    #[inline]
-    fn decide_one(&self, cost: u32) -> Option<Result<(), Early>> {
-        match (&self.0.shape, self.mode()) {
-            (Shape::One(bucket), Mode::Enforce) => {
-                let decided = bucket.ask(time::now, cost);
-                if decided.is_ok() {
-                    self.admitted();
-                }
-                Some(decided)
-            }
-            _ => None,
-        }
-    }
-
-    #[cold]
-    fn reject_early(&self, cost: u32, early: Early) -> Rejection {
-        self.reject(&Refusal {
-            by: self,
-            cost,
-            refused: early.into(),
-        })
-    }
-
-    #[inline(never)]
-    fn allow_otherwise(&self, place: Option<Place>, cost: u32) -> bool {
-        self.decide(place, cost)
-            .map_err(|refusal| {
-                if self.0.listeners.any() {
-                    self.tell(What::Rejected(&refusal.rejection()));
-                }
-            })
-            .is_ok()
-    }
-
-    #[inline(never)]
-    fn acquire_otherwise(&self, place: Option<Place>, cost: u32) -> Result<(), Rejection> {
-        let decided = self.decide(place, cost);
-        decided.map_err(|refusal| self.reject(&refusal))
-    }
-
-    fn decide(&self, place: Option<Place>, cost: u32) -> Result<(), Refusal<'_>> {
-        let mode = self.mode();
-        if mode == Mode::Off {
-            return Ok(());
-        }
-        let now = time::now();
-        let decided = match self.asked(place) {
-            Asked::Joint(members) => {
-                let mut charges = joint::NONE;
-                joint::take(members, place, now, cost, now, &mut charges).map(drop)
-            }
-            asked => asked.admit(now, cost).map_err(|refused| Refusal {
-                by: self,
-                cost,
-                refused,
-            }),
-        };
-        if let Err(refusal) = decided {
-            if mode != Mode::RecordOnly {
-                return Err(refusal);
-            }
-            self.record(&refusal);
-        }
-        self.admitted();
-        Ok(())
-    }
-
-    #[inline]
-    fn admitted(&self) {
-        if self.0.listeners.any() {
-            self.tell_admitted();
-        }
-    }
-
-    #[cold]
-    fn tell_refused(&self, cost: u32, early: Early) {
-        let _ = self.reject_early(cost, early);
-    }
-
-    #[cold]
-    fn tell_admitted(&self) {
-        self.tell(What::Ended {
-            ending: Ending::Admitted,
-            elapsed: Duration::ZERO,
-        });
-    }
-
-    /// Refuses or records, as `mode` wants it, and tells of it.
-    #[cold]
-    fn refuse(&self, mode: Mode, refusal: &Refusal<'_>) -> Result<(), Rejection> {
-        if mode == Mode::RecordOnly {
-            self.record(refusal);
-            return Ok(());
-        }
-        Err(self.reject(refusal))
-    }
-
-    #[cold]
-    fn reject(&self, refusal: &Refusal<'_>) -> Rejection {
-        let rejection = refusal.rejection();
-        self.tell(What::Rejected(&rejection));
-        rejection
-    }
-
-    #[cold]
-    fn record(&self, refusal: &Refusal<'_>) {
-        self.0.would_reject.fetch_add(1, Ordering::Relaxed);
-        if self.0.listeners.any() {
-            self.tell(What::WouldReject(&refusal.rejection()));
-        }
-    }
-
-    /// Tells the listeners; for a refusal that was found by [`peek`](Self::peek) and then made.
-    pub(crate) fn tell(&self, what: What<'_>) {
-        self.0.listeners.tell(&self.0.name, what);
     }
 }

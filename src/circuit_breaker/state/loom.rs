@@ -26,6 +26,7 @@ fn go(machine: &Machine, config: &Config, now: u64, from: Option<u32>, to: State
         config,
         fraction: 0.0,
         retry_after: None,
+        before: |due| Count(due.0),
     };
     let step = Step {
         from,
