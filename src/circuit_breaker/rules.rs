@@ -75,6 +75,30 @@ impl Config {
         ]
     }
 
+    /// This one, made out of `base`, with everything that it has not changed as it is in `now`.
+    /// All rules together are one knob.
+    pub(super) fn over(self, base: &Self, now: &Self) -> Self {
+        fn pick<T: PartialEq + Clone>(mine: T, base: &T, now: &T) -> T {
+            if mine == *base { now.clone() } else { mine }
+        }
+        Self {
+            trips: pick(self.trips, &base.trips, &now.trips),
+            open_for: pick(self.open_for, &base.open_for, &now.open_for),
+            retry_after_cap: pick(
+                self.retry_after_cap,
+                &base.retry_after_cap,
+                &now.retry_after_cap,
+            ),
+            probes: pick(self.probes, &base.probes, &now.probes),
+            close_after: pick(self.close_after, &base.close_after, &now.close_after),
+            half_open_for: pick(self.half_open_for, &base.half_open_for, &now.half_open_for),
+            give_up: pick(self.give_up, &base.give_up, &now.give_up),
+            ramp: pick(self.ramp, &base.ramp, &now.ramp),
+            on_drop: pick(self.on_drop, &base.on_drop, &now.on_drop),
+            fair_time: pick(self.fair_time, &base.fair_time, &now.fair_time),
+        }
+    }
+
     pub(super) fn close_after(&self) -> u32 {
         self.close_after.unwrap_or(self.probes)
     }
