@@ -1,128 +1,19 @@
+mod config;
 mod windows;
 
 use std::time::Duration;
 
+pub(super) use config::{Config, Ramp};
+pub use config::{GiveUp, OnDrop};
 pub(super) use windows::Windows;
 
 use super::run::{Recent, Run};
 use super::trip::{Counts, Trip, When};
 use super::window::Memory;
-use crate::backoff::{Backoff, Jitter};
 use crate::classify::Kind;
-use crate::policy::{ConfigError, Name, Problems};
 use crate::slot::Slot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
-
-/// What becomes of a call whose future is dropped before it came back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnDrop {
-    /// A failure if the deadline that the call was given has passed, else ignored: a caller who
-    /// hangs up says nothing of the service, a timeout does.
-    #[default]
-    ByDeadline,
-    /// Ignored.
-    Ignore,
-    /// A failure.
-    Failure,
-}
-
-/// Where a half-open breaker goes that has waited for its probes too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GiveUp {
-    /// Open: a dependency that does not answer has not recovered.
-    #[default]
-    Open,
-    /// Closed.
-    Closed,
-}
-
-/// The slow return after closing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Ramp {
-    pub(super) over: Duration,
-    pub(super) reopen_at: f64,
-}
-
-/// All knobs of a breaker.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Config {
-    pub(super) trips: Vec<Trip>,
-    pub(super) open_for: Backoff,
-    pub(super) retry_after_cap: Duration,
-    pub(super) probes: u32,
-    /// None: all of them.
-    pub(super) close_after: Option<u32>,
-    pub(super) half_open_for: Duration,
-    pub(super) give_up: GiveUp,
-    pub(super) ramp: Option<Ramp>,
-    pub(super) on_drop: OnDrop,
-    pub(super) fair_time: Option<Duration>,
-}
-
-const MOST_PROBES: u32 = 255;
-
-impl Config {
-    pub(super) fn default_trips() -> Vec<Trip> {
-        let secs = Duration::from_secs;
-        vec![
-            Trip::consecutive_failures(5)
-                .lasting(secs(1))
-                .within(secs(60)),
-            Trip::failure_rate(0.5),
-        ]
-    }
-
-    pub(super) fn close_after(&self) -> u32 {
-        self.close_after.unwrap_or(self.probes)
-    }
-
-    pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        let allowed = "at least one rule; to never open, use Mode::Off";
-        problems.check(!self.trips.is_empty(), "trip_on", &self.trips, allowed);
-        for trip in &self.trips {
-            trip.check(&mut problems);
-        }
-        self.open_for.check("open_for", &mut problems);
-        let most = MOST_PROBES;
-        let holds = (1..=most).contains(&self.probes);
-        problems.check(holds, "probes", self.probes, format_args!("1 to {most}"));
-        let (least, probes) = (self.close_after(), self.probes);
-        let allowed = format_args!("1 to the {probes} probes").to_string();
-        let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
-        problems.check(holds, "close_after", least, allowed);
-        let most = self.half_open_for;
-        problems.check(!most.is_zero(), "half_open_for", most, "more than zero");
-        if let Some(Ramp { over, reopen_at }) = self.ramp {
-            problems.check(!over.is_zero(), "ramp", over, "more than zero");
-            let holds = reopen_at > 0.0 && reopen_at <= 1.0;
-            problems.check(holds, "ramp_threshold", reopen_at, "above 0, at most 1");
-        }
-        problems.finish(name)
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            trips: Self::default_trips(),
-            open_for: Backoff::exponential(Duration::from_secs(1))
-                .max(Duration::from_secs(5))
-                .jitter(Jitter::Equal),
-            retry_after_cap: Duration::from_secs(60),
-            probes: 3,
-            close_after: None,
-            half_open_for: Duration::from_secs(10),
-            give_up: GiveUp::default(),
-            ramp: None,
-            on_drop: OnDrop::default(),
-            fair_time: None,
-        }
-    }
-}
 
 /// A finished call, as the rules see it.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,8 @@
 //!   times of that generation; release on the times and acquire on their load make the second
 //!   load of the word see at least the word that was there when they were stored, which for
 //!   later times in the same place is a later generation: if it is the same both times, the
-//!   times are its own (model: `a_refusal_tells_the_time_of_its_own_era`).
+//!   times are its own (models: `a_refusal_tells_the_time_of_its_own_era`,
+//!   `a_count_is_compared_with_the_time_of_its_own_era`).
 //! - Probe slots are taken and given back by compare-exchange on the word, so their number
 //!   is exact (model: `probes_never_exceed_their_number`).
 

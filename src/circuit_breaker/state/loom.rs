@@ -64,6 +64,29 @@ fn a_refusal_tells_the_time_of_its_own_era() {
 }
 
 #[test]
+fn a_count_is_compared_with_the_time_of_its_own_era() {
+    ::loom::model(|| {
+        let machine = Arc::new(machine());
+        let config = Arc::new(config(1));
+        assert!(go(&machine, &config, 10, None, State::Open));
+        let mover = {
+            let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
+            thread::spawn(move || {
+                // Open until 110, half-open until 1,200, open until 400.
+                assert!(go(&machine, &config, 200, None, State::HalfOpen));
+                assert!(go(&machine, &config, 300, None, State::Open));
+            })
+        };
+        if machine.is_open_at(Count(350)) {
+            assert_eq!(machine.word().generation(), 3);
+        }
+        mover.join().unwrap();
+        assert!(machine.is_open_at(Count(399)));
+        assert!(!machine.is_open_at(Count(400)));
+    });
+}
+
+#[test]
 fn one_generation_is_left_once() {
     ::loom::model(|| {
         let machine = Arc::new(machine());
