@@ -91,6 +91,8 @@ pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod retry;
+#[cfg(feature = "tower")]
+pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
@@ -136,6 +138,8 @@ pub use rejection::{Error, Reason, Rejection, Why};
 pub use retry::Retry;
 #[cfg(feature = "tower")]
 pub use retry::RetryLayer;
+#[cfg(feature = "tower")]
+pub use stack::{ClientStack, ServerStack};
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::made::{Make, Policies, Single, Stored};
+use super::made::{Follow, Make, Policies, Single, Stored};
 use super::{Keyed, Made};
 use crate::event::{Event, Listeners};
 use crate::keyed::Key;
@@ -28,6 +28,7 @@ pub struct Builder<K: ?Sized + Key, P: Single> {
     anonymous: Option<P>,
     overflow: Option<P>,
     listeners: Listeners,
+    follow: Option<Box<dyn Follow<P>>>,
 }
 
 impl<K, P> Keyed<K, P>
@@ -66,6 +67,7 @@ where
             anonymous: None,
             overflow: None,
             listeners: Listeners::default(),
+            follow: None,
         }
     }
 
@@ -133,6 +135,13 @@ where
         self
     }
 
+    /// Keeps what is made in step with `follow`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn following(mut self, follow: impl Follow<P> + 'static) -> Self {
+        self.follow = Some(Box::new(follow));
+        self
+    }
+
     /// Makes it, with nobody in it.
     ///
     /// # Errors
@@ -166,6 +175,7 @@ where
             overflow,
             skipped,
             listeners: self.listeners,
+            follow: self.follow,
             overflowed: AtomicU64::new(0),
         }))
     }
