@@ -42,6 +42,10 @@
 //!
 //! A policy of which somebody holds a handle keeps its place.
 //!
+//! A limiter's keys stand in sets of eight places. It has twice as many as asked for, so that of
+//! as many keys as `places`, all in debt at once, about one in a hundred finds its set full; give
+//! it more places than there are good keys, they are cheap.
+//!
 //! # Example
 //!
 #![cfg_attr(feature = "tower", doc = "```")]

@@ -67,7 +67,8 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.store.name()
     }
 
-    /// How many keys have a place at most.
+    /// How many keys have a place at most. A limiter has room for twice as many, so that as many
+    /// as this really fit.
     pub fn places(&self) -> usize {
         self.0.store.places()
     }

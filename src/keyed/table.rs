@@ -1,60 +1,529 @@
-//! stub
-use crate::rate_limit::Quota;
-use crate::rate_limit::Refused;
+//! The keyed limiter's store: a token bucket for each of at most so many keys, in a lock-free
+//! set-associative table.
+//!
+//! A key belongs to one set of eight places. A place is a tag, which says whose it is, and a
+//! word, the end of the owner's debt in the clock of its tier ([`clock`]). A known key's call
+//! loads the tags, loads the word and exchanges the word: two cache lines, no other store.
+//!
+//! A new key takes an empty place, else that of the key longest at rest, else that of the one
+//! that will be at rest first. It begins behind the largest debt ever dropped from its set, so
+//! nobody gains by being forgotten, or by making up keys: those share what is left of one debt.
+//! Only a key that is granted something takes a place.
+//!
+//! # Insertions
+//!
+//! One at a time in a set, named by its door; whoever finds the door open carries the insertion
+//! through, so nobody waits for a thread that was held up. Its steps are exchanges, each from a
+//! value that was loaded before the door was seen to name it still:
+//!
+//! 1. the door, from shut to the key, its tier and the place; the tags were searched with the
+//!    door shut, and cannot change before this: no key is there twice
+//! 2. the place's word, marked as claimed: from here its owner's charges fail, and it looks anew
+//! 3. what the set has dropped, raised above the word's end
+//! 4. the tag
+//! 5. the word, to what was dropped; by the key's own thread with its charge
+//! 6. the door, to shut
+//!
+//! No word comes back once it was claimed, since every owner begins above all ends that were
+//! claimed before in the set and tier; so a charge or step that was held up fails. A tag's
+//! version comes round after 2^20 owners of a place, a door's after 2^12 insertions in a set:
+//! to do harm they would have to, to the number and with the same key, place and tier, while one
+//! thread is held up between two instructions. One more case is left to chance: a thread held
+//! up while its key goes to another tier and back and is dropped, and the next owner's debt then
+//! ends at the same of 2^59 ends.
+//!
+//! # Orderings
+//!
+//! - A tag is loaded before its word, with Acquire, and is looked at again after it. A word that
+//!   a new owner wrote came after its tag (Release), so the second look finds it (Acquire on the
+//!   word); one from before is exchanged in vain if it was claimed since. Charges are Relaxed:
+//!   they publish nothing, and continue the release sequence of step 5. Models:
+//!   `eviction_against_charge`, `cancel_against_charge`.
+//! - The steps of an insertion are AcqRel on what all load with Acquire: who sees one sees those
+//!   before. Whether an insertion is through is read off the tag first, then the word; whether
+//!   it has yet to be claimed, off the word first, then the tag. Models:
+//!   `one_key_inserted_by_two`, `two_keys_for_one_place`, `a_stalled_insertion_is_carried_through`.
+//! - A tier's configuration is in the slot that its version names, stored with Release, loaded
+//!   with Acquire, and looked at again: as in the unkeyed bucket. It is read after the clock was,
+//!   so an admission counts at that instant, by the configuration in force then or later; an
+//!   end of debt means the same under both. Models: `change_against_admission`,
+//!   `two_changes_against_admission`.
+
+mod clock;
+#[cfg(all(test, seawall_loom))]
+mod loom;
+mod pause;
+mod set;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+mod tier;
+
+use std::fmt;
+
+use self::clock::{Config, Grant};
+use self::set::{Door, Set, Side, WAYS, Word, short};
+use self::tier::Tier;
+use crate::rate_limit::{Quota, Refused};
+use crate::sync::{AtomicU64, CachePadded, Ordering};
 use crate::time::Tick;
-#[derive(Debug)]
-pub(crate) struct Table;
+
+/// Where a key belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// Well mixed and seeded: equal only for equal keys, but for one pair in 2^44 of a set.
     pub(crate) hash: u64,
     pub(crate) tier: u8,
 }
-#[derive(Clone, Copy)]
+
+/// Tokens taken. It may be given back once, with [`Table::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
+    /// The instant granted: now, or when the tokens will be there.
     pub(crate) at: Tick,
+    /// The key's word with it.
+    word: u64,
+    /// What it added; 0 if there is nothing to give back.
+    units: u64,
+    /// The configuration it was made with.
+    changes: u64,
 }
+
+/// The state of a rate limit per key. Every decision takes `now`; none takes a lock.
+pub(crate) struct Table {
+    sets: Box<[Set]>,
+    /// See [`Door`]; one for each set.
+    doors: Box<[AtomicU64]>,
+    /// See [`Side`]; one for each set and tier.
+    dropped: Box<[AtomicU64]>,
+    tiers: Box<[CachePadded<Tier>]>,
+    /// How many keys in debt lost their place. Publishes nothing: relaxed.
+    evicted: AtomicU64,
+    /// Exchanges that failed, to prove that a test had any.
+    #[cfg(all(test, not(seawall_loom)))]
+    collisions: AtomicU64,
+}
+
 impl Table {
-    pub(crate) fn new(_now: Tick, _p: usize, _q: &[Quota]) -> Self {
-        Self
+    /// At least `places` places, and a tier for each of the one to sixteen quotas, which have
+    /// been checked.
+    pub(crate) fn new(now: Tick, places: usize, quotas: &[Quota]) -> Self {
+        let sets = places.div_ceil(WAYS).max(1);
+        let floor = Config::first(now, quotas[0]).floor();
+        let words = |n| (0..n).map(|_| AtomicU64::new(floor)).collect();
+        Self {
+            sets: (0..sets).map(|_| Set::new(Word::new(floor, 0))).collect(),
+            doors: (0..sets).map(|_| AtomicU64::new(Door::FIRST.0)).collect(),
+            dropped: words(sets * quotas.len()),
+            tiers: quotas
+                .iter()
+                .map(|quota| CachePadded::new(Tier::new(now, *quota)))
+                .collect(),
+            evicted: AtomicU64::new(0),
+            #[cfg(all(test, not(seawall_loom)))]
+            collisions: AtomicU64::new(0),
+        }
     }
+
+    /// How many keys fit.
     pub(crate) fn places(&self) -> usize {
-        0
+        self.sets.len() * WAYS
     }
+
+    /// How many places are taken. Counts them.
     pub(crate) fn used(&self) -> usize {
-        0
+        let used = |set: &Set| (0..WAYS).filter(|way| !set.tag(*way).is_empty()).count();
+        self.sets.iter().map(used).sum()
     }
+
+    /// How many keys in debt have lost their place.
     pub(crate) fn evicted(&self) -> u64 {
-        0
+        self.evicted.load(Ordering::Relaxed)
     }
+
+    /// Takes `cost` tokens of a key's if they are there. A cost of 0 is free.
+    #[cfg(test)]
+    pub(crate) fn admit(&self, now: Tick, key: Place, cost: u32) -> Result<(), Refused> {
+        self.admit_telling(now, key, cost, &mut false)
+    }
+
+    /// The same; sets `dropped` if a key in debt lost its place by it.
+    #[inline]
+    pub(crate) fn admit_telling(
+        &self,
+        now: Tick,
+        key: Place,
+        cost: u32,
+        dropped: &mut bool,
+    ) -> Result<(), Refused> {
+        self.take_telling(now, now, key, cost, now, dropped)
+            .map(drop)
+    }
+
+    /// Takes `cost` tokens of a key's, for use not before `not_before`, if they are there by
+    /// `latest` at the latest; else takes nothing.
+    #[cfg(test)]
     pub(crate) fn take(
         &self,
         now: Tick,
-        _nb: Tick,
-        _k: Place,
-        _c: u32,
-        _l: Tick,
+        not_before: Tick,
+        key: Place,
+        cost: u32,
+        latest: Tick,
     ) -> Result<Charge, Refused> {
-        Ok(Charge { at: now })
+        self.take_telling(now, not_before, key, cost, latest, &mut false)
     }
-    pub(crate) fn admit(&self, _now: Tick, _k: Place, _c: u32) -> Result<(), Refused> {
-        Ok(())
+
+    /// The same; sets `dropped` if a key in debt lost its place by it.
+    #[inline]
+    pub(crate) fn take_telling(
+        &self,
+        now: Tick,
+        not_before: Tick,
+        key: Place,
+        cost: u32,
+        latest: Tick,
+        dropped: &mut bool,
+    ) -> Result<Charge, Refused> {
+        loop {
+            let config = self.config(key.tier, now);
+            let decide = |end| config.grant_by(end, now, not_before, cost, latest);
+            if cost == 0 || config.is_unlimited() {
+                let free = decide(0)?;
+                return Ok(charge(key, &config, &free));
+            }
+            let set = self.set(key);
+            let Some((way, tag)) = set.find(short(key.hash)) else {
+                match self.insert(now, key, &config, &decide, dropped) {
+                    Some(decided) => return decided,
+                    None => continue,
+                }
+            };
+            let word = set.word(way);
+            if word.is_claimed() {
+                self.help(now, key, dropped);
+                continue;
+            }
+            if set.tag(way) != tag {
+                continue;
+            }
+            let grant = decide(self.end(word, key.tier, &config, now))?;
+            let charge = charge(key, &config, &grant);
+            if set.charge(way, word, Word(charge.word)) {
+                return Ok(charge);
+            }
+            #[cfg(all(test, not(seawall_loom)))]
+            self.collisions.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    pub(crate) fn probe(&self, now: Tick, _nb: Tick, _k: Place, _c: u32) -> Result<Tick, Refused> {
-        Ok(now)
+
+    /// When a charge of `cost` to a key, for use not before `not_before`, would be granted.
+    /// Takes nothing, and no place.
+    pub(crate) fn probe(
+        &self,
+        now: Tick,
+        not_before: Tick,
+        key: Place,
+        cost: u32,
+    ) -> Result<Tick, Refused> {
+        let config = self.config(key.tier, now);
+        let end = self.owed(now, key, &config);
+        config
+            .grant(end, now, not_before, cost)
+            .map(|grant| grant.at)
     }
-    pub(crate) fn peek(&self, _now: Tick, _k: Place, _c: u32) -> Result<(), Refused> {
-        Ok(())
+
+    /// What [`admit`](Self::admit) would say. Takes nothing, and no place.
+    pub(crate) fn peek(&self, now: Tick, key: Place, cost: u32) -> Result<(), Refused> {
+        let wait = self.probe(now, now, key, cost)?.since(now);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        Err(Refused {
+            wait: Some(wait),
+            impossible: None,
+        })
     }
-    pub(crate) fn available(&self, _now: Tick, _k: Place) -> u32 {
-        0
+
+    /// A key's tokens; `u32::MAX` if there is no limit. Takes nothing, and no place.
+    pub(crate) fn available(&self, now: Tick, key: Place) -> u32 {
+        let config = self.config(key.tier, now);
+        config.available(self.owed(now, key, &config), now)
     }
-    pub(crate) fn cancel(&self, _k: Place, _c: &Charge) {}
-    pub(crate) fn change(&self, _now: Tick, _t: u8, _q: Quota) {}
-    pub(crate) fn quota(&self, _t: u8) -> Quota {
-        Quota::unlimited()
+
+    /// Gives a charge back: whole if none was made to the key after it that has not been given
+    /// back, else not at all; and not to another configuration or tier, nor to a key that has
+    /// lost its place since.
+    pub(crate) fn cancel(&self, key: Place, charge: &Charge) {
+        let config = self.tier(key.tier).config();
+        if charge.units == 0 || config.changes != charge.changes {
+            return;
+        }
+        let set = self.set(key);
+        let made = Word(charge.word);
+        let back = Word::new(config.without(made.end(), charge.units), key.tier);
+        while let Some((way, tag)) = set.find(short(key.hash)) {
+            let word = set.word(way);
+            if set.tag(way) == tag && (word != made || set.charge(way, made, back)) {
+                return;
+            }
+        }
     }
-    pub(crate) fn rate(&self, _t: u8) -> f64 {
-        0.0
+
+    /// Changes a tier's quota, which has been checked. Debts stay what they are in tokens; who
+    /// has an instant keeps it.
+    pub(crate) fn change(&self, now: Tick, tier: u8, quota: Quota) {
+        self.tier(tier)
+            .change(now, quota, |config| self.sweep(tier, config));
     }
-    pub(crate) fn pause(&self, _now: Tick, _k: Place, _u: Tick) {}
+
+    /// A tier's quota as it was asked for. Takes the lock of changes.
+    pub(crate) fn quota(&self, tier: u8) -> Quota {
+        self.tier(tier).quota()
+    }
+
+    /// A tier's tokens per second, as they are kept.
+    pub(crate) fn rate(&self, tier: u8) -> f64 {
+        self.tier(tier).config().per_second()
+    }
+
+    #[inline]
+    fn tier(&self, tier: u8) -> &Tier {
+        &self.tiers[usize::from(tier)]
+    }
+
+    #[inline]
+    fn config(&self, tier: u8, now: Tick) -> Config {
+        loop {
+            let config = self.tier(tier).config();
+            if !config.is_stale(now) {
+                return config;
+            }
+            self.renew(tier, now);
+        }
+    }
+
+    #[inline]
+    fn index(&self, key: Place) -> usize {
+        // By the upper bits, where the tag has the lower ones.
+        let scaled = (u128::from(key.hash) * self.sets.len() as u128) >> 64;
+        scaled as usize
+    }
+
+    #[inline]
+    fn set(&self, key: Place) -> &Set {
+        &self.sets[self.index(key)]
+    }
+
+    fn side(&self, index: usize) -> Side<'_> {
+        let tiers = self.tiers.len();
+        Side {
+            door: &self.doors[index],
+            dropped: &self.dropped[index * tiers..][..tiers],
+        }
+    }
+
+    /// Where a word's debt ends, as an offset of the configuration of `tier`.
+    #[inline]
+    fn end(&self, word: Word, tier: u8, config: &Config, now: Tick) -> u64 {
+        if word.tier() == tier {
+            return config.offset(word.end());
+        }
+        config.carried(&self.config(word.tier(), now), word.end(), now)
+    }
+
+    /// Where a key's debt ends, known or not.
+    fn owed(&self, now: Tick, key: Place, config: &Config) -> u64 {
+        let (index, set) = (self.index(key), self.set(key));
+        while let Some((way, tag)) = set.find(short(key.hash)) {
+            let word = set.word(way);
+            if set.tag(way) == tag {
+                return self.end(word, key.tier, config, now);
+            }
+        }
+        self.newcomer(index, now, key.tier, config, None).1
+    }
+
+    /// The place that a new key would get, and where its debt would begin.
+    fn newcomer(
+        &self,
+        index: usize,
+        now: Tick,
+        tier: u8,
+        config: &Config,
+        spared: Option<usize>,
+    ) -> (usize, u64) {
+        let set = &self.sets[index];
+        let mut best: Option<(i128, usize, Word)> = None;
+        for way in (0..WAYS).filter(|way| spared != Some(*way)) {
+            let (tag, word) = (set.tag(way), set.word(way));
+            let rest_in = if tag.is_empty() {
+                i128::MIN
+            } else {
+                let config = self.config(word.tier(), now);
+                config.rest_in(config.offset(word.end()), now)
+            };
+            if best.is_none_or(|(least, ..)| rest_in < least) {
+                best = Some((rest_in, way, word));
+            }
+        }
+        let begins = config.offset(self.side(index).dropped(tier));
+        match best {
+            Some((_, way, word)) if word.tier() == tier => {
+                (way, begins.max(config.offset(word.end()) + 1))
+            }
+            Some((_, way, _)) => (way, begins),
+            None => (0, begins),
+        }
+    }
+
+    /// Makes a new key's first charge, and so its place; nothing if it is no longer new.
+    #[cold]
+    #[inline(never)]
+    fn insert(
+        &self,
+        now: Tick,
+        key: Place,
+        config: &Config,
+        decide: &dyn Fn(u64) -> Result<Grant, Refused>,
+        dropped: &mut bool,
+    ) -> Option<Result<Charge, Refused>> {
+        let (index, hash) = (self.index(key), short(key.hash));
+        let side = self.side(index);
+        // Whom this thread has just helped, and who has yet to make its charge.
+        let mut spared = None;
+        loop {
+            let door = side.door();
+            if door.is_open() {
+                self.carry_through(index, door, now, dropped, |begins| begins);
+                spared = Some(door.way());
+                continue;
+            }
+            if self.sets[index].find(hash).is_some() {
+                return None;
+            }
+            let (way, begins) = self.newcomer(index, now, key.tier, config, spared);
+            if let Err(refused) = decide(begins) {
+                return Some(Err(refused));
+            }
+            let opened = door.open(hash, key.tier, way);
+            if !side.move_door(door, opened) {
+                continue;
+            }
+            let mut decided = None;
+            let first = self.carry_through(index, opened, now, dropped, |begins| {
+                // The owner before may have been charged meanwhile.
+                let made = decide(config.offset(begins)).map(|grant| charge(key, config, &grant));
+                decided = Some(made);
+                made.map_or(begins, |charge| Word(charge.word).end())
+            });
+            return decided.filter(|_| first);
+        }
+    }
+
+    /// Carries the insertion that is under way in a key's set through.
+    #[cold]
+    #[inline(never)]
+    fn help(&self, now: Tick, key: Place, dropped: &mut bool) {
+        let index = self.index(key);
+        let door = self.side(index).door();
+        if door.is_open() {
+            self.carry_through(index, door, now, dropped, |begins| begins);
+        }
+    }
+
+    /// Carries the insertion through that `door` names. The new word is what `first` makes of
+    /// the end that it begins with. Tells whether it was this call that wrote it.
+    fn carry_through(
+        &self,
+        index: usize,
+        door: Door,
+        now: Tick,
+        dropped: &mut bool,
+        mut first: impl FnMut(u64) -> u64,
+    ) -> bool {
+        let (set, side, way) = (&self.sets[index], self.side(index), door.way());
+        let mut wrote = false;
+        loop {
+            // See `# Orderings` for the order of these.
+            let before = set.word(way);
+            let tag = set.tag(way);
+            let given = tag.hash() == door.hash();
+            let word = if given { set.word(way) } else { before };
+            if side.door() != door {
+                return wrote;
+            }
+            let config = || self.config(word.tier(), now);
+            match (given, word.is_claimed()) {
+                (false, false) => {
+                    if set.turn(way, word, word.claimed()) && !tag.is_empty() {
+                        let config = config();
+                        if config.rest_in(config.offset(word.end()), now) > 0 {
+                            self.evicted.fetch_add(1, Ordering::Relaxed);
+                            *dropped = true;
+                        }
+                    }
+                }
+                (false, true) => {
+                    let config = config();
+                    let above = config.offset(word.end()) + 1;
+                    side.raise(word.tier(), config.end(above), |seen| {
+                        config.offset(seen) < above
+                    });
+                    set.give(way, tag, door.hash());
+                }
+                (true, true) => {
+                    let begins = first(side.dropped(door.tier()));
+                    wrote |= set.turn(way, word, Word::new(begins, door.tier()));
+                }
+                (true, false) => {
+                    side.move_door(door, door.shut());
+                }
+            }
+        }
+    }
+
+    /// Moves a tier's base on: after years at a hundred a second, hours at a million.
+    #[cold]
+    #[inline(never)]
+    fn renew(&self, tier: u8, now: Tick) {
+        self.tier(tier)
+            .renew(now, |config| self.sweep(tier, config));
+    }
+
+    /// Raises every end of a tier that is below the floor.
+    fn sweep(&self, tier: u8, config: &Config) {
+        for (index, set) in self.sets.iter().enumerate() {
+            for way in 0..WAYS {
+                let mut word = set.word(way);
+                while word.tier() == tier
+                    && config.is_below(word.end())
+                    && !set.turn(way, word, word.moved(config.floor()))
+                {
+                    word = set.word(way);
+                }
+            }
+            self.side(index)
+                .raise(tier, config.floor(), |end| config.is_below(end));
+        }
+    }
+}
+
+/// A grant as what the caller keeps of it.
+#[inline]
+fn charge(key: Place, config: &Config, grant: &Grant) -> Charge {
+    Charge {
+        at: grant.at,
+        word: Word::new(config.end(grant.end), key.tier).0,
+        units: grant.units,
+        changes: config.changes,
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("places", &self.places())
+            .field("evicted", &self.evicted())
+            .finish_non_exhaustive()
+    }
 }

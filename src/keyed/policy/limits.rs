@@ -30,6 +30,7 @@ type TierOf<K> = Arc<dyn Fn(&K) -> usize + Send + Sync>;
 /// One limiter, asked for one place of many.
 pub struct Limits<K: ?Sized + Key> {
     limiter: RateLimiter,
+    places: usize,
     tiers: usize,
     tier: TierOf<K>,
     anonymous: RateLimiter,
@@ -76,7 +77,7 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
     }
 
     fn places(&self) -> usize {
-        self.table().places()
+        self.places
     }
 
     fn used(&self) -> usize {
@@ -137,6 +138,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     }
 
     pub(crate) fn of_limiter(limiter: RateLimiter, tiers: usize, tier: TierOf<K>) -> Self {
+        let places = limiter.table().map_or(0, Table::places) / 2;
         let quota = limiter
             .table()
             .map_or(Quota::unlimited(), |table| table.quota(0));
@@ -151,6 +153,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             anonymous: alone(quota),
             skipped,
             limiter,
+            places,
             tiers,
             tier,
         })
@@ -180,6 +183,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             limiter: joined(&store.limiter)?,
             anonymous: joined(&store.anonymous)?,
             skipped: store.skipped.clone(),
+            places: store.places,
             tiers: store.tiers,
             tier: Arc::clone(&store.tier),
         };

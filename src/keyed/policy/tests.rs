@@ -244,3 +244,56 @@ fn forgetting_makes_anew_and_all_shows_everybody() -> Result<(), ConfigError> {
     assert_eq!(hosts.get("a").limit(), 1);
     Ok(())
 }
+
+// RL15: what an upstream said of one key.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn rl15_one_key_is_paused() {
+    use std::time::Duration;
+
+    let hosts = Keyed::<str, _>::limit(10, Quota::per_second(10)).unwrap();
+    hosts.get("a").pause_for(Duration::from_secs(5));
+    let wait = hosts.try_acquire("a").unwrap_err().retry_after();
+    assert_eq!(wait, Some(Duration::from_secs(5)));
+    assert!(hosts.allow("b"));
+    tokio::time::advance(Duration::from_millis(4_999)).await;
+    assert!(!hosts.allow("a"));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(hosts.allow("a"), "one token is there");
+    assert!(!hosts.allow("a"), "and no burst");
+}
+
+// KY3, CX14
+#[test]
+fn ky3_a_key_in_debt_that_loses_its_place_is_told() {
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    let clients = RateLimiter::builder(Quota::per_hour(3))
+        .name("per client")
+        .on_event(move |event| {
+            assert_eq!(event.policy.as_str(), "per client");
+            *count.lock() += usize::from(matches!(event.what, What::Overflow));
+        })
+        .per_key::<u32>(4)
+        .unwrap();
+    // Eight have a place and owe one. Whoever takes one of those owes one more, until all that
+    // there is of a burst is owed.
+    let served = (0..100).filter(|client| clients.allow(client)).count();
+    assert_eq!(clients.used(), 8);
+    let told = *told.lock();
+    assert!(told > 0);
+    assert_eq!((served, clients.overflowed()), (8 + told, told as u64));
+}
+
+// KY3: as many keys as there are places, all in debt: nearly all keep theirs.
+#[test]
+fn ky3_as_many_keys_as_places_fit_but_for_one_in_fifty() {
+    let clients = Keyed::<u32, _>::limit(10_000, Quota::per_hour(2)).unwrap();
+    let served = (0..10_000).filter(|client| clients.allow(client)).count();
+    let lost = clients.overflowed();
+    assert!(lost < 200, "{lost} lost their place");
+    assert!(
+        served as u64 >= 10_000 - lost,
+        "{served} served, {lost} lost their place"
+    );
+}

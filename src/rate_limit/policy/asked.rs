@@ -1,6 +1,7 @@
 //! Which bucket a limiter asks: its own, or one key's of many.
 
 use super::{RateLimiter, Shape};
+use crate::event::What;
 use crate::keyed::table::{self, Place, Table};
 use crate::rate_limit::state::{Bucket, Charge, Refused};
 use crate::time::Tick;
@@ -8,9 +9,30 @@ use crate::time::Tick;
 #[derive(Clone, Copy)]
 pub(super) enum Asked<'a> {
     One(&'a Bucket),
-    Key(&'a Table, Place),
+    Key(Key<'a>),
     /// Each of these.
     Joint(&'a [RateLimiter]),
+}
+
+/// One key of a keyed limiter.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub(super) table: &'a Table,
+    pub(super) place: Place,
+    limiter: &'a RateLimiter,
+}
+
+impl Key<'_> {
+    /// Tells if a key in debt lost its place by what `ask` asks for.
+    #[inline]
+    pub(super) fn telling<T>(&self, ask: impl FnOnce(&Table, Place, &mut bool) -> T) -> T {
+        let mut dropped = false;
+        let answer = ask(self.table, self.place, &mut dropped);
+        if dropped {
+            self.limiter.tell(What::Overflow);
+        }
+        answer
+    }
 }
 
 /// Tokens taken, which may be given back once.
@@ -41,7 +63,11 @@ impl RateLimiter {
     pub(super) fn asked(&self, place: Option<Place>) -> Asked<'_> {
         match &self.0.shape {
             Shape::One(bucket) => Asked::One(bucket),
-            Shape::Keyed(table) => Asked::Key(table, place.unwrap_or(NOBODY)),
+            Shape::Keyed(table) => Asked::Key(Key {
+                table,
+                place: place.unwrap_or(NOBODY),
+                limiter: self,
+            }),
             Shape::Joint(members) => Asked::Joint(members),
         }
     }
@@ -52,7 +78,9 @@ impl Asked<'_> {
     pub(super) fn admit(&self, now: Tick, cost: u32) -> Result<(), Refused> {
         match self {
             Self::One(bucket) => bucket.admit(now, cost),
-            Self::Key(table, place) => table.admit(now, *place, cost),
+            Self::Key(key) => {
+                key.telling(|table, place, dropped| table.admit_telling(now, place, cost, dropped))
+            }
             Self::Joint(_) => unreachable!("{JOINT}"),
         }
     }
@@ -66,8 +94,10 @@ impl Asked<'_> {
     ) -> Result<Charged, Refused> {
         match self {
             Self::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charged::One),
-            Self::Key(table, place) => table
-                .take(now, not_before, *place, cost, latest)
+            Self::Key(key) => key
+                .telling(|table, place, dropped| {
+                    table.take_telling(now, not_before, place, cost, latest, dropped)
+                })
                 .map(Charged::Key),
             Self::Joint(_) => unreachable!("{JOINT}"),
         }
@@ -76,7 +106,7 @@ impl Asked<'_> {
     pub(super) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Refused> {
         match self {
             Self::One(bucket) => bucket.probe(now, not_before, cost),
-            Self::Key(table, place) => table.probe(now, not_before, *place, cost),
+            Self::Key(key) => key.table.probe(now, not_before, key.place, cost),
             Self::Joint(_) => unreachable!("{JOINT}"),
         }
     }
@@ -84,7 +114,7 @@ impl Asked<'_> {
     pub(super) fn peek(&self, now: Tick, cost: u32) -> Result<(), Refused> {
         match self {
             Self::One(bucket) => bucket.peek(now, cost),
-            Self::Key(table, place) => table.peek(now, *place, cost),
+            Self::Key(key) => key.table.peek(now, key.place, cost),
             Self::Joint(_) => unreachable!("{JOINT}"),
         }
     }
@@ -92,7 +122,7 @@ impl Asked<'_> {
     pub(super) fn available(&self, now: Tick) -> u32 {
         match self {
             Self::One(bucket) => bucket.available(now),
-            Self::Key(table, place) => table.available(now, *place),
+            Self::Key(key) => key.table.available(now, key.place),
             Self::Joint(_) => unreachable!("{JOINT}"),
         }
     }
@@ -100,7 +130,7 @@ impl Asked<'_> {
     pub(super) fn cancel(&self, charged: &Charged) {
         match (self, charged) {
             (Self::One(bucket), Charged::One(charge)) => bucket.cancel(charge),
-            (Self::Key(table, place), Charged::Key(charge)) => table.cancel(*place, charge),
+            (Self::Key(key), Charged::Key(charge)) => key.table.cancel(key.place, charge),
             _ => unreachable!("a charge is given back to whom it was taken from"),
         }
     }

@@ -275,9 +275,8 @@ impl Builder {
         );
         keyed::check_places(places, &mut problems);
         problems.finish(&self.name)?;
-        // Whoever has no key has a bucket of his own, in tier 0.
-        let now = time::now();
-        let shape = Shape::Keyed(Table::new(now, places, &quotas));
+        // A key has its place among a few; with half of all taken, these few are seldom full.
+        let shape = Shape::Keyed(Table::new(time::now(), 2 * places, &quotas));
         Ok(Keyed::of_limiter(
             self.made(shape),
             quotas.len(),

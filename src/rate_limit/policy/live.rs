@@ -61,7 +61,7 @@ impl RateLimiter {
     pub fn quota(&self) -> Quota {
         match self.asked(self.1) {
             Asked::One(bucket) => bucket.quota(),
-            Asked::Key(table, place) => table.quota(place.tier),
+            Asked::Key(key) => key.table.quota(key.place.tier),
             Asked::Joint(members) => members
                 .iter()
                 .min_by_key(|member| member.available_at(member.1.or(self.1)))
@@ -75,7 +75,7 @@ impl RateLimiter {
     pub fn kept_rate(&self) -> f64 {
         match self.asked(self.1) {
             Asked::One(bucket) => bucket.rate(),
-            Asked::Key(table, place) => table.rate(place.tier),
+            Asked::Key(key) => key.table.rate(key.place.tier),
             Asked::Joint(members) => members
                 .iter()
                 .map(|member| member.viewed(self.1).kept_rate())
@@ -114,7 +114,9 @@ impl RateLimiter {
         let until = until.min(now.after(self.0.max_pause));
         match self.asked(self.1) {
             Asked::One(bucket) => bucket.pause(now, until),
-            Asked::Key(table, place) => table.pause(now, place, until),
+            Asked::Key(key) => key.telling(|table, place, dropped| {
+                table.pause(now, place, until, dropped);
+            }),
             Asked::Joint(members) => {
                 for member in members {
                     member.viewed(self.1).pause(now, until);
@@ -129,7 +131,7 @@ impl RateLimiter {
         match self.asked(self.1) {
             Asked::One(bucket) => bucket.resume(time::now()),
             // What a pause of one key added is a debt like any other.
-            Asked::Key(..) => {}
+            Asked::Key(_) => {}
             Asked::Joint(members) => {
                 for member in members {
                     member.viewed(self.1).resume();
@@ -163,7 +165,7 @@ impl RateLimiter {
     fn pause_left(&self, now: Tick) -> Option<Duration> {
         match self.asked(self.1) {
             Asked::One(bucket) => bucket.pause_left(now),
-            Asked::Key(..) => None,
+            Asked::Key(_) => None,
             Asked::Joint(members) => members
                 .iter()
                 .filter(|member| member.mode() == Mode::Enforce)

@@ -1,0 +1,245 @@
+//! More keys than places.
+
+use super::*;
+
+/// Grants to one key among `strangers` new ones between its calls.
+fn beside_strangers(
+    quota: Quota,
+    places: usize,
+    strangers: u64,
+    calls: u64,
+    each: u64,
+) -> Vec<Granted> {
+    let table = table(places, quota);
+    let (mut grants, mut next) = (Vec::new(), 1_000);
+    for call in 0..calls {
+        let now = at(call * each);
+        if table.admit(now, key(1), 1).is_ok() {
+            grants.push((now.0, 1));
+        }
+        for _ in 0..strangers {
+            next += 1;
+            let _ = table.admit(now, key(next), 1 + (next % 3) as u32);
+        }
+    }
+    assert!(table.used() <= table.places());
+    grants
+}
+
+// KY3, RL1: whoever makes up other names, one key gets what its quota gives.
+#[test]
+fn ky3_a_key_that_is_dropped_and_comes_back_gets_no_more_than_its_quota() {
+    for (places, strangers) in [(1, 1), (1, 20), (16, 3), (64, 100)] {
+        for each in [0, 1, ms(3), ms(40), ms(101)] {
+            let quota = Quota::per_second(10).burst(4);
+            let mut grants = beside_strangers(quota, places, strangers, 2_000, each);
+            check_windows(quota, &mut grants).unwrap();
+        }
+    }
+}
+
+// KY3: a key that uses its quota is never the least indebted, so it keeps its place.
+#[test]
+fn ky3_a_known_key_that_stays_in_use_keeps_working() {
+    let quota = Quota::per_second(10).burst(10);
+    for (places, strangers) in [(16, 10), (64, 200)] {
+        let grants = beside_strangers(quota, places, strangers, 10_000, ms(1));
+        assert!(grants.len() >= 99, "{}", grants.len());
+    }
+}
+
+// KY3: new keys share what the places have; none brings a burst of its own.
+#[test]
+fn ky3_made_up_keys_get_no_fresh_bursts() {
+    let (places, keys) = (
+        1_000,
+        if cfg!(debug_assertions) {
+            200_000
+        } else {
+            10_000_000
+        },
+    );
+    let table = table(places, Quota::per_second(10).burst(5));
+    let mut told = 0;
+    let admitted = (0..keys)
+        .filter(|n| {
+            let mut dropped = false;
+            let admitted = table.admit_telling(START, key(*n), 1, &mut dropped).is_ok();
+            told += u64::from(dropped);
+            admitted
+        })
+        .count();
+    assert!(admitted <= table.places() * 5, "{admitted}");
+    assert!(admitted >= table.places() * 4, "{admitted}");
+    assert_eq!(table.used(), table.places());
+    // Each that was admitted after the places were taken has taken one from a debtor.
+    assert_eq!(table.evicted(), (admitted - table.places()) as u64);
+    assert_eq!(told, table.evicted());
+    // A tenth of a second later there is one for each set, and not for each key.
+    let later = at(ms(100));
+    let admitted = (keys..keys + 100_000)
+        .filter(|n| table.admit(later, key(*n), 1).is_ok())
+        .count();
+    assert!(admitted <= table.places(), "{admitted}");
+    assert!(admitted >= table.places() / 8, "{admitted}");
+}
+
+// KY3
+#[test]
+fn ky3_the_longest_at_rest_goes_first_and_nobody_is_told() {
+    let table = table(8, Quota::per_second(10));
+    for n in 0..8 {
+        assert!(table.admit(at(n * ms(10)), key(n), 1).is_ok());
+    }
+    let now = at(SECOND);
+    // The first is used again, so the second is longest at rest.
+    assert!(table.admit(now, key(0), 1).is_ok());
+    let mut dropped = false;
+    assert!(table.admit_telling(now, key(100), 10, &mut dropped).is_ok());
+    assert!(!dropped);
+    assert_eq!(table.evicted(), 0);
+    let known = |n| {
+        table.sets[0]
+            .find(super::super::short(key(n).hash))
+            .is_some()
+    };
+    assert!(known(0) && !known(1) && (2..8).all(known) && known(100));
+}
+
+// KY3, KY5: with several tiers, by time and not by tokens.
+#[test]
+fn ky3_the_first_to_be_at_rest_goes_by_time() {
+    let quotas = [Quota::per_second(1), Quota::per_second(100)].map(|quota| quota.burst(50));
+    let table = Table::new(START, 8, &quotas);
+    for n in 0..4 {
+        assert!(table.admit(START, tiered(n, 0), 2).is_ok());
+        assert!(table.admit(START, tiered(n + 4, 1), 40 + n as u32).is_ok());
+    }
+    let mut dropped = false;
+    assert!(
+        table
+            .admit_telling(START, tiered(100, 0), 50, &mut dropped)
+            .is_ok()
+    );
+    assert!(dropped);
+    let known = |n| {
+        table.sets[0]
+            .find(super::super::short(key(n).hash))
+            .is_some()
+    };
+    assert!((0..8).all(|n| known(n) == (n != 4)));
+    // Its debt is kept in its tier: who is new there begins behind that, and behind the next
+    // that would go, a unit above it.
+    assert_eq!(table.available(START, tiered(4, 1)), 50 - 42);
+}
+
+// RL10
+#[test]
+fn rl10_looking_makes_no_place() {
+    let table = table(8, Quota::per_second(10));
+    for n in 0..100 {
+        assert!(table.peek(START, key(n), 1).is_ok());
+        assert_eq!(table.probe(START, START, key(n), 1), Ok(START));
+        assert_eq!(table.available(START, key(n)), 10);
+        assert!(table.admit(START, key(n), 0).is_ok());
+    }
+    assert_eq!(table.used(), 0);
+}
+
+// KY3: a refused key takes nobody's place.
+#[test]
+fn ky3_who_is_refused_takes_no_place() {
+    let table = table(8, Quota::per_second(10));
+    for n in 0..8 {
+        assert_eq!(drain(&table, START, key(n)), 10);
+    }
+    for n in 100..200 {
+        assert!(table.admit(START, key(n), 1).is_err());
+    }
+    let known = |n| {
+        table.sets[0]
+            .find(super::super::short(key(n).hash))
+            .is_some()
+    };
+    assert!((0..8).all(known));
+    assert_eq!(table.evicted(), 0);
+}
+
+// KY2, RL1: keys that are inserted by several threads at once are inserted once.
+#[test]
+fn ky2_eight_threads_that_bring_the_same_new_keys_share_their_bursts() {
+    for places in [8, 64, 10_000] {
+        let table = table(places, Quota::per_second(1).burst(3));
+        let grants: Vec<Vec<u64>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    let table = &table;
+                    scope.spawn(move || {
+                        (0..5_000)
+                            .filter(|n| table.admit(START, key(*n), 1).is_ok())
+                            .collect()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let mut each = std::collections::HashMap::new();
+        for n in grants.iter().flatten() {
+            *each.entry(n).or_insert(0) += 1;
+        }
+        assert!(each.values().all(|n| *n <= 3));
+        let admitted = grants.iter().flatten().count();
+        assert!(admitted <= table.places() * 3, "{admitted}");
+        assert_eq!(table.used(), table.places().min(table.used()));
+        let mut tags = std::collections::HashSet::new();
+        for (index, set) in table.sets.iter().enumerate() {
+            assert!(!table.side(index).door().is_open());
+            for way in 0..super::super::WAYS {
+                let tag = set.tag(way);
+                assert!(tag.is_empty() || tags.insert((index, tag.hash())));
+                assert!(!set.word(way).is_claimed());
+            }
+        }
+    }
+}
+
+// KY3, RL1 with 8 threads: those that come back, among those that are made up, get no more
+// than their quotas, while the places change hands all the time.
+#[test]
+fn ky3_eight_threads_that_drop_each_others_keys_mint_nothing() {
+    let quota = Quota::per_second(10_000).burst(20);
+    let table = table(16, quota);
+    let clock = AtomicU64::new(START.0);
+    let grants: Vec<(u64, Granted)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8u64)
+            .map(|n| {
+                let (table, clock) = (&table, &clock);
+                scope.spawn(move || {
+                    let mut grants = Vec::new();
+                    for i in 0..20_000u64 {
+                        let now = Tick(clock.fetch_add(1_000, Ordering::Relaxed));
+                        let which = i % 4;
+                        if table.admit(now, key(which), 1).is_ok() {
+                            grants.push((which, (now.0, 1)));
+                        }
+                        for j in 0..i % 3 {
+                            let _ = table.admit(now, key(1_000 + (n << 32) + i * 3 + j), 2);
+                        }
+                    }
+                    grants
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect()
+    });
+    assert!(table.evicted() > 100, "{}", table.evicted());
+    for which in 0..4 {
+        let mine = grants.iter().filter(|(k, _)| *k == which);
+        let mut mine: Vec<Granted> = mine.map(|(_, granted)| *granted).collect();
+        assert!(mine.len() > 20, "{}", mine.len());
+        check_windows(quota, &mut mine).unwrap();
+    }
+}
