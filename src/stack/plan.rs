@@ -59,3 +59,25 @@ impl<C> Plan<C> {
         }
     }
 }
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::Plan;
+
+    // CX19: of two changes at once, the one that is carried out last may be the older.
+    #[test]
+    fn cx19_whoever_is_overtaken_carries_out_what_is_newest() {
+        let plan = Plan::new(0);
+        plan.change(|_| Ok(1)).unwrap();
+        let seen = RefCell::new(Vec::new());
+        plan.carry_out(|config| {
+            if seen.borrow().is_empty() {
+                plan.change(|now| Ok(now + 1)).unwrap();
+            }
+            seen.borrow_mut().push(*config);
+        });
+        assert_eq!(*seen.borrow(), [1, 2]);
+    }
+}

@@ -14,9 +14,9 @@ use crate::sync::AtomicU64;
 /// More than anybody has memory for.
 pub(super) const MOST_PLACES: usize = 1 << 24;
 
-pub(crate) fn check_places(places: usize, problems: &mut Problems) {
+pub(crate) fn check_places(field: &str, places: usize, problems: &mut Problems) {
     let fits = (1..=MOST_PLACES).contains(&places);
-    problems.check(fits, "places", places, "from 1 to 16,777,216");
+    problems.check(fits, field, places, "from 1 to 16,777,216");
 }
 
 /// Makes a [`Keyed`] of breakers, bulkheads, budgets or hedges; made by [`Keyed::builder`].
@@ -148,7 +148,7 @@ where
     /// As [`Keyed::new`].
     pub fn build(self) -> Result<Keyed<K, P>, ConfigError> {
         let mut problems = Problems::default();
-        check_places(self.places, &mut problems);
+        check_places("places", self.places, &mut problems);
         let nobody = K::nobody();
         let mut made = || {
             let made = (self.make)(&nobody);

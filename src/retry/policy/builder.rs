@@ -145,14 +145,18 @@ impl Builder {
         self.settings.max_attempts
     }
 
-    /// How long all backoffs of one call take together, at most. Of very many attempts not
-    /// less than that of the first thousand.
+    /// How long all backoffs of one call take together, at most; of more than a thousand, what
+    /// is known of them.
     #[cfg(feature = "tower")]
     pub(crate) fn longest_backoffs(&self) -> Duration {
         let Settings { backoff, .. } = self.settings;
-        let failures = self.settings.max_attempts.saturating_sub(1).min(1_000);
-        let longest = (1..=failures).map(|failures| backoff.delay(failures, 1.0));
-        longest.fold(Duration::ZERO, Duration::saturating_add)
+        let failures = self.settings.max_attempts.saturating_sub(1);
+        let summed = failures.min(1_000);
+        let longest = (1..=summed).map(|failures| backoff.delay(failures, 1.0));
+        let sum = longest.fold(Duration::ZERO, Duration::saturating_add);
+        // They do not get shorter.
+        let rest = backoff.delay(summed, 1.0).saturating_mul(failures - summed);
+        sum.saturating_add(rest)
     }
 
     pub(super) fn assemble(self) -> Retry {

@@ -225,7 +225,7 @@ impl ClientConfig {
         let (total, attempt) = (self.total_timeout, self.attempt_timeout);
         check::timeout("total_timeout", total, problems);
         check::timeout("attempt_timeout", attempt, problems);
-        check_places(self.authorities, problems);
+        check_places("authorities", self.authorities, problems);
         if let Some(quota) = self.rate_limit {
             let limiter = RateLimiter::builder(quota).build();
             check::part("rate_limit", limiter, problems);
