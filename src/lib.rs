@@ -32,6 +32,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! The recommended layers come as one, checked together: [`ClientStack`] and [`ServerStack`],
+//! whose [page](stack) says why they stand in that order.
+//!
 //! # What a refusal looks like
 //!
 //! A layer never changes the types of the service under it. A refusal is a [`Rejection`]: it

@@ -94,9 +94,9 @@
 //!
 //! | place | why here | what goes wrong elsewhere |
 //! |---|---|---|
-//! | timeout, outermost | it covers the wait for a place, and its deadline is read by all below: a client stack in the handler ends with it | inside of the bulkhead, who queues waits without end |
+//! | timeout, outermost | it covers the wait for a place, and its deadline is read by all below: a client stack in the handler ends with it | inside of the bulkhead, the wait in its queue comes on top, and nothing ends it for a caller who has less time |
 //! | rate limit, around the bulkhead | what is above the limit is refused before it takes or waits for a place | inside, a caller above his limit fills the queue of all others |
-//! | bulkhead, innermost | a place is held only while the service works | around the timeout, the same; around the rate limit, places go to calls that are then refused |
+//! | bulkhead, innermost | a place is held only while the service works | around the rate limit, places go to calls that are then refused |
 //!
 //! A server has no circuit breaker: refusing what it can still do helps nobody. Callers who go
 //! away take their calls with them, and what was theirs is given back.
