@@ -115,8 +115,20 @@ pub enum Ending {
 type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// The listeners of one policy.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Listeners(Arc<Inner>);
+
+impl Clone for Listeners {
+    /// A copy for a policy made from the same builder: who is added to one later does not hear
+    /// the other.
+    fn clone(&self) -> Self {
+        let copy = Self::default();
+        for listener in self.listed() {
+            copy.insert(listener);
+        }
+        copy
+    }
+}
 
 #[derive(Default)]
 struct Inner {
@@ -143,15 +155,24 @@ impl Listeners {
         &self,
         listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
     ) -> Subscription {
+        Subscription {
+            id: self.insert(Arc::new(listener)),
+            listeners: Arc::downgrade(&self.0),
+        }
+    }
+
+    fn insert(&self, listener: Listener) -> u64 {
         let mut list = self.0.list.lock();
         let id = list.next;
         list.next += 1;
-        list.entries.push((id, Arc::new(listener)));
+        list.entries.push((id, listener));
         self.0.any.store(true, Ordering::Relaxed);
-        Subscription {
-            listeners: Arc::downgrade(&self.0),
-            id,
-        }
+        id
+    }
+
+    fn listed(&self) -> Vec<Listener> {
+        let list = self.0.list.lock();
+        list.entries.iter().map(|(_, l)| Arc::clone(l)).collect()
     }
 
     #[inline]
@@ -179,11 +200,7 @@ impl Listeners {
 
     #[cold]
     fn deliver(&self, event: &Event<'_>) {
-        let listeners: Vec<Listener> = {
-            let list = self.0.list.lock();
-            list.entries.iter().map(|(_, l)| Arc::clone(l)).collect()
-        };
-        for listener in listeners {
+        for listener in self.listed() {
             // The panic was reported by the hook; a listener is not worth a request.
             let _ = catch_unwind(AssertUnwindSafe(|| listener(event)));
         }

@@ -32,6 +32,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! The recommended layers come as one, checked together: [`ClientStack`] and [`ServerStack`],
+//! whose [page](stack) says why they stand in that order.
+//!
 //! # Where to go on
 //!
 //! Each pattern's module says what it does, its defaults and the reason for each, and when not to
@@ -105,6 +108,8 @@ pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod retry;
+#[cfg(feature = "tower")]
+pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
@@ -155,6 +160,8 @@ pub use rejection::{Error, Reason, Rejection, Why};
 pub use retry::Retry;
 #[cfg(feature = "tower")]
 pub use retry::RetryLayer;
+#[cfg(feature = "tower")]
+pub use stack::{ClientStack, ServerStack};
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]

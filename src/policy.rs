@@ -181,6 +181,16 @@ impl Problems {
         self.0.extend(error.problems.iter().cloned());
     }
 
+    /// Takes over the problems of a part, under its name.
+    #[cfg(feature = "tower")]
+    pub(crate) fn add_of(&mut self, part: &str, error: &ConfigError) {
+        let of_part = error.problems.iter().cloned().map(|problem| Problem {
+            field: format!("{part}.{}", problem.field),
+            ..problem
+        });
+        self.0.extend(of_part);
+    }
+
     pub(crate) fn finish(self, policy: &Name) -> Result<(), ConfigError> {
         if self.0.is_empty() {
             return Ok(());

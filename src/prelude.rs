@@ -17,5 +17,6 @@ pub use crate::{Backoff, Budget, Deadline, Jitter, Mode, Reason, Rejection, Why}
 #[cfg(feature = "tower")]
 pub use crate::{
     bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, hedge::HedgeLayer,
-    rate_limit::RateLimitLayer, retry::RetryLayer, timeout::TimeoutLayer,
+    rate_limit::RateLimitLayer, retry::RetryLayer, stack::ClientStack, stack::ServerStack,
+    timeout::TimeoutLayer,
 };

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{Trip, Window};
 use seawall::{
-    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
-    HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer, RateLimiter, Rejection, Retry, RetryLayer,
-    Timeout, TimeoutLayer,
+    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack,
+    Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer, RateLimiter, Rejection, Retry,
+    RetryLayer, ServerStack, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -79,11 +79,60 @@ where
     counted.count_total
 }
 
+/// A request with an authority, of which a stack has a breaker and a bulkhead.
+struct Named(u32);
+
+seawall::authority!(Named, |_| Some("a.example:80"));
+
+impl seawall::classify::Resend for Named {
+    fn may_resend(&self) -> bool {
+        true
+    }
+
+    fn copy(&self) -> Option<Self> {
+        Some(Self(self.0))
+    }
+}
+
+// CX13, KY4
+fn stacks_allocate_nothing(pending_once: bool) {
+    let echo = || Echo { pending_once };
+    let server = ServerStack::new("server", 8);
+    assert_eq!(allocations(&mut server.layer(echo())), 0, "server stack");
+    let queued = ServerStack::builder("server", 8)
+        .rate_limit(Quota::per_second(1_000_000))
+        .bulkhead(|bulkhead| bulkhead.queue(8));
+    let queued = queued.build().unwrap();
+    assert_eq!(
+        allocations(&mut queued.layer(echo())),
+        0,
+        "server stack, all of it"
+    );
+    let nobody = ClientStack::new("client");
+    assert_eq!(allocations(&mut nobody.layer(echo())), 0, "client stack");
+    let all = ClientStack::builder("client")
+        .rate_limit(Quota::per_second(1_000_000))
+        .hedge(|hedge| hedge.delay(Duration::from_secs(2)))
+        .bulkhead(|bulkhead| bulkhead.queue(8));
+    let all = all.build().unwrap();
+    let mut named = ServiceBuilder::new()
+        .map_request(Named)
+        .layer(all)
+        .map_request(|Named(n)| n)
+        .service(echo());
+    assert_eq!(
+        allocations(&mut named),
+        0,
+        "client stack, all of it, per authority"
+    );
+}
+
 fn layers_allocate_nothing(pending_once: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().build().unwrap();
     // A call that is pending arms its timer.
     let _entered = runtime.enter();
+    stacks_allocate_nothing(pending_once);
     let echo = || Echo { pending_once };
     let secs = Duration::from_secs;
 

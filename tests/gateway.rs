@@ -10,6 +10,8 @@ mod counts;
 mod headers;
 #[path = "../examples/gateway/load.rs"]
 mod load;
+#[path = "../examples/gateway/policies.rs"]
+mod policies;
 #[path = "../examples/gateway/proxy.rs"]
 mod proxy;
 #[path = "../examples/gateway/serve.rs"]
@@ -18,6 +20,8 @@ mod serve;
 mod target;
 #[path = "../examples/gateway/upstream.rs"]
 mod upstream;
+#[path = "../examples/gateway/upstreams.rs"]
+mod upstreams;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,7 +50,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use args::{Args, Stop};
-use proxy::{Gateway, Health, Limits, Policies, Upstream};
+use policies::Limits;
+use proxy::{Gateway, Health, Policies, Upstream};
+use seawall::{Bulkhead, CircuitBreaker};
 use target::Target;
 
 const MEGABYTE: usize = 1 << 20;
@@ -59,6 +65,9 @@ fn limits() -> Limits {
     Limits {
         rate: 1_000_000,
         burst: 1_000_000,
+        client_rate: None,
+        client_key: None,
+        in_flight: 10_000,
         timeout: Duration::from_secs(20),
         attempt_timeout: Duration::from_secs(10),
         attempts: 3,
@@ -93,9 +102,21 @@ impl Running {
     }
 
     async fn start(upstream: SocketAddr, limits: Limits, http2: bool, drain: Duration) -> Self {
-        let target = Target::parse(&format!("http://{upstream}")).unwrap();
-        let target = target.spoken_to_in_http2(http2);
-        let gateway = Gateway::protected(&target, &limits, |_| {}).unwrap();
+        Self::start_all(&[upstream], limits, http2, drain).await
+    }
+
+    async fn start_all(
+        upstreams: &[SocketAddr],
+        limits: Limits,
+        http2: bool,
+        drain: Duration,
+    ) -> Self {
+        let target = |upstream| {
+            let target = Target::parse(&format!("http://{upstream}")).unwrap();
+            target.spoken_to_in_http2(http2)
+        };
+        let targets: Vec<_> = upstreams.iter().map(target).collect();
+        let gateway = Gateway::protected(&targets, &limits, |_| {}).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let health = gateway.health.clone();
@@ -112,6 +133,13 @@ impl Running {
             stop: Some(stop),
             served,
         }
+    }
+
+    /// Those of the only upstream.
+    fn upstream(&self) -> &(CircuitBreaker, Bulkhead) {
+        let all = self.policies.upstreams.all();
+        assert_eq!(all.len(), 1);
+        all[0].policies.as_ref().unwrap()
     }
 
     fn url(&self, path: &str) -> String {
@@ -514,6 +542,115 @@ async fn a_rate_limit_answers_429_and_leaves_the_health_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_client_has_a_rate_of_its_own_by_its_header_or_its_address() {
+    let app = Router::new().fallback(any(async || "hello"));
+    let limited = Limits {
+        client_rate: Some(3),
+        client_key: Some("x-api-key".parse().unwrap()),
+        ..limits()
+    };
+    let gateway = Running::before(upstream(app).await, limited).await;
+    let served = async |key: Option<&str>| {
+        let mut served = 0;
+        for _ in 0..30 {
+            let mut request = Request::get(gateway.url("/"));
+            if let Some(key) = key {
+                request = request.header("x-api-key", key);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let (status, headers, _) = read(h1().request(request).await.unwrap()).await;
+            match status.as_u16() {
+                200 => served += 1,
+                429 => assert_eq!(headers["retry-after"], "1"),
+                other => panic!("{other}"),
+            }
+        }
+        served
+    };
+    let start = Instant::now();
+    for key in [Some("a"), Some("b"), None] {
+        let served = served(key).await;
+        let came = (3 * (start.elapsed().as_secs() + 1)) as usize;
+        assert!((3..=3 + came).contains(&served), "{key:?}: {served}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_go_to_each_upstream_in_turn_but_to_none_whose_breaker_refuses() {
+    let calls: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicUsize::new(0)));
+    let mut behind = Vec::new();
+    for (number, calls) in calls.iter().enumerate() {
+        let calls = Arc::clone(calls);
+        let app = Router::new().fallback(any(move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(number.to_string())
+        }));
+        behind.push(upstream(app).await);
+    }
+    behind.insert(1, nobody().await);
+    let quick = Limits {
+        attempts: 1,
+        failures: 2,
+        failing_for: Duration::ZERO,
+        open_for: Duration::from_secs(60),
+        open_at_most: Duration::from_secs(60),
+        ..limits()
+    };
+    let gateway = Running::start_all(&behind, quick, false, Duration::ZERO).await;
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        let (status, _, body) = gateway.get("/").await;
+        answers.push(if status == 200 {
+            body
+        } else {
+            status.to_string()
+        });
+    }
+    // Its second failure opens the breaker of the one in the middle.
+    let dead = "502 Bad Gateway";
+    let turns = ["0", dead, "1", "0", dead, "1", "0", "1", "1", "0"];
+    assert_eq!(answers, turns);
+    assert_eq!(
+        calls.each_ref().map(|calls| calls.load(Ordering::SeqCst)),
+        [4, 4]
+    );
+    let (_, _, ready) = gateway.get("/readyz").await;
+    let told = format!("degraded: upstream.breaker@{} is open\n", behind[1]);
+    assert_eq!(ready, told);
+
+    // When all of them refuse, so does the gateway.
+    for one in gateway.policies.upstreams.all() {
+        one.policies.as_ref().unwrap().0.force_open();
+    }
+    assert_eq!(gateway.get("/").await.0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn above_what_is_worked_on_at_once_it_is_503_and_the_rest_goes_on() {
+    let app = Router::new().fallback(any(async |request: Request| {
+        if request.uri().path() == "/hang" {
+            std::future::pending::<()>().await;
+        }
+    }));
+    let narrow = Limits {
+        in_flight: 1,
+        ..limits()
+    };
+    let gateway = Running::before(upstream(app).await, narrow).await;
+    let hang = Request::get(gateway.url("/hang"))
+        .body(Body::empty())
+        .unwrap();
+    let held = tokio::spawn(h1().request(hang));
+    let places = || gateway.policies.bulkhead.snapshot().in_flight;
+    eventually("it is in flight", || places() == 1).await;
+    assert_eq!(gateway.get("/").await.0, 503);
+    assert_eq!(gateway.get("/healthz").await.0, 200);
+    held.abort();
+    eventually("its place is back", || places() == 0).await;
+    assert_eq!(gateway.get("/").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_upstream_gets_504_then_503_and_readyz_says_so() {
     let hangs = Arc::new(AtomicBool::new(true));
     let calls = Arc::new(AtomicUsize::new(0));
@@ -579,6 +716,7 @@ async fn the_whole_is_bounded_where_an_attempt_is_not() {
     let app = Router::new().fallback(any(std::future::pending::<()>));
     let short = Limits {
         timeout: millis(50),
+        attempt_timeout: millis(50),
         ..limits()
     };
     let gateway = Running::before(upstream(app).await, short).await;
@@ -760,7 +898,7 @@ async fn a_slow_get_is_hedged_and_nothing_that_must_not_be_sent_twice() {
         ..steady()
     };
     let gateway = Running::before(upstream(app).await, generous).await;
-    while gateway.policies.hedge.delay().is_none() {
+    while gateway.policies.client.hedge().delay().is_none() {
         assert_eq!(gateway.get("/quick").await.0, 200);
     }
     let times = |path: &str| {
@@ -772,7 +910,7 @@ async fn a_slow_get_is_hedged_and_nothing_that_must_not_be_sent_twice() {
     assert!(start.elapsed() < millis(1_500), "{:?}", start.elapsed());
     assert_eq!(times("/slow/get"), 2);
 
-    let hedged = gateway.policies.hedge.snapshot().made;
+    let hedged = gateway.policies.client.hedge().snapshot().made;
     for (method, path, body) in [
         ("POST", "/slow/post", "order"),
         ("POST", "/slow/bare", ""),
@@ -788,7 +926,7 @@ async fn a_slow_get_is_hedged_and_nothing_that_must_not_be_sent_twice() {
         let arrived = arrived.lock().unwrap();
         assert_eq!(arrived.last().unwrap().2, body, "{method} {path}");
     }
-    assert_eq!(gateway.policies.hedge.snapshot().made, hedged);
+    assert_eq!(gateway.policies.client.hedge().snapshot().made, hedged);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -852,7 +990,7 @@ async fn what_is_above_the_capacity_queues_or_is_answered_503() {
         ..limits()
     };
     let gateway = Running::before(upstream(app).await, narrow).await;
-    let bulkhead = &gateway.policies.bulkhead;
+    let bulkhead = &gateway.upstream().1;
     let is = |in_flight, queued| {
         move || {
             let now = bulkhead.snapshot();
@@ -962,13 +1100,11 @@ async fn comes_to_rest(gateway: &Running, in_upstream: &AtomicUsize) {
         in_upstream.load(Ordering::SeqCst) == 0
     })
     .await;
-    let Policies {
-        budget,
-        retry,
-        hedge,
-        breaker,
-        bulkhead,
-    } = &gateway.policies;
+    let client = &gateway.policies.client;
+    let (budget, retry, hedge) = (client.budget(), client.retry(), client.hedge());
+    let (breaker, bulkhead) = gateway.upstream();
+    let all = gateway.policies.bulkhead.snapshot();
+    assert_eq!((all.in_flight, all.queued), (0, 0), "{all:?}");
     let probes = breaker.snapshot().probes;
     let out = probes.map_or(0, |probes| probes.in_flight);
     assert_eq!(out, 0, "{probes:?}");
@@ -1200,6 +1336,16 @@ fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
             "--attempt-timeout 0ms",
             ["--attempt-timeout", "0ms", "above 0"],
         ),
+        ("--client-rate 0", ["--client-rate", "0", "from 1"]),
+        (
+            "--client-rate 1 --client-key a:b",
+            ["--client-key", "a:b", "the name of a header"],
+        ),
+        (
+            "--client-key x-api-key",
+            ["--client-rate", "--client-rate", "required"],
+        ),
+        ("--in-flight 0", ["--in-flight", "0", "from 1 to 65535"]),
         ("--attempts 0", ["--attempts", "0", "from 1 to 10"]),
         ("--attempts 11", ["--attempts", "11", "from 1 to 10"]),
         ("--budget -1", ["--budget", "-1", "from 0 to 100"]),
@@ -1249,8 +1395,11 @@ fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
         Args::from("gateway --rate 7 --timeout 1.5s --upstream http://[::1]:9/x/".split(' '));
     let args = args.unwrap();
     assert_eq!(
-        args.upstream.as_ref().unwrap().to_string(),
-        "http://[::1]:9/x"
+        args.upstream
+            .iter()
+            .map(Target::to_string)
+            .collect::<Vec<_>>(),
+        ["http://[::1]:9/x"]
     );
     let limits = args.limits().unwrap();
     assert_eq!(
@@ -1266,6 +1415,44 @@ fn a_wrong_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
         (limits.capacity, limits.queue, limits.queue_wait),
         (3, 0, Duration::ZERO)
     );
+}
+
+#[test]
+fn what_contradicts_itself_is_told_under_the_names_of_the_flags() {
+    for (line, told) in [
+        (
+            "--timeout 1s --attempt-timeout 2s",
+            "--attempt-timeout is 2s, allowed is at most the --timeout of 1s",
+        ),
+        (
+            "--timeout 1s --queue-wait 2s",
+            "--queue-wait is 2s, allowed is at most the --timeout of 1s",
+        ),
+        (
+            "--timeout 1s --attempt-timeout 2s --queue-wait 3s",
+            "--attempt-timeout is 2s, allowed is at most the --timeout of 1s; \
+             --queue-wait is 3s, allowed is at most the --timeout of 1s",
+        ),
+    ] {
+        let args = Args::from(format!("gateway {line}").split(' ')).unwrap();
+        let error = policies::upstream(&args.limits().unwrap(), |_| {}).unwrap_err();
+        assert_eq!(args::named(&error), told);
+    }
+    // What was not said does not contradict what was.
+    for line in [
+        "--timeout 20ms",
+        "--timeout 1s --attempts 10 --hedge 0.5",
+        "--timeout 1h --attempt-timeout 1h",
+        "--timeout 1ms --attempts 10",
+        "--attempt-timeout 1ms --hedge 0.9",
+    ] {
+        let args = Args::from(format!("gateway {line}").split(' ')).unwrap();
+        for limits in [args.limits().unwrap(), args.demo_limits(0.2).unwrap()] {
+            if let Err(error) = policies::upstream(&limits, |_| {}) {
+                panic!("{line}: {}", args::named(&error));
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,25 +7,27 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use clap::Parser;
 use clap::error::ErrorKind;
 use seawall::ConfigError;
 
-use crate::proxy::Limits;
+use crate::policies::Limits;
 use crate::target::Target;
 use crate::upstream::WORKERS;
 
-/// A reverse proxy that puts a rate limit, timeouts, retries, hedging, a circuit breaker and a
-/// bulkhead in front of an HTTP service. Without --upstream it shows what they are worth: it starts a faulty upstream, sends
+/// A reverse proxy that puts rate limits, timeouts, retries, hedging, circuit breakers and bulkheads
+/// in front of HTTP services. Without --upstream it shows what they are worth: it starts a faulty upstream, sends
 /// the same load through an unprotected proxy and through a protected one, and prints a table.
 ///
 /// It answers /healthz and /readyz itself; everything else is passed on.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// The service to protect: http://host[:port][/path]. https is not supported
+    /// The service to protect: http://host[:port][/path]. https is not supported. Given several
+    /// times, requests go to each in turn, but to none whose breaker refuses them
     #[arg(long, value_name = "URL", value_parser = Target::parse)]
-    pub(crate) upstream: Option<Target>,
+    pub(crate) upstream: Vec<Target>,
 
     /// Where to listen, with --upstream [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -51,13 +53,27 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     burst: Option<u32>,
 
+    /// Requests a second of one client that are let through, and may come at one instant
+    /// [default: as many as of all]
+    #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
+    client_rate: Option<u32>,
+
+    /// The header that says who a client is, where something in front has checked it
+    /// [default: his address]
+    #[arg(long, value_name = "HEADER", value_parser = header, requires = "client_rate")]
+    client_key: Option<HeaderName>,
+
+    /// Requests that are worked on at once, to whichever upstream
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = up_to::<65_535>, allow_hyphen_values = true)]
+    in_flight: u32,
+
     /// From the arrival of a request to the head of its response
     /// [default: 10s; in the demonstration 500ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 
     /// From the call of the upstream, upload included, to the head of its response
-    /// [default: 3s; in the demonstration 250ms]
+    /// [default: 3s; in the demonstration 250ms; at most the --timeout]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     attempt_timeout: Option<Duration>,
 
@@ -76,7 +92,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE", value_parser = quantile, allow_hyphen_values = true)]
     hedge: Option<f64>,
 
-    /// Attempts that the upstream is given at once
+    /// Attempts that one upstream is given at once
     /// [default: 100; in the demonstration 5, one for each worker of its upstream]
     #[arg(long, value_name = "N", value_parser = up_to::<65_535>, allow_hyphen_values = true)]
     capacity: Option<u32>,
@@ -86,11 +102,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = within::<0, 1_000_000>, allow_hyphen_values = true)]
     queue: Option<u32>,
 
-    /// How long they wait at most
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration_or_zero, allow_hyphen_values = true)]
-    queue_wait: Duration,
+    /// How long they wait at most [default: 100ms; at most the --timeout]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    queue_wait: Option<Duration>,
 
-    /// The breaker opens after this many failures in a row ...
+    /// The breaker of an upstream opens after this many failures in a row ...
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = up_to::<4_095>, allow_hyphen_values = true)]
     failures: u32,
 
@@ -98,7 +114,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
     failing_for: Option<Duration>,
 
-    /// The breaker opens at this share of failures over 10 s, above 0 and at most 1 ...
+    /// The breaker opens at this share of failures over 10 s, or over the --attempt-timeout where
+    /// that is longer, above 0 and at most 1 ...
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share, allow_hyphen_values = true)]
     failure_rate: f64,
 
@@ -163,11 +180,11 @@ impl Args {
     }
 
     fn check(&self) -> Result<(), String> {
-        match (&self.upstream, self.listen, self.seconds) {
-            (None, Some(listen), _) => Err(format!(
+        match (self.upstream.is_empty(), self.listen, self.seconds) {
+            (true, Some(listen), _) => Err(format!(
                 "--listen is {listen}, allowed is only together with --upstream"
             )),
-            (Some(_), _, Some(seconds)) => Err(format!(
+            (false, _, Some(seconds)) => Err(format!(
                 "--seconds is {}, allowed is only without --upstream",
                 seconds.as_secs_f64()
             )),
@@ -217,18 +234,24 @@ impl Args {
                 "--open-at-most is {open_at_most:?}, allowed is at least the {open_for:?} of --open-for"
             ));
         }
+        let timeout = self.timeout.unwrap_or(defaults.timeout);
+        let within = |default: Duration| default.min(timeout);
+        let attempt_timeout = self.attempt_timeout;
         Ok(Limits {
             rate: self.rate,
             burst: self.burst.unwrap_or(self.rate),
-            timeout: self.timeout.unwrap_or(defaults.timeout),
-            attempt_timeout: self.attempt_timeout.unwrap_or(defaults.attempt_timeout),
+            client_rate: self.client_rate,
+            client_key: self.client_key.clone(),
+            in_flight: self.in_flight,
+            timeout,
+            attempt_timeout: attempt_timeout.unwrap_or(within(defaults.attempt_timeout)),
             attempts: self.attempts,
             budget: self.budget,
             hedge: self.hedge.or(defaults.hedge),
             hedge_samples: defaults.hedge_samples,
             capacity: self.capacity.unwrap_or(defaults.capacity),
             queue: self.queue.unwrap_or(defaults.queue),
-            queue_wait: self.queue_wait,
+            queue_wait: self.queue_wait.unwrap_or(within(QUEUE_WAIT)),
             failures: self.failures,
             failing_for: self.failing_for.unwrap_or(second),
             failure_rate: self.failure_rate,
@@ -239,6 +262,8 @@ impl Args {
         })
     }
 }
+
+const QUEUE_WAIT: Duration = Duration::from_millis(100);
 
 /// What differs between a gateway and the demonstration.
 struct Defaults {
@@ -252,15 +277,16 @@ struct Defaults {
     second: Duration,
 }
 
-/// What a policy refuses, under the names of the flags; what a flag allows by itself was checked
-/// with it.
+/// What the policies refuse, under the names of the flags; what a flag allows by itself was
+/// checked with it.
 pub(crate) fn named(error: &ConfigError) -> String {
     let problems = error.problems().iter().map(|problem| {
-        let flag = problem.field.replace('_', "-");
-        format!(
-            "--{flag} is {}, allowed is {}",
-            problem.value, problem.allowed
-        )
+        let flag = match problem.field.as_str() {
+            "bulkhead.max_wait" => "queue-wait".into(),
+            field => field.replace('_', "-"),
+        };
+        let allowed = problem.allowed.replace("total_timeout", "--timeout");
+        format!("--{flag} is {}, allowed is {allowed}", problem.value)
     });
     problems.collect::<Vec<_>>().join("; ")
 }
@@ -274,6 +300,11 @@ pub(crate) fn wrong(what: impl Display) -> ExitCode {
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "allowed is an address and a port like 127.0.0.1:8080".into())
+}
+
+fn header(text: &str) -> Result<HeaderName, String> {
+    text.parse()
+        .map_err(|_| "allowed is the name of a header like x-api-key".into())
 }
 
 fn count(text: &str) -> Result<u32, String> {

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::named;
 use crate::load::{Load, Samples, Summary, recovery};
-use crate::proxy::{Gateway, Health, Limits};
+use crate::policies::Limits;
+use crate::proxy::{Gateway, Health};
 use crate::serve::serve;
 use crate::target::Target;
 use crate::upstream::{BUSY, Behaviour, Faulty, PHASES as COUNT, Switch, WORKERS};
@@ -118,12 +119,13 @@ impl Side {
     /// What became of the attempts beyond the first.
     fn extra(&self) -> Option<String> {
         let policies = self.health.policies.as_ref()?;
-        let (hedge, budget) = (policies.hedge.snapshot(), policies.budget.snapshot());
+        let client = &policies.client;
+        let (hedge, budget) = (client.hedge().snapshot(), client.budget().snapshot());
         let requests: usize = (0..COUNT).map(|phase| self.summary(phase).requests).sum();
         Some(format!(
             "Attempts beyond the first: {:.1} % of all requests; {} by the retry and {} by the hedge, {} of which came first. The budget held back {}.",
             100.0 * budget.made as f64 / requests.max(1) as f64,
-            policies.retry.snapshot().retried,
+            client.retry().snapshot().retried,
             hedge.made,
             hedge.won,
             budget.suppressed,
@@ -142,11 +144,14 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     let switch = Switch::new();
     // A moment ahead, so that the first requests are not late for what is done until then.
     let start = Instant::now() + Duration::from_millis(50);
-    let (unprotected, plain_addr) =
-        Side::start("unprotected", &switch, |target| Ok(Gateway::plain(target))).await?;
+    let (unprotected, plain_addr) = Side::start("unprotected", &switch, |target| {
+        Ok(Gateway::plain(&[target.clone()]))
+    })
+    .await?;
     let (protected, protected_addr) = Side::start("protected", &switch, |target| {
         let log = move |line: &str| println!("{:6.2} s    {line}", start.elapsed().as_secs_f64());
-        Gateway::protected(target, limits, log).map_err(|error| named(&error))
+        let targets = [target.clone()];
+        Gateway::protected(&targets, limits, log).map_err(|error| named(&error))
     })
     .await?;
 

@@ -5,7 +5,8 @@
 //! cargo run --release --example gateway -- --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080
 //! ```
 //!
-//! `proxy.rs` has the policies; `Gateway::protected` is where they are put together.
+//! `policies.rs` has the two stacks; `Gateway::protected` in `proxy.rs` is where they are put
+//! together.
 // The bans hold the walls of the library; a program has clocks, tasks and counters of its own.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -14,10 +15,12 @@ mod counts;
 mod demo;
 mod headers;
 mod load;
+mod policies;
 mod proxy;
 mod serve;
 mod target;
 mod upstream;
+mod upstreams;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -44,22 +47,19 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match &args.upstream {
-        Some(target) => gateway(&args, target, asked_to_stop).await,
-        None => demonstrate(&args, asked_to_stop).await,
+    match args.upstream.is_empty() {
+        false => gateway(&args, asked_to_stop).await,
+        true => demonstrate(&args, asked_to_stop).await,
     }
 }
 
-async fn gateway(
-    args: &Args,
-    target: &Target,
-    asked_to_stop: impl Future<Output = ()>,
-) -> ExitCode {
+async fn gateway(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCode {
     let start = Instant::now();
     let log = move |line: &str| eprintln!("{:10.3} s  {line}", start.elapsed().as_secs_f64());
     let gateway = args.limits().and_then(|limits| {
-        let target = target.clone().spoken_to_in_http2(args.upstream_http2);
-        Gateway::protected(&target, &limits, log).map_err(|error| args::named(&error))
+        let http2 = |target: &Target| target.clone().spoken_to_in_http2(args.upstream_http2);
+        let targets: Vec<_> = args.upstream.iter().map(http2).collect();
+        Gateway::protected(&targets, &limits, log).map_err(|error| args::named(&error))
     });
     let gateway = match gateway {
         Ok(gateway) => gateway,
@@ -75,7 +75,9 @@ async fn gateway(
         }
     };
     let bound = listener.local_addr().unwrap_or(listen);
-    log(&format!("listening on {bound}, in front of {target}"));
+    let targets: Vec<_> = args.upstream.iter().map(Target::to_string).collect();
+    let targets = targets.join(" and ");
+    log(&format!("listening on {bound}, in front of {targets}"));
     let (drain, health) = (args.drain, gateway.health.clone());
     let stop = async move {
         asked_to_stop.await;

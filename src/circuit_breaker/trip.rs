@@ -235,6 +235,28 @@ impl Trip {
         nanos(self.within.unwrap_or(Duration::from_secs(10))) / 1_000
     }
 
+    /// The time that the rule looks back over, by the name of its setting.
+    #[cfg(feature = "tower")]
+    pub(super) fn span(&self) -> Option<(&'static str, Duration)> {
+        match (&self.when, self.window.0) {
+            (When::Consecutive(_), _) => Some(("within", self.within?)),
+            (When::Failures(_), _) => {
+                let micros = self.failures_within_micros();
+                Some(("within", Duration::from_micros(micros)))
+            }
+            (_, Span::Time { length, .. }) => Some(("window", length)),
+            (_, Span::Calls(_)) => None,
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn slow_from(&self) -> Option<Duration> {
+        match self.when {
+            When::SlowRate(_, longer_than) => Some(longer_than),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_rate(&self) -> bool {
         !matches!(self.when, When::Consecutive(_) | When::Failures(_))
     }

@@ -58,6 +58,16 @@ impl<C, K, D, P> HedgeLayer<C, K, D, P> {
         }
     }
 
+    /// Hedges by `safe`.
+    pub(crate) fn safe_by<K2>(self, safe: K2) -> HedgeLayer<C, K2, D, P> {
+        HedgeLayer {
+            hedge: self.hedge,
+            classifier: self.classifier,
+            safe,
+            delay: self.delay,
+        }
+    }
+
     /// Takes the delay from the request and the number of the attempt that begins after it,
     /// from 2 on; where `delay` returns none, the hedge's own applies.
     pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, K, PerRequest<F>, P>

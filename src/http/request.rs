@@ -1,6 +1,11 @@
+#[cfg(feature = "tower")]
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method, Request};
 
 use crate::classify::Resend;
+#[cfg(feature = "tower")]
+use crate::stack::{Addressed, plain};
 
 /// By its method (RFC 9110, 9.2.2), or because it carries an `Idempotency-Key`.
 fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
@@ -25,5 +30,26 @@ impl Resend for reqwest::Request {
 
     fn copy(&self) -> Option<Self> {
         self.try_clone()
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<B> Addressed for Request<B> {
+    fn authority(&self) -> Option<Cow<'_, str>> {
+        match self.uri().authority() {
+            Some(authority) => plain(authority.as_str(), self.uri().scheme_str()),
+            None => {
+                let host = self.headers().get(http::header::HOST)?;
+                plain(host.to_str().ok()?, None)
+            }
+        }
+    }
+}
+
+#[cfg(all(feature = "reqwest", feature = "tower"))]
+impl Addressed for reqwest::Request {
+    fn authority(&self) -> Option<Cow<'_, str>> {
+        let url = self.url();
+        plain(url.authority(), Some(url.scheme()))
     }
 }

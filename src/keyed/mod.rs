@@ -155,6 +155,8 @@ pub(crate) mod table;
 
 pub use key::Key;
 pub(crate) use map::Rest;
+#[cfg(feature = "tower")]
+pub(crate) use policy::Follow;
 pub(crate) use policy::check_places;
 pub use policy::{
     Builder, ByKey, Fixed, IntoSource, KeyOf, Keyed, Made, OwnedKey, PerKey, Picked, Refuses,

@@ -13,6 +13,8 @@ use std::hash::BuildHasher;
 
 pub use self::builder::Builder;
 pub(crate) use self::builder::check_places;
+#[cfg(feature = "tower")]
+pub(crate) use self::made::Follow;
 pub use self::made::{Made, PerKey, Refuses};
 pub use self::source::{ByKey, Fixed, IntoSource, KeyOf, OwnedKey, Picked, RequestKey, Source};
 
@@ -112,6 +114,12 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         F: Fn(&Req) -> Option<K::Owned>,
     {
         ByKey::new(self.clone(), OwnedKey(key))
+    }
+
+    /// As [`by`](Self::by), with a way to the key that is a type.
+    #[cfg(feature = "tower")]
+    pub(crate) fn by_type<F>(&self, key: F) -> ByKey<K, P, F> {
+        ByKey::new(self.clone(), key)
     }
 
     fn hash(&self, key: &K) -> u64 {

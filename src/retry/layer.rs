@@ -56,6 +56,16 @@ impl<C, O, K> RetryLayer<C, O, K> {
 }
 
 impl<C> RetryLayer<C> {
+    /// Retries by `only` and copies by `copier`.
+    pub(crate) fn again_by<O, K>(self, only: O, copier: K) -> RetryLayer<C, O, K> {
+        RetryLayer {
+            retry: self.retry,
+            classifier: self.classifier,
+            only,
+            copier,
+        }
+    }
+
     /// Copies requests by `copy`, in place of [`Resend::copy`]. One that it makes no copy of is
     /// sent once, and not retried; any other is retried unless [`only`](RetryLayer::only) says
     /// otherwise.
@@ -138,6 +148,12 @@ impl<Req> MayResend<Req> for All {
 #[derive(Clone, Copy)]
 pub struct OnlyIf<F>(F);
 
+impl<F> OnlyIf<F> {
+    pub(crate) fn new(only: F) -> Self {
+        Self(only)
+    }
+}
+
 impl<Req, F: Fn(&Req) -> bool> MayResend<Req> for OnlyIf<F> {
     fn may_resend(&self, request: &Req) -> bool {
         (self.0)(request)
@@ -153,6 +169,12 @@ impl<F> std::fmt::Debug for OnlyIf<F> {
 /// Copies by a closure.
 #[derive(Clone, Copy)]
 pub struct CopyBy<F>(F);
+
+impl<F> CopyBy<F> {
+    pub(crate) fn new(copy: F) -> Self {
+        Self(copy)
+    }
+}
 
 impl<Req, F: Fn(&Req) -> Option<Req>> Copier<Req> for CopyBy<F> {
     fn copy(&self, request: &Req) -> Option<Req> {

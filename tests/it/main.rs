@@ -8,6 +8,7 @@ mod auto_traits;
 mod bulkhead;
 mod circuit_breaker;
 mod classify;
+mod client_stack;
 mod contract;
 #[cfg(feature = "test-util")]
 mod deadline;
@@ -19,6 +20,7 @@ mod live;
 mod rate_limit;
 mod rejection;
 mod retry;
+mod server_stack;
 mod stack;
 mod support;
 #[cfg(feature = "test-util")]

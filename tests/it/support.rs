@@ -34,6 +34,7 @@ pub(crate) enum Do {
 }
 
 seawall::resend!(Do);
+seawall::authority!(Do);
 
 /// A service that does what its request says and counts what is done to it. Clones are one
 /// service.

@@ -14,7 +14,7 @@ use crate::time;
 const LONGEST: u32 = 1_000_000;
 
 /// Makes a [`Bulkhead`]; made by [`Bulkhead::builder`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "nothing is made before `.build()`"]
 pub struct Builder {
     name: Name,
@@ -88,6 +88,13 @@ impl Builder {
         self
     }
 
+    /// How many calls it admits at once, in place of what the builder was begun with; 0 is
+    /// closed.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// How many calls may queue, of those that ask to wait; 0 if not set: to be refused at once
     /// is what a caller can act on. At most 1,000,000.
     pub fn queue(mut self, len: u32) -> Self {
@@ -155,5 +162,28 @@ impl Builder {
             self.max_wait,
             self.listeners,
         ))
+    }
+
+    /// For how long a call queues at most, if any may.
+    #[cfg(feature = "tower")]
+    pub(crate) fn longest_queueing(&self) -> Option<Duration> {
+        (self.queue != Some(0)).then_some(self.max_wait)
+    }
+
+    /// The mode to start in.
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.mode
+    }
+
+    /// Changes `bulkhead` to what this one, which has no problem, would build; name, mode and
+    /// listeners stay.
+    #[cfg(feature = "tower")]
+    pub(crate) fn change(&self, bulkhead: &Bulkhead) {
+        let machine = &bulkhead.0.machine;
+        machine.set_most_queued(most_queued(self.queue));
+        machine.set_order(self.order);
+        bulkhead.set_max_wait(self.max_wait);
+        bulkhead.set_limit(u16::try_from(self.limit).unwrap_or(u16::MAX));
     }
 }

@@ -17,7 +17,7 @@ use crate::sync::{Arc, AtomicU64};
 use crate::time;
 
 /// Builds a [`CircuitBreaker`], or changes one that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     name: Name,
@@ -178,6 +178,39 @@ impl Builder {
             #[cfg(feature = "tower")]
             gate: Gate::default(),
         }))
+    }
+
+    /// In place of that of the beginning.
+    #[cfg(feature = "tower")]
+    pub(crate) fn name(self, name: impl Into<Name>) -> Self {
+        let name = name.into();
+        Self { name, ..self }
+    }
+
+    /// The mode to start in.
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.mode
+    }
+
+    /// [`fair_time`](Self::fair_time), if it is set.
+    #[cfg(feature = "tower")]
+    pub(crate) fn least_fair_time(&self) -> Option<Duration> {
+        self.config.fair_time
+    }
+
+    /// The times that have to hold a whole call, by the names of their settings.
+    #[cfg(feature = "tower")]
+    pub(crate) fn spans(&self) -> Vec<(&'static str, Duration)> {
+        let spans = self.config.trips.iter().filter_map(Trip::span);
+        let half_open = ("half_open_for", self.config.half_open_for);
+        spans.chain([half_open]).collect()
+    }
+
+    /// How long a call has to take to be slow, by each rule that asks for it.
+    #[cfg(feature = "tower")]
+    pub(crate) fn slow_from(&self) -> impl Iterator<Item = Duration> {
+        self.config.trips.iter().filter_map(Trip::slow_from)
     }
 
     pub(super) fn into_config(self) -> Result<Config, ConfigError> {

@@ -11,7 +11,7 @@ use crate::sync::{Arc, AtomicU64, OnceLock};
 use crate::time::nanos;
 
 /// Makes a [`Hedge`]; made by [`Hedge::builder`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "nothing is made before `.build()`"]
 pub struct Builder {
     name: Name,
@@ -125,6 +125,55 @@ impl Builder {
         problems.check(fits, "window", self.window, "from 10 ms to a day");
         problems.finish(&self.name)?;
         Ok(self.assemble())
+    }
+
+    /// The fixed delay, if that is what it begins an attempt by.
+    #[cfg(feature = "tower")]
+    pub(crate) fn fixed_delay(&self) -> Option<Duration> {
+        match self.setting.when {
+            When::Fixed(delay) => Some(delay),
+            When::Quantile(_) => None,
+        }
+    }
+
+    /// The least delay of a quantile.
+    #[cfg(feature = "tower")]
+    pub(crate) fn least_delay(&self) -> Duration {
+        self.min_delay
+    }
+
+    /// Draws on `budget` if nothing was said of one.
+    #[cfg(feature = "tower")]
+    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
+        self.budget.get_or_insert_with(|| budget.clone());
+        self
+    }
+
+    /// Whether a hedge of this builder can be changed to what `other` would build: the rest of
+    /// a hedge is fixed.
+    #[cfg(feature = "tower")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let fixed = |one: &Self| (one.min_delay, one.min_samples, one.window);
+        fixed(self) == fixed(other)
+    }
+
+    /// Changes `hedge` to what this one, which has no problem, would build, in `mode`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn change(&self, hedge: &Hedge, mode: Mode) {
+        let setting = Setting {
+            mode,
+            ..self.setting
+        };
+        if let When::Quantile(_) = setting.when {
+            hedge.latencies().forget_found();
+        }
+        hedge.change(|_| setting);
+    }
+
+    /// The mode to start in.
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.setting.mode
     }
 
     pub(super) fn assemble(self) -> Hedge {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::made::{Make, Policies, Single, Stored};
+use super::made::{Follow, Make, Policies, Single, Stored};
 use super::{Keyed, Made};
 use crate::event::{Event, Listeners};
 use crate::keyed::Key;
@@ -14,9 +14,9 @@ use crate::sync::AtomicU64;
 /// More than anybody has memory for.
 pub(super) const MOST_PLACES: usize = 1 << 24;
 
-pub(crate) fn check_places(places: usize, problems: &mut Problems) {
+pub(crate) fn check_places(field: &str, places: usize, problems: &mut Problems) {
     let fits = (1..=MOST_PLACES).contains(&places);
-    problems.check(fits, "places", places, "from 1 to 16,777,216");
+    problems.check(fits, field, places, "from 1 to 16,777,216");
 }
 
 /// Makes a [`Keyed`] of breakers, bulkheads, budgets or hedges; made by [`Keyed::builder`].
@@ -28,6 +28,7 @@ pub struct Builder<K: ?Sized + Key, P: Single> {
     anonymous: Option<P>,
     overflow: Option<P>,
     listeners: Listeners,
+    follow: Option<Box<dyn Follow<P>>>,
 }
 
 impl<K, P> Keyed<K, P>
@@ -66,6 +67,7 @@ where
             anonymous: None,
             overflow: None,
             listeners: Listeners::default(),
+            follow: None,
         }
     }
 
@@ -133,13 +135,20 @@ where
         self
     }
 
+    /// Keeps what is made in step with `follow`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn following(mut self, follow: impl Follow<P> + 'static) -> Self {
+        self.follow = Some(Box::new(follow));
+        self
+    }
+
     /// Makes it, with nobody in it.
     ///
     /// # Errors
     /// As [`Keyed::new`].
     pub fn build(self) -> Result<Keyed<K, P>, ConfigError> {
         let mut problems = Problems::default();
-        check_places(self.places, &mut problems);
+        check_places("places", self.places, &mut problems);
         let nobody = K::nobody();
         let mut made = || {
             let made = (self.make)(&nobody);
@@ -166,6 +175,7 @@ where
             overflow,
             skipped,
             listeners: self.listeners,
+            follow: self.follow,
             overflowed: AtomicU64::new(0),
         }))
     }

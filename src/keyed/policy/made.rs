@@ -109,6 +109,17 @@ singles!(Hedge);
 
 pub(super) type Make<K, P> = Box<dyn Fn(&K) -> Result<P, ConfigError> + Send + Sync>;
 
+/// What policies are made by, where that changes while they run. A change makes a new version
+/// first, and then changes all policies that have a place: who makes one of the version before
+/// and gives it a place after that is the one to bring it up to date.
+pub(crate) trait Follow<P>: Send + Sync {
+    /// The version of what a policy that is made from here on is made by, or an earlier one.
+    fn version(&self) -> u64;
+
+    /// Brings `policy` up to date.
+    fn follow(&self, policy: &P);
+}
+
 /// Policies that are objects of their own.
 pub struct Policies<K: ?Sized + Key, P: Single> {
     pub(super) name: Name,
@@ -118,18 +129,28 @@ pub struct Policies<K: ?Sized + Key, P: Single> {
     pub(super) overflow: P,
     pub(super) skipped: P,
     pub(super) listeners: Listeners,
+    pub(super) follow: Option<Box<dyn Follow<P>>>,
     /// Nothing but itself: relaxed.
     pub(super) overflowed: AtomicU64,
 }
 
 impl<K: ?Sized + Key, P: Single> Policies<K, P> {
+    fn version(&self) -> u64 {
+        self.follow.as_ref().map_or(0, |follow| follow.version())
+    }
+
     /// The policy of a key that had none.
     #[cold]
     fn newcomer(&self, hash: u64, key: &K) -> P {
+        let version = self.version();
         match (self.make)(key) {
             Ok(made) => {
                 let found = self.map.insert(hash, key, made, Single::rest);
                 if let Some(policy) = found {
+                    match &self.follow {
+                        Some(follow) if self.version() != version => follow.follow(&policy),
+                        _ => {}
+                    }
                     return policy;
                 }
                 self.listeners.tell(&self.name, What::Overflow);

@@ -317,7 +317,7 @@ impl Builder {
             quotas.len(),
             "at most 15",
         );
-        keyed::check_places(places, &mut problems);
+        keyed::check_places("places", places, &mut problems);
         problems.finish(&self.name)?;
         // A key has its place among a few; with half of all taken, these few are seldom full.
         let shape = Shape::Keyed(Table::new(time::now(), 2 * places, &quotas));

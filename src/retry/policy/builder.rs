@@ -12,7 +12,7 @@ use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicU64};
 
 /// Builds a [`Retry`], or changes one that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     name: Name,
@@ -122,6 +122,41 @@ impl Builder {
     pub fn build(self) -> Result<Retry, ConfigError> {
         self.settings.check(&self.name)?;
         Ok(self.assemble())
+    }
+
+    /// The mode to start in.
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.settings.mode
+    }
+
+    /// Draws on `budget` if nothing was said of one.
+    #[cfg(feature = "tower")]
+    pub(crate) fn budget_or(self, budget: &Budget) -> Self {
+        match self.settings.spending {
+            Spending::Own(_) => self.budget(budget),
+            Spending::Given(_) | Spending::None => self,
+        }
+    }
+
+    /// How many attempts a call makes.
+    #[cfg(feature = "tower")]
+    pub(crate) fn attempts(&self) -> u32 {
+        self.settings.max_attempts
+    }
+
+    /// How long all backoffs of one call take together, at most; of more than a thousand, what
+    /// is known of them.
+    #[cfg(feature = "tower")]
+    pub(crate) fn longest_backoffs(&self) -> Duration {
+        let Settings { backoff, .. } = self.settings;
+        let failures = self.settings.max_attempts.saturating_sub(1);
+        let summed = failures.min(1_000);
+        let longest = (1..=summed).map(|failures| backoff.delay(failures, 1.0));
+        let sum = longest.fold(Duration::ZERO, Duration::saturating_add);
+        // They do not get shorter.
+        let rest = backoff.delay(summed, 1.0).saturating_mul(failures - summed);
+        sum.saturating_add(rest)
     }
 
     pub(super) fn assemble(self) -> Retry {

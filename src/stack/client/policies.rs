@@ -1,0 +1,197 @@
+use super::ClientConfig;
+use super::change::Modes;
+use super::config::Set;
+use crate::budget::Budget;
+use crate::bulkhead::Bulkhead;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::hedge::Hedge;
+use crate::keyed::{Follow, Keyed};
+use crate::policy::{ConfigError, Name};
+use crate::rate_limit::{Quota, RateLimiter};
+use crate::retry::Retry;
+use crate::stack::plan::Plan;
+use crate::stack::{limit_mode, part};
+use crate::sync::Arc;
+use crate::timeout::Timeout;
+
+/// What all services under a stack and its clones share.
+pub(super) struct Policies {
+    pub(super) name: Name,
+    pub(super) plan: Arc<Plan<ClientConfig>>,
+    pub(super) total: Timeout,
+    pub(super) retry: Retry,
+    pub(super) hedge: Hedge,
+    pub(super) budget: Budget,
+    pub(super) breakers: Keyed<str, CircuitBreaker>,
+    /// What serves the authorities that find no place.
+    pub(super) breaker_of_others: CircuitBreaker,
+    pub(super) bulkheads: Keyed<str, Bulkhead>,
+    pub(super) bulkhead_of_others: Bulkhead,
+    pub(super) limiter: RateLimiter,
+    pub(super) attempt: Timeout,
+}
+
+/// Who finds no place.
+const OTHERS: &str = "others";
+
+impl Policies {
+    pub(super) fn new(mut config: ClientConfig) -> Result<Self, ConfigError> {
+        config.set = Set::default();
+        let name = config.name.clone();
+        let budget = match &config.budget {
+            Some(budget) => budget.clone(),
+            None => Budget::builder().name(part(&name, "budget")).build()?,
+        };
+        let retry = config.retry.clone().name(part(&name, "retry"));
+        let hedge = config.hedge.clone().name(part(&name, "hedge"));
+        let hedge = hedge.mode(config.hedge_mode());
+        let limiter = RateLimiter::builder(config.rate_limit.unwrap_or(Quota::unlimited()));
+        let limiter = limiter.name(part(&name, "rate_limit"));
+        let limiter = limiter.mode(limit_mode(config.rate_limit));
+        let timeout = |limit, of| Timeout::builder(limit).name(part(&name, of)).build();
+        let total = timeout(config.total_timeout, "total_timeout")?;
+        let attempt = timeout(config.attempt_timeout, "attempt_timeout")?;
+        let (places, breaker_of_others) = (config.authorities, config.breaker_of(OTHERS).build()?);
+        let bulkhead_of_others = config.bulkhead_of(OTHERS).build()?;
+        let plan = Arc::new(Plan::new(config));
+        let following = || Following(Arc::clone(&plan));
+        let breakers = {
+            let following = following();
+            Keyed::builder(move |authority: &str| {
+                following.0.config().breaker_of(authority).build()
+            })
+        };
+        let bulkheads = {
+            let following = following();
+            Keyed::builder(move |authority: &str| {
+                following.0.config().bulkhead_of(authority).build()
+            })
+        };
+        let breakers = breakers.name(part(&name, "breaker")).places(places);
+        let bulkheads = bulkheads.name(part(&name, "bulkhead")).places(places);
+        Ok(Self {
+            total,
+            retry: retry.budget_or(&budget).build()?,
+            hedge: hedge.budget_or(&budget).build()?,
+            budget,
+            breakers: breakers
+                .overflow(&breaker_of_others)
+                .following(following())
+                .build()?,
+            breaker_of_others,
+            bulkheads: bulkheads
+                .overflow(&bulkhead_of_others)
+                .following(following())
+                .build()?,
+            bulkhead_of_others,
+            limiter: limiter.build()?,
+            attempt,
+            name,
+            plan,
+        })
+    }
+}
+
+impl Policies {
+    /// Changes what `set` says to `config`, which has no problem.
+    pub(super) fn apply(&self, config: &ClientConfig, set: Set, modes: Modes) {
+        const CHECKED: &str = "it has been checked";
+        if set.total_timeout {
+            self.total.set_limit(config.total_timeout).expect(CHECKED);
+        }
+        if set.attempt_timeout {
+            let limit = config.attempt_timeout;
+            self.attempt.set_limit(limit).expect(CHECKED);
+        }
+        if set.retry {
+            let mode = match modes.retry {
+                true => config.retry.mode_to_start_in(),
+                false => self.retry.mode(),
+            };
+            let retry = config.retry.clone().budget_or(&self.budget).mode(mode);
+            self.retry.change(|_| retry).expect(CHECKED);
+        }
+        if set.hedge {
+            let mode = match modes.hedge {
+                true => config.hedge_mode(),
+                false => self.hedge.mode(),
+            };
+            config.hedge.change(&self.hedge, mode);
+        }
+        if let (true, Some(quota)) = (set.rate_limit, config.rate_limit) {
+            self.limiter.set_quota(quota).expect(CHECKED);
+        }
+        if modes.limiter {
+            self.limiter.set_mode(limit_mode(config.rate_limit));
+        }
+        if set.breaker || set.attempt_timeout {
+            self.all_breakers(|breaker| {
+                config.apply_to_breaker(breaker, set.breaker, modes.breaker);
+            });
+        }
+        if set.bulkhead {
+            self.all_bulkheads(|bulkhead| config.apply_to_bulkhead(bulkhead, modes.bulkhead));
+        }
+    }
+
+    fn all_breakers(&self, apply: impl Fn(&CircuitBreaker)) {
+        apply(self.breakers.anonymous());
+        apply(&self.breaker_of_others);
+        let all = self.breakers.all();
+        all.iter().for_each(|(_, breaker)| apply(breaker));
+    }
+
+    fn all_bulkheads(&self, apply: impl Fn(&Bulkhead)) {
+        apply(self.bulkheads.anonymous());
+        apply(&self.bulkhead_of_others);
+        let all = self.bulkheads.all();
+        all.iter().for_each(|(_, bulkhead)| apply(bulkhead));
+    }
+}
+
+impl ClientConfig {
+    /// Changes `breaker` to what this makes: all of it, or else only what follows from the
+    /// attempt's timeout.
+    fn apply_to_breaker(&self, breaker: &CircuitBreaker, all: bool, mode: bool) {
+        let changed = breaker.change(|now| match all {
+            true => self.breaker.clone().fair_time(self.fair_time()),
+            false => now.fair_time(self.fair_time()),
+        });
+        changed.expect("it has been checked");
+        if mode {
+            breaker.set_mode(self.breaker.mode_to_start_in());
+        }
+    }
+
+    fn apply_to_bulkhead(&self, bulkhead: &Bulkhead, mode: bool) {
+        self.bulkhead.change(bulkhead);
+        if mode {
+            bulkhead.set_mode(self.bulkhead.mode_to_start_in());
+        }
+    }
+}
+
+/// Keeps the policies of new authorities in step with the plan.
+struct Following(Arc<Plan<ClientConfig>>);
+
+impl Follow<CircuitBreaker> for Following {
+    fn version(&self) -> u64 {
+        self.0.version()
+    }
+
+    fn follow(&self, breaker: &CircuitBreaker) {
+        self.0
+            .carry_out(|config| config.apply_to_breaker(breaker, true, true));
+    }
+}
+
+impl Follow<Bulkhead> for Following {
+    fn version(&self) -> u64 {
+        self.0.version()
+    }
+
+    fn follow(&self, bulkhead: &Bulkhead) {
+        self.0
+            .carry_out(|config| config.apply_to_bulkhead(bulkhead, true));
+    }
+}

@@ -1,0 +1,681 @@
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+use super::*;
+use crate::backoff::Backoff;
+use crate::circuit_breaker::{State, Trip, Window};
+use crate::classify::{Kind, Outcome};
+use crate::policy::Mode;
+use crate::rate_limit::Quota;
+use crate::rejection::{Reason, Rejection, Why};
+use crate::retry::Retry;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+#[derive(Clone)]
+struct Call(&'static str);
+
+crate::resend!(Call);
+crate::authority!(Call, |call| Some(call.0));
+
+/// A call that a pure `Call` is not: nobody may send it twice, and it goes to nobody.
+#[derive(Clone)]
+struct Post;
+
+crate::resend!(Post, |_| false);
+crate::authority!(Post);
+
+fn failing() -> impl Service<Call, Response = u32, Error = BoxError, Future: Send> + Clone {
+    service_fn(|_: Call| async { Err::<u32, BoxError>("it failed".into()) })
+}
+
+/// The fields of what is wrong with a configuration.
+fn fields(config: ClientConfig) -> Vec<String> {
+    let error = config.build().unwrap_err();
+    let problems = error.problems().iter();
+    problems.map(|problem| problem.field.clone()).collect()
+}
+
+// CX15, CB14: the table of the docs.
+#[test]
+fn cx15_the_defaults_are_those_of_the_table() {
+    let stack = ClientStack::new("defaults");
+    assert_eq!(stack.total_timeout().limit(), secs(10));
+    assert_eq!(stack.attempt_timeout().limit(), secs(3));
+    let retry = stack.retry().snapshot();
+    let own = Retry::new(Backoff::exponential(ms(50))).snapshot();
+    assert_eq!(retry, own);
+    assert_eq!((retry.max_attempts, retry.mode), (3, Mode::Enforce));
+    let budget = stack.budget().snapshot();
+    assert_eq!((budget.ratio, budget.balance), (0.1, 10.0));
+    assert_eq!(stack.hedge().mode(), Mode::Off);
+    assert_eq!(stack.limiter().mode(), Mode::Off);
+    assert_eq!(stack.bulkheads().places(), 10_000);
+    assert_eq!(stack.breakers().places(), 10_000);
+    for bulkhead in [
+        stack.bulkheads().get("a"),
+        stack.bulkheads().anonymous().clone(),
+        stack.policies.bulkhead_of_others.clone(),
+    ] {
+        let bulkhead = bulkhead.snapshot();
+        assert_eq!((bulkhead.limit, bulkhead.queue), (100, Some(0)));
+        assert_eq!(bulkhead.mode, Mode::Enforce);
+    }
+    let plain: Vec<_> = rules(&CircuitBreaker::new("plain"));
+    for breaker in [
+        stack.breakers().get("a"),
+        stack.breakers().anonymous().clone(),
+        stack.policies.breaker_of_others.clone(),
+    ] {
+        assert_eq!(rules(&breaker), plain);
+        assert_eq!(fair_time(&breaker), Some(ms(1_500)));
+    }
+}
+
+fn rules(breaker: &CircuitBreaker) -> Vec<String> {
+    let rules = breaker.snapshot().rules;
+    rules.into_iter().map(|rule| rule.rule).collect()
+}
+
+fn fair_time(breaker: &CircuitBreaker) -> Option<Duration> {
+    let mut fair_time = None;
+    let look = breaker.change(|now| {
+        fair_time = now.least_fair_time();
+        now
+    });
+    look.unwrap();
+    fair_time
+}
+
+#[test]
+fn cx18_every_part_is_named_after_the_stack() {
+    let stack = ClientStack::new("pay");
+    assert_eq!(&**stack.name(), "pay");
+    assert_eq!(&**stack.total_timeout().name(), "pay.total_timeout");
+    assert_eq!(&**stack.attempt_timeout().name(), "pay.attempt_timeout");
+    assert_eq!(&**stack.retry().name(), "pay.retry");
+    assert_eq!(&**stack.hedge().name(), "pay.hedge");
+    assert_eq!(&**stack.budget().name(), "pay.budget");
+    assert_eq!(&**stack.limiter().name(), "pay.rate_limit");
+    assert_eq!(&**stack.breakers().name(), "pay.breaker");
+    assert_eq!(&**stack.breakers().get("a:1").name(), "pay.breaker@a:1");
+    assert_eq!(&**stack.bulkheads().name(), "pay.bulkhead");
+    assert_eq!(&**stack.bulkheads().get("a:1").name(), "pay.bulkhead@a:1");
+}
+
+#[test]
+fn cx15_each_contradiction_is_refused_with_its_field() {
+    let config = || ClientStack::builder("bad");
+    let refused = |config: ClientConfig, field: &str| assert_eq!(fields(config), [field]);
+    refused(config().total_timeout(secs(0)), "total_timeout");
+    refused(config().attempt_timeout(secs(0)), "attempt_timeout");
+    refused(
+        config().attempt_timeout(secs(4)).total_timeout(ms(3_999)),
+        "attempt_timeout",
+    );
+    refused(
+        config().retry(|retry| retry.backoff(Backoff::constant(secs(5)))),
+        "retry.backoff",
+    );
+    refused(
+        config().retry(|retry| {
+            retry
+                .backoff(Backoff::linear(ms(1)).max(ms(5)))
+                .max_attempts(u32::MAX)
+        }),
+        "retry.backoff",
+    );
+    let time = |length| Trip::failure_rate(0.5).over(Window::time(length));
+    let trip = |trip| config().breaker(|breaker| breaker.trip_on(trip));
+    refused(trip(time(ms(2_999))), "breaker.window");
+    let within = Trip::consecutive_failures(5).within(ms(2_999));
+    refused(trip(within), "breaker.within");
+    refused(trip(Trip::failures(5).within(ms(2_999))), "breaker.within");
+    let slow = Trip::slow_rate(0.5, secs(3)).over(Window::count(10));
+    refused(trip(slow), "breaker.slow_rate");
+    refused(
+        config().breaker(|breaker| breaker.half_open_for(ms(2_999))),
+        "breaker.half_open_for",
+    );
+    refused(
+        config().breaker(|breaker| breaker.fair_time(ms(3_001))),
+        "breaker.fair_time",
+    );
+    refused(
+        config().bulkhead(|bulkhead| bulkhead.queue(1).max_wait(ms(10_001))),
+        "bulkhead.max_wait",
+    );
+    refused(
+        config().bulkhead(|bulkhead| bulkhead.unbounded_queue().max_wait(ms(10_001))),
+        "bulkhead.max_wait",
+    );
+    refused(config().hedge(|hedge| hedge.delay(secs(3))), "hedge.delay");
+    refused(
+        config().hedge(|hedge| hedge.min_delay(secs(3))),
+        "hedge.min_delay",
+    );
+    refused(config().authorities(0), "authorities");
+}
+
+#[test]
+fn cx15_what_just_fits_is_taken() {
+    let config = || ClientStack::builder("good");
+    let taken = |config: ClientConfig| drop(config.build().unwrap());
+    taken(config().attempt_timeout(secs(4)).total_timeout(secs(4)));
+    taken(config().retry(|retry| retry.backoff(Backoff::constant(ms(4_999)))));
+    // Nothing is retried, so nothing is waited for.
+    taken(config().retry(|retry| {
+        let backoff = Backoff::constant(secs(60));
+        retry.backoff(backoff).max_attempts(1)
+    }));
+    taken(config().breaker(|breaker| {
+        breaker
+            .trip_on(Trip::failure_rate(0.5).over(Window::time(secs(3))))
+            .trip_on(Trip::failure_rate(0.5).over(Window::count(10)))
+            .trip_on(Trip::consecutive_failures(5))
+            .trip_on(Trip::failures(5).within(secs(3)))
+            .trip_on(Trip::slow_rate(0.5, ms(2_999)).over(Window::count(10)))
+            .half_open_for(secs(3))
+            .fair_time(secs(3))
+    }));
+    taken(config().bulkhead(|bulkhead| bulkhead.queue(1).max_wait(secs(10))));
+    // Nobody queues.
+    taken(config().bulkhead(|bulkhead| bulkhead.max_wait(secs(60))));
+    taken(config().hedge(|hedge| hedge.delay(ms(2_999))));
+    // It is off again.
+    taken(config().hedge(|hedge| hedge.delay(secs(60))).no_hedge());
+}
+
+#[test]
+fn cx15_everything_that_is_wrong_is_told_at_once() {
+    let config = ClientStack::builder("bad")
+        .total_timeout(secs(1))
+        .attempt_timeout(secs(2))
+        .authorities(0)
+        .rate_limit(Quota::new(1, secs(0)))
+        .retry(|retry| retry.max_attempts(0).backoff(Backoff::constant(secs(0))))
+        .hedge(|hedge| hedge.quantile(2.0).min_samples(0))
+        .breaker(|breaker| breaker.probes(0).half_open_for(secs(1)))
+        .bulkhead(|bulkhead| bulkhead.limit(70_000).queue(1).max_wait(secs(2)));
+    let error = config.clone().build().unwrap_err();
+    assert_eq!(&**error.policy(), "bad");
+    assert_eq!(
+        fields(config),
+        [
+            "authorities",
+            "rate_limit.period",
+            "retry.backoff",
+            "retry.max_attempts",
+            "hedge.quantile",
+            "hedge.min_samples",
+            "breaker.probes",
+            "bulkhead.limit",
+            "attempt_timeout",
+            "bulkhead.max_wait",
+            "breaker.half_open_for",
+        ]
+    );
+    let text = error.to_string();
+    let part = "attempt_timeout is 2s, allowed is at most the total_timeout of 1s";
+    assert!(text.contains(part), "{text}");
+}
+
+// CX1
+#[tokio::test]
+async fn cx1_services_of_a_stack_and_of_its_clones_share_its_state() {
+    let stack = ClientStack::new("shared");
+    let mut one = stack.layer(failing());
+    let two = stack.clone().layer(failing());
+    stack.breakers().get("a").force_open();
+    for service in [&mut one, &mut two.clone()] {
+        let error = service.ready().await.unwrap().call(Call("a")).await;
+        let error = error.unwrap_err();
+        let reason = Reason::of(&*error).unwrap();
+        assert_eq!(reason.why(), Why::CircuitOpen);
+        assert_eq!(&**reason.policy(), "shared.breaker@a");
+        let error = service.ready().await.unwrap().call(Call("b")).await;
+        assert_eq!(error.unwrap_err().to_string(), "it failed");
+    }
+}
+
+// CX19: whoever is known and whoever is new.
+#[tokio::test(start_paused = true)]
+async fn cx19_a_change_reaches_known_and_new_authorities_and_running_services() {
+    let stack = ClientStack::new("live");
+    let hanging = service_fn(|_: Call| std::future::pending::<Result<u32, BoxError>>());
+    let service = stack.layer(hanging);
+    let known = (
+        stack.breakers().get("known"),
+        stack.bulkheads().get("known"),
+    );
+    let rule = Trip::consecutive_failures(2);
+    let change = stack.change(|now| {
+        now.total_timeout(ms(900))
+            .attempt_timeout(ms(400))
+            .retry(|retry| retry.max_attempts(2).backoff(Backoff::constant(ms(1))))
+            .hedge(|hedge| hedge.delay(ms(300)).max_extra(2))
+            .breaker(|breaker| breaker.trips([rule]).mode(Mode::RecordOnly))
+            .bulkhead(|bulkhead| bulkhead.limit(7).queue(3).max_wait(ms(50)).lifo())
+            .rate_limit(Quota::per_second(9))
+    });
+    change.unwrap();
+    let breakers = [
+        known.0,
+        stack.breakers().get("new"),
+        stack.breakers().anonymous().clone(),
+        stack.policies.breaker_of_others.clone(),
+    ];
+    for breaker in breakers {
+        assert_eq!(rules(&breaker), ["2 consecutive failures"]);
+        assert_eq!(fair_time(&breaker), Some(ms(200)));
+        assert_eq!(breaker.mode(), Mode::RecordOnly);
+    }
+    let bulkheads = [
+        known.1,
+        stack.bulkheads().get("new"),
+        stack.bulkheads().anonymous().clone(),
+        stack.policies.bulkhead_of_others.clone(),
+    ];
+    for bulkhead in bulkheads {
+        let bulkhead = bulkhead.snapshot();
+        assert_eq!((bulkhead.limit, bulkhead.queue), (7, Some(3)));
+        assert_eq!(bulkhead.max_wait, ms(50));
+        assert_eq!(bulkhead.order, crate::bulkhead::Order::Lifo);
+    }
+    assert_eq!(stack.limiter().quota(), Quota::per_second(9));
+    assert_eq!(stack.limiter().mode(), Mode::Enforce);
+    let hedge = stack.hedge().snapshot();
+    assert_eq!((hedge.delay, hedge.max_extra), (Some(ms(300)), 2));
+    assert_eq!(hedge.mode, Mode::Enforce);
+    assert_eq!(stack.retry().snapshot().max_attempts, 2);
+    // The service was there before.
+    let start = crate::time::now();
+    let error = service.oneshot(Call("known")).await.unwrap_err();
+    let policy = Reason::of(&*error).unwrap().policy().to_string();
+    let passed = crate::time::now().since(start);
+    assert!(policy == "live.attempt_timeout" || policy == "live.total_timeout");
+    assert!((ms(400)..=ms(900)).contains(&passed), "{passed:?}");
+    // And all of it off again.
+    let change = stack.change(|now| now.no_hedge().rate_limit(None));
+    change.unwrap();
+    assert_eq!(stack.hedge().mode(), Mode::Off);
+    assert_eq!(stack.limiter().mode(), Mode::Off);
+}
+
+#[test]
+fn cx19_what_a_change_is_not_about_stays_as_a_handle_has_left_it() {
+    let stack = ClientStack::builder("own")
+        .rate_limit(Quota::per_second(5))
+        .hedge(|hedge| hedge)
+        .build()
+        .unwrap();
+    let (breaker, bulkhead) = (stack.breakers().get("a"), stack.bulkheads().get("a"));
+    breaker.change(|b| b.trips([Trip::failures(7)])).unwrap();
+    breaker.set_mode(Mode::RecordOnly);
+    bulkhead.set_limit(3);
+    bulkhead.set_mode(Mode::Off);
+    stack.retry().set_mode(Mode::Off);
+    stack.hedge().set_mode(Mode::RecordOnly);
+    stack.limiter().set_mode(Mode::RecordOnly);
+    stack.limiter().set_quota(Quota::per_second(6)).unwrap();
+    stack.change(|now| now.total_timeout(secs(9))).unwrap();
+    // Of the breaker only what follows from it.
+    stack.change(|now| now.attempt_timeout(secs(2))).unwrap();
+    assert_eq!(fair_time(&breaker), Some(secs(1)));
+    assert_eq!(rules(&breaker), ["7 failures"]);
+    assert_eq!(breaker.mode(), Mode::RecordOnly);
+    assert_eq!((bulkhead.limit(), bulkhead.mode()), (3, Mode::Off));
+    assert_eq!(stack.limiter().quota(), Quota::per_second(6));
+    // Each of them as a whole, but for modes that it does not change.
+    let change = stack.change(|now| {
+        now.breaker(|breaker| breaker.probes(2))
+            .bulkhead(|bulkhead| bulkhead.queue(1))
+            .retry(|retry| retry.max_attempts(2))
+            .hedge(|hedge| hedge.quantile(0.9))
+            .rate_limit(Quota::per_second(7))
+    });
+    change.unwrap();
+    assert_eq!(rules(&breaker), rules(&CircuitBreaker::new("plain")));
+    assert_eq!(breaker.mode(), Mode::RecordOnly);
+    assert_eq!((bulkhead.limit(), bulkhead.mode()), (100, Mode::Off));
+    let retry = stack.retry().snapshot();
+    assert_eq!((retry.max_attempts, retry.mode), (2, Mode::Off));
+    assert_eq!(stack.hedge().mode(), Mode::RecordOnly);
+    assert_eq!(stack.hedge().snapshot().quantile, Some(0.9));
+    assert_eq!(stack.limiter().mode(), Mode::RecordOnly);
+    assert_eq!(stack.limiter().quota(), Quota::per_second(7));
+}
+
+/// All that can be set.
+fn settings<L: fmt::Debug>(stack: &ClientStack<Native, Standard, L>) -> String {
+    let breaker = stack.breakers().get("a");
+    let bulkhead = stack.bulkheads().get("a").snapshot();
+    let fair_time = fair_time(&breaker);
+    let rules = rules(&breaker);
+    let retry = stack.retry().snapshot();
+    let hedge = stack.hedge().snapshot();
+    format!("{stack:?} {rules:?} {fair_time:?} {bulkhead:?} {retry:?} {hedge:?}")
+}
+
+#[test]
+fn cx19_a_bad_change_changes_nothing() {
+    let stack = ClientStack::builder("firm")
+        .hedge(|hedge| hedge)
+        .build()
+        .unwrap();
+    let before = settings(&stack);
+    let refused = |change: fn(ClientConfig) -> ClientConfig, field: &str| {
+        let good = |now: ClientConfig| {
+            now.total_timeout(secs(8))
+                .bulkhead(|bulkhead| bulkhead.limit(1))
+                .breaker(|breaker| breaker.trips([Trip::failures(2)]))
+                .rate_limit(Quota::per_second(1))
+                .retry(|retry| retry.max_attempts(1))
+        };
+        let error = stack.change(|now| change(good(now))).unwrap_err();
+        let [problem] = error.problems() else {
+            panic!("{error}");
+        };
+        assert_eq!(problem.field, field);
+        assert_eq!(settings(&stack), before);
+    };
+    refused(|now| now.attempt_timeout(secs(9)), "attempt_timeout");
+    refused(
+        |now| now.breaker(|breaker| breaker.probes(0)),
+        "breaker.probes",
+    );
+    refused(|now| now.authorities(9), "authorities");
+    refused(|now| now.budget(Budget::percent(9)), "budget");
+    refused(|now| now.hedge(|hedge| hedge.window(secs(9))), "hedge");
+    let limited = ClientStack::new("limited").rate_limit(RateLimiter::per_second(9));
+    let before = settings(&limited);
+    let error = limited.change(|now| now.rate_limit(Quota::per_second(1)));
+    assert_eq!(error.unwrap_err().problems()[0].field, "rate_limit");
+    assert_eq!(settings(&limited), before);
+    limited.change(|now| now.total_timeout(secs(8))).unwrap();
+}
+
+#[test]
+fn cx19_two_changes_at_once_of_different_parts_both_stand() {
+    let stack = ClientStack::new("both");
+    let change = stack.change(|outer| {
+        stack.change(|inner| inner.total_timeout(secs(9))).unwrap();
+        outer.attempt_timeout(secs(2))
+    });
+    change.unwrap();
+    assert_eq!(stack.total_timeout().limit(), secs(9));
+    assert_eq!(stack.attempt_timeout().limit(), secs(2));
+    // What the later one is told of includes both.
+    let error = stack.change(|now| now.attempt_timeout(ms(9_001)));
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("at most the total_timeout of 9s"), "{text}");
+}
+
+// CX19: a policy that was made by the old numbers, and gets its place after the change has gone
+// through the policies, is brought up to date.
+#[test]
+fn cx19_no_authority_keeps_old_numbers_however_late_it_comes() {
+    let stack = ClientStack::new("race");
+    let stop = AtomicBool::new(false);
+    let made = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (stack, stop, made) = (&stack, &stop, &made);
+            scope.spawn(move || {
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) && n < 4_000 {
+                    n += 1;
+                    let _ = stack.bulkheads().get(&format!("{thread}-{n}"));
+                    stack.breakers().get(&format!("{thread}-{n}"));
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut limit = 0;
+        while made.load(Ordering::Relaxed) < 4_000 {
+            limit = limit % 50 + 1;
+            let attempt = ms(1_000 + u64::from(limit) * 10);
+            let change = stack.change(|now| {
+                now.attempt_timeout(attempt)
+                    .bulkhead(|bulkhead| bulkhead.limit(limit))
+            });
+            change.unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let config = stack.policies.plan.config();
+    let fair = config.fair_time();
+    let limit = stack.bulkheads().anonymous().limit();
+    for (authority, bulkhead) in stack.bulkheads().all() {
+        assert_eq!(bulkhead.limit(), limit, "{authority}");
+    }
+    for (authority, breaker) in stack.breakers().all() {
+        assert_eq!(fair_time(&breaker), Some(fair), "{authority}");
+    }
+}
+
+#[test]
+fn a_listener_given_to_the_stack_hears_each_policy_that_is_made_of_it() {
+    let heard = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&heard);
+    let stack = ClientStack::builder("heard").breaker(|breaker| {
+        breaker.on_event(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+    });
+    let stack = stack.build().unwrap();
+    let one = stack.breakers().get("one");
+    let alone = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&alone);
+    let _on = one.on_event(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    one.force_open();
+    stack.breakers().get("two").force_open();
+    assert_eq!(heard.load(Ordering::Relaxed), 2);
+    // One that is added to a policy is that policy's.
+    assert_eq!(alone.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn rt4_retry_and_hedge_share_the_budget_of_the_stack() {
+    let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
+    let budget = budget.build().unwrap();
+    let stack = ClientStack::builder("budget").budget(&budget);
+    let stack = stack
+        .retry(|retry| retry.backoff(Backoff::constant(ms(1))))
+        .hedge(|hedge| hedge.delay(ms(0)))
+        .build()
+        .unwrap();
+    assert_eq!(stack.budget().snapshot(), budget.snapshot());
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let service = stack.layer(service_fn(move |_: Call| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Err::<u32, BoxError>("it failed".into()) }
+    }));
+    for _ in 0..5 {
+        service.clone().oneshot(Call("a")).await.unwrap_err();
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 5 + 3);
+    assert_eq!(budget.snapshot().made, 3);
+    // None for the retry, if it is told so.
+    let stack = ClientStack::builder("none").budget(&budget);
+    let stack = stack.retry(|retry| retry.no_budget().backoff(Backoff::constant(ms(1))));
+    let stack = stack.build().unwrap();
+    let before = stack.retry().snapshot().retried;
+    let service = stack.layer(failing());
+    service.oneshot(Call("a")).await.unwrap_err();
+    assert_eq!(stack.retry().snapshot().retried - before, 2);
+}
+
+#[tokio::test]
+async fn one_responder_answers_for_every_part() {
+    let stack = ClientStack::new("told").respond(|rejection: Rejection| {
+        Err::<u32, BoxError>(format!("refused by {}", rejection.policy()).into())
+    });
+    let ready = service_fn(|_: Call| async { Ok::<u32, BoxError>(7) });
+    let service = stack.layer(ready);
+    stack.breakers().get("a").force_open();
+    stack.bulkheads().get("b").set_limit(0);
+    let limit = RateLimiter::per_second(0);
+    let limited = stack.clone().rate_limit(&limit).layer(ready);
+    let refused = |error: Result<u32, BoxError>| error.unwrap_err().to_string();
+    let a = service.clone().oneshot(Call("a")).await;
+    assert_eq!(refused(a), "refused by told.breaker@a");
+    let b = service.clone().oneshot(Call("b")).await;
+    assert_eq!(refused(b), "refused by told.bulkhead@b");
+    let c = limited.oneshot(Call("c")).await;
+    assert_eq!(refused(c), format!("refused by {}", limit.name()));
+    assert_eq!(service.oneshot(Call("c")).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_classifier_serves_breaker_retry_and_hedge() {
+    let seen = |outcome: Result<&u32, &BoxError>| match outcome {
+        Ok(_) => Outcome::Failure(Kind::Response, None),
+        Err(_) => Outcome::Success,
+    };
+    let stack = ClientStack::builder("judged")
+        .breaker(|breaker| breaker.trip_on(Trip::consecutive_failures(3)));
+    let stack = stack.build().unwrap().classify(seen);
+    let answering = service_fn(|_: Call| async { Ok::<u32, BoxError>(7) });
+    // What this classifier calls a failure is retried, and opens the breaker at the third.
+    let answer = stack.layer(answering).oneshot(Call("a")).await;
+    assert_eq!(answer.unwrap(), 7);
+    assert_eq!(stack.retry().snapshot().retried, 2);
+    assert_eq!(stack.breakers().get("a").state(), State::Open);
+    stack.layer(failing()).oneshot(Call("b")).await.unwrap_err();
+    assert_eq!(stack.retry().snapshot().retried, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rt7_hg6_what_may_be_sent_again_is_asked_of_the_request_or_of_a_closure() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let service = service_fn(move |_: Post| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Err::<u32, BoxError>("it failed".into()) }
+    });
+    let config = ClientStack::builder("again").retry(|retry| retry.no_budget());
+    let stack = config.build().unwrap();
+    let made = || calls.swap(0, Ordering::Relaxed);
+    let call = stack.layer(service.clone());
+    call.oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 1);
+    let only = stack.clone().only(|_: &Post| true).layer(service.clone());
+    only.oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 3);
+    let all = stack.clone().resend(|_: &Post| Some(Post));
+    all.layer(service.clone()).oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 3);
+    let none = stack.clone().resend(|_: &Post| None);
+    none.layer(service.clone()).oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 1);
+    let both = stack.only(|_: &Post| false).resend(|_: &Post| Some(Post));
+    both.layer(service.clone()).oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 1);
+    // And the same of the hedge.
+    let config = ClientStack::builder("hedged").retry(|retry| retry.max_attempts(1));
+    let config = config.hedge(|hedge| hedge.delay(ms(0)));
+    let stack = config.build().unwrap();
+    stack
+        .layer(service.clone())
+        .oneshot(Post)
+        .await
+        .unwrap_err();
+    assert_eq!(made(), 1);
+    let only = stack.clone().only(|_: &Post| true);
+    only.layer(service.clone()).oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 2);
+    let none = stack.resend(|_: &Post| None);
+    none.layer(service).oneshot(Post).await.unwrap_err();
+    assert_eq!(made(), 1);
+}
+
+#[cfg(feature = "http")]
+mod addressed {
+    use std::borrow::Cow;
+
+    use http::Request;
+
+    use crate::stack::Addressed;
+
+    fn of(uri: &str, host: Option<&str>) -> Option<(String, bool)> {
+        let mut request = Request::get(uri);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let request = request.body(()).unwrap();
+        let authority = request.authority();
+        authority.map(|authority| {
+            let borrowed = matches!(authority, Cow::Borrowed(_));
+            (authority.into_owned(), borrowed)
+        })
+    }
+
+    #[test]
+    fn an_authority_is_host_and_port_of_uri_or_host_header() {
+        let plain = |text: &str| Some((text.to_owned(), true));
+        assert_eq!(of("http://a.example/x", None), plain("a.example"));
+        assert_eq!(of("http://a.example:80/x", None), plain("a.example"));
+        assert_eq!(of("https://a.example:443/", None), plain("a.example"));
+        assert_eq!(of("http://a.example:443/", None), plain("a.example:443"));
+        assert_eq!(of("http://a.example:8080/", None), plain("a.example:8080"));
+        assert_eq!(of("http://u:p@a.example:81/", None), plain("a.example:81"));
+        assert_eq!(of("http://[::1]:81/", None), plain("[::1]:81"));
+        assert_eq!(of("http://[::80]/", None), plain("[::80]"));
+        let lower = Some(("a.example:81".to_owned(), false));
+        assert_eq!(of("http://A.Example:81/", None), lower);
+        assert_eq!(of("/x", Some("b.example:82")), plain("b.example:82"));
+        assert_eq!(
+            of("http://a.example/", Some("b.example")),
+            plain("a.example")
+        );
+        assert_eq!(of("/x", None), None);
+        assert_eq!(of("/x", Some("")), None);
+    }
+
+    #[cfg(feature = "reqwest")]
+    #[test]
+    fn an_authority_of_reqwest_is_the_same() {
+        let of = |url: &str| {
+            let request = reqwest::Request::new(http::Method::GET, url.parse().unwrap());
+            request.authority().map(Cow::into_owned)
+        };
+        assert_eq!(of("http://A.example/x").as_deref(), Some("a.example"));
+        assert_eq!(of("https://a.example:443/").as_deref(), Some("a.example"));
+        assert_eq!(
+            of("http://u:p@a.example:81/").as_deref(),
+            Some("a.example:81")
+        );
+        assert_eq!(of("data:text/plain,x"), None);
+    }
+}
+
+#[test]
+fn a_stack_is_nameable_and_goes_everywhere() {
+    #[derive(Clone, Debug)]
+    struct Held<S> {
+        _stack: ClientStack,
+        _service: ClientService<S>,
+    }
+    fn is<T: Clone + Send + Sync + fmt::Debug + 'static>(_: &T) {}
+    type Answer = std::future::Ready<Result<u32, Infallible>>;
+    let service: fn(Call) -> Answer = |_| std::future::ready(Ok(7));
+    let stack = ClientStack::new("held");
+    let held = Held {
+        _service: stack.layer(service_fn(service)),
+        _stack: stack,
+    };
+    is(&held);
+}

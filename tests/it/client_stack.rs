@@ -1,0 +1,421 @@
+//! The client's stack: a hundred authorities, real clients, and what it gives back.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use seawall::circuit_breaker::Trip;
+use seawall::stack::ClientService;
+use seawall::{Backoff, ClientStack, Why};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::support::{Do, Mock, Strict, ms, reason, secs};
+
+/// A call of one of many hosts.
+#[derive(Clone, Copy, Debug)]
+struct To(&'static str, Do);
+
+seawall::resend!(To);
+seawall::authority!(To, |to| Some(to.0));
+
+/// The client of a struct of somebody's, whose type has a name.
+#[derive(Clone, Debug)]
+struct Client {
+    stack: ClientStack,
+    service: ClientService<Strict<Mock>>,
+}
+
+impl Client {
+    fn new(stack: &ClientStack, mock: &Mock) -> Self {
+        let stack = stack.clone();
+        let service = stack.layer(Strict::new(mock.clone()));
+        Self { stack, service }
+    }
+}
+
+// CX10, CX12: that this compiles in a moment is half of the test.
+#[tokio::test]
+async fn cx12_three_client_stacks_in_one_another_compile_and_change_no_type() {
+    let mock = Mock::new();
+    let named = |name: &str| ClientStack::new(name);
+    let service = ServiceBuilder::new()
+        .layer(named("outer"))
+        .layer(named("middle"))
+        .layer(named("inner"))
+        .service(Strict::new(mock.clone()));
+    assert_eq!(service.clone().oneshot(Do::Answer).await.unwrap(), 7);
+    let failed = tokio::spawn(async move { service.oneshot(Do::Fail).await });
+    let error = failed.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the inner service failed");
+    // RT10: three attempts of the innermost and two more of each around it, and not 27.
+    assert_eq!(mock.calls() - 1, 3 + 2 + 2);
+}
+
+// CX1
+#[tokio::test]
+async fn cx1_a_client_and_its_clones_share_the_stack() {
+    let (stack, mock) = (ClientStack::new("shared"), Mock::new());
+    let (one, two) = (Client::new(&stack, &mock), Client::new(&stack, &mock));
+    one.stack.breakers().anonymous().force_open();
+    for client in [two.clone(), one, two] {
+        let error = client.service.oneshot(Do::Answer).await.unwrap_err();
+        assert_eq!(reason(&error).why(), Why::CircuitOpen);
+    }
+    assert_eq!(mock.calls(), 0);
+}
+
+// CX4, CX5
+#[test]
+fn cx5_readiness_reserves_nothing_and_waits_for_the_client() {
+    let stack = ClientStack::builder("idle").bulkhead(|bulkhead| bulkhead.limit(1));
+    let (stack, mock) = (stack.build().unwrap(), Mock::stuck());
+    let service = stack.layer(Strict::new(mock.clone()));
+    let mut many = vec![service; 50];
+    for service in &mut many {
+        assert!(crate::support::poll_ready(service).is_pending());
+    }
+    mock.unstick();
+    for service in &mut many {
+        assert!(crate::support::poll_ready(service).is_ready());
+    }
+    let call = many[7].call(Do::Hang);
+    assert_eq!(stack.bulkheads().anonymous().snapshot().in_flight, 1);
+    drop(call);
+    assert_eq!(stack.bulkheads().anonymous().snapshot().in_flight, 0);
+}
+
+#[cfg(feature = "test-util")]
+mod timed {
+    use std::time::Duration;
+
+    use seawall::circuit_breaker::State;
+    use seawall::{Deadline, Timeout};
+    use tokio::task::JoinSet;
+    use tokio::time::{Instant, interval, sleep};
+
+    use super::*;
+    use crate::support::Random;
+
+    const HOSTS: usize = 100;
+
+    fn hosts() -> Vec<&'static str> {
+        let name = |n| String::leak(format!("host-{n}:80")) as &'static str;
+        (0..HOSTS).map(name).collect()
+    }
+
+    /// What became of the calls of one host.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Seen {
+        answered: usize,
+        failed: usize,
+        /// Refused by its own breaker.
+        shut: usize,
+        /// Refused by anything else.
+        other: usize,
+    }
+
+    /// Calls each host every 100 ms for 30 s, of which the first is dead in its own way, and
+    /// says what became of the calls of each and how many reached it.
+    async fn thirty_seconds(stack: &ClientStack, dead: Do) -> Vec<(Seen, usize)> {
+        let hosts = hosts();
+        let mock = Mock::new();
+        let reached: Arc<Vec<AtomicUsize>> = Arc::new(hosts.iter().map(|_| 0.into()).collect());
+        let names = hosts.clone();
+        let service = {
+            let reached = Arc::clone(&reached);
+            stack.layer(service_fn(move |To(host, what): To| {
+                let number = names.iter().position(|name| *name == host).unwrap();
+                reached[number].fetch_add(1, Ordering::Relaxed);
+                let answer = mock.clone().oneshot(what);
+                async move {
+                    sleep(ms(5)).await;
+                    answer.await
+                }
+            }))
+        };
+        let mut calls = JoinSet::new();
+        let mut ticks = interval(ms(100));
+        for _ in 0..300 {
+            ticks.tick().await;
+            for (number, host) in hosts.iter().enumerate() {
+                let what = if number == 0 { dead } else { Do::Answer };
+                let call = service.clone().oneshot(To(host, what));
+                calls.spawn(async move { (number, call.await) });
+            }
+        }
+        let mut seen = vec![Seen::default(); HOSTS];
+        while let Some(call) = calls.join_next().await {
+            let (number, outcome) = call.unwrap();
+            let seen = &mut seen[number];
+            match outcome {
+                Ok(_) => seen.answered += 1,
+                Err(error) => match seawall::Reason::of(&*error) {
+                    None => seen.failed += 1,
+                    Some(reason) if matches!(reason.why(), Why::TimedOut { .. }) => {
+                        seen.failed += 1;
+                    }
+                    Some(reason) => {
+                        let own = format!("hundred.breaker@{}", hosts[number]);
+                        match *reason.policy().as_str() == *own {
+                            true => seen.shut += 1,
+                            false => seen.other += 1,
+                        }
+                    }
+                },
+            }
+        }
+        let reached = reached.iter().map(|count| count.load(Ordering::Relaxed));
+        seen.into_iter().zip(reached).collect()
+    }
+
+    async fn one_dead(dead: Do, reached_at_most: usize) {
+        let stack = ClientStack::new("hundred");
+        let seen = thirty_seconds(&stack, dead).await;
+        let ((first, reached), others) = (seen[0], &seen[1..]);
+        assert_eq!(first.answered + first.other, 0, "{first:?}");
+        assert_eq!(first.failed + first.shut, 300, "{first:?}");
+        assert!(first.shut >= 200, "{first:?}");
+        assert!(reached <= reached_at_most, "{reached} reached it");
+        for (seen, reached) in others {
+            assert_eq!((seen.answered, *reached), (300, 300), "{seen:?}");
+        }
+        let state = stack.breakers().get("host-0:80").state();
+        assert_ne!(state, State::Closed);
+        let open = stack.breakers().all().into_iter();
+        let open = open.filter(|(_, breaker)| breaker.state() != State::Closed);
+        assert_eq!(open.count(), 1);
+        assert_eq!(stack.breakers().used(), HOSTS);
+        assert_eq!(stack.breakers().overflowed(), 0);
+        for (host, bulkhead) in stack.bulkheads().all() {
+            assert_eq!(bulkhead.snapshot().in_flight, 0, "{host}");
+        }
+    }
+
+    // KY2
+    #[tokio::test(start_paused = true)]
+    async fn ky2_of_a_hundred_authorities_one_that_fails_is_refused_alone() {
+        // A second until it opens, and three probes every one to five.
+        one_dead(Do::Fail, 60).await;
+    }
+
+    // KY2
+    #[tokio::test(start_paused = true)]
+    async fn ky2_of_a_hundred_authorities_one_that_hangs_is_refused_alone() {
+        // The first attempts time out after 3 s, so that 30 a second are out by then.
+        one_dead(Do::Hang, 90).await;
+    }
+
+    // CB14
+    #[tokio::test(start_paused = true)]
+    async fn cb14_callers_with_little_time_left_do_not_open_what_others_share() {
+        let stack = ClientStack::builder("fair").attempt_timeout(secs(1));
+        let stack = stack.build().unwrap();
+        let service = stack.layer(Mock::new());
+        let breaker = stack.breakers().anonymous();
+        let hurried = Timeout::new(ms(499));
+        for _ in 0..60 {
+            let call = hurried.run(|| service.clone().oneshot(Do::Hang));
+            call.await.unwrap_err();
+        }
+        assert_eq!(breaker.state(), State::Closed);
+        let fair = Timeout::new(ms(501));
+        for _ in 0..60 {
+            let call = fair.run(|| service.clone().oneshot(Do::Hang));
+            call.await.unwrap_err();
+        }
+        assert_eq!(breaker.state(), State::Open);
+    }
+
+    // TO2, TO4
+    #[tokio::test(start_paused = true)]
+    async fn to2_the_total_covers_attempts_and_backoffs_and_is_inherited() {
+        let stack = ClientStack::builder("total")
+            .total_timeout(ms(2_500))
+            .attempt_timeout(secs(1))
+            .retry(|retry| retry.max_attempts(9).backoff(Backoff::constant(ms(100))));
+        let stack = stack.build().unwrap();
+        let (start, left) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&left);
+        let service = stack.layer(service_fn(move |_: Do| {
+            let left = Deadline::remaining().unwrap();
+            seen.store(
+                usize::try_from(left.as_millis()).unwrap(),
+                Ordering::Relaxed,
+            );
+            std::future::pending::<Result<u32, BoxError>>()
+        }));
+        let error = service.oneshot(Do::Hang).await.unwrap_err();
+        assert_eq!(start.elapsed(), ms(2_500));
+        assert_eq!(reason(&error).policy().as_str(), "total.total_timeout");
+        // The last attempt had what was left of the total.
+        assert!((1..1_000).contains(&left.load(Ordering::Relaxed)));
+    }
+
+    // CX19
+    #[tokio::test(start_paused = true)]
+    async fn cx19_a_running_call_keeps_the_timeouts_it_began_with() {
+        let stack = ClientStack::new("running");
+        let service = stack.layer(Mock::new());
+        let start = Instant::now();
+        let before = tokio::spawn(service.clone().oneshot(Do::Hang));
+        sleep(secs(1)).await;
+        let change = stack.change(|now| now.total_timeout(secs(2)).attempt_timeout(ms(500)));
+        change.unwrap();
+        let after = tokio::spawn(service.oneshot(Do::Hang));
+        after.await.unwrap().unwrap_err();
+        assert!(start.elapsed() <= secs(3), "{:?}", start.elapsed());
+        before.await.unwrap().unwrap_err();
+        // Its second and third attempt are later calls, of the new timeout.
+        let passed = start.elapsed();
+        assert!(passed >= secs(3) && passed < secs(10), "{passed:?}");
+    }
+
+    // CX7: whoever is dropped, wherever he waits, gives everything back.
+    #[tokio::test(start_paused = true)]
+    async fn cx7_two_thousand_random_drops_give_everything_back() {
+        let stack = ClientStack::builder("dropped")
+            .total_timeout(secs(2))
+            .attempt_timeout(ms(200))
+            .retry(|retry| retry.backoff(Backoff::constant(ms(50))).no_budget())
+            .hedge(|hedge| hedge.delay(ms(30)))
+            .breaker(|breaker| breaker.trip_on(Trip::consecutive_failures(20)))
+            .bulkhead(|bulkhead| bulkhead.limit(20).queue(20))
+            .build()
+            .unwrap();
+        let mock = Mock::new();
+        let inner = mock.clone();
+        let service = stack.layer(service_fn(move |To(_, what): To| {
+            inner.clone().oneshot(what)
+        }));
+        let (mut random, mut calls) = (Random::new(1), JoinSet::new());
+        for _ in 0..2_000 {
+            let host = ["a", "b", "c"][random.below(3) as usize];
+            let what = [Do::Answer, Do::Fail, Do::Hang, Do::Yield(2)][random.below(4) as usize];
+            let patience = Duration::from_micros(random.below(400_000));
+            let call = service.clone().oneshot(To(host, what));
+            calls.spawn(async move {
+                let _ = tokio::time::timeout(patience, call).await;
+            });
+            sleep(ms(random.below(4))).await;
+        }
+        while calls.join_next().await.is_some() {}
+        assert_eq!(mock.in_flight(), 0);
+        for (host, bulkhead) in stack.bulkheads().all() {
+            let bulkhead = bulkhead.snapshot();
+            assert_eq!((bulkhead.in_flight, bulkhead.queued), (0, 0), "{host}");
+        }
+        for (host, breaker) in stack.breakers().all() {
+            let probes = breaker.snapshot().probes;
+            assert_eq!(probes.map_or(0, |probes| probes.in_flight), 0, "{host}");
+        }
+        // Nobody is left who holds a place in the maps.
+        assert!(stack.bulkheads().used() == 3 && stack.breakers().used() == 3);
+    }
+}
+
+#[cfg(feature = "http")]
+mod http_clients {
+    use std::net::SocketAddr;
+
+    use axum::Router;
+    use axum::routing::get;
+    use http::{Method, Request, StatusCode};
+    use http_body_util::Empty;
+    use hyper::body::Bytes;
+    use hyper_util::client::legacy::Client as Hyper;
+    use hyper_util::rt::TokioExecutor;
+    use seawall::circuit_breaker::State;
+
+    use super::*;
+
+    async fn serve() -> SocketAddr {
+        let app = Router::new().route("/", get(async || "here"));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    }
+
+    /// An address that nobody listens on.
+    fn closed() -> SocketAddr {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap()
+    }
+
+    fn stack() -> ClientStack {
+        let stack = ClientStack::builder("http")
+            .retry(|retry| retry.max_attempts(2).backoff(Backoff::constant(ms(1))))
+            .breaker(|breaker| breaker.trip_on(Trip::consecutive_failures(4)));
+        stack.build().unwrap()
+    }
+
+    /// Makes calls to a server that is there and to one that is not.
+    async fn one_is_dead<Fut, T>(
+        stack: &ClientStack,
+        call: impl Fn(Method, SocketAddr) -> Fut,
+        status: impl Fn(&T) -> StatusCode,
+    ) where
+        Fut: Future<Output = Result<T, (Option<Why>, String)>>,
+    {
+        let (here, dead) = (serve().await, closed());
+        for _ in 0..2 {
+            let (why, text) = call(Method::GET, dead).await.err().unwrap();
+            assert_eq!(why, None, "{text}");
+        }
+        // Two attempts each.
+        let breaker = stack.breakers().get(&dead.to_string());
+        assert_eq!(breaker.state(), State::Open);
+        let (why, _) = call(Method::GET, dead).await.err().unwrap();
+        assert_eq!(why, Some(Why::CircuitOpen));
+        for _ in 0..20 {
+            let answer = call(Method::GET, here).await;
+            assert_eq!(status(&answer.ok().unwrap()), StatusCode::OK);
+        }
+        assert_eq!(stack.breakers().used(), 2);
+        assert_eq!(stack.retry().snapshot().retried, 2);
+    }
+
+    // CX12, KY2
+    #[tokio::test]
+    async fn ky2_over_a_hyper_client() {
+        let stack = stack();
+        let client = ServiceBuilder::new()
+            .layer(stack.clone())
+            .map_err(seawall::Error::service)
+            .service(Hyper::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>());
+        let call = |method, address| {
+            let request = Request::builder().uri(format!("http://{address}/"));
+            let request = request.method(method).body(Empty::new()).unwrap();
+            let call = client.clone().oneshot(request);
+            async move {
+                call.await.map_err(|error| {
+                    let why = error.rejection().map(|rejection| rejection.why());
+                    (why, error.to_string())
+                })
+            }
+        };
+        one_is_dead(&stack, call, |response| response.status()).await;
+    }
+
+    // CX12, KY2
+    #[cfg(feature = "reqwest")]
+    #[tokio::test]
+    async fn ky2_over_a_reqwest_client() {
+        let stack = stack();
+        let client = ServiceBuilder::new()
+            .layer(stack.clone())
+            .map_err(seawall::Error::service)
+            .service(reqwest::Client::new());
+        let call = |method, address: SocketAddr| {
+            let url = format!("http://user:secret@{address}/").parse().unwrap();
+            let call = client.clone().oneshot(reqwest::Request::new(method, url));
+            async move {
+                call.await.map_err(|error| {
+                    let why = error.rejection().map(|rejection| rejection.why());
+                    (why, error.to_string())
+                })
+            }
+        };
+        one_is_dead(&stack, call, reqwest::Response::status).await;
+    }
+}
