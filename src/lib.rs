@@ -133,6 +133,8 @@ mod time;
 pub use attempt::attempt;
 pub use backoff::{Backoff, Jitter};
 pub use budget::Budget;
+#[cfg(feature = "tower")]
+pub use budget::BudgetLayer;
 pub use bulkhead::Bulkhead;
 #[cfg(feature = "tower")]
 pub use bulkhead::BulkheadLayer;

@@ -16,7 +16,8 @@
 //!
 //! # What it does
 //!
-//! It has no layer: [retry](crate::retry) and [hedge](crate::hedge) ask it. An original call
+//! [Retry](crate::retry) and [hedge](crate::hedge) are given it, and ask it; a budget for each host
+//! they find by `BudgetLayer` above them. An original call
 //! adds the ratio to the balance, an extra attempt takes 1 of it. Where less than 1 is left a
 //! floor of so many a second is asked, and if that has none either the extra attempt is not
 //! made; the original call always is. When an epoch of 10 s is over, what is left is cut to the
@@ -125,10 +126,23 @@
 //! has to be done in the end however long it takes: that is a queue with workers, not a retry
 //! within a request.
 
+#[cfg(feature = "tower")]
+mod future;
+#[cfg(feature = "tower")]
+mod layer;
 mod policy;
+#[cfg(feature = "tower")]
+mod service;
 mod state;
+
+#[cfg(feature = "tower")]
+pub use future::ResponseFuture;
+#[cfg(feature = "tower")]
+pub use layer::BudgetLayer;
 
 pub(crate) use policy::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use policy::Sent;
 pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};
+#[cfg(feature = "tower")]
+pub use service::BudgetService;

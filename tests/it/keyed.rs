@@ -283,6 +283,76 @@ impl Service<Request> for Stuck {
     }
 }
 
+// KY1, RT4: a budget per key, through the layer that puts it over a retry and a hedge.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
+    use seawall::{Backoff, BudgetLayer, Jitter, Retry, RetryLayer};
+    use tower::ServiceBuilder;
+
+    let make = |_: &str| Budget::builder().ratio(0.5).burst(0).floor(0).build();
+    let per_host = Keyed::new(100, make).unwrap();
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&made);
+    let own = Budget::builder().burst(1_000).build().unwrap();
+    let backoff = Backoff::constant(ms(10)).jitter(Jitter::None);
+    let service = |retry: Retry| {
+        let log = Arc::clone(&log);
+        ServiceBuilder::new()
+            .layer(BudgetLayer::new(
+                per_host.by(|request: &Sleep| Some(request.0)),
+            ))
+            .layer(RetryLayer::new(retry))
+            .layer(HedgeLayer::new(Hedge::fixed(ms(1_000))))
+            .service(service_fn(move |Sleep(host, delay): Sleep| {
+                log.lock().unwrap().push(host);
+                async move {
+                    tokio::time::sleep(ms(delay)).await;
+                    Err::<(), _>(BoxError::from("no"))
+                }
+            }))
+    };
+    let failing = service(Retry::new(backoff));
+    for _ in 0..10 {
+        failing.clone().oneshot(Sleep("a", 1)).await.unwrap_err();
+    }
+    failing.clone().oneshot(Sleep("b", 1)).await.unwrap_err();
+    // Half as many again for a, out of its own calls; b's one call is worth half an attempt.
+    let calls = |host| {
+        made.lock()
+            .unwrap()
+            .iter()
+            .filter(|made| **made == host)
+            .count()
+    };
+    assert_eq!((calls("a"), calls("b")), (15, 1));
+    assert_eq!(per_host.get("a").snapshot().made, 5);
+    // Hedges draw on the same: after one more call a has half an attempt, after two a whole.
+    failing
+        .clone()
+        .oneshot(Sleep("a", 2_000))
+        .await
+        .unwrap_err();
+    assert_eq!(calls("a"), 16);
+    failing
+        .clone()
+        .oneshot(Sleep("a", 2_000))
+        .await
+        .unwrap_err();
+    assert_eq!(calls("a"), 18);
+    // A retry that was given one keeps to it.
+    let given = service(
+        Retry::builder()
+            .backoff(backoff)
+            .budget(&own)
+            .build()
+            .unwrap(),
+    );
+    given.oneshot(Sleep("c", 1)).await.unwrap_err();
+    assert_eq!(calls("c"), 3);
+    assert_eq!(per_host.get("c").snapshot().made, 0);
+}
+
 // KY3: budgets and hedges in debt stay as long as they owe.
 #[tokio::test(start_paused = true)]
 #[cfg(feature = "test-util")]

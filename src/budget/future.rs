@@ -1,0 +1,51 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::Budget;
+use crate::deadline::{Ambient, Attempting};
+
+pin_project! {
+    /// The response future of [`BudgetService`](super::BudgetService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        call: F,
+        // What flows down is its number; kept here, it is found by that.
+        budget: Budget,
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    pub(super) fn call(budget: Budget, call: impl FnOnce() -> F) -> Self {
+        let _entered = enter(&budget);
+        let call = call();
+        Self { call, budget }
+    }
+}
+
+fn enter(budget: &Budget) -> Attempting {
+    let ambient = Ambient::current();
+    Ambient::attempting(ambient.attempt, ambient.extra, Some(budget.number()))
+}
+
+impl<F: Future> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _entered = enter(this.budget);
+        this.call.poll(cx)
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("budget", self.budget.name())
+            .finish_non_exhaustive()
+    }
+}
