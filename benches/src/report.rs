@@ -110,6 +110,14 @@ impl fmt::Display for Limit {
 }
 
 impl Limit {
+    fn peers(&self) -> &[&'static str] {
+        match self {
+            Self::Times(_, peers) => peers,
+            Self::Nanos(_) => &[],
+            Self::Throughput(_, peer) => std::slice::from_ref(peer),
+        }
+    }
+
     /// What was reached, and whether that is enough.
     fn judge(&self, ns: f64, of: impl Fn(&str) -> f64) -> (String, bool) {
         match self {
@@ -134,6 +142,8 @@ pub struct Report {
     sheet: Sheet,
     goals: usize,
     met: usize,
+    /// Goals that were judged by disturbed turns: neither met nor missed.
+    unclear: usize,
     /// Contenders of ours that allocate where they may not.
     allocate: Vec<String>,
     admitted: usize,
@@ -161,6 +171,7 @@ impl Report {
             sheet: Sheet::new(&HEADER, &[2, 3, 4, 6]),
             goals: 0,
             met: 0,
+            unclear: 0,
             allocate: Vec::new(),
             admitted: 0,
             disturbed: false,
@@ -213,6 +224,11 @@ impl Report {
             let at = who.iter().position(|(name, _)| *name == of);
             at.map_or(f64::NAN, |at| samples[at].median())
         };
+        let unclear = |goal: &Goal| {
+            who.iter().zip(samples).any(|((name, _), sample)| {
+                sample.disturbed && (*name == goal.of || goal.limit.peers().contains(name))
+            })
+        };
         let peers = who.iter().filter(|(_, kind)| *kind == Kind::Peer);
         let best = peers.map(|(name, _)| median(name)).fold(f64::NAN, f64::min);
         for (&(contender, kind), sample) in who.iter().zip(samples) {
@@ -248,12 +264,12 @@ impl Report {
             ];
             let mut goals = group.goals.iter().filter(|goal| goal.of == contender);
             if let Some(goal) = goals.next() {
-                self.judge(goal, ns, median, &mut line);
+                self.judge(goal, ns, median, unclear(goal), &mut line);
             }
             self.sheet.push(line);
             for goal in goals {
                 let mut line: [String; 8] = Default::default();
-                self.judge(goal, ns, median, &mut line);
+                self.judge(goal, ns, median, unclear(goal), &mut line);
                 self.sheet.push(line);
             }
         }
@@ -266,13 +282,26 @@ impl Report {
         }
     }
 
-    fn judge(&mut self, goal: &Goal, ns: f64, of: impl Fn(&str) -> f64, line: &mut [String; 8]) {
+    fn judge(
+        &mut self,
+        goal: &Goal,
+        ns: f64,
+        of: impl Fn(&str) -> f64,
+        unclear: bool,
+        line: &mut [String; 8],
+    ) {
         let (reached, met) = goal.limit.judge(ns, of);
         line[5] = goal.limit.to_string();
         line[6] = reached;
-        line[7] = if met { "yes" } else { "NO" }.to_owned();
+        let verdict = match (unclear, met) {
+            (true, _) => "?",
+            (false, true) => "yes",
+            (false, false) => "NO",
+        };
+        line[7] = verdict.to_owned();
         self.goals += 1;
-        self.met += usize::from(met);
+        self.met += usize::from(met && !unclear);
+        self.unclear += usize::from(unclear);
     }
 
     /// The whole table, and the count.
@@ -294,11 +323,16 @@ impl Report {
             self.sheet.push(line.map(str::to_owned));
         }
         let mut last = format!("{} of {} goals met", self.met, self.goals);
+        if self.unclear > 0 {
+            last = format!("{last}, {} unclear", self.unclear);
+        }
         if self.args.quick || !self.args.filter.is_empty() {
             last = format!("{last} (not a full run)");
         }
         let note = match self.disturbed {
-            true => "~: the machine was too busy for enough clean turns\n\n",
+            true => {
+                "~, ?: the machine was too busy for enough clean turns; run it again on a quiet one\n\n"
+            }
             false => "",
         };
         let last = format!("{note}{last}");
