@@ -301,10 +301,11 @@ impl Subject for RateLimiter {
 
     fn reopen(&self) {
         self.resume();
-        // A pause leaves one token and no burst; fill it again.
-        self.set_quota(Quota::per_second(1_000_000_000).burst(QUOTA.max_burst()))
+        // A pause leaves one token and no burst; fill it again. With a burst of one that is there
+        // nothing is owed, not even to stripes.
+        self.set_quota(Quota::per_second(1_000_000_000).burst(1))
             .unwrap();
-        while self.available() < QUOTA.max_burst() {
+        while self.available() < 1 {
             std::hint::spin_loop();
         }
         self.set_quota(QUOTA).unwrap();

@@ -106,6 +106,28 @@ fn two_changes_against_admission() {
     );
 }
 
+// RL7: as above, of one that owes. What it owes at the one rate is more than the burst at the
+// other, so by a mixture it would be refused.
+#[test]
+fn two_changes_against_refusal() {
+    beside_on(
+        || {
+            let bucket = Bucket::new(NOW, Quota::per_second(1).burst(3));
+            assert!(bucket.admit(NOW, 1).is_ok());
+            bucket
+        },
+        |bucket| {
+            bucket.change(NOW, Quota::per_second(1).burst(3));
+            bucket.change(NOW, Quota::per_second(1_000).burst(3));
+        },
+        admit,
+        |bucket, (), admitted| {
+            assert_eq!(admitted, 1);
+            assert_eq!(bucket.available(NOW), 1);
+        },
+    );
+}
+
 // RL5: the charge goes back whole before the admission, or not at all after it.
 #[test]
 fn refund_against_admission() {
@@ -287,11 +309,12 @@ fn gathering_against_pause() {
         || {
             let bucket = two_stripes();
             assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
+            assert_eq!(ask(&bucket, 0), 1);
             bucket
         },
         |bucket| bucket.pause(NOW, Tick(NOW.0 + 5_000_000_000)),
         |bucket| {
-            if let Ok(charge) = bucket.take(NOW, NOW, 2, NOW) {
+            if let Ok(charge) = bucket.take(NOW, NOW, 1, NOW) {
                 bucket.cancel(&charge);
             }
         },

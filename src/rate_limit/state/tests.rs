@@ -1,5 +1,6 @@
 mod striped;
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -319,11 +320,13 @@ fn rl1_holds_with_eight_threads_that_collide() {
     for _ in 0..100 {
         let bucket = Bucket::new(START, quota);
         let clock = AtomicU64::new(START.0);
+        let all = Barrier::new(8);
         let mut grants: Vec<Granted> = thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|n| {
-                    let (bucket, clock) = (&bucket, &clock);
+                    let (bucket, clock, all) = (&bucket, &clock, &all);
                     scope.spawn(move || {
+                        all.wait();
                         let mut grants = Vec::new();
                         for i in 0..3_000u32 {
                             let now = Tick(clock.fetch_add(2_000, Ordering::Relaxed));

@@ -442,6 +442,11 @@ fn rl2_the_stripes_take_a_sixteenth_of_a_large_burst() {
             assert!(all <= burst / 2 && (lease <= 1 || all <= burst / 16));
         }
     }
+    // One that begins without has none, so that it costs it nothing.
+    for (burst, empty) in [(255, true), (256, false)] {
+        let bucket = Bucket::striped(START, Quota::per_second(burst), Striped::IfLarge(2));
+        assert_eq!(bucket.stripes.is_empty(), empty, "{burst}");
+    }
 }
 
 // RL6, RL3: a cost that needs also what is kept for the stripes is late, not impossible, and
