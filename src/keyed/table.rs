@@ -43,7 +43,7 @@ mod tier;
 use std::fmt;
 
 use self::clock::{Config, Grant};
-use self::set::{Door, Set, Side, WAYS, Word, short};
+use self::set::{Door, Set, Side, Tag, WAYS, Word, short};
 use self::tier::Tier;
 use crate::rate_limit::{Quota, Refused};
 use crate::sync::{AtomicU64, CachePadded, Ordering};
@@ -64,6 +64,8 @@ pub(crate) struct Charge {
     pub(crate) at: Tick,
     /// The key's word with it.
     word: u64,
+    /// The key's tag with it.
+    tag: u64,
     /// What it added; 0 if there is nothing to give back.
     units: u64,
     /// The configuration it was made with.
@@ -171,7 +173,7 @@ impl Table {
             let decide = |end| config.grant_by(end, now, not_before, cost, latest);
             if cost == 0 || config.is_unlimited() {
                 let free = decide(0)?;
-                return Ok(charge(key, &config, &free));
+                return Ok(charge(key, &config, &free, Tag(0)));
             }
             let set = self.set(key);
             let Some((way, tag)) = set.find(short(key.hash)) else {
@@ -182,14 +184,21 @@ impl Table {
             };
             let word = set.word(way);
             if word.is_claimed() {
-                self.help(now, key, &config, dropped);
+                self.help(now, key, &config, (way, word), dropped);
                 continue;
             }
             if set.tag(way) != tag {
                 continue;
             }
             let grant = decide(self.end(word, key.tier, &config, now))?;
-            let charge = charge(key, &config, &grant);
+            let tag = if word.tier() == key.tier {
+                tag
+            } else if let Some(parted) = set.part(way, tag) {
+                parted
+            } else {
+                continue;
+            };
+            let charge = charge(key, &config, &grant, tag);
             if set.charge(way, word, Word(charge.word)) {
                 return Ok(charge);
             }
@@ -233,11 +242,11 @@ impl Table {
     }
 
     /// Gives a charge back: whole if none was made to the key after it that has not been given
-    /// back, else not at all; and not to another configuration or tier, nor to a key that has
-    /// lost its place since.
+    /// back, else not at all; and not to another configuration, nor to a key that has lost its
+    /// place, been in another tier or been paused since.
     ///
-    /// A charge is known by where it ended. A key that went to another tier and came back, while
-    /// this tier's clock stood still, may stand there again by a later charge.
+    /// A charge is known by where it ended and by the tag. With one tag the end moves on with
+    /// each charge and back over the last one only, so it is nobody else's.
     pub(crate) fn cancel(&self, key: Place, charge: &Charge) {
         let config = self.tier(key.tier).config();
         if charge.units == 0 || config.changes != charge.changes {
@@ -247,8 +256,7 @@ impl Table {
         let made = Word(charge.word);
         let back = Word::new(config.without(made.end(), charge.units), key.tier);
         while let Some((way, tag)) = set.find(short(key.hash)) {
-            let word = set.word(way);
-            if set.tag(way) == tag && (word != made || set.charge(way, made, back)) {
+            if tag.0 != charge.tag || set.word(way) != made || set.charge(way, made, back) {
                 return;
             }
         }
@@ -364,10 +372,11 @@ impl Table {
 
 /// A grant as what the caller keeps of it.
 #[inline]
-fn charge(key: Place, config: &Config, grant: &Grant) -> Charge {
+fn charge(key: Place, config: &Config, grant: &Grant, tag: Tag) -> Charge {
     Charge {
         at: grant.at,
         word: Word::new(config.end(grant.end), key.tier).0,
+        tag: tag.0,
         units: grant.units,
         changes: config.changes,
     }

@@ -297,3 +297,31 @@ fn ky3_as_many_keys_as_places_fit_but_for_one_in_fifty() {
         "{served} served, {lost} lost their place"
     );
 }
+
+// KY3, RL1: keys that are made up, twenty for each place, give a debtor who keeps coming back no
+// fresh burst, and leave alone who stays within his quota.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn ky3_made_up_keys_free_no_debtor_and_disturb_nobody() {
+    use std::time::Duration;
+
+    let clients = Keyed::<u64, _>::limit(1_000, Quota::per_second(10)).unwrap();
+    let (debtor, good) = (1, 2);
+    let (mut got, mut served, mut asked) = (0, 0, 0);
+    for step in 0..2_000u64 {
+        // Ten seconds, with five calls in each by the good one.
+        tokio::time::advance(Duration::from_millis(5)).await;
+        if step % 40 == 0 {
+            asked += 1;
+            served += u32::from(clients.allow(&good));
+        }
+        got += u32::from(clients.allow(&debtor));
+        for n in 0..20 {
+            let _ = clients.allow(&(1_000 + step * 20 + n));
+        }
+    }
+    assert!(got <= 10 + 100, "{got}");
+    assert!(got >= 100, "{got}");
+    assert_eq!(served, asked);
+    assert!(clients.used() <= 2_000, "{}", clients.used());
+}

@@ -147,9 +147,11 @@ impl Config {
         u32::try_from(self.tolerance / TOKEN).unwrap_or(u32::MAX)
     }
 
-    /// Where a debt ends that leaves the first token to `at`, or to a unit later.
+    /// Where a debt ends that leaves the first token to `at`, or to a unit later; to nobody if
+    /// the clock stands still.
     pub(super) fn but_one_token(&self, at: Tick) -> u64 {
-        let end = self.clock(at).up + self.tolerance.saturating_sub(TOKEN);
+        let left = if self.is_stopped() { 0 } else { TOKEN };
+        let end = self.clock(at).up + self.tolerance.saturating_sub(left);
         end.min(LAST)
     }
 
@@ -302,14 +304,12 @@ impl Config {
         u32::try_from(self.tolerance.saturating_sub(debt) / TOKEN).unwrap_or(u32::MAX)
     }
 
-    /// How long until the debt is repaid, in nanoseconds; negative if it has been.
-    pub(super) fn rest_in(&self, end: u64, now: Tick) -> i128 {
-        let (owed, clock) = (i128::from(end), i128::from(self.clock(now).down));
-        let units = owed - clock;
-        if self.is_stopped() {
-            return if units > 0 { i128::MAX } else { units };
+    /// When the debt is repaid, which may be long ago.
+    pub(super) fn rests_at(&self, end: u64) -> Tick {
+        if self.is_stopped() && end <= self.from {
+            return self.since;
         }
-        units * i128::from(self.rate.nanos) / i128::from(self.rate.units)
+        self.instant(end).unwrap_or(Tick::NEVER)
     }
 
     /// The same debt in tokens, from the clock of `other` to this one's.

@@ -21,7 +21,7 @@
 //! ends at the same of 2^59 ends.
 
 use super::clock::{Config, Grant};
-use super::set::{Door, WAYS, Word, short};
+use super::set::{Door, Tag, WAYS, Word, short};
 use super::{Charge, Place, Table, charge};
 use crate::rate_limit::Refused;
 use crate::sync::Ordering;
@@ -38,17 +38,17 @@ impl Table {
         spared: Option<usize>,
     ) -> (usize, u64) {
         let set = &self.sets[index];
-        let mut best: Option<(i128, usize, Word)> = None;
+        let mut best: Option<(Option<Tick>, usize, Word)> = None;
         for way in (0..WAYS).filter(|way| spared != Some(*way)) {
             let (tag, word) = (set.tag(way), set.word(way));
-            let rest_in = if tag.is_empty() {
-                i128::MIN
-            } else {
+            // An instant, so that the choice is the same at any time: who is refused comes back
+            // to the place that the wait was reckoned with.
+            let rests_at = (!tag.is_empty()).then(|| {
                 let config = self.config_of(word, tier, config, now);
-                config.rest_in(config.offset(word.end()), now)
-            };
-            if best.is_none_or(|(least, ..)| rest_in < least) {
-                best = Some((rest_in, way, word));
+                config.rests_at(config.offset(word.end()))
+            });
+            if best.is_none_or(|(first, ..)| rests_at < first) {
+                best = Some((rests_at, way, word));
             }
         }
         let begins = config.offset(self.side(index).dropped(tier));
@@ -79,9 +79,14 @@ impl Table {
         loop {
             let door = side.door();
             if door.is_open() {
-                self.carry_through(index, door, now, (key.tier, config), dropped, |begins| {
-                    begins
-                });
+                self.carry_through(
+                    index,
+                    door,
+                    now,
+                    (key.tier, config),
+                    dropped,
+                    |begins, _| begins,
+                );
                 spared = Some(door.way());
                 continue;
             }
@@ -102,42 +107,71 @@ impl Table {
             if !side.move_door(door, opened) {
                 continue;
             }
-            let mut decided = None;
-            let first =
-                self.carry_through(index, opened, now, (key.tier, config), dropped, |begins| {
-                    // The owner before may have been charged meanwhile.
-                    let made =
-                        decide(config.offset(begins)).map(|grant| charge(key, config, &grant));
-                    decided = Some(made);
-                    made.map_or(begins, |charge| Word(charge.word).end())
-                });
-            return decided.filter(|_| first);
+            return self.finish(opened, now, key, config, decide, dropped);
         }
     }
 
-    /// Carries the insertion that is under way in a key's set through.
+    /// The rest of [`insert`](Self::insert), by the thread that opened the door.
+    pub(super) fn finish(
+        &self,
+        opened: Door,
+        now: Tick,
+        key: Place,
+        config: &Config,
+        decide: &dyn Fn(u64) -> Result<Grant, Refused>,
+        dropped: &mut bool,
+    ) -> Option<Result<Charge, Refused>> {
+        let (index, known) = (self.index(key), (key.tier, config));
+        let mut decided = None;
+        let wrote = self.carry_through(index, opened, now, known, dropped, |begins, tag| {
+            // The owner before may have been charged meanwhile.
+            let made = decide(config.offset(begins)).map(|grant| charge(key, config, &grant, tag));
+            decided = Some(made);
+            made.map_or(begins, |charge| Word(charge.word).end())
+        });
+        decided.filter(|_| wrote)
+    }
+
+    /// Of a place whose word was found claimed: carries the insertion that did it through.
+    ///
+    /// If the door is shut then it is through, and the word has moved on; or the claim came from
+    /// a thread that was held up since an insertion before, and is taken back.
     #[cold]
     #[inline(never)]
-    pub(super) fn help(&self, now: Tick, key: Place, config: &Config, dropped: &mut bool) {
+    pub(super) fn help(
+        &self,
+        now: Tick,
+        key: Place,
+        config: &Config,
+        (way, claimed): (usize, Word),
+        dropped: &mut bool,
+    ) {
         let index = self.index(key);
         let door = self.side(index).door();
         if door.is_open() {
-            self.carry_through(index, door, now, (key.tier, config), dropped, |begins| {
-                begins
-            });
+            self.carry_through(
+                index,
+                door,
+                now,
+                (key.tier, config),
+                dropped,
+                |begins, _| begins,
+            );
+        } else {
+            self.sets[index].turn(way, claimed, claimed.unclaimed());
         }
     }
 
     /// Carries the insertion through that `door` names. The new word is what `first` makes of
     /// the end that it begins with. Tells whether it was this call that wrote it.
-    fn carry_through(
+    pub(super) fn carry_through(
         &self,
         index: usize,
         door: Door,
         now: Tick,
         known: (u8, &Config),
         dropped: &mut bool,
-        mut first: impl FnMut(u64) -> u64,
+        mut first: impl FnMut(u64, Tag) -> u64,
     ) -> bool {
         let (set, side, way) = (&self.sets[index], self.side(index), door.way());
         let mut wrote = false;
@@ -155,7 +189,7 @@ impl Table {
                 (false, false) => {
                     if set.turn(way, word, word.claimed()) && !tag.is_empty() {
                         let config = config();
-                        if config.rest_in(config.offset(word.end()), now) > 0 {
+                        if config.rests_at(config.offset(word.end())) > now {
                             self.evicted.fetch_add(1, Ordering::Relaxed);
                             *dropped = true;
                         }
@@ -170,7 +204,7 @@ impl Table {
                     set.give(way, tag, door.hash());
                 }
                 (true, true) => {
-                    let begins = first(side.dropped(door.tier()));
+                    let begins = first(side.dropped(door.tier()), tag);
                     wrote |= set.turn(way, word, Word::new(begins, door.tier()));
                 }
                 (true, false) => {

@@ -3,7 +3,7 @@
 
 use ::loom::thread;
 
-use super::set::{Word, short};
+use super::set::{Door, Word, short};
 use super::{Place, Table, WAYS};
 use crate::rate_limit::Quota;
 use crate::sync::Arc;
@@ -22,8 +22,17 @@ fn key(hash: u64) -> Place {
 
 /// A charge reads a whole configuration, so a run is longer than loom expects.
 fn model(run: impl Fn() + Sync + Send + 'static) {
+    model_preempted(usize::MAX, run);
+}
+
+/// With no more preemptions than so many, where two take minutes.
+fn model_preempted(most: usize, run: impl Fn() + Sync + Send + 'static) {
     let mut model = ::loom::model::Builder::new();
     model.max_branches = 10_000;
+    model.preemption_bound = match model.preemption_bound {
+        None if most == usize::MAX => None,
+        bound => Some(bound.unwrap_or(most).min(most)),
+    };
     model.check(run);
 }
 
@@ -49,7 +58,18 @@ fn beside<A: Send + 'static, B: 'static>(
     other: fn(&Table) -> B,
     check: fn(&Table, A, B),
 ) {
-    model(move || {
+    beside_preempted(usize::MAX, quota, before, one, other, check);
+}
+
+fn beside_preempted<A: Send + 'static, B: 'static>(
+    most: usize,
+    quota: Quota,
+    before: fn(&Table),
+    one: fn(&Table) -> A,
+    other: fn(&Table) -> B,
+    check: fn(&Table, A, B),
+) {
+    model_preempted(most, move || {
         let table = Arc::new(table(quota));
         before(&table);
         let thread = {
@@ -93,7 +113,8 @@ fn one_key_inserted_by_two() {
 // KY3: each finds the other's insertion under way, or the other's debt.
 #[test]
 fn two_keys_for_one_place() {
-    beside(
+    beside_preempted(
+        1,
         Quota::per_second(1).burst(4),
         |table| {
             assert!(table.admit(NOW, key(1), 3).is_ok());
@@ -101,14 +122,28 @@ fn two_keys_for_one_place() {
         },
         |table| table.admit(NOW, key(3), 2).is_ok(),
         |table| table.admit(NOW, key(4), 2).is_ok(),
-        |table, a, b| {
-            // There is room for one of them behind the debt of 1, and for none behind 3.
-            assert!(a ^ b);
-            // The second, and perhaps one of these before it was charged.
-            assert!(table.evicted() >= 1);
-            assert_eq!(table.used(), 2);
-        },
+        check_two_keys,
     );
+}
+
+// KY3: the same, with the one's insertion begun.
+#[test]
+fn two_keys_for_one_place_of_which_one_has_come() {
+    beside(
+        Quota::per_second(1).burst(4),
+        |table| stall(table, 0),
+        |table| finish(table, 2),
+        |table| table.admit(NOW, key(4), 2).is_ok(),
+        check_two_keys,
+    );
+}
+
+/// There is room for one of them behind the debt of 1, and for none behind 3.
+fn check_two_keys(table: &Table, a: bool, b: bool) {
+    assert!(a ^ b);
+    // The second, and perhaps one of these before it was charged.
+    assert!(table.evicted() >= 1);
+    assert_eq!(table.used(), 2);
 }
 
 // KY3, RL1: the charge is part of the debt that is dropped, behind which there is no room for
@@ -117,8 +152,21 @@ fn two_keys_for_one_place() {
 fn eviction_against_charge() {
     beside(
         Quota::per_second(1).burst(4),
+        |table| stall(table, 0),
+        |table| admit(table, 2),
+        |table| u32::from(finish(table, 2)),
+        |_, charged, inserted| assert_eq!(charged + inserted, 1),
+    );
+}
+
+// KY3, RL1: the same from the beginning.
+#[test]
+fn eviction_against_charge_from_the_search_on() {
+    beside_preempted(
+        1,
+        Quota::per_second(1).burst(4),
         |table| {
-            assert!(table.admit(NOW, key(1), 4).is_ok());
+            assert!(table.admit(NOW, key(1), 3).is_ok());
             assert!(table.admit(NOW, key(2), 1).is_ok());
         },
         |table| admit(table, 2),
@@ -204,7 +252,7 @@ fn two_changes_against_admission() {
 // so do two at once.
 #[test]
 fn a_stalled_insertion_is_carried_through() {
-    let help = |table: &Table| table.help(NOW, key(4), &table.config(0, NOW), &mut false);
+    let help = |table: &Table| carry(table);
     for steps in 0..4 {
         model(move || {
             let table = Arc::new(table(Quota::per_second(1).burst(4)));
@@ -230,12 +278,104 @@ fn a_stalled_insertion_against_charge() {
     beside(
         Quota::per_second(1).burst(4),
         |table| stall(table, 0),
-        |table| table.help(NOW, key(4), &table.config(0, NOW), &mut false),
+        carry,
         |table| admit(table, 2),
         |table, (), charged| {
             assert!(charged + table.available(NOW, key(2)) <= 3);
         },
     );
+}
+
+// RL5, KY5: in another tier the debt is repaid at once, and where the first tier's clock stood
+// the key comes to owe the same again. A charge from before that is not given back.
+#[test]
+fn a_change_of_tier_against_a_charge() {
+    let in_tier = |tier| Place { hash: 1, tier };
+    let later = |seconds: u64| Tick(NOW.0 + seconds * 1_000_000_000);
+    model(move || {
+        let stopped = Quota::per_second(0).burst(3);
+        let quotas = [stopped, Quota::per_second(1_000_000)];
+        let table = Arc::new(Table::new(NOW, WAYS, &quotas));
+        assert!(table.admit(NOW, in_tier(0), 1).is_ok());
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                assert!(table.admit(later(1), in_tier(1), 1).is_ok());
+                assert!(table.admit(later(2), in_tier(0), 2).is_ok());
+            })
+        };
+        let charge = table.take(NOW, NOW, in_tier(0), 1, NOW);
+        thread.join().unwrap();
+        if let Ok(charge) = charge {
+            table.cancel(in_tier(0), &charge);
+        }
+        assert!(table.available(later(2), in_tier(0)) <= 1);
+    });
+}
+
+// RL15, RL5: a charge from before the pause is not given back from under it.
+#[test]
+fn a_pause_against_a_charge() {
+    let until = Tick(NOW.0 + 1_000_000_000);
+    model(move || {
+        let table = Arc::new(table(Quota::per_second(1).burst(3)));
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.pause(NOW, key(1), until, &mut false))
+        };
+        let charge = table.take(NOW, NOW, key(1), 3, Tick::NEVER).unwrap();
+        thread.join().unwrap();
+        table.cancel(key(1), &charge);
+        let due = table.probe(NOW, NOW, key(1), 1).unwrap();
+        assert!(due >= until, "{due:?}");
+        is_whole(&table);
+    });
+}
+
+// KY3: a claim that came too late holds nobody up, whoever finds it first.
+#[test]
+fn a_stray_claim_is_taken_back() {
+    let stray = |table: &Table| {
+        assert!(table.admit(NOW, key(1), 3).is_ok());
+        assert!(table.admit(NOW, key(2), 1).is_ok());
+        let word = table.sets[0].word(1);
+        assert!(table.sets[0].turn(1, word, word.claimed()));
+    };
+    let quota = Quota::per_second(1).burst(4);
+    let known = |table: &Table| admit(table, 2);
+    let check = |table: &Table, a, b| {
+        assert_eq!((a, b), (1, 1));
+        assert_eq!(table.available(NOW, key(2)), 1);
+    };
+    beside(quota, stray, known, known, check);
+    let new = |table: &Table| u32::from(table.admit(NOW, key(3), 2).is_ok());
+    // Beside an insertion, what it finds may be the other's to charge.
+    let check = |table: &Table, charged, inserted| {
+        assert!(charged + inserted >= 1);
+        assert_eq!(table.used(), 2);
+    };
+    beside_preempted(1, quota, stray, known, new, check);
+}
+
+/// As who comes with a new key finds it.
+fn carry(table: &Table) {
+    let (door, config) = (table.side(0).door(), table.config(0, NOW));
+    if door.is_open() {
+        table.carry_through(0, door, NOW, (0, &config), &mut false, |begins, _| begins);
+    }
+}
+
+/// The door with the third's insertion, the third of all, for the second's place.
+fn opened() -> Door {
+    Door(Door::FIRST.0 + 2).open(short(3), 0, 1)
+}
+
+/// As the thread does that began the insertion of the third, up to where it would begin again.
+fn finish(table: &Table, cost: u32) -> bool {
+    let config = table.config(0, NOW);
+    let decide = |end| config.grant_by(end, NOW, NOW, cost, NOW);
+    let finished = table.finish(opened(), NOW, key(3), &config, &decide, &mut false);
+    finished.is_some_and(|decided| decided.is_ok())
 }
 
 /// Two keys, and the insertion of a third for the second's place, left after so many steps.
@@ -246,7 +386,8 @@ fn stall(table: &Table, steps: u32) {
     let (way, tag) = set.find(short(2)).unwrap();
     let word = set.word(way);
     let door = side.door();
-    assert!(side.move_door(door, door.open(short(3), 0, way)));
+    assert_eq!(door.open(short(3), 0, way), opened());
+    assert!(side.move_door(door, opened()));
     if steps > 0 {
         assert!(set.turn(way, word, word.claimed()));
     }

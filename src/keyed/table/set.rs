@@ -19,7 +19,8 @@ pub(super) fn short(hash: u64) -> u64 {
 }
 
 /// Whose a place is: `[hash: 44 bits][version: 20 bits]`. The version counts the place's
-/// owners, so that nobody who was held up gives it to an earlier one's successor again.
+/// owners, so that nobody who was held up gives it to an earlier one's successor again. It also
+/// counts what an owner's charges are not given back over: a charge in another tier, a pause.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag(pub(super) u64);
 
@@ -71,6 +72,10 @@ impl Word {
         Self(self.0 | Self::CLAIMED)
     }
 
+    pub(super) fn unclaimed(self) -> Self {
+        Self(self.0 & !Self::CLAIMED)
+    }
+
     /// The same with another end.
     pub(super) fn moved(self, end: u64) -> Self {
         Self(Self::new(end, self.tier()).0 | (self.0 & Self::CLAIMED))
@@ -119,7 +124,7 @@ impl Door {
 /// The two lines that a known key's call touches.
 #[repr(align(64))]
 pub(super) struct Set {
-    /// See [`Tag`]. Written by insertions only.
+    /// See [`Tag`]. Written by insertions, and where charges are parted.
     tags: [AtomicU64; WAYS],
     /// See [`Word`]. Written by every charge.
     words: [AtomicU64; WAYS],
@@ -167,6 +172,16 @@ impl Set {
         self.words[way % WAYS]
             .compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// Parts the owner's charges from those to come, by another version of the tag. It goes
+    /// before the exchange of the word that was loaded after `from`: what is charged in between
+    /// makes that exchange fail.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn part(&self, way: usize, from: Tag) -> Option<Tag> {
+        let parted = from.next(from.hash());
+        step(&self.tags[way % WAYS], from.0, parted.0).then_some(parted)
     }
 
     /// A step of an insertion, or of a clock that is moved.

@@ -11,6 +11,7 @@ use crate::time::Tick;
 
 mod known;
 mod naive;
+mod pause;
 mod strangers;
 
 const SECOND: u64 = 1_000_000_000;
