@@ -1,4 +1,75 @@
-//! How long to wait before the next try.
+//! Backoff: how long to wait before the next try.
+//!
+//! ```text
+//!  exponential, base 50 ms, cap 2 s          what full jitter makes of it
+//!
+//!  1  ▏50 ms                                 anything from 0 to that, each time anew:
+//!  2  ▎100 ms                                who failed together comes back apart,
+//!  3  ▌200 ms                                also at the cap
+//!  4  █400 ms
+//!  7  ██████2 s, and so on
+//! ```
+//!
+//! # What it does
+//!
+//! A [`Backoff`] is a pure value: the number of failures in a row and a fraction of randomness
+//! give a delay. The shapes are [`constant`](Backoff::constant), [`linear`](Backoff::linear),
+//! [`exponential`](Backoff::exponential) and [`decorrelated`](Backoff::decorrelated). A delay is
+//! never above the cap, after jitter. [Retry](crate::retry) waits by it between attempts, a
+//! [circuit breaker](crate::circuit_breaker) before its probes.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::{Backoff, Jitter};
+//!
+//! let ms = Duration::from_millis;
+//! let backoff = Backoff::exponential(ms(50)).max(ms(150)).jitter(Jitter::None);
+//! let delays: Vec<_> = backoff.delays(7).take(3).collect();
+//! assert_eq!(delays, [ms(50), ms(100), ms(150)]);
+//! ```
+//!
+//! # Customised
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::{Backoff, Jitter};
+//!
+//! let secs = Duration::from_secs;
+//! let backoff = Backoff::exponential(secs(1)).factor(1.5).max(secs(30)).jitter(Jitter::Equal);
+//! let delay = backoff.delay(2, 0.0);
+//! assert_eq!(delay, Duration::from_millis(750)); // Half of 1.5 s, and none of the other half.
+//! ```
+//!
+//! # Without a service
+//!
+//! [`delays`](Backoff::delays) is an iterator without end, for a loop of your own; the same seed
+//! gives the same delays.
+//!
+//! # Defaults
+//!
+//! | knob | default | why |
+//! |---|---|---|
+//! | base | required | it is about what one call of the dependency takes |
+//! | [`factor`](Backoff::factor) | 2 | of the exponential shape |
+//! | [`max`](Backoff::max) | 2 s; none for a constant one | longer than that a caller hardly waits |
+//! | [`jitter`](Backoff::jitter) | full | callers who failed together must not come back together |
+//!
+//! # Sharing
+//!
+//! It is `Copy` and holds no state: a copy shares nothing. Where sessions of one policy get
+//! their randomness is the policy's affair.
+//!
+//! # Errors
+//!
+//! None by itself. The policy that it is given to refuses to be built with a base of zero, a cap
+//! below the base, or a factor below 1.
+//!
+//! # When not to use it
+//!
+//! To wait for something that says when it is done, or when to come back: wait for that. A
+//! `Retry-After` is heeded by the policies, with the backoff on top.
 
 use std::time::Duration;
 

@@ -1,11 +1,19 @@
-//! The deadline that everything inside one task can read.
+//! Deadline: what everything inside one task can read of the time that is left.
 //!
-//! [`TimeoutLayer`](crate::TimeoutLayer) sets one, and whatever runs under it (queues, waits,
-//! attempts, your handler) reads what is left with [`Deadline::remaining`]. It is there while
-//! the layers' `call` and `poll` run and gone after, so it needs no plumbing and works for any
-//! type of request. A deadline within a deadline can only be earlier.
+//! ```text
+//!  TimeoutLayer(5 s) ─> retry ─> queue ─> TimeoutLayer(800 ms) ─> handler
+//!                       5 s      5 s                              800 ms, or what is left of 5 s
+//! ```
 //!
-//! # What carries a deadline
+//! # What it does
+//!
+//! [`TimeoutLayer`](crate::TimeoutLayer) and [`Timeout::run`](crate::Timeout::run) set one, and
+//! whatever runs under them (queues, waits, attempts, your handler) reads what is left with
+//! [`Deadline::remaining`]. It is there while the layers' `call` and `poll` run and gone after,
+//! so it needs no plumbing and works for any type of request. A deadline within a deadline can
+//! only be earlier.
+//!
+//! ## What carries a deadline
 //!
 //! | where | is it there? |
 //! |---|---|
@@ -14,11 +22,54 @@
 //! | a service behind `Buffer` | in polls of the response yes; in its `call` no, that runs in the buffer's worker |
 //! | `tokio::spawn` | no; [`seawall::spawn`](crate::spawn) does, or `tokio::spawn(deadline.scope(fut))` |
 //! | `spawn_blocking`, another thread | no; take [`Deadline::current`] along and [`enter`](Deadline::enter) it there |
+//! | a response body, after the head | no |
 //! | another process | no |
+//!
+//! The whole table, with what to do in each place, is in the guide: `seawall::guide::deadlines`.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::Deadline;
+//!
+//! assert_eq!(Deadline::remaining(), None);
+//! Deadline::after(Duration::from_secs(5)).enter(|| {
+//!     assert!(Deadline::remaining() <= Some(Duration::from_secs(5)));
+//!     // A later one within it changes nothing.
+//!     Deadline::after(Duration::from_secs(60)).enter(|| {
+//!         assert!(Deadline::remaining() <= Some(Duration::from_secs(5)));
+//!     });
+//! });
+//! ```
+//!
+//! # Without a service
+//!
+//! [`scope`](Deadline::scope) carries a deadline into a future, `seawall::spawn` (feature
+//! `tokio`) into a task, [`enter`](Deadline::enter) into code that is not async.
+//! `Deadline::shield` (feature `tokio`) takes a future out of it, with a bound of its own.
+//!
+//! # Sharing
+//!
+//! A [`Deadline`] is a `Copy` instant, and means the same in every thread of the process.
+//!
+//! # Cancel safety
+//!
+//! It is restored after every poll, also when that panics. A future that is dropped for its
+//! deadline is dropped outside of it: its destructors do not see it any more.
+//!
+//! # Errors
+//!
+//! None: a deadline is told, and kept by the timeouts and waits that look at it.
+//! `Deadline::shield` resolves to a [`Rejection`](crate::Rejection) if its bound passes first.
+//!
+//! # When not to use it
+//!
+//! To cut something off: that is a [timeout](crate::Timeout), which sets a deadline as well.
 
-use std::cell::Cell;
+mod ambient;
+
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,79 +78,7 @@ use pin_project_lite::pin_project;
 
 use crate::time::{self, Tick};
 
-/// What flows down a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ambient {
-    /// The earliest deadline.
-    pub(crate) deadline: Tick,
-    /// The earliest deadline that somebody further up keeps with a timer of its own. A
-    /// deadline that was only handed on (by `scope`) is kept by the first timeout under it.
-    pub(crate) enforced: Tick,
-    /// Which attempt of a retry or a hedge this is, from 1; 0 outside of any.
-    pub(crate) attempt: u32,
-    /// Whether this attempt is one more than was asked for: nothing waits on its behalf.
-    pub(crate) extra: bool,
-}
-
-impl Ambient {
-    const NONE: Self = Self {
-        deadline: Tick::NEVER,
-        enforced: Tick::NEVER,
-        attempt: 0,
-        extra: false,
-    };
-
-    #[inline]
-    pub(crate) fn current() -> Self {
-        AMBIENT.get()
-    }
-
-    /// Only ever earlier.
-    #[inline]
-    fn within(self, deadline: Tick) -> Self {
-        Self {
-            deadline: self.deadline.min(deadline),
-            ..self
-        }
-    }
-
-    /// With a deadline that the caller keeps with a timer.
-    #[cfg(feature = "tokio")]
-    #[inline]
-    pub(crate) fn enforcing(self, deadline: Tick) -> Self {
-        Self {
-            deadline: self.deadline.min(deadline),
-            enforced: self.enforced.min(deadline),
-            ..self
-        }
-    }
-
-    /// Makes this what is read until the guard is dropped, also by a panic.
-    #[inline]
-    pub(crate) fn enter(self) -> Restore {
-        Restore {
-            before: AMBIENT.replace(self),
-            not_send: PhantomData,
-        }
-    }
-}
-
-thread_local! {
-    static AMBIENT: Cell<Ambient> = const { Cell::new(Ambient::NONE) };
-}
-
-#[must_use]
-pub(crate) struct Restore {
-    before: Ambient,
-    not_send: PhantomData<*const ()>,
-}
-
-impl Drop for Restore {
-    #[inline]
-    fn drop(&mut self) {
-        AMBIENT.set(self.before);
-    }
-}
+pub(crate) use ambient::{Ambient, Attempting};
 
 /// An instant by which something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,7 +227,8 @@ mod shield {
             let mut this = self.project();
             let until = this.sleep.deadline();
             {
-                let _restore = Ambient::NONE.enforcing(until).enter();
+                let _restore = Ambient::NONE.enter();
+                let _enforcing = Ambient::enforce(until);
                 let future = this.future.as_mut().as_pin_mut();
                 let future = future.expect("polled after it was ready");
                 if let Poll::Ready(output) = future.poll(cx) {

@@ -17,6 +17,7 @@ pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(
     }
 
     impl<S> Drop for OnPanic<'_, S> {
+        #[cold]
         fn drop(&mut self) {
             (self.on_panic)(self.state);
         }
@@ -98,10 +99,12 @@ mod readiness {
     /// ready for it. Else pending. Nothing is reserved.
     #[derive(Debug, Default)]
     pub(crate) struct Readiness {
-        refused: Option<Rejection>,
+        // In a box, because every service would otherwise carry the room for it.
+        refused: Option<Box<Rejection>>,
     }
 
     impl Readiness {
+        #[inline]
         pub(crate) fn poll<E>(
             &mut self,
             inner: impl FnOnce() -> Poll<Result<(), E>>,
@@ -114,7 +117,7 @@ mod readiness {
                 Poll::Pending => {}
                 ready @ Poll::Ready(_) => return ready,
             }
-            self.refused = would_refuse();
+            self.refused = would_refuse().map(Box::new);
             match self.refused {
                 Some(_) => Poll::Ready(Ok(())),
                 None => Poll::Pending,
@@ -122,8 +125,9 @@ mod readiness {
         }
 
         /// What the call that follows is refused with, if readiness came of a refusal.
+        #[inline]
         pub(crate) fn take_refusal(&mut self) -> Option<Rejection> {
-            self.refused.take()
+            self.refused.take().map(|refused| *refused)
         }
     }
 

@@ -32,8 +32,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The recommended layers come as one, checked together: [`ClientStack`] and [`ServerStack`],
-//! whose [page](stack) says why they stand in that order.
+//! # Where to go on
+//!
+//! Each pattern's module says what it does, its defaults and the reason for each, and when not to
+//! use it. The [`guide`] says which layer goes where, what to avoid, what carries a deadline, and
+//! what the words of other libraries are here. The recommended layers come
+//! as one, checked together: [`ClientStack`] and [`ServerStack`].
 //!
 //! # What a refusal looks like
 //!
@@ -72,6 +76,12 @@
 //!
 //! In a debug build without it, the first use after an `advance` says so on standard error.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A link to what a feature adds leads nowhere without it. With all features, as the docs are
+// published, every link is checked.
+#![cfg_attr(
+    not(all(feature = "reqwest", feature = "tower")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod backoff;
 pub mod budget;
@@ -80,6 +90,8 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
 pub mod event;
+#[cfg(feature = "tower")]
+pub mod guide;
 // The quantile needs no runtime, and its models run without one.
 #[cfg(any(feature = "tokio", test))]
 pub mod hedge;
@@ -105,7 +117,12 @@ mod attempt;
 #[cfg(feature = "tower")]
 mod deferred;
 mod guard;
+// Without services nobody hands a reading on.
+#[cfg(feature = "tokio")]
+#[cfg_attr(not(feature = "tower"), allow(dead_code))]
+mod reading;
 mod rng;
+mod slot;
 #[cfg(feature = "tower")]
 mod spare;
 mod sync;

@@ -29,17 +29,28 @@ impl<S, T> Spare<S, T> {
     {
         self.0.service.lock().clone()
     }
+
+    /// A spare for calls that share something new. Those under way keep what they have.
+    #[cold]
+    pub(crate) fn sharing(&self, shared: T) -> Self
+    where
+        S: Clone,
+    {
+        Self::new(self.service(), shared)
+    }
 }
 
 impl<S, T> Deref for Spare<S, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.0.shared
     }
 }
 
 impl<S, T> Clone for Spare<S, T> {
+    #[inline]
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }

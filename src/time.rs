@@ -6,6 +6,7 @@
 //! timers: the two clocks may drift apart, and a wake that is early by drift asks again.
 #![allow(clippy::disallowed_methods)]
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::sync::OnceLock;
@@ -47,9 +48,37 @@ pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// A reading of the counter that time comes from, in its own unit: cheaper than a [`Tick`] by
+/// what it takes to make nanoseconds of it. Only to be compared with [`Count::before`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Count(pub(crate) u64);
+
+impl Count {
+    /// The counter now.
+    #[inline]
+    pub(crate) fn read() -> Self {
+        reader::count()
+    }
+
+    /// What the clock shows at this reading.
+    #[inline]
+    pub(crate) fn tick(self) -> Tick {
+        reader::tick_at(self)
+    }
+
+    /// Close to the reading at which the clock shows `tick`, and no later: a lower one is surely
+    /// before `tick`.
+    pub(crate) fn before(tick: Tick) -> Self {
+        match tick.is_never() {
+            true => Self(u64::MAX),
+            false => reader::count_before(tick),
+        }
+    }
+}
+
 #[cfg(not(feature = "test-util"))]
 mod reader {
-    use super::{BIAS, OnceLock, Tick};
+    use super::{BIAS, Count, OnceLock, Tick};
 
     struct Clock {
         counter: quanta::Clock,
@@ -59,18 +88,42 @@ mod reader {
     static CLOCK: OnceLock<Clock> = OnceLock::new();
 
     #[inline]
-    pub(super) fn now() -> Tick {
-        #[cfg(all(debug_assertions, feature = "tokio"))]
-        super::drift::check();
-        let clock = CLOCK.get_or_init(|| {
+    fn clock() -> &'static Clock {
+        CLOCK.get_or_init(|| {
             let counter = quanta::Clock::new();
             let first = counter.raw();
             Clock { counter, first }
-        });
-        let passed = clock
-            .counter
-            .delta_as_nanos(clock.first, clock.counter.raw());
+        })
+    }
+
+    #[inline]
+    pub(super) fn now() -> Tick {
+        tick_at(count())
+    }
+
+    #[inline]
+    pub(super) fn count() -> Count {
+        #[cfg(all(debug_assertions, feature = "tokio"))]
+        super::drift::check();
+        Count(clock().counter.raw())
+    }
+
+    #[inline]
+    pub(super) fn tick_at(count: Count) -> Tick {
+        let clock = clock();
+        let passed = clock.counter.delta_as_nanos(clock.first, count.0);
         Tick(BIAS.saturating_add(passed))
+    }
+
+    pub(super) fn count_before(tick: Tick) -> Count {
+        const MANY: u64 = 1 << 60;
+        let clock = clock();
+        let passed = u128::from(tick.0.saturating_sub(BIAS));
+        let in_nanos = u128::from(clock.counter.delta_as_nanos(0, MANY).max(1));
+        // One for the rounding of each of the two.
+        let counts = (passed * u128::from(MANY) / in_nanos).saturating_sub(2);
+        let counts = u64::try_from(counts).unwrap_or(u64::MAX);
+        Count(clock.first.saturating_add(counts))
     }
 
     pub(super) fn std_now() -> std::time::Instant {
@@ -80,7 +133,21 @@ mod reader {
 
 #[cfg(feature = "test-util")]
 mod reader {
-    use super::{BIAS, OnceLock, Tick, nanos};
+    use super::{BIAS, Count, OnceLock, Tick, nanos};
+
+    #[inline]
+    pub(super) fn count() -> Count {
+        Count(now().0)
+    }
+
+    #[inline]
+    pub(super) fn tick_at(count: Count) -> Tick {
+        Tick(count.0)
+    }
+
+    pub(super) fn count_before(tick: Tick) -> Count {
+        Count(tick.0)
+    }
 
     static FIRST: OnceLock<tokio::time::Instant> = OnceLock::new();
 
@@ -102,7 +169,50 @@ mod reader {
 /// Reads the clock.
 #[inline]
 pub(crate) fn now() -> Tick {
-    reader::now()
+    let now = reader::now();
+    RECENT.with(|recent| recent.keep(now));
+    now
+}
+
+/// What this thread last read of the clock. Read anew at the latest for every sixteenth who
+/// asks, and with tokio's clock for everybody: a paused one is moved by whole epochs at once.
+///
+/// For what turns on seconds and where an old reading does no harm: of a thread that has
+/// slept it is as old as the sleep.
+#[inline]
+pub(crate) fn recent() -> Tick {
+    if cfg!(feature = "test-util") {
+        return now();
+    }
+    RECENT.with(Recent::get).unwrap_or_else(now)
+}
+
+struct Recent {
+    tick: Cell<Tick>,
+    /// For how many more it may be told.
+    left: Cell<u32>,
+}
+
+thread_local! {
+    static RECENT: Recent = const { Recent { tick: Cell::new(Tick::ZERO), left: Cell::new(0) } };
+}
+
+impl Recent {
+    const TIMES: u32 = 15;
+
+    #[inline]
+    fn keep(&self, now: Tick) {
+        self.tick.set(now);
+        self.left.set(Self::TIMES);
+    }
+
+    /// None if it is to be read anew.
+    #[inline]
+    fn get(&self) -> Option<Tick> {
+        let left = self.left.get().checked_sub(1)?;
+        self.left.set(left);
+        Some(self.tick.get())
+    }
 }
 
 /// The tick at which the clock will show `instant`.
@@ -235,7 +345,8 @@ mod sleep {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Tick, now, tick_of};
+    use super::{Count, Recent, Tick, now, tick_of};
+    use std::cell::Cell;
 
     #[test]
     fn the_clock_runs_forward_at_the_rate_of_the_systems() {
@@ -255,6 +366,46 @@ mod tests {
             assert!(next >= last);
             last = next;
         }
+    }
+
+    #[test]
+    fn a_recent_reading_is_told_fifteen_times() {
+        let recent = Recent {
+            tick: Cell::new(Tick::ZERO),
+            left: Cell::new(0),
+        };
+        assert_eq!(recent.get(), None);
+        recent.keep(Tick(7));
+        let told = std::iter::from_fn(|| recent.get()).take(20);
+        assert_eq!(told.collect::<Vec<_>>(), [Tick(7); 15]);
+    }
+
+    #[test]
+    fn what_is_recent_is_no_older_than_sixteen_askings() {
+        let before = now();
+        let asked: Vec<_> = (0..16).map(|_| super::recent()).collect();
+        let after = now();
+        assert!(asked.iter().all(|&tick| before <= tick && tick <= after));
+        let first = now();
+        super::block_until(first.after(Duration::from_millis(1)));
+        let started = now();
+        let asked: Vec<_> = (0..16).map(|_| super::recent()).collect();
+        assert!(asked[15] > started);
+    }
+
+    #[test]
+    fn a_count_before_a_tick_is_close_to_it_and_never_after() {
+        let start = now();
+        for ahead in [0, 1, 999, 1 << 20, 1 << 40, 1 << 55] {
+            let tick = Tick(start.0 + ahead);
+            let before = Count::before(tick).tick();
+            let early = tick.since(before);
+            assert!(before <= tick, "{before:?} {tick:?}");
+            assert!(early < Duration::from_micros(1), "{early:?} at {ahead}");
+        }
+        assert_eq!(Count::before(Tick::NEVER), Count(u64::MAX));
+        assert!(Count::before(Tick::ZERO).tick() <= start);
+        assert!(Count::read().tick() >= start);
     }
 
     #[test]

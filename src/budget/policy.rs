@@ -1,3 +1,5 @@
+mod builder;
+mod known;
 mod leave;
 
 use std::fmt;
@@ -8,9 +10,13 @@ use crate::deadline::Ambient;
 use crate::keyed::Rest;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::{Bucket, Quota};
+#[cfg(feature = "tokio")]
+use crate::reading::Reading;
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::time;
+use crate::time::{self, Tick};
 
+pub use builder::Builder;
+pub(crate) use known::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use leave::Sent;
 use leave::Source;
@@ -24,6 +30,7 @@ pub struct Budget(Arc<Shared>);
 
 struct Shared {
     name: Name,
+    number: Number,
     /// [`Terms`]. Read by every call, written by changes. Nothing but itself: relaxed.
     terms: AtomicU64,
     refill: Refill,
@@ -78,23 +85,15 @@ impl Budget {
     /// 1 a second.
     #[track_caller]
     pub fn percent(percent: u8) -> Self {
-        let mut builder = Self::builder();
-        builder.ratio = f64::from(percent.min(100)) / 100.0;
-        builder.assemble()
+        let ratio = f64::from(percent.min(100)) / 100.0;
+        Self::builder().ratio(ratio).assemble()
     }
 
     /// Starts a budget with numbers of your own; the defaults are 10 %, a burst of 10 and a
     /// floor of 1 a second.
     #[track_caller]
     pub fn builder() -> Builder {
-        Builder {
-            name: Name::at("budget", Location::caller()),
-            ratio: 0.1,
-            burst: 10,
-            floor: 1,
-            refill: Refill::Calls,
-            mode: Mode::Enforce,
-        }
+        Builder::new(Location::caller())
     }
 
     /// The name.
@@ -118,6 +117,12 @@ impl Budget {
             true => Rest::Sound,
             false => Rest::None,
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn number(&self) -> Number {
+        self.0.number
     }
 
     /// What it is set to and what it has done. The parts are read one after the other.
@@ -188,21 +193,33 @@ impl Budget {
     #[inline]
     pub fn on_call(&self) {
         if self.0.refill == Refill::Calls {
-            self.deposit();
+            self.deposit(time::recent);
+        }
+    }
+
+    /// As [`on_call`](Self::on_call), by a layer that may know the time of the call.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn on_call_at(&self, clock: &Reading) {
+        if self.0.refill == Refill::Calls {
+            self.deposit(|| clock.recent());
         }
     }
 
     /// An original call has succeeded, at whichever attempt: adds its ratio where successes do.
+    #[inline]
     pub fn on_success(&self) {
         if self.0.refill == Refill::Successes {
-            self.deposit();
+            self.deposit(time::recent);
         }
     }
 
+    /// Of an old reading a deposit is put to the epoch before: it is cut with that, and at worst
+    /// there is less than there might be.
     #[inline]
-    fn deposit(&self) {
+    fn deposit(&self, recent: impl FnOnce() -> Tick) {
         if Ambient::current().attempt == 0 {
-            self.0.account.deposit(time::now(), self.terms());
+            self.0.account.deposit(recent(), self.terms());
         }
     }
 
@@ -278,87 +295,6 @@ impl fmt::Debug for Budget {
             .field("balance", &snapshot.balance)
             .field("ratio", &snapshot.ratio)
             .finish_non_exhaustive()
-    }
-}
-
-/// Builds a [`Budget`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct Builder {
-    name: Name,
-    ratio: f64,
-    burst: u32,
-    floor: u32,
-    refill: Refill,
-    mode: Mode,
-}
-
-impl Builder {
-    /// The name; by default `budget@` and the place of the builder.
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Extra attempts per call, 0 to 1, kept to the thousandth; 0.1 if not set.
-    pub fn ratio(mut self, ratio: f64) -> Self {
-        self.ratio = ratio;
-        self
-    }
-
-    /// How many attempts are there at the start and kept over an epoch; 10 if not set.
-    pub fn burst(mut self, burst: u32) -> Self {
-        self.burst = burst;
-        self
-    }
-
-    /// How many attempts a second there are when the balance is short; 1 if not set, 0 for
-    /// none.
-    pub fn floor(mut self, per_second: u32) -> Self {
-        self.floor = per_second;
-        self
-    }
-
-    /// What adds to it; every original call if not set.
-    pub fn refill(mut self, refill: Refill) -> Self {
-        self.refill = refill;
-        self
-    }
-
-    /// The mode to start in; enforced if not set.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// The budget, with its burst in it.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the numbers.
-    pub fn build(self) -> Result<Budget, ConfigError> {
-        let mut problems = Problems::default();
-        check_ratio(self.ratio, &mut problems);
-        let allowed = format!("at most {MOST_BURST}");
-        problems.check(self.burst <= MOST_BURST, "burst", self.burst, allowed);
-        problems.finish(&self.name)?;
-        Ok(self.assemble())
-    }
-
-    fn assemble(self) -> Budget {
-        let now = time::now();
-        let terms = Terms::new(thousandths(self.ratio), self.burst, self.mode);
-        let bucket = Bucket::new(now, floor(self.floor));
-        // From empty, so that the floor gives nothing that its seconds have not brought.
-        let _ = bucket.take(now, now, 1, now);
-        Budget(Arc::new(Shared {
-            name: self.name,
-            terms: AtomicU64::new(terms.0),
-            refill: self.refill,
-            account: Account::new(now, terms),
-            floor: bucket,
-            made: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-        }))
     }
 }
 

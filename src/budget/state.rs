@@ -2,8 +2,10 @@
 //!
 //! # Orderings
 //!
-//! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange
-//! alone, so that what is withdrawn has been there (model: `never_overdrawn`).
+//! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange,
+//! so that what is withdrawn has been there (model: `never_overdrawn`), but for a deposit
+//! within the epoch, which only adds: whatever the word has become meanwhile, one call was made
+//! (models: `a_deposit_is_not_lost`, `a_deposit_beside_the_cut_is_of_one_call`).
 
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ pub(super) struct Account(AtomicU64);
 const BALANCE_BITS: u32 = 32;
 const ROOM_BITS: u32 = 10;
 const MOST: u64 = (1 << BALANCE_BITS) - 1;
+/// Above it deposits add nothing: two million attempts. As much again is free above it, for sums
+/// by threads that have read a word from before; a sum of too much would run into the room.
+const MOST_SAVED: u64 = MOST / 2;
 const MOST_ROOM: u64 = (1 << ROOM_BITS) - 1;
 /// 485 days of epochs.
 const EPOCHS: u64 = (1 << 22) - 1;
@@ -40,6 +45,7 @@ struct Word {
 }
 
 impl Word {
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             epoch: word >> (ROOM_BITS + BALANCE_BITS),
@@ -69,6 +75,7 @@ impl Word {
     }
 }
 
+#[inline]
 fn epoch(now: Tick) -> u64 {
     (now.0 / EPOCH) & EPOCHS
 }
@@ -85,8 +92,22 @@ impl Account {
     }
 
     /// An original call has been made.
+    #[inline]
     pub(super) fn deposit(&self, now: Tick, terms: Terms) {
-        self.update(now, terms, |balance| Some(balance + terms.ratio()));
+        let word = Word::unpack(self.0.load(Relaxed));
+        if word.epoch != epoch(now) {
+            self.deposit_anew(now, terms);
+        } else if word.balance < MOST_SAVED {
+            self.0.fetch_add(terms.ratio(), Relaxed);
+        }
+    }
+
+    #[cold]
+    fn deposit_anew(&self, now: Tick, terms: Terms) {
+        self.update(now, terms, |balance| {
+            let most = balance.max(MOST_SAVED);
+            Some((balance + terms.ratio()).min(most))
+        });
     }
 
     /// Takes one attempt out, if it is there. Gives the epoch it was taken in.

@@ -65,6 +65,25 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! # Without a service
+//!
+//! [`try_acquire`](Bulkhead::try_acquire) takes a place or is refused, `acquire` (feature
+//! `tokio`) queues for one and [`acquire_blocking`](Bulkhead::acquire_blocking) blocks for one;
+//! `run` and `run_blocking` make one call in a place that is free, `run_queued` one that queues
+//! for it.
+//!
+//! ```
+//! use seawall::Bulkhead;
+//!
+//! let reports = Bulkhead::new(1);
+//! let permit = reports.try_acquire()?; // The place is held until the permit goes.
+//! assert!(reports.try_acquire().is_err());
+//! permit.release();
+//! let pages = reports.run_blocking(|| Ok::<_, std::io::Error>(12));
+//! assert_eq!(pages.unwrap(), 12);
+//! # Ok::<_, seawall::Rejection>(())
+//! ```
+//!
 //! # Defaults
 //!
 //! | knob | default | why |
@@ -74,11 +93,22 @@
 //! | without a place | refused | waiting is asked for, by the layer's type |
 //! | [`max_wait`](Builder::max_wait) | 100 ms, and the deadline in force | longer serves callers who have given up |
 //! | [`order`](Builder::order) | first come, first served | the other is for lasting overload |
+//! | [`name`](Builder::name) | `bulkhead@` and the place | a rejection must say which limit it was |
+//! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Bulkhead`], layers over it and services made by them are one limit, and one
 //! queue. Those that refuse and those that queue may share it.
+//!
+//! # Changing it while calls run
+//!
+//! [`set_limit`](Bulkhead::set_limit) blocks nobody: raised, as many of those who queue go
+//! ahead; lowered, what is in flight goes on; zero closes. The length of the queue and its
+//! longest wait change for who comes from now on, its order at once. In
+//! [`RecordOnly`](crate::Mode::RecordOnly) calls are let ahead above the limit and counted as
+//! what it would have refused; what begins while it is [`Off`](crate::Mode::Off) is not in its
+//! count. In both, those who queue go ahead.
 //!
 //! # Cancel safety
 //!
@@ -91,8 +121,9 @@
 //! [`Why::BulkheadFull`](crate::Why::BulkheadFull) and
 //! [`Why::WaitedTooLong`](crate::Why::WaitedTooLong), both with the limit, how many were in
 //! flight and how many queued; [`Why::Expired`](crate::Why::Expired) for a call that would have
-//! to queue when its deadline has passed. None says when to come back: nobody knows when a call
-//! in flight will end.
+//! to queue when its deadline has passed. The first two are a 503 in HTTP and `UNAVAILABLE` in
+//! gRPC, the last a 504. None says when to come back: nobody knows when a call in flight will
+//! end.
 //!
 //! # When not to use it
 //!

@@ -64,6 +64,28 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! # Without a service
+//!
+//! [`run`](CircuitBreaker::run) and [`run_blocking`](CircuitBreaker::run_blocking) make one call
+//! under the breaker and judge its outcome; [`run_with`](CircuitBreaker::run_with) takes a
+//! classifier. In two steps, for code that has no closure to give:
+//!
+//! ```
+//! use seawall::CircuitBreaker;
+//!
+//! # fn call() -> Result<u32, std::io::Error> { Ok(7) }
+//! # fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let breaker = CircuitBreaker::new("payments");
+//! let permit = breaker.try_acquire()?;
+//! let outcome = call(); // No `?` here: it would drop the permit, which is ignored.
+//! match &outcome {
+//!     Ok(_) => permit.success(),
+//!     Err(_) => permit.failure(),
+//! }
+//! # outcome?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Defaults
 //!
 //! | knob | default | why |
@@ -74,14 +96,27 @@
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason |
 //! | [`probes`](Builder::probes) | 3, all must succeed | one lucky probe at 30 % errors closes with a chance of 0.7, three of 0.34 |
 //! | [`half_open_for`](Builder::half_open_for) | 10 s, then open | a probe that hangs must not hold the breaker |
-//! | [`ramp`](Builder::ramp) | off | |
+//! | [`ramp`](Builder::ramp) | off | for what is run over by its whole load at once, such as a cold cache |
 //! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above it open it; callers who hang up do not |
-//! | [`fair_time`](Builder::fair_time) | off | |
+//! | [`fair_time`](Builder::fair_time) | off | half of the attempt's timeout is a good value, which the breaker does not know |
+//! | name | required | it stands for a dependency, not for a place in the code |
+//! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`CircuitBreaker`], layers over it and services made by them are one breaker.
 //! Make one for each dependency, not one for each route.
+//!
+//! # Changing it while calls run
+//!
+//! [`change`](CircuitBreaker::change) gets a builder as the breaker is configured now; the state
+//! stays, and so do the counts of each rule whose window is the same.
+//! [`force_open`](CircuitBreaker::force_open) holds until [`release`](CircuitBreaker::release);
+//! [`reset`](CircuitBreaker::reset) closes and forgets. In
+//! [`RecordOnly`](crate::Mode::RecordOnly) it moves as ever, and what it would have refused is
+//! let through unseen by its rules; [`Off`](crate::Mode::Off) admits all and records nothing.
+//! [`snapshot`](CircuitBreaker::snapshot) says what it has seen and what tripped it last, and a
+//! listener is told of every move.
 //!
 //! # Cancel safety
 //!
@@ -94,7 +129,8 @@
 //! [`Why::CircuitOpen`](crate::Why::CircuitOpen), with the time to the next probe unless it is
 //! forced open;
 //! [`Why::ProbesOut`](crate::Why::ProbesOut) while it is half-open;
-//! [`Why::Recovering`](crate::Why::Recovering) on a ramp.
+//! [`Why::Recovering`](crate::Why::Recovering) on a ramp. All are a 503 in HTTP and `UNAVAILABLE`
+//! in gRPC. A call that was admitted ends with the service's own outcome.
 //!
 //! # When not to use it
 //!

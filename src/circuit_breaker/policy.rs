@@ -9,7 +9,7 @@ use std::fmt;
 
 #[cfg(feature = "tower")]
 use super::gate::Gate;
-use super::rules::Rules;
+use super::rules::{Rules, Windows};
 use super::run::Hint;
 use super::state::{Cause, Flags, Machine, State, Word};
 use super::trip::Counts;
@@ -39,6 +39,7 @@ struct Shared {
     failing: Hint,
     /// Read by calls that have something to record; replaced under the machine's control lock.
     rules: ArcSwap<Rules>,
+    windows: Windows,
     jitter: Jitter,
     /// Counts only itself: relaxed.
     would_reject: AtomicU64,
@@ -161,8 +162,10 @@ impl CircuitBreaker {
     /// Changes the rules while calls run. `change` gets a builder as the breaker is configured
     /// now; name, mode, seed and listeners stay. The state stays, and so do the counts of every
     /// rule whose window is unchanged; others start empty. Calls under way are counted by the
-    /// rules that are in force when they end. Of two changes at once the later one stands, with
-    /// nothing of the other.
+    /// rules that are in force when they end.
+    ///
+    /// Of two changes at once neither undoes what only the other sets; what both set is as the
+    /// later one has it. The rules are one setting here, whether one is added or all replaced.
     ///
     /// # Errors
     /// Everything that is wrong with the new rules; nothing changes then.
@@ -176,17 +179,24 @@ impl CircuitBreaker {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), ConfigError> {
-        let now = Builder::from_config(self.0.name.clone(), self.0.rules.load().config.clone());
-        let config = change(now).into_config()?;
+        let name = &self.0.name;
+        let base = self.0.rules.load_full();
+        let mine = change(Builder::from_config(name.clone(), base.config.clone())).into_config()?;
         let mut control = self.0.machine.control.lock();
         let era = self.0.machine.word().generation();
-        let rules = Rules::new(config, era, time::now(), Some(&self.0.rules.load()));
-        let flags = flags_of(&rules);
+        let current = self.0.rules.load_full();
+        let config = mine.over(&base.config, &current.config);
+        if let Err(problems) = config.check(name) {
+            drop(control);
+            return Err(problems);
+        }
+        let rules = Rules::new(config, era, time::now(), Some(&current));
+        let flags = flags_of(&rules, &self.0.windows);
         let before = self.0.rules.swap(Arc::new(rules));
         self.0.machine.set(&mut control, None, Some(flags));
         drop(control);
         // Outside the lock: a rule of the user's may own what comes back here when dropped.
-        drop(before);
+        drop((before, current, base));
         self.wake_gate();
         Ok(())
     }
@@ -217,10 +227,11 @@ impl CircuitBreaker {
     }
 }
 
-fn flags_of(rules: &Rules) -> Flags {
+fn flags_of(rules: &Rules, windows: &Windows) -> Flags {
     Flags {
         count_successes: rules.count_successes(),
         time_calls: rules.time_calls(),
+        changed: !windows.are_those_of(rules),
     }
 }
 

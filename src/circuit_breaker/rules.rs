@@ -1,123 +1,19 @@
+mod config;
+mod windows;
+
 use std::time::Duration;
+
+pub(super) use config::{Config, Ramp};
+pub use config::{GiveUp, OnDrop};
+pub(super) use windows::Windows;
 
 use super::run::{Recent, Run};
 use super::trip::{Counts, Trip, When};
 use super::window::Memory;
-use crate::backoff::{Backoff, Jitter};
 use crate::classify::Kind;
-use crate::policy::{ConfigError, Name, Problems};
+use crate::slot::Slot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
-
-/// What becomes of a call whose future is dropped before it came back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnDrop {
-    /// A failure if the deadline that the call was given has passed, else ignored: a caller who
-    /// hangs up says nothing of the service, a timeout does.
-    #[default]
-    ByDeadline,
-    /// Ignored.
-    Ignore,
-    /// A failure.
-    Failure,
-}
-
-/// Where a half-open breaker goes that has waited for its probes too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GiveUp {
-    /// Open: a dependency that does not answer has not recovered.
-    #[default]
-    Open,
-    /// Closed.
-    Closed,
-}
-
-/// The slow return after closing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Ramp {
-    pub(super) over: Duration,
-    pub(super) reopen_at: f64,
-}
-
-/// All knobs of a breaker.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Config {
-    pub(super) trips: Vec<Trip>,
-    pub(super) open_for: Backoff,
-    pub(super) retry_after_cap: Duration,
-    pub(super) probes: u32,
-    /// None: all of them.
-    pub(super) close_after: Option<u32>,
-    pub(super) half_open_for: Duration,
-    pub(super) give_up: GiveUp,
-    pub(super) ramp: Option<Ramp>,
-    pub(super) on_drop: OnDrop,
-    pub(super) fair_time: Option<Duration>,
-}
-
-const MOST_PROBES: u32 = 255;
-
-impl Config {
-    pub(super) fn default_trips() -> Vec<Trip> {
-        let secs = Duration::from_secs;
-        vec![
-            Trip::consecutive_failures(5)
-                .lasting(secs(1))
-                .within(secs(60)),
-            Trip::failure_rate(0.5),
-        ]
-    }
-
-    pub(super) fn close_after(&self) -> u32 {
-        self.close_after.unwrap_or(self.probes)
-    }
-
-    pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        let allowed = "at least one rule; to never open, use Mode::Off";
-        problems.check(!self.trips.is_empty(), "trip_on", &self.trips, allowed);
-        for trip in &self.trips {
-            trip.check(&mut problems);
-        }
-        self.open_for.check("open_for", &mut problems);
-        let most = MOST_PROBES;
-        let holds = (1..=most).contains(&self.probes);
-        problems.check(holds, "probes", self.probes, format_args!("1 to {most}"));
-        let (least, probes) = (self.close_after(), self.probes);
-        let allowed = format_args!("1 to the {probes} probes").to_string();
-        let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
-        problems.check(holds, "close_after", least, allowed);
-        let most = self.half_open_for;
-        problems.check(!most.is_zero(), "half_open_for", most, "more than zero");
-        if let Some(Ramp { over, reopen_at }) = self.ramp {
-            problems.check(!over.is_zero(), "ramp", over, "more than zero");
-            let holds = reopen_at > 0.0 && reopen_at <= 1.0;
-            problems.check(holds, "ramp_threshold", reopen_at, "above 0, at most 1");
-        }
-        problems.finish(name)
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            trips: Self::default_trips(),
-            open_for: Backoff::exponential(Duration::from_secs(1))
-                .max(Duration::from_secs(5))
-                .jitter(Jitter::Equal),
-            retry_after_cap: Duration::from_secs(60),
-            probes: 3,
-            close_after: None,
-            half_open_for: Duration::from_secs(10),
-            give_up: GiveUp::default(),
-            ramp: None,
-            on_drop: OnDrop::default(),
-            fair_time: None,
-        }
-    }
-}
 
 /// A finished call, as the rules see it.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +21,8 @@ pub(super) struct Finished {
     pub(super) failure: Option<(Kind, Option<Duration>)>,
     /// None where nobody asked how long calls take.
     pub(super) elapsed: Option<Duration>,
+    /// Of the thread that it finished on.
+    pub(super) slot: Option<Slot>,
 }
 
 /// What tripped a breaker.
@@ -147,7 +45,7 @@ pub(super) struct Rules {
     pub(super) config: Config,
     memories: Vec<Remembers>,
     /// What the ramp has seen of its era.
-    ramp: Arc<Memory>,
+    ramp: Option<Arc<Memory>>,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +76,10 @@ impl Rules {
         let fresh = |trip: &Trip| match trip.when {
             When::Consecutive(_) => Remembers::Run(Arc::new(Run::new(era))),
             When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, era))),
-            _ => Remembers::Window(Arc::new(Memory::new(trip.window, era, now))),
+            _ => {
+                let slow = slow_after(trip).is_some();
+                Remembers::Window(Arc::new(Memory::new(trip.window, slow, era, now)))
+            }
         };
         let memories = (config.trips.iter().zip(own))
             .map(|(trip, own)| {
@@ -188,12 +89,11 @@ impl Rules {
             .collect();
         let kept = before.filter(|before| before.config.ramp == config.ramp);
         let ramp = match kept {
-            Some(before) => Arc::clone(&before.ramp),
-            None => {
-                let over = config.ramp.map_or(Duration::from_secs(1), |ramp| ramp.over);
-                let window = super::Window::time(over.saturating_mul(2));
-                Arc::new(Memory::new(window, era, now))
-            }
+            Some(before) => before.ramp.clone(),
+            None => config.ramp.map(|ramp| {
+                let window = super::Window::time(ramp.over.saturating_mul(2));
+                Arc::new(Memory::new(window, false, era, now))
+            }),
         };
         Self {
             memories,
@@ -204,9 +104,14 @@ impl Rules {
 
     /// Whether a success has to be recorded beyond ending a run of failures.
     pub(super) fn count_successes(&self) -> bool {
-        self.memories
-            .iter()
-            .any(|memory| matches!(memory, Remembers::Window(_)))
+        self.windows().next().is_some()
+    }
+
+    fn windows(&self) -> impl Iterator<Item = &Arc<Memory>> {
+        self.memories.iter().filter_map(|memory| match memory {
+            Remembers::Window(window) => Some(window),
+            Remembers::Run(_) | Remembers::Recent(_) => None,
+        })
     }
 
     /// Whether a call's start has to be known.
@@ -264,7 +169,7 @@ impl Rules {
                     let threshold = slow_after(trip);
                     let slow = threshold.is_some() && call.elapsed > threshold;
                     asked |= slow;
-                    window.record(era, now, call.failure.is_some(), slow);
+                    window.record(era, now, call.failure.is_some(), slow, call.slot);
                 }
             }
         }
@@ -272,8 +177,9 @@ impl Rules {
             return None;
         }
         let (trip, counts) = self.pairs().enumerate().find_map(|(at, (trip, memory))| {
-            if matches!(memory, Remembers::Window(_)) {
-                let counts = self.counts_of(trip, era, now);
+            if let Remembers::Window(window) = memory {
+                let seen = window.counts_if(era, now, |bad| trip.may_hold(bad));
+                let counts = self.with_run(seen?, era);
                 return trip.holds(&counts).then_some((trip, counts));
             }
             (run_holds == Some(at)).then(|| (trip, self.counts_of(trip, era, now)))
@@ -290,9 +196,10 @@ impl Rules {
     /// Records a call of the ramp, and says whether too many of them fail.
     pub(super) fn record_ramp(&self, era: u32, now: Tick, call: &Finished) -> Option<Tripped> {
         let ramp = self.config.ramp?;
-        self.ramp.record(era, now, call.failure.is_some(), false);
+        let memory = self.ramp.as_ref()?;
+        memory.record(era, now, call.failure.is_some(), false, call.slot);
         let (kind, retry_after) = call.failure?;
-        let counts = self.ramp.counts(era, now);
+        let counts = memory.counts(era, now);
         let enough = counts.calls >= RAMP_CALLS;
         let holds = enough && counts.failure_rate() > Some(ramp.reopen_at);
         holds.then(|| Tripped {
@@ -309,30 +216,42 @@ impl Rules {
 
     /// What the memory of `trip`, one of the rules, has seen.
     fn counts_of(&self, trip: &Trip, era: u32, now: Tick) -> Counts {
-        let mut counts = Counts::default();
-        let mut longest = 0;
-        for (other, memory) in self.pairs() {
-            let own = std::ptr::eq(other, trip);
-            match memory {
-                Remembers::Run(run) if own => {
-                    let length = run.length(era);
-                    counts.calls = length;
-                    counts.failures = length;
-                    counts.consecutive = length;
+        let own = self.pairs().find(|(other, _)| std::ptr::eq(*other, trip));
+        match own {
+            Some((_, Remembers::Run(run))) => {
+                let length = run.length(era);
+                Counts {
+                    calls: length,
+                    failures: length,
+                    consecutive: length,
+                    ..Counts::default()
                 }
-                Remembers::Run(run) => longest = run.length(era).max(longest),
-                Remembers::Window(window) if own => counts = window.counts(era, now),
-                Remembers::Recent(recent) if own => {
-                    counts.failures = recent.within(era, now, trip.failures_within_micros());
-                    counts.calls = counts.failures;
-                }
-                Remembers::Window(_) | Remembers::Recent(_) => {}
             }
+            Some((_, Remembers::Recent(recent))) => {
+                let failures = recent.within(era, now, trip.failures_within_micros());
+                let counts = Counts {
+                    calls: failures,
+                    failures,
+                    ..Counts::default()
+                };
+                self.with_run(counts, era)
+            }
+            Some((_, Remembers::Window(window))) => self.with_run(window.counts(era, now), era),
+            None => Counts::default(),
         }
-        if !matches!(trip.when, When::Consecutive(_)) {
-            counts.consecutive = longest;
+    }
+
+    /// With the longest run of failures that a rule has seen.
+    fn with_run(&self, counts: Counts, era: u32) -> Counts {
+        let runs = self.memories.iter().filter_map(|memory| match memory {
+            Remembers::Run(run) => Some(run.length(era)),
+            Remembers::Recent(_) | Remembers::Window(_) => None,
+        });
+        let consecutive = runs.max().unwrap_or(0);
+        Counts {
+            consecutive,
+            ..counts
         }
-        counts
     }
 
     /// What every rule has seen, in their order.

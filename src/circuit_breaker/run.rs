@@ -216,6 +216,7 @@ impl Recent {
 pub(super) struct Hint(AtomicU64);
 
 impl Hint {
+    #[inline]
     pub(super) fn is_set(&self) -> bool {
         self.0.load(Relaxed) != 0
     }

@@ -14,7 +14,8 @@
 //!   times of that generation; release on the times and acquire on their load make the second
 //!   load of the word see at least the word that was there when they were stored, which for
 //!   later times in the same place is a later generation: if it is the same both times, the
-//!   times are its own (model: `a_refusal_tells_the_time_of_its_own_era`).
+//!   times are its own (models: `a_refusal_tells_the_time_of_its_own_era`,
+//!   `a_count_is_compared_with_the_time_of_its_own_era`).
 //! - Probe slots are taken and given back by compare-exchange on the word, so their number
 //!   is exact (model: `probes_never_exceed_their_number`).
 
@@ -28,9 +29,8 @@ use std::time::Duration;
 use super::rules::{Config, GiveUp};
 use crate::classify::Kind;
 use crate::policy::Mode;
-use crate::rejection::Why;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
-use crate::time::Tick;
+use crate::time::{Count, Tick};
 
 pub(super) use answer::{Answer, Ended, Move, Refused, Role, Ticket};
 pub(super) use step::{Control, Step, Timing};
@@ -54,6 +54,8 @@ struct Times {
     /// When the state may end: open, the first probe; half-open, giving up; recovering, closed.
     /// Never for the others.
     due: AtomicU64,
+    /// A count of the clock's counter before `due`.
+    due_count: AtomicU64,
 }
 
 impl Times {
@@ -61,6 +63,7 @@ impl Times {
         Self {
             since: AtomicU64::new(now.0),
             due: AtomicU64::new(Tick::NEVER.0),
+            due_count: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -80,23 +83,44 @@ impl Machine {
         Word(self.word.load(Ordering::Relaxed))
     }
 
+    #[inline]
     fn times(&self, generation: u32) -> &Times {
         &self.times[generation as usize & 1]
     }
 
     /// The word with the times of its own state.
     pub(super) fn timed_word(&self) -> (Word, Tick, Tick) {
+        let load = |time: &AtomicU64| Tick(time.load(Ordering::Acquire));
+        let (word, (since, due)) = self.timed(|times| (load(&times.since), load(&times.due)));
+        (word, since, due)
+    }
+
+    #[inline]
+    fn timed<T>(&self, read: impl Fn(&Times) -> T) -> (Word, T) {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            let times = self.times(Word(word).generation());
-            let since = times.since.load(Ordering::Acquire);
-            let due = times.due.load(Ordering::Acquire);
+            let times = read(self.times(Word(word).generation()));
             let again = self.word.load(Ordering::Acquire);
             if again >> GENERATION == word >> GENERATION {
-                return (Word(again), Tick(since), Tick(due));
+                return (Word(again), times);
             }
             word = again;
         }
+    }
+
+    /// Whether it is open and surely stays so at this count, unless somebody moves it.
+    #[inline]
+    pub(super) fn is_open_at(&self, count: Count) -> bool {
+        let (word, due) = self.timed(|times| times.due_count.load(Ordering::Acquire));
+        word.state() == State::Open && count.0 < due
+    }
+
+    /// What [`admit`](Self::admit) says of a breaker that is open and stays so for now; none of
+    /// any other.
+    pub(super) fn refuse(&self, now: Tick) -> Option<Refused> {
+        let (word, _, due) = self.timed_word();
+        let shut = word.state() == State::Open && !is_over(now, due);
+        shut.then(|| Refused::until(due, now))
     }
 
     /// Asks for a call to be admitted, without moving anything but a probe slot. `fraction` is
@@ -105,20 +129,20 @@ impl Machine {
         loop {
             let (word, since, due) = self.timed_word();
             let from = Some(word.generation());
-            let refused = |why, retry_after| Answer::Refused(Refused { why, retry_after });
+            let refused = Answer::Refused;
             let counted = Answer::Admitted(Ticket {
                 generation: word.generation(),
                 role: Role::Counted,
             });
             return match word.state() {
                 State::Closed => counted,
-                State::ForcedOpen => refused(Why::CircuitOpen, None),
+                State::ForcedOpen => refused(Refused::OPEN),
                 State::Open if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: State::HalfOpen,
                     why: Ended::WaitOver,
                 }),
-                State::Open => refused(Why::CircuitOpen, until(due, now)),
+                State::Open => refused(Refused::until(due, now)),
                 State::HalfOpen if is_over(now, due) => Answer::Move(Move {
                     from,
                     to: match config.give_up {
@@ -139,7 +163,7 @@ impl Machine {
                 }),
                 State::HalfOpen => match self.take_slot(word, config.probes) {
                     Some(Some(ticket)) => Answer::Admitted(ticket),
-                    Some(None) => refused(Why::ProbesOut, None),
+                    Some(None) => refused(Refused::PROBES_OUT),
                     None => continue,
                 },
                 State::Recovering if is_over(now, due) => Answer::Move(Move {
@@ -152,7 +176,7 @@ impl Machine {
                     let share = 0.1 + 0.9 * now.since(since).as_secs_f64() / whole;
                     match fraction() < share {
                         true => counted,
-                        false => refused(Why::Recovering, None),
+                        false => refused(Refused::RECOVERING),
                     }
                 }
             };
@@ -162,19 +186,14 @@ impl Machine {
     /// What asking would be answered, with nothing moved and no slot taken.
     pub(super) fn peek(&self, now: Tick, config: &Config) -> Result<(), Refused> {
         let (word, _, due) = self.timed_word();
-        let refused = |why, retry_after| Err(Refused { why, retry_after });
         match (word.state(), is_over(now, due)) {
-            (State::ForcedOpen, _) => refused(Why::CircuitOpen, None),
-            (State::Open, false) => refused(Why::CircuitOpen, until(due, now)),
+            (State::ForcedOpen, _) => Err(Refused::OPEN),
+            (State::Open, false) => Err(Refused::until(due, now)),
             // Whoever comes gives it up, and finds it open.
-            (State::HalfOpen, true) if config.give_up == GiveUp::Open => {
-                refused(Why::CircuitOpen, None)
-            }
+            (State::HalfOpen, true) if config.give_up == GiveUp::Open => Err(Refused::OPEN),
             (State::HalfOpen, false) if word.succeeded() >= config.close_after() => Ok(()),
-            (State::HalfOpen, false) if is_lost(word, config) => refused(Why::CircuitOpen, None),
-            (State::HalfOpen, false) if !has_slot(word, config.probes) => {
-                refused(Why::ProbesOut, None)
-            }
+            (State::HalfOpen, false) if is_lost(word, config) => Err(Refused::OPEN),
+            (State::HalfOpen, false) if !has_slot(word, config.probes) => Err(Refused::PROBES_OUT),
             _ => Ok(()),
         }
     }
@@ -300,6 +319,8 @@ impl Machine {
         let times = self.times(era);
         times.since.store(now.0, Ordering::Release);
         times.due.store(due.0, Ordering::Release);
+        let due_count = (timing.before)(due);
+        times.due_count.store(due_count.0, Ordering::Release);
         // Others may take and give back slots in between, but only we move on.
         loop {
             let next = Word::new(era, to, word.mode(), word.flags());

@@ -32,7 +32,8 @@ impl Window {
     }
 
     /// How many buckets a time window has; 10 if not set. More follow more closely and cost
-    /// more memory; a window of calls has none.
+    /// more memory: 16 bytes each, and once the successes of one bucket are a thousand, 8 more
+    /// for every thread, in groups of 16 threads. A window of calls has none.
     #[must_use]
     pub const fn buckets(mut self, n: u32) -> Self {
         if let Span::Time { length, .. } = self.0 {
@@ -302,6 +303,18 @@ impl Trip {
             let allowed = format!("at least {least:?}");
             problems.check(within >= least, "within", within, allowed);
             problems.check(within <= LONGEST, "within", within, LONGEST_ALLOWED);
+        }
+    }
+
+    /// Whether the rule can hold for a window of which only a part of the calls is known, and
+    /// all that failed or were slow: the rate is highest if there are no more.
+    pub(super) fn may_hold(&self, part: &Counts) -> bool {
+        let calls = self.least_calls().max(part.calls);
+        match self.when {
+            When::Consecutive(_) | When::Failures(_) => false,
+            When::FailureRate(least) => rate(part.failures, calls) >= Some(least),
+            When::SlowRate(least, _) => rate(part.slow, calls) >= Some(least),
+            When::Custom(..) => true,
         }
     }
 

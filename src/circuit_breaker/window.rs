@@ -3,15 +3,31 @@
 //! # Orderings
 //!
 //! Every word here carries the stamp of the era it belongs to and is moved by compare-exchange,
-//! newest era first: an outcome of an earlier era finds a newer stamp and changes nothing
-//! (model: `a_late_outcome_never_lands_in_a_newer_era`).
+//! or by the one thread that writes it, newest era first: an outcome of an earlier era finds a
+//! newer stamp and changes nothing (model: `a_late_outcome_never_lands_in_a_newer_era`).
 //!
-//! A call is counted before its failure is, and failures are read before calls, release on the
-//! one and acquire on the other: a failure is never seen without its call, which would make a
-//! rate too high (model: `no_failure_is_seen_without_its_call`). Nothing else is published, so
-//! all else is relaxed; what decides over the breaker's state is the machine's own word.
+//! A call is counted before what went wrong with it is, and calls are read after that, release on
+//! the one and acquire on the other: a failure is never seen without its call and those before
+//! it, which would make a rate too high (models: `no_failure_is_seen_without_its_call`,
+//! `a_failure_is_seen_with_the_successes_before_it`).
+//!
+//! In a window of time a word of a newer bucket is released after the front has moved there, and
+//! acquired before the front is read once more: a sum with a hole in it, where a bucket has been
+//! used again, is known for one and taken once more (model:
+//! `no_failure_is_seen_without_its_call_where_a_bucket_is_reused`).
+//!
+//! Nothing else is published, so all else is relaxed; what decides over the breaker's state is
+//! the machine's own word.
+
+mod calls;
+mod successes;
+mod time;
+
+use calls::CallWindow;
+use time::TimeWindow;
 
 use super::trip::{Counts, Span, Window};
+use crate::slot::Slot;
 use crate::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -54,6 +70,35 @@ impl Tally {
         self.update(stamp, |count| count.saturating_add(n));
     }
 
+    /// As `add` of one; whether another thread was met at it, or the count is high.
+    fn add_and_tell(&self, stamp: u32) -> bool {
+        let mut met = false;
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let (theirs, count) = unpack(word);
+            if is_newer(theirs, stamp) {
+                return met;
+            }
+            let count = if theirs == stamp { count } else { 0 };
+            let next = pack(stamp, count.saturating_add(1));
+            match self.0.compare_exchange(word, next, Release, Relaxed) {
+                Ok(_) => return met || count >= successes::HOT,
+                Err(now) => {
+                    met = true;
+                    word = now;
+                }
+            }
+        }
+    }
+
+    /// The count, if it is of one of the `size` buckets up to `latest`.
+    fn within(&self, latest: u32, size: u32) -> u32 {
+        match self.read() {
+            (stamp, count) if latest.wrapping_sub(stamp) < size => count,
+            _ => 0,
+        }
+    }
+
     /// The stamp and the count.
     fn read(&self) -> (u32, u32) {
         let (stamp, count) = unpack(self.0.load(Acquire));
@@ -89,209 +134,73 @@ const fn is_newer(theirs: u32, mine: u32) -> bool {
 
 /// A window over calls or over time.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // One to a window, behind its Arc.
 pub(super) enum Memory {
     Calls(CallWindow),
     Time(TimeWindow),
 }
 
 impl Memory {
-    pub(super) fn new(window: Window, era: u32, now: Tick) -> Self {
+    /// `slow`: whether slow calls are counted too.
+    pub(super) fn new(window: Window, slow: bool, era: u32, now: Tick) -> Self {
         match window.0 {
             Span::Calls(calls) => Self::Calls(CallWindow::new(calls, era)),
             Span::Time { length, buckets } => {
-                let bucket = (nanos(length) / u64::from(buckets)).max(1);
-                Self::Time(TimeWindow::new(bucket, buckets, era, now))
+                let bucket = (nanos(length) / u64::from(buckets)).max(time::LEAST);
+                Self::Time(TimeWindow::new(bucket, buckets, slow, era, now))
             }
         }
     }
 
-    pub(super) fn record(&self, era: u32, now: Tick, failed: bool, slow: bool) {
+    /// A success that was not slow.
+    pub(super) fn succeed(&self, era: u32, now: Tick, slot: Option<Slot>) {
+        match self {
+            Self::Calls(window) => window.record(era, false, false),
+            Self::Time(window) => window.succeed(era, now, slot),
+        }
+    }
+
+    /// As [`succeed`](Self::succeed), before [`front_ends`](Self::front_ends).
+    #[inline]
+    pub(super) fn succeed_in_front(&self, era: u32, slot: Option<Slot>) {
+        match self {
+            Self::Calls(window) => window.record(era, false, false),
+            Self::Time(window) => window.succeed_in_front(era, slot),
+        }
+    }
+
+    /// Until when it counts where it does now.
+    pub(super) fn front_ends(&self) -> Tick {
+        match self {
+            Self::Calls(_) => Tick::NEVER,
+            Self::Time(window) => window.front_ends(),
+        }
+    }
+
+    pub(super) fn record(&self, era: u32, now: Tick, failed: bool, slow: bool, slot: Option<Slot>) {
         match self {
             Self::Calls(window) => window.record(era, failed, slow),
-            Self::Time(window) => window.record(era, now, failed, slow),
+            Self::Time(window) => window.record(era, now, failed, slow, slot),
         }
     }
 
     pub(super) fn counts(&self, era: u32, now: Tick) -> Counts {
+        self.counts_if(era, now, |_| true).unwrap_or_default()
+    }
+
+    /// What was seen, if what went wrong is `worth` looking for what went well. The calls that
+    /// `worth` is given are a part of all.
+    pub(super) fn counts_if(
+        &self,
+        era: u32,
+        now: Tick,
+        worth: impl Fn(&Counts) -> bool,
+    ) -> Option<Counts> {
         match self {
-            Self::Calls(window) => window.counts(era),
-            Self::Time(window) => window.counts(era, now),
+            Self::Calls(window) => Some(window.counts(era)),
+            Self::Time(window) => window.counts(era, now, worth),
         }
     }
-}
-
-/// The last so many calls: a ring of outcomes, and the sums over it.
-///
-/// Whoever takes the next place in the ring takes the outcome there out of the sums and puts
-/// its own in, so the sums are always those of the ring.
-#[derive(Debug)]
-pub(super) struct CallWindow {
-    /// Each `[era: 32 bits][slow][failed][taken]`, written by whoever holds the place.
-    ring: Box<[AtomicU64]>,
-    next: Tally,
-    calls: Tally,
-    failures: Tally,
-    slow: Tally,
-}
-
-const TAKEN: u32 = 1;
-const FAILED: u32 = 2;
-const SLOW: u32 = 4;
-
-impl CallWindow {
-    fn new(calls: u32, era: u32) -> Self {
-        let vacant = pack(era, 0);
-        Self {
-            ring: (0..calls).map(|_| AtomicU64::new(vacant)).collect(),
-            next: Tally::new(era),
-            calls: Tally::new(era),
-            failures: Tally::new(era),
-            slow: Tally::new(era),
-        }
-    }
-
-    fn record(&self, era: u32, failed: bool, slow: bool) {
-        let size = self.ring.len();
-        // At most a million places.
-        let after = |at: i32| if at as usize + 1 == size { 0 } else { at + 1 };
-        let Some(place) = self.next.update(era, after) else {
-            return;
-        };
-        let outcome = TAKEN | if failed { FAILED } else { 0 } | if slow { SLOW } else { 0 };
-        let Some(evicted) = swap(&self.ring[place as usize], era, outcome) else {
-            return;
-        };
-        let change = |bit| i32::from(outcome & bit != 0) - i32::from(evicted & bit != 0);
-        for (tally, bit) in [
-            (&self.calls, TAKEN),
-            (&self.failures, FAILED),
-            (&self.slow, SLOW),
-        ] {
-            match change(bit) {
-                0 => {}
-                n => tally.add(era, n),
-            }
-        }
-    }
-
-    fn counts(&self, era: u32) -> Counts {
-        // In this order: see `# Orderings`.
-        let failures = self.failures.read_at(era);
-        let slow = self.slow.read_at(era);
-        let calls = self.calls.read_at(era);
-        Counts {
-            calls,
-            // One that is being pushed out may not have been taken off yet.
-            failures: failures.min(calls),
-            slow: slow.min(calls),
-            consecutive: 0,
-        }
-    }
-}
-
-/// Puts an outcome in a place of the ring and gives the one of the same era that was there;
-/// none if a newer era has the place.
-fn swap(cell: &AtomicU64, era: u32, outcome: u32) -> Option<u32> {
-    let mut word = cell.load(Relaxed);
-    loop {
-        let theirs = (word >> 32) as u32;
-        if is_newer(theirs, era) {
-            return None;
-        }
-        let next = u64::from(era) << 32 | u64::from(outcome);
-        match cell.compare_exchange_weak(word, next, Relaxed, Relaxed) {
-            Ok(_) if theirs == era => return Some(word as u32),
-            Ok(_) => return Some(0),
-            Err(now) => word = now,
-        }
-    }
-}
-
-/// The calls of the last so many buckets of time, the current one among them.
-///
-/// A bucket's stamp is its number since the origin of time, moved on by the size of the window
-/// with every era: so the buckets of an earlier era always lie outside of the window. Time stands
-/// still for it while the clock is behind what it has shown before, so that no stamp comes twice.
-#[derive(Debug)]
-pub(super) struct TimeWindow {
-    /// In nanoseconds.
-    bucket: u64,
-    /// The highest number of a bucket so far. Nothing but itself: relaxed.
-    latest: AtomicU64,
-    buckets: Box<[Bucket]>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    calls: Tally,
-    failures: Tally,
-    slow: Tally,
-}
-
-impl TimeWindow {
-    fn new(bucket: u64, buckets: u32, era: u32, now: Tick) -> Self {
-        let number = now.0 / bucket;
-        let vacant = || Tally::new(stamp(number, era, buckets));
-        Self {
-            bucket,
-            latest: AtomicU64::new(number),
-            buckets: (0..buckets)
-                .map(|_| Bucket {
-                    calls: vacant(),
-                    failures: vacant(),
-                    slow: vacant(),
-                })
-                .collect(),
-        }
-    }
-
-    fn size(&self) -> u32 {
-        self.buckets.len() as u32
-    }
-
-    fn record(&self, era: u32, now: Tick, failed: bool, slow: bool) {
-        let number = now.0 / self.bucket;
-        let mut latest = self.latest.load(Relaxed);
-        if latest < number {
-            latest = number.max(self.latest.fetch_max(number, Relaxed));
-        }
-        let stamp = stamp(latest, era, self.size());
-        // By the number, not by the stamp: that wraps, and the buckets would be shuffled.
-        let bucket = &self.buckets[(latest % u64::from(self.size())) as usize];
-        bucket.calls.add(stamp, 1);
-        if failed {
-            bucket.failures.add(stamp, 1);
-        }
-        if slow {
-            bucket.slow.add(stamp, 1);
-        }
-    }
-
-    fn counts(&self, era: u32, now: Tick) -> Counts {
-        let size = self.size();
-        let number = (now.0 / self.bucket).max(self.latest.load(Relaxed));
-        let latest = stamp(number, era, size);
-        let mut counts = Counts::default();
-        for bucket in &self.buckets {
-            // In this order: see `# Orderings`.
-            let failures = bucket.failures.read();
-            let slow = bucket.slow.read();
-            let (stamp, calls) = bucket.calls.read();
-            if latest.wrapping_sub(stamp) >= size {
-                continue;
-            }
-            // Another stamp is of calls that have just been forgotten.
-            let of_these = |(theirs, count)| if theirs == stamp { count } else { 0 };
-            counts.failures = counts.failures.saturating_add(of_these(failures));
-            counts.slow = counts.slow.saturating_add(of_these(slow));
-            counts.calls = counts.calls.saturating_add(calls);
-        }
-        counts
-    }
-}
-
-fn stamp(number: u64, era: u32, buckets: u32) -> u32 {
-    (number as u32).wrapping_add(era.wrapping_mul(buckets))
 }
 
 #[cfg(all(test, seawall_loom))]

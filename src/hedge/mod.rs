@@ -24,7 +24,7 @@
 //! Each attempt reads its number with [`attempt`](crate::attempt()). An extra one waits in no
 //! queue and for no token of the layers below: it is admitted at once or not made.
 //!
-//! # What is hedged
+//! ## What is hedged
 //!
 //! A call has extra attempts only if
 //!
@@ -35,7 +35,7 @@
 //! - the budget has one left, at the time. A spent budget suppresses the extra attempt, nothing
 //!   else.
 //!
-//! # The delay
+//! ## The delay
 //!
 //! A [fixed](Hedge::fixed) one; or a [quantile](Builder::quantile) of the latencies of the
 //! attempts of such requests, of the last 25 to 30 s, found anew every 100 ms where calls go on;
@@ -101,6 +101,28 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! # Without a service
+//!
+//! [`Hedge::run`] gives the closure the number of the attempt, and the closure makes a new call
+//! for each: nothing has to be `Clone`, and all of them may run at once. Whether the call may be
+//! made twice is then yours to know.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use std::time::Duration;
+//! use seawall::Hedge;
+//!
+//! let hedge = Hedge::fixed(Duration::from_millis(5));
+//! let answer = hedge.run(|attempt| async move {
+//!     if attempt == 1 {
+//!         std::future::pending::<()>().await;
+//!     }
+//!     Ok::<_, std::io::Error>(attempt)
+//! });
+//! assert_eq!(answer.await.unwrap(), 2);
+//! # }
+//! ```
+//!
 //! # Defaults
 //!
 //! | knob | default | why |
@@ -113,18 +135,21 @@
 //! | [`max_extra`](Builder::max_extra) | 1 | the second saves most, a third little |
 //! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of calls of its own | a service that is slow throughout must not get twice the load |
 //! | [`only`](HedgeLayer::only) | what the request says of itself | an order must not be placed twice |
-//! | mode | enforced | |
-//!
-//! # Modes
-//!
-//! [`RecordOnly`](crate::Mode::RecordOnly) makes no extra attempt and tells where it would
-//! begin one; the budget is asked and not charged, so that it may tell more than it would make.
-//! [`Off`](crate::Mode::Off) only forwards.
+//! | [`name`](Builder::name) | `hedge@` and the place | its events must say which hedge it was |
+//! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Hedge`], layers over it and services made by them share latencies, budget and
 //! counts: use one for each service that is called.
+//!
+//! # Changing it while calls run
+//!
+//! [`set_delay`](Hedge::set_delay), [`set_quantile`](Hedge::set_quantile),
+//! [`set_max_extra`](Hedge::set_max_extra) and [`set_mode`](Hedge::set_mode) hold for calls that
+//! start from now on. [`RecordOnly`](crate::Mode::RecordOnly) makes no extra attempt and tells
+//! where it would begin one; the budget is asked and not charged, so that it may tell more than
+//! it would make. [`Off`](crate::Mode::Off) only forwards.
 //!
 //! # Cancel safety
 //!

@@ -26,8 +26,9 @@ struct Shared {
     name: Name,
     /// [`Setting`]. Read by every call, written by changes. Nothing but itself: relaxed.
     setting: AtomicU64,
-    min_delay: Duration,
-    min_samples: u32,
+    /// In nanoseconds. Nothing but itself, as is the next: relaxed.
+    min_delay: AtomicU64,
+    min_samples: AtomicU64,
     window: Duration,
     /// Not there before a quantile is asked for.
     latencies: OnceLock<Latencies>,
@@ -229,6 +230,35 @@ impl Hedge {
         })
     }
 
+    /// Changes the least delay that comes of a quantile.
+    ///
+    /// # Errors
+    /// If it is above 10 s; nothing changes then.
+    pub fn set_min_delay(&self, min_delay: Duration) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        builder::check_min_delay(min_delay, &mut problems);
+        problems.finish(&self.0.name)?;
+        let nanos = nanos(min_delay);
+        self.0.min_delay.store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Changes from how many calls in the window on their quantile is used.
+    ///
+    /// # Errors
+    /// If it is 0; nothing changes then.
+    pub fn set_min_samples(&self, min_samples: u32) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        builder::check_min_samples(min_samples, &mut problems);
+        problems.finish(&self.0.name)?;
+        let word = &self.0.min_samples;
+        word.store(min_samples.into(), Ordering::Relaxed);
+        if let Some(latencies) = self.0.latencies.get() {
+            latencies.forget_found();
+        }
+        Ok(())
+    }
+
     /// Calls `listener` for every event of this hedge until the subscription is dropped.
     pub fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
         self.0.listeners.add(listener)
@@ -258,16 +288,20 @@ impl Hedge {
         (self.0.latencies).get_or_init(|| Latencies::new(window))
     }
 
+    fn min_delay(&self) -> Duration {
+        Duration::from_nanos(self.0.min_delay.load(Ordering::Relaxed))
+    }
+
     fn delay_at(&self, now: Tick, when: When) -> Option<Duration> {
         match when {
             When::Fixed(delay) => Some(delay),
             When::Quantile(quantile) => {
                 let wanted = Wanted {
                     quantile,
-                    min_samples: self.0.min_samples.into(),
+                    min_samples: self.0.min_samples.load(Ordering::Relaxed),
                 };
                 let found = self.latencies().recent(now, wanted)?;
-                Some(found.max(self.0.min_delay))
+                Some(found.max(self.min_delay()))
             }
         }
     }

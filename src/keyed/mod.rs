@@ -18,9 +18,6 @@
 //! `poll_ready` only forwards, since it has to see the request to know whose policy to ask. Its
 //! `call` looks the policy up, makes it if the key is new, and goes on as with any other.
 //!
-//! Without a layer, [`Keyed::get`] gives the policy of a key: a handle like any other, with `run`
-//! and all else.
-//!
 //! There are as many keys as there are `places`, which bounds the memory. When all are taken and
 //! a new key comes, the one that was not asked for longest makes room, of those that **rest**:
 //!
@@ -45,6 +42,21 @@
 //! A limiter's keys stand in sets of eight places. It has twice as many as asked for, so that of
 //! as many keys as `places`, all in debt at once, about one in a hundred finds its set full; give
 //! it more places than there are good keys, they are cheap.
+//!
+//! ## Keys
+//!
+//! A key is anything that is a [`Key`]: `str`, bytes, addresses, numbers, tuples of them, your
+//! own types by one line of [`key!`](crate::key). It is looked up as it is borrowed, so that a
+//! known key costs no allocation, and hashed with a seed of its own, so that nobody can choose
+//! keys that collide. A limiter keeps no keys at all, only 64 bits of their hash. `Debug` shows
+//! none.
+//!
+//! ## What it costs
+//!
+//! A limiter is a table of words without a lock: a known key costs its hash, a look at one cache
+//! line of tags and one compare-exchange. The other policies are objects behind an `Arc`, in a
+//! map with as many locks as it has shards, of which a call takes one, for as long as it takes
+//! to find a policy and clone the `Arc`.
 //!
 //! # Example
 //!
@@ -84,6 +96,22 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! # Without a service
+//!
+//! [`Keyed::get`] gives the policy of a key: a handle like any other, with `run` and all else. A
+//! limiter is asked cheapest by [`allow`](Keyed::allow) and [`try_acquire`](Keyed::try_acquire),
+//! which make no handle.
+//!
+//! ```
+//! use seawall::{CircuitBreaker, Keyed};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn query() -> std::io::Result<u32> { Ok(1) }
+//! let per_shard = Keyed::new(64, |shard: &u32| CircuitBreaker::builder(format!("shard {shard}")).build())?;
+//! let rows = per_shard.get(&7).run(query).await?;
+//! # let _ = rows; Ok(()) }
+//! ```
+//!
 //! # Defaults
 //!
 //! | knob | default | why |
@@ -93,24 +121,15 @@
 //! | anonymous and overflow policy | made as any other, with the [key of nobody](Key::nobody); of a limiter, tier 0 | what is good for a stranger |
 //! | tiers | one | |
 //!
-//! # Keys
-//!
-//! A key is anything that is a [`Key`]: `str`, bytes, addresses, numbers, tuples of them, your
-//! own types by one line of [`key!`](crate::key). It is looked up as it is borrowed, so that a
-//! known key costs no allocation, and hashed with a seed of its own, so that nobody can choose
-//! keys that collide. A limiter keeps no keys at all, only 64 bits of their hash. `Debug` shows
-//! none.
-//!
-//! # What it costs
-//!
-//! A limiter is a table of words without a lock: a known key costs its hash, a look at one cache
-//! line of tags and one compare-exchange. The other policies are objects behind an `Arc`, in a
-//! map with as many locks as it has shards, of which a call takes one, for as long as it takes
-//! to find a policy and clone the `Arc`.
-//!
 //! # Sharing
 //!
 //! Clones of a [`Keyed`], layers over it and services made by them have the same policies.
+//!
+//! # Changing it while calls run
+//!
+//! A limiter's [`set_quota`](Keyed::set_quota) changes a tier for all its keys, and no key gains
+//! or loses a token by it. Of the others, change the policies of [`all`](Keyed::all) keys, and let
+//! `make` read what new ones are to have. Calls under way keep what they started with.
 //!
 //! # Cancel safety
 //!

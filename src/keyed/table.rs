@@ -10,27 +10,7 @@
 //! nobody gains by being forgotten, or by making up keys: those share what is left of one debt.
 //! Only a key that is granted something takes a place.
 //!
-//! # Insertions
-//!
-//! One at a time in a set, named by its door; whoever finds the door open carries the insertion
-//! through, so nobody waits for a thread that was held up. Its steps are exchanges, each from a
-//! value that was loaded before the door was seen to name it still:
-//!
-//! 1. the door, from shut to the key, its tier and the place; the tags were searched with the
-//!    door shut, and cannot change before this: no key is there twice
-//! 2. the place's word, marked as claimed: from here its owner's charges fail, and it looks anew
-//! 3. what the set has dropped, raised above the word's end
-//! 4. the tag
-//! 5. the word, to what was dropped; by the key's own thread with its charge
-//! 6. the door, to shut
-//!
-//! No word comes back once it was claimed, since every owner begins above all ends that were
-//! claimed before in the set and tier; so a charge or step that was held up fails. A tag's
-//! version comes round after 2^20 owners of a place, a door's after 2^12 insertions in a set:
-//! to do harm they would have to, to the number and with the same key, place and tier, while one
-//! thread is held up between two instructions. One more case is left to chance: a thread held
-//! up while its key goes to another tier and back and is dropped, and the next owner's debt then
-//! ends at the same of 2^59 ends.
+//! How a new key gets its place stands in [`insert`].
 //!
 //! # Orderings
 //!
@@ -50,9 +30,11 @@
 //!   `two_changes_against_admission`.
 
 mod clock;
+mod insert;
 #[cfg(all(test, seawall_loom))]
 mod loom;
 mod pause;
+mod rate;
 mod set;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -200,7 +182,7 @@ impl Table {
             };
             let word = set.word(way);
             if word.is_claimed() {
-                self.help(now, key, dropped);
+                self.help(now, key, &config, dropped);
                 continue;
             }
             if set.tag(way) != tag {
@@ -253,6 +235,9 @@ impl Table {
     /// Gives a charge back: whole if none was made to the key after it that has not been given
     /// back, else not at all; and not to another configuration or tier, nor to a key that has
     /// lost its place since.
+    ///
+    /// A charge is known by where it ended. A key that went to another tier and came back, while
+    /// this tier's clock stood still, may stand there again by a later charge.
     pub(crate) fn cancel(&self, key: Place, charge: &Charge) {
         let config = self.tier(key.tier).config();
         if charge.units == 0 || config.changes != charge.changes {
@@ -302,6 +287,14 @@ impl Table {
         }
     }
 
+    /// The configuration that a word is read with, where that of `tier` is at hand.
+    fn config_of(&self, word: Word, tier: u8, config: &Config, now: Tick) -> Config {
+        if word.tier() == tier {
+            return *config;
+        }
+        self.config(word.tier(), now)
+    }
+
     #[inline]
     fn index(&self, key: Place) -> usize {
         // By the upper bits, where the tag has the lower ones.
@@ -341,145 +334,6 @@ impl Table {
             }
         }
         self.newcomer(index, now, key.tier, config, None).1
-    }
-
-    /// The place that a new key would get, and where its debt would begin.
-    fn newcomer(
-        &self,
-        index: usize,
-        now: Tick,
-        tier: u8,
-        config: &Config,
-        spared: Option<usize>,
-    ) -> (usize, u64) {
-        let set = &self.sets[index];
-        let mut best: Option<(i128, usize, Word)> = None;
-        for way in (0..WAYS).filter(|way| spared != Some(*way)) {
-            let (tag, word) = (set.tag(way), set.word(way));
-            let rest_in = if tag.is_empty() {
-                i128::MIN
-            } else {
-                let config = self.config(word.tier(), now);
-                config.rest_in(config.offset(word.end()), now)
-            };
-            if best.is_none_or(|(least, ..)| rest_in < least) {
-                best = Some((rest_in, way, word));
-            }
-        }
-        let begins = config.offset(self.side(index).dropped(tier));
-        match best {
-            Some((_, way, word)) if word.tier() == tier => {
-                (way, begins.max(config.offset(word.end()) + 1))
-            }
-            Some((_, way, _)) => (way, begins),
-            None => (0, begins),
-        }
-    }
-
-    /// Makes a new key's first charge, and so its place; nothing if it is no longer new.
-    #[cold]
-    #[inline(never)]
-    fn insert(
-        &self,
-        now: Tick,
-        key: Place,
-        config: &Config,
-        decide: &dyn Fn(u64) -> Result<Grant, Refused>,
-        dropped: &mut bool,
-    ) -> Option<Result<Charge, Refused>> {
-        let (index, hash) = (self.index(key), short(key.hash));
-        let side = self.side(index);
-        // Whom this thread has just helped, and who has yet to make its charge.
-        let mut spared = None;
-        loop {
-            let door = side.door();
-            if door.is_open() {
-                self.carry_through(index, door, now, dropped, |begins| begins);
-                spared = Some(door.way());
-                continue;
-            }
-            if self.sets[index].find(hash).is_some() {
-                return None;
-            }
-            let (way, begins) = self.newcomer(index, now, key.tier, config, spared);
-            if let Err(refused) = decide(begins) {
-                return Some(Err(refused));
-            }
-            let opened = door.open(hash, key.tier, way);
-            if !side.move_door(door, opened) {
-                continue;
-            }
-            let mut decided = None;
-            let first = self.carry_through(index, opened, now, dropped, |begins| {
-                // The owner before may have been charged meanwhile.
-                let made = decide(config.offset(begins)).map(|grant| charge(key, config, &grant));
-                decided = Some(made);
-                made.map_or(begins, |charge| Word(charge.word).end())
-            });
-            return decided.filter(|_| first);
-        }
-    }
-
-    /// Carries the insertion that is under way in a key's set through.
-    #[cold]
-    #[inline(never)]
-    fn help(&self, now: Tick, key: Place, dropped: &mut bool) {
-        let index = self.index(key);
-        let door = self.side(index).door();
-        if door.is_open() {
-            self.carry_through(index, door, now, dropped, |begins| begins);
-        }
-    }
-
-    /// Carries the insertion through that `door` names. The new word is what `first` makes of
-    /// the end that it begins with. Tells whether it was this call that wrote it.
-    fn carry_through(
-        &self,
-        index: usize,
-        door: Door,
-        now: Tick,
-        dropped: &mut bool,
-        mut first: impl FnMut(u64) -> u64,
-    ) -> bool {
-        let (set, side, way) = (&self.sets[index], self.side(index), door.way());
-        let mut wrote = false;
-        loop {
-            // See `# Orderings` for the order of these.
-            let before = set.word(way);
-            let tag = set.tag(way);
-            let given = tag.hash() == door.hash();
-            let word = if given { set.word(way) } else { before };
-            if side.door() != door {
-                return wrote;
-            }
-            let config = || self.config(word.tier(), now);
-            match (given, word.is_claimed()) {
-                (false, false) => {
-                    if set.turn(way, word, word.claimed()) && !tag.is_empty() {
-                        let config = config();
-                        if config.rest_in(config.offset(word.end()), now) > 0 {
-                            self.evicted.fetch_add(1, Ordering::Relaxed);
-                            *dropped = true;
-                        }
-                    }
-                }
-                (false, true) => {
-                    let config = config();
-                    let above = config.offset(word.end()) + 1;
-                    side.raise(word.tier(), config.end(above), |seen| {
-                        config.offset(seen) < above
-                    });
-                    set.give(way, tag, door.hash());
-                }
-                (true, true) => {
-                    let begins = first(side.dropped(door.tier()));
-                    wrote |= set.turn(way, word, Word::new(begins, door.tier()));
-                }
-                (true, false) => {
-                    side.move_door(door, door.shut());
-                }
-            }
-        }
     }
 
     /// Moves a tier's base on: after years at a hundred a second, hours at a million.

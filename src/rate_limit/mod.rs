@@ -18,7 +18,8 @@
 //!
 //! Over any time T at most burst + rate × T calls are made, exactly, from any number of threads:
 //! the bucket is one atomic word (the generic cell rate algorithm), and an admission takes no
-//! lock and allocates nothing.
+//! lock and allocates nothing. From a [large burst](#large-bursts) threads take tokens without
+//! meeting.
 //!
 //! # What it does
 //!
@@ -30,6 +31,31 @@
 //! then on one timer, readies a fresh clone and calls that. A wait that is longer than its bound
 //! or than the deadline is refused at once and takes nothing; so is any wait of an attempt above
 //! the first of a [retry](crate::Retry) or a hedge.
+//!
+//! ## Waiting
+//!
+//! First come, first served: who waits reserves the next free instant, and sleeps on one timer
+//! until then. Whoever sleeps when a [pause](RateLimiter::pause_for) begins reserves anew when
+//! the time has come.
+//!
+//! ## Large bursts
+//!
+//! Where the burst is large, at least 128 tokens for each stripe, the bucket hands out tokens
+//! ahead of need, as leases of at most 64, to stripes of which each thread uses one; there is a
+//! stripe to a core, rounded up to a power of two, and at most 16. A call then mostly takes a
+//! token with one addition and reads no clock. [`Builder::striped`] forces it either way.
+//!
+//! - The limit holds as stated above. What the stripes may hold counts against the burst, an
+//!   admission from a stripe counts at the time at which it is made, and before anybody is
+//!   refused or made to wait all stripes are looked into.
+//! - At the start the whole burst is there. After a rest up to a sixteenth of it may not be: what
+//!   the stripes may hold and do not. Nothing else is refused early, and the rate is the same.
+//! - A cost that is more than the burst less that sixteenth makes the limiter exact, once and for
+//!   good. So such a cost is admitted too, in its time.
+//! - While one thread is fetching a lease, another may be refused for want of it. A change of
+//!   quota or a pause that falls together with the fetching of a lease loses that lease.
+//! - Each stripe takes a cache line, or two: 128 bytes on most machines. A limiter without
+//!   stripes takes nothing for them.
 //!
 //! # Example
 //!
@@ -103,31 +129,31 @@
 //!
 //! # Defaults
 //!
-//! | setting | default | why |
+//! | knob | default | why |
 //! |---|---|---|
 //! | rate | required | no number fits all |
-//! | burst | what one period gives | a limit per second is understood to hold for the second |
+//! | [`burst`](Quota::burst) | what one period gives | a limit per second is understood to hold for the second |
 //! | at the start | full | a restart must not refuse |
-//! | without a token | refuses | waiting is asked for, with its bound |
-//! | `max_wait` | 1 s | smooths a burst, and the caller still wants the answer |
-//! | `max_pause` | 60 s | one wrong header must not stop a client for a day |
-//! | name | `rate_limit@` and the place | a rejection must say which limit it was |
-//!
-//! # Waiting
-//!
-//! First come, first served: who waits reserves the next free instant, and sleeps on one timer
-//! until then. A wait that is known to be too long, for `max_wait` or for the
-//! [deadline](crate::Deadline) in force, is refused at once and takes nothing.
+//! | without a token | refuses | waiting is asked for, by the layer's type, with its bound |
+//! | [`max_wait`](Builder::max_wait) | 1 s, and the deadline in force | smooths a burst, and the caller still wants the answer |
+//! | [`max_pause`](Builder::max_pause) | 60 s | one wrong header must not stop a client for a day |
+//! | [`striped`](Builder::striped) | where stripes take at most a sixteenth of the burst | cores that share one word wait for each other |
+//! | [`name`](Builder::name) | `rate_limit@` and the place | a rejection must say which limit it was |
+//! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
-//! Every clone is the same limit. [`RateLimiter::all`] asks several as one.
+//! Clones of a [`RateLimiter`], layers over it and services made by them are one limit; those
+//! that refuse and those that wait may share it. [`RateLimiter::all`] asks several limits as
+//! one, such as one per second and one per day.
 //!
 //! # Changing it while calls run
 //!
 //! [`set_quota`](RateLimiter::set_quota), [`set_mode`](RateLimiter::set_mode),
 //! [`pause_for`](RateLimiter::pause_for) and [`resume`](RateLimiter::resume) take effect with the
 //! next call. Nothing that is owed is forgotten, and nobody who waits is called back.
+//! [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts what it would have refused,
+//! [`Off`](crate::Mode::Off) admits all and takes none.
 //!
 //! # Cancel safety
 //!
@@ -138,9 +164,10 @@
 //!
 //! # Errors
 //!
-//! A [`Rejection`](crate::Rejection) with [`Why::RateLimited`](crate::Why::RateLimited) and how
-//! long to wait, or with [`Why::CostAboveBurst`](crate::Why::CostAboveBurst), which no waiting
-//! helps; where the caller would wait, also [`Why::Expired`](crate::Why::Expired).
+//! [`Why::RateLimited`](crate::Why::RateLimited), with how long to wait unless the limiter is
+//! stopped; [`Why::CostAboveBurst`](crate::Why::CostAboveBurst), which no waiting helps; where
+//! the caller would wait, also [`Why::Expired`](crate::Why::Expired). The first two are a 429 in
+//! HTTP and `RESOURCE_EXHAUSTED` in gRPC. `Retry-After` is in whole seconds, rounded up.
 //!
 //! # When not to use it
 //!

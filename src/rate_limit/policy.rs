@@ -4,6 +4,7 @@
 pub(super) mod acquire;
 mod asked;
 mod builder;
+mod decide;
 mod joint;
 mod live;
 mod per_key;
@@ -25,7 +26,7 @@ pub use self::reservation::Reservation;
 use self::asked::Asked;
 use super::quota::Quota;
 use super::state::{Bucket, Refused};
-use crate::event::{Ending, Listeners, What};
+use crate::event::Listeners;
 use crate::keyed::table::{Place, Table};
 use crate::policy::{Mode, Name};
 use crate::rejection::{Error, Rejection, Why};
@@ -62,8 +63,9 @@ struct Inner {
     /// A [`Mode`] as bits. Nothing but itself: relaxed. Read by every call and hardly ever
     /// written, as is what stands around it.
     mode: AtomicU8,
-    max_wait: Duration,
-    max_pause: Duration,
+    /// In nanoseconds, as is the next. Nothing but themselves: relaxed.
+    max_wait: AtomicU64,
+    max_pause: AtomicU64,
     shape: Shape,
     listeners: Listeners,
     /// What [`Mode::RecordOnly`] would have refused. Nothing but itself: relaxed.
@@ -156,14 +158,15 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn allow_at(&self, place: Option<Place>, cost: u32) -> bool {
-        match self.decide(place, cost) {
-            Ok(()) => true,
-            Err(refusal) => {
+        match self.decide_one(cost) {
+            Some(Ok(())) => true,
+            Some(Err(early)) => {
                 if self.0.listeners.any() {
-                    self.tell(What::Rejected(&refusal.rejection()));
+                    self.tell_refused(cost, early);
                 }
                 false
             }
+            None => self.allow_otherwise(place, cost),
         }
     }
 
@@ -189,8 +192,10 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn try_acquire_at(&self, place: Option<Place>, cost: u32) -> Result<(), Rejection> {
-        self.decide(place, cost)
-            .map_err(|refusal| self.reject(&refusal))
+        if let Some(decided) = self.decide_one(cost) {
+            return decided.map_err(|early| self.reject_early(cost, early));
+        }
+        self.acquire_otherwise(place, cost)
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say now. Takes nothing and tells nobody.
@@ -276,67 +281,10 @@ impl RateLimiter {
     }
 
     pub(crate) fn max_wait(&self) -> Duration {
-        self.0.max_wait
+        Duration::from_nanos(self.0.max_wait.load(Ordering::Relaxed))
     }
 
-    #[inline]
-    fn decide(&self, place: Option<Place>, cost: u32) -> Result<(), Refusal<'_>> {
-        let mode = self.mode();
-        if mode == Mode::Off {
-            return Ok(());
-        }
-        let now = time::now();
-        let decided = match self.asked(place) {
-            Asked::Joint(members) => {
-                let mut charges = joint::NONE;
-                joint::take(members, place, now, cost, now, &mut charges).map(drop)
-            }
-            asked => asked.admit(now, cost).map_err(|refused| Refusal {
-                by: self,
-                cost,
-                refused,
-            }),
-        };
-        if let Err(refusal) = decided {
-            if mode != Mode::RecordOnly {
-                return Err(refusal);
-            }
-            self.record(&refusal);
-        }
-        self.tell(What::Ended {
-            ending: Ending::Admitted,
-            elapsed: Duration::ZERO,
-        });
-        Ok(())
-    }
-
-    /// Refuses or records, as `mode` wants it, and tells of it.
-    #[cold]
-    fn refuse(&self, mode: Mode, refusal: &Refusal<'_>) -> Result<(), Rejection> {
-        if mode == Mode::RecordOnly {
-            self.record(refusal);
-            return Ok(());
-        }
-        Err(self.reject(refusal))
-    }
-
-    #[cold]
-    fn reject(&self, refusal: &Refusal<'_>) -> Rejection {
-        let rejection = refusal.rejection();
-        self.tell(What::Rejected(&rejection));
-        rejection
-    }
-
-    #[cold]
-    fn record(&self, refusal: &Refusal<'_>) {
-        self.0.would_reject.fetch_add(1, Ordering::Relaxed);
-        if self.0.listeners.any() {
-            self.tell(What::WouldReject(&refusal.rejection()));
-        }
-    }
-
-    /// Tells the listeners; for a refusal that was found by [`peek`](Self::peek) and then made.
-    pub(crate) fn tell(&self, what: What<'_>) {
-        self.0.listeners.tell(&self.0.name, what);
+    fn max_pause(&self) -> Duration {
+        Duration::from_nanos(self.0.max_pause.load(Ordering::Relaxed))
     }
 }

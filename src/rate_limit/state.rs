@@ -34,9 +34,14 @@
 //!   Models: `refund_against_admission`, `refund_against_change`.
 //! - A pause is a change like any other. Model: `pause_against_admission`.
 
+mod changes;
 mod config;
+mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+mod pace;
+mod refused;
+mod stripes;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod word;
@@ -44,21 +49,15 @@ mod word;
 use std::fmt;
 use std::time::Duration;
 
-use self::config::{Config, Pause, Turn};
+use self::changes::Control;
+use self::config::{Config, Grant};
+pub(crate) use self::refused::{Early, Refused};
+pub(crate) use self::stripes::Striped;
+use self::stripes::Stripes;
 use self::word::{Slot, Word};
 use super::quota::Quota;
-use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering, thread_slot};
 use crate::time::Tick;
-
-/// Why there is no token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    /// How long until there is one if nobody else comes: a nanosecond less is refused. None if
-    /// no time is known.
-    pub(crate) wait: Option<Duration>,
-    /// The burst, if the cost is above it.
-    pub(crate) impossible: Option<u32>,
-}
 
 /// Tokens taken. It may be given back once, with [`Bucket::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +70,20 @@ pub(crate) struct Charge {
     units: u64,
     /// The configuration it was made with.
     changes: u64,
+    /// How many tokens came out of the stripes, beside the units.
+    ahead: u32,
 }
 
-/// What only changes touch.
-#[derive(Debug)]
-struct Control {
-    quota: Quota,
-    pause: Option<Pause>,
+impl Charge {
+    fn new(grant: &Grant, config: &Config, ahead: u32) -> Self {
+        Self {
+            at: grant.at,
+            end: grant.end,
+            units: grant.units,
+            changes: config.changes,
+            ahead,
+        }
+    }
 }
 
 /// A rate limit's state. Every decision takes `now`; none takes a lock.
@@ -85,6 +91,7 @@ pub(crate) struct Bucket {
     /// See [`Word`]. Written by every admission, so on a line of its own.
     word: CachePadded<AtomicU64>,
     slots: [Slot; 2],
+    stripes: Stripes,
     control: Mutex<Control>,
     /// Exchanges that failed, to prove that a test had any.
     #[cfg(all(test, not(seawall_loom)))]
@@ -92,13 +99,33 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket. The quota has been checked.
+    /// A full bucket without stripes. The quota has been checked.
     pub(crate) fn new(now: Tick, quota: Quota) -> Self {
-        let config = Config::first(now, quota);
+        Self::striped(now, quota, Striped::Never)
+    }
+
+    /// A full bucket. The quota has been checked. If it is not one for stripes it has none, nor
+    /// with any later quota.
+    pub(crate) fn striped(now: Tick, quota: Quota, striped: Striped) -> Self {
+        let striped = match Config::first(now, quota, striped).stripes {
+            (0, _) => Striped::Never,
+            _ => striped,
+        };
+        let config = Config::first(now, quota, striped);
+        let (tat, tokens) = config.spread(0, now);
+        let stripes = Stripes::new(striped.count());
+        if config.stripes.0 > 0 {
+            stripes.open(config.stripes.0, tokens);
+        }
         Self {
-            word: CachePadded::new(AtomicU64::new(Word::new(0, config.changes).0)),
+            word: CachePadded::new(AtomicU64::new(Word::new(tat, config.changes).0)),
             slots: [Slot::new(&config), Slot::new(&config)],
-            control: Mutex::new(Control { quota, pause: None }),
+            stripes,
+            control: Mutex::new(Control {
+                quota,
+                pause: None,
+                striped,
+            }),
             #[cfg(all(test, not(seawall_loom)))]
             collisions: AtomicU64::new(0),
         }
@@ -108,7 +135,51 @@ impl Bucket {
     /// bucket.
     #[inline]
     pub(crate) fn admit(&self, now: Tick, cost: u32) -> Result<(), Refused> {
-        self.take(now, now, cost, now).map(drop)
+        self.ask(|| now, cost).map_err(Refused::from)
+    }
+
+    /// As [`admit`](Self::admit), and answers in two registers. `clock` is not read for what a
+    /// stripe has, and twice where one is filled.
+    #[inline]
+    pub(crate) fn ask(&self, clock: impl Fn() -> Tick, cost: u32) -> Result<(), Early> {
+        if cost == 0 {
+            return Ok(());
+        }
+        if self.stripes.is_empty() {
+            return self.ask_word(clock, cost);
+        }
+        self.ask_stripes(thread_slot(), clock, cost)
+    }
+
+    /// As [`ask`](Self::ask), without stripes. Not inlined, so that who asks a stripe does not
+    /// save the registers that this needs.
+    #[inline(never)]
+    fn ask_word(&self, clock: impl Fn() -> Tick, cost: u32) -> Result<(), Early> {
+        let now = clock();
+        loop {
+            let word = Word(self.word.load(Ordering::Acquire));
+            let pace = self.slot(word.generation()).pace();
+            match pace.charge(word.tat(), now, cost) {
+                Some(Ok(end)) => {
+                    if self.exchange(word, Word::new(end, word.generation())) {
+                        return Ok(());
+                    }
+                }
+                Some(Err(early)) => {
+                    if self.is_still(word) {
+                        return Err(early);
+                    }
+                }
+                None => return self.ask_all(now, cost),
+            }
+        }
+    }
+
+    /// As [`ask`](Self::ask), by the whole configuration.
+    #[cold]
+    fn ask_all(&self, now: Tick, cost: u32) -> Result<(), Early> {
+        let taken = self.take(now, now, cost, now);
+        taken.map(drop).map_err(Early::from)
     }
 
     /// Takes `cost` tokens, for use not before `not_before`, if they are there by `latest` at
@@ -122,30 +193,24 @@ impl Bucket {
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Refused> {
+        let start = now.max(not_before);
         loop {
-            let (word, config) = self.view(now);
-            let decided = config
-                .grant(word.tat(), now, not_before, cost)
-                .and_then(|grant| {
-                    let fits = grant.at <= latest && grant.end <= config::LAST;
-                    fits.then_some(grant).ok_or(Refused {
-                        wait: Some(grant.at.since(now)),
-                        impossible: None,
-                    })
-                });
-            let settled = match &decided {
-                Ok(grant) if grant.units > 0 => {
-                    self.exchange(word, Word::new(grant.end, word.generation()))
+            let (word, config) = self.view_for(now, cost);
+            let decided = config.grant(word.tat(), now, not_before, cost);
+            let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= start);
+            let tokens = if at_once { 0 } else { self.stripes.tokens() };
+            let decided = if tokens == 0 {
+                decided
+            } else {
+                let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
+                if granted.is_ok_and(|grant| grant.at <= latest) {
+                    return self.take_with_stripes(now, not_before, cost, latest);
                 }
-                _ => self.is_still(word),
+                granted
             };
-            if settled {
-                return decided.map(|grant| Charge {
-                    at: grant.at,
-                    end: grant.end,
-                    units: grant.units,
-                    changes: config.changes,
-                });
+            let decided = decided.and_then(|grant| grant.by(now, latest));
+            if self.settle(word, &decided) {
+                return decided.map(|grant| Charge::new(&grant, &config, 0));
             }
         }
     }
@@ -153,8 +218,14 @@ impl Bucket {
     /// When a charge of `cost`, for use not before `not_before`, would be granted. Takes
     /// nothing.
     pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Refused> {
-        self.look(now, |tat, config| config.grant(tat, now, not_before, cost))
-            .map(|grant| grant.at)
+        loop {
+            let (word, config) = self.view_for(now, cost);
+            let tokens = self.stripes.tokens();
+            let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
+            if self.is_still(word) {
+                return granted.map(|grant| grant.at);
+            }
+        }
     }
 
     /// What [`admit`](Self::admit) would say. Takes nothing.
@@ -172,7 +243,10 @@ impl Bucket {
 
     /// The tokens that are there; `u32::MAX` if there is no limit. Takes nothing.
     pub(crate) fn available(&self, now: Tick) -> u32 {
-        self.look(now, |tat, config| config.available(tat, now))
+        self.look(now, |tat, config| {
+            let tokens = self.stripes.tokens();
+            config.available(tat, now).saturating_add(tokens)
+        })
     }
 
     /// Gives a charge back: whole if none was made after it that has not been given back, else
@@ -182,7 +256,12 @@ impl Bucket {
     /// cost. That is not sound: with several cancelled, or one cancelled late, the later ones
     /// come to stand where there is room for fewer, and more pass in a window than the burst
     /// and the rate allow. Here the charges that stand always lie end to end.
+    ///
+    /// What came out of the stripes goes back to them, by the same rule.
     pub(crate) fn cancel(&self, charge: &Charge) {
+        if charge.ahead > 0 {
+            self.give_back(charge);
+        }
         if charge.units == 0 {
             return;
         }
@@ -199,43 +278,9 @@ impl Bucket {
         }
     }
 
-    /// Changes the quota, which has been checked. The debt stays what it is in tokens; who has
-    /// an instant keeps it.
-    pub(crate) fn change(&self, now: Tick, quota: Quota) {
-        let mut control = self.control.lock();
-        control.quota = quota;
-        let old = self.current();
-        self.install(&mut control, &old, old.paused, Turn::Change, now);
-    }
-
-    /// Admits nothing until `until`, at which exactly one token is there, if no more were owed.
-    /// An earlier end than the one already set changes nothing.
-    pub(crate) fn pause(&self, now: Tick, until: Tick) {
-        let mut control = self.control.lock();
-        let old = self.current();
-        if until > now && until > old.paused {
-            self.install(&mut control, &old, until, Turn::Pause, now);
-        }
-    }
-
-    /// Ends a pause, with one token there if no more were owed. Who reserved an instant behind
-    /// the pause keeps it, and nobody comes before.
-    pub(crate) fn resume(&self, now: Tick) {
-        let mut control = self.control.lock();
-        let old = self.current();
-        if old.paused > now {
-            self.install(&mut control, &old, Tick::ZERO, Turn::Resume, now);
-        }
-    }
-
     /// How long a pause still lasts.
     pub(crate) fn pause_left(&self, now: Tick) -> Option<Duration> {
         self.look(now, |_, config| config.pause_left(now))
-    }
-
-    /// The quota as it was asked for. Takes the lock of changes.
-    pub(crate) fn quota(&self) -> Quota {
-        self.control.lock().quota
     }
 
     /// Tokens per second, as they are kept.
@@ -291,42 +336,13 @@ impl Bucket {
         &self.slots[usize::from(changes & 1 == 1)]
     }
 
-    /// The configuration in force. Under the mutex, which orders it after the change that made
-    /// it: relaxed.
-    fn current(&self) -> Config {
-        let word = Word(self.word.load(Ordering::Relaxed));
-        self.slot(word.generation()).read()
-    }
-
-    fn install(&self, control: &mut Control, old: &Config, paused: Tick, turn: Turn, now: Tick) {
-        let next = old.next(now, control.quota, paused);
-        self.slot(next.changes).write(&next);
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let tat = Word(word).tat();
-            let (tat, pause) = old.carry(&next, tat, control.pause, turn, now);
-            let to = Word::new(tat, next.changes);
-            // Publishes the slot to every load of the word.
-            match self
-                .word
-                .compare_exchange_weak(word, to.0, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => {
-                    control.pause = pause;
-                    return;
-                }
-                Err(found) => word = found,
+    /// A charge that is granted is made; for a refusal the word need only be what it was.
+    fn settle(&self, word: Word, decided: &Result<Grant, Refused>) -> bool {
+        match decided {
+            Ok(grant) if grant.units > 0 => {
+                self.exchange(word, Word::new(grant.end, word.generation()))
             }
-        }
-    }
-
-    /// Moves the origin on: once in two years.
-    #[cold]
-    fn rebase(&self, now: Tick) {
-        let mut control = self.control.lock();
-        let old = self.current();
-        if old.is_stale(now) {
-            self.install(&mut control, &old, old.paused, Turn::Change, now);
+            _ => self.is_still(word),
         }
     }
 }

@@ -7,10 +7,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::layer::Copier;
-use super::policy::Session;
+use super::policy::{Config, Session};
 use crate::classify::Outcome;
 use crate::rejection::Verdict;
 use crate::spare::Spare;
+use crate::sync::Arc;
 use crate::time::Sleep;
 
 pin_project! {
@@ -27,10 +28,9 @@ pin_project! {
         // The last error of an attempt that was made, for when the next one is not. A failed
         // response is not kept: it would hold its connection while nobody reads it.
         failed: Option<(S::Error, Outcome)>,
-        spare: Spare<S, ()>,
         verdict: V,
         copier: K,
-        session: Session,
+        session: Session<Spare<S, Arc<Config>>>,
     }
 }
 
@@ -53,19 +53,21 @@ pin_project! {
 }
 
 impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
-    pub(super) fn new(
-        session: Session,
-        call: S::Future,
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
+    pub(super) fn call(
+        mut session: Session<Spare<S, Arc<Config>>>,
         request: Option<Req>,
-        spare: Spare<S, ()>,
         verdict: V,
         copier: K,
+        call: impl FnOnce() -> S::Future,
     ) -> Self {
         Self {
-            state: State::Calling { call },
+            state: State::Calling {
+                call: session.enter(call),
+            },
             request,
             failed: None,
-            spare,
             verdict,
             copier,
             session,
@@ -75,47 +77,55 @@ impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
 
 const READY: &str = "polled after it was ready";
 
-impl<S, Req, V, K> Future for ResponseFuture<S, Req, V, K>
+impl<S, Req, V, K> ResponseFuture<S, Req, V, K>
 where
     S: Service<Req> + Clone,
     V: Verdict<S::Response, S::Error>,
     K: Copier<Req>,
 {
-    type Output = Result<S::Response, S::Error>;
+    /// What becomes of an attempt that was no success: the answer, or none if another follows.
+    #[cold]
+    fn failed(
+        self: Pin<&mut Self>,
+        output: Result<S::Response, S::Error>,
+        outcome: Outcome,
+    ) -> Option<Result<S::Response, S::Error>> {
+        let mut this = self.project();
+        // Nothing was asked of the service: what it said last stands.
+        if this.verdict.is_refusal(output.as_ref()) {
+            this.session.refused();
+            if let Some((error, outcome)) = this.failed.take() {
+                this.session.finish(outcome);
+                return Some(Err(error));
+            }
+        }
+        let again = match this.request {
+            Some(_) => this.session.again(outcome),
+            None => None,
+        };
+        let Some(until) = again else {
+            this.session.finish(outcome);
+            return Some(output);
+        };
+        if let Err(error) = output {
+            *this.failed = Some((error, outcome));
+        }
+        let sleep = Sleep::until(until);
+        this.state.set(State::BackingOff { sleep });
+        None
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Waits and readies until the next attempt is made; an error if it is not.
+    #[cold]
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Calling { call } => {
-                    let output = ready!(this.session.enter(|| call.poll(cx)));
-                    let outcome = this.verdict.outcome(output.as_ref());
-                    // Nothing was asked of the service: what it said last stands.
-                    if this.verdict.is_refusal(output.as_ref()) {
-                        this.session.refused();
-                        if let Some((error, outcome)) = this.failed.take() {
-                            this.session.finish(outcome);
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                    let again = match this.request {
-                        Some(_) => this.session.again(outcome),
-                        None => None,
-                    };
-                    let Some(until) = again else {
-                        this.session.finish(outcome);
-                        return Poll::Ready(output);
-                    };
-                    if let Err(error) = output {
-                        *this.failed = Some((error, outcome));
-                    }
-                    let sleep = Sleep::until(until);
-                    State::BackingOff { sleep }
-                }
+                StateProjection::Calling { .. } => return Poll::Ready(Ok(())),
                 StateProjection::BackingOff { sleep } => {
                     ready!(sleep.poll_elapsed(cx));
                     this.session.wake();
-                    let service = this.spare.service();
+                    let service = this.session.holder().service();
                     State::Readying { service }
                 }
                 StateProjection::Readying { service } => {
@@ -145,6 +155,36 @@ where
                 }
             };
             this.state.set(next);
+        }
+    }
+}
+
+impl<S, Req, V, K> Future for ResponseFuture<S, Req, V, K>
+where
+    S: Service<Req> + Clone,
+    V: Verdict<S::Response, S::Error>,
+    K: Copier<Req>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let this = self.as_mut().project();
+            if let StateProjection::Calling { call } = this.state.project() {
+                let output = ready!(this.session.enter(|| call.poll(cx)));
+                let outcome = this.verdict.outcome(output.as_ref());
+                if outcome == Outcome::Success {
+                    this.session.finish(outcome);
+                    return Poll::Ready(output);
+                }
+                if let Some(answer) = self.as_mut().failed(output, outcome) {
+                    return Poll::Ready(answer);
+                }
+            }
+            if let Err(error) = ready!(self.as_mut().poll_next(cx)) {
+                return Poll::Ready(Err(error));
+            }
         }
     }
 }

@@ -81,6 +81,25 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! # Without a service
+//!
+//! [`Retry::run`] gives the closure the number of the attempt, and the closure makes a new call
+//! for each: nothing has to be `Clone`. Whether the call may be made twice is then yours to
+//! know.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use std::time::Duration;
+//! use seawall::{Backoff, Retry};
+//!
+//! let retry = Retry::new(Backoff::exponential(Duration::from_millis(1)));
+//! let answer = retry.run(|attempt| async move {
+//!     if attempt == 1 { Err(std::io::Error::other("busy")) } else { Ok("done") }
+//! });
+//! assert_eq!(answer.await.unwrap(), "done");
+//! # }
+//! ```
+//!
 //! # Defaults
 //!
 //! | knob | default | why |
@@ -92,13 +111,21 @@
 //! | [`budget`](Builder::budget) | its own: 10 % of calls, burst 10, floor 1 a second | an outage makes 1.1 times the load, not three |
 //! | [`max_elapsed`](Builder::max_elapsed) | none | a timeout above bounds the attempts too |
 //! | [`nested`](Builder::nested) | off | three attempts of three are nine |
-//! | mode | enforced; [`RecordOnly`](crate::Mode::RecordOnly) makes one attempt and tells of the next | |
+//! | [`only`](RetryLayer::only) | what the request says of itself | an order must not be placed twice |
+//! | [`name`](Builder::name) | `retry@` and the place | its events must say which retry it was |
+//! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Retry`], layers over it and services made by them are one retry with one
 //! budget. Share a [`Budget`](crate::Budget) between the retries and hedges of a stack; a hedge
 //! inside an attempt draws on the retry's by itself, and so does a retry that was given none.
+//!
+//! # Changing it while calls run
+//!
+//! [`change`](Retry::change) and [`set_mode`](Retry::set_mode) hold for calls that start from
+//! now on. [`RecordOnly`](crate::Mode::RecordOnly) makes one attempt and tells of the next as
+//! one that it would have made; [`Off`](crate::Mode::Off) only forwards.
 //!
 //! # Cancel safety
 //!

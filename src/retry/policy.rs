@@ -10,6 +10,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+#[cfg(feature = "tower")]
+use arc_swap::Cache;
 
 use crate::backoff::Backoff;
 use crate::budget::Budget;
@@ -18,7 +20,8 @@ use crate::policy::{ConfigError, Mode, Name};
 use crate::sync::{Arc, Ordering};
 
 pub use builder::Builder;
-use config::{Config, Core, Settings, Spending};
+pub(super) use config::Config;
+use config::{Core, Settings, Spending};
 pub(super) use session::Session;
 
 /// Makes a call again that failed, within a budget.
@@ -104,7 +107,8 @@ impl Retry {
     }
 
     /// Changes the settings for calls that start from now on. `change` gets a builder as the
-    /// retry is configured now; name, seed and listeners stay.
+    /// retry is configured now; name, seed and listeners stay. Of two changes at once each
+    /// changes what it sets to something new; of one setting the later stands.
     ///
     /// # Errors
     /// Everything that is wrong with the new settings; nothing changes then.
@@ -118,17 +122,10 @@ impl Retry {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl FnOnce(Builder) -> Builder) -> Result<(), ConfigError> {
-        let now = self.0.config.load().settings.clone();
-        let mode = now.mode;
-        let settings = change(Builder::from_settings(self.name(), now)).into_settings()?;
-        self.set(|old| {
-            // Whoever has switched it off meanwhile is heard, unless this is about the mode too.
-            let meanwhile = old.mode;
-            *old = settings.clone();
-            if settings.mode == mode {
-                old.mode = meanwhile;
-            }
-        });
+        let before = self.0.config.load().settings.clone();
+        let now = Builder::from_settings(self.name(), before.clone());
+        let after = change(now).into_settings()?;
+        self.set(|settings| settings.apply(&before, &after));
         Ok(())
     }
 
@@ -152,6 +149,12 @@ impl Retry {
         }
     }
 
+    /// A view of the settings that costs a load where they have not changed.
+    #[cfg(feature = "tower")]
+    pub(super) fn live(&self) -> Live {
+        Cache::new(Slot(self.clone()))
+    }
+
     fn set(&self, change: impl Fn(&mut Settings)) {
         self.0.config.rcu(|config| {
             let mut settings = config.settings.clone();
@@ -161,6 +164,24 @@ impl Retry {
                 core: Arc::clone(&self.0.core),
             }
         });
+    }
+}
+
+/// The place that holds the settings.
+#[cfg(feature = "tower")]
+#[derive(Clone)]
+pub(super) struct Slot(Retry);
+
+#[cfg(feature = "tower")]
+pub(super) type Live = Cache<Slot, Arc<Config>>;
+
+#[cfg(feature = "tower")]
+impl std::ops::Deref for Slot {
+    type Target = ArcSwap<Config>;
+
+    #[inline]
+    fn deref(&self) -> &ArcSwap<Config> {
+        &self.0.0.config
     }
 }
 

@@ -6,18 +6,22 @@ use tower_service::Service;
 use super::Retry;
 use super::future::ResponseFuture;
 use super::layer::{ByRequest, Copier, MayResend};
-use super::policy::Session;
+use super::policy::{Config, Live, Session};
 use crate::classify::{Classify, Standard};
+use crate::reading::Reading;
 use crate::rejection::{By, Recognize, Verdict};
 use crate::spare::Spare;
+use crate::sync::Arc;
 
 /// A service whose failed calls are made again; made by [`RetryLayer`](super::RetryLayer).
 #[derive(Clone)]
 pub struct RetryService<S, C = Standard, O = ByRequest, K = ByRequest> {
     inner: S,
-    /// What all attempts but the first are cloned from, whatever has become of `inner`.
-    spare: Spare<S, ()>,
+    /// What all attempts but the first are cloned from, whatever has become of `inner`, with the
+    /// configuration that a call keeps: the one reference that it counts.
+    spare: Spare<S, Arc<Config>>,
     retry: Retry,
+    live: Live,
     classifier: C,
     only: O,
     copier: K,
@@ -25,10 +29,12 @@ pub struct RetryService<S, C = Standard, O = ByRequest, K = ByRequest> {
 
 impl<S: Clone, C, O, K> RetryService<S, C, O, K> {
     pub(super) fn new(inner: S, retry: Retry, classifier: C, only: O, copier: K) -> Self {
+        let mut live = retry.live();
         Self {
-            spare: Spare::new(inner.clone(), ()),
+            spare: Spare::new(inner.clone(), Arc::clone(live.load())),
             inner,
             retry,
+            live,
             classifier,
             only,
             copier,
@@ -48,18 +54,24 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut clock = Reading::of(self);
+        let config = self.live.load();
+        if !Arc::ptr_eq(config, &self.spare) {
+            self.spare = self.spare.sharing(Arc::clone(config));
+        }
         let may_resend = || S::may_resend(&self.only, &request);
-        let mut session = Session::start(&self.retry, may_resend);
+        let session = Session::start(self.spare.clone(), may_resend, &mut clock);
         let copier = S::copier(&self.copier);
         let again = match session.may_go_on() {
             true => copier.copy(&request),
             false => None,
         };
-        let call = session.enter(|| self.inner.call(request));
         let verdict = S::verdict(&self.classifier);
-        let spare = self.spare.clone();
-        ResponseFuture::new(session, call, again, spare, verdict, copier)
+        let inner = &mut self.inner;
+        let call = || clock.call(inner, |inner| inner.call(request));
+        ResponseFuture::call(session, again, verdict, copier, call)
     }
 }
 
@@ -69,6 +81,13 @@ impl<S: fmt::Debug, C, O, K> fmt::Debug for RetryService<S, C, O, K> {
             .field("inner", &self.inner)
             .field("retry", &self.retry)
             .finish_non_exhaustive()
+    }
+}
+
+impl<S> AsRef<Config> for Spare<S, Arc<Config>> {
+    #[inline]
+    fn as_ref(&self) -> &Config {
+        self
     }
 }
 

@@ -12,10 +12,11 @@ use crate::deadline::Ambient;
 use crate::event::Ending;
 use crate::guard::catching;
 use crate::policy::Mode;
+use crate::reading::Reading;
 #[cfg(feature = "tower")]
 use crate::rejection::Format;
 use crate::rejection::{Error, Rejection, Why};
-use crate::time::{self, Sleep, Tick};
+use crate::time::{Sleep, Tick, nanos};
 
 pin_project! {
     /// A future under a timeout: what the layer's future and `run` have in common.
@@ -34,49 +35,53 @@ pin_project! {
 /// One call's use of a timeout.
 pub(super) struct Run {
     timeout: Timeout,
-    mode: Mode,
     start: Tick,
     /// The earlier of the own limit and the deadline the call came with.
     until: Tick,
-    refused: Option<Rejection>,
+    /// In a box, because every call would otherwise carry the room for it.
+    refused: Option<Box<Rejection>>,
+    mode: Mode,
     /// Whether its one terminal event is still owed.
     open: bool,
 }
 
 impl Run {
-    /// Starts the clock. A call whose deadline has passed is refused.
-    #[inline]
-    pub(super) fn start(timeout: &Timeout, limit: Option<Duration>) -> Self {
+    /// Starts the clock. A call whose deadline has passed is refused; one that is refused anyway,
+    /// because the inner service is not ready for it, is so in any mode.
+    //
+    // Inlined, so that its parts are made where they stay: a copy of what was just stored in
+    // parts has to wait until the stores are done.
+    #[inline(always)]
+    pub(super) fn start(
+        timeout: &Timeout,
+        limit: Option<Duration>,
+        clock: &mut Reading,
+        refused: Option<Rejection>,
+    ) -> Self {
         let setting = timeout.setting();
-        let mut run = Self {
-            timeout: timeout.clone(),
-            mode: setting.mode,
-            start: Tick::ZERO,
-            until: Tick::NEVER,
-            refused: None,
-            open: true,
-        };
-        if run.mode != Mode::Off {
-            run.start = time::now();
-            run.until = run.start.after(limit.unwrap_or(setting.limit));
-            run.until = run.until.min(Ambient::current().deadline);
-            if run.until <= run.start {
-                run.expire();
+        let mode = setting.mode();
+        let mut refused = refused.map(Box::new);
+        let mut start = Tick::ZERO;
+        let mut until = Tick::NEVER;
+        if mode != Mode::Off {
+            start = clock.now();
+            let limit = limit.map_or(setting.nanos(), nanos);
+            until = Tick(start.0.saturating_add(limit)).min(Ambient::current().deadline);
+            if until <= start {
+                refused = refused.or_else(|| expired(timeout, mode));
+                if mode == Mode::RecordOnly {
+                    until = Tick::NEVER;
+                }
             }
         }
-        run
-    }
-
-    #[cold]
-    fn expire(&mut self) {
-        let rejection = self.timeout.refusal(Why::Expired);
-        self.refuse(rejection);
-    }
-
-    /// Refuses the call in any mode: the inner service is not ready for it.
-    #[cfg(feature = "tower")]
-    pub(super) fn must_refuse(&mut self, rejection: Rejection) {
-        self.refused = Some(rejection);
+        Self {
+            timeout: timeout.clone(),
+            start,
+            until,
+            refused,
+            mode,
+            open: true,
+        }
     }
 
     /// Refuses the call, or in record-only mode says that it would.
@@ -85,7 +90,7 @@ impl Run {
             self.timeout.tell_would_reject(&rejection);
             self.until = Tick::NEVER;
         } else {
-            self.refused = Some(rejection);
+            self.refused = Some(Box::new(rejection));
         }
     }
 
@@ -97,34 +102,30 @@ impl Run {
         self.refuse(rejection);
     }
 
+    #[cold]
     fn take_refusal(&mut self) -> Option<Rejection> {
         let rejection = self.refused.take()?;
         self.open = false;
         self.timeout.tell_rejected(&rejection);
-        Some(rejection)
+        Some(*rejection)
     }
 
     /// Before it begins to wait: keeps the deadline in force here too. Behind a buffer the call
     /// was made where it could not be seen.
+    #[inline]
     fn keep_deadline(&mut self) {
         if self.mode == Mode::Enforce || !self.until.is_never() {
             self.until = self.until.min(Ambient::current().deadline);
         }
     }
 
-    /// What the user's code under this timeout sees.
-    #[inline]
-    fn ambient(&self) -> Ambient {
-        let ambient = Ambient::current();
-        match self.mode {
-            Mode::Enforce => ambient.enforcing(self.until),
-            Mode::RecordOnly | Mode::Off => ambient,
-        }
-    }
-
     /// Runs the user's code with the deadline in force.
+    #[inline]
     fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        let _restore = self.ambient().enter();
+        let _enforcing = Ambient::enforce(match self.mode {
+            Mode::Enforce => self.until,
+            Mode::RecordOnly | Mode::Off => Tick::NEVER,
+        });
         catching(self, code, |run| run.end(Ending::Panicked))
     }
 
@@ -136,6 +137,17 @@ impl Run {
     }
 }
 
+/// The deadline had passed before the start.
+#[cold]
+fn expired(timeout: &Timeout, mode: Mode) -> Option<Box<Rejection>> {
+    let rejection = timeout.refusal(Why::Expired);
+    if mode == Mode::RecordOnly {
+        timeout.tell_would_reject(&rejection);
+        return None;
+    }
+    Some(Box::new(rejection))
+}
+
 impl Drop for Run {
     #[inline]
     fn drop(&mut self) {
@@ -145,7 +157,7 @@ impl Drop for Run {
 
 impl<F> Timed<F> {
     /// Makes the call, unless it is refused, with the deadline in force.
-    pub(super) fn call(mut run: Run, call: impl FnOnce() -> F) -> Self {
+    fn call(mut run: Run, call: impl FnOnce() -> F) -> Self {
         let call = match run.refused {
             None => Some(run.enter(call)),
             Some(_) => None,
@@ -156,25 +168,11 @@ impl<F> Timed<F> {
             run,
         }
     }
-}
 
-impl<F: Future> Future for Timed<F> {
-    type Output = Result<F::Output, Rejection>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// The call is pending: sets the timer, or ends the call if it has fired.
+    #[inline(never)]
+    fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let mut this = self.project();
-        let Some(call) = this.call.as_mut().as_pin_mut() else {
-            let refusal = this.run.take_refusal();
-            return Poll::Ready(Err(refusal.expect("polled after it was ready")));
-        };
-        if this.sleep.is_none() {
-            this.run.keep_deadline();
-        }
-        // The call first: if both are ready, its response wins.
-        if let Poll::Ready(output) = this.run.enter(|| call.poll(cx)) {
-            this.run.end(Ending::Completed);
-            return Poll::Ready(Ok(output));
-        }
         // Whoever keeps an earlier deadline with a timer of his own will drop us by then. Asked
         // in every poll: the future may since have been moved out of that deadline.
         if this.sleep.is_none() {
@@ -196,7 +194,29 @@ impl<F: Future> Future for Timed<F> {
         }
         this.call.set(None);
         let refusal = this.run.take_refusal();
-        Poll::Ready(Err(refusal.expect("it has just timed out")))
+        Poll::Ready(refusal.expect("it has just timed out"))
+    }
+}
+
+impl<F: Future> Future for Timed<F> {
+    type Output = Result<F::Output, Rejection>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
+        let Some(call) = this.call.as_mut().as_pin_mut() else {
+            let refusal = this.run.take_refusal();
+            return Poll::Ready(Err(refusal.expect("polled after it was ready")));
+        };
+        if this.sleep.is_none() {
+            this.run.keep_deadline();
+        }
+        // The call first: if both are ready, its response wins.
+        if let Poll::Ready(output) = this.run.enter(|| call.poll(cx)) {
+            this.run.end(Ending::Completed);
+            return Poll::Ready(Ok(output));
+        }
+        self.poll_timer(cx).map(Err)
     }
 }
 
@@ -229,7 +249,8 @@ impl Timeout {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        match Timed::call(Run::start(self, None), call).await {
+        let run = Run::start(self, None, &mut Reading::none(), None);
+        match Timed::call(run, call).await {
             Ok(outcome) => outcome.map_err(Error::Service),
             Err(rejection) => Err(rejection.into()),
         }
@@ -251,8 +272,21 @@ pin_project! {
 
 #[cfg(feature = "tower")]
 impl<F, M> ResponseFuture<F, M> {
-    pub(super) fn new(timed: Timed<F>, format: M) -> Self {
-        Self { timed, format }
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
+    pub(super) fn call(mut run: Run, format: M, call: impl FnOnce() -> F) -> Self {
+        let call = match run.refused {
+            None => Some(run.enter(call)),
+            Some(_) => None,
+        };
+        Self {
+            timed: Timed {
+                call,
+                sleep: None,
+                run,
+            },
+            format,
+        }
     }
 }
 
@@ -264,6 +298,7 @@ where
 {
     type Output = Result<Res, Err>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         Poll::Ready(match ready!(this.timed.poll(cx)) {

@@ -17,6 +17,10 @@
 //! head: a body that streams for longer is not cut. If response and timer are ready in the same
 //! poll, the response wins. A call whose deadline has passed already is refused and not made.
 //!
+//! Layers of the crate that stand directly upon one another read the clock once: the reading of
+//! the outermost serves all, and is older by what the functions take that they were given (what
+//! copies a request, what it costs). Below any other service, and in polls, it is read anew.
+//!
 //! Under an earlier deadline that somebody further up keeps, no timer is armed: he will end the
 //! call, and it is his name that is told. A deadline that was only handed on, by
 //! [`Deadline::scope`](crate::Deadline::scope) or [`spawn`](crate::spawn), is kept by the first
@@ -63,18 +67,43 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! # Without a service
+//!
+//! [`Timeout::run`] bounds one call. Its clock starts with the first poll, and the deadline is
+//! there inside as it is under a layer.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use std::time::Duration;
+//! use seawall::{Deadline, Timeout};
+//!
+//! let timeout = Timeout::new(Duration::from_secs(5));
+//! let left = timeout.run(|| async { Ok::<_, std::io::Error>(Deadline::remaining()) }).await;
+//! assert!(left.unwrap().is_some());
+//! # }
+//! ```
+//!
 //! # Defaults
 //!
 //! | knob | default | why |
 //! |---|---|---|
 //! | limit | required; zero is refused | no number fits all |
 //! | reaches to | the response head | a streamed download must not be cut by accident |
-//! | mode | enforced | |
+//! | [`name`](Builder::name) | `timeout@` and the place | a rejection must say which of several timeouts ended the call |
+//! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Timeout`], layers over it and services made by them share limit, mode and
-//! counts. Each call has a clock of its own, and keeps the limit it started with.
+//! counts. Each call has a clock of its own.
+//!
+//! # Changing it while calls run
+//!
+//! [`set_limit`](Timeout::set_limit) and [`set_mode`](Timeout::set_mode) hold for calls that
+//! start from now on; a running call keeps what it started with.
+//! [`RecordOnly`](crate::Mode::RecordOnly) counts the calls that would have been cut and lets
+//! them go on; so it sets no deadline for what runs below. Nor does
+//! [`Off`](crate::Mode::Off).
 //!
 //! # Cancel safety
 //!
@@ -83,15 +112,18 @@
 //!
 //! # Errors
 //!
-//! [`Why::TimedOut`](crate::Why::TimedOut) with the limit and the time passed, which counts as a
-//! failure with the policies above: the call was made, and may have had its effect.
-//! [`Why::Expired`](crate::Why::Expired) when the deadline had passed before: nothing was done,
-//! and nothing is counted.
+//! [`Why::TimedOut`](crate::Why::TimedOut) with the time that the call was given and the time
+//! passed, which counts as a failure with the policies above: the call was made, and may have
+//! had its effect. It was given less than the limit where an earlier deadline was handed on to
+//! it. [`Why::Expired`](crate::Why::Expired) when the deadline had passed before: nothing was
+//! done, and nothing is counted. Both are a 504 in HTTP and `DEADLINE_EXCEEDED` in gRPC; neither
+//! says when to come back.
 //!
 //! # When not to use it
 //!
 //! For a bound on a whole body, which comes after the response head. Around blocking code, which
-//! cannot be dropped: it goes on to the end.
+//! cannot be dropped: it goes on to the end. Around what must not be cut in the middle: give
+//! that a task of its own, with [`spawn`](crate::spawn), and bound the wait for it.
 
 mod future;
 #[cfg(feature = "tower")]

@@ -20,8 +20,7 @@ pub struct Timeout(Arc<Shared>);
 
 struct Shared {
     name: Name,
-    /// `[limit: 62 bits, ns][mode: 2 bits]`. Read by every call, written by changes. Nothing
-    /// but itself: relaxed.
+    /// A [`Setting`]. Read by every call, written by changes. Nothing but itself: relaxed.
     setting: AtomicU64,
     /// Counts, nothing but themselves: relaxed.
     timed_out: AtomicU64,
@@ -32,23 +31,27 @@ struct Shared {
 /// 146 years: what the setting's word holds.
 const LONGEST: u64 = u64::MAX >> 2;
 
+/// `[limit: 62 bits, ns][mode: 2 bits]`
 #[derive(Clone, Copy)]
-pub(super) struct Setting {
-    pub(super) limit: Duration,
-    pub(super) mode: Mode,
-}
+pub(super) struct Setting(u64);
 
 impl Setting {
-    fn pack(self) -> u64 {
-        nanos(self.limit).min(LONGEST) << 2 | self.mode.to_bits()
+    fn new(limit: Duration, mode: Mode) -> Self {
+        Self(nanos(limit).min(LONGEST) << 2 | mode.to_bits())
     }
 
     #[inline]
-    fn unpack(word: u64) -> Self {
-        Self {
-            limit: Duration::from_nanos(word >> 2),
-            mode: Mode::from_bits(word),
-        }
+    pub(super) fn nanos(self) -> u64 {
+        self.0 >> 2
+    }
+
+    fn limit(self) -> Duration {
+        Duration::from_nanos(self.nanos())
+    }
+
+    #[inline]
+    pub(super) fn mode(self) -> Mode {
+        Mode::from_bits(self.0)
     }
 }
 
@@ -72,10 +75,8 @@ impl Timeout {
     pub fn builder(limit: Duration) -> Builder {
         Builder {
             name: Name::at("timeout", Location::caller()),
-            setting: Setting {
-                limit,
-                mode: Mode::Enforce,
-            },
+            limit,
+            mode: Mode::Enforce,
             listeners: Listeners::default(),
         }
     }
@@ -87,7 +88,7 @@ impl Timeout {
 
     /// How long a call may take. More than 146 years is kept as 146 years.
     pub fn limit(&self) -> Duration {
-        self.setting().limit
+        self.setting().limit()
     }
 
     /// Changes how long calls that start from now on may take.
@@ -96,18 +97,18 @@ impl Timeout {
     /// If `limit` is zero; nothing changes then.
     pub fn set_limit(&self, limit: Duration) -> Result<(), ConfigError> {
         check(limit, &self.0.name)?;
-        self.change(|setting| Setting { limit, ..setting });
+        self.change(|setting| Setting::new(limit, setting.mode()));
         Ok(())
     }
 
     /// Whether it is enforced.
     pub fn mode(&self) -> Mode {
-        self.setting().mode
+        self.setting().mode()
     }
 
     /// Enforces, only records, or switches off, for calls that start from now on.
     pub fn set_mode(&self, mode: Mode) {
-        self.change(|setting| Setting { mode, ..setting });
+        self.change(|setting| Setting::new(setting.limit(), mode));
     }
 
     /// Calls `listener` for every event of this timeout until the subscription is dropped.
@@ -117,10 +118,10 @@ impl Timeout {
 
     /// What it is set to and what it has done. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
-        let Setting { limit, mode } = self.setting();
+        let setting = self.setting();
         Snapshot {
-            limit,
-            mode,
+            limit: setting.limit(),
+            mode: setting.mode(),
             timed_out: self.0.timed_out.load(Ordering::Relaxed),
             would_time_out: self.0.would_time_out.load(Ordering::Relaxed),
         }
@@ -128,7 +129,7 @@ impl Timeout {
 
     #[inline]
     pub(super) fn setting(&self) -> Setting {
-        Setting::unpack(self.0.setting.load(Ordering::Relaxed))
+        Setting(self.0.setting.load(Ordering::Relaxed))
     }
 
     /// What a call would be refused with before it is made: the deadline in force has passed.
@@ -142,7 +143,7 @@ impl Timeout {
     fn change(&self, to: impl Fn(Setting) -> Setting) {
         let word = &self.0.setting;
         let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-            Some(to(Setting::unpack(word)).pack())
+            Some(to(Setting(word)).0)
         });
     }
 
@@ -165,9 +166,14 @@ impl Timeout {
     #[inline]
     pub(super) fn tell_ended(&self, ending: Ending, start: Tick) {
         if self.0.listeners.any() {
-            let elapsed = crate::time::now().since(start);
-            self.tell(What::Ended { ending, elapsed });
+            self.tell_end(ending, start);
         }
+    }
+
+    #[cold]
+    fn tell_end(&self, ending: Ending, start: Tick) {
+        let elapsed = crate::time::now().since(start);
+        self.tell(What::Ended { ending, elapsed });
     }
 
     fn tell(&self, what: What<'_>) {
@@ -183,11 +189,11 @@ fn check(limit: Duration, name: &Name) -> Result<(), ConfigError> {
 
 impl fmt::Debug for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setting { limit, mode } = self.setting();
+        let setting = self.setting();
         f.debug_struct("Timeout")
             .field("name", &self.0.name)
-            .field("limit", &limit)
-            .field("mode", &mode)
+            .field("limit", &setting.limit())
+            .field("mode", &setting.mode())
             .finish_non_exhaustive()
     }
 }
@@ -211,7 +217,8 @@ impl From<Duration> for Timeout {
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     name: Name,
-    setting: Setting,
+    limit: Duration,
+    mode: Mode,
     listeners: Listeners,
 }
 
@@ -224,7 +231,7 @@ impl Builder {
 
     /// The mode to start in; enforced by default.
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.setting.mode = mode;
+        self.mode = mode;
         self
     }
 
@@ -239,20 +246,14 @@ impl Builder {
     /// # Errors
     /// If the limit is zero.
     pub fn build(self) -> Result<Timeout, ConfigError> {
-        check(self.setting.limit, &self.name)?;
+        check(self.limit, &self.name)?;
         Ok(Timeout(Arc::new(Shared {
             name: self.name,
-            setting: AtomicU64::new(self.setting.pack()),
+            setting: AtomicU64::new(Setting::new(self.limit, self.mode).0),
             timed_out: AtomicU64::new(0),
             would_time_out: AtomicU64::new(0),
             listeners: self.listeners,
         })))
-    }
-}
-
-impl fmt::Debug for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({:?})", self.limit, self.mode)
     }
 }
 

@@ -3,9 +3,10 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::Timeout;
-use super::future::{ResponseFuture, Run, Timed};
+use super::future::{ResponseFuture, Run};
 use super::layer::{DurationOf, Fixed};
 use crate::guard::Readiness;
+use crate::reading::Reading;
 use crate::rejection::{Guard, Native};
 
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
@@ -39,17 +40,21 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, S::Format>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
         self.readiness.poll(inner, || self.timeout.would_refuse())
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut clock = Reading::of(self);
         let format = S::format(&self.responder, &request);
-        let mut run = Run::start(&self.timeout, self.duration.duration(&request));
-        if let Some(refusal) = self.readiness.take_refusal() {
-            run.must_refuse(refusal);
-        }
-        ResponseFuture::new(Timed::call(run, || self.inner.call(request)), format)
+        let limit = self.duration.duration(&request);
+        let refused = self.readiness.take_refusal();
+        let run = Run::start(&self.timeout, limit, &mut clock, refused);
+        let inner = &mut self.inner;
+        let call = || clock.call(inner, |inner| inner.call(request));
+        ResponseFuture::call(run, format, call)
     }
 }

@@ -1,5 +1,7 @@
 //! The deadline that flows down a task.
 
+mod carries;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

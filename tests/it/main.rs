@@ -16,6 +16,7 @@ mod hedge;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;
+mod live;
 mod rate_limit;
 mod rejection;
 mod retry;

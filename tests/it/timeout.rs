@@ -1,13 +1,15 @@
 //! The timeout, by its layer and by `run`. `contract` has what it shares with other layers,
 //! `deadline` what it tells to those below.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use seawall::event::What;
-use seawall::{Deadline, Error, Mode, Timeout, TimeoutLayer, Why};
+use seawall::{Backoff, Deadline, Error, Mode, Retry, RetryLayer, Timeout, TimeoutLayer, Why};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -42,6 +44,68 @@ async fn to1_the_clock_starts_at_call() {
     assert!(task.run().is_pending());
     advance(secs(5)).await;
     assert!(task.run().is_ready());
+}
+
+/// Moves the paused clock at once, as code does that works before it returns.
+fn work(millis: u64) {
+    let mut advance = std::pin::pin!(advance(ms(millis)));
+    let mut cx = Context::from_waker(Waker::noop());
+    while advance.as_mut().poll(&mut cx).is_pending() {}
+}
+
+/// Works for 50 ms before it calls on.
+#[derive(Clone)]
+struct Slow<S>(S);
+
+impl<S: Service<Do>> Service<Do> for Slow<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, what: Do) -> S::Future {
+        work(50);
+        self.0.call(what)
+    }
+}
+
+/// From the call to the end of one that never answers, and how long the timeout that ended it
+/// says that took.
+async fn passed<S>(mut service: S) -> (Duration, Duration)
+where
+    S: Service<Do, Response = u32, Error = BoxError>,
+{
+    service.ready().await.unwrap();
+    let start = Instant::now();
+    let error = service.call(Do::Hang).await.unwrap_err();
+    let Why::TimedOut { elapsed, .. } = reason(&error).why() else {
+        panic!("{error}");
+    };
+    (start.elapsed(), elapsed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn to1_below_a_service_that_takes_its_time_the_clock_starts_anew() {
+    let outer = || TimeoutLayer::new(secs(5));
+    let inner = TimeoutLayer::new(ms(100));
+    let service = outer().layer(Slow(inner.layer(Mock::new())));
+    assert_eq!(passed(service).await, (ms(150), ms(100)));
+    let retry = Retry::new(Backoff::constant(ms(1))).max_attempts(1);
+    let service = RetryLayer::new(&retry).layer(Slow(inner.layer(Mock::new())));
+    let service = outer().layer(service);
+    assert_eq!(passed(service).await, (ms(150), ms(100)));
+
+    // Of layers directly upon one another the first one's reading is that of all: it is older by
+    // what the functions take that they were given.
+    let slow = outer().duration_from(|_: &Do| {
+        work(50);
+        None
+    });
+    let service = outer().layer(slow.layer(inner.layer(Mock::new())));
+    assert_eq!(passed(service).await, (ms(100), ms(100)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,3 +77,19 @@ fn given_back_once_beside_the_cut() {
         },
     );
 }
+
+// RT4: a deposit that has seen the epoch before beside the cut of the next: it is cut with the
+// rest or kept beside it, and is never more than the one call.
+#[test]
+fn a_deposit_beside_the_cut_is_of_one_call() {
+    beside(
+        one_of_burst,
+        |account, terms| account.deposit(NOW, terms),
+        |account, terms| u64::from(account.withdraw(NEXT, terms).is_some()),
+        |account, (), taken| {
+            let left = account.balance(NEXT, one_of_burst()) / ONE;
+            assert!((1..=2).contains(&(taken + left)), "{taken} and {left}");
+            assert_eq!(taken, 1);
+        },
+    );
+}

@@ -6,7 +6,7 @@ use super::{CircuitBreaker, Shared, flags_of};
 use crate::backoff::Backoff;
 #[cfg(feature = "tower")]
 use crate::circuit_breaker::gate::Gate;
-use crate::circuit_breaker::rules::{Config, GiveUp, OnDrop, Ramp, Rules};
+use crate::circuit_breaker::rules::{Config, GiveUp, OnDrop, Ramp, Rules, Windows};
 use crate::circuit_breaker::run::Hint;
 use crate::circuit_breaker::state::Machine;
 use crate::circuit_breaker::trip::Trip;
@@ -165,11 +165,13 @@ impl Builder {
     pub(super) fn assemble(self) -> CircuitBreaker {
         let now = time::now();
         let rules = Rules::new(self.config, 0, now, None);
+        let windows = Windows::of(&rules);
         CircuitBreaker(Arc::new(Shared {
             name: self.name,
-            machine: Machine::new(now, self.mode, flags_of(&rules)),
+            machine: Machine::new(now, self.mode, flags_of(&rules, &windows)),
             failing: Hint::default(),
             rules: ArcSwap::from_pointee(rules),
+            windows,
             jitter: self.seed.map_or_else(Jitter::from_entropy, Jitter::seeded),
             would_reject: AtomicU64::new(0),
             listeners: self.listeners,

@@ -10,13 +10,16 @@ use crate::deadline::Ambient;
 use crate::event::{Ending, What};
 use crate::policy::Mode;
 use crate::rejection::Rejection;
+use crate::slot;
 use crate::sync::Ordering;
-use crate::time::{self, Tick};
+use crate::time::{self, Count, Tick};
 
 /// One admitted call.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
-    ticket: Ticket,
+    /// A [`Ticket`] as [`Ticket::to_bits`] packs it: written and read in one piece, because a
+    /// permit that is moved before its parts have left the store buffer waits for them.
+    ticket: u64,
     /// Zero where nobody needs to know: such a call is not told of when it ends, even if
     /// somebody listens by then.
     start: Tick,
@@ -25,6 +28,15 @@ pub(super) struct Call {
 }
 
 impl Call {
+    #[inline]
+    fn new(ticket: Ticket, start: Tick) -> Self {
+        Self {
+            ticket: ticket.to_bits(),
+            start,
+            deadline: Ambient::current().deadline,
+        }
+    }
+
     pub(super) fn keep_deadline(&mut self) {
         self.deadline = self.deadline.min(Ambient::current().deadline);
     }
@@ -43,49 +55,67 @@ impl CircuitBreaker {
     #[inline]
     pub(super) fn admit(&self) -> Result<Call, Refused> {
         let word = self.0.machine.word();
-        let ticket = Ticket {
-            generation: word.generation(),
-            role: Role::Counted,
-        };
-        let timed = word.flags().time_calls || self.0.listeners.any();
-        if word.admits() && !timed {
-            return Ok(Call {
-                ticket,
-                start: Tick::ZERO,
-                deadline: Ambient::current().deadline,
-            });
+        if word.admits() && !word.flags().time_calls && !self.0.listeners.any() {
+            let ticket = Ticket {
+                generation: word.generation(),
+                role: Role::Counted,
+            };
+            return Ok(Call::new(ticket, Tick::ZERO));
         }
-        self.admit_slowly(word)
+        // Copied, not returned as it is: a call that is written through a pointer by the one
+        // way would be kept in memory by the other too.
+        match self.admit_slowly(word) {
+            Ok(call) => Ok(call),
+            Err(refused) => Err(refused),
+        }
     }
 
-    #[cold]
+    #[inline(never)]
     fn admit_slowly(&self, word: Word) -> Result<Call, Refused> {
-        let call_at = |start, ticket| Call {
-            ticket,
-            start,
-            deadline: Ambient::current().deadline,
-        };
+        if word.admits() {
+            // Somebody wants to know how long it takes.
+            let ticket = Ticket {
+                generation: word.generation(),
+                role: Role::Counted,
+            };
+            return Ok(Call::new(ticket, time::now()));
+        }
+        if word.mode() == Mode::Enforce {
+            if word.state() == State::ForcedOpen {
+                return Err(Refused::OPEN);
+            }
+            let now = time::now();
+            match self.0.machine.refuse(now) {
+                Some(refused) => Err(refused),
+                None => self.ask(word, now),
+            }
+        } else {
+            self.ask(word, time::now())
+        }
+    }
+
+    /// Asks the machine, with all that a decision can take.
+    #[cold]
+    fn ask(&self, word: Word, now: Tick) -> Result<Call, Refused> {
         let unseen = Ticket {
             generation: word.generation(),
             role: Role::Unseen,
         };
         if word.mode() == Mode::Off {
-            return Ok(call_at(Tick::ZERO, unseen));
+            return Ok(Call::new(unseen, Tick::ZERO));
         }
-        let now = time::now();
-        let call = |ticket| call_at(now, ticket);
         loop {
             let rules = self.0.rules.load();
             let fraction = || self.0.jitter.fraction();
             match self.0.machine.admit(now, &rules.config, fraction) {
-                Answer::Admitted(ticket) => return Ok(call(ticket)),
+                Answer::Admitted(ticket) => return Ok(Call::new(ticket, now)),
                 Answer::Move(step) => self.make(step, now),
                 Answer::Refused(refused) if word.mode() == Mode::RecordOnly => {
                     self.0.would_reject.fetch_add(1, Ordering::Relaxed);
                     if self.0.listeners.any() {
                         self.tell(What::WouldReject(&self.rejection(refused)));
                     }
-                    return Ok(call(unseen));
+                    return Ok(Call::new(unseen, now));
                 }
                 Answer::Refused(refused) => return Err(refused),
             }
@@ -93,7 +123,27 @@ impl CircuitBreaker {
     }
 
     pub(super) fn rejection(&self, refused: Refused) -> Rejection {
-        Rejection::new(refused.why, self.0.name.clone()).with_retry_after(refused.retry_after)
+        Rejection::new(refused.why(), self.0.name.clone()).with_retry_after(refused.retry_after())
+    }
+
+    /// Whether a call is refused now, where no listener wants to know.
+    #[inline]
+    pub(super) fn refuses_unheard(&self) -> bool {
+        let word = self.0.machine.word();
+        word.refuses() && !self.0.listeners.any() && self.is_open(word)
+    }
+
+    #[inline(never)]
+    fn is_open(&self, word: Word) -> bool {
+        word.state() == State::ForcedOpen || self.0.machine.is_open_at(Count::read())
+    }
+
+    /// Tells of a refusal that nobody else is told of.
+    #[cold]
+    pub(super) fn refuse_silently(&self, refused: Refused) {
+        if self.0.listeners.any() {
+            self.tell(What::Rejected(&self.rejection(refused)));
+        }
     }
 
     /// The rejection of a call that ends with it.
@@ -110,35 +160,71 @@ impl CircuitBreaker {
     /// Ends an admitted call: exactly once.
     #[inline]
     pub(super) fn finish(&self, call: Call, end: End) {
-        // A healthy call of a breaker that counts nothing but failures in a row.
-        let healthy = matches!(end, End::Outcome(Outcome::Success))
-            && call.ticket.role == Role::Counted
-            && call.start == Tick::ZERO
-            && !self.0.failing.is_set();
-        if healthy && !self.0.machine.word().flags().count_successes {
-            return;
+        // Piece by piece, because a call that is passed whole is passed by its address, and then
+        // lives in memory also where it is not passed at all.
+        let Call {
+            ticket,
+            start,
+            deadline,
+        } = call;
+        if !matches!(end, End::Outcome(Outcome::Success)) {
+            return self.finish_slowly(ticket, start, deadline, end);
         }
-        if call.ticket.role == Role::Unseen && call.start == Tick::ZERO {
-            return;
+        match Ticket::from_bits(ticket).role {
+            Role::Unseen if start == Tick::ZERO => {}
+            // A healthy call of a breaker that counts nothing but failures in a row.
+            Role::Counted
+                if start == Tick::ZERO
+                    && !self.0.failing.is_set()
+                    && !self.0.machine.word().flags().count_successes => {}
+            _ => self.succeed(ticket, start, deadline),
         }
-        self.finish_slowly(call, end);
     }
 
-    fn finish_slowly(&self, call: Call, end: End) {
+    #[inline(never)]
+    fn succeed(&self, ticket: u64, start: Tick, deadline: Tick) {
+        let Ticket { generation, role } = Ticket::from_bits(ticket);
+        let word = self.0.machine.word();
+        let unheard = start == Tick::ZERO || !self.0.listeners.any();
+        let plain = role == Role::Counted && unheard && !self.0.failing.is_set();
+        if plain && word.counts_plainly(generation) {
+            let (windows, slot) = (&self.0.windows, slot::current());
+            let slow = |count: Count| start != Tick::ZERO && windows.is_slow(start, count.tick());
+            match windows.succeed(generation, slot, Count::read, slow) {
+                Ok(()) => return,
+                Err(count) if !slow(count) => {
+                    return windows.succeed_at(generation, count.tick(), slot, Count::before);
+                }
+                Err(_) => {}
+            }
+        }
+        self.finish_slowly(ticket, start, deadline, End::Outcome(Outcome::Success));
+    }
+
+    fn finish_slowly(&self, ticket: u64, start: Tick, deadline: Tick, end: End) {
+        let call = Call {
+            ticket,
+            start,
+            deadline,
+        };
+        let ticket = Ticket::from_bits(ticket);
+        if ticket.role == Role::Unseen && start == Tick::ZERO {
+            return;
+        }
         let now = time::now();
-        if matches!(end, End::Outcome(Outcome::Success)) && call.ticket.role == Role::Counted {
+        if matches!(end, End::Outcome(Outcome::Success)) && ticket.role == Role::Counted {
             // Before the rules are read: so they are those of the failures it was set by, or
             // newer ones, and the run that has to be ended is among them.
-            self.0.failing.clear(call.ticket.generation);
+            self.0.failing.clear(ticket.generation);
         }
         let rules = self.0.rules.load();
         let outcome = self.outcome(&rules, call, end, now);
         let timed = call.start != Tick::ZERO;
         let elapsed = timed.then(|| now.since(call.start));
-        match call.ticket.role {
+        match ticket.role {
             Role::Unseen => {}
-            Role::Counted => self.count(&rules, call.ticket, outcome, elapsed, now),
-            Role::Probe => self.end_probe(&rules, call.ticket, outcome, elapsed, now),
+            Role::Counted => self.count(&rules, ticket, outcome, elapsed, now),
+            Role::Probe => self.end_probe(&rules, ticket, outcome, elapsed, now),
         }
         // Whoever was admitted while somebody listened has an end, whatever the mode is by now.
         if let Some(elapsed) = elapsed.filter(|_| self.0.listeners.any()) {
@@ -193,7 +279,11 @@ impl CircuitBreaker {
         if word.generation() != ticket.generation {
             return;
         }
-        let call = Finished { failure, elapsed };
+        let call = Finished {
+            failure,
+            elapsed,
+            slot: slot::current(),
+        };
         let mut tripped = rules.record(ticket.generation, now, &call);
         if failure.is_some() {
             self.0.failing.set(ticket.generation);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::CircuitBreaker;
 use crate::circuit_breaker::state::{Cause, Control, Ended, Move, State, Step, Timing};
 use crate::event::What;
-use crate::time::{self, Tick};
+use crate::time::{self, Count, Tick};
 
 impl CircuitBreaker {
     /// Makes a move that the machine asked for.
@@ -45,6 +45,7 @@ impl CircuitBreaker {
             config: &rules.config,
             fraction: self.0.jitter.fraction(),
             retry_after,
+            before: Count::before,
         };
         let step = Step {
             from,

@@ -3,6 +3,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Call, CircuitBreaker, End};
+use crate::circuit_breaker::state::Refused;
 use crate::classify::{Kind, Outcome};
 use crate::guard::Watch;
 use crate::rejection::Rejection;
@@ -14,9 +15,9 @@ use crate::rejection::Rejection;
 /// is such a drop; [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing of the call"]
 pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
-    breaker: B,
     // None once it has been ended.
-    call: Option<Call>,
+    breaker: Option<B>,
+    call: Call,
 }
 
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
@@ -44,41 +45,45 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
 
     /// The call ended like this.
     #[inline]
-    pub fn finish(mut self, outcome: Outcome) {
+    pub fn finish(self, outcome: Outcome) {
         self.end(End::Outcome(outcome));
     }
 
     #[inline]
-    fn end(&mut self, end: End) {
-        if let Some(call) = self.call.take() {
-            self.breaker.borrow().finish(call, end);
+    fn end(mut self, end: End) {
+        let (breaker, call) = (self.breaker.take(), self.call);
+        // Nothing is left in it; its drop would hold it in memory.
+        std::mem::forget(self);
+        if let Some(breaker) = breaker {
+            breaker.borrow().finish(call, end);
         }
     }
 }
 
 impl<B: Borrow<CircuitBreaker>> Watch for Permit<B> {
-    fn panicked(mut self) {
+    fn panicked(self) {
         self.end(End::Panicked);
     }
 
     fn pending(&mut self) {
-        if let Some(call) = &mut self.call {
-            call.keep_deadline();
-        }
+        self.call.keep_deadline();
     }
 }
 
 impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {
     #[inline]
     fn drop(&mut self) {
-        self.end(End::Dropped);
+        if let Some(breaker) = self.breaker.take() {
+            breaker.borrow().finish(self.call, End::Dropped);
+        }
     }
 }
 
 impl<B: Borrow<CircuitBreaker>> fmt::Debug for Permit<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.breaker.as_ref().map(|breaker| breaker.borrow().name());
         f.debug_struct("Permit")
-            .field("breaker", self.breaker.borrow().name())
+            .field("breaker", &name)
             .finish_non_exhaustive()
     }
 }
@@ -103,7 +108,7 @@ impl CircuitBreaker {
     /// The rejection, which says when the next probe is due.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejection> {
-        Permit::of(self)
+        Permit::of(self).map_err(|(refused, _)| self.reject(refused))
     }
 
     /// As [`try_acquire`](Self::try_acquire), for a permit that outlives this handle.
@@ -112,25 +117,57 @@ impl CircuitBreaker {
     /// The rejection, which says when the next probe is due.
     #[inline]
     pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
-        Permit::of(self.clone())
+        self.clone().into_permit()
     }
 
-    #[cfg(feature = "tower")]
+    /// Asks for leave to make one call, without a word to who is refused.
+    ///
+    /// The cheapest way to ask: a refusal makes no [`Rejection`] unless a listener wants it.
+    ///
+    /// ```
+    /// use seawall::CircuitBreaker;
+    ///
+    /// # fn call() -> Result<u32, std::io::Error> { Ok(7) }
+    /// let breaker = CircuitBreaker::new("payments");
+    /// if let Some(permit) = breaker.allow() {
+    ///     match call() {
+    ///         Ok(_) => permit.success(),
+    ///         Err(_) => permit.failure(),
+    ///     }
+    /// }
+    /// ```
+    #[inline]
+    pub fn allow(&self) -> Option<Permit<&Self>> {
+        if self.refuses_unheard() {
+            return None;
+        }
+        match Permit::of(self) {
+            Ok(permit) => Some(permit),
+            Err((refused, _)) => {
+                self.refuse_silently(refused);
+                None
+            }
+        }
+    }
+
     #[inline]
     pub(in crate::circuit_breaker) fn into_permit(self) -> Result<Permit, Rejection> {
-        Permit::of(self)
+        let admitted = Permit::of(self);
+        admitted.map_err(|(refused, breaker)| breaker.reject(refused))
     }
 }
 
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
     #[inline]
-    fn of(breaker: B) -> Result<Self, Rejection> {
+    fn of(breaker: B) -> Result<Self, (Refused, B)> {
+        // Taken apart and put together again: so a permit stays in registers, which it would not
+        // if the way round wrote into the same place.
         match breaker.borrow().admit() {
             Ok(call) => Ok(Self {
-                breaker,
-                call: Some(call),
+                breaker: Some(breaker),
+                call,
             }),
-            Err(refused) => Err(breaker.borrow().reject(refused)),
+            Err(refused) => Err((refused, breaker)),
         }
     }
 }

@@ -25,17 +25,20 @@ fn changed(rules: &Rules, trips: impl IntoIterator<Item = Trip>) -> Rules {
 const SUCCESS: Finished = Finished {
     failure: None,
     elapsed: None,
+    slot: None,
 };
 
 const FAILURE: Finished = Finished {
     failure: Some((Kind::Error, None)),
     elapsed: None,
+    slot: None,
 };
 
 const fn took(elapsed: Duration) -> Finished {
     Finished {
         failure: None,
         elapsed: Some(elapsed),
+        slot: None,
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::State;
 use crate::classify::Kind;
 use crate::rejection::Why;
+use crate::time::Tick;
 
 /// What a machine gives a call that it admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,75 @@ pub(in crate::circuit_breaker) enum Role {
     Unseen,
 }
 
-/// Why a machine does not admit a call.
+impl Ticket {
+    /// `[generation: 32][role: 2]`
+    #[inline]
+    pub(in crate::circuit_breaker) const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 2 | self.role as u64
+    }
+
+    #[inline]
+    pub(in crate::circuit_breaker) const fn from_bits(bits: u64) -> Self {
+        Self {
+            generation: (bits >> 2) as u32,
+            role: match bits & 3 {
+                0 => Role::Counted,
+                1 => Role::Probe,
+                _ => Role::Unseen,
+            },
+        }
+    }
+}
+
+/// Why a machine does not admit a call: two words, to be refused costs next to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::circuit_breaker) struct Refused {
-    pub(in crate::circuit_breaker) why: Why,
-    pub(in crate::circuit_breaker) retry_after: Option<Duration>,
+    shut: Shut,
+    /// In nanoseconds; [`Tick::NEVER`]'s for no time that could be told.
+    wait: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shut {
+    Open,
+    ProbesOut,
+    Recovering,
+}
+
+impl Refused {
+    /// By a breaker that is open for ever.
+    pub(in crate::circuit_breaker) const OPEN: Self = Self::of(Shut::Open);
+    pub(in crate::circuit_breaker) const PROBES_OUT: Self = Self::of(Shut::ProbesOut);
+    pub(in crate::circuit_breaker) const RECOVERING: Self = Self::of(Shut::Recovering);
+
+    const fn of(shut: Shut) -> Self {
+        let wait = Tick::NEVER.0;
+        Self { shut, wait }
+    }
+
+    /// By a breaker that is open until `due`.
+    #[inline]
+    pub(in crate::circuit_breaker) fn until(due: Tick, now: Tick) -> Self {
+        match due.is_never() {
+            true => Self::OPEN,
+            false => Self {
+                shut: Shut::Open,
+                wait: due.0.saturating_sub(now.0),
+            },
+        }
+    }
+
+    pub(in crate::circuit_breaker) fn why(self) -> Why {
+        match self.shut {
+            Shut::Open => Why::CircuitOpen,
+            Shut::ProbesOut => Why::ProbesOut,
+            Shut::Recovering => Why::Recovering,
+        }
+    }
+
+    pub(in crate::circuit_breaker) fn retry_after(self) -> Option<Duration> {
+        (self.wait != Tick::NEVER.0).then(|| Duration::from_nanos(self.wait))
+    }
 }
 
 /// What a machine says to a call.

@@ -26,6 +26,7 @@ fn go(machine: &Machine, config: &Config, now: u64, from: Option<u32>, to: State
         config,
         fraction: 0.0,
         retry_after: None,
+        before: |due| Count(due.0),
     };
     let step = Step {
         from,
@@ -59,6 +60,29 @@ fn a_refusal_tells_the_time_of_its_own_era() {
         };
         assert_eq!((word.state(), since.0, due.0), expected);
         mover.join().unwrap();
+    });
+}
+
+#[test]
+fn a_count_is_compared_with_the_time_of_its_own_era() {
+    ::loom::model(|| {
+        let machine = Arc::new(machine());
+        let config = Arc::new(config(1));
+        assert!(go(&machine, &config, 10, None, State::Open));
+        let mover = {
+            let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
+            thread::spawn(move || {
+                // Open until 110, half-open until 1,200, open until 400.
+                assert!(go(&machine, &config, 200, None, State::HalfOpen));
+                assert!(go(&machine, &config, 300, None, State::Open));
+            })
+        };
+        if machine.is_open_at(Count(350)) {
+            assert_eq!(machine.word().generation(), 3);
+        }
+        mover.join().unwrap();
+        assert!(machine.is_open_at(Count(399)));
+        assert!(!machine.is_open_at(Count(400)));
     });
 }
 

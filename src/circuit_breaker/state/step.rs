@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Cause, State, Transition};
 use crate::circuit_breaker::rules::{Config, Tripped};
-use crate::time::Tick;
+use crate::time::{Count, Tick};
 
 /// What only whoever moves the machine sees.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(in crate::circuit_breaker) struct Timing<'a> {
     pub(in crate::circuit_breaker) fraction: f64,
     /// When the dependency asked to be called again.
     pub(in crate::circuit_breaker) retry_after: Option<Duration>,
+    /// A count of the clock's counter that is surely before a time.
+    pub(in crate::circuit_breaker) before: fn(Tick) -> Count,
 }
 
 impl Control {

@@ -7,6 +7,8 @@ use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::Window;
 use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped};
 use crate::circuit_breaker::trip::Trip;
+use crate::rejection::Why;
+use crate::slot::Slot;
 
 pub(in crate::circuit_breaker) mod naive;
 
@@ -23,6 +25,7 @@ struct Breaker {
     machine: Machine,
     rules: Rules,
     tripped: Vec<Tripped>,
+    ended: u8,
 }
 
 impl Breaker {
@@ -31,6 +34,7 @@ impl Breaker {
             machine: Machine::new(Tick(now), Mode::Enforce, Flags::default()),
             rules: Rules::new(config, 0, Tick(now), None),
             tripped: Vec::new(),
+            ended: 0,
         }
     }
 
@@ -50,6 +54,7 @@ impl Breaker {
             config: self.config(),
             fraction: 0.0,
             retry_after: after,
+            before: |due| Count(due.0),
         };
         let step = Step {
             from,
@@ -109,7 +114,14 @@ impl Breaker {
         if how == How::Ignore || word.generation() != ticket.generation {
             return;
         }
-        let call = Finished { failure, elapsed };
+        // One thread after the other, some without words of their own.
+        self.ended = (self.ended + 1) % 12;
+        let slot = (self.ended < 10).then(|| Slot::numbered(self.ended));
+        let call = Finished {
+            failure,
+            elapsed,
+            slot,
+        };
         let era = ticket.generation;
         let mut tripped = self.rules.record(era, Tick(now), &call);
         if word.state() == State::Recovering {
@@ -279,7 +291,7 @@ fn agree(config: Config, origin: u64, ops: &[Op]) -> Result<(), TestCaseError> {
                     Ok(Some((ticket, admitted)))
                 }
                 (answer, expected) => {
-                    let answer = answer.map_err(|refused| (refused.why, refused.retry_after));
+                    let answer = answer.map_err(|refused| (refused.why(), refused.retry_after()));
                     prop_assert_eq!(answer.err(), expected.err());
                     Ok(None)
                 }
@@ -412,17 +424,11 @@ fn opened(change: impl FnOnce(&mut Config)) -> Breaker {
 }
 
 fn out_of_probes() -> Result<Ticket, Refused> {
-    Err(Refused {
-        why: Why::ProbesOut,
-        retry_after: None,
-    })
+    Err(Refused::PROBES_OUT)
 }
 
 fn due_in(wait: Duration) -> Result<Ticket, Refused> {
-    Err(Refused {
-        why: Why::CircuitOpen,
-        retry_after: Some(wait),
-    })
+    Err(Refused::until(Tick(crate::time::nanos(wait)), Tick(0)))
 }
 
 #[test]
@@ -605,6 +611,7 @@ fn cb10_jitter_stays_within_its_bounds() {
             config: &config,
             fraction,
             retry_after: None,
+            before: |due| Count(due.0),
         };
         let step = Step {
             from: Some(0),
@@ -678,7 +685,10 @@ fn cb9_nothing_moves_for_ever_at_the_end_of_time() {
     assert_eq!(breaker.state(), State::HalfOpen);
     breaker.call(u64::MAX, FAILURE);
     let refused = breaker.admit(u64::MAX).unwrap_err();
-    assert_eq!((refused.why, refused.retry_after), (Why::CircuitOpen, None));
+    assert_eq!(
+        (refused.why(), refused.retry_after()),
+        (Why::CircuitOpen, None)
+    );
 }
 
 #[test]
@@ -686,6 +696,7 @@ fn cb6_the_word_tells_its_parts_apart() {
     let flags = Flags {
         count_successes: true,
         time_calls: false,
+        changed: true,
     };
     let word = Word::new(u32::MAX, State::Recovering, Mode::Off, flags);
     assert_eq!(
@@ -702,6 +713,7 @@ fn cb6_the_word_tells_its_parts_apart() {
         config: &all,
         fraction: 0.0,
         retry_after: None,
+        before: |due| Count(due.0),
     };
     let step = Step {
         from: None,

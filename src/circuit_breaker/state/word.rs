@@ -67,6 +67,8 @@ pub(in crate::circuit_breaker) struct Flags {
     pub(in crate::circuit_breaker) count_successes: bool,
     /// The start of the call has to be known.
     pub(in crate::circuit_breaker) time_calls: bool,
+    /// The windows are not those that the breaker was made with.
+    pub(in crate::circuit_breaker) changed: bool,
 }
 
 pub(super) const MODE: u32 = 3;
@@ -78,7 +80,9 @@ pub(super) const GENERATION: u32 = 32;
 
 impl Word {
     pub(super) fn new(generation: u32, state: State, mode: Mode, flags: Flags) -> Self {
-        let flags = u64::from(flags.count_successes) | u64::from(flags.time_calls) << 1;
+        let flags = u64::from(flags.count_successes)
+            | u64::from(flags.time_calls) << 1
+            | u64::from(flags.changed) << 2;
         Self(
             u64::from(generation) << GENERATION
                 | flags << FLAGS
@@ -102,6 +106,7 @@ impl Word {
         Flags {
             count_successes: self.0 >> FLAGS & 1 != 0,
             time_calls: self.0 >> FLAGS & 2 != 0,
+            changed: self.0 >> FLAGS & 4 != 0,
         }
     }
 
@@ -126,5 +131,17 @@ impl Word {
     #[inline]
     pub(in crate::circuit_breaker) fn admits(self) -> bool {
         self.state() == State::Closed && self.mode() != Mode::Off
+    }
+
+    /// Closed, in this generation, and with the windows that the breaker was made with.
+    #[inline]
+    pub(in crate::circuit_breaker) fn counts_plainly(self, generation: u32) -> bool {
+        self.state() == State::Closed && !self.flags().changed && self.generation() == generation
+    }
+
+    /// Enforced and open, if only until its wait is over.
+    #[inline]
+    pub(in crate::circuit_breaker) fn refuses(self) -> bool {
+        self.mode() == Mode::Enforce && matches!(self.state(), State::Open | State::ForcedOpen)
     }
 }

@@ -1,5 +1,6 @@
 use ::loom::thread;
 
+use super::calls::FAILED;
 use super::*;
 use crate::sync::Arc;
 
@@ -11,8 +12,19 @@ fn calls(n: u32) -> Memory {
 
 /// Buckets of ten ticks.
 fn time(buckets: u32) -> Memory {
-    Memory::Time(TimeWindow::new(10, buckets, 1, NOW))
+    Memory::Time(TimeWindow::new(10, buckets, true, 1, NOW))
 }
+
+/// With words for two threads of their own.
+fn hot(buckets: u32) -> Memory {
+    let memory = time(buckets);
+    for _ in 0..=successes::HOT {
+        memory.succeed(0, NOW, SLOTS[0]);
+    }
+    memory
+}
+
+const SLOTS: [Option<Slot>; 2] = [Some(Slot::numbered(0)), Some(Slot::numbered(1))];
 
 fn seen(memory: &Memory, era: u32, now: Tick) -> (u32, u32) {
     let counts = memory.counts(era, now);
@@ -24,10 +36,10 @@ fn no_failure_is_seen_without_its_call() {
     for make in [|| calls(3), || time(2)] {
         ::loom::model(move || {
             let memory = Arc::new(make());
-            memory.record(1, NOW, false, false);
+            memory.record(1, NOW, false, false, None);
             let fail = || {
                 let memory = Arc::clone(&memory);
-                move || memory.record(1, NOW, true, true)
+                move || memory.record(1, NOW, true, true, None)
             };
             let reader = {
                 let memory = Arc::clone(&memory);
@@ -51,12 +63,12 @@ fn no_failure_is_seen_without_its_call() {
 fn no_failure_is_seen_without_its_call_where_a_bucket_is_reused() {
     ::loom::model(|| {
         let memory = Arc::new(time(2));
-        memory.record(1, NOW, false, false);
-        memory.record(1, NOW, true, false);
-        memory.record(1, Tick(10), false, false);
+        memory.record(1, NOW, false, false, None);
+        memory.record(1, NOW, true, false, None);
+        memory.record(1, Tick(10), false, false, None);
         let next = {
             let memory = Arc::clone(&memory);
-            thread::spawn(move || memory.record(1, Tick(20), false, false))
+            thread::spawn(move || memory.record(1, Tick(20), false, false, None))
         };
         let (calls, failures) = seen(&memory, 1, Tick(10));
         assert!(
@@ -75,15 +87,15 @@ fn a_late_outcome_never_lands_in_a_newer_era() {
             let memory = Arc::new(make());
             let late = {
                 let memory = Arc::clone(&memory);
-                thread::spawn(move || memory.record(1, NOW, true, true))
+                thread::spawn(move || memory.record(1, NOW, true, true, None))
             };
-            memory.record(2, NOW, false, false);
-            memory.record(2, NOW, false, false);
+            memory.record(2, NOW, false, false, None);
+            memory.record(2, NOW, false, false, None);
             late.join().unwrap();
             assert_eq!(seen(&memory, 2, NOW), (2, 0));
             assert_eq!(memory.counts(2, NOW).slow, 0);
             // Nor does it sit in the ring, where it would be taken off once more.
-            (0..2).for_each(|_| memory.record(2, NOW, false, false));
+            (0..2).for_each(|_| memory.record(2, NOW, false, false, None));
             let calls = match &*memory {
                 Memory::Calls(_) => 2,
                 Memory::Time(_) => 4,
@@ -99,7 +111,7 @@ fn a_window_of_calls_never_forgets_what_is_in_its_ring() {
         let memory = Arc::new(calls(2));
         let record = |failed| {
             let memory = Arc::clone(&memory);
-            move || memory.record(1, NOW, failed, false)
+            move || memory.record(1, NOW, failed, false, None)
         };
         let others = [thread::spawn(record(true)), thread::spawn(record(true))];
         record(false)();
@@ -113,5 +125,78 @@ fn a_window_of_calls_never_forgets_what_is_in_its_ring() {
             .filter(|cell| cell.load(Relaxed) as u32 & FAILED != 0)
             .count();
         assert_eq!(seen(&memory, 1, NOW), (2, failed as u32));
+    });
+}
+
+#[test]
+fn a_failure_is_seen_with_the_successes_before_it() {
+    ::loom::model(|| {
+        let memory = Arc::new(hot(2));
+        let other = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                memory.succeed(1, NOW, SLOTS[0]);
+                memory.record(1, NOW, true, false, SLOTS[0]);
+            })
+        };
+        let (calls, failures) = seen(&memory, 1, NOW);
+        assert!(calls >= 2 * failures, "{failures} of {calls}");
+        other.join().unwrap();
+        assert_eq!(seen(&memory, 1, NOW), (2, 1));
+    });
+}
+
+#[test]
+fn no_failure_is_seen_without_its_call_where_a_thread_uses_its_bucket_again() {
+    ::loom::model(|| {
+        let memory = Arc::new(hot(1));
+        memory.succeed(1, NOW, SLOTS[0]);
+        memory.record(1, NOW, true, false, SLOTS[0]);
+        let next = {
+            let memory = Arc::clone(&memory);
+            // The slot, as if its thread had ended.
+            thread::spawn(move || memory.succeed(1, Tick(10), SLOTS[0]))
+        };
+        let (calls, failures) = seen(&memory, 1, NOW);
+        assert!(
+            matches!((calls, failures), (2, 1) | (0 | 1, 0)),
+            "{failures} of {calls}"
+        );
+        next.join().unwrap();
+        assert_eq!(seen(&memory, 1, Tick(10)), (1, 0));
+    });
+}
+
+#[test]
+fn no_success_is_lost_where_threads_begin_to_have_words_of_their_own() {
+    ::loom::model(|| {
+        let memory = Arc::new(time(1));
+        let succeed = |slot: usize| {
+            let memory = Arc::clone(&memory);
+            move || {
+                memory.succeed(1, NOW, SLOTS[slot]);
+                memory.succeed(1, NOW, SLOTS[slot]);
+            }
+        };
+        let other = thread::spawn(succeed(1));
+        succeed(0)();
+        other.join().unwrap();
+        assert_eq!(seen(&memory, 1, NOW), (4, 0));
+    });
+}
+
+#[test]
+fn a_late_success_never_lands_in_a_newer_era_of_another_thread() {
+    ::loom::model(|| {
+        let memory = Arc::new(hot(1));
+        let late = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || memory.succeed(1, NOW, SLOTS[1]))
+        };
+        memory.succeed(2, NOW, SLOTS[0]);
+        memory.record(2, NOW, true, false, SLOTS[0]);
+        assert_eq!(seen(&memory, 2, NOW), (2, 1));
+        late.join().unwrap();
+        assert_eq!(seen(&memory, 2, NOW), (2, 1));
     });
 }

@@ -1,6 +1,7 @@
 use std::thread;
 use std::time::Duration;
 
+use super::calls::{FAILED, TAKEN};
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -8,7 +9,12 @@ const MS: u64 = 1_000_000;
 /// Of buckets of a millisecond.
 fn time(buckets: u32, era: u32, now: u64) -> Memory {
     let window = Window::time(Duration::from_millis(buckets.into())).buckets(buckets);
-    Memory::new(window, era, Tick(now))
+    Memory::new(window, true, era, Tick(now))
+}
+
+/// By a thread without words of its own.
+fn record(memory: &Memory, era: u32, now: u64, failed: bool, slow: bool) {
+    memory.record(era, Tick(now), failed, slow, None);
 }
 
 fn seen(memory: &Memory, era: u32, now: u64) -> (u32, u32) {
@@ -24,25 +30,28 @@ fn words(memory: &Memory) -> Vec<u64> {
             let sums = [&window.next, &window.calls, &window.failures, &window.slow];
             ring.chain(sums.map(load)).collect()
         }
-        Memory::Time(window) => (window.buckets.iter())
-            .flat_map(|bucket| [&bucket.calls, &bucket.failures, &bucket.slow].map(load))
-            .chain([window.latest.load(Relaxed)])
-            .collect(),
+        Memory::Time(window) => {
+            let all = [&window.successes.shared, &window.failures, &window.slow];
+            let own = window.successes.own.iter().filter_map(|own| own.get());
+            let own = own.flatten().flat_map(|line| line.iter());
+            let words = all.into_iter().flatten().chain(own).map(load);
+            words.chain([window.front.load(Relaxed)]).collect()
+        }
     }
 }
 
 #[test]
 fn cb4_a_record_writes_a_few_words_in_a_memory_that_never_grows() {
     for memory in [
-        Memory::new(Window::count(10), 0, Tick(0)),
-        Memory::new(Window::count(100_000), 0, Tick(0)),
+        Memory::new(Window::count(10), true, 0, Tick(0)),
+        Memory::new(Window::count(100_000), true, 0, Tick(0)),
         time(10, 0, 0),
         time(1_000, 0, 0),
     ] {
         let size = words(&memory).len();
         for at in 0..2_000u64 {
             let before = words(&memory);
-            memory.record(0, Tick(at * MS / 3), at % 3 == 0, at % 7 == 0);
+            record(&memory, 0, at * MS / 3, at % 3 == 0, at % 7 == 0);
             let after = words(&memory);
             let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
             assert!(changed <= 5, "{changed}");
@@ -51,7 +60,7 @@ fn cb4_a_record_writes_a_few_words_in_a_memory_that_never_grows() {
             }
         }
         for at in 0..100_000u64 {
-            memory.record(0, Tick(at * MS / 100), at % 3 == 0, false);
+            record(&memory, 0, at * MS / 100, at % 3 == 0, false);
         }
         assert_eq!(words(&memory).len(), size);
     }
@@ -60,7 +69,7 @@ fn cb4_a_record_writes_a_few_words_in_a_memory_that_never_grows() {
 #[test]
 fn cb3_with_threads_no_outcome_is_lost() {
     for memory in [
-        Memory::new(Window::count(1_000_000), 7, Tick(0)),
+        Memory::new(Window::count(1_000_000), true, 7, Tick(0)),
         time(10, 7, 0),
     ] {
         thread::scope(|scope| {
@@ -68,7 +77,7 @@ fn cb3_with_threads_no_outcome_is_lost() {
                 let memory = &memory;
                 scope.spawn(move || {
                     for at in 0..5_000u64 {
-                        memory.record(7, Tick(at * MS / 1_000), at % 4 == thread, at % 2 == 0);
+                        record(memory, 7, at * MS / 1_000, at % 4 == thread, at % 2 == 0);
                     }
                 });
             }
@@ -80,14 +89,78 @@ fn cb3_with_threads_no_outcome_is_lost() {
 }
 
 #[test]
+fn cb3_with_threads_that_have_words_of_their_own_no_outcome_is_lost() {
+    // CB4
+    for (length, size) in [(10, 10), (40, 40)] {
+        let memory = time(length, 7, 0);
+        let failures = |memory: &Memory| memory.counts(7, Tick(0)).failures;
+        thread::scope(|scope| {
+            for thread in 0..12u8 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    // Two of them without a slot.
+                    let slot = (thread < 10).then(|| Slot::numbered(thread * 7));
+                    for at in 0..5_000u64 {
+                        let now = Tick(at * MS / 1_000 * length as u64 / 10);
+                        memory.record(7, now, at % 5 == 0, at % 2 == 0, slot);
+                        if at % 1_000 == 0 {
+                            assert!(failures(memory) <= 12_000);
+                        }
+                    }
+                });
+            }
+        });
+        let counts = memory.counts(7, Tick(size * MS / 2));
+        let all = (counts.calls, counts.failures, counts.slow);
+        assert_eq!(all, (60_000, 12_000, 30_000));
+        let Memory::Time(window) = &memory else {
+            unreachable!()
+        };
+        assert!(window.successes.own.iter().any(|own| own.get().is_some()));
+    }
+}
+
+#[test]
+fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
+    for size in [1, 3, 16, 17, 100] {
+        let mut rng = fastrand::Rng::with_seed(size.into());
+        let (all, apart) = (time(size, 0, 0), time(size, 0, 0));
+        // Each has met another, so every thread counts in words of its own.
+        let Memory::Time(window) = &apart else {
+            unreachable!()
+        };
+        window.successes.shared[0].add(0, successes::HOT);
+        (0..8).for_each(|eighth| window.succeed(0, Tick(0), Some(Slot::numbered(8 * eighth))));
+        assert!(window.successes.own.iter().all(|own| own.get().is_some()));
+        let (mut era, mut now) = (1, 0);
+        for _ in 0..20_000 {
+            match rng.u8(..50) {
+                0 => era += 1,
+                1..6 => now += rng.u64(..2 * MS),
+                6 => now += rng.u64(..u64::from(size) * MS),
+                7 => now -= now.min(rng.u64(..3 * MS)),
+                _ => {}
+            }
+            let slot = Some(Slot::numbered(rng.u8(..64)));
+            // Some come late, of an era that has passed.
+            let of = era - u32::from(era > 1 && rng.u8(..10) == 0);
+            let (failed, slow) = (rng.u8(..4) == 0, rng.bool());
+            all.record(of, Tick(now), failed, slow, None);
+            apart.record(of, Tick(now), failed, slow, slot);
+            assert_eq!(all.counts(era, Tick(now)), apart.counts(era, Tick(now)));
+        }
+    }
+}
+
+#[test]
 fn cb3_with_threads_the_sums_are_those_of_the_ring() {
-    let memory = Memory::new(Window::count(7), 1, Tick(0));
+    let memory = Memory::new(Window::count(7), true, 1, Tick(0));
     thread::scope(|scope| {
         for thread in 0..4 {
             let memory = &memory;
             scope.spawn(move || {
                 for at in 0..5_000 {
-                    memory.record(1, Tick(0), (at + thread) % 3 == 0, false);
+                    record(memory, 1, 0, (at + thread) % 3 == 0, false);
                 }
             });
         }
@@ -102,8 +175,8 @@ fn cb3_with_threads_the_sums_are_those_of_the_ring() {
 #[test]
 fn cb1_an_outcome_leaves_with_its_bucket() {
     let memory = time(10, 0, 0);
-    memory.record(0, Tick(MS - 1), true, false);
-    memory.record(0, Tick(MS), false, false);
+    record(&memory, 0, MS - 1, true, false);
+    record(&memory, 0, MS, false, false);
     assert_eq!(seen(&memory, 0, 10 * MS - 1), (2, 1));
     assert_eq!(seen(&memory, 0, 10 * MS), (1, 0));
     assert_eq!(seen(&memory, 0, 11 * MS), (0, 0));
@@ -114,15 +187,15 @@ fn cb5_what_is_late_by_an_era_or_by_many_changes_nothing() {
     for eras in [[4, 5, 60, 3_000], [u32::MAX - 2, u32::MAX, 0, 1]] {
         let before = eras[0] - 1;
         for memory in [
-            Memory::new(Window::count(4), before, Tick(0)),
+            Memory::new(Window::count(4), true, before, Tick(0)),
             time(4, before, 0),
         ] {
             for era in eras {
-                memory.record(era, Tick(0), false, false);
+                record(&memory, era, 0, false, false);
                 for late in 1..4 {
-                    memory.record(era.wrapping_sub(late), Tick(0), true, true);
+                    record(&memory, era.wrapping_sub(late), 0, true, true);
                 }
-                memory.record(era, Tick(0), true, false);
+                record(&memory, era, 0, true, false);
                 assert_eq!(seen(&memory, era, 0), (2, 1), "{era}");
             }
         }
@@ -133,10 +206,10 @@ fn cb5_what_is_late_by_an_era_or_by_many_changes_nothing() {
 fn cb5_an_era_that_begins_with_the_clock_set_back_sees_nothing_of_the_one_before() {
     for back in 0..40 {
         let memory = time(10, 0, 0);
-        (0..10).for_each(|at| memory.record(0, Tick((30 + at) * MS), true, false));
+        (0..10).for_each(|at| record(&memory, 0, (30 + at) * MS, true, false));
         let now = (39 - back.min(39)) * MS;
         assert_eq!(seen(&memory, 1, now), (0, 0), "{back}");
-        memory.record(1, Tick(now), false, false);
+        record(&memory, 1, now, false, false);
         assert_eq!(seen(&memory, 1, now), (1, 0), "{back}");
     }
 }
@@ -145,7 +218,7 @@ fn cb5_an_era_that_begins_with_the_clock_set_back_sees_nothing_of_the_one_before
 fn cb3_a_clock_that_is_set_back_hides_no_outcome() {
     let memory = time(10, 0, 0);
     for at in [100, 5, 50, 100, 0] {
-        memory.record(0, Tick(at * MS), true, false);
+        record(&memory, 0, at * MS, true, false);
     }
     assert_eq!(seen(&memory, 0, 0), (5, 5));
 }
@@ -155,7 +228,7 @@ fn cb3_a_wrap_of_the_stamps_loses_nothing() {
     let wrap = (1 << 32) * MS;
     let memory = time(10, 0, wrap - 20 * MS);
     for at in wrap / MS - 20..wrap / MS + 20 {
-        memory.record(0, Tick(at * MS), at % 2 == 0, false);
+        record(&memory, 0, at * MS, at % 2 == 0, false);
         let (calls, failures) = seen(&memory, 0, at * MS);
         let expected = (at - (wrap / MS - 20) + 1).min(10) as u32;
         assert_eq!(calls, expected, "{at}");
@@ -169,7 +242,7 @@ fn cb3_no_age_of_what_is_left_hides_an_outcome() {
     for days in 0..60 {
         let memory = time(10, 0, 0);
         let now = days * 86_400_000 * MS + 7 * MS;
-        memory.record(0, Tick(now), true, false);
+        record(&memory, 0, now, true, false);
         assert_eq!(seen(&memory, 0, now), (1, 1), "{days}");
     }
 }
@@ -177,15 +250,16 @@ fn cb3_no_age_of_what_is_left_hides_an_outcome() {
 #[test]
 fn cb4_a_count_stops_at_its_end() {
     let memory = time(1, 0, 0);
-    memory.record(0, Tick(0), true, true);
+    record(&memory, 0, 0, true, true);
     let Memory::Time(window) = &memory else {
         unreachable!()
     };
-    window.buckets[0].calls.add(0, i32::MAX);
-    window.buckets[0].failures.add(0, i32::MAX - 1);
-    memory.record(0, Tick(0), true, false);
+    window.successes.shared[0].add(0, i32::MAX);
+    window.failures[0].add(0, i32::MAX - 1);
+    record(&memory, 0, 0, true, false);
     let most = i32::MAX as u32;
-    assert_eq!(seen(&memory, 0, 0), (most, most));
-    memory.record(0, Tick(0), true, false);
-    assert_eq!(seen(&memory, 0, 0), (most, most));
+    assert_eq!(seen(&memory, 0, 0), (2 * most, most));
+    record(&memory, 0, 0, true, false);
+    record(&memory, 0, 0, false, false);
+    assert_eq!(seen(&memory, 0, 0), (2 * most, most));
 }

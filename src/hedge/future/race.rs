@@ -100,7 +100,7 @@ impl<A: AsRef<Hedge>, N, F, O> Race<A, N, F, O> {
         let mut parts = (source, call);
         let guard = OnPanicInCall(&mut parts);
         let (source, call) = &mut *guard.0;
-        let first = within(call.attempt.as_mut(), || first(source));
+        let first = within(call.attempt, || first(source));
         std::mem::forget(guard);
         let (source, call) = parts;
         Self {
@@ -132,7 +132,7 @@ impl<A: AsRef<Hedge>> Drop for OnPanicInCall<'_, A> {
     }
 }
 
-fn within<T>(attempt: Option<&mut Attempt>, code: impl FnOnce() -> T) -> T {
+fn within<T>(attempt: Option<Attempt>, code: impl FnOnce() -> T) -> T {
     match attempt {
         Some(attempt) => {
             let _entered = attempt.enter();
@@ -251,7 +251,7 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut fails = false;
         if let Some(first) = self.first.as_mut().as_pin_mut() {
-            let polled = within(self.call.attempt.as_mut(), || first.poll(cx));
+            let polled = within(self.call.attempt, || first.poll(cx));
             if let Poll::Ready(output) = polled {
                 let outcome = self.source.outcome(output.as_ref());
                 let hedge = self.source.as_ref();
@@ -316,14 +316,17 @@ where
             Some(delay) => self.call.delay = delay,
             None => self.call.left = 0,
         }
-        let budget = self.call.attempt.as_ref().and_then(Attempt::budget);
+        let attempt = self
+            .call
+            .attempt
+            .expect("who has an attempt left makes them");
         let extra = Extra {
             state: State::Readying {
                 next,
                 withdrawal: Some(withdrawal),
             },
             number,
-            attempt: Attempt::new(number, budget.cloned()),
+            attempt: attempt.numbered(number),
             next: self.extra.take(),
         };
         #[allow(clippy::disallowed_methods)] // Whoever waits may allocate once.

@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::event::{Event, Listeners};
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::sync::{Arc, AtomicU64, OnceLock};
+use crate::time::nanos;
 
 /// Makes a [`Hedge`]; made by [`Hedge::builder`].
 #[derive(Clone, Debug)]
@@ -117,10 +118,8 @@ impl Builder {
     pub fn build(self) -> Result<Hedge, ConfigError> {
         let mut problems = Problems::default();
         self.setting.check(&mut problems);
-        let fits = self.min_delay <= LONGEST;
-        problems.check(fits, "min_delay", self.min_delay, "at most 10 s");
-        let some = self.min_samples > 0;
-        problems.check(some, "min_samples", self.min_samples, "at least 1");
+        check_min_delay(self.min_delay, &mut problems);
+        check_min_samples(self.min_samples, &mut problems);
         let day = Duration::from_secs(24 * 3_600);
         let fits = (Duration::from_millis(10)..=day).contains(&self.window);
         problems.check(fits, "window", self.window, "from 10 ms to a day");
@@ -150,12 +149,10 @@ impl Builder {
         self
     }
 
-    /// Whether a hedge of this builder can be changed to what `other` would build: the rest of
-    /// a hedge is fixed.
+    /// How long a latency counts, which is fixed once a hedge is built.
     #[cfg(feature = "tower")]
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let fixed = |one: &Self| (one.min_delay, one.min_samples, one.window);
-        fixed(self) == fixed(other)
+    pub(crate) fn window_length(&self) -> Duration {
+        self.window
     }
 
     /// Changes `hedge` to what this one, which has no problem, would build, in `mode`.
@@ -165,10 +162,13 @@ impl Builder {
             mode,
             ..self.setting
         };
+        const CHECKED: &str = "it has been checked";
+        hedge.set_min_delay(self.min_delay).expect(CHECKED);
+        hedge.set_min_samples(self.min_samples).expect(CHECKED);
+        hedge.change(|_| setting);
         if let When::Quantile(_) = setting.when {
             hedge.latencies().forget_found();
         }
-        hedge.change(|_| setting);
     }
 
     /// The mode to start in.
@@ -190,8 +190,8 @@ impl Builder {
         Hedge(Arc::new(Shared {
             name: self.name,
             setting: AtomicU64::new(self.setting.pack()),
-            min_delay: self.min_delay,
-            min_samples: self.min_samples,
+            min_delay: AtomicU64::new(nanos(self.min_delay)),
+            min_samples: AtomicU64::new(self.min_samples.into()),
             window: self.window,
             latencies,
             budget,
@@ -200,6 +200,16 @@ impl Builder {
             listeners: self.listeners,
         }))
     }
+}
+
+pub(super) fn check_min_delay(min_delay: Duration, problems: &mut Problems) {
+    let fits = min_delay <= LONGEST;
+    problems.check(fits, "min_delay", min_delay, "at most 10 s");
+}
+
+pub(super) fn check_min_samples(min_samples: u32, problems: &mut Problems) {
+    let some = min_samples > 0;
+    problems.check(some, "min_samples", min_samples, "at least 1");
 }
 
 const _: () = assert!(LONGEST.as_nanos() < LONGEST_DELAY as u128);

@@ -1,10 +1,11 @@
 //! One call under a hedge: what it may have, and what becomes of it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Hedge, Setting, When};
-use crate::attempt::{Attempt, inherited_budget};
-use crate::budget::{Sent, Withdrawal};
+use crate::attempt::{Attempt, Inherited};
+use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::Outcome;
 use crate::deadline::Ambient;
 use crate::event::{Ending, What};
@@ -19,6 +20,8 @@ pub(in crate::hedge) struct Call {
     pub(in crate::hedge) start: Tick,
     /// What it carries down; none inside an attempt that is not hedged, whose number stays.
     pub(in crate::hedge) attempt: Option<Attempt>,
+    /// What it draws on in place of the hedge's own budget.
+    inherited: Option<Inherited>,
     /// How many extra attempts it may still have.
     pub(in crate::hedge) left: u32,
     /// After how long without an answer the next begins.
@@ -50,6 +53,7 @@ impl Hedge {
             setting,
             start: Tick::ZERO,
             attempt: None,
+            inherited: None,
             left: 0,
             delay: Duration::ZERO,
             sampled: false,
@@ -64,13 +68,19 @@ impl Hedge {
         if ambient.attempt > 1 || ambient.extra {
             return call;
         }
-        let inherited = match self.0.budget_given {
+        call.inherited = match self.0.budget_given {
             true => None,
-            false => inherited_budget(),
+            false => Inherited::here(),
         };
-        let budget = inherited.unwrap_or_else(|| self.0.budget.clone());
-        budget.on_call();
-        call.attempt = Some(Attempt::new(1, Some(budget)));
+        // What is inherited earns nothing by calls inside an attempt.
+        let number = match call.inherited {
+            Some(inherited) => inherited.number(),
+            None => {
+                self.0.budget.on_call();
+                self.0.budget.number()
+            }
+        };
+        call.attempt = Some(Attempt::new(1, Some(number)));
         if !safe {
             return call;
         }
@@ -82,6 +92,14 @@ impl Hedge {
         call
     }
 
+    /// The budget that the call draws on.
+    fn budget_of(&self, call: &Call) -> Cow<'_, Budget> {
+        match call.inherited.and_then(Inherited::budget) {
+            Some(budget) => Cow::Owned(budget),
+            None => Cow::Borrowed(&self.0.budget),
+        }
+    }
+
     /// The delay of a call's next attempt, where its request asks for none.
     pub(in crate::hedge) fn own_delay(&self, call: &Call, now: Tick) -> Option<Duration> {
         self.delay_at(now, call.setting.when)
@@ -89,8 +107,8 @@ impl Hedge {
 
     /// Leave for the extra attempt of this number; none if there is to be none.
     pub(in crate::hedge) fn withdraw(&self, call: &Call, number: u32) -> Option<Withdrawal> {
-        let budget = call.attempt.as_ref().and_then(Attempt::budget)?;
-        let Some(withdrawal) = budget.withdraw() else {
+        call.attempt?;
+        let Some(withdrawal) = self.budget_of(call).withdraw() else {
             self.0.counts.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
         };
@@ -147,8 +165,10 @@ impl Hedge {
     /// The call ends with the answer of attempt number `by`.
     pub(in crate::hedge) fn answered(&self, call: &mut Call, by: u32, outcome: Outcome) {
         if outcome == Outcome::Success {
-            if let Some(budget) = call.attempt.as_ref().and_then(Attempt::budget) {
-                budget.on_success();
+            // Inside the attempt that it is inherited from nothing is earned.
+            let earns = call.inherited.is_none() || Ambient::current().attempt == 0;
+            if call.attempt.is_some() && earns {
+                self.budget_of(call).on_success();
             }
             if by > 1 {
                 self.0.counts.won.fetch_add(1, Ordering::Relaxed);

@@ -1,1 +1,260 @@
+//! The claims under `# Orderings`, over every interleaving that the memory model allows. Sets
+//! have two places here. Time stands still, so nothing is repaid and every count is exact.
 
+use ::loom::thread;
+
+use super::set::{Word, short};
+use super::{Place, Table, WAYS};
+use crate::rate_limit::Quota;
+use crate::sync::Arc;
+use crate::time::Tick;
+
+const NOW: Tick = Tick(1 << 50);
+
+/// One set of two places.
+fn table(quota: Quota) -> Table {
+    Table::new(NOW, WAYS, &[quota])
+}
+
+fn key(hash: u64) -> Place {
+    Place { hash, tier: 0 }
+}
+
+/// A charge reads a whole configuration, so a run is longer than loom expects.
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut model = ::loom::model::Builder::new();
+    model.max_branches = 10_000;
+    model.check(run);
+}
+
+fn admit(table: &Table, n: u64) -> u32 {
+    u32::from(table.admit(NOW, key(n), 1).is_ok())
+}
+
+/// No insertion is under way, and no key is there twice.
+fn is_whole(table: &Table) {
+    assert!(!table.side(0).door().is_open());
+    let set = &table.sets[0];
+    let tags = [set.tag(0).hash(), set.tag(1).hash()];
+    assert!(tags[0] != tags[1] || tags[0] == 0, "{tags:?}");
+    assert!((0..WAYS).all(|way| !set.word(way).is_claimed()));
+}
+
+/// Runs `one` beside `other` over a table that `before` was done to, then `check` with what
+/// came of both.
+fn beside<A: Send + 'static, B: 'static>(
+    quota: Quota,
+    before: fn(&Table),
+    one: fn(&Table) -> A,
+    other: fn(&Table) -> B,
+    check: fn(&Table, A, B),
+) {
+    model(move || {
+        let table = Arc::new(table(quota));
+        before(&table);
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || one(&table))
+        };
+        let b = other(&table);
+        let a = thread.join().unwrap();
+        is_whole(&table);
+        check(&table, a, b);
+    });
+}
+
+// RL1
+#[test]
+fn two_admissions_never_exceed_the_burst() {
+    beside(
+        Quota::per_second(1).burst(2),
+        |table| assert!(table.admit(NOW, key(1), 1).is_ok()),
+        |table| admit(table, 1),
+        |table| admit(table, 1),
+        |_, a, b| assert_eq!(a + b, 1),
+    );
+}
+
+// KY2, RL1: the key is inserted once, and both charge that place.
+#[test]
+fn one_key_inserted_by_two() {
+    beside(
+        Quota::per_second(1),
+        |_| {},
+        |table| admit(table, 1),
+        |table| admit(table, 1),
+        |table, a, b| {
+            assert_eq!(a + b, 1);
+            assert_eq!(table.used(), 1);
+        },
+    );
+}
+
+// KY3: each finds the other's insertion under way, or the other's debt.
+#[test]
+fn two_keys_for_one_place() {
+    beside(
+        Quota::per_second(1).burst(4),
+        |table| {
+            assert!(table.admit(NOW, key(1), 3).is_ok());
+            assert!(table.admit(NOW, key(2), 1).is_ok());
+        },
+        |table| table.admit(NOW, key(3), 2).is_ok(),
+        |table| table.admit(NOW, key(4), 2).is_ok(),
+        |table, a, b| {
+            // There is room for one of them behind the debt of 1, and for none behind 3.
+            assert!(a ^ b);
+            // The second, and perhaps one of these before it was charged.
+            assert!(table.evicted() >= 1);
+            assert_eq!(table.used(), 2);
+        },
+    );
+}
+
+// KY3, RL1: the charge is part of the debt that is dropped, behind which there is no room for
+// two more; or it comes after the two, behind which there is none for it.
+#[test]
+fn eviction_against_charge() {
+    beside(
+        Quota::per_second(1).burst(4),
+        |table| {
+            assert!(table.admit(NOW, key(1), 4).is_ok());
+            assert!(table.admit(NOW, key(2), 1).is_ok());
+        },
+        |table| admit(table, 2),
+        |table| u32::from(table.admit(NOW, key(3), 2).is_ok()),
+        |_, charged, inserted| assert_eq!(charged + inserted, 1),
+    );
+}
+
+// RL5: the charge goes back whole before the other, or not at all after it.
+#[test]
+fn cancel_against_charge() {
+    model(|| {
+        let table = Arc::new(table(Quota::per_second(1).burst(3)));
+        let charge = table.take(NOW, NOW, key(1), 2, NOW).unwrap();
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.cancel(key(1), &charge))
+        };
+        assert!(table.admit(NOW, key(1), 1).is_ok());
+        thread.join().unwrap();
+        let left = table.available(NOW, key(1));
+        assert!(left == 0 || left == 2, "{left}");
+    });
+}
+
+// RL5, KY3: the charge goes back before its key is dropped, or not at all.
+#[test]
+fn cancel_against_eviction() {
+    model(|| {
+        let table = Arc::new(table(Quota::per_second(1).burst(4)));
+        assert!(table.admit(NOW, key(1), 4).is_ok());
+        let charge = table.take(NOW, NOW, key(2), 2, NOW).unwrap();
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.cancel(key(2), &charge))
+        };
+        assert!(table.admit(NOW, key(3), 1).is_ok());
+        thread.join().unwrap();
+        is_whole(&table);
+        // Its own charge is not given back with the other's, behind which it begins, by a unit.
+        let left = table.available(NOW, key(3));
+        assert!(left == 0 || left == 3, "{left}");
+    });
+}
+
+// RL7: the admission is counted in full, whichever configuration it saw.
+#[test]
+fn change_against_admission() {
+    beside(
+        Quota::per_second(1).burst(3),
+        |table| assert!(table.admit(NOW, key(1), 1).is_ok()),
+        |table| table.change(NOW, 0, Quota::per_second(1_000).burst(3)),
+        |table| admit(table, 1),
+        |table, (), admitted| {
+            assert_eq!(admitted, 1);
+            assert_eq!(table.available(NOW, key(1)), 1);
+        },
+    );
+}
+
+// RL7: the second change rewrites the slot that may be being read. A mixture of the two would
+// have a burst of 3 with the count of another change.
+#[test]
+fn two_changes_against_admission() {
+    beside(
+        Quota::per_second(1).burst(3),
+        |_| {},
+        |table| {
+            table.change(NOW, 0, Quota::per_second(1).burst(4));
+            table.change(NOW, 0, Quota::per_second(1_000).burst(5));
+        },
+        |table| {
+            let config = table.tier(0).config();
+            assert_eq!(config.tolerance / super::rate::TOKEN, 3 + config.changes);
+            let fast = config.rate.units > config.rate.nanos / 100;
+            assert_eq!(fast, config.changes == 2, "{config:?}");
+        },
+        |_, (), ()| {},
+    );
+}
+
+// KY3: whoever comes upon an insertion that stands still, at any step, carries it through, and
+// so do two at once.
+#[test]
+fn a_stalled_insertion_is_carried_through() {
+    let help = |table: &Table| table.help(NOW, key(4), &table.config(0, NOW), &mut false);
+    for steps in 0..4 {
+        model(move || {
+            let table = Arc::new(table(Quota::per_second(1).burst(4)));
+            stall(&table, steps);
+            let thread = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || help(&table))
+            };
+            help(&table);
+            thread.join().unwrap();
+            is_whole(&table);
+            // The third stands behind the second's debt of one, and so does the second again.
+            assert_eq!(table.available(NOW, key(3)), 2);
+            assert_eq!(table.available(NOW, key(2)), 2);
+            assert_eq!(table.used(), 2);
+        });
+    }
+}
+
+// KY3: beside the charge of the key that it drops.
+#[test]
+fn a_stalled_insertion_against_charge() {
+    beside(
+        Quota::per_second(1).burst(4),
+        |table| stall(table, 0),
+        |table| table.help(NOW, key(4), &table.config(0, NOW), &mut false),
+        |table| admit(table, 2),
+        |table, (), charged| {
+            assert!(charged + table.available(NOW, key(2)) <= 3);
+        },
+    );
+}
+
+/// Two keys, and the insertion of a third for the second's place, left after so many steps.
+fn stall(table: &Table, steps: u32) {
+    assert!(table.admit(NOW, key(1), 3).is_ok());
+    assert!(table.admit(NOW, key(2), 1).is_ok());
+    let (set, side) = (&table.sets[0], table.side(0));
+    let (way, tag) = set.find(short(2)).unwrap();
+    let word = set.word(way);
+    let door = side.door();
+    assert!(side.move_door(door, door.open(short(3), 0, way)));
+    if steps > 0 {
+        assert!(set.turn(way, word, word.claimed()));
+    }
+    if steps > 1 {
+        side.raise(0, word.end() + 1, |seen| seen < word.end() + 1);
+        assert!(set.give(way, tag, short(3)));
+    }
+    if steps > 2 {
+        assert!(set.turn(way, word.claimed(), Word::new(side.dropped(0), 0)));
+    }
+}

@@ -26,7 +26,7 @@ impl Table {
             };
             let word = set.word(way);
             if word.is_claimed() {
-                self.help(now, key, dropped);
+                self.help(now, key, &config, dropped);
             } else if set.tag(way) == tag {
                 let grant = paused(self.end(word, key.tier, &config, now));
                 let to = Word(charge(key, &config, &grant).word);

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::clock::{Rate, TOKEN};
+use super::rate::{Rate, TOKEN};
 use super::{Charge, Place, Table};
 use crate::rate_limit::{Quota, Refused};
 use crate::sync::{AtomicU64, Ordering};

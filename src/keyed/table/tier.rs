@@ -1,7 +1,8 @@
 //! A tier's configuration, as the threads share it. Why in these orders stands at the head of
 //! [`super`].
 
-use super::clock::{Config, Rate};
+use super::clock::Config;
+use super::rate::Rate;
 use crate::rate_limit::Quota;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Tick;

@@ -65,7 +65,7 @@ pin_project! {
     pub struct Acquire {
         limiter: RateLimiter,
         cost: u32,
-        max_wait: Duration,
+        max_wait: Option<Duration>,
         // None before the first poll: the place in the order, and the deadline, are those of
         // the first poll and not of the making.
         #[pin]
@@ -75,11 +75,10 @@ pin_project! {
 
 impl Acquire {
     pub(super) fn new(limiter: RateLimiter) -> Self {
-        let max_wait = limiter.max_wait();
         Self {
             limiter,
             cost: 1,
-            max_wait,
+            max_wait: None,
             waiting: None,
         }
     }
@@ -90,10 +89,10 @@ impl Acquire {
         self
     }
 
-    /// For how long to wait at most; what the limiter was [built with](super::Builder::max_wait)
-    /// if not set. After the first poll it changes nothing.
+    /// For how long to wait at most; what the [limiter says](super::Builder::max_wait) at the
+    /// first poll if not set. After the first poll it changes nothing.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.max_wait = max_wait;
+        self.max_wait = Some(max_wait);
         self
     }
 }
@@ -104,10 +103,9 @@ impl Future for Acquire {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.waiting.is_none() {
+            let max_wait = this.max_wait.unwrap_or(this.limiter.max_wait());
             let place = this.limiter.place();
-            let reserved = this
-                .limiter
-                .reserve_or_go(place, *this.cost, *this.max_wait)?;
+            let reserved = this.limiter.reserve_or_go(place, *this.cost, max_wait)?;
             match reserved {
                 None => return Poll::Ready(Ok(())),
                 Some(reservation) => this.waiting.set(Some(Waiting::new(reservation))),

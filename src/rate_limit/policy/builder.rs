@@ -1,7 +1,9 @@
 //! Making a limiter.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::panic::Location;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::{Inner, MAX_PAUSE, MAX_WAIT, RateLimiter, Shape, joint};
@@ -10,8 +12,8 @@ use crate::keyed::table::Table;
 use crate::keyed::{self, Key, Keyed};
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::quota::Quota;
-use crate::rate_limit::state::Bucket;
-use crate::sync::{Arc, AtomicU8, AtomicU64};
+use crate::rate_limit::state::{Bucket, Striped};
+use crate::sync::{Arc, AtomicU8, AtomicU64, OnceLock};
 use crate::time;
 
 /// The longest that [`Builder::max_pause`] may be: what the limiter's word is sure to hold.
@@ -29,6 +31,8 @@ pub struct Builder {
     mode: Mode,
     max_wait: Duration,
     max_pause: Duration,
+    /// None if it goes by the burst.
+    striped: Option<bool>,
     listeners: Listeners,
 }
 
@@ -53,6 +57,7 @@ impl RateLimiter {
             mode: Mode::Enforce,
             max_wait: MAX_WAIT,
             max_pause: MAX_PAUSE,
+            striped: None,
             listeners: Listeners::default(),
         }
     }
@@ -105,9 +110,10 @@ impl RateLimiter {
         // Charged in one order by every joint limiter, so that two over the same limits do not
         // each take what the other one lacks.
         members.sort_by_key(|member| (Arc::as_ptr(&member.0) as usize, member.1));
-        let shortest = |of: fn(&Inner) -> Duration| members.iter().map(|m| of(&m.0)).min();
-        let max_wait = shortest(|inner| inner.max_wait).unwrap_or(MAX_WAIT);
-        let max_pause = shortest(|inner| inner.max_pause).unwrap_or(MAX_PAUSE);
+        let max_wait = members.iter().map(Self::max_wait).min();
+        let max_wait = max_wait.unwrap_or(MAX_WAIT);
+        let max_pause = members.iter().map(Self::max_pause).min();
+        let max_pause = max_pause.unwrap_or(MAX_PAUSE);
         let shape = Shape::Joint(members.into());
         let listeners = Listeners::default();
         Ok(Self::made(
@@ -122,7 +128,7 @@ impl RateLimiter {
 
     /// With a quota that has no problem.
     pub(super) fn of(quota: Quota, place: &Location<'_>) -> Self {
-        let shape = Shape::One(Bucket::new(time::now(), quota));
+        let shape = Shape::One(Bucket::striped(time::now(), quota, form(None)));
         let name = Name::at("rate_limit", place);
         Self::made(
             name,
@@ -145,14 +151,30 @@ impl RateLimiter {
         let inner = Arc::new(Inner {
             name,
             mode: AtomicU8::new(super::live::to_byte(mode)),
-            max_wait,
-            max_pause,
+            max_wait: AtomicU64::new(time::nanos(max_wait)),
+            max_pause: AtomicU64::new(time::nanos(max_pause)),
             shape,
             listeners,
             would_reject: AtomicU64::new(0),
         });
         Self(inner, None)
     }
+}
+
+/// The form of a bucket: with a stripe for each core, if it is to have any.
+fn form(striped: Option<bool>) -> Striped {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = || *CORES.get_or_init(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    match striped {
+        Some(false) => Striped::Never,
+        Some(true) => Striped::Always(cores()),
+        None => Striped::IfLarge(cores()),
+    }
+}
+
+pub(super) fn check_pause(max_pause: Duration, problems: &mut Problems) {
+    let fits = max_pause <= LONGEST_PAUSE;
+    problems.check(fits, "max_pause", max_pause, "at most 365 days");
 }
 
 impl Builder {
@@ -178,6 +200,29 @@ impl Builder {
         self
     }
 
+    /// Whether threads are handed tokens ahead of their need, so that they spend them without
+    /// meeting, or all take theirs from one exact bucket. If not set, they are where the burst is
+    /// large: at least 128 tokens for each stripe, of which there is one to a core, rounded up to
+    /// a power of two, and at most 16.
+    ///
+    /// [What it costs](crate::rate_limit#large-bursts): of a large burst up to a sixteenth may not be there
+    /// after a rest; of a small one on which this is forced up to a half, and if it has fewer
+    /// than two tokens for each stripe it stays exact. A limiter that begins exact, also because
+    /// it begins stopped or unlimited, stays so when its quota is
+    /// [changed](RateLimiter::set_quota).
+    ///
+    /// ```
+    /// use seawall::{Quota, RateLimiter};
+    ///
+    /// let exact = RateLimiter::builder(Quota::per_second(100_000)).striped(false).build()?;
+    /// # let _ = exact;
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    pub fn striped(mut self, striped: bool) -> Self {
+        self.striped = Some(striped);
+        self
+    }
+
     /// The mode to start in; [`Mode::Enforce`] if not set.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
@@ -199,8 +244,8 @@ impl Builder {
         let mut problems = Problems::default();
         self.check(&mut problems);
         problems.finish(&self.name)?;
-        let shape = Shape::One(Bucket::new(time::now(), self.quota));
-        Ok(self.made(shape))
+        let bucket = Bucket::striped(time::now(), self.quota, form(self.striped));
+        Ok(self.made(Shape::One(bucket)))
     }
 
     pub(crate) fn policy_name(&self) -> &Name {
@@ -209,8 +254,7 @@ impl Builder {
 
     fn check(&self, problems: &mut Problems) {
         self.quota.check(problems);
-        let fits = self.max_pause <= LONGEST_PAUSE;
-        problems.check(fits, "max_pause", self.max_pause, "at most 365 days");
+        check_pause(self.max_pause, problems);
     }
 
     fn made(self, shape: Shape) -> RateLimiter {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::asked::Asked;
-use super::{RateLimiter, Shape};
+use super::{RateLimiter, Shape, builder};
 use crate::event::{Event, Subscription};
 use crate::policy::{ConfigError, Mode, Problems};
 use crate::rate_limit::quota::Quota;
@@ -21,6 +21,10 @@ pub struct Snapshot {
     pub available: u32,
     /// The mode.
     pub mode: Mode,
+    /// For how long whoever waits is made to wait at most.
+    pub max_wait: Duration,
+    /// For how long a pause lasts at most.
+    pub max_pause: Duration,
     /// How long a pause still lasts, if there is one.
     pub paused: Option<Duration>,
     /// How many calls [`Mode::RecordOnly`] would have refused since the limiter was made.
@@ -29,7 +33,8 @@ pub struct Snapshot {
 
 impl RateLimiter {
     /// Changes the quota while calls run, without losing or minting a token: what was admitted
-    /// too early stays owed, in tokens. Who waits keeps the instant that was granted. A
+    /// too early stays owed, in tokens. Who waits keeps the instant that was granted: after a
+    /// raise, beside those whom the new rate brings. A
     /// [`Reservation`](super::Reservation) made before returns nothing when it is dropped.
     ///
     /// A rate of zero stops the limiter's clock, and the next change starts it where it stood.
@@ -83,6 +88,28 @@ impl RateLimiter {
         }
     }
 
+    /// Changes for how long whoever waits is made to wait at most. Who waits already keeps what it
+    /// began with. A joint limiter has one of its own: when it was made, the shortest of its
+    /// limits.
+    pub fn set_max_wait(&self, max_wait: Duration) {
+        let nanos = time::nanos(max_wait);
+        self.0.max_wait.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Changes for how long a [pause](Self::pause_for) lasts at most. One that has begun lasts as
+    /// long as it was to.
+    ///
+    /// # Errors
+    /// As [`Builder::build`](super::Builder::build); nothing has changed then.
+    pub fn set_max_pause(&self, max_pause: Duration) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        builder::check_pause(max_pause, &mut problems);
+        problems.finish(self.name())?;
+        let nanos = time::nanos(max_pause);
+        self.0.max_pause.store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// The mode.
     #[inline]
     pub fn mode(&self) -> Mode {
@@ -111,7 +138,7 @@ impl RateLimiter {
     }
 
     fn pause(&self, now: Tick, until: Tick) {
-        let until = until.min(now.after(self.0.max_pause));
+        let until = until.min(now.after(self.max_pause()));
         match self.asked(self.1) {
             Asked::One(bucket) => bucket.pause(now, until),
             Asked::Key(key) => key.telling(|table, place, dropped| {
@@ -147,6 +174,8 @@ impl RateLimiter {
             quota: self.quota(),
             available: self.available(),
             mode: self.mode(),
+            max_wait: self.max_wait(),
+            max_pause: self.max_pause(),
             paused: self.pause_left(now),
             would_reject: self.0.would_reject.load(Ordering::Relaxed),
         }

@@ -9,6 +9,7 @@ use super::joint::{self, Joint};
 #[cfg(feature = "tower")]
 use crate::deadline::Ambient;
 use crate::event::{Ending, What};
+use crate::policy::Mode;
 use crate::rejection::Rejection;
 #[cfg(feature = "tower")]
 use crate::rejection::Why;
@@ -148,12 +149,13 @@ impl Reservation {
             return Ok(Ok(self));
         }
         // The outcome is the new reservation's to tell. What was charged went under in the
-        // pause; what other limits were charged goes back before they are charged anew.
+        // pause; what other limits were charged goes back before they are charged anew. The mode is
+        // the one that the pause was found in: one that is off by now would tell nobody.
         self.open = false;
         let (limiter, since) = (self.limiter.clone(), self.since);
         let (cost, latest) = (self.cost, self.latest);
         drop(self);
-        let anew = limiter.reserve_by(now, since, cost, latest, false)?;
+        let anew = limiter.reserve_by(Mode::Enforce, now, since, cost, latest, false)?;
         Ok(if anew.is_due(now) {
             Ok(anew)
         } else {

@@ -161,26 +161,27 @@ impl RateLimiter {
             return Err(rejection);
         }
         let latest = now.after(patience(max_wait)).min(deadline);
-        self.reserve_by(now, now, cost, latest, spend_if_due)
+        let mode = self.mode();
+        if mode == Mode::Off {
+            return Ok(Reservation::silent(self.clone(), now));
+        }
+        self.reserve_by(mode, now, now, cost, latest, spend_if_due)
     }
 
     fn expired(&self) -> Rejection {
         Rejection::new(Why::Expired, self.name().clone())
     }
 
-    /// Reserves on behalf of somebody who came at `since`.
+    /// Reserves on behalf of somebody who came at `since`, in a mode that is not off.
     pub(super) fn reserve_by(
         &self,
+        mode: Mode,
         now: Tick,
         since: Tick,
         cost: u32,
         latest: Tick,
         spend_if_due: bool,
     ) -> Result<Reservation, Rejection> {
-        let mode = self.mode();
-        if mode == Mode::Off {
-            return Ok(Reservation::silent(self.clone(), now));
-        }
         let taken = match self.asked(self.1) {
             Asked::Joint(members) => {
                 let mut charges = joint::NONE;

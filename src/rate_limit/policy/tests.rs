@@ -272,11 +272,27 @@ fn rl9_the_kept_rate_is_never_above_what_was_asked() {
     assert_eq!(RateLimiter::unlimited().kept_rate(), f64::INFINITY);
 }
 
+/// The most that a word holds at so slow a rate, and enough for stripes on any machine.
+fn striped() -> RateLimiter {
+    let quota = Quota::per_hour(1).burst(9_984);
+    RateLimiter::builder(quota).striped(true).build().unwrap()
+}
+
 // RL5, CX7
 #[test]
 fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
     let limiter = slow(100);
     assert!(limiter.allow_n(37));
+    drop_ten_thousand(&limiter);
+    // All of it in the stripes, or nearly.
+    let limiter = striped();
+    while limiter.available() > 63 {
+        assert!(limiter.allow());
+    }
+    drop_ten_thousand(&limiter);
+}
+
+fn drop_ten_thousand(limiter: &RateLimiter) {
     let mut rng = fastrand::Rng::with_seed(7);
     for _ in 0..10_000 {
         let mut held: Vec<_> = (0..rng.usize(0..4))
@@ -288,6 +304,25 @@ fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
         }
     }
     assert_eq!(limiter.available(), 63);
+}
+
+// RL1, RL2: the whole burst is there for threads together, to the token, and for each alone.
+#[test]
+fn rl1_threads_share_a_large_burst_to_the_token() {
+    for limiter in [striped(), slow(416)] {
+        let burst = limiter.available();
+        let mut admitted: u32 = std::thread::scope(|scope| {
+            let run = || (0..3_000).filter(|_| limiter.allow()).count() as u32;
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).sum()
+        });
+        // Of a lease that was being fetched another may not have known.
+        while limiter.allow() {
+            admitted += 1;
+        }
+        assert_eq!(admitted, burst);
+        assert_eq!(limiter.available(), 0);
+    }
 }
 
 // RL13
@@ -483,6 +518,24 @@ fn rl15_a_pause_is_capped_and_can_be_ended() {
     assert_eq!(limiter.snapshot().paused, None);
 }
 
+// CX19
+#[test]
+fn cx19_the_cap_of_a_pause_changes_for_pauses_to_come() {
+    let secs = Duration::from_secs;
+    let limiter = RateLimiter::per_day(100);
+    limiter.set_max_pause(secs(500)).unwrap();
+    limiter.pause_for(Duration::MAX);
+    let error = limiter.set_max_pause(secs(366 * 24 * 3_600)).unwrap_err();
+    assert_eq!(error.problems()[0].field, "max_pause");
+    assert_eq!(limiter.snapshot().max_pause, secs(500));
+    limiter.set_max_pause(secs(5)).unwrap();
+    let paused = limiter.snapshot().paused.unwrap();
+    assert!(paused <= secs(500) && paused > secs(400), "{paused:?}");
+    limiter.resume();
+    limiter.pause_for(Duration::MAX);
+    assert!(limiter.snapshot().paused.unwrap() <= secs(5));
+}
+
 // CX10
 #[test]
 fn cx10_the_handle_and_what_it_makes_can_be_sent_and_shared() {
@@ -595,6 +648,26 @@ mod waiting {
         assert!(start.elapsed() <= ms(102));
     }
 
+    // CX19, RL4
+    #[tokio::test(start_paused = true)]
+    async fn cx19_the_longest_wait_changes_for_who_comes() {
+        let limiter = one_in_100_ms();
+        limiter.acquire().await.unwrap();
+        let mut waiting = pin!(limiter.acquire());
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        // It comes when it is first polled.
+        let made_before = limiter.acquire();
+        limiter.set_max_wait(ms(150));
+        assert_eq!(limiter.snapshot().max_wait, ms(150));
+        let rejection = made_before.await.unwrap_err();
+        assert_eq!(rejection.retry_after(), Some(ms(200)));
+        assert!(limiter.reserve().is_err());
+        limiter.set_max_wait(ms(0));
+        waiting.await.unwrap();
+        limiter.set_max_wait(ms(200));
+        limiter.acquire().await.unwrap();
+    }
+
     // RL5, CX7, CX14
     #[tokio::test(start_paused = true)]
     async fn rl5_a_dropped_waiter_returns_its_token_if_nobody_is_behind() {
@@ -646,6 +719,37 @@ mod waiting {
         assert!(limiter.allow());
         advance(Duration::from_secs(3_600)).await;
         assert_eq!(limiter.available(), 2);
+    }
+
+    // RL2: by itself a large burst has stripes and a small one none; the builder forces either.
+    #[tokio::test(start_paused = true)]
+    async fn rl2_whether_a_limiter_has_stripes_can_be_forced() {
+        let (small, large) = (Quota::per_second(100), Quota::per_second(10_000));
+        let built = |quota, striped| {
+            let builder = RateLimiter::builder(quota);
+            builder.striped(striped).build().unwrap()
+        };
+        for (limiter, has_stripes) in [
+            (RateLimiter::per_second(100), false),
+            (RateLimiter::builder(small).build().unwrap(), false),
+            (built(small, true), true),
+            (built(large, false), false),
+            (RateLimiter::builder(large).build().unwrap(), true),
+            (RateLimiter::per_second(10_000), true),
+        ] {
+            let burst = limiter.quota().max_burst();
+            while limiter.allow() {}
+            advance(Duration::from_secs(60)).await;
+            // What the stripes may hold is what is not there after a rest.
+            let rested = limiter.available();
+            assert_eq!(rested < burst, has_stripes, "{rested} of {burst}");
+            let least = if burst == 100 {
+                burst / 2
+            } else {
+                burst - burst / 16
+            };
+            assert!((least..=burst).contains(&rested), "{rested} of {burst}");
+        }
     }
 
     // RL15, RL4: a pause that begins during the wait puts the waiter behind it.

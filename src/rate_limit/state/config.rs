@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::stripes::Striped;
 use super::{Refused, Tick};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 
@@ -10,7 +11,7 @@ pub(super) const LAST: u64 = (1 << 62) - 1;
 
 /// From here on the origin is moved. As far from the end as it is because what is admitted at
 /// once and what is reserved ahead must fit above it.
-const STALE: u64 = 1 << 61;
+pub(super) const STALE: u64 = 1 << 61;
 
 /// How long before it was made a configuration's time begins, so that a clock that steps back
 /// by less (a paused runtime that began earlier shows such times) still runs.
@@ -32,6 +33,9 @@ pub(super) struct Config {
     pub(super) origin: Tick,
     /// Until when the limiter is paused.
     pub(super) paused: Tick,
+    /// How many tokens a stripe may hold, and how many all of them may, which the word must do
+    /// without.
+    pub(super) stripes: (u32, u32),
     /// How many configurations came before. The low bits are the word's generation; the whole
     /// is what tells whether a charge was made with this one.
     pub(super) changes: u64,
@@ -46,6 +50,17 @@ pub(super) struct Grant {
     pub(super) units: u64,
     /// The debt's end after it.
     pub(super) end: u64,
+}
+
+impl Grant {
+    /// This, unless it is later than `latest` or than the word holds.
+    pub(super) fn by(self, now: Tick, latest: Tick) -> Result<Self, Refused> {
+        let fits = self.at <= latest && self.end <= LAST;
+        fits.then_some(self).ok_or(Refused {
+            wait: Some(self.at.since(now)),
+            impossible: None,
+        })
+    }
 }
 
 /// What a pause did to the debt, for as long as nothing older than it may be returned.
@@ -66,7 +81,7 @@ pub(super) enum Turn {
 }
 
 impl Config {
-    pub(super) fn first(now: Tick, quota: Quota) -> Self {
+    pub(super) fn first(now: Tick, quota: Quota, striped: Striped) -> Self {
         let none = Self {
             // A second: what a bucket without a rate keeps its tokens in.
             interval: UNITS * 1_000_000_000,
@@ -74,13 +89,14 @@ impl Config {
             frozen: Tick::NEVER,
             origin: now,
             paused: Tick::ZERO,
+            stripes: (0, 0),
             changes: u64::MAX,
         };
-        none.next(now, quota, Tick::ZERO)
+        none.next(now, quota, Tick::ZERO, striped)
     }
 
     /// The configuration that follows this one.
-    pub(super) fn next(&self, now: Tick, quota: Quota, paused: Tick) -> Self {
+    pub(super) fn next(&self, now: Tick, quota: Quota, paused: Tick, striped: Striped) -> Self {
         let burst = u64::from(quota.max_burst());
         let (interval, tolerance, frozen) = if quota.is_unlimited() {
             (self.interval, UNLIMITED, Tick::NEVER)
@@ -94,13 +110,62 @@ impl Config {
             let interval = quota.interval();
             (interval, interval * burst, Tick::NEVER)
         };
+        let runs = !quota.is_unlimited() && !quota.is_stopped();
         Self {
             interval,
             tolerance,
+            stripes: match runs {
+                true => striped.lease(quota.max_burst()),
+                false => (0, 0),
+            },
             frozen,
             origin: Tick(now.0.saturating_sub(LEAD)),
             paused: if paused > now { paused } else { Tick::ZERO },
             changes: self.changes.wrapping_add(1),
+        }
+    }
+
+    /// What the stripes may hold, in units. Of a torn configuration anything, but no panic.
+    #[inline]
+    fn ahead(&self) -> u64 {
+        self.interval.saturating_mul(u64::from(self.stripes.1))
+    }
+
+    /// The burst in units, less what the stripes may hold: what the word is kept to.
+    #[inline]
+    pub(super) fn ready(&self) -> u64 {
+        self.tolerance.saturating_sub(self.ahead())
+    }
+
+    /// Whether the cost is within the burst, but more than is ever there beside the stripes.
+    #[inline]
+    pub(super) fn needs_all(&self, cost: u32) -> bool {
+        let units = u64::from(cost).saturating_mul(self.interval);
+        self.stripes.1 > 0 && self.ready() < units && units <= self.tolerance
+    }
+
+    /// The debt's end as it would be without stripes, of which these hold `tokens`.
+    pub(super) fn gather(&self, tat: u64, tokens: u32, now: Tick) -> u64 {
+        let lacking = u64::from(self.stripes.1.saturating_sub(tokens));
+        if lacking == 0 {
+            return tat;
+        }
+        (tat.max(self.clock(now)) + lacking * self.interval).min(LAST)
+    }
+
+    /// The other way: where the debt ends with stripes, and how many tokens these hold.
+    pub(super) fn spread(&self, end: u64, now: Tick) -> (u64, u32) {
+        let (here, ahead) = (self.clock(now), self.ahead());
+        if ahead == 0 {
+            return (end, 0);
+        }
+        let owed = end.saturating_sub(here);
+        match owed.checked_sub(ahead) {
+            Some(beyond) => (here + beyond, 0),
+            None => {
+                let tokens = (ahead - owed) / self.interval;
+                (end.min(here), u32::try_from(tokens).unwrap_or(u32::MAX))
+            }
         }
     }
 
@@ -178,7 +243,7 @@ impl Config {
             return Err(self.refuse_for_good(!self.is_stopped()));
         }
         let end = tat.max(from) + units;
-        let due = end.saturating_sub(self.tolerance);
+        let due = end.saturating_sub(self.ready());
         if due <= from {
             return Ok(Grant {
                 at: start,
@@ -209,13 +274,43 @@ impl Config {
         }
     }
 
-    /// How many tokens are there.
+    /// The charge that `cost` would be with `tokens` in the stripes, and how many of these it
+    /// would take: no more than are missing.
+    pub(super) fn grant_with(
+        &self,
+        tat: u64,
+        now: Tick,
+        not_before: Tick,
+        cost: u32,
+        tokens: u32,
+    ) -> (Result<Grant, Refused>, u32) {
+        let start = now.max(not_before);
+        let missing = match tokens {
+            0 => 0,
+            // Impossible, whatever is there.
+            _ if u64::from(cost).saturating_mul(self.interval) > self.tolerance => 0,
+            _ => cost.saturating_sub(self.available(tat, start)),
+        };
+        let ahead = missing.min(tokens);
+        let mut grant = self.grant(tat, now, not_before, cost - ahead);
+        if let Ok(grant) = &mut grant {
+            if ahead > 0 && grant.units == 0 && start > now {
+                // Moves the word, so that nothing older can be given back, and be leased to the
+                // stripe again, before these tokens are used.
+                grant.end = tat.max(self.clock(start)) + 1;
+                grant.units = grant.end - tat;
+            }
+        }
+        (grant, ahead)
+    }
+
+    /// How many tokens are there, beside the stripes.
     pub(super) fn available(&self, tat: u64, now: Tick) -> u32 {
         if self.is_unlimited() {
             return if self.paused > now { 0 } else { u32::MAX };
         }
         let from = self.clock(now);
-        let free = (from + self.tolerance).saturating_sub(tat.max(from));
+        let free = (from + self.ready()).saturating_sub(tat.max(from));
         u32::try_from(free / self.interval).unwrap_or(u32::MAX)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::loom::thread;
 
-use super::Bucket;
+use super::{Bucket, Striped};
 use crate::rate_limit::quota::Quota;
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -19,8 +19,18 @@ fn beside<A: Send + 'static, B: 'static>(
     other: fn(&Bucket) -> B,
     check: fn(&Bucket, A, B),
 ) {
+    beside_on(move || Bucket::new(NOW, quota), one, other, check);
+}
+
+/// As [`beside`], over a bucket that is made and brought to where the model begins.
+fn beside_on<A: Send + 'static, B: 'static>(
+    make: impl Fn() -> Bucket + Send + Sync + 'static,
+    one: fn(&Bucket) -> A,
+    other: fn(&Bucket) -> B,
+    check: fn(&Bucket, A, B),
+) {
     ::loom::model(move || {
-        let bucket = Arc::new(Bucket::new(NOW, quota));
+        let bucket = Arc::new(make());
         let thread = {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || one(&bucket))
@@ -33,6 +43,24 @@ fn beside<A: Send + 'static, B: 'static>(
 
 fn admit(bucket: &Bucket) -> u32 {
     u32::from(bucket.admit(NOW, 1).is_ok())
+}
+
+/// With one stripe of two tokens, which is empty, and `left` tokens beside it.
+fn one_stripe(left: u32) -> Bucket {
+    let bucket = Bucket::striped(NOW, Quota::per_second(1).burst(32), Striped::Always(1));
+    assert!(bucket.take(NOW, NOW, 30 - left, NOW).is_ok());
+    assert_eq!(ask(&bucket, 0) + ask(&bucket, 0), 2);
+    assert_eq!(bucket.available(NOW), left);
+    bucket
+}
+
+/// With two stripes of one token each, and two beside them.
+fn two_stripes() -> Bucket {
+    Bucket::striped(NOW, Quota::per_second(1).burst(4), Striped::Always(2))
+}
+
+fn ask(bucket: &Bucket, slot: usize) -> u32 {
+    u32::from(bucket.ask_stripes(slot, || NOW, 1).is_ok())
 }
 
 // RL1
@@ -134,4 +162,166 @@ fn pause_against_admission() {
             assert!(bucket.admit(Tick(NOW.0 + 4_999_999_999), 1).is_err());
         },
     );
+}
+
+// RL1: two on one stripe do not both fetch a lease; one would be lost, or be one too many.
+#[test]
+fn lease_against_lease() {
+    beside_on(
+        || one_stripe(6),
+        |bucket| ask(bucket, 0),
+        |bucket| ask(bucket, 0),
+        |bucket, a, b| {
+            assert_eq!(a + b, 2);
+            assert_eq!(bucket.available(NOW), 4);
+            assert!(bucket.stripes.tokens() <= 2);
+        },
+    );
+}
+
+// RL1: the last token of a stripe.
+#[test]
+fn spend_against_spend() {
+    beside_on(
+        || {
+            let bucket = two_stripes();
+            assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
+            assert_eq!(ask(&bucket, 1), 1);
+            bucket
+        },
+        |bucket| ask(bucket, 0),
+        |bucket| ask(bucket, 0),
+        |bucket, a, b| {
+            assert_eq!(a + b, 1);
+            assert_eq!(bucket.available(NOW), 0);
+        },
+    );
+}
+
+// RL1, RL2: who is refused by the word looks into the other stripes; what is on its way there
+// may be missed, and is neither lost nor found twice.
+#[test]
+fn lease_against_refusal() {
+    beside_on(
+        || {
+            let bucket = two_stripes();
+            assert_eq!(ask(&bucket, 0) + ask(&bucket, 1), 2);
+            bucket
+        },
+        |bucket| ask(bucket, 0),
+        |bucket| ask(bucket, 1),
+        |bucket, a, b| {
+            assert!(a + b >= 1);
+            assert_eq!(a + b + bucket.available(NOW), 2);
+        },
+    );
+}
+
+// RL6, RL1: a cost that takes from both stripes beside one that spends there.
+#[test]
+fn gathering_against_spend() {
+    beside_on(
+        || {
+            let bucket = two_stripes();
+            assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
+            bucket
+        },
+        |bucket| u32::from(bucket.ask_stripes(1, || NOW, 2).is_ok()) * 2,
+        |bucket| ask(bucket, 0),
+        |bucket, a, b| assert_eq!(a + b + bucket.available(NOW), 2),
+    );
+}
+
+// RL7: a lease that a change overtakes is lost, and is never there twice.
+#[test]
+fn lease_against_change() {
+    beside_on(
+        || one_stripe(4),
+        |bucket| bucket.change(NOW, Quota::per_second(1_000).burst(32)),
+        |bucket| ask(bucket, 0),
+        |bucket, (), admitted| {
+            assert_eq!(admitted, 1);
+            let left = bucket.available(NOW);
+            assert!(left == 3 || left == 1, "{left}");
+        },
+    );
+}
+
+// RL7: what is spent beside a change to a burst without stripes is owed after it; with it, at
+// the most, a lease that was on its way.
+#[test]
+fn spend_against_change() {
+    beside_on(
+        two_stripes,
+        |bucket| bucket.change(NOW, Quota::per_second(1_000).burst(3)),
+        |bucket| ask(bucket, 0) + ask(bucket, 0),
+        |bucket, (), admitted| {
+            assert_eq!(admitted, 2);
+            assert!(bucket.available(NOW) <= 1);
+        },
+    );
+}
+
+// RL15: neither a token that lies in a stripe nor one on its way there is spent in a pause.
+#[test]
+fn spend_against_pause() {
+    beside_on(
+        || one_stripe(4),
+        |bucket| {
+            bucket.pause(NOW, Tick(NOW.0 + 5_000_000_000));
+            ask(bucket, 0)
+        },
+        |bucket| ask(bucket, 0) + ask(bucket, 0),
+        |bucket, after, _| {
+            assert_eq!(after, 0);
+            assert_eq!(bucket.available(NOW), 0);
+            assert_eq!(ask(bucket, 0), 0);
+        },
+    );
+}
+
+// RL15, RL5: tokens that were held from before a pause are not given back into it.
+#[test]
+fn gathering_against_pause() {
+    beside_on(
+        || {
+            let bucket = two_stripes();
+            assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
+            bucket
+        },
+        |bucket| bucket.pause(NOW, Tick(NOW.0 + 5_000_000_000)),
+        |bucket| {
+            if let Ok(charge) = bucket.take(NOW, NOW, 2, NOW) {
+                bucket.cancel(&charge);
+            }
+        },
+        |bucket, (), ()| {
+            assert_eq!(bucket.available(NOW), 0);
+            assert_eq!(ask(bucket, 0) + ask(bucket, 1), 0);
+        },
+    );
+}
+
+// RL5, RL1: what came out of a stripe goes back before it is filled anew, or not at all.
+#[test]
+fn refund_against_lease() {
+    ::loom::model(|| {
+        let bucket = Bucket::striped(NOW, Quota::per_second(1).burst(32), Striped::Always(1));
+        assert!(bucket.take(NOW, NOW, 30, NOW).is_ok());
+        let charge = bucket.take(NOW, NOW, 2, NOW).unwrap();
+        assert_eq!(ask(&bucket, 0), 0);
+        let bucket = Arc::new(bucket);
+        let thread = {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || bucket.cancel(&charge))
+        };
+        let later = NOW.after(Duration::from_secs(3));
+        // The second leaves room in the stripe that a lease has filled.
+        assert!(bucket.ask_stripes(0, || later, 1).is_ok());
+        let second = u32::from(bucket.ask_stripes(0, || later, 1).is_ok());
+        thread.join().unwrap();
+        let left = bucket.available(later) + second;
+        assert!(left == 2 || left == 4, "{left}");
+        assert!(bucket.stripes.tokens() <= 2);
+    });
 }

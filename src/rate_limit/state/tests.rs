@@ -1,3 +1,5 @@
+mod striped;
+
 use std::thread;
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! stands at the head of [`super`].
 
 use super::config::Config;
+use super::pace::Pace;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -28,8 +29,8 @@ impl Word {
 }
 
 /// A configuration that is shared. Written under the mutex while no word names it; published
-/// by the word.
-pub(super) struct Slot([AtomicU64; 6]);
+/// by the word. What most admissions need comes first.
+pub(super) struct Slot([AtomicU64; 8]);
 
 impl Slot {
     #[inline]
@@ -37,29 +38,39 @@ impl Slot {
         Self(Self::values(config).map(AtomicU64::new))
     }
 
-    fn values(config: &Config) -> [u64; 6] {
+    fn values(config: &Config) -> [u64; 8] {
+        let pace = config.pace();
         [
-            config.interval,
+            pace.interval,
+            pace.tolerance,
+            pace.origin.0,
             config.tolerance,
             config.frozen.0,
-            config.origin.0,
             config.paused.0,
             config.changes,
+            u64::from(config.stripes.0) << 32 | u64::from(config.stripes.1),
         ]
     }
 
     pub(super) fn write(&self, config: &Config) {
         for (place, value) in self.0.iter().zip(Self::values(config)) {
-            // Pairs with `read`: who sees this sees that the slot is out of use.
+            // Pairs with `read` and `pace`: who sees this sees that the slot is out of use.
             place.store(value, Ordering::Release);
         }
     }
 
     #[inline]
     pub(super) fn read(&self) -> Config {
-        let [interval, tolerance, frozen, origin, paused, changes] = &self.0;
-        // Pairs with `write`.
-        let load = |place: &AtomicU64| place.load(Ordering::Acquire);
+        let [
+            interval,
+            _,
+            origin,
+            tolerance,
+            frozen,
+            paused,
+            changes,
+            stripes,
+        ] = &self.0;
         Config {
             interval: load(interval),
             tolerance: load(tolerance),
@@ -67,6 +78,34 @@ impl Slot {
             origin: Tick(load(origin)),
             paused: Tick(load(paused)),
             changes: load(changes),
+            stripes: halves(load(stripes)),
         }
     }
+
+    /// How many tokens a lease is, of the configuration that [`pace`](Self::pace) reads.
+    pub(super) fn lease(&self) -> u32 {
+        let [.., stripes] = &self.0;
+        halves(load(stripes)).0
+    }
+
+    #[inline]
+    pub(super) fn pace(&self) -> Pace {
+        let [interval, tolerance, origin, ..] = &self.0;
+        Pace {
+            interval: load(interval),
+            tolerance: load(tolerance),
+            origin: Tick(load(origin)),
+        }
+    }
+}
+
+#[inline]
+fn load(place: &AtomicU64) -> u64 {
+    // Pairs with `Slot::write`.
+    place.load(Ordering::Acquire)
+}
+
+fn halves(word: u64) -> (u32, u32) {
+    // Both fit: one is shifted down, the other is cut out.
+    ((word >> 32) as u32, word as u32)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::attempt;
+use crate::attempt::Inherited;
 use crate::backoff::Backoff;
 use crate::budget::Budget;
 use crate::event::Listeners;
@@ -21,9 +21,9 @@ pub(super) struct Core {
     pub(super) suppressed: AtomicU64,
 }
 
-/// What a call keeps from its start to its end: one count of references for both.
+/// What a call keeps from its start to its end.
 #[derive(Debug)]
-pub(super) struct Config {
+pub(in crate::retry) struct Config {
     pub(super) settings: Settings,
     pub(super) core: Arc<Core>,
 }
@@ -51,12 +51,32 @@ pub(super) enum Spending {
 }
 
 impl Spending {
-    /// The budget of a call that starts here.
-    pub(super) fn budget(&self) -> Option<Budget> {
+    /// The budget that was set here, and where it was not given, the one that a call made here
+    /// inherits in its place.
+    #[inline]
+    pub(super) fn budget(&self) -> (Option<&Budget>, Option<Inherited>) {
         match self {
-            Self::Own(own) => Some(attempt::inherited_budget().unwrap_or_else(|| own.clone())),
-            Self::Given(budget) => Some(budget.clone()),
+            Self::Own(own) => (Some(own), Inherited::here()),
+            Self::Given(budget) => (Some(budget), None),
+            Self::None => (None, None),
+        }
+    }
+
+    #[inline]
+    pub(super) fn own(&self) -> Option<&Budget> {
+        match self {
+            Self::Own(budget) | Self::Given(budget) => Some(budget),
             Self::None => None,
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Own(a), Self::Own(b)) | (Self::Given(a), Self::Given(b)) => {
+                a.number() == b.number()
+            }
+            (Self::None, Self::None) => true,
+            _ => false,
         }
     }
 }
@@ -75,6 +95,35 @@ impl Settings {
         }
     }
 
+    /// Sets here what was changed from `before` to `after`, and leaves the rest as it is.
+    pub(super) fn apply(&mut self, before: &Self, after: &Self) {
+        // Named one by one, so that a new setting cannot be forgotten here.
+        let Self {
+            backoff,
+            max_attempts,
+            max_elapsed,
+            throttled_base,
+            retry_after_cap,
+            spending,
+            nested,
+            mode,
+        } = self;
+        set(backoff, before.backoff, after.backoff);
+        set(max_attempts, before.max_attempts, after.max_attempts);
+        set(max_elapsed, before.max_elapsed, after.max_elapsed);
+        set(throttled_base, before.throttled_base, after.throttled_base);
+        set(
+            retry_after_cap,
+            before.retry_after_cap,
+            after.retry_after_cap,
+        );
+        set(nested, before.nested, after.nested);
+        set(mode, before.mode, after.mode);
+        if !before.spending.is(&after.spending) {
+            spending.clone_from(&after.spending);
+        }
+    }
+
     pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
         let mut problems = Problems::default();
         self.backoff.check("backoff", &mut problems);
@@ -83,5 +132,11 @@ impl Settings {
         let elapsed = self.max_elapsed.unwrap_or(Duration::MAX);
         problems.check(!elapsed.is_zero(), "max_elapsed", elapsed, "more than zero");
         problems.finish(name)
+    }
+}
+
+fn set<T: Copy + PartialEq>(setting: &mut T, before: T, after: T) {
+    if before != after {
+        *setting = after;
     }
 }

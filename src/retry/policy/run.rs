@@ -4,9 +4,10 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{Retry, Session};
+use super::{Config, Retry, Session};
 use crate::classify::{self, Classify, Outcome, Standard};
 use crate::rejection::{Error, Fault, Reason};
+use crate::sync::Arc;
 use crate::time::Sleep;
 
 pin_project! {
@@ -14,7 +15,7 @@ pin_project! {
     struct Attempt<'a, F> {
         #[pin]
         call: F,
-        session: &'a mut Session,
+        session: &'a mut Session<Arc<Config>>,
     }
 }
 
@@ -82,7 +83,7 @@ impl Retry {
         E: Fault<Via>,
         C: Classify<T, E>,
     {
-        let mut session = Session::start(self, || true);
+        let mut session = Session::of(self);
         let mut failed: Option<(E, Outcome)> = None;
         loop {
             let number = session.number();

@@ -4,38 +4,50 @@ use std::time::Duration;
 
 use super::Retry;
 use super::config::{Config, Settings};
-use crate::attempt::Attempt;
-use crate::budget::{Sent, Withdrawal};
+use crate::attempt::{Attempt, Inherited};
+use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::{Kind, Outcome};
 use crate::deadline::Ambient;
 use crate::event::{Ending, What};
 use crate::guard::catching;
 use crate::policy::Mode;
+use crate::reading::Reading;
 use crate::sync::{Arc, Ordering};
 use crate::time::{self, Tick};
 
-/// One call with all its attempts, and its one terminal event.
+/// One call with all its attempts, and its one terminal event. What it keeps the configuration
+/// by may keep more: it is the one reference that a call counts.
 #[derive(Debug)]
-pub(in crate::retry) struct Session {
-    call: Call,
+pub(in crate::retry) struct Session<H: AsRef<Config>> {
+    call: Call<H>,
     /// The number of the attempt that is being made, from 1.
     number: u32,
     /// What the attempt that is being made carries down.
     attempt: Attempt,
+    /// What it draws on in place of its own budget.
+    inherited: Option<Inherited>,
     /// Whether this call may retry at all.
     retries: bool,
+    /// Whether what runs is told that it is part of an attempt: not where the retry is off.
+    tells: bool,
     /// The delay before the attempt that is being made.
     previous: Duration,
-    /// Leave for the attempt that is to be made; drops back if it is not.
-    withdrawal: Option<Withdrawal>,
-    /// The extra attempt under way.
-    sent: Option<Sent>,
+    extra: Extra,
+}
+
+/// The extra attempt that is to be made, or is under way.
+#[derive(Debug)]
+enum Extra {
+    None,
+    /// Leave for it; drops back if it is not made.
+    Leave(Option<Withdrawal>),
+    Sent(Sent),
 }
 
 /// What there is to tell of a call.
 #[derive(Debug)]
-struct Call {
-    config: Arc<Config>,
+struct Call<H: AsRef<Config>> {
+    holder: H,
     /// Zero where nobody needs to know.
     start: Tick,
     /// How many attempts have been made: one whose service does not get ready is not.
@@ -44,39 +56,61 @@ struct Call {
     open: bool,
 }
 
-impl Session {
+impl Session<Arc<Config>> {
+    /// A call without a service.
+    pub(in crate::retry) fn of(retry: &Retry) -> Self {
+        Self::start(retry.0.config.load_full(), || true, &mut Reading::none())
+    }
+}
+
+impl<H: AsRef<Config>> Session<H> {
     /// A call that starts here. `resend` says whether it may be made more than once.
-    pub(in crate::retry) fn start(retry: &Retry, resend: impl FnOnce() -> bool) -> Self {
-        let config = retry.0.config.load_full();
+    #[inline]
+    pub(in crate::retry) fn start(
+        holder: H,
+        resend: impl FnOnce() -> bool,
+        clock: &mut Reading,
+    ) -> Self {
+        let config = holder.as_ref();
         let settings = &config.settings;
         let off = settings.mode == Mode::Off;
-        let budget = match off {
-            true => None,
+        let (own, inherited) = match off {
+            true => (None, None),
             false => settings.spending.budget(),
         };
-        if let Some(budget) = &budget {
-            budget.on_call();
+        // What is inherited earns nothing by calls inside an attempt.
+        if let (Some(own), None) = (own, inherited) {
+            own.on_call_at(clock);
         }
+        let number = inherited.map(Inherited::number);
         let timed = settings.max_elapsed.is_some() || config.core.listeners.any();
         let nests = Ambient::current().extra && !settings.nested;
         Self {
             number: 1,
-            attempt: Attempt::new(1, budget),
+            attempt: Attempt::new(1, number.or(own.map(Budget::number))),
+            inherited,
             retries: !off && !nests && settings.max_attempts > 1 && resend(),
+            tells: !off,
             previous: Duration::ZERO,
-            withdrawal: None,
-            sent: None,
+            extra: Extra::None,
             call: Call {
-                start: if timed { time::now() } else { Tick::ZERO },
+                start: if timed { clock.now() } else { Tick::ZERO },
                 made: 1,
                 open: !off,
-                config,
+                holder,
             },
         }
     }
 
+    /// What keeps the configuration.
+    #[cfg(feature = "tower")]
+    pub(in crate::retry) fn holder(&self) -> &H {
+        &self.call.holder
+    }
+
+    #[inline]
     fn settings(&self) -> &Settings {
-        &self.call.config.settings
+        &self.call.holder.as_ref().settings
     }
 
     /// The number of the attempt that is being made.
@@ -85,13 +119,15 @@ impl Session {
     }
 
     /// Whether an attempt may follow the one that is being made: whether to copy the request.
+    #[inline]
     pub(in crate::retry) fn may_go_on(&self) -> bool {
         self.retries && self.number < self.settings().max_attempts
     }
 
     /// Runs the user's code as part of the attempt.
+    #[inline]
     pub(in crate::retry) fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        if self.settings().mode == Mode::Off {
+        if !self.tells {
             return code();
         }
         let _entered = self.attempt.enter();
@@ -100,10 +136,16 @@ impl Session {
 
     /// What becomes of an attempt that ended like this: when the next one is due, or none if
     /// this is the end. A next one has been given leave.
+    #[inline]
     pub(in crate::retry) fn again(&mut self, outcome: Outcome) -> Option<Tick> {
-        let Outcome::Failure(kind, retry_after) = outcome else {
-            return None;
-        };
+        match outcome {
+            Outcome::Failure(kind, retry_after) => self.after_failure(kind, retry_after),
+            Outcome::Success | Outcome::Ignore => None,
+        }
+    }
+
+    #[cold]
+    fn after_failure(&mut self, kind: Kind, retry_after: Option<Duration>) -> Option<Tick> {
         let lasting = matches!(kind, Kind::Permanent | Kind::Slow);
         if lasting || !self.may_go_on() {
             return None;
@@ -144,7 +186,7 @@ impl Session {
             Kind::Throttled => settings.backoff.raised_to(settings.throttled_base),
             _ => settings.backoff,
         };
-        let fraction = self.call.config.core.jitter.fraction();
+        let fraction = self.call.config().core.jitter.fraction();
         let delay = backoff.step(self.number, self.previous, fraction);
         Some(match retry_after {
             None => delay,
@@ -156,9 +198,9 @@ impl Session {
 
     fn take_leave(&mut self, kind: Kind, delay: Duration) -> Option<()> {
         // One whose service did not get ready has not used its own.
-        self.withdrawal = None;
-        let core = &self.call.config.core;
-        let withdrawal = self.attempt.budget().map(|budget| budget.withdraw());
+        self.extra = Extra::None;
+        let core = &self.call.config().core;
+        let withdrawal = self.withdraw();
         if let Some(None) = withdrawal {
             core.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -172,46 +214,66 @@ impl Session {
             });
             return None;
         }
-        self.withdrawal = withdrawal.flatten();
+        self.extra = Extra::Leave(withdrawal.flatten());
         Some(())
+    }
+
+    /// From the budget that this call draws on, if there is one.
+    fn withdraw(&self) -> Option<Option<Withdrawal>> {
+        if let Some(budget) = self.inherited.and_then(Inherited::budget) {
+            return Some(budget.withdraw());
+        }
+        self.own_budget().map(Budget::withdraw)
     }
 
     /// The backoff is over: what runs from here on runs as the next attempt.
     pub(in crate::retry) fn wake(&mut self) {
-        let budget = self.attempt.budget().cloned();
-        self.attempt = Attempt::new(self.number, budget);
+        self.attempt = self.attempt.numbered(self.number);
     }
 
     /// The attempt is made.
     pub(in crate::retry) fn sent(&mut self) {
-        self.sent = self.withdrawal.take().map(Withdrawal::send);
+        if let Extra::Leave(Some(withdrawal)) = std::mem::replace(&mut self.extra, Extra::None) {
+            self.extra = Extra::Sent(withdrawal.send());
+        }
         self.call.made += 1;
-        self.call
-            .config
-            .core
-            .retried
-            .fetch_add(1, Ordering::Relaxed);
+        let retried = &self.call.config().core.retried;
+        retried.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A policy below refused the attempt under way: it was not made.
+    #[cold]
     pub(in crate::retry) fn refused(&mut self) {
         if self.call.made < 2 {
             return;
         }
-        if let Some(sent) = self.sent.take() {
+        if let Extra::Sent(sent) = std::mem::replace(&mut self.extra, Extra::None) {
             sent.refused();
         }
         self.call.made -= 1;
-        let retried = &self.call.config.core.retried;
+        let retried = &self.call.config().core.retried;
         retried.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The call ends, and this is what it comes to.
+    #[inline]
     pub(in crate::retry) fn finish(&mut self, outcome: Outcome) {
-        // What was taken for an attempt that was not made goes back before anybody is told.
-        self.withdrawal = None;
-        if let (Outcome::Success, Some(budget)) = (outcome, self.attempt.budget()) {
-            budget.on_success();
+        self.take_back();
+        if outcome == Outcome::Success {
+            match self.inherited {
+                None => {
+                    if let Some(own) = self.own_budget() {
+                        own.on_success();
+                    }
+                }
+                // Inside the attempt nothing is earned; the call may have been moved out of it.
+                Some(inherited) if Ambient::current().attempt == 0 => {
+                    if let Some(budget) = inherited.budget() {
+                        budget.on_success();
+                    }
+                }
+                Some(_) => {}
+            }
         }
         self.call.end(match outcome {
             Outcome::Success => Ending::Success,
@@ -220,18 +282,42 @@ impl Session {
         });
     }
 
+    /// What was taken for an attempt that was not made goes back, before anybody is told.
+    #[inline]
+    fn take_back(&mut self) {
+        if matches!(self.extra, Extra::Leave(_)) {
+            self.extra = Extra::None;
+        }
+    }
+
+    /// The budget that was set here; none if the retry was off when the call began.
+    #[inline]
+    fn own_budget(&self) -> Option<&Budget> {
+        self.settings().spending.own().filter(|_| self.tells)
+    }
+
     fn tell(&self, what: What<'_>) {
-        let core = &self.call.config.core;
+        let core = &self.call.config().core;
         core.listeners.tell(&core.name, what);
     }
 }
 
-impl Call {
+impl<H: AsRef<Config>> Call<H> {
+    #[inline]
+    fn config(&self) -> &Config {
+        self.holder.as_ref()
+    }
+
+    #[inline]
     fn end(&mut self, ending: Ending) {
-        let core = &self.config.core;
-        if !std::mem::replace(&mut self.open, false) || !core.listeners.any() {
-            return;
+        if std::mem::replace(&mut self.open, false) && self.config().core.listeners.any() {
+            self.tell_end(ending);
         }
+    }
+
+    #[cold]
+    fn tell_end(&self, ending: Ending) {
+        let core = &self.config().core;
         let elapsed = match self.start {
             // Nobody listened when it started.
             Tick::ZERO => Duration::ZERO,
@@ -242,9 +328,10 @@ impl Call {
     }
 }
 
-impl Drop for Session {
+impl<H: AsRef<Config>> Drop for Session<H> {
+    #[inline]
     fn drop(&mut self) {
-        self.withdrawal = None;
+        self.take_back();
         self.call.end(Ending::Dropped);
     }
 }

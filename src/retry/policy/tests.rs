@@ -1,10 +1,11 @@
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::Retry;
-use crate::attempt::inherited_budget;
+use crate::attempt::Inherited;
 use crate::backoff::{Backoff, Jitter};
 use crate::budget::Budget;
 use crate::classify::{Kind, Outcome};
@@ -360,7 +361,11 @@ fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
 #[tokio::test]
 async fn rt4_an_attempt_carries_its_budget_down() {
     let budget = Budget::percent(50);
-    let below = || inherited_budget().map(|budget| budget.name().clone());
+    let below = || {
+        Inherited::here()?
+            .budget()
+            .map(|budget| budget.name().clone())
+    };
     let call =
         |_| async move { Ok::<_, ()>(below().map(|name| name.to_string()).unwrap_or_default()) };
     let retry = every(ms(1)).budget(&budget);
@@ -692,4 +697,83 @@ fn cx19_a_change_of_settings_does_not_undo_a_change_of_mode() {
         .unwrap();
     assert_eq!(retry.mode(), Mode::Off);
     assert_eq!(retry.snapshot().max_attempts, 7);
+}
+
+// CX19: of two changes at once each keeps what it set, in whatever order they come to stand; a
+// setting that both set is as the later one has it.
+#[test]
+fn cx19_two_changes_at_once_lose_nothing() {
+    let retry = Retry::new(Backoff::constant(ms(1)));
+    let other = retry.clone();
+    let (first, shared) = (Budget::percent(1), Budget::percent(2));
+    retry
+        .change(|now| {
+            let change = |now: super::Builder| {
+                let now = now.max_attempts(7).retry_after_cap(ms(70)).budget(&shared);
+                now.nested(true).throttled_base(ms(7)).max_elapsed(ms(700))
+            };
+            other.change(change).unwrap();
+            now.backoff(Backoff::constant(ms(9))).max_elapsed(ms(900))
+        })
+        .unwrap();
+    let settings = retry.0.config.load().settings.clone();
+    assert_eq!(settings.backoff, Backoff::constant(ms(9)));
+    assert_eq!(settings.max_elapsed, Some(ms(900)));
+    assert_eq!(settings.max_attempts, 7);
+    assert_eq!(settings.retry_after_cap, ms(70));
+    assert_eq!(settings.throttled_base, ms(7));
+    assert!(settings.nested);
+    let name = |retry: &Retry| {
+        let spending = &retry.0.config.load().settings.spending;
+        spending.own().map(|budget| budget.number())
+    };
+    assert_eq!(name(&retry), Some(shared.number()));
+
+    // The other way about.
+    retry
+        .change(|now| {
+            other.change(|now| now.max_attempts(3)).unwrap();
+            now.budget(&first).mode(Mode::RecordOnly)
+        })
+        .unwrap();
+    assert_eq!(name(&retry), Some(first.number()));
+    assert_eq!(
+        (retry.mode(), retry.snapshot().max_attempts),
+        (Mode::RecordOnly, 3)
+    );
+}
+
+// RT4: what is inherited is looked up when an extra attempt asks for it; where it is gone with
+// whoever made the attempt, the own budget serves.
+#[tokio::test(start_paused = true)]
+async fn rt4_in_place_of_an_inherited_budget_that_is_gone_the_own_one_serves() {
+    for gone in [false, true] {
+        let outer = Budget::builder().burst(5).floor(0).build().unwrap();
+        let number = outer.number();
+        let attempt = crate::attempt::Attempt::new(1, Some(number));
+        let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
+        let retry = retry.max_attempts(2).build().unwrap();
+        let call = retry.run(|_| async {
+            tokio::task::yield_now().await;
+            Err::<(), _>("busy")
+        });
+        let mut call = std::pin::pin!(call);
+        let mut kept = Some(outer);
+        let _ = std::future::poll_fn(|cx| {
+            let polled = {
+                let _entered = attempt.enter();
+                call.as_mut().poll(cx)
+            };
+            if gone {
+                kept = None;
+            }
+            polled
+        })
+        .await;
+        let settings = retry.0.config.load().settings.clone();
+        let own = settings.spending.own().unwrap().snapshot().made;
+        let given = kept.map_or(0, |budget| budget.snapshot().made);
+        assert_eq!((given, own), if gone { (0, 1) } else { (1, 0) });
+        assert!(number.budget().is_none());
+    }
 }

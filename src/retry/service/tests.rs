@@ -489,7 +489,7 @@ async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
 // attempt, its polls do.
 #[tokio::test(start_paused = true)]
 async fn rt10_is_known_by_the_call_and_by_the_polls() {
-    let mut extra = crate::attempt::Attempt::new(2, None);
+    let extra = crate::attempt::Attempt::new(2, None);
     let flaky = Flaky::failing(9);
     let copied = Arc::new(AtomicU64::new(0));
     let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
@@ -562,7 +562,7 @@ async fn rt11_a_reservation_made_elsewhere_is_given_back() {
     let mut waiting = RateLimitLayer::waiting(&limiter).layer(Flaky::failing(0));
     ready::<_, u32>(&mut waiting).await.unwrap();
     let mut call = pin!(waiting.call(1));
-    let mut extra = crate::attempt::Attempt::new(2, None);
+    let extra = crate::attempt::Attempt::new(2, None);
     let answer = {
         let _entered = extra.enter();
         polled(call.as_mut())
@@ -816,4 +816,32 @@ async fn cx6_poll_ready_only_forwards() {
         Poll::Ready(Err(Error::Service("closed")))
     );
     assert_eq!(once(&mut service, 1).await, Ok(1));
+}
+
+// CX19: a service sees a change with its next call; a call under way does not.
+#[tokio::test(start_paused = true)]
+async fn cx19_a_service_sees_a_change_with_its_next_call() {
+    let retry = retry().max_attempts(3);
+    let made = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&made);
+    let inner = Strict::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        BUSY
+    });
+    let mut service = RetryLayer::new(&retry).layer(inner);
+    let mut clone = service.clone();
+    for most in [3, 2, 4, 4] {
+        retry.change(|now| now.max_attempts(most)).unwrap();
+        for service in [&mut service, &mut clone] {
+            made.store(0, Ordering::Relaxed);
+            assert_eq!(once(service, 7).await, BUSY);
+            assert_eq!(made.load(Ordering::Relaxed), u64::from(most));
+        }
+    }
+    made.store(0, Ordering::Relaxed);
+    ready(&mut service).await.unwrap();
+    let running = service.call(7);
+    retry.change(|now| now.max_attempts(1)).unwrap();
+    assert_eq!(running.await, BUSY);
+    assert_eq!(made.load(Ordering::Relaxed), 4);
 }

@@ -33,7 +33,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// # Errors
     /// As [`ClientConfig::build`], and for what cannot be changed: the number of
     /// [authorities](ClientConfig::authorities), the [budget](ClientConfig::budget), the
-    /// quantile's window and least delay of a hedge, and the rate limit of a stack that was
+    /// window of a hedge's quantile, and the rate limit of a stack that was
     /// given a [limiter](Self::rate_limit). Nothing has changed then.
     pub fn change(
         &self,

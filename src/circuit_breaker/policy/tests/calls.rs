@@ -272,6 +272,42 @@ async fn cx14_a_refusal_is_one_end_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cb13_the_cheapest_way_to_ask_is_answered_as_the_others_are() {
+    // CB9
+    let breaker = built(touchy().probes(1));
+    breaker.allow().expect("it is closed").failure();
+    assert!(breaker.allow().is_none());
+    advance(SECOND - Duration::from_nanos(1)).await;
+    assert!(breaker.allow().is_none());
+    advance(Duration::from_nanos(1)).await;
+    let probe = breaker.allow().expect("its wait is over");
+    assert!(breaker.allow().is_none(), "the probe is out");
+    probe.success();
+    assert_eq!(breaker.state(), State::Closed);
+
+    breaker.force_open();
+    assert!(breaker.allow().is_none());
+    breaker.set_mode(Mode::RecordOnly);
+    breaker.allow().expect("it refuses nothing").ignore();
+    assert_eq!(breaker.snapshot().would_reject, 1);
+    breaker.set_mode(Mode::Off);
+    breaker.allow().expect("it is off").failure();
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx14_who_is_refused_without_a_word_is_told_of_to_who_listens() {
+    let breaker = built(touchy());
+    fail(&breaker);
+    let told = Told::by(&breaker);
+    assert!(breaker.allow().is_none());
+    assert_eq!(told.take(), ["Rejected"]);
+    breaker.force_open();
+    assert_eq!(told.take(), ["Open to ForcedOpen"]);
+    assert!(breaker.allow().is_none());
+    assert_eq!(told.take(), ["Rejected"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn cx14_a_call_ends_by_the_mode_it_began_in() {
     // CX19
     let breaker = built(touchy());

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 
 use super::*;
+use crate::circuit_breaker::rules::Config;
 
 #[tokio::test(start_paused = true)]
 async fn cb11_the_handle_reads_state_time_and_cause() {
@@ -303,6 +304,131 @@ async fn cb19_a_change_keeps_the_state_and_what_was_counted() {
         .unwrap();
     assert_eq!(breaker.state(), State::Open);
     assert_eq!(breaker.snapshot().next_probe, Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb19_of_two_changes_at_once_neither_undoes_the_others() {
+    let breaker = built(touchy().probes(3).half_open_for(SECOND));
+    let config = || breaker.0.rules.load().config.clone();
+    // The other one begins later and ends earlier.
+    let other = |rules: Builder| rules.probes(7).give_up_to(GiveUp::Closed).fair_time(ms(5));
+    let twice = |rules: Builder| {
+        breaker.change(other).unwrap();
+        rules
+            .probes(4)
+            .on_drop(OnDrop::Ignore)
+            .open_for(constant(ms(9)))
+    };
+    breaker.change(twice).unwrap();
+    let now = config();
+    assert_eq!((now.give_up, now.fair_time), (GiveUp::Closed, Some(ms(5))));
+    assert_eq!(
+        (now.on_drop, now.open_for),
+        (OnDrop::Ignore, constant(ms(9)))
+    );
+    assert_eq!((now.probes, now.half_open_for), (4, SECOND));
+    assert_eq!(now.trips, [Trip::consecutive_failures(1)]);
+
+    let before = config();
+    let fewer = |rules: Builder| {
+        breaker.change(|rules| rules.probes(2)).unwrap();
+        rules.close_after(3)
+    };
+    assert!(breaker.change(fewer).is_err(), "the two do not go together");
+    let after = config();
+    assert_eq!((after.probes, after.close_after), (2, None));
+    assert_eq!(
+        Config {
+            probes: before.probes,
+            ..after
+        },
+        before
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb19_a_success_is_counted_wherever_a_change_has_put_the_windows() {
+    let over = |secs| Trip::failure_rate(0.5).over(Window::time(SECOND * secs));
+    let counts = |breaker: &CircuitBreaker| {
+        let rules = breaker.snapshot().rules.into_iter();
+        rules.map(|rule| rule.counts.calls).collect::<Vec<_>>()
+    };
+    let breaker = built(
+        CircuitBreaker::builder("moved")
+            .trip_on(over(10))
+            .trip_on(over(20)),
+    );
+    succeed(&breaker);
+    breaker.change(|rules| rules.probes(5)).unwrap();
+    succeed(&breaker);
+    assert_eq!(counts(&breaker), [2, 2]);
+    // One of the two that it was made with, and another.
+    breaker
+        .change(|rules| rules.trips([over(20), over(30)]))
+        .unwrap();
+    succeed(&breaker);
+    assert_eq!(counts(&breaker), [3, 1]);
+    breaker.change(|rules| rules.trips([over(20)])).unwrap();
+    succeed(&breaker);
+    assert_eq!(counts(&breaker), [4]);
+    breaker
+        .change(|rules| rules.trips([over(20), over(10)]))
+        .unwrap();
+    succeed(&breaker);
+    assert_eq!(counts(&breaker), [5, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb3_a_success_is_counted_in_the_bucket_of_its_time() {
+    // CB1
+    let over = |secs| Trip::failure_rate(0.5).over(Window::time(SECOND * secs));
+    let breaker = built(
+        CircuitBreaker::builder("in time")
+            .trip_on(over(10))
+            .trip_on(over(3)),
+    );
+    let counts = || {
+        let rules = breaker.snapshot().rules.into_iter();
+        rules.map(|rule| rule.counts.calls).collect::<Vec<_>>()
+    };
+    // Over the ends of buckets of 1 s and of 300 ms.
+    let mut came: Vec<u64> = Vec::new();
+    for step in 0..400u64 {
+        for _ in 0..10 {
+            succeed(&breaker);
+            came.push(time::now().0);
+        }
+        advance(ms(1 + step % 97)).await;
+        let now = time::now().0;
+        let within = |bucket: u64| {
+            let number = |at: u64| at / (bucket * 1_000_000);
+            came.iter()
+                .filter(|at| number(now) - number(**at) < 10)
+                .count() as u32
+        };
+        assert_eq!(counts(), [within(1_000), within(300)], "{step}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb1_a_call_is_timed_where_only_the_windows_need_it() {
+    let slow = Trip::slow_rate(0.5, ms(10))
+        .over(Window::time(SECOND))
+        .min_calls(3);
+    let breaker = built(CircuitBreaker::builder("timed").trip_on(slow));
+    let takes = |wait| {
+        let breaker = breaker.clone();
+        async move {
+            let permit = breaker.try_acquire().unwrap();
+            advance(wait).await;
+            permit.success();
+            breaker.snapshot().rules[0].counts.slow
+        }
+    };
+    assert_eq!(takes(ms(10)).await, 0);
+    assert_eq!(takes(ms(10) + Duration::from_nanos(1)).await, 1);
+    let _ = takes(ms(11)).await;
+    assert_eq!(breaker.state(), State::Open);
 }
 
 #[tokio::test(start_paused = true)]

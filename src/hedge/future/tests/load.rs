@@ -141,7 +141,7 @@ fn ten_thousand_failing_calls_from_eight_threads_stay_within_the_bound() {
 }
 
 /// Polls `future` to its end inside an attempt.
-async fn inside<F: Future>(mut attempt: Attempt, future: F) -> F::Output {
+async fn inside<F: Future>(attempt: Attempt, future: F) -> F::Output {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         let _entered = attempt.enter();
@@ -173,7 +173,7 @@ async fn inside_an_attempt_its_budget_is_used_and_nothing_is_added_to_it() {
         let hedge = hedge.build().unwrap();
         let backend = Backend::new(|n| (ms(15), answer(n)));
         let mut service = HedgeLayer::new(&hedge).layer(backend);
-        let attempt = Attempt::new(1, Some(outer.clone()));
+        let attempt = Attempt::new(1, Some(outer.number()));
         inside(attempt, call(&mut service, ())).await.unwrap();
         assert_eq!(hedge.snapshot().made, 1);
         assert_eq!(outer.snapshot().balance, outer_left);

@@ -134,6 +134,26 @@ async fn hg5_only_successes_are_whole_latencies() {
 
 // HG1, CX19
 #[tokio::test(start_paused = true)]
+async fn cx19_the_least_delay_and_the_least_samples_change_at_once() {
+    let hedge = Hedge::builder().quantile(0.5).build().unwrap();
+    let mut service = layer(&hedge).layer(Backend::new(|n| (ms(2), answer(n))));
+    for _ in 0..10 {
+        call(&mut service, ()).await.unwrap();
+    }
+    assert_eq!(hedge.delay(), None);
+    hedge.set_min_samples(10).unwrap();
+    assert!((ms(2)..ms(4)).contains(&hedge.delay().unwrap()));
+    hedge.set_min_delay(ms(7)).unwrap();
+    assert_eq!(hedge.delay(), Some(ms(7)));
+    hedge.set_min_samples(0).unwrap_err();
+    hedge.set_min_delay(ms(10_001)).unwrap_err();
+    assert_eq!(hedge.delay(), Some(ms(7)));
+    hedge.set_min_samples(11).unwrap();
+    assert_eq!(hedge.delay(), None);
+}
+
+// HG1, CX19
+#[tokio::test(start_paused = true)]
 async fn another_quantile_is_used_at_once() {
     let hedge = Hedge::builder()
         .quantile(0.5)
@@ -355,7 +375,7 @@ async fn hg6_only_first_attempts_hedge() {
         let backend = Backend::new(|n| (ms(30), answer(n)));
         let log = backend.log.clone();
         let mut service = layer(&times(1)).layer(backend);
-        let mut attempt = crate::attempt::Attempt::new(outer, None);
+        let attempt = crate::attempt::Attempt::new(outer, None);
         let mut future = std::pin::pin!(call(&mut service, ()));
         let outcome = std::future::poll_fn(|cx| {
             let _entered = attempt.enter();
@@ -379,7 +399,7 @@ async fn hg6_an_extra_attempt_that_the_call_did_not_know_is_not_hedged() {
             .await
             .unwrap();
         let mut future = std::pin::pin!(tower_service::Service::call(&mut service, ()));
-        let mut attempt = crate::attempt::Attempt::new(2, None);
+        let attempt = crate::attempt::Attempt::new(2, None);
         let polled = std::future::poll_fn(|cx| {
             let _entered = attempt.enter();
             future.as_mut().poll(cx)

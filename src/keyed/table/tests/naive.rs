@@ -186,10 +186,17 @@ enum Step {
     Change(u8, Quota),
 }
 
+/// At most 5e7 a second: a faster clock stands still sooner than these clocks step back.
+fn steady() -> impl Strategy<Value = Quota> {
+    quotas().prop_filter("too fast", |quota| {
+        u128::from(quota.count()) * 20 <= quota.period().as_nanos()
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let (key, tier) = (0u64..6, 0u8..2);
     let changed = prop_oneof![
-        6 => quotas(),
+        6 => steady(),
         1 => Just(Quota::unlimited()),
         1 => (0u32..9).prop_map(|burst| Quota::per_second(0).burst(burst)),
     ];
@@ -223,11 +230,12 @@ fn compare(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_024, failure_persistence: None, ..ProptestConfig::default() })]
 
-    // RL2, RL5, RL6, RL7, RL10, KY2, KY5: what is decided and when, given back and left, for
+    // RL2, RL5, RL6, RL7, RL10, KY2, KY5 (but for a charge that is given back after its key came
+    // with another tier, see `Table::cancel`): what is decided and when, given back and left, for
     // several keys that change tiers while the tiers change.
     #[test]
     fn ky2_decides_as_naive_buckets_that_know_nothing_of_each_other(
-        quotas in (quotas(), quotas()), steps in prop::collection::vec(step(), 1..150),
+        quotas in (steady(), steady()), steps in prop::collection::vec(step(), 1..150),
     ) {
         let quotas = [quotas.0, quotas.1];
         let table = Table::new(START, 64, &quotas);
@@ -245,6 +253,7 @@ proptest! {
                 }
                 Step::Admit(k, tier, cost) => {
                     let key = tiered(k, tier);
+                    charges.retain(|(_, other, _)| other.hash != key.hash || other.tier == tier);
                     let peeked = table.peek(now, key, cost);
                     let ours = table.admit(now, key, cost);
                     prop_assert_eq!(peeked, ours);
@@ -252,6 +261,7 @@ proptest! {
                 }
                 Step::Reserve { key, tier, cost, max_wait, later } => {
                     let (key, start) = (tiered(key, tier), Tick(now.0 + later));
+                    charges.retain(|(_, other, _)| other.hash != key.hash || other.tier == tier);
                     let latest = Tick(start.0 + max_wait);
                     let probed = table.probe(now, start, key, cost);
                     let ours = table.take(now, start, key, cost, latest);

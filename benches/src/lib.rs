@@ -1,0 +1,21 @@
+//! How the benchmarks measure, so that a number means something on a small and noisy machine:
+//! contenders take turns in short rounds, the median counts, and what is compared is a ratio of
+//! one run. See `README.md`.
+
+mod args;
+pub mod drive;
+mod machine;
+mod measure;
+pub mod noop;
+pub mod ours;
+pub mod peers;
+mod report;
+mod sched;
+mod sheet;
+
+pub use args::Args;
+pub use machine::Machine;
+pub use measure::{Kind, Plan, Sample, Turn, Work, alone, crew, median, taken};
+pub use report::{Contender, Goal, Group, Limit, Report, digits};
+pub use sched::{Times, this_thread};
+pub use sheet::Sheet;

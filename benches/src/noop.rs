@@ -1,0 +1,153 @@
+//! The service at the bottom, and how a call is made.
+
+use std::future::{Future, Ready, ready};
+use std::hint::black_box;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tower::Service;
+
+/// The service's own error. It is `Clone` because tower-resilience's hedge wants it so; ours and
+/// tower's do not.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A refusal of ours.
+    Rejected(seawall::Rejection),
+    /// Whatever a peer refused with.
+    Peer,
+}
+
+seawall::carrier!(Fault::Rejected);
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rejected(rejection) => rejection.fmt(f),
+            Self::Peer => f.write_str("refused"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// When the service answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    AtOnce,
+    /// At the second poll, having woken its task: a call over a network without the network.
+    PendingOnce,
+}
+
+#[derive(Clone)]
+pub struct Noop(pub When);
+
+impl Service<u32> for Noop {
+    type Response = u32;
+    type Error = Fault;
+    type Future = Answer;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: u32) -> Answer {
+        Answer {
+            pending: self.0 == When::PendingOnce,
+            answer: ready(Ok(request)),
+        }
+    }
+}
+
+pub struct Answer {
+    pending: bool,
+    answer: Ready<Result<u32, Fault>>,
+}
+
+impl Future for Answer {
+    type Output = Result<u32, Fault>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.pending) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.answer).poll(cx)
+    }
+}
+
+#[must_use]
+pub fn runtime() -> Rc<Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    Rc::new(runtime.enable_time().build().unwrap())
+}
+
+/// So many calls, one after the other: ready, call, polled to its end. The runtime is entered
+/// once for all of them. A call that is pending is polled again at once, so that what the
+/// runtime does between two polls is in no figure. Gives the number of answers.
+pub fn serve<S>(runtime: &Rc<Runtime>, mut service: S) -> impl FnMut(u64) -> u64 + 'static
+where
+    S: Service<u32, Response = u32> + 'static,
+{
+    let runtime = runtime.clone();
+    move |n| {
+        // Without tokio's cooperation: a task polls a few timers at a time, not a million.
+        runtime.block_on(tokio::task::coop::unconstrained(async {
+            let mut answered = 0;
+            for _ in 0..n {
+                if std::future::poll_fn(|cx| service.poll_ready(cx))
+                    .await
+                    .is_err()
+                {
+                    continue;
+                }
+                let call = std::pin::pin!(service.call(black_box(7)));
+                if black_box(Again(call).await).is_ok() {
+                    answered += 1;
+                }
+            }
+            answered
+        }))
+    }
+}
+
+struct Again<F>(F);
+
+impl<F: Future + Unpin> Future for Again<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        loop {
+            if let Poll::Ready(output) = Pin::new(&mut self.0).poll(cx) {
+                return Poll::Ready(output);
+            }
+        }
+    }
+}
+
+/// A service that takes 1 ms.
+#[derive(Clone)]
+pub struct Sleeper;
+
+impl Service<u32> for Sleeper {
+    type Response = u32;
+    type Error = Fault;
+    type Future = Pin<Box<dyn Future<Output = Result<u32, Fault>> + Send>>;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(request)
+        })
+    }
+}

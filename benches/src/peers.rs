@@ -1,0 +1,129 @@
+//! The peers' policies as they are compared, and stacks of them.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::limit::ConcurrencyLimitLayer;
+use tower::retry::budget::{Budget as _, TpsBudget};
+use tower::{Service, ServiceBuilder};
+use tower_resilience::bulkhead::BulkheadLayer as ResilienceBulkhead;
+use tower_resilience::circuitbreaker::CircuitBreakerLayer as ResilienceBreaker;
+use tower_resilience::hedge::HedgeLayer as ResilienceHedge;
+use tower_resilience::ratelimiter::RateLimiterLayer as ResilienceRate;
+use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetry};
+use tower_resilience::timelimiter::{FixedTimeout, TimeLimiterLayer as ResilienceTimeout};
+
+use crate::noop::Fault;
+use crate::ours::{ABUNDANT, Bottom, LONG, ROOM};
+
+/// tower's retry as its docs have it: a budget that successes fill.
+#[derive(Clone)]
+pub struct Budgeted(Arc<TpsBudget>);
+
+impl Default for Budgeted {
+    fn default() -> Self {
+        Self(Arc::new(TpsBudget::default()))
+    }
+}
+
+impl<E> tower::retry::Policy<u32, u32, E> for Budgeted {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut u32, result: &mut Result<u32, E>) -> Option<Ready<()>> {
+        match result {
+            Ok(_) => {
+                self.0.deposit();
+                None
+            }
+            Err(_) => self.0.withdraw().then(|| ready(())),
+        }
+    }
+
+    fn clone_request(&mut self, request: &u32) -> Option<u32> {
+        Some(*request)
+    }
+}
+
+/// Hedges whatever it is given.
+#[derive(Clone)]
+pub struct Always;
+
+impl tower::hedge::Policy<u32> for Always {
+    fn clone_request(&self, request: &u32) -> Option<u32> {
+        Some(*request)
+    }
+
+    fn can_retry(&self, _: &u32) -> bool {
+        true
+    }
+}
+
+/// tower's hedge at the same quantile. It is given latencies of so many milliseconds, to last
+/// for the run: a service that does nothing would make its quantile zero, and every pending call
+/// a hedged one. The shorter the better for it, as it walks its histogram up to the quantile at
+/// each call.
+pub fn tower_hedge<S>(service: S, millis: u64) -> tower::hedge::Hedge<S, Always>
+where
+    S: Service<u32> + Clone,
+    S::Error: Into<tower::BoxError>,
+{
+    let hour = Duration::from_secs(3_600);
+    let seen = [millis; 100];
+    tower::hedge::Hedge::new_with_mock_latencies(service, Always, 10, 0.95, hour, &seen)
+}
+
+pub fn resilience_retry<E: 'static>() -> ResilienceRetry<u32, u32, E> {
+    let budget = RetryBudgetBuilder::new().token_bucket().build().unwrap();
+    ResilienceRetry::<u32, u32, E>::builder()
+        .max_attempts(3)
+        .exponential_backoff(Duration::from_millis(50))
+        .budget(budget)
+        .build()
+}
+
+pub fn resilience_rate() -> ResilienceRate {
+    // The fixed window, its default and its cheapest.
+    let rate = ResilienceRate::builder().limit_for_period(ABUNDANT as usize);
+    rate.refresh_period(Duration::from_secs(1)).build().unwrap()
+}
+
+pub fn resilience_bulkhead() -> ResilienceBulkhead {
+    let bulkhead = ResilienceBulkhead::builder().max_concurrent_calls(ROOM);
+    bulkhead.build().unwrap()
+}
+
+pub fn resilience_timeout() -> ResilienceTimeout<FixedTimeout> {
+    ResilienceTimeout::builder().timeout_duration(LONG).build()
+}
+
+/// Without a breaker: tower has none. Its rate limit is outside of the retry, as it has no
+/// clones.
+pub fn tower(inner: impl Bottom, hedged_after: u64) -> impl Service<u32, Response = u32> {
+    ServiceBuilder::new()
+        .timeout(LONG)
+        .rate_limit(u64::from(ABUNDANT), Duration::from_secs(1))
+        .layer_fn(move |inner| tower_hedge(inner, hedged_after))
+        .retry(Budgeted::default())
+        .layer(ConcurrencyLimitLayer::new(ROOM))
+        .timeout(LONG / 2)
+        .service(inner)
+}
+
+/// Its hedge wants an error with clones, which its other layers' errors do not have.
+pub fn resilience(inner: impl Bottom) -> impl Service<u32, Response = u32> {
+    let breaker = ResilienceBreaker::builder().sliding_window_size(100);
+    let hedge = ResilienceHedge::builder()
+        .delay(LONG)
+        .max_hedged_attempts(2);
+    ServiceBuilder::new()
+        .layer(resilience_timeout())
+        .layer(resilience_retry())
+        .layer(hedge.build())
+        .map_err(|_| Fault::Peer)
+        .layer(breaker.build().unwrap())
+        .layer(resilience_bulkhead())
+        .layer(resilience_rate())
+        .layer(resilience_timeout())
+        .service(inner)
+}

@@ -1,0 +1,48 @@
+//! What nothing here can be below.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use seawall_benches::{Contender, Group, Kind, Report};
+
+fn each(name: &'static str, mut run: impl FnMut() + 'static) -> Contender {
+    Contender::alone(Kind::Floor, name, move |n| {
+        for _ in 0..n {
+            run();
+        }
+        n
+    })
+}
+
+pub(crate) fn run(report: &mut Report) {
+    report.group("floor", || {
+        let (a, b, c) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let clock = quanta::Clock::new();
+        let arc = Arc::new(7);
+        Group {
+            contenders: vec![
+                each("atomic load", move || {
+                    black_box(a.load(Ordering::Relaxed));
+                }),
+                each("fetch_add", move || {
+                    black_box(b.fetch_add(1, Ordering::Relaxed));
+                }),
+                each("load and compare_exchange", move || {
+                    let was = c.load(Ordering::Relaxed);
+                    let order = Ordering::Relaxed;
+                    let _ = black_box(c.compare_exchange(was, was + 1, order, order));
+                }),
+                each("raw counter", move || {
+                    black_box(clock.raw());
+                }),
+                each("Instant::now", || {
+                    black_box(Instant::now());
+                }),
+                each("Arc, clone and drop", move || drop(black_box(arc.clone()))),
+            ],
+            ..Group::new()
+        }
+    });
+}

@@ -1,0 +1,36 @@
+//! Seawall beside its peers, with the goals and whether they are met.
+//!
+//! ```text
+//! cargo bench --bench versus -- [--quick] [--record] [FILTER..]
+//! ```
+
+mod breaker;
+mod bucket;
+mod floor;
+mod gateway;
+mod keyed;
+mod layer;
+mod stack;
+
+use clap::Parser;
+use seawall_benches::{Args, Report};
+
+fn main() {
+    let args = Args::parse();
+    // With a second thread about, as in any server: with one alone, allocators skip their locks.
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let idle = std::thread::spawn(move || {
+        let _ = held.recv();
+    });
+    let mut report = Report::new(&args);
+    floor::run(&mut report);
+    bucket::run(&mut report);
+    keyed::run(&mut report);
+    breaker::run(&mut report);
+    layer::run(&mut report);
+    stack::run(&mut report);
+    gateway::run(&mut report);
+    report.finish("versus");
+    drop(hold);
+    let _ = idle.join();
+}

@@ -1,0 +1,138 @@
+//! What a limiter says to who does not wait, and tells of it.
+
+use std::time::Duration;
+
+use super::asked::Asked;
+use super::{RateLimiter, Refusal, Shape, joint};
+use crate::event::{Ending, What};
+use crate::keyed::table::Place;
+use crate::policy::Mode;
+use crate::rate_limit::state::Early;
+use crate::rejection::Rejection;
+use crate::sync::Ordering;
+use crate::time;
+
+impl RateLimiter {
+    /// The decision of what most limiters are, one limit that is kept; none of another. Small,
+    /// and apart from [`decide`](Self::decide), so that an answer is not passed through memory.
+    #[inline]
+    pub(super) fn decide_one(&self, cost: u32) -> Option<Result<(), Early>> {
+        match (&self.0.shape, self.mode()) {
+            (Shape::One(bucket), Mode::Enforce) => {
+                let decided = bucket.ask(time::now, cost);
+                if decided.is_ok() {
+                    self.admitted();
+                }
+                Some(decided)
+            }
+            _ => None,
+        }
+    }
+
+    #[cold]
+    pub(super) fn reject_early(&self, cost: u32, early: Early) -> Rejection {
+        self.reject(&Refusal {
+            by: self,
+            cost,
+            refused: early.into(),
+        })
+    }
+
+    #[inline(never)]
+    pub(super) fn allow_otherwise(&self, place: Option<Place>, cost: u32) -> bool {
+        self.decide(place, cost)
+            .map_err(|refusal| {
+                if self.0.listeners.any() {
+                    self.tell(What::Rejected(&refusal.rejection()));
+                }
+            })
+            .is_ok()
+    }
+
+    #[inline(never)]
+    pub(super) fn acquire_otherwise(
+        &self,
+        place: Option<Place>,
+        cost: u32,
+    ) -> Result<(), Rejection> {
+        let decided = self.decide(place, cost);
+        decided.map_err(|refusal| self.reject(&refusal))
+    }
+
+    pub(super) fn decide(&self, place: Option<Place>, cost: u32) -> Result<(), Refusal<'_>> {
+        let mode = self.mode();
+        if mode == Mode::Off {
+            return Ok(());
+        }
+        let now = time::now();
+        let decided = match self.asked(place) {
+            Asked::Joint(members) => {
+                let mut charges = joint::NONE;
+                joint::take(members, place, now, cost, now, &mut charges).map(drop)
+            }
+            asked => asked.admit(now, cost).map_err(|refused| Refusal {
+                by: self,
+                cost,
+                refused,
+            }),
+        };
+        if let Err(refusal) = decided {
+            if mode != Mode::RecordOnly {
+                return Err(refusal);
+            }
+            self.record(&refusal);
+        }
+        self.admitted();
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn admitted(&self) {
+        if self.0.listeners.any() {
+            self.tell_admitted();
+        }
+    }
+
+    #[cold]
+    pub(super) fn tell_refused(&self, cost: u32, early: Early) {
+        let _ = self.reject_early(cost, early);
+    }
+
+    #[cold]
+    pub(super) fn tell_admitted(&self) {
+        self.tell(What::Ended {
+            ending: Ending::Admitted,
+            elapsed: Duration::ZERO,
+        });
+    }
+
+    /// Refuses or records, as `mode` wants it, and tells of it.
+    #[cold]
+    pub(super) fn refuse(&self, mode: Mode, refusal: &Refusal<'_>) -> Result<(), Rejection> {
+        if mode == Mode::RecordOnly {
+            self.record(refusal);
+            return Ok(());
+        }
+        Err(self.reject(refusal))
+    }
+
+    #[cold]
+    pub(super) fn reject(&self, refusal: &Refusal<'_>) -> Rejection {
+        let rejection = refusal.rejection();
+        self.tell(What::Rejected(&rejection));
+        rejection
+    }
+
+    #[cold]
+    pub(super) fn record(&self, refusal: &Refusal<'_>) {
+        self.0.would_reject.fetch_add(1, Ordering::Relaxed);
+        if self.0.listeners.any() {
+            self.tell(What::WouldReject(&refusal.rejection()));
+        }
+    }
+
+    /// Tells the listeners; for a refusal that was found by [`peek`](Self::peek) and then made.
+    pub(crate) fn tell(&self, what: What<'_>) {
+        self.0.listeners.tell(&self.0.name, what);
+    }
+}

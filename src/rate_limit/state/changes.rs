@@ -1,0 +1,110 @@
+//! What changes a bucket's configuration: one at a time, under the mutex.
+
+use super::Bucket;
+use super::config::{Config, Pause, Turn};
+use super::stripes::Striped;
+use super::word::Word;
+use crate::rate_limit::quota::Quota;
+use crate::sync::Ordering;
+use crate::time::Tick;
+
+/// What only changes touch.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) quota: Quota,
+    pub(super) pause: Option<Pause>,
+    pub(super) striped: Striped,
+}
+
+impl Bucket {
+    /// Changes the quota, which has been checked. The debt stays what it is in tokens; who has
+    /// an instant keeps it.
+    pub(crate) fn change(&self, now: Tick, quota: Quota) {
+        let mut control = self.control.lock();
+        control.quota = quota;
+        let old = self.current();
+        self.install(&mut control, &old, old.paused, Turn::Change, now);
+    }
+
+    /// Admits nothing until `until`, at which exactly one token is there, if no more were owed.
+    /// An earlier end than the one already set changes nothing.
+    pub(crate) fn pause(&self, now: Tick, until: Tick) {
+        let mut control = self.control.lock();
+        let old = self.current();
+        if until > now && until > old.paused {
+            self.install(&mut control, &old, until, Turn::Pause, now);
+        }
+    }
+
+    /// Ends a pause, with one token there if no more were owed. Who reserved an instant behind
+    /// the pause keeps it, and nobody comes before.
+    pub(crate) fn resume(&self, now: Tick) {
+        let mut control = self.control.lock();
+        let old = self.current();
+        if old.paused > now {
+            self.install(&mut control, &old, Tick::ZERO, Turn::Resume, now);
+        }
+    }
+
+    /// The quota as it was asked for. Takes the lock of changes.
+    pub(crate) fn quota(&self) -> Quota {
+        self.control.lock().quota
+    }
+
+    /// Makes the bucket exact for good.
+    #[cold]
+    pub(super) fn without_stripes(&self, now: Tick) {
+        let mut control = self.control.lock();
+        control.striped = Striped::Never;
+        let old = self.current();
+        if old.stripes.1 > 0 {
+            self.install(&mut control, &old, old.paused, Turn::Change, now);
+        }
+    }
+
+    /// The configuration in force. Under the mutex, which orders it after the change that made
+    /// it: relaxed.
+    fn current(&self) -> Config {
+        let word = Word(self.word.load(Ordering::Relaxed));
+        self.slot(word.generation()).read()
+    }
+
+    fn install(&self, control: &mut Control, old: &Config, paused: Tick, turn: Turn, now: Tick) {
+        // First, so that nothing is spent from a stripe that the change does not know of. What
+        // is on its way into one is lost.
+        let held = self.stripes.close();
+        let next = old.next(now, control.quota, paused, control.striped);
+        self.slot(next.changes).write(&next);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let tat = old.gather(Word(word).tat(), held, now);
+            let (tat, pause) = old.carry(&next, tat, control.pause, turn, now);
+            let (tat, tokens) = next.spread(tat, now);
+            let to = Word::new(tat, next.changes);
+            // Publishes the slot to every load of the word.
+            match self
+                .word
+                .compare_exchange_weak(word, to.0, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    control.pause = pause;
+                    if next.stripes.0 > 0 {
+                        self.stripes.open(next.stripes.0, tokens);
+                    }
+                    return;
+                }
+                Err(found) => word = found,
+            }
+        }
+    }
+
+    /// Moves the origin on: once in two years.
+    #[cold]
+    pub(super) fn rebase(&self, now: Tick) {
+        let mut control = self.control.lock();
+        let old = self.current();
+        if old.is_stale(now) {
+            self.install(&mut control, &old, old.paused, Turn::Change, now);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Tokens that are handed out before anybody asks for them, so that threads spend them without
+//! a clock and without meeting.
+//!
+//! A stripe holds at most one lease of tokens; a thread spends from the stripe that its number
+//! picks. What all stripes may hold counts against the burst: the bucket's own word is kept to
+//! the burst less that. However long tokens lie here, in a window of length T there pass at
+//! most those that lay here when it began, which are no more than the stripes may hold, and
+//! those charged to the word within it.
+//!
+//! So that this is exact, whoever fetches a lease owns the stripe from before the clock is read
+//! until the tokens are in it: else a charge for an instant before the window could fill a
+//! stripe within it.
+//!
+//! # Orderings
+//!
+//! - To spend is relaxed: it publishes nothing. What tokens are worth is decided elsewhere: a
+//!   lease is charged to the bucket's word, whose exchange fails after a change, and a change
+//!   first closes every stripe, so that what is brought to it later finds another epoch. Models:
+//!   `lease_against_lease`, `spend_against_spend`, `lease_against_refusal`,
+//!   `gathering_against_spend`, `lease_against_change`, `spend_against_change`,
+//!   `spend_against_pause`.
+//! - To own a stripe is Acquire, to fill and to open one Release, which spending, being
+//!   read-modify-write, carries on: who owns a stripe sees the bucket's word as new as whoever
+//!   filled it did, and so gives nothing back to a lease or a configuration that came since.
+//!   Models: `gathering_against_pause`, `refund_against_lease`.
+
+#[cfg(all(test, not(seawall_loom)))]
+use crate::sync::AtomicU64 as Count;
+use crate::sync::{
+    AtomicU64, CachePadded,
+    Ordering::{AcqRel, Relaxed},
+};
+
+/// The most stripes. More would take more of the burst than they save.
+pub(super) const MOST: usize = 16;
+
+/// What part of the burst the stripes hold at most, all together: one in so many.
+const SHARE: u32 = 16;
+
+/// The fewest tokens that a lease is worth its trouble for, and as many as it takes to make it
+/// cheap.
+const LEASE: std::ops::RangeInclusive<u32> = 8..=64;
+
+/// Whether a bucket has stripes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Striped {
+    /// None.
+    Never,
+    /// So many, and they hold tokens while the burst is so large that a sixteenth of it is
+    /// worth it.
+    IfLarge(usize),
+    /// So many, and they hold tokens unless they could hold more than half of the burst.
+    Always(usize),
+}
+
+impl Striped {
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::Never => 0,
+            Self::IfLarge(count) | Self::Always(count) => count.clamp(1, MOST).next_power_of_two(),
+        }
+    }
+
+    /// How many tokens a stripe holds at most, and how many all of them do.
+    pub(super) fn lease(self, burst: u32) -> (u32, u32) {
+        // At most 16.
+        let count = self.count() as u32;
+        let share = (burst / SHARE).checked_div(count).unwrap_or(0);
+        let lease = match self {
+            Self::Never => 0,
+            Self::IfLarge(_) if share < *LEASE.start() => 0,
+            Self::Always(_) if burst / 2 < count => 0,
+            _ => share.clamp(1, *LEASE.end()),
+        };
+        (lease, lease * count)
+    }
+}
+
+/// A stripe's word: how many leases and closings came before (47 bits), whether somebody owns
+/// it (1 bit), and how many tokens it holds (16 bits, as the distance from `NONE`: threads that
+/// race for the last token may together take more).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stripe(u64);
+
+const NONE: u64 = 1 << 15;
+const OWNED: u64 = 1 << 16;
+
+impl Stripe {
+    fn new(epoch: u64, owned: bool, tokens: u32) -> Self {
+        Self((epoch << 17) | (u64::from(owned) << 16) | (NONE + u64::from(tokens)))
+    }
+
+    fn epoch(self) -> u64 {
+        self.0 >> 17
+    }
+
+    fn is_owned(self) -> bool {
+        self.0 & OWNED != 0
+    }
+
+    /// None if it is owned.
+    #[inline]
+    fn tokens(self) -> u32 {
+        let tokens = (self.0 & (OWNED - 1)).saturating_sub(NONE);
+        // At most 15 bits.
+        tokens as u32
+    }
+}
+
+/// A stripe that is owned by whoever has this, until it is filled or closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owned {
+    index: usize,
+    epoch: u64,
+}
+
+/// All the stripes of a bucket: none, or a power of two.
+pub(super) struct Stripes {
+    stripes: Box<[CachePadded<AtomicU64>]>,
+    /// Races that were lost and stripes that were found owned, to prove that a test had any.
+    #[cfg(all(test, not(seawall_loom)))]
+    pub(super) collisions: Count,
+}
+
+impl Stripes {
+    /// All closed.
+    pub(super) fn new(count: usize) -> Self {
+        let closed = |_| CachePadded::new(AtomicU64::new(Stripe::new(0, true, 0).0));
+        Self {
+            stripes: (0..count).map(closed).collect(),
+            #[cfg(all(test, not(seawall_loom)))]
+            collisions: Count::new(0),
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.stripes.is_empty()
+    }
+
+    fn index(&self, slot: usize) -> usize {
+        slot & (self.stripes.len() - 1)
+    }
+
+    #[inline]
+    fn load(&self, index: usize) -> Stripe {
+        Stripe(self.stripes[index].load(Relaxed))
+    }
+
+    /// Owns, or ends owning; see `# Orderings`.
+    #[inline]
+    fn exchange(&self, index: usize, from: Stripe, to: Stripe) -> bool {
+        let stripe = &self.stripes[index];
+        let done = stripe
+            .compare_exchange(from.0, to.0, AcqRel, Relaxed)
+            .is_ok();
+        self.collided(!done);
+        done
+    }
+
+    #[inline]
+    fn collided(&self, _did: bool) {
+        #[cfg(all(test, not(seawall_loom)))]
+        self.collisions.fetch_add(u64::from(_did), Relaxed);
+    }
+
+    /// Takes `cost` tokens, at least 1, from the stripe that `slot` picks, if it has them.
+    #[inline]
+    pub(super) fn spend(&self, slot: usize, cost: u32) -> bool {
+        // A slice is indexed by a mask that the compiler can see, so without a check.
+        let Some(last) = self.stripes.len().checked_sub(1) else {
+            return false;
+        };
+        let stripe = &self.stripes[slot & last];
+        loop {
+            let seen = Stripe(stripe.load(Relaxed));
+            if seen.tokens() < cost {
+                return false;
+            }
+            if cost == 1 {
+                // Whoever comes too late takes what is not there, and nothing from the burst.
+                let done = Stripe(stripe.fetch_sub(1, Relaxed)).tokens() > 0;
+                self.collided(!done);
+                return done;
+            }
+            if self.exchange(slot & last, seen, Stripe(seen.0 - u64::from(cost))) {
+                return true;
+            }
+        }
+    }
+
+    /// Takes a token from any stripe.
+    pub(super) fn spend_any(&self) -> bool {
+        (0..self.stripes.len()).any(|index| self.spend(index, 1))
+    }
+
+    /// What all stripes hold.
+    pub(super) fn tokens(&self) -> u32 {
+        (0..self.stripes.len())
+            .map(|index| self.load(index).tokens())
+            .sum()
+    }
+
+    /// Makes the caller the one who fetches a lease for the stripe that `slot` picks: none if
+    /// it is not empty, or somebody else does.
+    pub(super) fn begin_lease(&self, slot: usize) -> Option<Owned> {
+        let index = self.index(slot);
+        let seen = self.load(index);
+        self.collided(seen.is_owned());
+        if seen.is_owned() || seen.tokens() > 0 {
+            return None;
+        }
+        let epoch = seen.epoch() + 1;
+        self.exchange(index, seen, Stripe::new(epoch, true, 0))
+            .then_some(Owned { index, epoch })
+    }
+
+    /// Owns every stripe that has tokens, or every one if `empty` too, unless somebody else does,
+    /// and says how many tokens they have.
+    pub(super) fn hold(&self, held: &mut Held, empty: bool) -> u32 {
+        let mut tokens = 0;
+        for (index, held) in (0..self.stripes.len()).zip(held) {
+            let seen = self.load(index);
+            let epoch = seen.epoch();
+            let wanted = seen.tokens() > 0 || (empty && !seen.is_owned());
+            if wanted && self.exchange(index, seen, Stripe::new(epoch, true, 0)) {
+                *held = Some((Owned { index, epoch }, seen.tokens()));
+                tokens += seen.tokens();
+            }
+        }
+        tokens
+    }
+
+    /// Ends the owning of a stripe, with so many tokens in it. If it was closed meanwhile they
+    /// are lost.
+    pub(super) fn fill(&self, owned: Owned, tokens: u32) {
+        loop {
+            let seen = self.load(owned.index);
+            if seen.epoch() != owned.epoch {
+                return;
+            }
+            let filled = Stripe::new(owned.epoch, false, tokens);
+            if self.exchange(owned.index, seen, filled) {
+                return;
+            }
+        }
+    }
+
+    /// Ends what [`hold`](Self::hold) began, with what the stripes had, but for `spent`.
+    pub(super) fn release(&self, held: &Held, mut spent: u32) {
+        for &(owned, had) in held.iter().flatten() {
+            let taken = spent.min(had);
+            spent -= taken;
+            self.fill(owned, had - taken);
+        }
+    }
+
+    /// Ends what [`hold`](Self::hold) began, with so many tokens more, as far as they fit.
+    pub(super) fn refill(&self, held: &Held, lease: u32, mut more: u32) {
+        for &(owned, had) in held.iter().flatten() {
+            let added = more.min(lease.saturating_sub(had));
+            more -= added;
+            self.fill(owned, had + added);
+        }
+    }
+
+    /// Closes every stripe and says what they held. Only changes close and open, under the
+    /// mutex.
+    pub(super) fn close(&self) -> u32 {
+        let close = |index| self.set(index, true, 0).tokens();
+        (0..self.stripes.len()).map(close).sum()
+    }
+
+    /// Opens every stripe, the first ones with `tokens`, as far as they go.
+    pub(super) fn open(&self, lease: u32, mut tokens: u32) {
+        for index in 0..self.stripes.len() {
+            let first = tokens.min(lease);
+            tokens -= first;
+            self.set(index, false, first);
+        }
+    }
+
+    fn set(&self, index: usize, owned: bool, tokens: u32) -> Stripe {
+        loop {
+            let seen = self.load(index);
+            let next = Stripe::new(seen.epoch() + 1, owned, tokens);
+            if self.exchange(index, seen, next) {
+                return seen;
+            }
+        }
+    }
+}
+
+/// What was taken out of each stripe.
+pub(super) type Held = [Option<(Owned, u32)>; MOST];
