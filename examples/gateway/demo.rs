@@ -145,13 +145,13 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     // A moment ahead, so that the first requests are not late for what is done until then.
     let start = Instant::now() + Duration::from_millis(50);
     let (unprotected, plain_addr) = Side::start("unprotected", &switch, |target| {
-        Ok(Gateway::plain(&[target.clone()]))
+        Ok(Gateway::plain(std::slice::from_ref(target)))
     })
     .await?;
     let (protected, protected_addr) = Side::start("protected", &switch, |target| {
         let log = move |line: &str| println!("{:6.2} s    {line}", start.elapsed().as_secs_f64());
-        let targets = [target.clone()];
-        Gateway::protected(&targets, limits, log).map_err(|error| named(&error))
+        let targets = std::slice::from_ref(target);
+        Gateway::protected(targets, limits, log).map_err(|error| named(&error))
     })
     .await?;
 

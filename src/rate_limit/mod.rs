@@ -49,7 +49,8 @@
 //!   admission from a stripe counts at the time at which it is made, and before anybody is
 //!   refused or made to wait all stripes are looked into.
 //! - At the start the whole burst is there. After a rest up to a sixteenth of it may not be: what
-//!   the stripes may hold and do not. Nothing else is refused early, and the rate is the same.
+//!   the stripes may hold and do not; [`available`](RateLimiter::available) says so too. Nothing
+//!   else is refused early, and the rate is the same.
 //! - A cost that is more than the burst less that sixteenth makes the limiter exact, once and for
 //!   good. So such a cost is admitted too, in its time.
 //! - While one thread is fetching a lease, another may be refused for want of it. A change of
@@ -134,46 +135,12 @@
 //! | rate | required | no number fits all |
 //! | [`burst`](Quota::burst) | what one period gives | a limit per second is understood to hold for the second |
 //! | at the start | full | a restart must not refuse |
-<<<<<<< ours
 //! | without a token | refuses | waiting is asked for, by the layer's type, with its bound |
 //! | [`max_wait`](Builder::max_wait) | 1 s, and the deadline in force | smooths a burst, and the caller still wants the answer |
 //! | [`max_pause`](Builder::max_pause) | 60 s | one wrong header must not stop a client for a day |
 //! | [`striped`](Builder::striped) | where stripes take at most a sixteenth of the burst | cores that share one word wait for each other |
 //! | [`name`](Builder::name) | `rate_limit@` and the place | a rejection must say which limit it was |
 //! | [`mode`](Builder::mode) | enforced | |
-=======
-//! | without a token | refuses | waiting is asked for, with its bound |
-//! | `max_wait` | 1 s | smooths a burst, and the caller still wants the answer |
-//! | `max_pause` | 60 s | one wrong header must not stop a client for a day |
-//! | stripes | where they take at most a sixteenth of the burst | cores that share one word wait for each other |
-//! | name | `rate_limit@` and the place | a rejection must say which limit it was |
-//!
-//! # Waiting
-//!
-//! First come, first served: who waits reserves the next free instant, and sleeps on one timer
-//! until then. A wait that is known to be too long, for `max_wait` or for the
-//! [deadline](crate::Deadline) in force, is refused at once and takes nothing.
-//!
-//! # Large bursts
-//!
-//! Where the burst is large, at least 128 tokens for each stripe, the bucket hands out tokens
-//! ahead of need, as leases of at most 64, to stripes of which each thread uses one; there is a
-//! stripe to a core, rounded up to a power of two, and at most 16. A call then mostly takes a
-//! token with one addition and reads no clock. [`Builder::striped`] forces it either way.
-//!
-//! - The limit holds as stated above. What the stripes may hold counts against the burst, an
-//!   admission from a stripe counts at the time at which it is made, and before anybody is
-//!   refused or made to wait all stripes are looked into.
-//! - At the start the whole burst is there. After a rest up to a sixteenth of it may not be: what
-//!   the stripes may hold and do not; [`available`](RateLimiter::available) says so too. Nothing
-//!   else is refused early, and the rate is the same.
-//! - A cost that is more than the burst less that sixteenth makes the limiter exact, once and for
-//!   good. So such a cost is admitted too, in its time.
-//! - While one thread is fetching a lease, another may be refused for want of it. A change of
-//!   quota or a pause that falls together with the fetching of a lease loses that lease.
-//! - Each stripe takes a cache line, or two: 128 bytes on most machines. A limiter without
-//!   stripes takes nothing for them.
->>>>>>> theirs
 //!
 //! # Sharing
 //!

@@ -1,22 +1,10 @@
 //! The client's stack: a hundred authorities, real clients, and what it gives back.
 
-use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use seawall::circuit_breaker::Trip;
 use seawall::stack::ClientService;
-use seawall::{Backoff, ClientStack, Why};
-use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use seawall::{ClientStack, Why};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-use crate::support::{Do, Mock, Strict, ms, reason, secs};
-
-/// A call of one of many hosts.
-#[derive(Clone, Copy, Debug)]
-struct To(&'static str, Do);
-
-seawall::resend!(To);
-seawall::authority!(To, |to| Some(to.0));
+use crate::support::{Do, Mock, Strict, reason};
 
 /// The client of a struct of somebody's, whose type has a name.
 #[derive(Clone, Debug)]
@@ -86,15 +74,25 @@ fn cx5_readiness_reserves_nothing_and_waits_for_the_client() {
 
 #[cfg(feature = "test-util")]
 mod timed {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use seawall::circuit_breaker::State;
-    use seawall::{Deadline, Timeout};
+    use seawall::circuit_breaker::{State, Trip};
+    use seawall::{Backoff, Deadline, Timeout};
     use tokio::task::JoinSet;
     use tokio::time::{Instant, interval, sleep};
+    use tower::{BoxError, service_fn};
 
     use super::*;
-    use crate::support::Random;
+    use crate::support::{Random, ms, secs};
+
+    /// A call of one of many hosts.
+    #[derive(Clone, Copy, Debug)]
+    struct To(&'static str, Do);
+
+    seawall::resend!(To);
+    seawall::authority!(To, |to| Some(to.0));
 
     const HOSTS: usize = 100;
 
@@ -315,6 +313,7 @@ mod timed {
 
 #[cfg(feature = "http")]
 mod http_clients {
+    use std::future::Future;
     use std::net::SocketAddr;
 
     use axum::Router;
@@ -324,9 +323,11 @@ mod http_clients {
     use hyper::body::Bytes;
     use hyper_util::client::legacy::Client as Hyper;
     use hyper_util::rt::TokioExecutor;
-    use seawall::circuit_breaker::State;
+    use seawall::Backoff;
+    use seawall::circuit_breaker::{State, Trip};
 
     use super::*;
+    use crate::support::ms;
 
     async fn serve() -> SocketAddr {
         let app = Router::new().route("/", get(async || "here"));

@@ -149,12 +149,10 @@ impl Builder {
         self
     }
 
-    /// Whether a hedge of this builder can be changed to what `other` would build: the rest of
-    /// a hedge is fixed.
+    /// How long a latency counts, which is fixed once a hedge is built.
     #[cfg(feature = "tower")]
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let fixed = |one: &Self| (one.min_delay, one.min_samples, one.window);
-        fixed(self) == fixed(other)
+    pub(crate) fn window_length(&self) -> Duration {
+        self.window
     }
 
     /// Changes `hedge` to what this one, which has no problem, would build, in `mode`.
@@ -164,10 +162,13 @@ impl Builder {
             mode,
             ..self.setting
         };
+        const CHECKED: &str = "it has been checked";
+        hedge.set_min_delay(self.min_delay).expect(CHECKED);
+        hedge.set_min_samples(self.min_samples).expect(CHECKED);
+        hedge.change(|_| setting);
         if let When::Quantile(_) = setting.when {
             hedge.latencies().forget_found();
         }
-        hedge.change(|_| setting);
     }
 
     /// The mode to start in.

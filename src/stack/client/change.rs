@@ -12,7 +12,8 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// [`breaker`](ClientConfig::breaker) or [`bulkhead`](ClientConfig::bulkhead) that it is
     /// about is changed as a whole. Names, seeds and listeners stay, and so does a mode that the
     /// change does not change. State and counts stay as
-    /// [`CircuitBreaker::change`] and [`RateLimiter::set_quota`] say. A budget is changed by its
+    /// [`CircuitBreaker::change`](crate::CircuitBreaker::change) and
+    /// [`RateLimiter::set_quota`](crate::RateLimiter::set_quota) say. A budget is changed by its
     /// own handle.
     ///
     /// ```
@@ -32,7 +33,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// # Errors
     /// As [`ClientConfig::build`], and for what cannot be changed: the number of
     /// [authorities](ClientConfig::authorities), the [budget](ClientConfig::budget), the
-    /// quantile's window and least delay of a hedge, and the rate limit of a stack that was
+    /// window of a hedge's quantile, and the rate limit of a stack that was
     /// given a [limiter](Self::rate_limit). Nothing has changed then.
     pub fn change(
         &self,

@@ -214,11 +214,9 @@ impl ClientConfig {
         let places = next.authorities;
         let allowed = format_args!("{}, as it was built", self.authorities);
         problems.check(places == self.authorities, "authorities", places, allowed);
-        if next.hedged {
-            let allowed = "its delay, max_extra and mode: the rest stays as it was built";
-            let like = self.hedge.is_like(&next.hedge);
-            problems.check(like, "hedge", &next.hedge, allowed);
-        }
+        let (built, window) = (self.hedge.window_length(), next.hedge.window_length());
+        let allowed = format_args!("{built:?}, as it was built");
+        problems.check(window == built, "hedge.window", window, allowed);
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {

@@ -3,7 +3,7 @@ use super::change::Modes;
 use super::config::Set;
 use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
-use crate::circuit_breaker::CircuitBreaker;
+use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::hedge::Hedge;
 use crate::keyed::{Follow, Keyed};
 use crate::policy::{ConfigError, Name};
@@ -153,11 +153,13 @@ impl ClientConfig {
     /// Changes `breaker` to what this makes: all of it, or else only what follows from the
     /// attempt's timeout.
     fn apply_to_breaker(&self, breaker: &CircuitBreaker, all: bool, mode: bool) {
-        let changed = breaker.change(|now| match all {
+        let change = |now: circuit_breaker::Builder| match all {
             true => self.breaker.clone().fair_time(self.fair_time()),
             false => now.fair_time(self.fair_time()),
-        });
-        changed.expect("it has been checked");
+        };
+        // By itself it has no problem. What somebody else changes at the same time may be one
+        // together with it; what he has changed already is replaced.
+        while breaker.change(change).is_err() {}
         if mode {
             breaker.set_mode(self.breaker.mode_to_start_in());
         }

@@ -311,6 +311,19 @@ async fn cx19_a_change_reaches_known_and_new_authorities_and_running_services() 
     assert_eq!(stack.limiter().mode(), Mode::Off);
 }
 
+#[tokio::test(start_paused = true)]
+async fn cx19_the_samples_and_the_least_delay_of_a_hedge_change_too() {
+    let stack = ClientStack::builder("hedged").hedge(|hedge| hedge);
+    let stack = stack.build().unwrap();
+    let call = stack.layer(service_fn(|_: Call| async { Ok::<u32, BoxError>(7) }));
+    call.clone().oneshot(Call("a")).await.unwrap();
+    tokio::time::advance(ms(200)).await;
+    assert_eq!(stack.hedge().delay(), None);
+    let change = stack.change(|now| now.hedge(|hedge| hedge.min_samples(1).min_delay(ms(77))));
+    change.unwrap();
+    assert_eq!(stack.hedge().delay(), Some(ms(77)));
+}
+
 #[test]
 fn cx19_what_a_change_is_not_about_stays_as_a_handle_has_left_it() {
     let stack = ClientStack::builder("own")
@@ -395,7 +408,10 @@ fn cx19_a_bad_change_changes_nothing() {
     );
     refused(|now| now.authorities(9), "authorities");
     refused(|now| now.budget(Budget::percent(9)), "budget");
-    refused(|now| now.hedge(|hedge| hedge.window(secs(9))), "hedge");
+    refused(
+        |now| now.hedge(|hedge| hedge.window(secs(9))),
+        "hedge.window",
+    );
     let limited = ClientStack::new("limited").rate_limit(RateLimiter::per_second(9));
     let before = settings(&limited);
     let error = limited.change(|now| now.rate_limit(Quota::per_second(1)));
