@@ -8,7 +8,8 @@
 //! A new key takes an empty place, else that of the key longest at rest, else that of the one
 //! that will be at rest first. It begins behind the largest debt ever dropped from its set, so
 //! nobody gains by being forgotten, or by making up keys: those share what is left of one debt.
-//! Only a key that is granted something takes a place.
+//! A key that is refused takes no place, unless the one that made room for it was charged at
+//! the same moment.
 //!
 //! How a new key gets its place stands in [`insert`].
 //!
