@@ -358,6 +358,37 @@ fn a_stray_claim_is_taken_back() {
     beside_preempted(1, quota, stray, known, new, check);
 }
 
+// RL1, KY2: the second is charged in its place, where that is dropped, or anew where there is
+// room; but not in its place when that is the third's already.
+#[test]
+fn a_charge_is_never_made_to_the_next_owner() {
+    beside(
+        Quota::per_second(1).burst(8),
+        |table| stall_owing(table, 0, [1, 3]),
+        |table| assert_eq!(admit(table, 2), 1),
+        carry,
+        |table, (), ()| assert_eq!(table.available(NOW, key(2)), 3),
+    );
+}
+
+// RL1, RL9: the base is moved on under a key that is charged with the new one before its end,
+// by then below the floor, is raised.
+#[test]
+fn a_sweep_against_a_charge() {
+    let later = Tick(NOW.0 + 9_000_000_000);
+    model(move || {
+        let table = Arc::new(table(Quota::per_second(u32::MAX).burst(2)));
+        assert!(table.admit(NOW, key(1), 1).is_ok());
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.admit(later, key(1), 2).is_ok())
+        };
+        table.renew(0, later);
+        assert!(thread.join().unwrap());
+        assert_eq!(table.available(later, key(1)), 0);
+    });
+}
+
 /// As who comes with a new key finds it.
 fn carry(table: &Table) {
     let (door, config) = (table.side(0).door(), table.config(0, NOW));
@@ -381,8 +412,12 @@ fn finish(table: &Table, cost: u32) -> bool {
 
 /// Two keys, and the insertion of a third for the second's place, left after so many steps.
 fn stall(table: &Table, steps: u32) {
-    assert!(table.admit(NOW, key(1), 3).is_ok());
-    assert!(table.admit(NOW, key(2), 1).is_ok());
+    stall_owing(table, steps, [3, 1]);
+}
+
+fn stall_owing(table: &Table, steps: u32, [first, second]: [u32; 2]) {
+    assert!(table.admit(NOW, key(1), first).is_ok());
+    assert!(table.admit(NOW, key(2), second).is_ok());
     let (set, side) = (&table.sets[0], table.side(0));
     let (way, tag) = set.find(short(2)).unwrap();
     let word = set.word(way);
