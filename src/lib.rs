@@ -92,6 +92,9 @@ pub mod circuit_breaker;
 pub mod classify;
 pub mod deadline;
 pub mod event;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "tower")]
 pub mod guide;
 // The quantile needs no runtime, and its models run without one.

@@ -26,7 +26,7 @@ impl Slot {
     }
 
     /// For machines under test, which play the threads themselves.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn numbered(number: u8) -> Self {
         Self(number)
     }

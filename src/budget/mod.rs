@@ -146,3 +146,5 @@ pub(crate) use policy::Sent;
 pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};
 #[cfg(feature = "tower")]
 pub use service::BudgetService;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) use state::fuzz;

@@ -175,6 +175,8 @@ impl Account {
     }
 }
 
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) mod fuzz;
 #[cfg(all(test, seawall_loom))]
 mod loom;
 #[cfg(all(test, not(seawall_loom)))]

@@ -160,5 +160,7 @@ pub use policy::{Builder, CircuitBreaker, Permit, Probes, RuleCounts, Snapshot, 
 pub use rules::{GiveUp, OnDrop, Tripped};
 #[cfg(feature = "tower")]
 pub use service::{CircuitBreakerService, GatedService};
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) use state::fuzz;
 pub use state::{Cause, State, Transition};
 pub use trip::{Counts, Trip, Window};

@@ -20,6 +20,10 @@
 //!   is exact (model: `probes_never_exceed_their_number`).
 
 mod answer;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) mod fuzz;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+mod naive;
 mod step;
 mod transition;
 mod word;
@@ -396,4 +400,4 @@ fn has_slot(word: Word, probes: u32) -> bool {
 #[cfg(all(test, seawall_loom))]
 mod loom;
 #[cfg(all(test, not(seawall_loom)))]
-pub(super) mod tests;
+mod tests;

@@ -6,6 +6,8 @@
 //! - [`deadlines`]: what carries a deadline and what does not.
 //! - [`coming_from`]: the words of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go,
 //!   tower and others in those of this crate, and what counts differently.
+//! - [`internals`]: every packed word, its orderings and its numbers, the models that prove them,
+//!   and what a call costs.
 //!
 //! Each pattern has a page of its own: [`timeout`](crate::timeout),
 //! [`rate_limit`](crate::rate_limit), [`circuit_breaker`](crate::circuit_breaker),
@@ -24,3 +26,6 @@ pub mod anti_patterns {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
+
+#[doc = include_str!("internals.md")]
+pub mod internals {}

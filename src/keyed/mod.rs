@@ -162,3 +162,5 @@ pub use policy::{
     Builder, ByKey, Fixed, IntoSource, KeyOf, Keyed, Made, OwnedKey, PerKey, Picked, Refuses,
     RequestKey, Source,
 };
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) use table::fuzz;

@@ -39,9 +39,13 @@
 //!   `two_changes_against_admission`, and for a base that is moved `a_sweep_against_a_charge`.
 
 mod clock;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) mod fuzz;
 mod insert;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+mod naive;
 mod pause;
 mod rate;
 mod set;
@@ -134,7 +138,7 @@ impl Table {
     }
 
     /// Takes `cost` tokens of a key's if they are there. A cost of 0 is free.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn admit(&self, now: Tick, key: Place, cost: u32) -> Result<(), Refused> {
         self.admit_telling(now, key, cost, &mut false)
     }
@@ -154,7 +158,7 @@ impl Table {
 
     /// Takes `cost` tokens of a key's, for use not before `not_before`, if they are there by
     /// `latest` at the latest; else takes nothing.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn take(
         &self,
         now: Tick,

@@ -196,4 +196,6 @@ pub use policy::{Builder, RateLimiter, Reservation, Snapshot};
 pub use quota::Quota;
 #[cfg(feature = "tower")]
 pub use service::{RateLimitService, WaitingService};
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) use state::fuzz;
 pub(crate) use state::{Bucket, Charge, Refused};

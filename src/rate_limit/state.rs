@@ -36,6 +36,8 @@
 
 mod changes;
 mod config;
+#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+pub(crate) mod fuzz;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;

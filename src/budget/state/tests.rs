@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::fuzz::{self, Entry, Log};
 use super::{Account, EPOCH, ONE};
 use crate::budget::policy::Terms;
+use crate::fuzzing::cases;
 use crate::policy::Mode;
 use crate::time::Tick;
 
@@ -33,52 +35,6 @@ enum Op {
     Clock(i64),
 }
 
-/// One entry of what stood in the end.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Entry {
-    Deposit,
-    Withdrawal,
-    Erased,
-}
-
-/// The budget told naively: a list of all that ever happened, told again from the start for
-/// every question.
-struct Naive {
-    terms: Terms,
-    log: Vec<(u64, Entry)>,
-}
-
-impl Naive {
-    /// That of the clock, or of the last entry where the clock has stepped back since.
-    fn epoch(&self, now: u64) -> u64 {
-        let last = self.log.last().map_or(0, |(epoch, _)| *epoch);
-        last.max(now / EPOCH)
-    }
-
-    fn balance(&self, now: u64) -> u64 {
-        let mut balance = self.terms.burst();
-        let mut epoch = None;
-        let end = [(self.epoch(now), Entry::Erased)];
-        for &(at, entry) in self.log.iter().chain(&end) {
-            if epoch.is_some_and(|epoch| at > epoch) {
-                balance = balance.min(self.terms.burst());
-            }
-            epoch = Some(at);
-            match entry {
-                Entry::Deposit => balance += self.terms.ratio(),
-                Entry::Withdrawal => balance -= ONE,
-                Entry::Erased => {}
-            }
-        }
-        balance
-    }
-
-    fn count(&self, epochs: impl Fn(u64) -> bool, what: Entry) -> u64 {
-        let counted = |(epoch, entry): &&(u64, Entry)| epochs(*epoch) && *entry == what;
-        self.log.iter().filter(counted).count() as u64
-    }
-}
-
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         4 => Just(Op::Deposit),
@@ -90,32 +46,32 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 proptest! {
-    // RT4: against the naive budget step by step, with a clock that also steps back, and in
+    #![proptest_config(cases(256))]
+
+    // RT4: against the log step by step, with a clock that also steps back, and in
     // every two epochs within ratio x calls + burst.
     #[test]
-    fn every_decision_is_the_naive_budgets(
+    fn every_decision_is_the_logs(
         ops in ops(), burst in 0u32..20, ratio in prop_oneof![Just(0u64), Just(1_000), 0u64..=1_000],
     ) {
         let terms = terms(ratio, burst);
         let account = Account::new(START, terms);
         let mut now = START.0;
-        let mut naive = Naive { terms, log: vec![(START.0 / EPOCH, Entry::Erased)] };
+        let mut log = Log::new(now, terms);
         let mut out = Vec::new();
         for op in ops {
-            let epoch = naive.epoch(now);
             let tick = Tick(now);
             match op {
                 Op::Deposit => {
                     account.deposit(tick, terms);
-                    naive.log.push((epoch, Entry::Deposit));
+                    log.push(now, terms, Entry::Deposit);
                 }
                 Op::Withdraw => {
-                    let there = account.balance(tick, terms) >= ONE;
+                    let there = log.balance(now, terms) >= ONE;
                     let taken = account.withdraw(tick, terms);
                     prop_assert_eq!(taken.is_some(), there);
                     if let Some(taken) = taken {
-                        out.push((taken, naive.log.len()));
-                        naive.log.push((epoch, Entry::Withdrawal));
+                        out.push((taken, log.push(now, terms, Entry::Withdrawal)));
                     }
                 }
                 Op::GiveBack(which) if !out.is_empty() => {
@@ -123,29 +79,25 @@ proptest! {
                     let before = account.balance(tick, terms);
                     account.give_back(tick, terms, taken);
                     let back = account.balance(tick, terms) - before;
-                    let whole = naive.log[at].0 + 1 >= epoch;
-                    // Of a part of an attempt that would have stayed nothing comes back.
-                    let stayed = std::mem::replace(&mut naive.log[at].1, Entry::Erased);
-                    let would_be = naive.balance(now);
-                    if whole && would_be >= before + ONE {
-                        prop_assert_eq!(back, ONE);
-                        naive.log.push((epoch, Entry::Erased));
-                    } else {
-                        prop_assert_eq!(back, 0);
-                        naive.log[at].1 = stayed;
-                    }
+                    prop_assert_eq!(back, if log.erase(at, now, terms) { ONE } else { 0 });
                 }
                 Op::GiveBack(_) => {}
                 Op::Clock(ms) => now = now.saturating_add_signed(ms * 1_000_000),
             }
-            prop_assert_eq!(account.balance(Tick(now), terms), naive.balance(now));
+            prop_assert_eq!(account.balance(Tick(now), terms), log.balance(now, terms));
         }
-        for last in START.0 / EPOCH..=naive.epoch(now) {
-            let window = |epoch| epoch == last || epoch + 1 == last;
-            let calls = naive.count(window, Entry::Deposit);
-            let extra = naive.count(window, Entry::Withdrawal);
-            prop_assert!(extra * ONE <= ratio * calls + terms.burst(), "{extra} for {calls}");
-        }
+        log.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    // RT4, CX7: long, with terms that change, epochs that come round and a clock that goes
+    // anywhere.
+    #[test]
+    fn long_schedules_are_decided_as_the_log_tells(data in proptest::collection::vec(any::<u8>(), 0..1_500)) {
+        fuzz::run(&data);
     }
 }
 

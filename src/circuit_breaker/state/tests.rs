@@ -5,14 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::Window;
-use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped};
+use crate::circuit_breaker::rules::Ramp;
 use crate::circuit_breaker::trip::Trip;
+use crate::fuzzing::cases;
 use crate::rejection::Why;
-use crate::slot::Slot;
 
-pub(in crate::circuit_breaker) mod naive;
-
-use naive::{Admitted, How, Naive};
+use super::fuzz::{self, Breaker, Op, Pair};
+use super::naive::How;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -20,128 +19,18 @@ const fn ms(n: u64) -> Duration {
 
 const MS: u64 = 1_000_000;
 
-/// The machine and its rules, put together as the policy does, with the time as an argument.
-struct Breaker {
-    machine: Machine,
-    rules: Rules,
-    tripped: Vec<Tripped>,
-    ended: u8,
-}
-
 impl Breaker {
     fn new(config: Config, now: u64) -> Self {
-        Self {
-            machine: Machine::new(Tick(now), Mode::Enforce, Flags::default()),
-            rules: Rules::new(config, 0, Tick(now), None),
-            tripped: Vec::new(),
-            ended: 0,
-        }
-    }
-
-    fn config(&self) -> &Config {
-        &self.rules.config
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut Config)) {
-        let mut config = self.config().clone();
-        change(&mut config);
-        let era = self.machine.word().generation();
-        self.rules = Rules::new(config, era, Tick(0), Some(&self.rules));
-    }
-
-    fn go(&self, now: u64, from: Option<u32>, to: State, cause: Cause, after: Option<Duration>) {
-        let timing = Timing {
-            config: self.config(),
-            fraction: 0.0,
-            retry_after: after,
-            before: |due| Count(due.0),
-        };
-        let step = Step {
-            from,
-            to,
-            cause,
-            timing,
-        };
-        let mut control = self.machine.control.lock();
-        let begin = |era| self.rules.begin(era);
-        let _ = self.machine.enter(&mut control, Tick(now), step, begin);
-    }
-
-    fn make(&self, now: u64, step: Move) {
-        let after = match step.why {
-            Ended::ProbesFailed(_, after) => after,
-            _ => None,
-        };
-        self.go(now, step.from, step.to, Cause::Reset, after);
-    }
-
-    fn admit_at(&self, now: u64, fraction: f64) -> Result<Ticket, Refused> {
-        for _ in 0..4 {
-            match self.machine.admit(Tick(now), self.config(), || fraction) {
-                Answer::Admitted(ticket) => return Ok(ticket),
-                Answer::Refused(refused) => return Err(refused),
-                Answer::Move(step) => self.make(now, step),
-            }
-        }
-        panic!("it moves for ever");
+        Self::of_generation(config, now, 0)
     }
 
     fn admit(&self, now: u64) -> Result<Ticket, Refused> {
         self.admit_at(now, 0.0)
     }
 
-    fn end(&mut self, ticket: Ticket, now: u64, how: How, elapsed: Duration) {
-        let slow_after = self.rules.slow_after();
-        let elapsed = slow_after.is_some().then_some(elapsed);
-        let failure = match how {
-            How::Failure(after) => Some((Kind::Error, after)),
-            How::Success | How::Ignore => None,
-        };
-        if ticket.role == Role::Probe {
-            let slow = elapsed > slow_after;
-            let said = match (how, failure) {
-                (How::Ignore, _) => None,
-                (_, Some(failure)) => Some(Err(failure)),
-                (_, None) if slow => Some(Err((Kind::Slow, None))),
-                _ => Some(Ok(())),
-            };
-            if let Some(step) = self.machine.end_probe(ticket, said, self.config()) {
-                self.make(now, step);
-            }
-            return;
-        }
-        let word = self.machine.word();
-        if how == How::Ignore || word.generation() != ticket.generation {
-            return;
-        }
-        // One thread after the other, some without words of their own.
-        self.ended = (self.ended + 1) % 12;
-        let slot = (self.ended < 10).then(|| Slot::numbered(self.ended));
-        let call = Finished {
-            failure,
-            elapsed,
-            slot,
-        };
-        let era = ticket.generation;
-        let mut tripped = self.rules.record(era, Tick(now), &call);
-        if word.state() == State::Recovering {
-            tripped = tripped.or(self.rules.record_ramp(era, Tick(now), &call));
-        }
-        if let Some(tripped) = tripped {
-            let after = tripped.retry_after;
-            let cause = Cause::Tripped(tripped.clone());
-            self.tripped.push(tripped);
-            self.go(now, Some(era), State::Open, cause, after);
-        }
-    }
-
     fn call(&mut self, now: u64, how: How) {
         let ticket = self.admit(now).expect("it admits");
         self.end(ticket, now, how, Duration::ZERO);
-    }
-
-    fn state(&self) -> State {
-        self.machine.word().state()
     }
 }
 
@@ -156,20 +45,6 @@ fn config(trips: Vec<Trip>) -> Config {
 }
 
 const FAILURE: How = How::Failure(None);
-
-#[derive(Clone, Debug)]
-enum Op {
-    Call(f64),
-    /// Ends one of the calls under way.
-    End(usize, How),
-    /// A whole call that takes so long.
-    Whole(How, u64),
-    Pass(u64),
-    Back(u64),
-    ForceOpen,
-    Release,
-    Reset,
-}
 
 fn how() -> impl Strategy<Value = How> {
     prop_oneof![
@@ -270,97 +145,15 @@ fn origin() -> impl Strategy<Value = u64> {
     (prop::sample::select(origins), 0..200 * MS).prop_map(|(at, before)| at.saturating_sub(before))
 }
 
-fn agree(config: Config, origin: u64, ops: &[Op]) -> Result<(), TestCaseError> {
-    config.check(&"tested".into()).unwrap();
-    let mut now = origin;
-    let mut breaker = Breaker::new(config.clone(), now);
-    let mut naive = Naive::new(config, now);
-    let mut calls: Vec<(Ticket, Admitted)> = Vec::new();
+fn agree(config: Config, origin: u64, ops: Vec<Op>) {
+    let mut pair = Pair::new(config, origin, 0);
     for op in ops {
-        let call = |breaker: &Breaker, naive: &mut Naive, now, fraction| {
-            let peeked = breaker.machine.peek(Tick(now), breaker.config());
-            let answer = breaker.admit_at(now, fraction);
-            let expected = naive.admit(now, fraction);
-            if naive.state != State::Recovering {
-                prop_assert_eq!(peeked.is_ok(), answer.is_ok());
-            }
-            match (answer, expected) {
-                (Ok(ticket), Ok(admitted)) => {
-                    prop_assert_eq!(ticket.generation, admitted.generation);
-                    prop_assert_eq!(ticket.role == Role::Probe, admitted.probe);
-                    Ok(Some((ticket, admitted)))
-                }
-                (answer, expected) => {
-                    let answer = answer.map_err(|refused| (refused.why(), refused.retry_after()));
-                    prop_assert_eq!(answer.err(), expected.err());
-                    Ok(None)
-                }
-            }
-        };
-        match *op {
-            Op::Call(fraction) => calls.extend(call(&breaker, &mut naive, now, fraction)?),
-            Op::End(at, how) => {
-                if !calls.is_empty() {
-                    let (ticket, admitted) = calls.swap_remove(at % calls.len());
-                    let elapsed = Tick(now).since(Tick(admitted.start));
-                    breaker.end(ticket, now, how, elapsed);
-                    naive.end(admitted, now, how);
-                }
-            }
-            Op::Whole(how, takes) => {
-                let call = call(&breaker, &mut naive, now, 0.3)?;
-                now = now.saturating_add(takes);
-                if let Some((ticket, admitted)) = call {
-                    let elapsed = Tick(now).since(Tick(admitted.start));
-                    breaker.end(ticket, now, how, elapsed);
-                    naive.end(admitted, now, how);
-                }
-            }
-            Op::Pass(by) => now = now.saturating_add(by),
-            Op::Back(by) => now = now.saturating_sub(by),
-            Op::ForceOpen => {
-                if breaker.state() != State::ForcedOpen {
-                    breaker.go(now, None, State::ForcedOpen, Cause::ForcedOpen, None);
-                }
-                naive.force_open(now);
-            }
-            Op::Release => {
-                if breaker.state() == State::ForcedOpen {
-                    breaker.go(now, None, State::Closed, Cause::Released, None);
-                }
-                naive.release(now);
-            }
-            Op::Reset => {
-                breaker.go(now, None, State::Closed, Cause::Reset, None);
-                naive.reset(now);
-            }
-        }
-        let (word, since, due) = breaker.machine.timed_word();
-        let probes = (word.in_flight(), word.succeeded(), word.failed());
-        let now_is = (word.state(), word.generation(), since.0, due.0, probes);
-        let expected = (
-            naive.state,
-            naive.generation,
-            naive.since,
-            naive.due,
-            naive.probes,
-        );
-        prop_assert_eq!(now_is, expected, "after {:?}", op);
-        prop_assert_eq!(breaker.tripped.len(), naive.tripped.len());
-        if let (Some(tripped), Some(rule)) = (breaker.tripped.last(), naive.tripped.last()) {
-            prop_assert!(
-                rule == "ramp" || *rule == tripped.rule,
-                "{} {}",
-                rule,
-                tripped.rule
-            );
-        }
+        pair.step(op);
     }
-    Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(cases(600))]
 
     // CB1, CB3, CB5, CB6, CB7, CB10, CB16
     #[test]
@@ -369,7 +162,18 @@ proptest! {
         origin in origin(),
         ops in prop::collection::vec(op(), 0..150),
     ) {
-        agree(config, origin, &ops)?;
+        agree(config, origin, ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    // CB1, CB3, CB5, CB6, CB7, CB10, CB16, CB19: long, with live changes, eras that come round and
+    // a clock that goes anywhere.
+    #[test]
+    fn cb3_long_schedules_are_decided_as_the_model_tells(data in prop::collection::vec(any::<u8>(), 0..4_000)) {
+        fuzz::run(&data);
     }
 }
 
@@ -551,7 +355,7 @@ fn cb7_a_change_of_the_probes_leaves_no_half_open_state_that_cannot_end() {
             for how in [How::Success, FAILURE, How::Success, FAILURE, How::Success] {
                 breaker.call(10 * MS, how);
             }
-            breaker.change(|config| {
+            breaker.change_at(0, |config| {
                 config.probes = probes;
                 config.close_after = Some(close_after);
             });
@@ -653,7 +457,7 @@ fn cb16_a_failure_rate_above_the_threshold_opens_it_again() {
             reopen_at: 0.5,
         });
     });
-    breaker.change(|config| config.trips = vec![Trip::failures(100)]);
+    breaker.change_at(0, |config| config.trips = vec![Trip::failures(100)]);
     breaker.go(0, None, State::Recovering, Cause::ProbesSucceeded, None);
     for how in [How::Success, FAILURE].repeat(10) {
         breaker.call(MS, how);

@@ -29,7 +29,12 @@ const GROUP: usize = if SMALL { 2 } else { 16 };
 const GROUPS: usize = if SMALL { 1 } else { SLOTS / GROUP };
 
 /// From how many successes in one bucket on words of a thread's own are worth their memory.
-pub(super) const HOT: i32 = if SMALL { 1 } else { 1_000 };
+pub(super) const HOT: i32 = match SMALL {
+    true => 1,
+    // Within reach of a short input.
+    false if cfg!(fuzzing) => 4,
+    false => 1_000,
+};
 
 /// For models, which try every order of every access.
 const SMALL: bool = cfg!(all(test, seawall_loom));

@@ -201,10 +201,10 @@ impl Config {
         passed.min(LAST / UNITS) * UNITS
     }
 
-    /// What the limiter's clock shows.
+    /// What the limiter's clock shows. One that stands still also does so for times before.
     #[inline]
     fn clock(&self, now: Tick) -> u64 {
-        self.units(now.min(self.frozen))
+        self.units(if self.is_stopped() { self.frozen } else { now })
     }
 
     /// Whether time has come so far that the origin must be moved.

@@ -10,7 +10,8 @@ pub(super) struct Pace {
     /// As in [`Config`].
     pub(super) interval: u64,
     /// The burst in units, less what the stripes may hold; 0 if the limiter is stopped or
-    /// unlimited.
+    /// unlimited, or its origin so near the end of time that [`charge`](Self::charge) could
+    /// take a time before it for one after it.
     pub(super) tolerance: u64,
     /// As in [`Config`].
     pub(super) origin: Tick,
@@ -22,7 +23,8 @@ impl Pace {
     /// burst, near the end of an origin and of time.
     #[inline]
     pub(super) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Early>> {
-        // Of a clock that stepped back behind the origin too large, and not for here either.
+        // Of a clock that stepped back behind the origin too large, and not for here either: `pace`
+        // sees to that.
         let passed = now.0.wrapping_sub(self.origin.0);
         let units = u64::from(cost).checked_mul(self.interval)?;
         if units > self.tolerance || passed >= STALE / UNITS {
@@ -44,9 +46,10 @@ impl Pace {
 impl Config {
     pub(super) fn pace(&self) -> Pace {
         let runs = !self.is_unlimited() && !self.is_stopped();
+        let has_end = self.origin.0 <= u64::MAX - STALE / UNITS;
         Pace {
             interval: self.interval,
-            tolerance: if runs { self.ready() } else { 0 },
+            tolerance: if runs && has_end { self.ready() } else { 0 },
             origin: self.origin,
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Bucket, Charge, Refused};
+use super::{Bucket, Charge, Refused, fuzz};
+use crate::fuzzing::cases;
 use crate::rate_limit::quota::{Quota, UNITS};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::time::Tick;
@@ -152,7 +153,7 @@ fn quotas() -> impl Strategy<Value = Quota> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(512))]
 
     // RL2, RL5, RL6: the same decisions as the naive bucket, and RL3: the same instants.
     #[test]
@@ -310,6 +311,17 @@ proptest! {
             }
             burst = burst.max(u128::from(quota.max_burst()).min(9));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    // RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: long, with changes and pauses, any quota and
+    // a clock that goes anywhere.
+    #[test]
+    fn rl2_long_schedules_are_decided_as_the_ledger_tells(data in prop::collection::vec(any::<u8>(), 0..4_000)) {
+        fuzz::run(&data);
     }
 }
 
@@ -625,6 +637,28 @@ fn rl9_the_extremes_neither_wrap_nor_panic() {
     let bucket = Bucket::new(Tick(u64::MAX), Quota::per_second(2));
     assert_eq!(drain(&bucket, Tick(u64::MAX)), 2);
     assert_eq!(drain(&bucket, Tick(u64::MAX)), 0);
+}
+
+// RL7, RL9: a burst without a rate is admitted once, whatever the clock shows of the time before.
+#[test]
+fn rl7_a_stopped_clock_gives_nothing_for_the_time_before_it_stopped() {
+    let bucket = Bucket::new(START, Quota::per_second(0).burst(2));
+    let early = Tick(START.0 - 3_600 * SECOND);
+    assert_eq!(drain(&bucket, early), 2);
+    assert_eq!(drain(&bucket, START), 0);
+    bucket.change(START, Quota::per_second(10));
+    assert_eq!(bucket.available(START), 8);
+}
+
+// RL9: from the end of time back to its beginning.
+#[test]
+fn rl9_a_clock_that_steps_back_from_the_end_of_time_mints_nothing() {
+    let bucket = Bucket::new(Tick(u64::MAX), Quota::per_second(2));
+    assert_eq!(drain(&bucket, Tick(u64::MAX)), 2);
+    for now in [0, 1, START.0, START.0 + YEAR] {
+        assert_eq!(bucket.available(Tick(now)), 0);
+        assert_eq!(drain(&bucket, Tick(now)), 0);
+    }
 }
 
 // RL9: what the word cannot hold is refused, and not cut.

@@ -27,8 +27,17 @@ struct Kept {
     in_ramp: bool,
 }
 
+/// What a rule may look at.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// When it was made.
+    made: u64,
+    /// The first outcome that it has seen.
+    from: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) enum How {
+pub(super) enum How {
     Success,
     Failure(Option<Duration>),
     Ignore,
@@ -36,41 +45,71 @@ pub(in crate::circuit_breaker) enum How {
 
 /// A call that the model has admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Admitted {
-    pub(in crate::circuit_breaker) generation: u32,
-    pub(in crate::circuit_breaker) probe: bool,
-    pub(in crate::circuit_breaker) start: u64,
+pub(super) struct Admitted {
+    pub(super) generation: u32,
+    pub(super) probe: bool,
+    pub(super) start: u64,
 }
 
-pub(in crate::circuit_breaker) struct Naive {
+pub(super) struct Naive {
     config: Config,
-    made: u64,
     kept: Vec<Kept>,
-    pub(in crate::circuit_breaker) state: State,
-    pub(in crate::circuit_breaker) generation: u32,
-    pub(in crate::circuit_breaker) since: u64,
-    pub(in crate::circuit_breaker) due: u64,
+    /// One for each rule, and that of the ramp.
+    memories: Vec<Memory>,
+    ramp: Memory,
+    pub(super) state: State,
+    pub(super) generation: u32,
+    pub(super) since: u64,
+    pub(super) due: u64,
     opened_in_a_row: u32,
     /// In flight, succeeded, failed.
-    pub(in crate::circuit_breaker) probes: (u32, u32, u32),
+    pub(super) probes: (u32, u32, u32),
     /// The rules that tripped it, oldest first.
-    pub(in crate::circuit_breaker) tripped: Vec<String>,
+    pub(super) tripped: Vec<String>,
 }
 
 impl Naive {
-    pub(in crate::circuit_breaker) fn new(config: Config, now: u64) -> Self {
+    pub(super) fn new(config: Config, now: u64, generation: u32) -> Self {
+        let fresh = Memory { made: now, from: 0 };
         Self {
+            memories: vec![fresh; config.trips.len()],
+            ramp: fresh,
             config,
-            made: now,
             kept: Vec::new(),
             state: State::Closed,
-            generation: 0,
+            generation,
             since: now,
             due: NEVER,
             opened_in_a_row: 0,
             probes: (0, 0, 0),
             tripped: Vec::new(),
         }
+    }
+
+    /// CB19: the state stays, and what a rule has seen, if it looks at the same.
+    pub(super) fn change(&mut self, config: Config, now: u64) {
+        let fresh = Memory {
+            made: now,
+            from: self.kept.len(),
+        };
+        if config.ramp != self.config.ramp {
+            self.ramp = fresh;
+        }
+        let mut old: Vec<_> = self.config.trips.iter().zip(&self.memories).collect();
+        let mut memories = vec![None; config.trips.len()];
+        for alike in [|old: &Trip, new: &Trip| old == new, sees_the_same] {
+            for (trip, memory) in config.trips.iter().zip(&mut memories) {
+                if memory.is_none() {
+                    let at = old.iter().position(|(old, _)| alike(old, trip));
+                    *memory = at.map(|at| *old.remove(at).1);
+                }
+            }
+        }
+        self.memories = memories
+            .iter()
+            .map(|memory| memory.unwrap_or(fresh))
+            .collect();
+        self.config = config;
     }
 
     fn needed(&self) -> u32 {
@@ -96,7 +135,7 @@ impl Naive {
             State::ForcedOpen => None,
         };
         self.state = to;
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
         self.since = now;
         self.due = lasts.map_or(NEVER, |d| now.saturating_add(nanos(d)));
         self.probes = (0, 0, 0);
@@ -110,7 +149,15 @@ impl Naive {
         self.enter(to, now, None);
     }
 
-    pub(in crate::circuit_breaker) fn admit(
+    fn is_won(&self) -> bool {
+        self.probes.1 >= self.needed()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.probes.2 > self.config.probes - self.needed()
+    }
+
+    pub(super) fn admit(
         &mut self,
         now: u64,
         fraction: f64,
@@ -122,6 +169,9 @@ impl Naive {
                 self.enter(State::Open, now, None);
             }
             State::HalfOpen | State::Recovering if over => self.enter(State::Closed, now, None),
+            // A change may have asked for less than there is, or for more than there can be.
+            State::HalfOpen if self.is_won() => self.close(now),
+            State::HalfOpen if self.is_lost() => self.enter(State::Open, now, None),
             _ => {}
         }
         let mut admitted = Admitted {
@@ -157,7 +207,7 @@ impl Naive {
         }
     }
 
-    pub(in crate::circuit_breaker) fn end(&mut self, call: Admitted, now: u64, how: How) {
+    pub(super) fn end(&mut self, call: Admitted, now: u64, how: How) {
         if call.generation != self.generation {
             return;
         }
@@ -170,13 +220,13 @@ impl Naive {
                 How::Ignore => {}
                 How::Success if !slow => {
                     self.probes.1 += 1;
-                    if self.probes.1 >= self.needed() {
+                    if self.is_won() {
                         self.close(now);
                     }
                 }
                 How::Success | How::Failure(_) => {
                     self.probes.2 += 1;
-                    if self.probes.2 > self.config.probes - self.needed() {
+                    if self.is_lost() {
                         let retry_after = match how {
                             How::Failure(retry_after) => retry_after,
                             _ => None,
@@ -203,8 +253,9 @@ impl Naive {
         if !asked {
             return;
         }
-        let holding = self.config.trips.iter().find(|trip| self.holds(trip, now));
-        let mut rule = holding.map(ToString::to_string);
+        let mut rules = self.config.trips.iter().zip(&self.memories);
+        let holding = rules.find(|(trip, memory)| self.holds(trip, **memory, now));
+        let mut rule = holding.map(|(trip, _)| trip.to_string());
         if rule.is_none() && failed && self.ramp_fails(now) {
             rule = Some("ramp".to_owned());
         }
@@ -214,33 +265,33 @@ impl Naive {
         }
     }
 
-    pub(in crate::circuit_breaker) fn force_open(&mut self, now: u64) {
+    pub(super) fn force_open(&mut self, now: u64) {
         if self.state != State::ForcedOpen {
             self.enter(State::ForcedOpen, now, None);
         }
     }
 
-    pub(in crate::circuit_breaker) fn release(&mut self, now: u64) {
+    pub(super) fn release(&mut self, now: u64) {
         if self.state == State::ForcedOpen {
             self.enter(State::Closed, now, None);
         }
     }
 
-    pub(in crate::circuit_breaker) fn reset(&mut self, now: u64) {
+    pub(super) fn reset(&mut self, now: u64) {
         self.enter(State::Closed, now, None);
     }
 
-    fn of_this_era(&self) -> impl DoubleEndedIterator<Item = &Kept> {
-        (self.kept.iter()).filter(|kept| kept.generation == self.generation)
+    fn of_this_era(&self, memory: Memory) -> impl DoubleEndedIterator<Item = &Kept> {
+        (self.kept[memory.from..].iter()).filter(|kept| kept.generation == self.generation)
     }
 
-    fn holds(&self, trip: &Trip, now: u64) -> bool {
+    fn holds(&self, trip: &Trip, memory: Memory, now: u64) -> bool {
         let last_failed = self.kept.last().is_some_and(|kept| kept.failed);
         match trip.when {
             When::Consecutive(n) => {
                 let within = trip.within.map_or(NEVER, |d| nanos(d) / 1_000_000);
                 let (mut length, mut first, mut lasted) = (0, 0, 0);
-                for kept in self.of_this_era() {
+                for kept in self.of_this_era(memory) {
                     let at = kept.at / 1_000_000;
                     if !kept.failed {
                         length = 0;
@@ -255,36 +306,42 @@ impl Naive {
                 last_failed && length >= n && lasted >= least
             }
             When::Failures(n) => {
-                let mut failures = self.of_this_era().filter(|kept| kept.failed).rev();
+                let failures = self.of_this_era(memory).filter(|kept| kept.failed);
                 let within = nanos(trip.within.unwrap_or(Duration::from_secs(10)));
-                let nth = failures.nth(n as usize - 1);
+                let nth = failures.rev().nth(n as usize - 1);
                 let ago = nth.map(|kept| (now / 1_000).saturating_sub(kept.at / 1_000));
                 last_failed && ago.is_some_and(|ago| ago <= within / 1_000)
             }
             When::FailureRate(rate) => {
-                let (calls, failures, _) = self.window(trip, now, |_| true);
+                let (calls, failures, _) = self.window(trip, memory, now, |_| true);
                 calls >= least(trip) && f64::from(failures) / f64::from(calls) >= rate
             }
             When::SlowRate(rate, _) => {
-                let (calls, _, slow) = self.window(trip, now, |_| true);
+                let (calls, _, slow) = self.window(trip, memory, now, |_| true);
                 calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
             }
             When::Custom(..) => {
-                let (calls, failures, _) = self.window(trip, now, |_| true);
+                let (calls, failures, _) = self.window(trip, memory, now, |_| true);
                 calls >= least(trip) && failures >= 3
             }
         }
     }
 
     /// Calls, failures and slow calls.
-    fn window(&self, trip: &Trip, now: u64, of: impl Fn(&Kept) -> bool) -> (u32, u32, u32) {
+    fn window(
+        &self,
+        trip: &Trip,
+        memory: Memory,
+        now: u64,
+        of: impl Fn(&Kept) -> bool,
+    ) -> (u32, u32, u32) {
         let window: Vec<&Kept> = match trip.window.0 {
-            Span::Calls(n) => self.of_this_era().rev().take(n as usize).collect(),
+            Span::Calls(n) => self.of_this_era(memory).rev().take(n as usize).collect(),
             Span::Time { length, buckets } => {
                 let bucket = nanos(length) / u64::from(buckets);
-                let mut latest = self.made / bucket;
+                let mut latest = memory.made / bucket;
                 let mut numbered = Vec::new();
-                for kept in self.kept.iter().filter(|kept| of(kept)) {
+                for kept in self.kept[memory.from..].iter().filter(|kept| of(kept)) {
                     latest = latest.max(kept.at / bucket);
                     numbered.push((latest, kept));
                 }
@@ -317,7 +374,7 @@ impl Naive {
         }
         let over_twice = crate::circuit_breaker::Window::time(ramp.over * 2);
         let trip = Trip::failure_rate(0.5).over(over_twice);
-        let (calls, failures, _) = self.window(&trip, now, |kept| kept.in_ramp);
+        let (calls, failures, _) = self.window(&trip, self.ramp, now, |kept| kept.in_ramp);
         calls >= 10 && f64::from(failures) / f64::from(calls) > ramp.reopen_at
     }
 }
@@ -334,5 +391,19 @@ fn slow_after(trip: &Trip) -> Option<Duration> {
     match trip.when {
         When::SlowRate(_, after) => Some(after),
         _ => None,
+    }
+}
+
+fn sees_the_same(old: &Trip, new: &Trip) -> bool {
+    match (&old.when, &new.when) {
+        (When::Consecutive(_), When::Consecutive(_)) => true,
+        (When::Failures(old), When::Failures(new)) => old == new,
+        (When::SlowRate(..), When::SlowRate(..)) => {
+            slow_after(old) == slow_after(new) && old.window == new.window
+        }
+        (When::FailureRate(_) | When::Custom(..), When::FailureRate(_) | When::Custom(..)) => {
+            old.window == new.window
+        }
+        _ => false,
     }
 }

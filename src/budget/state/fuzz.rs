@@ -1,0 +1,206 @@
+//! The account beside a log of all that ever happened, told again from the start for every
+//! question.
+
+use std::time::Duration;
+
+use super::{Account, EPOCH, EPOCHS, MOST_ROOM, ONE};
+use crate::budget::policy::Terms;
+use crate::fuzzing::Bytes;
+use crate::policy::Mode;
+use crate::time::Tick;
+
+/// One entry of what stood in the end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Entry {
+    Deposit,
+    Withdrawal,
+    Erased,
+}
+
+/// The budget told naively.
+pub(super) struct Log {
+    burst: u64,
+    /// Each with its epoch and the terms that it was made under.
+    entries: Vec<(u64, Terms, Entry)>,
+}
+
+impl Log {
+    pub(super) fn new(now: u64, terms: Terms) -> Self {
+        Self {
+            burst: terms.burst(),
+            entries: vec![(now / EPOCH, terms, Entry::Erased)],
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.entries[self.entries.len() - 1].0
+    }
+
+    /// That of the clock, or of the last entry where the clock has stepped back since.
+    pub(super) fn epoch(&self, now: u64) -> u64 {
+        self.last().max(now / EPOCH)
+    }
+
+    /// Gives its place.
+    pub(super) fn push(&mut self, now: u64, terms: Terms, entry: Entry) -> usize {
+        self.entries.push((self.epoch(now), terms, entry));
+        self.entries.len() - 1
+    }
+
+    pub(super) fn balance(&self, now: u64, terms: Terms) -> u64 {
+        let mut balance = self.burst;
+        let mut epoch = self.entries[0].0;
+        let end = [(self.epoch(now), terms, Entry::Erased)];
+        for &(at, terms, entry) in self.entries.iter().chain(&end) {
+            if at > epoch {
+                balance = balance.min(terms.burst());
+            }
+            epoch = at;
+            match entry {
+                Entry::Deposit => balance += terms.ratio(),
+                Entry::Withdrawal => balance -= ONE,
+                Entry::Erased => {}
+            }
+        }
+        balance
+    }
+
+    /// Takes a withdrawal out again, if what is there now would be one more had it not been
+    /// made, and it was made in this epoch or the last. Tells whether it was.
+    pub(super) fn erase(&mut self, at: usize, now: u64, terms: Terms) -> bool {
+        let before = self.balance(now, terms);
+        let made = std::mem::replace(&mut self.entries[at].2, Entry::Erased);
+        // Of a part of an attempt that would have stayed nothing comes back.
+        let stayed = self.balance(now, terms) >= before + ONE;
+        if stayed && self.entries[at].0 + 1 >= self.epoch(now) {
+            self.push(now, terms, Entry::Erased);
+            return true;
+        }
+        self.entries[at].2 = made;
+        false
+    }
+
+    /// RT4: in every two epochs at most what the calls brought, and a burst.
+    pub(super) fn check(&self) {
+        let most = self.entries.iter().map(|(_, terms, _)| terms.burst());
+        let burst = most.max().unwrap_or(0).max(self.burst);
+        let mut epochs: Vec<u64> = self.entries.iter().map(|(epoch, ..)| *epoch).collect();
+        epochs.dedup();
+        for last in epochs {
+            let (mut given, mut taken) = (burst, 0);
+            for (epoch, terms, entry) in &self.entries {
+                match entry {
+                    _ if *epoch != last && epoch + 1 != last => {}
+                    Entry::Deposit => given += terms.ratio(),
+                    Entry::Withdrawal => taken += ONE,
+                    Entry::Erased => {}
+                }
+            }
+            assert!(taken <= given, "{taken} of {given} in {last}");
+        }
+    }
+}
+
+fn terms(bytes: &mut Bytes<'_>) -> Terms {
+    let ratio = bytes.pick(&[0, 1, 100, 200, 600, 750, 999, 1_000]);
+    let burst = match bytes.byte() {
+        0xFF => 1_000_000,
+        0xFE => 1_022 + u32::from(bytes.byte() % 4),
+        n => u32::from(n % 24),
+    };
+    Terms::new(ratio, burst, Mode::Enforce)
+}
+
+/// RT4, CX7: every balance is the log's, and every idle time.
+pub fn run(data: &[u8]) {
+    const MS: u64 = 1_000_000;
+    let mut bytes = Bytes::new(data);
+    // Also shortly before the word's epochs come round, and before the end of time.
+    let ends = [0, 1_000 * EPOCH, EPOCHS * EPOCH, 5 * (EPOCHS + 1) * EPOCH];
+    let origin = bytes.pick(&[ends[0], ends[1], ends[2], ends[3], u64::MAX]);
+    let origin = origin.saturating_sub(u64::from(bytes.word()) * MS);
+    let mut now = origin;
+    let mut terms = terms(&mut bytes);
+    let account = Account::new(Tick(now), terms);
+    let mut log = Log::new(now, terms);
+    let mut out: Vec<(u64, usize)> = Vec::new();
+    // How many came back in the epoch after their own, of those that the word can count.
+    let mut room = (0, 0);
+    let mut spent = 0;
+    while !bytes.is_empty() && spent < 3_000 {
+        let (tick, epoch) = (Tick(now), log.epoch(now));
+        let times = |bytes: &mut Bytes<'_>| match bytes.byte() {
+            n @ 0xFC.. => u32::from(n - 0xFB) * 300,
+            n => 1 + u32::from(n % 4),
+        };
+        match bytes.byte() % 16 {
+            0..=3 => {
+                for _ in 0..times(&mut bytes) {
+                    account.deposit(tick, terms);
+                    log.push(now, terms, Entry::Deposit);
+                    spent += 1;
+                }
+            }
+            4..=7 => {
+                let (times, there) = (times(&mut bytes), log.balance(now, terms) / ONE);
+                let took = (0..times).map_while(|_| account.withdraw(tick, terms));
+                let took: Vec<u64> = took.collect();
+                assert_eq!(took.len() as u64, there.min(times.into()));
+                for taken in took {
+                    out.push((taken, log.push(now, terms, Entry::Withdrawal)));
+                    spent += 1;
+                }
+            }
+            8..=10 => {
+                for _ in 0..times(&mut bytes) {
+                    if out.is_empty() {
+                        break;
+                    }
+                    let which = bytes.below(out.len().min(256) as u32) as usize;
+                    let (taken, at) = out.swap_remove(which);
+                    let ago = epoch - log.entries[at].0;
+                    if ago > EPOCHS / 2 {
+                        // A call that takes 242 days.
+                        continue;
+                    }
+                    let late = ago > 0;
+                    let before = account.balance(tick, terms);
+                    account.give_back(tick, terms, taken);
+                    let back = account.balance(tick, terms) - before;
+                    if room.0 != epoch {
+                        room = (epoch, 0);
+                    }
+                    if late && room.1 >= MOST_ROOM {
+                        assert_eq!(back, 0);
+                        continue;
+                    }
+                    let expected = log.erase(at, now, terms);
+                    assert_eq!(back, if expected { ONE } else { 0 });
+                    room.1 += u64::from(expected && late);
+                    spent += 1;
+                }
+            }
+            11 => terms = self::terms(&mut bytes),
+            12 | 13 => now = now.saturating_add(u64::from(bytes.word()) * MS / 2),
+            14 => now = now.saturating_sub(u64::from(bytes.word()) * MS / 2),
+            _ => match bytes.byte() % 4 {
+                0 => now = now.saturating_sub(bytes.magnitude()),
+                1 => now = now.saturating_add(bytes.magnitude()),
+                2 => now = (now / EPOCH + 1).saturating_mul(EPOCH),
+                _ => now = (now / EPOCH).saturating_mul(EPOCH).saturating_sub(1),
+            },
+        }
+        // Half of the epochs that a word has are ahead of it, and half behind.
+        let within = (EPOCHS / 2) * EPOCH;
+        let last = log.last() * EPOCH;
+        now = now.clamp(
+            last.saturating_sub(within),
+            last.saturating_add(within).min(u64::MAX - 1),
+        );
+        assert_eq!(account.balance(Tick(now), terms), log.balance(now, terms));
+        let idle = (now / EPOCH).saturating_sub(log.last() + 1);
+        let idle = Duration::from_nanos(idle * EPOCH);
+        assert_eq!(account.idle(Tick(now)), idle);
+    }
+    log.check();
+}

@@ -1,0 +1,300 @@
+//! The table beside the naive one: several keys and strangers, that change tiers while the tiers
+//! change, with room for all or with too little.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::naive::{Naive, same};
+use super::{Charge, Place, Table, WAYS};
+use crate::fuzzing::{Bytes, Granted, check_windows};
+use crate::policy::Problems;
+use crate::rate_limit::Quota;
+use crate::time::Tick;
+
+const MS: u64 = 1_000_000;
+const HOUR: u64 = 3_600_000 * MS;
+const START: u64 = 24 * HOUR;
+
+/// A key's place, its hash mixed as a hasher would.
+fn place(n: u32, tier: u8) -> Place {
+    let mut x = u64::from(n).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    for by in [0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb] {
+        x = (x ^ (x >> 29)).wrapping_mul(by);
+    }
+    let hash = x ^ (x >> 32);
+    Place { hash, tier }
+}
+
+/// At most 50,000 a second, so that no clock is set anew within the days that are told of. See
+/// [`wild`] for others.
+fn quota(bytes: &mut Bytes<'_>) -> Quota {
+    match bytes.byte() % 8 {
+        0 => Quota::unlimited(),
+        1 => Quota::per_second(0).burst(bytes.below(9)),
+        2 => Quota::per_second(10),
+        3 => Quota::per_second(3).burst(5),
+        4 => Quota::per_day(1 + bytes.below(9)),
+        _ => {
+            let period = MS + u64::from(bytes.word()) * (MS / 32);
+            let n = 1 + bytes.below(49);
+            Quota::new(n, Duration::from_nanos(period)).burst(1 + bytes.below(9))
+        }
+    }
+}
+
+/// What stood in the end, by key and by set, under one quota and with one tier for each key.
+#[derive(Default)]
+struct Grants {
+    by_id: HashMap<usize, (u32, usize, u8, Granted)>,
+}
+
+impl Grants {
+    /// RL1 for each key; KY3 for each set, whose places have so many bursts, whoever comes.
+    fn check(&mut self, tier: u8, quota: Quota) {
+        let mut keys: HashMap<u32, Vec<Granted>> = HashMap::new();
+        let mut sets: HashMap<usize, Vec<Granted>> = HashMap::new();
+        self.by_id.retain(|_, &mut (key, set, of, granted)| {
+            if of == tier {
+                keys.entry(key).or_default().push(granted);
+                sets.entry(set).or_default().push(granted);
+            }
+            of != tier
+        });
+        if quota.is_unlimited() {
+            return;
+        }
+        // None in each second is as none in each year.
+        let keys = keys.into_values().map(|grants| (1, grants));
+        let sets = sets.into_values().map(|grants| (WAYS as u32, grants));
+        for (times, mut grants) in keys.chain(sets) {
+            check_windows(quota, times, &mut grants);
+        }
+    }
+}
+
+/// KY2, KY3, KY5, RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: every decision is the naive
+/// table's, and who loses his place.
+pub fn run(data: &[u8]) {
+    let mut bytes = Bytes::new(data);
+    let places = match bytes.byte() % 4 {
+        0 => return wild(bytes),
+        1 => 64,
+        n => usize::from(n - 1) * WAYS,
+    };
+    let fixed = bytes.byte() % 2 == 0;
+    let strangers = if places == 64 { 6 } else { 48 };
+    let quotas = [quota(&mut bytes), quota(&mut bytes)];
+    let table = Table::new(Tick(START), places, &quotas);
+    let mut naive = Naive::new(Tick(START), places, &quotas);
+    let mut now = START + HOUR;
+    let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
+    let mut grants = Grants::default();
+    let (mut id, mut told) = (0, 0);
+    while !bytes.is_empty() {
+        id += 1;
+        let tick = Tick(now);
+        let key = |bytes: &mut Bytes<'_>| {
+            let (n, tier) = (bytes.below(strangers), bytes.byte() % 2);
+            (n, place(n, if fixed { (n % 2) as u8 } else { tier }))
+        };
+        match bytes.byte() % 16 {
+            0..=6 => {
+                let ((n, key), cost) = (key(&mut bytes), bytes.below(8));
+                let seen = table.peek(tick, key, cost);
+                let mut dropped = false;
+                let ours = table.admit_telling(tick, key, cost, &mut dropped);
+                told += u64::from(dropped);
+                assert_eq!(seen, ours, "{id}");
+                let expected = naive.take(id, tick, tick, key, cost, tick);
+                assert!(
+                    same(ours.map(|()| now), expected, tick),
+                    "{id}: {ours:?}, {expected:?}"
+                );
+                if ours.is_ok() && cost > 0 {
+                    let grant = (n, naive.index(key), key.tier, (now, cost));
+                    grants.by_id.insert(id, grant);
+                }
+            }
+            7..=9 => {
+                let ((n, key), cost) = (key(&mut bytes), bytes.below(8));
+                let start = now + u64::from(bytes.byte()) * 2 * MS * u64::from(bytes.byte() % 2);
+                let latest = Tick(start + u64::from(bytes.word()) * (MS / 16));
+                let start = Tick(start);
+                let seen = table.probe(tick, start, key, cost);
+                let mut dropped = false;
+                let ours = table.take_telling(tick, start, key, cost, latest, &mut dropped);
+                told += u64::from(dropped);
+                let expected = naive.take(id, tick, start, key, cost, latest);
+                let at = ours.map(|charge| charge.at.0);
+                assert!(same(at, expected, tick), "{id}: {ours:?}, {expected:?}");
+                if let Ok(charge) = ours {
+                    assert_eq!(seen, Ok(charge.at), "{id}");
+                    charges.push((id, key, charge));
+                    if cost > 0 {
+                        let grant = (n, naive.index(key), key.tier, (charge.at.0, cost));
+                        grants.by_id.insert(id, grant);
+                    }
+                }
+            }
+            10 | 11 if !charges.is_empty() => {
+                let which = bytes.below(charges.len() as u32) as usize;
+                let (id, key, charge) = charges.remove(which);
+                table.cancel(key, &charge);
+                naive.cancel(id, key);
+                grants.by_id.remove(&id);
+            }
+            12 => {
+                let (tier, quota) = (bytes.byte() % 2, quota(&mut bytes));
+                let old = naive.tiers[usize::from(tier)].quota;
+                if fixed {
+                    grants.check(tier, old);
+                }
+                table.change(tick, tier, quota);
+                naive.tiers[usize::from(tier)].change(tick, quota);
+                assert_eq!(table.quota(tier), quota);
+            }
+            13 => {
+                let (_, key) = key(&mut bytes);
+                let until = Tick(now + u64::from(bytes.word()) * (MS / 16));
+                let mut dropped = false;
+                table.pause(tick, key, until, &mut dropped);
+                told += u64::from(dropped);
+                naive.pause(tick, key, until);
+            }
+            14 => match bytes.byte() % 4 {
+                0 => {
+                    now = now
+                        .saturating_sub(u64::from(bytes.word()) * (MS / 32))
+                        .max(START / 2)
+                }
+                1 => now = now.saturating_sub(HOUR).max(START / 2),
+                2 => now = (now + HOUR).min(START + 40 * HOUR),
+                _ => now += u64::from(bytes.byte()),
+            },
+            _ => now += u64::from(bytes.word()) * (MS / 64),
+        }
+        for n in 0..strangers.min(16) {
+            let key = place(n, (id % 2) as u8);
+            assert_eq!(
+                table.available(Tick(now), key),
+                naive.available(Tick(now), key),
+                "{id}: {n}"
+            );
+            let short = super::short(key.hash);
+            assert_eq!(
+                table.set(key).find(short).is_some(),
+                naive.knows(key),
+                "{id}: {n}"
+            );
+        }
+        assert_eq!(
+            (table.evicted(), told),
+            (naive.evicted, naive.evicted),
+            "{id}"
+        );
+    }
+    if fixed {
+        for (tier, told) in naive.tiers.iter().enumerate() {
+            grants.check(tier as u8, told.quota);
+        }
+    }
+}
+
+/// RL9, RL1: any rate, and a clock that goes anywhere. What is granted is checked for as long as
+/// it goes forward.
+fn wild(mut bytes: Bytes<'_>) {
+    let quota = |bytes: &mut Bytes<'_>| {
+        let n = (bytes.magnitude() >> (bytes.byte() % 32)) as u32;
+        let period = Duration::from_nanos(1 + bytes.magnitude());
+        let burst = 1 + (bytes.magnitude() as u32 >> (bytes.byte() % 32));
+        let quota = match bytes.byte() {
+            0xFF => Quota::unlimited(),
+            _ => Quota::new(n, period).burst(burst),
+        };
+        let mut problems = Problems::default();
+        quota.check(&mut problems);
+        match problems.finish(&"fuzzed".into()) {
+            Ok(()) => quota,
+            Err(_) => Quota::per_second(10),
+        }
+    };
+    let moved = |bytes: &mut Bytes<'_>, now: u64| match bytes.byte() % 8 {
+        0 => now.saturating_sub(bytes.magnitude()),
+        1 => bytes.pick(&[0, 1, START, START + 1, u64::MAX / 2, u64::MAX - 1, u64::MAX]),
+        2 | 3 => now.saturating_add(bytes.magnitude()),
+        _ => now.saturating_add(u64::from(bytes.word()) * 10_000),
+    };
+    let mut now = moved(&mut bytes, START);
+    let mut quotas = [quota(&mut bytes), quota(&mut bytes)];
+    let places = [8, 64][usize::from(bytes.byte() % 2)];
+    let table = Table::new(Tick(now), places, &quotas);
+    let index = Naive::new(Tick(now), places, &quotas);
+    let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
+    let mut grants = Grants::default();
+    let mut id = 0;
+    while !bytes.is_empty() {
+        id += 1;
+        let n = bytes.below(24);
+        let key = place(n, (n % 2) as u8);
+        let tick = Tick(now);
+        let cost = match bytes.byte() {
+            0xFF => bytes.magnitude() as u32,
+            n => u32::from(n % 8),
+        };
+        let granted = |at: Tick| (n, index.index(key), key.tier, (at.0, cost));
+        match bytes.byte() % 16 {
+            0..=5 => {
+                let seen = table.peek(tick, key, cost);
+                let ours = table.admit(tick, key, cost);
+                assert_eq!(seen, ours, "{id}");
+                if ours.is_ok() && cost > 0 {
+                    grants.by_id.insert(id, granted(tick));
+                }
+            }
+            6..=8 => {
+                let start = Tick(moved(&mut bytes, now));
+                let latest = Tick(moved(&mut bytes, start.0));
+                let seen = table.probe(tick, start, key, cost);
+                if let Ok(charge) = table.take(tick, start, key, cost, latest) {
+                    assert_eq!(seen, Ok(charge.at), "{id}");
+                    assert!(
+                        tick.max(start) <= charge.at && charge.at <= latest.max(start),
+                        "{id}"
+                    );
+                    charges.push((id, key, charge));
+                    if cost > 0 {
+                        grants.by_id.insert(id, granted(charge.at));
+                    }
+                }
+            }
+            9 | 10 if !charges.is_empty() => {
+                let which = bytes.below(charges.len() as u32) as usize;
+                let (id, key, charge) = charges.remove(which);
+                table.cancel(key, &charge);
+                grants.by_id.remove(&id);
+            }
+            11 => {
+                let tier = usize::from(key.tier);
+                grants.check(key.tier, quotas[tier]);
+                quotas[tier] = quota(&mut bytes);
+                table.change(tick, key.tier, quotas[tier]);
+            }
+            12 => {
+                let until = Tick(moved(&mut bytes, now));
+                table.pause(tick, key, until, &mut false);
+            }
+            _ => {
+                let to = moved(&mut bytes, now);
+                if to < now {
+                    (0..2).for_each(|tier| grants.check(tier, quotas[usize::from(tier)]));
+                }
+                now = to;
+            }
+        }
+        assert!(
+            table.available(tick, key) == u32::MAX || !quotas[usize::from(key.tier)].is_unlimited()
+        );
+        assert!(table.used() <= table.places());
+    }
+    (0..2).for_each(|tier| grants.check(tier, quotas[usize::from(tier)]));
+}

@@ -1,0 +1,528 @@
+//! The bucket beside a ledger: any operation at any time, with a clock that goes anywhere.
+
+use std::time::Duration;
+
+use super::{Bucket, Charge, Early, Refused, Striped};
+use crate::fuzzing::{Bytes, Granted, check_windows};
+use crate::policy::Problems;
+use crate::rate_limit::quota::{Quota, SPAN, UNITS};
+use crate::time::Tick;
+
+/// What the word holds: 4.5 years after the origin.
+const LAST: i128 = (1 << 62) - 1;
+/// After two years the origin is moved on.
+const STALE: i128 = 1 << 61;
+const DAY: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// The bucket told naively: no word and no generations, time in units since its beginning, in
+/// numbers that cannot overflow.
+struct Ledger {
+    quota: Quota,
+    interval: i128,
+    tolerance: i128,
+    /// Before it time stands still.
+    origin: u64,
+    frozen: u64,
+    paused: u64,
+    /// Where the debt ends.
+    end: i128,
+    /// Of this configuration, oldest first: by id, where the debt ended with it, what it added.
+    charges: Vec<(usize, i128, i128)>,
+    /// Where the debt would end without the pause, and where that ended it.
+    pause: Option<(i128, i128)>,
+    /// The grants of this configuration, by id; those of pauses are the same.
+    grants: Vec<(usize, Granted)>,
+}
+
+enum Why {
+    Change,
+    Pause,
+    Resume,
+}
+
+fn ceil(n: i128, by: i128) -> i128 {
+    (n + by - 1).div_euclid(by)
+}
+
+impl Ledger {
+    fn new(now: u64, quota: Quota) -> Self {
+        let mut ledger = Self {
+            quota,
+            interval: i128::from(UNITS) * 1_000_000_000,
+            tolerance: 0,
+            origin: now,
+            frozen: u64::MAX,
+            paused: 0,
+            end: i128::from(now) * i128::from(UNITS),
+            charges: Vec::new(),
+            pause: None,
+            grants: Vec::new(),
+        };
+        ledger.install(now, quota, 0, &Why::Change);
+        // A new bucket is full at any time that its clock shows.
+        ledger.end = ledger.begins();
+        ledger
+    }
+
+    fn begins(&self) -> i128 {
+        i128::from(self.origin) * i128::from(UNITS)
+    }
+
+    /// The clock, as far as the word goes.
+    fn units(&self, time: u64) -> i128 {
+        let passed = i128::from(time.saturating_sub(self.origin));
+        self.begins() + passed.min(LAST / i128::from(UNITS)) * i128::from(UNITS)
+    }
+
+    fn clock(&self, now: u64) -> i128 {
+        self.units(if self.runs() { now } else { self.frozen })
+    }
+
+    fn runs(&self) -> bool {
+        self.frozen == u64::MAX
+    }
+
+    fn is_unlimited(&self) -> bool {
+        self.quota.is_unlimited()
+    }
+
+    /// What every question does first.
+    fn age(&mut self, now: u64) {
+        if self.clock(now) - self.begins() >= STALE {
+            self.install(now, self.quota, self.paused, &Why::Change);
+        }
+    }
+
+    /// The charge that would be made: its instant, what it adds, where the debt then ends.
+    fn grant(&self, now: u64, not_before: u64, cost: u32) -> Result<(u64, i128, i128), Refused> {
+        let start = now.max(not_before);
+        if cost == 0 {
+            return Ok((start, 0, self.end));
+        }
+        if self.is_unlimited() {
+            return Ok((start.max(self.paused), 0, self.end));
+        }
+        let units = i128::from(cost) * self.interval;
+        let never = Refused {
+            wait: None,
+            impossible: None,
+        };
+        if units > self.tolerance {
+            let most = u32::try_from(self.tolerance / self.interval).unwrap();
+            return Err(Refused {
+                impossible: self.runs().then_some(most),
+                ..never
+            });
+        }
+        let from = self.clock(start);
+        let after = self.end.max(from) + units;
+        if after - self.tolerance <= from {
+            return Ok((start, units, after));
+        }
+        let due = ceil(after - self.tolerance, i128::from(UNITS));
+        if !self.runs() || due > i128::from(u64::MAX) {
+            return Err(never);
+        }
+        let after = self.end.max(due * i128::from(UNITS)) + units;
+        Ok((due as u64, after - self.end, after))
+    }
+
+    fn take(
+        &mut self,
+        id: usize,
+        (now, not_before, latest): (u64, u64, u64),
+        cost: u32,
+    ) -> Result<u64, Refused> {
+        self.age(now);
+        let (at, units, end) = self.grant(now, not_before, cost)?;
+        if at > latest || end - self.begins() > LAST {
+            return Err(Refused {
+                wait: Some(Duration::from_nanos(at.saturating_sub(now))),
+                impossible: None,
+            });
+        }
+        if units > 0 {
+            self.end = end;
+            self.charges.push((id, end, units));
+            self.grants.push((id, (at, cost)));
+        }
+        Ok(at)
+    }
+
+    /// A debt of so many tokens, there or not.
+    fn owe(&mut self, now: u64, tokens: u32) {
+        self.age(now);
+        if tokens > 0 {
+            let end = self.end.max(self.clock(now)) + i128::from(tokens) * self.interval;
+            self.end = end.min(self.begins() + LAST);
+        }
+    }
+
+    fn cancel(&mut self, id: usize) {
+        self.grants.retain(|(granted, _)| *granted != id);
+        if let Some(&(last, end, units)) = self.charges.last() {
+            if last == id && end == self.end {
+                self.end -= units;
+                self.charges.pop();
+            }
+        }
+    }
+
+    fn available(&mut self, now: u64) -> u32 {
+        self.age(now);
+        if self.is_unlimited() {
+            return if self.paused > now { 0 } else { u32::MAX };
+        }
+        let debt = (self.end - self.clock(now)).max(0);
+        let free = (self.tolerance - debt).max(0) / self.interval;
+        u32::try_from(free).unwrap_or(u32::MAX)
+    }
+
+    fn change(&mut self, now: u64, quota: Quota) {
+        self.install(now, quota, self.paused, &Why::Change);
+    }
+
+    fn pause(&mut self, now: u64, until: u64) {
+        if until > now && until > self.paused {
+            self.install(now, self.quota, until, &Why::Pause);
+        }
+    }
+
+    fn resume(&mut self, now: u64) {
+        if self.paused > now {
+            self.install(now, self.quota, 0, &Why::Resume);
+        }
+    }
+
+    /// The configuration that follows, with the same debt in tokens, rounded up.
+    fn install(&mut self, now: u64, quota: Quota, paused: u64, why: &Why) {
+        if matches!(why, Why::Change) || now < self.origin {
+            check(self.quota, &self.grants);
+            self.grants.clear();
+        }
+        let here = self.clock(now);
+        let (interval, was_paused) = (self.interval, self.paused > now);
+        let one_is_there = here + self.tolerance - self.interval;
+        self.quota = quota;
+        let burst = u64::from(quota.max_burst());
+        self.frozen = u64::MAX;
+        if quota.is_unlimited() {
+            self.tolerance = 1 << 64;
+        } else if quota.count() == 0 {
+            self.interval = interval.min(i128::from(SPAN / burst.max(1)));
+            self.tolerance = self.interval * i128::from(burst);
+            self.frozen = now.min(u64::MAX - 1);
+        } else {
+            self.interval = i128::from(quota.interval());
+            self.tolerance = self.interval * i128::from(burst);
+        }
+        self.origin = now.saturating_sub(DAY);
+        self.paused = if paused > now { paused } else { 0 };
+        self.charges.clear();
+
+        let there = self.clock(now);
+        let last = self.begins() + LAST;
+        let rescaled = |units: i128| ceil(units * self.interval, interval);
+        let place = |end: i128| (there + rescaled((end - here).max(0))).min(last);
+        let (without, queued) = match self.pause {
+            Some((without, with)) if was_paused => (without, (self.end - with).max(0)),
+            _ => (self.end, 0),
+        };
+        let (without, with, queued) = match why {
+            Why::Change => (place(without), place(without), rescaled(queued)),
+            _ if queued > 0 => (place(self.end), place(self.end), 0),
+            Why::Pause => (place(without), place(self.end), 0),
+            Why::Resume => {
+                let end = place(without.max(one_is_there.min(self.end)));
+                (end, end, 0)
+            }
+        };
+        let holds = self.paused > now && !quota.is_unlimited() && self.runs();
+        let ends = if holds {
+            self.units(self.paused) + self.tolerance - self.interval
+        } else {
+            there.min(with)
+        };
+        let with = with.max(ends).min(last);
+        self.pause = holds.then_some((without, with));
+        self.end = (with + queued).min(last);
+    }
+}
+
+/// RL1 over what stands.
+fn check(quota: Quota, grants: &[(usize, Granted)]) {
+    let mut grants: Vec<Granted> = grants.iter().map(|(_, granted)| *granted).collect();
+    if quota.count() > 0 && !quota.is_unlimited() {
+        check_windows(quota, 1, &mut grants);
+    } else if !quota.is_unlimited() {
+        let all: u64 = grants.iter().map(|(_, cost)| u64::from(*cost)).sum();
+        assert!(all <= u64::from(quota.max_burst()));
+    }
+}
+
+fn quota(bytes: &mut Bytes<'_>) -> Option<Quota> {
+    let quota = match bytes.byte() % 8 {
+        0 => Quota::unlimited(),
+        1 => Quota::per_second(0).burst(u32::from(bytes.byte() % 9)),
+        2 => Quota::per_second(0).burst(bytes.magnitude() as u32),
+        3 => Quota::per_second(10).burst(1 + u32::from(bytes.byte() % 16)),
+        4 => Quota::per_day(1 + u32::from(bytes.byte())),
+        _ => {
+            let n = 1 + (bytes.magnitude() as u32 >> (bytes.byte() % 32));
+            let period = Duration::from_nanos(1 + bytes.magnitude());
+            Quota::new(n, period).burst(1 + (bytes.magnitude() as u32 >> (bytes.byte() % 32)))
+        }
+    };
+    let mut problems = Problems::default();
+    quota.check(&mut problems);
+    let checked = problems.finish(&"fuzzed".into());
+    checked.is_ok().then_some(quota)
+}
+
+/// As an admission answers: a wait to the end of time is none that is known.
+fn short(decided: Result<(), Refused>) -> Result<(), Refused> {
+    decided.map_err(|refused| Refused::from(Early::from(refused)))
+}
+
+/// Where the clock goes.
+fn moved(now: u64, bytes: &mut Bytes<'_>) -> u64 {
+    const MS: u64 = 1_000_000;
+    match bytes.byte() % 16 {
+        0 => now.saturating_sub(bytes.magnitude()),
+        1 => now.saturating_sub(u64::from(bytes.word()) * 10_000),
+        2 => now.saturating_add(bytes.magnitude()),
+        3 => bytes.pick(&[0, 1, DAY, DAY + 1, u64::MAX / 2, u64::MAX - 1, u64::MAX]),
+        4 => now.saturating_add(u64::from(bytes.byte())),
+        5..=9 => now.saturating_add(u64::from(bytes.byte()) * 10 * MS),
+        _ => now.saturating_add(u64::from(bytes.word()) * 10_000),
+    }
+}
+
+fn cost(bytes: &mut Bytes<'_>) -> u32 {
+    match bytes.byte() {
+        0xFF => bytes.magnitude() as u32,
+        n => u32::from(n % 8),
+    }
+}
+
+/// A bucket with stripes beside the ledger, or, with reservations that are given back, by itself.
+/// RL1, RL2: it admits nothing that the ledger would not, and refuses early no more than the
+/// stripes may hold. RL3, RL10: what is seen beforehand is what comes.
+fn striped(mut bytes: Bytes<'_>) {
+    let mut now = moved(DAY, &mut bytes).min(u64::MAX / 2);
+    let Some(first) = quota(&mut bytes) else {
+        return;
+    };
+    let stripes = 1 + usize::from(bytes.byte() % 4);
+    let form = bytes.pick(&[Striped::Always(stripes), Striped::IfLarge(stripes)]);
+    let follows = bytes.byte() % 2 == 0;
+    let bucket = Bucket::striped(Tick(now), first, form);
+    let mut ledger = Ledger::new(now, first);
+    let mut open: Vec<(usize, Charge)> = Vec::new();
+    let mut grants: Vec<(usize, Granted)> = Vec::new();
+    // What may be owed beside what the stripes lack. They may have been emptied just now, so with
+    // a change what they lack and the next ones need not is a debt, and as much as a token is
+    // rounded off.
+    let mut low = Ledger::new(now, first);
+    let installed =
+        |bucket: &Bucket| bucket.look(Tick::ZERO, |_, config| (config.changes, config.stripes.1));
+    let mut before = installed(&bucket);
+    let owe_lacking = |bucket: &Bucket, low: &mut Ledger, before: &mut (u64, u32), now| {
+        let after = installed(bucket);
+        if after.0 != before.0 {
+            low.owe(now, (before.1 + 1).saturating_sub(after.1));
+        }
+        *before = after;
+    };
+    let mut id = 0;
+    while !bytes.is_empty() {
+        id += 1;
+        match bytes.byte() % 16 {
+            0..=6 => {
+                let (slot, times) = (bytes.byte(), bytes.byte());
+                let (cost, times) = match times {
+                    0..=63 => (cost(&mut bytes), 1),
+                    64..=127 => (1, u32::from(times - 63) * 8),
+                    _ => (1, u32::from(times % 8)),
+                };
+                for _ in 0..times {
+                    let seen = bucket.peek(Tick(now), cost);
+                    let decided = match cost {
+                        0 => bucket.admit(Tick(now), cost),
+                        _ => (bucket.ask_stripes(slot.into(), || Tick(now), cost))
+                            .map_err(Refused::from),
+                    };
+                    assert_eq!(decided, short(seen), "{id}");
+                    if decided.is_ok() && cost > 0 {
+                        grants.push((id, (now, cost)));
+                    }
+                    if !follows {
+                        continue;
+                    }
+                    if decided.is_ok() && !low.is_unlimited() {
+                        low.owe(now, cost);
+                    }
+                    match (decided, ledger.take(0, (now, now, now), cost)) {
+                        (Ok(()), told) => assert!(told.is_ok(), "{id}: {told:?}"),
+                        (Err(refused), Err(told)) => {
+                            assert_eq!(refused.impossible, told.impossible, "{id}");
+                        }
+                        (Err(refused), Ok(_)) => {
+                            assert_eq!(refused.impossible, None, "{id}");
+                            owe_lacking(&bucket, &mut low, &mut before, now);
+                            let (there, ahead) = (low.available(now), before.1);
+                            assert!(there <= cost + ahead, "{id}: {there} for {cost}, {ahead}");
+                            ledger.cancel(0);
+                            break;
+                        }
+                    }
+                }
+            }
+            7 | 8 if !follows => {
+                let cost = cost(&mut bytes);
+                // As a limit alone does, or several at once, which first ask each.
+                let seen = bucket.probe(Tick(now), Tick(now), cost);
+                let (start, latest) = match (bytes.byte() % 2, seen) {
+                    (0, _) | (_, Err(_)) => (now, moved(now, &mut bytes)),
+                    (_, Ok(due)) => (due.0.max(now.saturating_add(u64::from(bytes.word()))), 0),
+                };
+                let latest = latest.max(start);
+                match bucket.take(Tick(now), Tick(start), cost, Tick(latest)) {
+                    Ok(charge) => {
+                        assert!(start <= charge.at.0 && charge.at.0 <= latest, "{id}");
+                        assert!(start > now || seen == Ok(charge.at), "{id}");
+                        open.push((id, charge));
+                        if cost > 0 {
+                            grants.push((id, (charge.at.0, cost)));
+                        }
+                    }
+                    Err(Refused {
+                        wait: Some(wait), ..
+                    }) => {
+                        assert_eq!(seen, Ok(Tick(now).after(wait)), "{id}");
+                    }
+                    Err(refused) => assert_eq!(seen, Err(refused), "{id}"),
+                }
+            }
+            9 | 10 if !open.is_empty() => {
+                let which = bytes.below(open.len() as u32) as usize;
+                let (id, charge) = open.remove(which);
+                bucket.cancel(&charge);
+                grants.retain(|(granted, _)| *granted != id);
+            }
+            11 => {
+                if let Some(quota) = quota(&mut bytes) {
+                    check(ledger.quota, &grants);
+                    grants.clear();
+                    bucket.change(Tick(now), quota);
+                    ledger.change(now, quota);
+                    low.change(now, quota);
+                }
+            }
+            12 => match bytes.byte() % 3 {
+                0 => {
+                    bucket.resume(Tick(now));
+                    ledger.resume(now);
+                    low.resume(now);
+                }
+                _ => {
+                    let until = moved(now, &mut bytes);
+                    bucket.pause(Tick(now), Tick(until));
+                    ledger.pause(now, until);
+                    low.pause(now, until);
+                }
+            },
+            _ => {
+                let to = moved(now, &mut bytes).min(u64::MAX / 2);
+                if to < now && follows {
+                    // The stripes look at no clock, and the ledger at no other.
+                    continue;
+                }
+                if to < now {
+                    check(ledger.quota, &grants);
+                    grants.clear();
+                }
+                now = to;
+            }
+        }
+        let there = bucket.available(Tick(now));
+        owe_lacking(&bucket, &mut low, &mut before, now);
+        assert!(!follows || there <= ledger.available(now), "{id}: {there}");
+    }
+    check(ledger.quota, &grants);
+}
+
+/// RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: every decision is the ledger's.
+pub fn run(data: &[u8]) {
+    let mut bytes = Bytes::new(data);
+    if bytes.byte() % 2 == 1 {
+        return striped(bytes);
+    }
+    let mut now = moved(DAY, &mut bytes);
+    let Some(first) = quota(&mut bytes) else {
+        return;
+    };
+    let bucket = Bucket::new(Tick(now), first);
+    let mut ledger = Ledger::new(now, first);
+    let mut open: Vec<(usize, Charge)> = Vec::new();
+    let mut id = 0;
+    while !bytes.is_empty() {
+        id += 1;
+        match bytes.byte() % 16 {
+            0..=4 => {
+                let cost = cost(&mut bytes);
+                let seen = bucket.peek(Tick(now), cost);
+                let decided = bucket.admit(Tick(now), cost);
+                assert_eq!(decided, short(seen), "{id}");
+                let told = ledger.take(id, (now, now, now), cost);
+                assert_eq!(decided, short(told.map(drop)), "{id}");
+            }
+            5..=8 => {
+                let cost = cost(&mut bytes);
+                let not_before = match bytes.byte() % 4 {
+                    0 => moved(now, &mut bytes),
+                    _ => now,
+                };
+                let latest = moved(now.max(not_before), &mut bytes);
+                let seen = bucket.probe(Tick(now), Tick(not_before), cost);
+                let taken = bucket.take(Tick(now), Tick(not_before), cost, Tick(latest));
+                let told = ledger.take(id, (now, not_before, latest), cost);
+                assert_eq!(taken.map(|charge| charge.at.0), told, "{id}");
+                if let Ok(charge) = taken {
+                    assert_eq!(seen, Ok(charge.at), "{id}");
+                    assert!(not_before <= charge.at.0 && charge.at.0 <= latest, "{id}");
+                    open.push((id, charge));
+                }
+            }
+            9 | 10 if !open.is_empty() => {
+                let which = bytes.below(open.len() as u32) as usize;
+                let (id, charge) = open.remove(which);
+                bucket.cancel(&charge);
+                ledger.cancel(id);
+            }
+            11 => {
+                if let Some(quota) = quota(&mut bytes) {
+                    bucket.change(Tick(now), quota);
+                    ledger.change(now, quota);
+                }
+            }
+            12 => match bytes.byte() % 3 {
+                0 => {
+                    bucket.resume(Tick(now));
+                    ledger.resume(now);
+                }
+                _ => {
+                    let until = moved(now, &mut bytes);
+                    bucket.pause(Tick(now), Tick(until));
+                    ledger.pause(now, until);
+                }
+            },
+            _ => now = moved(now, &mut bytes),
+        }
+        assert_eq!(bucket.available(Tick(now)), ledger.available(now), "{id}");
+        let left = (ledger.paused > now).then(|| Duration::from_nanos(ledger.paused - now));
+        assert_eq!(bucket.pause_left(Tick(now)), left, "{id}");
+        assert_eq!(bucket.quota(), ledger.quota, "{id}");
+    }
+    check(ledger.quota, &ledger.grants);
+}
