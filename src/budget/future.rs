@@ -14,14 +14,14 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         call: F,
-        // What flows down is its number; kept here, it is found by that.
-        budget: Budget,
+        // What flows down is its number; kept here, it is found by that. None if it is off.
+        budget: Option<Budget>,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn call(budget: Budget, call: impl FnOnce() -> F) -> Self {
-        let _entered = enter(&budget);
+    pub(super) fn call(budget: Option<Budget>, call: impl FnOnce() -> F) -> Self {
+        let _entered = budget.as_ref().map(enter);
         let call = call();
         Self { call, budget }
     }
@@ -37,7 +37,7 @@ impl<F: Future> Future for ResponseFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _entered = enter(this.budget);
+        let _entered = this.budget.as_ref().map(enter);
         this.call.poll(cx)
     }
 }
@@ -45,7 +45,7 @@ impl<F: Future> Future for ResponseFuture<F> {
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("budget", self.budget.name())
+            .field("budget", &self.budget.as_ref().map(Budget::name))
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use tower_service::Service;
 use super::Budget;
 use super::future::ResponseFuture;
 use crate::keyed::{Picked, Source};
+use crate::policy::Mode;
 
 /// A service whose retries and hedges draw on a [`Budget`]; made by
 /// [`BudgetLayer`](super::BudgetLayer).
@@ -36,7 +37,11 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let budget = self.budget.pick(&request).map(Picked::into_policy);
         let budget = budget.unwrap_or_else(|_| unreachable!("a budget refuses nothing"));
-        budget.on_call();
+        // Switched off, or not for this request: as if it were not there.
+        let budget = Some(budget).filter(|budget| budget.mode() != Mode::Off);
+        if let Some(budget) = &budget {
+            budget.on_call();
+        }
         ResponseFuture::call(budget, || self.inner.call(request))
     }
 }

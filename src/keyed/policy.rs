@@ -52,7 +52,12 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     }
 
     /// The policy of this key, which is made if it has none yet. It is the key's for as long as
-    /// it has its place, and keeps the place for as long as the handle lives.
+    /// it has its place, and keeps the place for as long as the handle lives: hold it for as long as
+    /// what was changed by it is to stand.
+    ///
+    /// Of a limiter, name, mode, waits and listeners are those of all keys, and are changed for all
+    /// of them by any handle; a pause is the key's own, and is a debt: whoever waits already goes
+    /// when it was promised, and it is not resumed.
     pub fn get(&self, key: &K) -> P {
         self.pick(key).into_policy()
     }

@@ -340,6 +340,16 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
         .await
         .unwrap_err();
     assert_eq!(calls("a"), 18);
+    // Switched off, it is as if there were none: the retry's own budget is asked, which is spent.
+    let held = per_host.get("d");
+    held.set_mode(seawall::Mode::Off);
+    let spent = Retry::new(backoff);
+    let off = service(spent);
+    for _ in 0..200 {
+        off.clone().oneshot(Sleep("d", 1)).await.unwrap_err();
+    }
+    let made = calls("d");
+    assert!(made < 260, "{made} of 200 calls: no budget was asked");
     // A retry that was given one keeps to it.
     let given = service(
         Retry::builder()

@@ -73,6 +73,7 @@ impl<P: PerKey> Made for Result<P, ConfigError> {
 /// A policy that is an object of its own for each key. Not named outside.
 pub trait Single: PerKey {
     fn rest(&self) -> Rest;
+    fn mode(&self) -> Mode;
     fn switch_off(&self);
 }
 
@@ -95,6 +96,10 @@ macro_rules! singles {
         impl Single for $ty {
             fn rest(&self) -> Rest {
                 self.rest()
+            }
+
+            fn mode(&self) -> Mode {
+                self.mode()
             }
 
             fn switch_off(&self) {
@@ -195,7 +200,18 @@ impl<K: ?Sized + Key, P: Single> Store<K, P> for Policies<K, P> {
     }
 
     fn refuses(&self, rejection: &Rejection) -> bool {
-        self.listeners.tell(&self.name, What::Rejected(rejection));
-        true
+        // There is no mode of the whole; that of the policy of nobody stands for it here.
+        match self.anonymous.mode() {
+            Mode::Enforce => {
+                self.listeners.tell(&self.name, What::Rejected(rejection));
+                true
+            }
+            Mode::RecordOnly => {
+                self.listeners
+                    .tell(&self.name, What::WouldReject(rejection));
+                false
+            }
+            Mode::Off => false,
+        }
     }
 }
