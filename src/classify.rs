@@ -129,6 +129,7 @@ impl<Res: Judge, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> f
 }
 
 /// Classifies an outcome of which `refusal` is the reason, where its error is one of ours.
+#[inline]
 pub(crate) fn settle<Res, Err, C: Classify<Res, Err>>(
     classifier: &C,
     refusal: Option<&Reason>,
@@ -186,16 +187,19 @@ pub trait Resend: Sized {
 macro_rules! plain {
     ($($ty:ty),* $(,)?) => {$(
         impl Judge for $ty {
+            #[inline]
             fn judge(&self) -> Outcome {
                 Outcome::Success
             }
         }
 
         impl Resend for $ty {
+            #[inline]
             fn may_resend(&self) -> bool {
                 true
             }
 
+            #[inline]
             fn copy(&self) -> Option<Self> {
                 Some(self.clone())
             }

@@ -71,9 +71,11 @@ const READY: &str = "polled after it was ready";
 
 impl<W, L, S, Req, C, M> Deferred<W, L, S, Req, C, M> {
     /// The call is made already.
-    pub(crate) fn calling(call: C, format: M) -> Self {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
+    pub(crate) fn calling(call: impl FnOnce() -> C, format: M) -> Self {
         Self {
-            state: State::Calling { call },
+            state: State::Calling { call: call() },
             format,
         }
     }
@@ -106,6 +108,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {

@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 ///
 /// A guard around the user's code, not `std::thread::panicking()` in a drop: the latter is also
 /// true in a future that is dropped by somebody else's panic, and false after `catch_unwind`.
+#[inline]
 pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(&mut S)) -> T {
     struct OnPanic<'a, S> {
         state: &'a mut S,
@@ -59,16 +60,21 @@ pin_project! {
 }
 
 impl<F, W: Watch> Watched<F, W> {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
     pub(crate) fn call(watch: W, call: impl FnOnce() -> F) -> Self {
         let mut watch = Some(watch);
-        let call = catching(&mut watch, call, panicked);
-        Self { call, watch }
+        Self {
+            call: catching(&mut watch, call, panicked),
+            watch,
+        }
     }
 }
 
 impl<F: Future, W: Watch> Future for Watched<F, W> {
     type Output = (F::Output, Option<W>);
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match catching(this.watch, || this.call.poll(cx), panicked) {

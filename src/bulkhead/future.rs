@@ -29,15 +29,19 @@ pin_project! {
 }
 
 impl<F, B: Borrow<Bulkhead>> Held<F, B> {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
     fn call(permit: Permit<B>, call: impl FnOnce() -> F) -> Self {
-        let call = Watched::call(permit, call);
-        Self { call }
+        Self {
+            call: Watched::call(permit, call),
+        }
     }
 }
 
 impl<F: Future, B: Borrow<Bulkhead>> Future for Held<F, B> {
     type Output = F::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let (output, permit) = ready!(self.project().call.poll(cx));
         if let Some(permit) = permit {
@@ -140,10 +144,13 @@ pin_project! {
 
 #[cfg(feature = "tower")]
 impl<F, M> ResponseFuture<F, M> {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
     pub(super) fn calling(permit: Permit, call: impl FnOnce() -> F, format: M) -> Self {
-        let call = Held::call(permit, call);
         Self {
-            state: State::Calling { call },
+            state: State::Calling {
+                call: Held::call(permit, call),
+            },
             format,
         }
     }
@@ -165,6 +172,7 @@ where
 {
     type Output = Result<Res, Err>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
@@ -226,9 +234,12 @@ type Queued<S, Req, F, M> = Deferred<Waiting, Permit, S, Req, Held<F, Bulkhead>,
 
 #[cfg(feature = "tower")]
 impl<S: Service<Req>, Req, M> QueuedFuture<S, Req, M> {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
     pub(super) fn calling(permit: Permit, call: impl FnOnce() -> S::Future, format: M) -> Self {
-        let deferred = Deferred::calling(Held::call(permit, call), format);
-        Self { deferred }
+        Self {
+            deferred: Deferred::calling(|| Held::call(permit, call), format),
+        }
     }
 
     pub(super) fn waiting(waiting: Waiting, service: S, request: Req, format: M) -> Self {
@@ -250,6 +261,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().deferred.poll(cx)
     }

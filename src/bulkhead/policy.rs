@@ -134,6 +134,7 @@ impl Bulkhead {
 
     /// How many may queue, the caller among them: none if he does not wait. An extra attempt
     /// does not: it takes no place from what was asked for.
+    #[inline]
     fn most_queued(&self, max_wait: Duration) -> u32 {
         match max_wait.is_zero() || Ambient::current().extra {
             true => 0,
@@ -141,6 +142,7 @@ impl Bulkhead {
         }
     }
 
+    #[inline]
     pub(super) fn max_wait(&self) -> Duration {
         Duration::from_nanos(self.0.max_wait.load(Ordering::Relaxed))
     }

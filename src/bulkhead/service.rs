@@ -9,6 +9,7 @@ use super::policy::Entry;
 use super::policy::acquire::Waiting;
 use crate::guard::Readiness;
 use crate::keyed::{Fixed, Source};
+use crate::reading::Reading;
 use crate::rejection::{Guard, Native, Rejection};
 
 /// A service behind a [`Bulkhead`]; made by [`BulkheadLayer`](super::BulkheadLayer).
@@ -52,20 +53,27 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, S::Format>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
         let refusal = || self.bulkhead.fixed()?.peek().err();
         self.readiness.poll(inner, refusal)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let clock = Reading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.take_refusal() {
             return ResponseFuture::rejected(refusal, format);
         }
         let picked = self.bulkhead.pick(&request);
         match picked.and_then(|bulkhead| bulkhead.into_policy().into_permit()) {
-            Ok(permit) => ResponseFuture::calling(permit, || self.inner.call(request), format),
+            Ok(permit) => {
+                let inner = &mut self.inner;
+                let call = || clock.call(inner, |inner| inner.call(request));
+                ResponseFuture::calling(permit, call, format)
+            }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
     }
@@ -99,6 +107,7 @@ where
     type Error = S::Error;
     type Future = QueuedFuture<S, Req, S::Format>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let max_wait = self.refusing.bulkhead.fixed();
         let max_wait = max_wait.map(|bulkhead| self.max_wait(bulkhead));
@@ -108,7 +117,9 @@ where
         this.readiness.poll(inner, would_refuse)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let clock = Reading::of(self);
         let format = S::format(&self.refusing.responder, &request);
         if let Some(refusal) = self.refusing.take_refusal() {
             return QueuedFuture::rejected(refusal, format);
@@ -121,7 +132,9 @@ where
         let this = &mut self.refusing;
         match entry {
             Ok(Entry::Admitted(permit)) => {
-                QueuedFuture::calling(permit, || this.inner.call(request), format)
+                let inner = &mut this.inner;
+                let call = || clock.call(inner, |inner| inner.call(request));
+                QueuedFuture::calling(permit, call, format)
             }
             Ok(Entry::Queued(place)) => {
                 // The readied service goes: a clone beside it could wait for ever for what it

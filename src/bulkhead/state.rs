@@ -169,6 +169,7 @@ impl Machine {
     }
 
     /// Asks for a place, or for one in the line.
+    #[inline]
     pub(super) fn admit_or_queue(&self) -> Answer {
         let answer = self.admit();
         match answer {
@@ -203,6 +204,7 @@ impl Machine {
         }
     }
 
+    #[inline]
     fn answer(word: Word) -> Answer {
         match word.mode() {
             Mode::Off => Answer::Unseen,

@@ -131,10 +131,14 @@ pin_project! {
 
 #[cfg(feature = "tower")]
 impl<F, M, V> ResponseFuture<F, M, V> {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
     pub(super) fn calling(permit: Permit, call: impl FnOnce() -> F, verdict: V, format: M) -> Self {
-        let call = Watched::call(permit, call);
         Self {
-            state: State::Calling { call, verdict },
+            state: State::Calling {
+                call: Watched::call(permit, call),
+                verdict,
+            },
             format,
         }
     }
@@ -157,6 +161,7 @@ where
 {
     type Output = Result<Res, Err>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {

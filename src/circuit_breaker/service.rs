@@ -9,6 +9,7 @@ use super::future::ResponseFuture;
 use crate::classify::Standard;
 use crate::guard::Readiness;
 use crate::keyed::Source;
+use crate::reading::Reading;
 use crate::rejection::{Judged, Native};
 use crate::time::{Sleep, Tick};
 
@@ -44,13 +45,16 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, S::Format, S::Verdict>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
         let refusal = || self.breaker.fixed()?.peek().err();
         self.readiness.poll(inner, refusal)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let clock = Reading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.readiness.take_refusal() {
             if let Some(breaker) = self.breaker.fixed() {
@@ -62,7 +66,9 @@ where
         match picked.and_then(|breaker| breaker.into_policy().into_permit()) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
-                ResponseFuture::calling(permit, || self.inner.call(request), verdict, format)
+                let inner = &mut self.inner;
+                let call = || clock.call(inner, |inner| inner.call(request));
+                ResponseFuture::calling(permit, call, verdict, format)
             }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }

@@ -86,16 +86,33 @@ impl Setting {
 
     fn unpack(word: u64) -> Self {
         let value = word >> 11;
-        #[allow(clippy::cast_precision_loss)] // At most a million.
-        let when = match word >> 10 & 1 {
-            0 => When::Fixed(Duration::from_nanos(value)),
-            _ => When::Quantile(value as f64 / MILLION),
+        let when = match Self::is_by_quantile(word) {
+            false => When::Fixed(Duration::from_nanos(value)),
+            true => When::Quantile(Self::quantile_of(word)),
         };
         Self {
             when,
-            max_extra: (word >> 2 & 0xFF) as u32,
+            max_extra: Self::max_extra_of(word),
             mode: Mode::from_bits(word),
         }
+    }
+
+    /// The quantile of what is packed here, if it has one.
+    #[allow(clippy::cast_precision_loss)] // At most a million.
+    fn quantile_of(word: u64) -> f64 {
+        (word >> 11) as f64 / MILLION
+    }
+
+    /// Whether what is packed here has a quantile.
+    #[inline]
+    fn is_by_quantile(word: u64) -> bool {
+        word >> 10 & 1 == 1
+    }
+
+    /// The most extra attempts of what is packed here.
+    #[inline]
+    fn max_extra_of(word: u64) -> u32 {
+        (word >> 2 & 0xFF) as u32
     }
 
     fn check(self, problems: &mut Problems) {
@@ -143,7 +160,7 @@ impl Hedge {
     /// is hedged, because too few calls have come back, or the quantile is above what is
     /// tracked.
     pub fn delay(&self) -> Option<Duration> {
-        self.delay_at(time::now(), self.setting().when)
+        self.delay_of(time::now(), self.0.setting.load(Ordering::Relaxed))
     }
 
     /// Whether it may be forgotten: it has no latency in its window, its own budget owes nothing,
@@ -165,11 +182,12 @@ impl Hedge {
 
     /// What it is set to and what it has done. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
+        let setting = self.0.setting.load(Ordering::Relaxed);
         let Setting {
             when,
             max_extra,
             mode,
-        } = self.setting();
+        } = Setting::unpack(setting);
         let now = time::now();
         let latencies = self.0.latencies.get();
         let (samples, cut_short) = latencies.map_or((0, 0), |latencies| latencies.samples(now));
@@ -180,7 +198,7 @@ impl Hedge {
                 When::Fixed(_) => None,
                 When::Quantile(quantile) => Some(quantile),
             },
-            delay: self.delay_at(now, when),
+            delay: self.delay_of(now, setting),
             max_extra,
             samples,
             cut_short,
@@ -292,18 +310,19 @@ impl Hedge {
         Duration::from_nanos(self.0.min_delay.load(Ordering::Relaxed))
     }
 
-    fn delay_at(&self, now: Tick, when: When) -> Option<Duration> {
-        match when {
-            When::Fixed(delay) => Some(delay),
-            When::Quantile(quantile) => {
-                let wanted = Wanted {
-                    quantile,
-                    min_samples: self.0.min_samples.load(Ordering::Relaxed),
-                };
-                let found = self.latencies().recent(now, wanted)?;
-                Some(found.max(self.min_delay()))
-            }
+    /// The delay by a setting, packed.
+    #[inline]
+    fn delay_of(&self, now: Tick, setting: u64) -> Option<Duration> {
+        if !Setting::is_by_quantile(setting) {
+            return Some(Duration::from_nanos(setting >> 11));
         }
+        // What it takes to look anew is put together only then.
+        let wanted = || Wanted {
+            quantile: Setting::quantile_of(setting),
+            min_samples: self.0.min_samples.load(Ordering::Relaxed),
+        };
+        let found = self.latencies().recent(now, wanted)?;
+        Some(found.max(self.min_delay()))
     }
 
     fn tell(&self, what: What<'_>) {

@@ -168,6 +168,8 @@ pub(super) struct Wanted {
 pub(super) struct Latencies {
     /// In nanoseconds.
     slice: u64,
+    /// 2^64 by the slice, less at most one: every call divides by it, and to multiply is cheaper.
+    inverse: u64,
     /// One slice after the other; in each a cell for every bucket, and one for what is longer.
     cells: Box<[Cell]>,
     /// From when on the quantile is looked for anew, by whoever moves this. Nothing but itself.
@@ -181,8 +183,10 @@ const CELLS: usize = BUCKETS + 1;
 
 impl Latencies {
     pub(super) fn new(window: Duration) -> Self {
+        let slice = (nanos(window) / SLICES).max(1);
         Self {
-            slice: (nanos(window) / SLICES).max(1),
+            slice,
+            inverse: u64::MAX / slice,
             cells: (0..SLICES as usize * CELLS).map(|_| Cell::new()).collect(),
             due: AtomicU64::new(0),
             found: AtomicU64::new(NONE),
@@ -191,7 +195,17 @@ impl Latencies {
 
     fn stamp(&self, now: Tick) -> u64 {
         // Never 0 but by wrapping: the stamp of cells that nothing was recorded in.
-        (now.0 / self.slice).wrapping_add(1) & STAMPS
+        self.slices(now).wrapping_add(1) & STAMPS
+    }
+
+    /// How many whole slices there are in `now`.
+    #[inline]
+    fn slices(&self, now: Tick) -> u64 {
+        // Too few by at most one.
+        let slices = (u128::from(now.0) * u128::from(self.inverse)) >> 64;
+        let slices = slices as u64;
+        let rest = now.0 - slices * self.slice;
+        slices + u64::from(rest >= self.slice)
     }
 
     /// One latency, known at `now`; `censored` if all that is known is that it is longer.
@@ -206,10 +220,11 @@ impl Latencies {
     }
 
     /// The quantile as it was found last, a 300th of the window ago at most where calls go on.
-    pub(super) fn recent(&self, now: Tick, wanted: Wanted) -> Option<Duration> {
+    #[inline]
+    pub(super) fn recent(&self, now: Tick, wanted: impl FnOnce() -> Wanted) -> Option<Duration> {
         let due = self.due.load(Relaxed);
         let found = match now.0 >= due {
-            true => self.look(due, now, wanted),
+            true => self.look(due, now, wanted()),
             false => self.found.load(Relaxed),
         };
         (found != NONE).then(|| Duration::from_nanos(found))

@@ -7,6 +7,7 @@ use super::future::{Resent, ResponseFuture};
 use super::layer::{ByResend, DelayOf, Own, Safe};
 use crate::classify::Standard;
 use crate::keyed::{Fixed, Picked, Source};
+use crate::reading::Reading;
 use crate::rejection::{Judged, Silent};
 use crate::spare::Spare;
 
@@ -55,11 +56,14 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Req, S::Verdict, K, D>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut clock = Reading::of(self);
         let rules = &*self.spare;
         let safe = rules.safe.is_safe(&request);
         let delay = || rules.delay.delay(&request, 2);
@@ -69,7 +73,9 @@ where
         };
         let own = own.map(|own| own.unwrap_or_else(|_| unreachable!("a hedge refuses nothing")));
         let hedge = own.as_ref().or(rules.hedge.as_ref());
-        let mut call = hedge.expect("one or the other").call(safe, delay);
+        let mut call = hedge
+            .expect("one or the other")
+            .call(safe, delay, &mut clock);
         let mut copy = None;
         if call.needs_copy() {
             copy = rules.safe.copy(&request);
@@ -79,6 +85,8 @@ where
         }
         let verdict = S::verdict(&self.classifier);
         let source = Resent::new(self.spare.clone(), own, copy, verdict);
-        ResponseFuture::start(source, call, || self.inner.call(request))
+        let inner = &mut self.inner;
+        let first = || clock.call(inner, |inner| inner.call(request));
+        ResponseFuture::start(source, call, first)
     }
 }

@@ -36,9 +36,11 @@ pin_project! {
 }
 
 impl<F, M> ResponseFuture<F, M> {
-    pub(super) fn calling(call: F, format: M) -> Self {
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
+    pub(super) fn calling(call: impl FnOnce() -> F, format: M) -> Self {
         Self {
-            state: Admitted::Calling { call },
+            state: Admitted::Calling { call: call() },
             format,
         }
     }
@@ -59,6 +61,7 @@ where
 {
     type Output = Result<Res, Err>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
@@ -138,9 +141,12 @@ pin_project! {
 }
 
 impl<S: Service<Req>, Req, M> WaitingFuture<S, Req, M> {
-    pub(super) fn calling(call: S::Future, format: M) -> Self {
-        let deferred = Deferred::calling(call, format);
-        Self { deferred }
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
+    pub(super) fn calling(call: impl FnOnce() -> S::Future, format: M) -> Self {
+        Self {
+            deferred: Deferred::calling(call, format),
+        }
     }
 
     pub(super) fn waiting(reservation: Reservation, service: S, request: Req, format: M) -> Self {
@@ -165,6 +171,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().deferred.poll(cx)
     }

@@ -29,6 +29,8 @@ use super::state::{Bucket, Refused};
 use crate::event::Listeners;
 use crate::keyed::table::{Place, Table};
 use crate::policy::{Mode, Name};
+#[cfg(feature = "tower")]
+use crate::reading::Reading;
 use crate::rejection::{Error, Rejection, Why};
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 use crate::time;
@@ -158,7 +160,7 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn allow_at(&self, place: Option<Place>, cost: u32) -> bool {
-        match self.decide_one(cost) {
+        match self.decide_one(time::now, cost) {
             Some(Ok(())) => true,
             Some(Err(early)) => {
                 if self.0.listeners.any() {
@@ -192,10 +194,32 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn try_acquire_at(&self, place: Option<Place>, cost: u32) -> Result<(), Rejection> {
-        if let Some(decided) = self.decide_one(cost) {
+        if let Some(decided) = self.decide_one(time::now, cost) {
             return decided.map_err(|early| self.reject_early(cost, early));
         }
-        self.acquire_otherwise(place, cost)
+        self.acquire_otherwise(time::now, place, cost)
+    }
+
+    /// As [`try_acquire_at`](Self::try_acquire_at), by a layer that may know the time.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(super) fn try_acquire_by(
+        &self,
+        clock: &mut Reading,
+        place: Option<Place>,
+        cost: u32,
+    ) -> Result<(), Rejection> {
+        let mut read = false;
+        // What is handed serves once: whoever fetches a lease asks again, and for the time of
+        // then.
+        let now = || match std::mem::replace(&mut read, true) {
+            false => clock.now(),
+            true => time::now(),
+        };
+        if let Some(decided) = self.decide_one(now, cost) {
+            return decided.map_err(|early| self.reject_early(cost, early));
+        }
+        self.acquire_otherwise(|| clock.now(), place, cost)
     }
 
     /// What [`try_acquire`](Self::try_acquire) would say now. Takes nothing and tells nobody.

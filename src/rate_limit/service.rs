@@ -9,6 +9,7 @@ use super::layer::{Cost, One};
 use crate::event::What;
 use crate::guard::Readiness;
 use crate::keyed::{Fixed, Source};
+use crate::reading::Reading;
 use crate::rejection::{Guard, Native, Rejection};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
@@ -72,11 +73,14 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, S::Format>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.poll_inner(cx, |limiter, cost| limiter.peek_n(cost).err())
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut clock = Reading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.take_refusal() {
             return ResponseFuture::rejected(refusal, format);
@@ -84,10 +88,14 @@ where
         let cost = self.cost.cost(&request);
         let admitted = self.limiter.pick(&request).and_then(|picked| {
             let (limiter, place) = picked.parts();
-            limiter.try_acquire_at(place, cost)
+            limiter.try_acquire_by(&mut clock, place, cost)
         });
         match admitted {
-            Ok(()) => ResponseFuture::calling(self.inner.call(request), format),
+            Ok(()) => {
+                let inner = &mut self.inner;
+                let call = || clock.call(inner, |inner| inner.call(request));
+                ResponseFuture::calling(call, format)
+            }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
     }
@@ -117,6 +125,7 @@ where
     type Error = S::Error;
     type Future = WaitingFuture<S, Req, S::Format>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let max_wait = self.max_wait;
         let would_refuse = |limiter: &RateLimiter, cost| {
@@ -126,7 +135,9 @@ where
         self.refusing.poll_inner(cx, would_refuse)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let mut clock = Reading::of(self);
         let this = &mut self.refusing;
         let format = S::format(&this.responder, &request);
         if let Some(refusal) = this.take_refusal() {
@@ -136,10 +147,14 @@ where
         let reserved = this.limiter.pick(&request).and_then(|picked| {
             let (limiter, place) = picked.parts();
             let max_wait = self.max_wait.unwrap_or(limiter.max_wait());
-            limiter.reserve_or_go(place, cost, max_wait)
+            limiter.reserve_or_go(&mut clock, place, cost, max_wait)
         });
         match reserved {
-            Ok(None) => WaitingFuture::calling(this.inner.call(request), format),
+            Ok(None) => {
+                let inner = &mut this.inner;
+                let call = || clock.call(inner, |inner| inner.call(request));
+                WaitingFuture::calling(call, format)
+            }
             Ok(Some(reservation)) => {
                 // The readied service goes: a clone beside it could wait for ever for what it
                 // holds, and whoever waits for a token is to hold nothing.

@@ -143,7 +143,7 @@ impl Bucket {
     /// As [`admit`](Self::admit), and answers in two registers. `clock` is not read for what a
     /// stripe has, and twice where one is filled.
     #[inline]
-    pub(crate) fn ask(&self, clock: impl Fn() -> Tick, cost: u32) -> Result<(), Early> {
+    pub(crate) fn ask(&self, clock: impl FnMut() -> Tick, cost: u32) -> Result<(), Early> {
         if cost == 0 {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl Bucket {
     /// As [`ask`](Self::ask), without stripes. Not inlined, so that who asks a stripe does not
     /// save the registers that this needs.
     #[inline(never)]
-    fn ask_word(&self, clock: impl Fn() -> Tick, cost: u32) -> Result<(), Early> {
+    fn ask_word(&self, clock: impl FnOnce() -> Tick, cost: u32) -> Result<(), Early> {
         let now = clock();
         loop {
             let word = Word(self.word.load(Ordering::Acquire));

@@ -69,3 +69,89 @@ fn it_is_read_once() {
     assert_eq!((reading.now(), reading.recent()), (now, now));
     assert!(Reading::none().now() >= now);
 }
+
+#[cfg(all(feature = "tower", feature = "test-util"))]
+mod layers {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use tower_layer::Layer;
+    use tower_service::Service;
+
+    use super::{known, taken};
+    use crate::sync::{Arc, AtomicU64, Ordering};
+    use crate::time::{self, Tick};
+    use crate::{
+        Backoff, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Error, Hedge,
+        HedgeLayer, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer,
+    };
+
+    /// What was handed to it last; zero for nothing.
+    #[derive(Clone, Default)]
+    struct Probe(Arc<AtomicU64>);
+
+    impl Service<u32> for Probe {
+        type Response = u32;
+        type Error = Error<Infallible>;
+        type Future = Ready<Result<u32, Error<Infallible>>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: u32) -> Self::Future {
+            let taken = taken(self).map_or(0, |tick| tick.0);
+            self.0.store(taken, Ordering::Relaxed);
+            ready(Ok(request))
+        }
+    }
+
+    fn hands_on<S: Service<u32>>(layer: impl Layer<Probe, Service = S>) -> u64 {
+        let probe = Probe::default();
+        let mut service = layer.layer(probe.clone());
+        let future = known(5).call(&mut service, |service| service.call(1));
+        drop(future);
+        probe.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn every_layer_hands_on_what_it_was_handed() {
+        let bulkhead = Bulkhead::new(8).queue(8);
+        let limiter = RateLimiter::per_second(8);
+        let retry = Retry::new(Backoff::constant(Duration::from_secs(1)));
+        let hedge = Hedge::builder().quantile(0.9).build().unwrap();
+        let handed = [
+            hands_on(TimeoutLayer::new(Duration::from_secs(1))),
+            hands_on(RetryLayer::new(retry)),
+            hands_on(HedgeLayer::new(&hedge)),
+            hands_on(CircuitBreakerLayer::new(CircuitBreaker::new("breaker"))),
+            hands_on(BulkheadLayer::new(&bulkhead)),
+            hands_on(BulkheadLayer::queued(&bulkhead)),
+            hands_on(RateLimitLayer::new(&limiter)),
+            hands_on(RateLimitLayer::waiting(&limiter)),
+        ];
+        assert_eq!(handed, [5; 8]);
+    }
+
+    // RL1: what is handed serves a charge, but not the lease of a stripe, which is charged for a
+    // time at which the stripe is owned.
+    #[tokio::test(start_paused = true)]
+    async fn rl1_a_lease_is_not_charged_for_the_time_that_was_handed() {
+        let limiter = || {
+            let quota = Quota::per_minute(1).burst(100_000);
+            let limiter = RateLimiter::builder(quota).striped(true).build();
+            limiter.unwrap()
+        };
+        let (handed, asked) = (limiter(), limiter());
+        let mut service = RateLimitLayer::new(&handed).layer(Probe::default());
+        let before = time::now();
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert!(time::now() > Tick(before.0 + 3_599_000_000_000));
+        let future = known(before.0).call(&mut service, |service| service.call(1));
+        drop(future);
+        assert!(asked.allow());
+        assert_eq!(handed.available(), asked.available());
+    }
+}

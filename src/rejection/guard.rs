@@ -56,6 +56,7 @@ pub trait Judged<Req, R, C>: Guard<Req, R> {
 }
 
 impl<C: Clone> By<C> {
+    #[inline]
     pub(crate) fn new(classifier: &C) -> Self {
         Self(classifier.clone())
     }
@@ -69,6 +70,7 @@ where
 {
     type Verdict = By<C>;
 
+    #[inline]
     fn verdict(classifier: &C) -> By<C> {
         By::new(classifier)
     }
@@ -89,6 +91,7 @@ pub trait Verdict<Res, Err> {
 pub struct By<C>(C);
 
 impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
+    #[inline]
     fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome {
         let refusal = outcome.err().and_then(Recognize::recognize);
         classify::settle(&self.0, refusal, outcome)

@@ -61,6 +61,7 @@ impl Bulkhead {
     }
 
     /// Takes a place, or one in the queue.
+    #[inline]
     pub(in crate::bulkhead) fn enter(&self, max_wait: Duration) -> Result<Entry, Rejection> {
         let most_queued = self.most_queued(max_wait);
         let machine = &self.0.machine;
@@ -69,7 +70,10 @@ impl Bulkhead {
             _ => machine.admit_or_queue(),
         };
         let Answer::Queued(ticket) = answer else {
-            let held = self.settle(answer, most_queued)?;
+            let held = match answer {
+                Answer::Ahead => self.hold(true),
+                answer => self.settle(answer, most_queued)?,
+            };
             return Ok(Entry::Admitted(Permit::new(self.clone(), held)));
         };
         let now = time::now();

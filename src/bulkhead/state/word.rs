@@ -22,31 +22,37 @@ impl Word {
         Self(mode.to_bits() | (u64::from(limit) << LIMIT))
     }
 
+    #[inline]
     pub(in crate::bulkhead) fn mode(self) -> Mode {
         Mode::from_bits(self.0)
     }
 
+    #[inline]
     pub(in crate::bulkhead) fn limit(self) -> u16 {
         // Sixteen bits by construction.
         (self.0 >> LIMIT) as u16
     }
 
+    #[inline]
     pub(in crate::bulkhead) fn in_flight(self) -> u32 {
         (self.0 >> IN_FLIGHT) as u32 & MOST_IN_FLIGHT
     }
 
+    #[inline]
     pub(in crate::bulkhead) fn queued(self) -> u32 {
         (self.0 >> QUEUED) as u32
     }
 
     /// Whether there is a place. Never while somebody queues, for then places are handed over: so
     /// whoever takes it overtakes nobody.
+    #[inline]
     pub(in crate::bulkhead) fn has_room(self) -> bool {
         self.in_flight() < u32::from(self.limit())
     }
 
     /// Whether a call that comes now, and would queue behind fewer than `most_queued`, is
     /// refused.
+    #[inline]
     pub(in crate::bulkhead) fn refuses(self, most_queued: u32) -> bool {
         let closed = self.limit() == 0;
         self.mode() == Mode::Enforce && !self.has_room() && (closed || self.queued() >= most_queued)
@@ -73,11 +79,13 @@ impl Word {
     }
 
     #[must_use]
+    #[inline]
     pub(super) fn one_in(self) -> Self {
         Self(self.0 + (1 << IN_FLIGHT))
     }
 
     #[must_use]
+    #[inline]
     pub(super) fn one_out(self) -> Self {
         Self(self.0 - (1 << IN_FLIGHT))
     }

@@ -96,22 +96,18 @@ pin_project! {
 
 impl<A: AsRef<Hedge>, N, F, O> Race<A, N, F, O> {
     /// Makes the first attempt.
+    #[inline(always)]
     pub(super) fn start(source: A, call: Call, first: impl FnOnce(&mut A) -> F) -> Self {
-        let mut parts = (source, call);
-        let guard = OnPanicInCall(&mut parts);
-        let (source, call) = &mut *guard.0;
-        let first = within(call.attempt, || first(source));
-        std::mem::forget(guard);
-        let (source, call) = parts;
+        let mut parts = Parts { source, call };
         Self {
-            first: Some(first),
+            first: Some(parts.make(first)),
             kept: None,
             extra: None,
             sleep: None,
             number: 1,
-            begun: call.start,
-            source,
-            call,
+            begun: parts.call.start,
+            source: parts.source,
+            call: parts.call,
         }
     }
 
@@ -122,16 +118,34 @@ impl<A: AsRef<Hedge>, N, F, O> Race<A, N, F, O> {
     }
 }
 
+/// What a race is made of before its first attempt.
+struct Parts<A> {
+    source: A,
+    call: Call,
+}
+
+impl<A: AsRef<Hedge>> Parts<A> {
+    #[inline(always)]
+    fn make<F>(&mut self, first: impl FnOnce(&mut A) -> F) -> F {
+        let attempt = self.call.attempt;
+        let guard = OnPanicInCall(self);
+        let first = within(attempt, || first(&mut guard.0.source));
+        std::mem::forget(guard);
+        first
+    }
+}
+
 /// Tells the end if the code of the first call panics.
-struct OnPanicInCall<'p, A: AsRef<Hedge>>(&'p mut (A, Call));
+struct OnPanicInCall<'p, A: AsRef<Hedge>>(&'p mut Parts<A>);
 
 impl<A: AsRef<Hedge>> Drop for OnPanicInCall<'_, A> {
     fn drop(&mut self) {
-        let (source, call) = &mut *self.0;
+        let Parts { source, call } = &mut *self.0;
         (*source).as_ref().end(call, Ending::Panicked);
     }
 }
 
+#[inline]
 fn within<T>(attempt: Option<Attempt>, code: impl FnOnce() -> T) -> T {
     match attempt {
         Some(attempt) => {
@@ -376,6 +390,7 @@ where
 {
     type Output = Result<T, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut guard = OnPanic(self.project());
         let polled = guard.0.poll(cx);

@@ -121,13 +121,16 @@ pin_project! {
 
 impl<S: Service<Req>, Req, V, K, D> ResponseFuture<S, Req, V, K, D> {
     /// Makes the first attempt.
+    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+    #[inline(always)]
     pub(in crate::hedge) fn start(
         source: Resent<S, Req, V, K, D>,
         call: Call,
         first: impl FnOnce() -> S::Future,
     ) -> Self {
-        let race = Race::start(source, call, |_| first());
-        Self { race }
+        Self {
+            race: Race::start(source, call, |_| first()),
+        }
     }
 }
 
@@ -140,6 +143,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().race.poll(cx)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::race::{Race, Source};
 use crate::classify::{self, Classify, Outcome, Standard};
 use crate::hedge::Hedge;
+use crate::reading::Reading;
 use crate::rejection::{Error, Fault, Reason};
 
 /// Attempts by a closure.
@@ -116,7 +117,7 @@ impl Hedge {
             classifier,
             via: PhantomData,
         };
-        let admitted = self.call(true, || None);
+        let admitted = self.call(true, || None, &mut Reading::none());
         let race = Race::start(source, admitted, |source| (source.call)(1));
         race.await.map_err(Error::Service)
     }

@@ -3,20 +3,22 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Hedge, Setting, When};
+use super::{Hedge, Setting};
 use crate::attempt::{Attempt, Inherited};
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::Outcome;
 use crate::deadline::Ambient;
 use crate::event::{Ending, What};
 use crate::policy::Mode;
+use crate::reading::Reading;
 use crate::sync::Ordering;
 use crate::time::{self, Tick};
 
 /// What one call knows of its hedge.
 #[derive(Debug)]
 pub(in crate::hedge) struct Call {
-    setting: Setting,
+    /// A [`Setting`], packed: taken apart only for an extra attempt.
+    setting: u64,
     pub(in crate::hedge) start: Tick,
     /// What it carries down; none inside an attempt that is not hedged, whose number stays.
     pub(in crate::hedge) attempt: Option<Attempt>,
@@ -36,19 +38,21 @@ pub(in crate::hedge) struct Call {
 impl Call {
     /// Whether the request has to be copied for extra attempts.
     pub(in crate::hedge) fn needs_copy(&self) -> bool {
-        self.left > 0 && self.setting.mode == Mode::Enforce
+        self.left > 0 && Mode::from_bits(self.setting) == Mode::Enforce
     }
 }
 
 impl Hedge {
     /// An original call. `safe` is whether it may be sent twice; `delay` the delay that the
     /// request asks for in place of the hedge's own.
+    #[inline]
     pub(in crate::hedge) fn call(
         &self,
         safe: bool,
         delay: impl FnOnce() -> Option<Duration>,
+        clock: &mut Reading,
     ) -> Call {
-        let setting = self.setting();
+        let setting = self.0.setting.load(Ordering::Relaxed);
         let mut call = Call {
             setting,
             start: Tick::ZERO,
@@ -57,13 +61,13 @@ impl Hedge {
             left: 0,
             delay: Duration::ZERO,
             sampled: false,
-            open: setting.mode != Mode::Off,
+            open: Mode::from_bits(setting) != Mode::Off,
         };
         if !call.open {
             return call;
         }
-        call.start = time::now();
-        call.sampled = safe && matches!(setting.when, When::Quantile(_));
+        call.start = clock.now();
+        call.sampled = safe && Setting::is_by_quantile(setting);
         let ambient = Ambient::current();
         if ambient.attempt > 1 || ambient.extra {
             return call;
@@ -76,7 +80,7 @@ impl Hedge {
         let number = match call.inherited {
             Some(inherited) => inherited.number(),
             None => {
-                self.0.budget.on_call();
+                self.0.budget.on_call_at(clock);
                 self.0.budget.number()
             }
         };
@@ -87,7 +91,7 @@ impl Hedge {
         let delay = delay().or_else(|| self.own_delay(&call, call.start));
         if let Some(delay) = delay.filter(|delay| call.start.after(*delay) < ambient.deadline) {
             call.delay = delay;
-            call.left = setting.max_extra;
+            call.left = Setting::max_extra_of(setting);
         }
         call
     }
@@ -102,7 +106,7 @@ impl Hedge {
 
     /// The delay of a call's next attempt, where its request asks for none.
     pub(in crate::hedge) fn own_delay(&self, call: &Call, now: Tick) -> Option<Duration> {
-        self.delay_at(now, call.setting.when)
+        self.delay_of(now, call.setting)
     }
 
     /// Leave for the extra attempt of this number; none if there is to be none.
@@ -112,7 +116,7 @@ impl Hedge {
             self.0.counts.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        if call.setting.mode == Mode::Enforce {
+        if Mode::from_bits(call.setting) == Mode::Enforce {
             return Some(withdrawal);
         }
         self.0.counts.would_hedge.fetch_add(1, Ordering::Relaxed);
@@ -142,6 +146,7 @@ impl Hedge {
 
     /// What the latency of an attempt that ended like this says. One that failed might have
     /// taken longer to succeed; one that was refused says nothing.
+    #[inline]
     pub(in crate::hedge) fn sample(&self, call: &Call, start: Tick, outcome: Outcome) {
         match outcome {
             Outcome::Success => self.record(call, start, false),
@@ -155,6 +160,7 @@ impl Hedge {
         self.record(call, start, true);
     }
 
+    #[inline]
     fn record(&self, call: &Call, start: Tick, censored: bool) {
         if call.sampled {
             let now = time::now();
@@ -163,6 +169,7 @@ impl Hedge {
     }
 
     /// The call ends with the answer of attempt number `by`.
+    #[inline]
     pub(in crate::hedge) fn answered(&self, call: &mut Call, by: u32, outcome: Outcome) {
         if outcome == Outcome::Success {
             // Inside the attempt that it is inherited from nothing is earned.
@@ -183,6 +190,7 @@ impl Hedge {
     }
 
     /// Tells the end of a call, once.
+    #[inline]
     pub(in crate::hedge) fn end(&self, call: &mut Call, ending: Ending) {
         if std::mem::replace(&mut call.open, false) {
             self.tell_late(call, |elapsed| What::Ended { ending, elapsed });
@@ -190,6 +198,7 @@ impl Hedge {
     }
 
     /// Tells what has to do with how long ago the call was made.
+    #[inline]
     fn tell_late(&self, call: &Call, what: impl FnOnce(Duration) -> What<'static>) {
         if self.0.listeners.any() {
             self.tell(what(time::now().since(call.start)));

@@ -10,16 +10,20 @@ use crate::policy::Mode;
 use crate::rate_limit::state::Early;
 use crate::rejection::Rejection;
 use crate::sync::Ordering;
-use crate::time;
+use crate::time::{self, Tick};
 
 impl RateLimiter {
     /// The decision of what most limiters are, one limit that is kept; none of another. Small,
     /// and apart from [`decide`](Self::decide), so that an answer is not passed through memory.
     #[inline]
-    pub(super) fn decide_one(&self, cost: u32) -> Option<Result<(), Early>> {
+    pub(super) fn decide_one(
+        &self,
+        clock: impl FnMut() -> Tick,
+        cost: u32,
+    ) -> Option<Result<(), Early>> {
         match (&self.0.shape, self.mode()) {
             (Shape::One(bucket), Mode::Enforce) => {
-                let decided = bucket.ask(time::now, cost);
+                let decided = bucket.ask(clock, cost);
                 if decided.is_ok() {
                     self.admitted();
                 }
@@ -40,7 +44,7 @@ impl RateLimiter {
 
     #[inline(never)]
     pub(super) fn allow_otherwise(&self, place: Option<Place>, cost: u32) -> bool {
-        self.decide(place, cost)
+        self.decide(time::now, place, cost)
             .map_err(|refusal| {
                 if self.0.listeners.any() {
                     self.tell(What::Rejected(&refusal.rejection()));
@@ -52,19 +56,25 @@ impl RateLimiter {
     #[inline(never)]
     pub(super) fn acquire_otherwise(
         &self,
+        clock: impl FnOnce() -> Tick,
         place: Option<Place>,
         cost: u32,
     ) -> Result<(), Rejection> {
-        let decided = self.decide(place, cost);
+        let decided = self.decide(clock, place, cost);
         decided.map_err(|refusal| self.reject(&refusal))
     }
 
-    pub(super) fn decide(&self, place: Option<Place>, cost: u32) -> Result<(), Refusal<'_>> {
+    pub(super) fn decide(
+        &self,
+        clock: impl FnOnce() -> Tick,
+        place: Option<Place>,
+        cost: u32,
+    ) -> Result<(), Refusal<'_>> {
         let mode = self.mode();
         if mode == Mode::Off {
             return Ok(());
         }
-        let now = time::now();
+        let now = clock();
         let decided = match self.asked(place) {
             Asked::Joint(members) => {
                 let mut charges = joint::NONE;

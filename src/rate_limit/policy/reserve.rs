@@ -16,6 +16,8 @@ use crate::event::What;
 #[cfg(feature = "tokio")]
 use crate::keyed::table::Place;
 use crate::policy::Mode;
+#[cfg(feature = "tokio")]
+use crate::reading::Reading;
 use crate::rejection::{Rejection, Why};
 use crate::time::{self, Tick};
 
@@ -108,18 +110,33 @@ impl RateLimiter {
     /// Takes the tokens if they are there, else reserves them: none if there is nothing to wait
     /// for, and then nothing was allocated either.
     #[cfg(feature = "tokio")]
+    #[inline]
     pub(crate) fn reserve_or_go(
         &self,
+        clock: &mut Reading,
         place: Option<Place>,
         cost: u32,
         max_wait: Duration,
     ) -> Result<Option<Reservation>, Rejection> {
-        let now = time::now();
+        let now = clock.now();
         let deadline = Ambient::current().deadline;
         // A reservation holds a handle, which whoever does not wait need not pay for.
         if deadline > now && self.mode() == Mode::Enforce && self.goes_at_once(place, now, cost) {
             return Ok(None);
         }
+        self.reserve_or_wait(place, now, cost, max_wait)
+    }
+
+    #[cfg(feature = "tokio")]
+    #[inline(never)]
+    fn reserve_or_wait(
+        &self,
+        place: Option<Place>,
+        now: Tick,
+        cost: u32,
+        max_wait: Duration,
+    ) -> Result<Option<Reservation>, Rejection> {
+        let deadline = Ambient::current().deadline;
         let limiter = self.viewed(place);
         let reservation = limiter.reserve_within(now, cost, max_wait, deadline, true)?;
         if reservation.is_due(now) {
@@ -131,6 +148,7 @@ impl RateLimiter {
 
     /// Takes the tokens of one bucket if they are there.
     #[cfg(feature = "tokio")]
+    #[inline]
     fn goes_at_once(&self, place: Option<Place>, now: Tick, cost: u32) -> bool {
         let admitted = match self.asked(place) {
             Asked::Joint(_) => false,

@@ -14,7 +14,7 @@ impl Bucket {
     pub(super) fn ask_stripes(
         &self,
         slot: usize,
-        clock: impl Fn() -> Tick,
+        clock: impl FnMut() -> Tick,
         cost: u32,
     ) -> Result<(), Early> {
         if self.stripes.spend(slot, cost) {
@@ -25,7 +25,12 @@ impl Bucket {
 
     /// As [`ask_stripes`](Self::ask_stripes), where the caller's stripe does not have it.
     #[inline(never)]
-    fn ask_beyond(&self, slot: usize, clock: impl Fn() -> Tick, cost: u32) -> Result<(), Early> {
+    fn ask_beyond(
+        &self,
+        slot: usize,
+        mut clock: impl FnMut() -> Tick,
+        cost: u32,
+    ) -> Result<(), Early> {
         let now = clock();
         let word = Word(self.word.load(Ordering::Acquire));
         let pace = self.slot(word.generation()).pace();
@@ -38,7 +43,7 @@ impl Bucket {
     fn ask_leasing(
         &self,
         slot: usize,
-        clock: impl Fn() -> Tick,
+        mut clock: impl FnMut() -> Tick,
         mut now: Tick,
         cost: u32,
     ) -> Result<(), Early> {
