@@ -20,8 +20,7 @@ use governor::{Quota as Governor, RateLimiter as GovernorLimiter};
 use recloser::Recloser;
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
-    HedgeLayer, Keyed, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer, Trip,
-    Window,
+    HedgeLayer, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer, Trip, Window,
 };
 use seawall_benches::noop::Fault;
 use seawall_benches::ours::{WINDOW, ours};
@@ -147,16 +146,6 @@ impl Memory {
                 let heap = measure(|| {
                     (0..keys).for_each(|key| assert!(limiter.check_key(&key).is_ok()));
                 });
-                heap.bytes_current
-            });
-            self.per(&what("seawall"), 0, n, || {
-                let mut held = None;
-                let heap = measure(|| {
-                    let limiter = Keyed::limit(n, Quota::per_hour(1)).unwrap();
-                    (0..keys).for_each(|key| _ = limiter.allow(&key));
-                    held = Some(limiter);
-                });
-                drop(held);
                 heap.bytes_current
             });
             self.per(&what("rate-net"), 0, n, || {

@@ -23,8 +23,8 @@
 //! terms, and keeps its state in the handle, so that all services under it and its clones share
 //! it. It is built from a configuration that is checked as a whole, can be [changed as a
 //! whole](ClientStack::change) while calls run, and hands out the policies that it is made of.
-//! Each part behaves as its own layer does; a part that was not asked for is there and switched
-//! off, so that it can be asked for while calls run, and the type is the same either way.
+//! Each part behaves as its own layer does; a part that was not asked for is switched off, and
+//! costs next to nothing.
 //!
 //! # Example
 //!

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::Quota;
 use rate_net::{Eviction, RateLimiter};
-use seawall::Keyed;
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 
 const KEYS: u64 = 10_000;
@@ -57,15 +56,8 @@ fn rate_net() -> Contender {
     })
 }
 
-fn seawall() -> Contender {
-    let quota = seawall::Quota::per_second(ABUNDANT);
-    let keyed = Keyed::limit(KEYS as usize, quota).unwrap();
-    contender(Kind::Ours, "seawall", move |key| keyed.allow(&key))
-}
-
 fn contenders() -> Vec<Contender> {
     let mut contenders = Vec::from(governor());
-    contenders.push(seawall());
     contenders.push(rate_net());
     contenders
 }

@@ -1,7 +1,7 @@
 //! A bounded map from keys to policies, in shards with a lock each.
 //!
-//! Nothing of a user's runs under a lock but `Hash` and `Eq` of his keys: policies are made
-//! before it and dropped after it, since both may run closures of his.
+//! Nothing of a user's runs under a lock but `Eq` of his keys, and `Clone` where all are listed:
+//! policies are made before it and dropped after it, since both may run closures of his.
 //!
 //! A place is taken by counting up to `places`, over all shards; so all of them can be used,
 //! however the keys fall. Where none is left, a policy that rests gives way.

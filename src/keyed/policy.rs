@@ -131,11 +131,14 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.store.pick(self.hash(key), key)
     }
 
+    /// Refuses who has no key; not where the mode of all keys refuses nothing.
     #[cold]
-    fn refuse(&self) -> Rejection {
+    fn refuse(&self) -> Result<(), Rejection> {
         let rejection = Rejection::new(Why::NoKey, self.name().clone());
-        self.0.store.tell_rejected(&rejection);
-        rejection
+        match self.0.store.refuses(&rejection) {
+            true => Err(rejection),
+            false => Ok(()),
+        }
     }
 }
 

@@ -225,7 +225,7 @@ impl Bucket {
             let tokens = self.stripes.tokens();
             let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
             if self.is_still(word) {
-                return granted.map(|grant| grant.at);
+                return granted?.by(now, Tick::NEVER).map(|grant| grant.at);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, HedgeLayer,
-    Keyed, Quota, RateLimitLayer, RateLimiter, RetryLayer, TimeoutLayer, Trip,
+    RateLimitLayer, RateLimiter, RetryLayer, TimeoutLayer, Trip,
 };
 use tower::Layer;
 
@@ -90,14 +90,6 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
         limiter_refuse_with_rejection => {
             let limiter = RateLimiter::per_hour(1);
             each(move || drop(black_box(limiter.try_acquire())))
-        };
-        limiter_keyed_allow => {
-            let limiter = Keyed::limit(10_000, Quota::per_second(1_000_000_000)).unwrap();
-            let mut key = 0_u64;
-            each(move || {
-                key = (key + 1) % 100;
-                black_box(limiter.allow(&key));
-            })
         };
         breaker_consecutive => {
             let breaker = breaker(Trip::consecutive_failures(5));

@@ -15,25 +15,13 @@ fn time(buckets: u32) -> Memory {
     Memory::Time(TimeWindow::new(10, buckets, true, 1, NOW))
 }
 
-/// With words for two threads of their own, and nothing in the eras from the first on.
+/// With words for two threads of their own.
 fn hot(buckets: u32) -> Memory {
-    let window = TimeWindow::new(10, buckets, true, 0, NOW);
+    let memory = time(buckets);
     for _ in 0..=successes::HOT {
-        window.succeed(0, NOW, SLOTS[0]);
+        memory.succeed(0, NOW, SLOTS[0]);
     }
-    assert!(window.successes.own[0].get().is_some());
-    Memory::Time(window)
-}
-
-/// A thread that reads once. Loom tries it before a write only if it runs after the writer and
-/// the writer does not read the word itself in between: so the one that writes goes first.
-fn reader(
-    memory: &Arc<Memory>,
-    now: Tick,
-    check: impl FnOnce((u32, u32)) + 'static,
-) -> thread::JoinHandle<()> {
-    let memory = Arc::clone(memory);
-    thread::spawn(move || check(seen(&memory, 1, now)))
+    memory
 }
 
 const SLOTS: [Option<Slot>; 2] = [Some(Slot::numbered(0)), Some(Slot::numbered(1))];
@@ -78,11 +66,16 @@ fn no_failure_is_seen_without_its_call_where_a_bucket_is_reused() {
         memory.record(1, NOW, false, false, None);
         memory.record(1, NOW, true, false, None);
         memory.record(1, Tick(10), false, false, None);
-        let reader = reader(&memory, Tick(10), |seen| {
-            assert!(matches!(seen, (3, 1) | (1 | 2, 0)), "{seen:?}");
-        });
-        memory.record(1, Tick(20), false, false, None);
-        reader.join().unwrap();
+        let next = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || memory.record(1, Tick(20), false, false, None))
+        };
+        let (calls, failures) = seen(&memory, 1, Tick(10));
+        assert!(
+            matches!((calls, failures), (3, 1) | (1 | 2, 0)),
+            "{failures} of {calls}"
+        );
+        next.join().unwrap();
         assert_eq!(seen(&memory, 1, Tick(20)), (2, 0));
     });
 }
@@ -139,12 +132,16 @@ fn a_window_of_calls_never_forgets_what_is_in_its_ring() {
 fn a_failure_is_seen_with_the_successes_before_it() {
     ::loom::model(|| {
         let memory = Arc::new(hot(2));
-        let reader = reader(&memory, NOW, |(calls, failures)| {
-            assert!(calls >= 2 * failures, "{failures} of {calls}");
-        });
-        memory.succeed(1, NOW, SLOTS[0]);
-        memory.record(1, NOW, true, false, SLOTS[0]);
-        reader.join().unwrap();
+        let other = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                memory.succeed(1, NOW, SLOTS[0]);
+                memory.record(1, NOW, true, false, SLOTS[0]);
+            })
+        };
+        let (calls, failures) = seen(&memory, 1, NOW);
+        assert!(calls >= 2 * failures, "{failures} of {calls}");
+        other.join().unwrap();
         assert_eq!(seen(&memory, 1, NOW), (2, 1));
     });
 }
@@ -155,11 +152,17 @@ fn no_failure_is_seen_without_its_call_where_a_thread_uses_its_bucket_again() {
         let memory = Arc::new(hot(1));
         memory.succeed(1, NOW, SLOTS[0]);
         memory.record(1, NOW, true, false, SLOTS[0]);
-        let reader = reader(&memory, NOW, |seen| {
-            assert!(matches!(seen, (2, 1) | (0 | 1, 0)), "{seen:?}");
-        });
-        memory.succeed(1, Tick(10), SLOTS[0]);
-        reader.join().unwrap();
+        let next = {
+            let memory = Arc::clone(&memory);
+            // The slot, as if its thread had ended.
+            thread::spawn(move || memory.succeed(1, Tick(10), SLOTS[0]))
+        };
+        let (calls, failures) = seen(&memory, 1, NOW);
+        assert!(
+            matches!((calls, failures), (2, 1) | (0 | 1, 0)),
+            "{failures} of {calls}"
+        );
+        next.join().unwrap();
         assert_eq!(seen(&memory, 1, Tick(10)), (1, 0));
     });
 }

@@ -155,18 +155,18 @@ impl Builder {
         self.window
     }
 
-    /// Changes `hedge` to what this one, which has no problem, would build, in `mode`.
+    /// Changes `hedge` to what this one, which has no problem, would build; to `mode`, or else in
+    /// the mode that it has by then.
     #[cfg(feature = "tower")]
-    pub(crate) fn change(&self, hedge: &Hedge, mode: Mode) {
-        let setting = Setting {
-            mode,
-            ..self.setting
-        };
+    pub(crate) fn change(&self, hedge: &Hedge, mode: Option<Mode>) {
         const CHECKED: &str = "it has been checked";
         hedge.set_min_delay(self.min_delay).expect(CHECKED);
         hedge.set_min_samples(self.min_samples).expect(CHECKED);
-        hedge.change(|_| setting);
-        if let When::Quantile(_) = setting.when {
+        hedge.change(|now| Setting {
+            mode: mode.unwrap_or(now.mode),
+            ..self.setting
+        });
+        if let When::Quantile(_) = self.setting.when {
             hedge.latencies().forget_found();
         }
     }

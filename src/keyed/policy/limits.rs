@@ -3,7 +3,6 @@
 use super::made::{PerKey, Store, Stored};
 use super::source::{Held, Picked};
 use super::{Inner, Keyed};
-use crate::event::What;
 use crate::keyed::Key;
 use crate::keyed::table::{Place, Table};
 use crate::policy::{ConfigError, Mode, Name, Problems};
@@ -34,6 +33,8 @@ pub struct Limits<K: ?Sized + Key> {
     tiers: usize,
     tier: TierOf<K>,
     anonymous: RateLimiter,
+    /// What the anonymous one has for a quota of its own, where it is several as one.
+    nobodys: RateLimiter,
     skipped: RateLimiter,
 }
 
@@ -88,8 +89,8 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
         self.table().evicted()
     }
 
-    fn tell_rejected(&self, rejection: &Rejection) {
-        self.limiter.tell(What::Rejected(rejection));
+    fn refuses(&self, rejection: &Rejection) -> bool {
+        self.limiter.refuses(rejection)
     }
 }
 
@@ -143,14 +144,15 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             .table()
             .map_or(Quota::unlimited(), |table| table.quota(0));
         let alone = |quota| {
-            let alone = RateLimiter::builder(quota).name(limiter.name().clone());
-            let alone = alone.max_wait(limiter.max_wait()).mode(limiter.mode());
-            alone.build().expect("the quota has been checked")
+            let alone = limiter.beside(quota).build();
+            alone.expect("the quota has been checked")
         };
         let skipped = alone(Quota::unlimited());
         skipped.set_mode(Mode::Off);
+        let nobodys = alone(quota);
         Self::made(Limits {
-            anonymous: alone(quota),
+            anonymous: nobodys.clone(),
+            nobodys,
             skipped,
             limiter,
             places,
@@ -182,6 +184,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let store = Limits {
             limiter: joined(&store.limiter)?,
             anonymous: joined(&store.anonymous)?,
+            nobodys: store.nobodys.clone(),
             skipped: store.skipped.clone(),
             places: store.places,
             tiers: store.tiers,
@@ -239,7 +242,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         #[allow(clippy::cast_possible_truncation)] // Below 15.
         self.0.store.table().change(time::now(), tier as u8, quota);
         if tier == 0 {
-            self.anonymous().set_quota(quota)?;
+            self.0.store.nobodys.set_quota(quota)?;
         }
         Ok(())
     }

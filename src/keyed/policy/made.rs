@@ -46,7 +46,8 @@ pub trait Store<K: ?Sized, P>: Send + Sync + 'static {
     fn places(&self) -> usize;
     fn used(&self) -> usize;
     fn overflowed(&self) -> u64;
-    fn tell_rejected(&self, rejection: &Rejection);
+    /// Tells of a refusal for want of a key, and whether it is one.
+    fn refuses(&self, rejection: &Rejection) -> bool;
 }
 
 /// What a closure may make for a key: a policy, or the `Result` of a builder.
@@ -193,7 +194,8 @@ impl<K: ?Sized + Key, P: Single> Store<K, P> for Policies<K, P> {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    fn tell_rejected(&self, rejection: &Rejection) {
+    fn refuses(&self, rejection: &Rejection) -> bool {
         self.listeners.tell(&self.name, What::Rejected(rejection));
+        true
     }
 }

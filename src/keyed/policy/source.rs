@@ -161,8 +161,9 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         self
     }
 
-    /// Refuses requests without a key, with [`Why::NoKey`](crate::Why::NoKey). Not for budgets
-    /// and hedges, which refuse nothing.
+    /// Refuses requests without a key, with [`Why::NoKey`](crate::Why::NoKey), unless all keys
+    /// have a limiter whose [mode](Keyed::mode) refuses nothing. Not for budgets and hedges,
+    /// which refuse nothing.
     #[must_use]
     pub fn or_refuse(mut self) -> Self
     where
@@ -184,7 +185,10 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         Ok(Picked::lent(match &self.without {
             Without::Anonymous => self.keyed.anonymous(),
             Without::Skipped => self.keyed.0.store.skipped(),
-            Without::Refused => return Err(self.keyed.refuse()),
+            Without::Refused => {
+                self.keyed.refuse()?;
+                self.keyed.0.store.skipped()
+            }
             Without::Other(policy) => policy,
         }))
     }

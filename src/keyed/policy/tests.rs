@@ -325,3 +325,85 @@ async fn ky3_made_up_keys_free_no_debtor_and_disturb_nobody() {
     assert_eq!(served, asked);
     assert!(clients.used() <= 2_000, "{}", clients.used());
 }
+
+// RL1, RL3: between two units of a slow clock the last token of a burst is late, by a unit at most.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn rl3_the_last_token_of_a_slow_limits_burst_is_late_by_a_unit_at_most() {
+    use std::time::Duration;
+
+    for quota in [Quota::per_hour(3), Quota::per_day(5), Quota::per_minute(7)] {
+        let clients = Keyed::<u32, _>::limit(1_000, quota).unwrap();
+        let burst = quota.max_burst();
+        let unit = quota.period() / (burst * 2_160_000);
+        for client in 0..50 {
+            tokio::time::advance(Duration::from_nanos(1_234_567)).await;
+            let served = (0..20).filter(|_| clients.allow(&client)).count();
+            assert!(served + 1 >= burst as usize, "{quota}, client {client}");
+            if served < burst as usize {
+                let wait = clients.try_acquire(&client).unwrap_err().retry_after();
+                assert!(wait <= Some(unit + Duration::from_nanos(1)), "{wait:?}");
+            }
+        }
+    }
+}
+
+// RL13: with one token left, the second charge of a call would undo the first, again and again.
+#[test]
+fn rl13_a_keyed_limit_and_one_of_its_keys_are_the_same_limit_twice() -> Result<(), ConfigError> {
+    let clients = Keyed::<str, _>::limit(10, Quota::per_day(1))?;
+    let error = clients.and([clients.get("a")]).unwrap_err();
+    assert_eq!(error.problems()[0].allowed, "each limit once");
+    Ok(())
+}
+
+// RL7, RL13
+#[test]
+fn rl7_the_quota_of_keys_with_a_limit_in_all_changes_for_all_who_have_none_too()
+-> Result<(), ConfigError> {
+    let clients = Keyed::<str, _>::limit(10, Quota::per_day(2))?;
+    let both = clients.and([RateLimiter::per_day(100)])?;
+    both.set_quota(0, Quota::per_day(5).burst(5))?;
+    assert_eq!(both.get("a").available(), 5);
+    assert_eq!(both.anonymous().quota().max_burst(), 5);
+    Ok(())
+}
+
+// CX14: what has name, mode and listeners in common with all keys.
+#[test]
+fn cx14_who_has_no_key_is_heard_and_paused_as_the_others_are() -> Result<(), ConfigError> {
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    let day = std::time::Duration::from_secs(24 * 3_600);
+    let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
+        .max_pause(day)
+        .on_event(move |_| *count.lock() += 1)
+        .per_key(10)?;
+    assert!(clients.anonymous().allow());
+    assert!(!clients.anonymous().allow());
+    assert_eq!(*told.lock(), 2);
+    assert_eq!(clients.anonymous().snapshot().max_pause, day);
+    Ok(())
+}
+
+// CX16, KY5
+#[test]
+fn cx16_a_limiter_that_only_records_refuses_nobody_for_want_of_a_key() -> Result<(), ConfigError> {
+    use crate::keyed::Source;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
+        .on_event(move |event| log.lock().push(matches!(event.what, What::WouldReject(_))))
+        .per_key(10)?;
+    let by = clients.by(|_: &u8| -> Option<&str> { None }).or_refuse();
+    assert!(by.pick(&1).is_err());
+    clients.set_mode(crate::Mode::RecordOnly);
+    for _ in 0..3 {
+        assert!(by.pick(&1).is_ok_and(|picked| picked.into_policy().allow()));
+    }
+    clients.set_mode(crate::Mode::Off);
+    assert!(by.pick(&1).is_ok());
+    assert_eq!(*told.lock(), [false, true, true, true]);
+    assert_eq!(clients.get("any").snapshot().would_reject, 3);
+    Ok(())
+}

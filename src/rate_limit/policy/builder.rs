@@ -101,9 +101,7 @@ impl RateLimiter {
         let fits = (1..=joint::MOST).contains(&members.len());
         problems.check(fits, "limits", members.len(), "from 1 to 8");
         for (i, member) in members.iter().enumerate() {
-            let is_first = members[..i]
-                .iter()
-                .all(|other| !(Arc::ptr_eq(&other.0, &member.0) && other.1 == member.1));
+            let is_first = members[..i].iter().all(|other| !other.overlaps(member));
             problems.check(is_first, "limits", &*member.0.name, "each limit once");
         }
         problems.finish(&name)?;
@@ -124,6 +122,27 @@ impl RateLimiter {
             shape,
             listeners,
         ))
+    }
+
+    /// Whether a call may be charged to one bucket by both. Of a keyed limiter every key's is one
+    /// of its buckets.
+    fn overlaps(&self, other: &Self) -> bool {
+        let meet = self.1.is_none() || other.1.is_none() || self.1 == other.1;
+        Arc::ptr_eq(&self.0, &other.0) && meet
+    }
+
+    /// A limiter of its own for whoever has no key of this keyed one: with this quota, and in all
+    /// else as this one is.
+    pub(crate) fn beside(&self, quota: Quota) -> Builder {
+        Builder {
+            quota,
+            name: self.name().clone(),
+            mode: self.mode(),
+            max_wait: self.max_wait(),
+            max_pause: self.max_pause(),
+            striped: None,
+            listeners: self.0.listeners.clone(),
+        }
     }
 
     /// With a quota that has no problem.

@@ -131,6 +131,22 @@ impl RateLimiter {
         }
     }
 
+    /// Tells of a refusal that was made without asking for a token, and whether it is one in this
+    /// mode.
+    #[cold]
+    pub(crate) fn refuses(&self, rejection: &Rejection) -> bool {
+        let mode = self.mode();
+        match mode {
+            Mode::Enforce => self.tell(What::Rejected(rejection)),
+            Mode::RecordOnly => {
+                self.0.would_reject.fetch_add(1, Ordering::Relaxed);
+                self.tell(What::WouldReject(rejection));
+            }
+            Mode::Off => {}
+        }
+        mode == Mode::Enforce
+    }
+
     /// Tells the listeners; for a refusal that was found by [`peek`](Self::peek) and then made.
     pub(crate) fn tell(&self, what: What<'_>) {
         self.0.listeners.tell(&self.0.name, what);

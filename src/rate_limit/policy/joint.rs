@@ -75,7 +75,7 @@ pub(super) fn give_back(members: &[RateLimiter], place: Option<Place>, charges: 
 /// longest wait. A limit that only records delays nobody.
 ///
 /// The latest is good for all of them: what a bucket grants for an instant it grants for every
-/// later one.
+/// later one, unless that is further ahead than it can count.
 fn common<'a>(
     members: &'a [RateLimiter],
     place: Option<Place>,
@@ -107,7 +107,18 @@ fn common<'a>(
             tightest = Some(refusal(member, cost, refused));
         }
     }
-    tightest.map_or(Ok(common), Err)
+    if let Some(tightest) = tightest {
+        return Err(tightest);
+    }
+    if common > now {
+        for (_, member, bucket) in asked(members, place) {
+            let refused = bucket.probe(now, common, cost).err();
+            if let Some(refused) = refused.filter(|_| member.mode() == Mode::Enforce) {
+                return Err(refusal(member, cost, refused));
+            }
+        }
+    }
+    Ok(common)
 }
 
 /// Whether `a` lasts longer than `b`; what has no end lasts longest.

@@ -127,11 +127,6 @@ impl RateLimiter {
     /// At its end one token is there, and no burst. A pause is never shortened by another one.
     /// Who waits for a token that would have come before the end reserves anew on waking. A
     /// call that costs nothing is not paused. A joint limiter pauses all of its limits.
-    ///
-    /// One key of a [keyed](crate::keyed) limiter is paused by a debt: it ends up to a token's
-    /// two-millionth part late, [`resume`](Self::resume) does not end it, who waits keeps the
-    /// instant that was granted, and a change of quota keeps what is owed and not the end. With
-    /// a quota of zero it ends when that changes; with an unlimited one there is none.
     pub fn pause_for(&self, d: Duration) {
         let now = time::now();
         self.pause(now, now.after(d));

@@ -823,3 +823,23 @@ mod waiting {
         ));
     }
 }
+
+// RL13, RL9: what the word cannot hold any more is refused, and not tried for ever.
+#[test]
+fn rl13_a_joint_limit_refuses_what_is_too_far_ahead_for_one_of_them() {
+    let days = |days: u64| Duration::from_secs(days * 24 * 3_600);
+    let far = |name: &str, each: u64, burst| {
+        let far = RateLimiter::builder(Quota::new(1, days(each)).burst(burst));
+        far.name(name).max_wait(Duration::MAX).build().unwrap()
+    };
+    let one = RateLimiter::all("one", [far("only", 1, 400)]).unwrap();
+    let queue: Vec<_> = (0..4).map(|_| one.reserve_n(400).unwrap()).collect();
+    assert!(one.reserve_n(400).is_err());
+    drop(queue);
+
+    // The later limit has room; the other has, but not so late.
+    let (long, slow) = (far("long", 1, 300), far("slow", 4, 100));
+    let both = RateLimiter::all("both", [long.clone(), slow]).unwrap();
+    let _queue: Vec<_> = (0..5).map(|_| long.reserve_n(300).unwrap()).collect();
+    assert!(both.reserve_n(100).is_err());
+}

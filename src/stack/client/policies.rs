@@ -8,7 +8,7 @@ use crate::hedge::Hedge;
 use crate::keyed::{Follow, Keyed};
 use crate::policy::{ConfigError, Name};
 use crate::rate_limit::{Quota, RateLimiter};
-use crate::retry::Retry;
+use crate::retry::{self, Retry};
 use crate::stack::plan::Plan;
 use crate::stack::{limit_mode, part};
 use crate::sync::Arc;
@@ -104,18 +104,17 @@ impl Policies {
             self.attempt.set_limit(limit).expect(CHECKED);
         }
         if set.retry {
-            let mode = match modes.retry {
-                true => config.retry.mode_to_start_in(),
-                false => self.retry.mode(),
+            let change = |now: retry::Builder| {
+                let mode = match modes.retry {
+                    true => config.retry.mode_to_start_in(),
+                    false => now.mode_to_start_in(),
+                };
+                config.retry.clone().budget_or(&self.budget).mode(mode)
             };
-            let retry = config.retry.clone().budget_or(&self.budget).mode(mode);
-            self.retry.change(|_| retry).expect(CHECKED);
+            self.retry.change(change).expect(CHECKED);
         }
         if set.hedge {
-            let mode = match modes.hedge {
-                true => config.hedge_mode(),
-                false => self.hedge.mode(),
-            };
+            let mode = modes.hedge.then(|| config.hedge_mode());
             config.hedge.change(&self.hedge, mode);
         }
         if let (true, Some(quota)) = (set.rate_limit, config.rate_limit) {

@@ -513,8 +513,6 @@ async fn rt4_retry_and_hedge_share_the_budget_of_the_stack() {
         .build()
         .unwrap();
     assert_eq!(stack.budget().snapshot(), budget.snapshot());
-    // Also where it is no attempt of the retry's that it inherits from.
-    assert_eq!(stack.hedge().budget().name(), budget.name());
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);
     let service = stack.layer(service_fn(move |_: Call| {
