@@ -16,9 +16,21 @@
 //! claimed before in the set and tier; so a charge or step that was held up fails. A tag's
 //! version comes round after 2^20 owners of a place, a door's after 2^12 insertions in a set:
 //! to do harm they would have to, to the number and with the same key, place and tier, while one
-//! thread is held up between two instructions. One more case is left to chance: a thread held
-//! up while its key goes to another tier and back and is dropped, and the next owner's debt then
-//! ends at the same of 2^59 ends.
+//! thread is held up between two instructions.
+//!
+//! # What is left
+//!
+//! - A word comes to an end again where charges were given back, or where its key went to
+//!   another tier and back. A thread that was held up between two instructions for all of that
+//!   may exchange it still. A cancel then gives back what was charged last in place of its own
+//!   charge. A claim is nobody's insertion: whoever finds it with the door shut takes it back,
+//!   see [`help`](Table::help).
+//! - Some insertion always gets on, whoever is held up; an admission need not. A key whose
+//!   insertion another thread carried through was charged nothing yet, so it is the next to go.
+//!   That thread spares it, so two threads cannot keep doing this to each other; three can, if
+//!   each is held up between its insertion and its charge every time.
+//! - The owner of a place may be charged between the decision to grant a new key something and
+//!   the claim. The new key then may be refused, and has the place.
 
 use super::clock::{Config, Grant};
 use super::set::{Door, Tag, WAYS, Word, short};

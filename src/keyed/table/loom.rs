@@ -1,5 +1,9 @@
 //! The claims under `# Orderings`, over every interleaving that the memory model allows. Sets
 //! have two places here. Time stands still, so nothing is repaid and every count is exact.
+//!
+//! Who only looks, or looks before it exchanges, is the spawned thread and comes second: loom
+//! remembers one access of each atomic, so that a write is not tried before the looks of another
+//! thread if its own look came between.
 
 use ::loom::thread;
 
@@ -218,9 +222,9 @@ fn change_against_admission() {
     beside(
         Quota::per_second(1).burst(3),
         |table| assert!(table.admit(NOW, key(1), 1).is_ok()),
-        |table| table.change(NOW, 0, Quota::per_second(1_000).burst(3)),
         |table| admit(table, 1),
-        |table, (), admitted| {
+        |table| table.change(NOW, 0, Quota::per_second(1_000).burst(3)),
+        |table, admitted, ()| {
             assert_eq!(admitted, 1);
             assert_eq!(table.available(NOW, key(1)), 1);
         },
@@ -235,14 +239,14 @@ fn two_changes_against_admission() {
         Quota::per_second(1).burst(3),
         |_| {},
         |table| {
-            table.change(NOW, 0, Quota::per_second(1).burst(4));
-            table.change(NOW, 0, Quota::per_second(1_000).burst(5));
-        },
-        |table| {
             let config = table.tier(0).config();
             assert_eq!(config.tolerance / super::rate::TOKEN, 3 + config.changes);
             let fast = config.rate.units > config.rate.nanos / 100;
             assert_eq!(fast, config.changes == 2, "{config:?}");
+        },
+        |table| {
+            table.change(NOW, 0, Quota::per_second(1).burst(4));
+            table.change(NOW, 0, Quota::per_second(1_000).burst(5));
         },
         |_, (), ()| {},
     );
@@ -278,9 +282,9 @@ fn a_stalled_insertion_against_charge() {
     beside(
         Quota::per_second(1).burst(4),
         |table| stall(table, 0),
-        carry,
         |table| admit(table, 2),
-        |table, (), charged| {
+        carry,
+        |table, charged, ()| {
             assert!(charged + table.available(NOW, key(2)) <= 3);
         },
     );
@@ -299,14 +303,11 @@ fn a_change_of_tier_against_a_charge() {
         assert!(table.admit(NOW, in_tier(0), 1).is_ok());
         let thread = {
             let table = Arc::clone(&table);
-            thread::spawn(move || {
-                assert!(table.admit(later(1), in_tier(1), 1).is_ok());
-                assert!(table.admit(later(2), in_tier(0), 2).is_ok());
-            })
+            thread::spawn(move || table.take(NOW, NOW, in_tier(0), 1, NOW))
         };
-        let charge = table.take(NOW, NOW, in_tier(0), 1, NOW);
-        thread.join().unwrap();
-        if let Ok(charge) = charge {
+        assert!(table.admit(later(1), in_tier(1), 1).is_ok());
+        assert!(table.admit(later(2), in_tier(0), 2).is_ok());
+        if let Ok(charge) = thread.join().unwrap() {
             table.cancel(in_tier(0), &charge);
         }
         assert!(table.available(later(2), in_tier(0)) <= 1);
@@ -321,10 +322,10 @@ fn a_pause_against_a_charge() {
         let table = Arc::new(table(Quota::per_second(1).burst(3)));
         let thread = {
             let table = Arc::clone(&table);
-            thread::spawn(move || table.pause(NOW, key(1), until, &mut false))
+            thread::spawn(move || table.take(NOW, NOW, key(1), 3, Tick::NEVER))
         };
-        let charge = table.take(NOW, NOW, key(1), 3, Tick::NEVER).unwrap();
-        thread.join().unwrap();
+        table.pause(NOW, key(1), until, &mut false);
+        let charge = thread.join().unwrap().unwrap();
         table.cancel(key(1), &charge);
         let due = table.probe(NOW, NOW, key(1), 1).unwrap();
         assert!(due >= until, "{due:?}");
@@ -357,6 +358,37 @@ fn a_stray_claim_is_taken_back() {
     beside_preempted(1, quota, stray, known, new, check);
 }
 
+// RL1, KY2: the second is charged in its place, where that is dropped, or anew where there is
+// room; but not in its place when that is the third's already.
+#[test]
+fn a_charge_is_never_made_to_the_next_owner() {
+    beside(
+        Quota::per_second(1).burst(8),
+        |table| stall_owing(table, 0, [1, 3]),
+        |table| assert_eq!(admit(table, 2), 1),
+        carry,
+        |table, (), ()| assert_eq!(table.available(NOW, key(2)), 3),
+    );
+}
+
+// RL1, RL9: the base is moved on under a key that is charged with the new one before its end,
+// by then below the floor, is raised.
+#[test]
+fn a_sweep_against_a_charge() {
+    let later = Tick(NOW.0 + 9_000_000_000);
+    model(move || {
+        let table = Arc::new(table(Quota::per_second(u32::MAX).burst(2)));
+        assert!(table.admit(NOW, key(1), 1).is_ok());
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.admit(later, key(1), 2).is_ok())
+        };
+        table.renew(0, later);
+        assert!(thread.join().unwrap());
+        assert_eq!(table.available(later, key(1)), 0);
+    });
+}
+
 /// As who comes with a new key finds it.
 fn carry(table: &Table) {
     let (door, config) = (table.side(0).door(), table.config(0, NOW));
@@ -380,8 +412,12 @@ fn finish(table: &Table, cost: u32) -> bool {
 
 /// Two keys, and the insertion of a third for the second's place, left after so many steps.
 fn stall(table: &Table, steps: u32) {
-    assert!(table.admit(NOW, key(1), 3).is_ok());
-    assert!(table.admit(NOW, key(2), 1).is_ok());
+    stall_owing(table, steps, [3, 1]);
+}
+
+fn stall_owing(table: &Table, steps: u32, [first, second]: [u32; 2]) {
+    assert!(table.admit(NOW, key(1), first).is_ok());
+    assert!(table.admit(NOW, key(2), second).is_ok());
     let (set, side) = (&table.sets[0], table.side(0));
     let (way, tag) = set.find(short(2)).unwrap();
     let word = set.word(way);
