@@ -87,9 +87,10 @@ impl Counts {
         self.stamp << (2 * COUNT_BITS) | self.censored << COUNT_BITS | self.over
     }
 
+    /// One in which nothing was recorded is of no time.
     fn is_newer_than(self, stamp: u64) -> bool {
         let ahead = self.stamp.wrapping_sub(stamp) & STAMPS;
-        ahead != 0 && ahead < LATEST
+        ahead != 0 && ahead < LATEST && self.over + self.censored > 0
     }
 }
 
@@ -215,7 +216,8 @@ impl Latencies {
             true => bucket(nanos(latency)).min(BUCKETS - 1),
             false => BUCKETS,
         };
-        let slice = (stamp % SLICES) as usize;
+        // By the number, not by the stamp: that wraps, and slices of the window would meet.
+        let slice = (now.0 / self.slice % SLICES) as usize;
         self.cells[slice * CELLS + place].add(stamp, censored);
     }
 

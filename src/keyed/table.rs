@@ -8,7 +8,8 @@
 //! A new key takes an empty place, else that of the key longest at rest, else that of the one
 //! that will be at rest first. It begins behind the largest debt ever dropped from its set, so
 //! nobody gains by being forgotten, or by making up keys: those share what is left of one debt.
-//! Only a key that is granted something takes a place.
+//! A key that is refused takes no place, unless the one that made room for it was charged at
+//! the same moment.
 //!
 //! How a new key gets its place stands in [`insert`].
 //!
@@ -18,16 +19,24 @@
 //!   a new owner wrote came after its tag (Release), so the second look finds it (Acquire on the
 //!   word); one from before is exchanged in vain if it was claimed since. Charges are Relaxed:
 //!   they publish nothing, and continue the release sequence of step 5. Models:
-//!   `eviction_against_charge`, `cancel_against_charge`.
-//! - The steps of an insertion are AcqRel on what all load with Acquire: who sees one sees those
+//!   `a_charge_is_never_made_to_the_next_owner`, `eviction_against_charge`.
+//! - The steps of an insertion are Release on what all load with Acquire: who sees one sees those
 //!   before. Whether an insertion is through is read off the tag first, then the word; whether
-//!   it has yet to be claimed, off the word first, then the tag. Models:
-//!   `one_key_inserted_by_two`, `two_keys_for_one_place`, `a_stalled_insertion_is_carried_through`.
+//!   it has yet to be claimed, off the word first, then the tag; and then the door is looked at
+//!   again. Models: `one_key_inserted_by_two`, `two_keys_for_one_place`,
+//!   `eviction_against_charge`, `a_stalled_insertion_is_carried_through`.
+//! - A claim is taken back if the door is shut that was loaded after it: an insertion that had
+//!   made it would have moved the word on before. Model: `a_stray_claim_is_taken_back`.
+//! - What was dropped is raised before the tag is given, and loaded after the tag was: the tag
+//!   publishes it. That the steps are Acquire as well, and so are its own loads, no model needs;
+//!   nor does a tag's new version publish anything, but that it comes before the exchange of the
+//!   word that was seen before it. Models: `a_change_of_tier_against_a_charge`,
+//!   `a_pause_against_a_charge`.
 //! - A tier's configuration is in the slot that its version names, stored with Release, loaded
 //!   with Acquire, and looked at again: as in the unkeyed bucket. It is read after the clock was,
 //!   so an admission counts at that instant, by the configuration in force then or later; an
 //!   end of debt means the same under both. Models: `change_against_admission`,
-//!   `two_changes_against_admission`.
+//!   `two_changes_against_admission`, and for a base that is moved `a_sweep_against_a_charge`.
 
 mod clock;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]

@@ -3,6 +3,7 @@ use std::task::{Wake, Waker};
 use proptest::prelude::*;
 
 use super::{Answer, MOST_IN_FLIGHT, MOST_QUEUED, Machine, Order, Turn};
+use crate::fuzzing::cases;
 use crate::policy::Mode;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -118,7 +119,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => mode.prop_map(Op::Mode),
         1 => prop_oneof![Just(Order::Fifo), Just(Order::Lifo)].prop_map(Op::Order),
     ];
-    prop::collection::vec(op, 0..120)
+    // Most are short, so that what fails is.
+    prop_oneof![
+        9 => prop::collection::vec(op.clone(), 0..120),
+        1 => prop::collection::vec(op, 0..3_000),
+    ]
 }
 
 fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
@@ -245,7 +250,7 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(cases(500))]
 
     // BH1, BH2, BH4, BH5, CX16
     #[test]

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{BUCKETS, LONGEST, Latencies, SLICES, Wanted, bucket, upper_edge};
+use crate::fuzzing::cases;
 use crate::sync::OnceLock;
 use crate::time::{Tick, nanos};
 
@@ -31,11 +32,33 @@ struct Sample {
 /// Keeps every sample.
 struct Naive(Vec<Sample>);
 
+fn slice(at: Tick) -> u64 {
+    at.0 / nanos(SLICE)
+}
+
 impl Naive {
     fn in_window(&self, now: Tick) -> Vec<Sample> {
-        let slice = |at: Tick| at.0 / nanos(SLICE);
-        let seen = |sample: &&Sample| slice(sample.at) + SLICES > slice(now);
+        let seen = |sample: &&Sample| {
+            slice(sample.at) <= slice(now) && slice(now) < slice(sample.at) + SLICES
+        };
         self.0.iter().filter(seen).copied().collect()
+    }
+
+    /// With a clock that steps back: of two latencies alike in two slices a whole number of
+    /// windows apart, the newer is kept, whichever came first; unless it lies so far ahead that
+    /// nobody can be as late, and then the one that came last.
+    fn record(&mut self, sample: Sample) {
+        let (new, bucket) = (slice(sample.at), edge_of(sample.latency));
+        let same = |old: &Sample| {
+            let apart = slice(old.at).abs_diff(new);
+            apart > 0 && apart % SLICES == 0 && edge_of(old.latency) == bucket
+        };
+        let ahead = |old: &Sample| slice(old.at).saturating_sub(new);
+        let kept = |old: &Sample| same(old) && (1..super::LATEST).contains(&ahead(old));
+        if !self.0.iter().any(kept) {
+            self.0.retain(|old| !same(old));
+            self.0.push(sample);
+        }
     }
 
     /// Efron's form of the same estimator: from left to right, whoever is censored leaves his
@@ -135,7 +158,51 @@ fn recorded(samples: &[Sample]) -> Latencies {
     latencies
 }
 
+/// How the clock goes on: to and fro, now and then by a whole window, an hour or a month.
+fn passes() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        20 => 0i64..200,
+        4 => 0i64..9_000,
+        2 => -9_000i64..0,
+        1 => prop::sample::select(vec![-3_600_000i64, -60_000, -30_000, 30_000, 60_000, 3_600_000, 2_592_000_000]),
+    ]
+}
+
 proptest! {
+    #![proptest_config(cases(32))]
+
+    // HG1, HG5: long, with a clock that jumps and steps back, also where the stamps come round.
+    #[test]
+    fn long_schedules_find_the_naive_quantile(
+        list in prop::collection::vec((passes(), 0u64..200_000_000, prop::bool::weighted(0.3)), 1..1_500),
+        wraps in any::<bool>(), q in 0.01f64..0.999,
+    ) {
+        let mut now = if wraps { Tick((1 << 24) * nanos(SLICE) - nanos(WINDOW)) } else { START };
+        let (latencies, mut naive) = (Latencies::new(WINDOW), Naive(Vec::new()));
+        let mut months = 0;
+        for (i, (passes, latency, censored)) in list.into_iter().enumerate() {
+            months += u32::from(passes > 3_600_000);
+            if months > 12 && passes > 3_600_000 {
+                continue;
+            }
+            now = Tick(now.0.saturating_add_signed(passes * 1_000_000));
+            let latency = Duration::from_nanos(latency);
+            let sample = Sample { at: now, latency, censored };
+            latencies.record(now, latency, censored);
+            naive.record(sample);
+            if i % 16 == 0 {
+                let seen = naive.in_window(now);
+                let over = seen.iter().filter(|s| !s.censored).count() as u64;
+                prop_assert_eq!(latencies.samples(now), (over, seen.len() as u64 - over));
+                prop_assert_eq!(latencies.quantile(now, wanted(q)), naive.quantile(now, q, edge_of));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
     // HG1, HG5
     #[test]
     fn the_quantile_is_the_naive_one(samples in samples(), q in 0.01f64..0.999) {
@@ -189,6 +256,20 @@ fn there_is_none_before_enough_samples_nor_above_the_tracked_range() {
         latencies.record(START, LONGEST + Duration::from_nanos(1), false);
     }
     assert_eq!(latencies.quantile(START, wanted), None);
+}
+
+// HG1: after 2^24 slices, years of them or weeks.
+#[test]
+fn nothing_is_lost_where_the_stamps_come_round() {
+    for before in 0..=2 * SLICES {
+        let latencies = Latencies::new(WINDOW);
+        let at = |slices| Tick(((1 << 24) - before + slices) * nanos(SLICE));
+        for slices in 0..SLICES {
+            latencies.record(at(slices), ms(10), false);
+        }
+        let seen = latencies.samples(at(SLICES - 1));
+        assert_eq!(seen, (SLICES, 0), "{before}");
+    }
 }
 
 // HG1

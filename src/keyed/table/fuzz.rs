@@ -165,7 +165,7 @@ pub fn run(data: &[u8]) {
                 0 => {
                     now = now
                         .saturating_sub(u64::from(bytes.word()) * (MS / 32))
-                        .max(START / 2)
+                        .max(START / 2);
                 }
                 1 => now = now.saturating_sub(HOUR).max(START / 2),
                 2 => now = (now + HOUR).min(START + 40 * HOUR),

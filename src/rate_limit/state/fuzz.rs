@@ -342,7 +342,7 @@ fn striped(mut bytes: Bytes<'_>) {
                 let (slot, times) = (bytes.byte(), bytes.byte());
                 let (cost, times) = match times {
                     0..=63 => (cost(&mut bytes), 1),
-                    64..=127 => (1, u32::from(times - 63) * 8),
+                    64..=127 => (1, u32::from(times - 63) * 2),
                     _ => (1, u32::from(times % 8)),
                 };
                 for _ in 0..times {
@@ -357,7 +357,10 @@ fn striped(mut bytes: Bytes<'_>) {
                         grants.push((id, (now, cost)));
                     }
                     if !follows {
-                        continue;
+                        match decided {
+                            Ok(()) => continue,
+                            Err(_) => break,
+                        }
                     }
                     if decided.is_ok() && !low.is_unlimited() {
                         low.owe(now, cost);

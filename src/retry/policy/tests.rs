@@ -617,7 +617,7 @@ async fn cx7_leave_comes_back_with_the_future() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(crate::fuzzing::cases(200))]
     // RT3, RT5, TO4: against a loop that anybody would write.
     #[test]
     fn attempts_and_their_times_are_the_naive_loops(

@@ -1,9 +1,10 @@
 //! What one key has: a bucket like any other.
 
 use super::*;
+use crate::fuzzing::cases;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(512))]
 
     // RL1, RL5, RL9: whatever is reserved, for now or later, and given back in any order, with
     // a clock that also steps back.

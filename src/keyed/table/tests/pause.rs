@@ -1,6 +1,7 @@
 //! RL15, for one key.
 
 use super::*;
+use crate::fuzzing::cases;
 
 /// How long a unit of a quota's clock takes, rounded up.
 fn unit(quota: Quota) -> u64 {
@@ -9,7 +10,7 @@ fn unit(quota: Quota) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(512))]
 
     // RL15, RL3: at its end one token is there and no burst, whether the key was known or not;
     // who owes more than that is served as late as without the pause.

@@ -1,6 +1,7 @@
 //! More keys than places.
 
 use super::*;
+use crate::fuzzing::cases;
 
 /// Grants to one key among `strangers` new ones between its calls.
 fn beside_strangers(
@@ -221,7 +222,7 @@ fn rl3_the_wait_of_a_new_key_is_exact_beside_a_slow_tier() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(512))]
 
     // RL3, RL10, KY5: whatever is there.
     #[test]

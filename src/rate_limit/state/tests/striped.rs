@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Granted, Naive, SECOND, START, YEAR, at, check_windows, ms, wait};
+use crate::fuzzing::cases;
 use crate::rate_limit::quota::{Quota, UNITS};
 use crate::rate_limit::state::stripes::Striped;
 use crate::rate_limit::state::{Bucket, Charge, Early, Refused};
@@ -72,7 +73,7 @@ fn quotas() -> impl Strategy<Value = Quota> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     // RL2: beside a naive bucket of the same burst that is charged with the same admissions. It
     // would have admitted each of them, and has less than the stripes' share beyond a cost that
