@@ -33,7 +33,8 @@
 //! ```
 //!
 //! The recommended layers come as one, checked together: [`ClientStack`] and [`ServerStack`],
-//! whose [page](stack) says why they stand in that order.
+//! whose [page](stack) says why they stand in that order. A limit per caller and a breaker per
+//! host are [`Keyed`]: any layer takes one in place of a policy.
 //!
 //! # Where to go on
 //!

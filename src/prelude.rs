@@ -13,10 +13,10 @@ pub use crate::rate_limit::{Quota, RateLimiter};
 pub use crate::retry::Retry;
 #[cfg(feature = "tokio")]
 pub use crate::timeout::Timeout;
-pub use crate::{Backoff, Budget, Deadline, Jitter, Mode, Reason, Rejection, Why};
+pub use crate::{Backoff, Budget, Deadline, Jitter, Keyed, Mode, Reason, Rejection, Why};
 #[cfg(feature = "tower")]
 pub use crate::{
-    bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer, hedge::HedgeLayer,
-    rate_limit::RateLimitLayer, retry::RetryLayer, stack::ClientStack, stack::ServerStack,
-    timeout::TimeoutLayer,
+    budget::BudgetLayer, bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer,
+    hedge::HedgeLayer, rate_limit::RateLimitLayer, retry::RetryLayer, stack::ClientStack,
+    stack::ServerStack, timeout::TimeoutLayer,
 };
