@@ -56,11 +56,14 @@ impl Tier {
         i128::from(self.quota.max_burst()) * i128::from(TOKEN)
     }
 
-    /// The instant, searched for.
-    fn instant(&self, due: i128, after: u64) -> u64 {
+    /// The instant, searched for; none before time ends.
+    fn instant(&self, due: i128, after: u64) -> Option<u64> {
         let (mut low, mut high) = (after, after + 1);
         while self.clock(high).0 < due {
-            high += high - after;
+            if high == u64::MAX {
+                return None;
+            }
+            high = high.saturating_add(high - after);
         }
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -69,7 +72,7 @@ impl Tier {
                 false => high = middle,
             }
         }
-        high
+        Some(high)
     }
 }
 
@@ -127,7 +130,7 @@ impl Naive {
         let granted = match due <= tier.clock(start.0).0 {
             true => start.0,
             false if tier.rate.0 == 0 => return Err(None),
-            false => tier.instant(due, start.0),
+            false => tier.instant(due, start.0).ok_or(None)?,
         };
         if granted > latest.0 {
             return Err(Some(granted));
@@ -241,12 +244,13 @@ proptest! {
         let quotas = [quotas.0, quotas.1];
         let table = Table::new(START, 64, &quotas);
         let mut naive = Naive::new(&quotas);
-        let mut now = at(SECOND);
+        let (mut now, mut latest) = (at(SECOND), at(SECOND));
         let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
         for (id, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Advance(by) => now = Tick(now.0 + by),
-                Step::Back(by) => now = Tick(now.0 - by),
+                // Where a turn takes half a second, further back the clock stands still.
+                Step::Back(by) => now = Tick((now.0 - by).max(latest.0 - ms(100))),
                 Step::Change(tier, quota) => {
                     table.change(now, tier, quota);
                     prop_assert_eq!(table.quota(tier), quota);
@@ -277,6 +281,7 @@ proptest! {
                     naive.cancel(id, key);
                 },
             }
+            latest = latest.max(now);
             for n in 0..6 {
                 let key = tiered(n, (id % 2) as u8);
                 prop_assert_eq!(table.available(now, key), naive.available(now, key));
