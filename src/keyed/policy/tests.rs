@@ -299,7 +299,8 @@ fn ky3_as_many_keys_as_places_fit_but_for_one_in_fifty() {
 }
 
 // KY3, RL1: keys that are made up, twenty for each place, give a debtor who keeps coming back no
-// fresh burst, and leave alone who stays within his quota.
+// fresh burst. As long as they come more slowly than the places together are repaid, they leave
+// alone who stays within his quota.
 #[tokio::test(start_paused = true)]
 #[cfg(feature = "test-util")]
 async fn ky3_made_up_keys_free_no_debtor_and_disturb_nobody() {
