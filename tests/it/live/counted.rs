@@ -676,7 +676,8 @@ impl Counted {
             switched: Tokens::new("switched", switched, around),
             reserved: Tokens::new("reserved", Quota::per_second(500).burst(3), around),
             kept: Kept {
-                limiter: RateLimiter::builder(kept).build().unwrap(),
+                // In stripes, a change that falls together with the fetching of a lease loses it.
+                limiter: RateLimiter::builder(kept).striped(false).build().unwrap(),
                 taken: AtomicU64::new(0),
             },
             places: Places::new(around),
