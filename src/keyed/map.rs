@@ -28,6 +28,21 @@ pub enum Rest {
     None,
 }
 
+/// One of the places, that is counted as taken; given back unless somebody keeps it.
+struct Place<'a>(&'a AtomicU64);
+
+impl Place<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// About as many places to a shard, so that a look at all of them stays short.
 const PER_SHARD: usize = 8;
 const MOST_SHARDS: usize = 64;
@@ -115,24 +130,33 @@ impl<O, P: Clone> Map<O, P> {
         K: ?Sized + Eq + ToOwned<Owned = O>,
         O: Borrow<K>,
     {
-        // What is dropped here is dropped outside of every lock.
-        let key_owned = key.to_owned();
-        let forgotten = match self.take_place() {
-            true => None,
-            false => Some(self.forget_one(Self::number(hash), rest)?),
-        };
-        let mut shard = self.shard(Self::number(hash)).lock();
-        let found = shard.find(hash, key);
-        if found.is_none() {
-            shard.insert(hash, key_owned, made.clone());
+        // Declared before a lock is taken, so dropped after it.
+        let owned = key.to_owned();
+        let (mut place, mut _gave_way) = (None, None);
+        let number = Self::number(hash);
+        let mut asked = false;
+        loop {
+            let mut shard = self.shard(number).lock();
+            if let Some(found) = shard.find(hash, key) {
+                return Some(found);
+            }
+            if place.is_none() {
+                // Only here, where it is known that there is no such key: two who bring the same
+                // one would take two, and a third be refused for it.
+                place = self.take_place();
+            }
+            if let Some(place) = place {
+                shard.insert(hash, owned, made.clone());
+                place.keep();
+                return Some(made);
+            }
+            drop(shard);
+            if asked {
+                return None;
+            }
+            asked = true;
+            (place, _gave_way) = self.forget_one(number, &rest).unzip();
         }
-        drop(shard);
-        if found.is_some() {
-            // The place that was taken for it.
-            self.used.fetch_sub(1, Relaxed);
-        }
-        drop(forgotten);
-        Some(found.unwrap_or(made))
     }
 
     /// Forgets `key`; its policy, if it had one.
@@ -163,21 +187,26 @@ impl<O, P: Clone> Map<O, P> {
         all
     }
 
-    fn take_place(&self) -> bool {
+    fn take_place(&self) -> Option<Place<'_>> {
         let next = |used| (used < self.places).then_some(used + 1);
-        self.used.fetch_update(Relaxed, Relaxed, next).is_ok()
+        self.used.fetch_update(Relaxed, Relaxed, next).ok()?;
+        Some(Place(&self.used))
     }
 
     /// Takes out somebody who rests; his place stays taken, for whoever comes in his stead. The
     /// own shard is asked first, then those after it: one lock at a time.
-    fn forget_one(&self, first: usize, rest: impl Fn(&P) -> Rest) -> Option<Entry<O, P>> {
+    fn forget_one(
+        &self,
+        first: usize,
+        rest: impl Fn(&P) -> Rest,
+    ) -> Option<(Place<'_>, Entry<O, P>)> {
         for most in [Rest::Sound, Rest::Light] {
             let mut asked = 0;
             for number in first..first + self.shards.len() {
                 let mut shard = self.shard(number).lock();
                 asked += shard.table.len();
                 if let Some(entry) = shard.forget_one(most, &rest) {
-                    return Some(entry);
+                    return Some((Place(&self.used), entry));
                 }
                 if asked >= MOST_ASKED {
                     break;

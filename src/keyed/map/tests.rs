@@ -152,10 +152,12 @@ proptest! {
 #[test]
 fn threads_that_insert_the_same_keys_have_one_policy_each() {
     let map: Map<u64, Told> = Map::new(64);
+    let start = std::sync::Barrier::new(8);
     let seen: Vec<Vec<Told>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
+                    start.wait();
                     (0..64_u64)
                         .map(|key| {
                             let made = Told::new(Rest::None);
