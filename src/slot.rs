@@ -21,8 +21,15 @@ pub(crate) struct Slot(u8);
 
 impl Slot {
     #[inline]
+    #[cfg(not(all(test, seawall_loom)))]
+    fn of(number: u8) -> Option<Self> {
+        (usize::from(number) < SLOTS).then_some(Self(number))
+    }
+
+    /// Below [`SLOTS`].
+    #[inline]
     pub(crate) fn index(self) -> usize {
-        self.0.into()
+        usize::from(self.0) % SLOTS
     }
 
     /// For machines under test, which play the threads themselves.
@@ -74,17 +81,14 @@ mod of_threads {
 
     static TAKEN: Taken = Taken(AtomicU64::new(0));
 
-    #[derive(Clone, Copy)]
-    enum Own {
-        /// The thread has not asked, or all were taken when it did.
-        Unknown,
-        Held(Slot),
-        /// The thread is about to end and has given its slot back.
-        Ended,
-    }
+    /// In place of a number: the thread has not asked, or all were taken when it did.
+    const UNKNOWN: u8 = u8::MAX;
+    /// In place of a number: the thread is about to end and has given its slot back.
+    const ENDED: u8 = UNKNOWN - 1;
 
     thread_local! {
-        static OWN: Cell<Own> = const { Cell::new(Own::Unknown) };
+        /// The number of its slot.
+        static OWN: Cell<u8> = const { Cell::new(UNKNOWN) };
         static KEEPER: Keeper = const { Keeper };
     }
 
@@ -94,7 +98,7 @@ mod of_threads {
 
     impl Drop for Keeper {
         fn drop(&mut self) {
-            if let Own::Held(slot) = OWN.replace(Own::Ended) {
+            if let Some(slot) = Slot::of(OWN.replace(ENDED)) {
                 TAKEN.give_back(slot);
             }
         }
@@ -104,9 +108,8 @@ mod of_threads {
     #[inline]
     pub(crate) fn current() -> Option<Slot> {
         match OWN.get() {
-            Own::Held(slot) => Some(slot),
-            Own::Unknown => ask(),
-            Own::Ended => None,
+            UNKNOWN => ask(),
+            own => Slot::of(own),
         }
     }
 
@@ -115,7 +118,7 @@ mod of_threads {
         // Nobody would give it back.
         KEEPER.try_with(|_| ()).ok()?;
         let slot = TAKEN.take()?;
-        OWN.set(Own::Held(slot));
+        OWN.set(slot.0);
         Some(slot)
     }
 }

@@ -161,7 +161,8 @@ impl Memory {
     }
 
     /// As [`succeed`](Self::succeed), before [`front_ends`](Self::front_ends).
-    #[inline]
+    // Into whoever calls it, who then keeps nothing over the call.
+    #[inline(always)]
     pub(super) fn succeed_in_front(&self, era: u32, slot: Option<Slot>) {
         match self {
             Self::Calls(window) => window.record(era, false, false),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::CircuitBreaker;
+use super::{CircuitBreaker, Shared};
 use crate::circuit_breaker::rules::{Finished, OnDrop, Rules};
 use crate::circuit_breaker::state::{Answer, Cause, Refused, Role, State, Ticket, Word};
 use crate::classify::{Kind, Outcome};
@@ -48,6 +48,20 @@ pub(super) enum End {
     Outcome(Outcome),
     Dropped,
     Panicked,
+}
+
+impl Shared {
+    /// Counts a success of which nobody needs the time; false if it has to be worked out for it.
+    ///
+    /// A processor begins to read the counter when all before it is done, so what counts here is
+    /// not how many steps there are but how many have to wait for one another: each pointer that
+    /// is followed.
+    #[inline(never)]
+    fn succeed(&self, generation: u32) -> bool {
+        let windows = &self.windows;
+        let counted = windows.succeed(generation, slot::current, Count::read, |_| false);
+        counted.is_ok()
+    }
 }
 
 impl CircuitBreaker {
@@ -170,30 +184,37 @@ impl CircuitBreaker {
         if !matches!(end, End::Outcome(Outcome::Success)) {
             return self.finish_slowly(ticket, start, deadline, end);
         }
-        match Ticket::from_bits(ticket).role {
-            Role::Unseen if start == Tick::ZERO => {}
-            // A healthy call of a breaker that counts nothing but failures in a row.
-            Role::Counted
-                if start == Tick::ZERO
-                    && !self.0.failing.is_set()
-                    && !self.0.machine.word().flags().count_successes => {}
-            _ => self.succeed(ticket, start, deadline),
+        let Ticket { generation, role } = Ticket::from_bits(ticket);
+        let done = match role {
+            Role::Unseen => start == Tick::ZERO,
+            // A healthy call.
+            Role::Counted if start == Tick::ZERO && !self.0.failing.is_set() => {
+                let word = self.0.machine.word();
+                // Of a breaker that counts nothing but failures in a row, that is all.
+                !word.flags().count_successes
+                    || word.counts_plainly(generation) && self.0.succeed(generation)
+            }
+            _ => false,
+        };
+        if !done {
+            self.succeed_slowly(ticket, start, deadline);
         }
     }
 
     #[inline(never)]
-    fn succeed(&self, ticket: u64, start: Tick, deadline: Tick) {
+    fn succeed_slowly(&self, ticket: u64, start: Tick, deadline: Tick) {
         let Ticket { generation, role } = Ticket::from_bits(ticket);
         let word = self.0.machine.word();
         let unheard = start == Tick::ZERO || !self.0.listeners.any();
         let plain = role == Role::Counted && unheard && !self.0.failing.is_set();
         if plain && word.counts_plainly(generation) {
-            let (windows, slot) = (&self.0.windows, slot::current());
+            let windows = &self.0.windows;
             let slow = |count: Count| start != Tick::ZERO && windows.is_slow(start, count.tick());
-            match windows.succeed(generation, slot, Count::read, slow) {
+            match windows.succeed(generation, slot::current, Count::read, slow) {
                 Ok(()) => return,
                 Err(count) if !slow(count) => {
-                    return windows.succeed_at(generation, count.tick(), slot, Count::before);
+                    let (now, slot) = (count.tick(), slot::current());
+                    return windows.succeed_at(generation, now, slot, Count::before);
                 }
                 Err(_) => {}
             }

@@ -45,21 +45,29 @@ impl Windows {
     pub(in crate::circuit_breaker) fn succeed(
         &self,
         era: u32,
-        slot: Option<Slot>,
-        read: fn() -> Count,
+        slot: impl FnOnce() -> Option<Slot>,
+        read: impl FnOnce() -> Count,
         slow: impl Fn(Count) -> bool,
     ) -> Result<(), Count> {
         let count = read();
         if slow(count) || count.0 >= self.fresh.load(Acquire) {
             return Err(count);
         }
+        let slot = slot();
         if let Some(first) = &self.first {
             first.succeed_in_front(era, slot);
         }
+        if !self.others.is_empty() {
+            self.others_succeed(era, slot);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn others_succeed(&self, era: u32, slot: Option<Slot>) {
         for window in &self.others {
             window.succeed_in_front(era, slot);
         }
-        Ok(())
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Memory>> {

@@ -50,7 +50,10 @@ pub(in crate::circuit_breaker) struct Refused {
     wait: u64,
 }
 
+// A whole word: where a byte of a refusal lay, a ticket of an admitted call would be put together
+// from pieces, and whoever reads it waits for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 enum Shut {
     Open,
     ProbesOut,

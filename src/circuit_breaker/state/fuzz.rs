@@ -175,7 +175,7 @@ impl Breaker {
         COUNT.set(now);
         let read = || Count(COUNT.get());
         let era = ticket.generation;
-        match self.windows.succeed(era, slot, read, slow) {
+        match self.windows.succeed(era, || slot, read, slow) {
             Ok(()) => {}
             Err(count) if slow(count) => return false,
             Err(count) => {

@@ -49,19 +49,46 @@ impl Successes {
         }
     }
 
-    /// The words of the thread that has this slot, if there are any.
+    /// The word that only the thread with this slot counts in, if there is one.
     #[inline]
-    fn own(&self, slot: Slot) -> Option<Own<'_>> {
-        let group = self.own[slot.index() / GROUP].get()?;
-        let from = slot.index() % GROUP * self.lines;
-        Some(Own(&group[from..from + self.lines]))
+    fn own(&self, slot: Slot, place: usize) -> Option<&Tally> {
+        let group = match slot.index() / GROUP {
+            // By a jump, so that the way to the word does not wait for the slot.
+            0 => self.own[0].get()?,
+            later => self.later_group(later)?,
+        };
+        let line = slot.index() % GROUP * self.lines + place / LINE;
+        Some(&group.get(line)?[place % LINE])
     }
 
+    #[cold]
+    fn later_group(&self, number: usize) -> Option<&[Line]> {
+        Some(self.own[number].get()?)
+    }
+
+    /// Only the thread that has this slot calls this with it.
     #[inline]
     pub(super) fn add(&self, slot: Option<Slot>, place: usize, stamp: u32) {
-        match slot.and_then(|slot| self.own(slot)) {
-            Some(own) => own.add(place, stamp),
-            None => self.add_to_shared(slot, place, stamp),
+        if let Some(Tally(own)) = slot.and_then(|slot| self.own(slot, place)) {
+            let word = own.load(Relaxed);
+            let (theirs, count) = unpack(word);
+            if theirs == stamp && count < i32::MAX {
+                return own.store(word + 1, Release);
+            }
+        }
+        self.add_slowly(slot, place, stamp);
+    }
+
+    #[inline(never)]
+    fn add_slowly(&self, slot: Option<Slot>, place: usize, stamp: u32) {
+        let Some(Tally(own)) = slot.and_then(|slot| self.own(slot, place)) else {
+            return self.add_to_shared(slot, place, stamp);
+        };
+        // Another thread may have made the words since `add` looked for them.
+        let (theirs, count) = unpack(own.load(Relaxed));
+        if !is_newer(theirs, stamp) {
+            let count = if theirs == stamp { count } else { 0 };
+            own.store(pack(stamp, count.saturating_add(1)), Release);
         }
     }
 
@@ -83,23 +110,5 @@ impl Successes {
         all.fold(0, |sum: u32, tally| {
             sum.saturating_add(tally.within(latest, size))
         })
-    }
-}
-
-/// The words of one thread.
-#[derive(Clone, Copy)]
-struct Own<'a>(&'a [Line]);
-
-impl Own<'_> {
-    /// Only the thread whose words these are calls this.
-    #[inline]
-    fn add(self, place: usize, stamp: u32) {
-        let word = &self.0[place / LINE][place % LINE].0;
-        let (theirs, count) = unpack(word.load(Relaxed));
-        if is_newer(theirs, stamp) {
-            return;
-        }
-        let count = if theirs == stamp { count } else { 0 };
-        word.store(pack(stamp, count.saturating_add(1)), Release);
     }
 }

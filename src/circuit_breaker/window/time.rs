@@ -65,7 +65,7 @@ impl TimeWindow {
     }
 
     /// As [`succeed`](Self::succeed) while the latest bucket is known to go on.
-    #[inline]
+    #[inline(always)]
     pub(super) fn succeed_in_front(&self, era: u32, slot: Option<Slot>) {
         let front = self.front.load(Relaxed);
         let stamp = stamp(front >> PLACE_BITS, era, self.size);

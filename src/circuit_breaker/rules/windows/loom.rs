@@ -19,7 +19,7 @@ fn a_success_is_never_counted_in_a_bucket_that_is_over() {
         let windows = Arc::new(Windows::of(&rules));
         let now = Tick(MS);
         let succeed = move |windows: &Windows| {
-            let counted = windows.succeed(0, None, || Count(MS), |_| false);
+            let counted = windows.succeed(0, || None, || Count(MS), |_| false);
             if counted.is_err() {
                 windows.succeed_at(0, now, None, |tick| Count(tick.0));
             }
