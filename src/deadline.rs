@@ -79,6 +79,8 @@ use pin_project_lite::pin_project;
 use crate::time::{self, Tick};
 
 pub(crate) use ambient::{Ambient, Attempting};
+#[cfg(feature = "tokio")]
+pub(crate) use ambient::Enforcing;
 
 /// An instant by which something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
@@ -12,22 +12,40 @@ use pin_project_lite::pin_project;
 /// true in a future that is dropped by somebody else's panic, and false after `catch_unwind`.
 #[inline]
 pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(&mut S)) -> T {
-    struct OnPanic<'a, S> {
-        state: &'a mut S,
-        on_panic: fn(&mut S),
-    }
-
-    impl<S> Drop for OnPanic<'_, S> {
-        #[cold]
-        fn drop(&mut self) {
-            (self.on_panic)(self.state);
-        }
-    }
-
-    let guard = OnPanic { state, on_panic };
+    let guard = OnPanic::new(state, on_panic);
     let output = f();
-    std::mem::forget(guard);
+    guard.done();
     output
+}
+
+/// As [`catching`], for what is not to pass through a closure: an answer that is returned as it
+/// came is written once, to where the outermost caller wants it, however many layers it passes.
+/// For that it has to be one and the same variable in each of them, from the call that makes it
+/// to the end.
+#[must_use]
+pub(crate) struct OnPanic<'a, S> {
+    state: &'a mut S,
+    on_panic: fn(&mut S),
+}
+
+impl<'a, S> OnPanic<'a, S> {
+    #[inline]
+    pub(crate) fn new(state: &'a mut S, on_panic: fn(&mut S)) -> Self {
+        Self { state, on_panic }
+    }
+
+    /// It has not panicked.
+    #[inline]
+    pub(crate) fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<S> Drop for OnPanic<'_, S> {
+    #[cold]
+    fn drop(&mut self) {
+        (self.on_panic)(self.state);
+    }
 }
 
 /// What stands for a call under way. Dropped, the call was dropped.
@@ -48,8 +66,8 @@ pub(crate) fn panicked<W: Watch>(watch: &mut Option<W>) {
 }
 
 pin_project! {
-    /// A call and what stands for it, such as a permit. Gives back both when it is ready; a
-    /// panic before that is told to the latter.
+    /// A call and what stands for it, such as a permit, which is told of a panic. Awaited, it
+    /// gives back both.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Watched<F, W> {
         #[pin]
@@ -69,23 +87,40 @@ impl<F, W: Watch> Watched<F, W> {
             watch,
         }
     }
+
+    /// Polls the call alone.
+    #[inline]
+    pub(crate) fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output>
+    where
+        F: Future,
+    {
+        let this = self.project();
+        let guard = OnPanic::new(this.watch, panicked);
+        let polled = this.call.poll(cx);
+        guard.done();
+        if polled.is_pending() {
+            if let Some(watch) = this.watch {
+                watch.pending();
+            }
+        }
+        polled
+    }
+
+    /// What stands for the call, to be settled where it is once that is ready: what is taken
+    /// out is copied, and a copy waits for what was just stored in parts.
+    #[inline]
+    pub(crate) fn watch(self: Pin<&mut Self>) -> Option<&mut W> {
+        self.project().watch.as_mut()
+    }
 }
 
 impl<F: Future, W: Watch> Future for Watched<F, W> {
     type Output = (F::Output, Option<W>);
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match catching(this.watch, || this.call.poll(cx), panicked) {
-            Poll::Ready(output) => Poll::Ready((output, this.watch.take())),
-            Poll::Pending => {
-                if let Some(watch) = this.watch {
-                    watch.pending();
-                }
-                Poll::Pending
-            }
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let output = ready!(self.as_mut().poll_call(cx));
+        Poll::Ready((output, self.project().watch.take()))
     }
 }
 

@@ -7,20 +7,34 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use seawall::rejection::Carrier;
+use seawall::{Reason, Rejection};
 use tokio::runtime::Runtime;
 use tower::Service;
 
-/// The service's own error. It is `Clone` because tower-resilience's hedge wants it so; ours and
-/// tower's do not.
+/// The service's own error: of two words, as the boxes are that tower makes of it, so that no
+/// contender's answers are larger to move than another's. It is `Clone` because tower-resilience's
+/// hedge wants it so; ours and tower's do not.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// A refusal of ours.
-    Rejected(seawall::Rejection),
+    Rejected(Box<Rejection>),
     /// Whatever a peer refused with.
     Peer,
 }
 
-seawall::carrier!(Fault::Rejected);
+impl Carrier for Fault {
+    fn carry(rejection: Rejection) -> Self {
+        Self::Rejected(Box::new(rejection))
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection.reason()),
+            Self::Peer => None,
+        }
+    }
+}
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,7 +3,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 #[cfg(feature = "tower")]
@@ -43,11 +43,14 @@ impl<F: Future, B: Borrow<Bulkhead>> Future for Held<F, B> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let (output, permit) = ready!(self.project().call.poll(cx));
-        if let Some(permit) = permit {
-            permit.release();
+        let mut call = self.project().call;
+        let polled = call.as_mut().poll_call(cx);
+        if polled.is_ready() {
+            if let Some(permit) = call.watch() {
+                permit.settle();
+            }
         }
-        Poll::Ready(output)
+        polled
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 #[cfg(feature = "tower")]
 use std::pin::Pin;
 #[cfg(feature = "tower")]
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 #[cfg(feature = "tower")]
 use pin_project_lite::pin_project;
@@ -165,19 +165,34 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
-            StateProjection::Calling { call, verdict } => {
-                let (output, permit) = ready!(call.poll(cx));
-                if let Some(permit) = permit {
-                    permit.finish(verdict.outcome(output.as_ref()));
-                }
-                Poll::Ready(output)
-            }
+            StateProjection::Calling { call, verdict } => poll_call(call, verdict, cx),
             StateProjection::Rejected { rejection } => {
                 let rejection = rejection.take().expect("polled after it was ready");
                 Poll::Ready(this.format.reject(rejection))
             }
         }
     }
+}
+
+#[cfg(feature = "tower")]
+#[inline]
+fn poll_call<F, V, Res, Err>(
+    mut call: Pin<&mut Watched<F, Permit>>,
+    verdict: &V,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output>
+where
+    F: Future<Output = Result<Res, Err>>,
+    V: Verdict<Res, Err>,
+{
+    let polled = call.as_mut().poll_call(cx);
+    if let Poll::Ready(output) = &polled {
+        let outcome = verdict.outcome(output.as_ref());
+        if let Some(permit) = call.watch() {
+            permit.settle(outcome);
+        }
+    }
+    polled
 }
 
 #[cfg(feature = "tower")]

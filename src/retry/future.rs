@@ -83,6 +83,74 @@ where
     V: Verdict<S::Response, S::Error>,
     K: Copier<Req>,
 {
+    /// Polls the attempt under way; pending if there is none.
+    #[inline]
+    fn poll_attempt(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        let this = self.project();
+        let polled;
+        match this.state.project() {
+            StateProjection::Calling { call } => {
+                let (_entered, guard) = this.session.watch();
+                polled = call.poll(cx);
+                guard.done();
+            }
+            _ => polled = Poll::Pending,
+        }
+        polled
+    }
+
+    /// Ends the session of an attempt that succeeded. None if that, or waiting for it, is all
+    /// that is to be done; else what to go on with, which says nothing where there was no attempt.
+    #[inline]
+    fn judge(
+        self: Pin<&mut Self>,
+        polled: &Poll<Result<S::Response, S::Error>>,
+    ) -> Option<Outcome> {
+        let this = self.project();
+        match polled {
+            Poll::Ready(output) => {
+                let outcome = this.verdict.outcome(output.as_ref());
+                if outcome != Outcome::Success {
+                    return Some(outcome);
+                }
+                this.session.finish(outcome);
+                None
+            }
+            Poll::Pending => match this.state.project() {
+                StateProjection::Calling { .. } => None,
+                _ => Some(Outcome::Ignore),
+            },
+        }
+    }
+
+    /// After an attempt that was no success, or while there is none.
+    #[cold]
+    fn go_on(
+        mut self: Pin<&mut Self>,
+        mut polled: Poll<Result<S::Response, S::Error>>,
+        mut outcome: Outcome,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, S::Error>> {
+        loop {
+            if let Poll::Ready(output) = polled {
+                if let Some(answer) = self.as_mut().failed(output, outcome) {
+                    return Poll::Ready(answer);
+                }
+            }
+            if let Err(error) = ready!(self.as_mut().poll_next(cx)) {
+                return Poll::Ready(Err(error));
+            }
+            polled = self.as_mut().poll_attempt(cx);
+            match self.as_mut().judge(&polled) {
+                None => return polled,
+                Some(next) => outcome = next,
+            }
+        }
+    }
+
     /// What becomes of an attempt that was no success: the answer, or none if another follows.
     #[cold]
     fn failed(
@@ -169,23 +237,11 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let this = self.as_mut().project();
-            if let StateProjection::Calling { call } = this.state.project() {
-                let output = ready!(this.session.enter(|| call.poll(cx)));
-                let outcome = this.verdict.outcome(output.as_ref());
-                if outcome == Outcome::Success {
-                    this.session.finish(outcome);
-                    return Poll::Ready(output);
-                }
-                if let Some(answer) = self.as_mut().failed(output, outcome) {
-                    return Poll::Ready(answer);
-                }
-            }
-            if let Err(error) = ready!(self.as_mut().poll_next(cx)) {
-                return Poll::Ready(Err(error));
-            }
+        let mut polled = self.as_mut().poll_attempt(cx);
+        if let Some(outcome) = self.as_mut().judge(&polled) {
+            polled = self.go_on(polled, outcome, cx);
         }
+        polled
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::Timeout;
-use crate::deadline::Ambient;
+use crate::deadline::{Ambient, Enforcing};
 use crate::event::Ending;
-use crate::guard::catching;
+use crate::guard::{OnPanic, catching};
 use crate::policy::Mode;
 use crate::reading::Reading;
 #[cfg(feature = "tower")]
@@ -119,14 +119,24 @@ impl Run {
         }
     }
 
+    /// Puts the deadline in force for the user's code.
+    #[inline]
+    fn enforce(&self) -> Enforcing {
+        Ambient::enforce(match self.mode {
+            Mode::Enforce => self.until,
+            Mode::RecordOnly | Mode::Off => Tick::NEVER,
+        })
+    }
+
     /// Runs the user's code with the deadline in force.
     #[inline]
     fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        let _enforcing = Ambient::enforce(match self.mode {
-            Mode::Enforce => self.until,
-            Mode::RecordOnly | Mode::Off => Tick::NEVER,
-        });
-        catching(self, code, |run| run.end(Ending::Panicked))
+        let _enforcing = self.enforce();
+        catching(self, code, Self::panicked)
+    }
+
+    fn panicked(&mut self) {
+        self.end(Ending::Panicked);
     }
 
     #[inline]
@@ -169,10 +179,40 @@ impl<F> Timed<F> {
         }
     }
 
-    /// The call is pending: sets the timer, or ends the call if it has fired.
-    #[inline(never)]
-    fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
+    /// Polls the call. One that is over is pending.
+    #[inline]
+    fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output>
+    where
+        F: Future,
+    {
         let mut this = self.project();
+        let polled;
+        match this.call.as_mut().as_pin_mut() {
+            Some(call) => {
+                if this.sleep.is_none() {
+                    this.run.keep_deadline();
+                }
+                let _enforcing = this.run.enforce();
+                let guard = OnPanic::new(this.run, Run::panicked);
+                polled = call.poll(cx);
+                guard.done();
+                if polled.is_ready() {
+                    this.run.end(Ending::Completed);
+                }
+            }
+            None => polled = Poll::Pending,
+        }
+        polled
+    }
+
+    /// The call is pending: sets the timer, or ends the call if it has fired. Or it was refused.
+    #[inline(never)]
+    fn poll_refusal(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
+        let mut this = self.project();
+        if this.call.is_none() {
+            let refusal = this.run.take_refusal();
+            return Poll::Ready(refusal.expect("polled after it was ready"));
+        }
         // Whoever keeps an earlier deadline with a timer of his own will drop us by then. Asked
         // in every poll: the future may since have been moved out of that deadline.
         if this.sleep.is_none() {
@@ -203,20 +243,11 @@ impl<F: Future> Future for Timed<F> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.as_mut().project();
-        let Some(call) = this.call.as_mut().as_pin_mut() else {
-            let refusal = this.run.take_refusal();
-            return Poll::Ready(Err(refusal.expect("polled after it was ready")));
-        };
-        if this.sleep.is_none() {
-            this.run.keep_deadline();
-        }
         // The call first: if both are ready, its response wins.
-        if let Poll::Ready(output) = this.run.enter(|| call.poll(cx)) {
-            this.run.end(Ending::Completed);
-            return Poll::Ready(Ok(output));
+        match self.as_mut().poll_call(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll_refusal(cx).map(Err),
         }
-        self.poll_timer(cx).map(Err)
     }
 }
 
@@ -300,11 +331,15 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        Poll::Ready(match ready!(this.timed.poll(cx)) {
-            Ok(outcome) => outcome,
-            Err(rejection) => this.format.reject(rejection),
-        })
+        let mut this = self.project();
+        // The call first: if both are ready, its response wins.
+        let mut polled = this.timed.as_mut().poll_call(cx);
+        if polled.is_pending() {
+            if let Poll::Ready(rejection) = this.timed.poll_refusal(cx) {
+                polled = Poll::Ready(this.format.reject(rejection));
+            }
+        }
+        polled
     }
 }
 

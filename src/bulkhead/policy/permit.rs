@@ -43,6 +43,12 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
         self.end(Ending::Completed);
     }
 
+    /// As [`release`](Self::release), where it is.
+    #[inline]
+    pub(in crate::bulkhead) fn settle(&mut self) {
+        self.end(Ending::Completed);
+    }
+
     #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(held) = self.held.take() {

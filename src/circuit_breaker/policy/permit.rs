@@ -49,6 +49,15 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         self.end(End::Outcome(outcome));
     }
 
+    /// As [`finish`](Self::finish), where it is.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(in crate::circuit_breaker) fn settle(&mut self, outcome: Outcome) {
+        if let Some(breaker) = self.breaker.take() {
+            breaker.borrow().finish(self.call, End::Outcome(outcome));
+        }
+    }
+
     #[inline]
     fn end(mut self, end: End) {
         let (breaker, call) = (self.breaker.take(), self.call);

@@ -127,9 +127,9 @@ struct Parts<A> {
 impl<A: AsRef<Hedge>> Parts<A> {
     #[inline(always)]
     fn make<F>(&mut self, first: impl FnOnce(&mut A) -> F) -> F {
-        let attempt = self.call.attempt;
+        let _entered = self.call.attempt.as_ref().map(Attempt::enter);
         let guard = OnPanicInCall(self);
-        let first = within(attempt, || first(&mut guard.0.source));
+        let first = first(&mut guard.0.source);
         std::mem::forget(guard);
         first
     }
@@ -142,17 +142,6 @@ impl<A: AsRef<Hedge>> Drop for OnPanicInCall<'_, A> {
     fn drop(&mut self) {
         let Parts { source, call } = &mut *self.0;
         (*source).as_ref().end(call, Ending::Panicked);
-    }
-}
-
-#[inline]
-fn within<T>(attempt: Option<Attempt>, code: impl FnOnce() -> T) -> T {
-    match attempt {
-        Some(attempt) => {
-            let _entered = attempt.enter();
-            code()
-        }
-        None => code(),
     }
 }
 
@@ -250,9 +239,14 @@ impl<A: AsRef<Hedge>, N, F, O> RaceProjection<'_, A, N, F, O> {
         self.source.as_ref().end(self.call, ending);
     }
 
-    fn answer(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
+    #[inline]
+    fn answered(&mut self, by: u32, outcome: Outcome) {
         self.drop_all();
         self.source.as_ref().answered(self.call, by, outcome);
+    }
+
+    fn answer(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
+        self.answered(by, outcome);
         Poll::Ready(output)
     }
 }
@@ -263,20 +257,53 @@ where
     F: Future<Output = Result<T, E>>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let mut fails = false;
-        if let Some(first) = self.first.as_mut().as_pin_mut() {
-            let polled = within(self.call.attempt, || first.poll(cx));
-            if let Poll::Ready(output) = polled {
-                let outcome = self.source.outcome(output.as_ref());
-                let hedge = self.source.as_ref();
-                hedge.sample(self.call, self.call.start, outcome);
-                self.first.set(None);
-                if outcome == Outcome::Success {
-                    return self.answer(output, 1, outcome);
-                }
-                fails = starts_next(outcome);
-                *self.kept = Some((output, outcome));
+        let mut polled = self.poll_first(cx);
+        match self.judge(&polled) {
+            Some(Outcome::Success) => self.answered(1, Outcome::Success),
+            outcome => polled = self.go_on(polled, outcome, cx),
+        }
+        polled
+    }
+
+    /// Polls the first attempt; pending if it has come back before.
+    #[inline]
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled;
+        match self.first.as_mut().as_pin_mut() {
+            Some(first) => {
+                let _entered = self.call.attempt.as_ref().map(Attempt::enter);
+                polled = first.poll(cx);
             }
+            None => polled = Poll::Pending,
+        }
+        polled
+    }
+
+    /// What the first attempt came to, if it has come back.
+    #[inline]
+    fn judge(&mut self, polled: &Poll<F::Output>) -> Option<Outcome> {
+        let Poll::Ready(output) = polled else {
+            return None;
+        };
+        let outcome = self.source.outcome(output.as_ref());
+        let hedge = self.source.as_ref();
+        hedge.sample(self.call, self.call.start, outcome);
+        self.first.set(None);
+        Some(outcome)
+    }
+
+    /// While the first attempt has not succeeded.
+    #[inline(never)]
+    fn go_on(
+        &mut self,
+        polled: Poll<F::Output>,
+        outcome: Option<Outcome>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        let mut fails = false;
+        if let (Poll::Ready(output), Some(outcome)) = (polled, outcome) {
+            fails = starts_next(outcome);
+            *self.kept = Some((output, outcome));
         }
         let mut pending = self.first.is_some();
         let mut only_newest = false;

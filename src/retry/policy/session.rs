@@ -7,9 +7,9 @@ use super::config::{Config, Settings};
 use crate::attempt::{Attempt, Inherited};
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::{Kind, Outcome};
-use crate::deadline::Ambient;
+use crate::deadline::{Ambient, Attempting};
 use crate::event::{Ending, What};
-use crate::guard::catching;
+use crate::guard::OnPanic;
 use crate::policy::Mode;
 use crate::reading::Reading;
 use crate::sync::{Arc, Ordering};
@@ -46,7 +46,7 @@ enum Extra {
 
 /// What there is to tell of a call.
 #[derive(Debug)]
-struct Call<H: AsRef<Config>> {
+pub(in crate::retry) struct Call<H: AsRef<Config>> {
     holder: H,
     /// Zero where nobody needs to know.
     start: Tick,
@@ -127,11 +127,18 @@ impl<H: AsRef<Config>> Session<H> {
     /// Runs the user's code as part of the attempt.
     #[inline]
     pub(in crate::retry) fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
-        if !self.tells {
-            return code();
-        }
-        let _entered = self.attempt.enter();
-        catching(&mut self.call, code, |call| call.end(Ending::Panicked))
+        let (_entered, guard) = self.watch();
+        let output = code();
+        guard.done();
+        output
+    }
+
+    /// As [`enter`](Self::enter), for code that is not to pass through a closure.
+    #[inline]
+    pub(in crate::retry) fn watch(&mut self) -> (Option<Attempting>, OnPanic<'_, Call<H>>) {
+        let entered = self.tells.then(|| self.attempt.enter());
+        let panicked = |call: &mut Call<H>| call.end(Ending::Panicked);
+        (entered, OnPanic::new(&mut self.call, panicked))
     }
 
     /// What becomes of an attempt that ended like this: when the next one is due, or none if
