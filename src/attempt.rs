@@ -34,7 +34,7 @@ impl Inherited {
     /// The budget; none if whoever made the attempt is gone, and his budget with him.
     #[cold]
     pub(crate) fn budget(self) -> Option<Budget> {
-        self.0.budget()
+        Budget::numbered(self.0)
     }
 }
 

@@ -78,9 +78,9 @@ use pin_project_lite::pin_project;
 
 use crate::time::{self, Tick};
 
-pub(crate) use ambient::{Ambient, Attempting};
 #[cfg(feature = "tokio")]
 pub(crate) use ambient::Enforcing;
+pub(crate) use ambient::{Ambient, Attempting};
 
 /// An instant by which something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

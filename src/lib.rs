@@ -123,6 +123,7 @@ mod attempt;
 #[cfg(feature = "tower")]
 mod deferred;
 mod guard;
+mod known;
 // Without services nobody hands a reading on.
 #[cfg(feature = "tokio")]
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]

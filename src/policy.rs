@@ -1,26 +1,70 @@
 //! What every policy has: a name, a mode, and a configuration that is checked as a whole.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::panic::Location;
 
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex, OnceLock};
 
 /// The name of a policy: in its rejections, its events and its `Debug`.
 ///
 /// By default the kind of policy and the place where it was made, like
 /// `rate_limit@src/main.rs:42`. Names need not be unique: two policies of one name stay two.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+///
+/// Every rejection has a copy of it. That costs nothing for the first thousand names of a process,
+/// which are kept for ever, and counts a reference for those after them.
+#[derive(Clone)]
+pub struct Name(Text);
+
+#[derive(Clone)]
+enum Text {
+    Kept(&'static str),
+    // Of one word, so that a name is of two.
+    Counted(Arc<String>),
+}
+
+/// How many names are kept, and of how many bytes at most.
+const KEPT: usize = 1_024;
+const LONGEST_KEPT: usize = 256;
 
 impl Name {
     pub(crate) fn at(kind: &str, place: &Location<'_>) -> Self {
-        Self(format!("{kind}@{}:{}", place.file(), place.line()).into())
+        Self::from(format!("{kind}@{}:{}", place.file(), place.line()))
+    }
+
+    /// One that is among the kept, or may be.
+    fn kept(name: &str) -> Option<Self> {
+        static NAMES: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
+        let mut names = NAMES.get_or_init(Mutex::default).lock();
+        if let Some(kept) = names.get(name) {
+            return Some(Self(Text::Kept(kept)));
+        }
+        if names.len() >= KEPT || name.len() > LONGEST_KEPT {
+            return None;
+        }
+        let kept = &*name.to_owned().leak();
+        names.insert(kept);
+        Some(Self(Text::Kept(kept)))
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Kept(name) => name,
+            Text::Counted(name) => name,
+        }
+    }
+
+    /// A copy, if it costs nothing.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn kept_only(&self) -> Option<Self> {
+        match self.0 {
+            Text::Kept(name) => Some(Self(Text::Kept(name))),
+            Text::Counted(_) => None,
+        }
     }
 }
 
@@ -28,31 +72,57 @@ impl Deref for Name {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl From<&str> for Name {
     fn from(name: &str) -> Self {
-        Self(name.into())
+        Self::kept(name).unwrap_or_else(|| Self(Text::Counted(Arc::new(name.to_owned()))))
     }
 }
 
 impl From<String> for Name {
     fn from(name: String) -> Self {
-        Self(name.into())
+        Self::kept(&name).unwrap_or_else(|| Self(Text::Counted(Arc::new(name))))
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

@@ -83,16 +83,30 @@ mod reader {
     struct Clock {
         counter: quanta::Clock,
         first: u64,
+        /// Nanoseconds to a count, in units of 2^-`SHIFT`. A constant shift is done sooner than
+        /// the counter's own, and everything that a call does after reading the clock waits for
+        /// it.
+        scale: u64,
     }
+
+    const SHIFT: u32 = 48;
 
     static CLOCK: OnceLock<Clock> = OnceLock::new();
 
     #[inline]
     fn clock() -> &'static Clock {
         CLOCK.get_or_init(|| {
+            const MANY: u32 = 60;
             let counter = quanta::Clock::new();
             let first = counter.raw();
-            Clock { counter, first }
+            let nanos = u128::from(counter.delta_as_nanos(0, 1 << MANY));
+            // Below 65 us to a count.
+            let scale = u64::try_from(nanos >> (MANY - SHIFT)).unwrap_or(u64::MAX).max(1);
+            Clock {
+                counter,
+                first,
+                scale,
+            }
         })
     }
 
@@ -111,17 +125,17 @@ mod reader {
     #[inline]
     pub(super) fn tick_at(count: Count) -> Tick {
         let clock = clock();
-        let passed = clock.counter.delta_as_nanos(clock.first, count.0);
+        let passed = u128::from(count.0.saturating_sub(clock.first));
+        // Of more than the 584 years that a tick holds, the low bits: no counter runs so long.
+        let passed = (passed * u128::from(clock.scale) >> SHIFT) as u64;
         Tick(BIAS.saturating_add(passed))
     }
 
     pub(super) fn count_before(tick: Tick) -> Count {
-        const MANY: u64 = 1 << 60;
         let clock = clock();
         let passed = u128::from(tick.0.saturating_sub(BIAS));
-        let in_nanos = u128::from(clock.counter.delta_as_nanos(0, MANY).max(1));
         // One for the rounding of each of the two.
-        let counts = (passed * u128::from(MANY) / in_nanos).saturating_sub(2);
+        let counts = ((passed << SHIFT) / u128::from(clock.scale)).saturating_sub(2);
         let counts = u64::try_from(counts).unwrap_or(u64::MAX);
         Count(clock.first.saturating_add(counts))
     }

@@ -1,5 +1,4 @@
 mod builder;
-mod known;
 mod leave;
 
 use std::fmt;
@@ -8,6 +7,7 @@ use std::panic::Location;
 use super::state::{Account, ONE};
 use crate::deadline::Ambient;
 use crate::keyed::Rest;
+use crate::known::Known;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::{Bucket, Quota};
 #[cfg(feature = "tokio")]
@@ -15,8 +15,8 @@ use crate::reading::Reading;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
 
+pub(crate) use crate::known::Number;
 pub use builder::Builder;
-pub(crate) use known::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use leave::Sent;
 use leave::Source;
@@ -27,6 +27,8 @@ pub use leave::Withdrawal;
 /// A handle: clones are the same budget. Share one between the retries and hedges of a stack.
 #[derive(Clone)]
 pub struct Budget(Arc<Shared>);
+
+static KNOWN: Known<Shared> = Known::new();
 
 struct Shared {
     name: Name,
@@ -40,6 +42,12 @@ struct Shared {
     /// Counts, nothing but themselves: relaxed.
     made: AtomicU64,
     suppressed: AtomicU64,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        KNOWN.remove(self.number);
+    }
 }
 
 /// What adds to a budget.
@@ -123,6 +131,11 @@ impl Budget {
     #[inline]
     pub(crate) fn number(&self) -> Number {
         self.0.number
+    }
+
+    /// The budget with this number, if anybody still has it.
+    pub(crate) fn numbered(number: Number) -> Option<Self> {
+        KNOWN.find(number).map(Self)
     }
 
     /// What it is set to and what it has done. The parts are read one after the other.

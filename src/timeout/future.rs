@@ -8,6 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::Timeout;
+use super::policy::Holder;
 use crate::deadline::{Ambient, Enforcing};
 use crate::event::Ending;
 use crate::guard::{OnPanic, catching};
@@ -34,7 +35,7 @@ pin_project! {
 
 /// One call's use of a timeout.
 pub(super) struct Run {
-    timeout: Timeout,
+    timeout: Holder,
     start: Tick,
     /// The earlier of the own limit and the deadline the call came with.
     until: Tick,
@@ -75,7 +76,7 @@ impl Run {
             }
         }
         Self {
-            timeout: timeout.clone(),
+            timeout: Holder::of(timeout),
             start,
             until,
             refused,
@@ -347,7 +348,7 @@ where
 impl<F, M> fmt::Debug for ResponseFuture<F, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("timeout", &self.timed.run.timeout)
+            .field("timeout", self.timed.run.timeout.name())
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "tower")]
 use crate::deadline::Deadline;
 use crate::event::{Ending, Event, Listeners, Subscription, What};
+use crate::known::{Known, Number};
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rejection::{Rejection, Why};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -18,14 +19,81 @@ use crate::time::{Tick, nanos};
 #[derive(Clone)]
 pub struct Timeout(Arc<Shared>);
 
+static KNOWN: Known<Shared> = Known::new();
+
 struct Shared {
     name: Name,
+    number: Number,
     /// A [`Setting`]. Read by every call, written by changes. Nothing but itself: relaxed.
     setting: AtomicU64,
     /// Counts, nothing but themselves: relaxed.
     timed_out: AtomicU64,
     would_time_out: AtomicU64,
     listeners: Listeners,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        KNOWN.remove(self.number);
+    }
+}
+
+/// What a call under a timeout knows it by. A handle for every call would be dearer than all the
+/// rest that a call costs, and most calls need none: what ends in time is told to nobody.
+pub(super) enum Holder {
+    /// There is a listener, or the name cannot be copied.
+    Held(Timeout),
+    Numbered(Number, Name),
+}
+
+impl Holder {
+    #[inline]
+    pub(super) fn of(timeout: &Timeout) -> Self {
+        let shared = &timeout.0;
+        match shared.name.kept_only() {
+            Some(name) if !shared.listeners.any() => Self::Numbered(shared.number, name),
+            _ => Self::Held(timeout.clone()),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        match self {
+            Self::Held(timeout) => timeout.name(),
+            Self::Numbered(_, name) => name,
+        }
+    }
+
+    /// Shows the timeout; nothing if nobody has it any more, who could count or hear.
+    #[cold]
+    fn with(&self, show: impl FnOnce(&Timeout)) {
+        match self {
+            Self::Held(timeout) => show(timeout),
+            Self::Numbered(number, _) => {
+                if let Some(shared) = KNOWN.find(*number) {
+                    show(&Timeout(shared));
+                }
+            }
+        }
+    }
+
+    pub(super) fn refusal(&self, why: Why) -> Rejection {
+        Rejection::new(why, self.name().clone())
+    }
+
+    pub(super) fn tell_rejected(&self, rejection: &Rejection) {
+        self.with(|timeout| timeout.tell_rejected(rejection));
+    }
+
+    pub(super) fn tell_would_reject(&self, rejection: &Rejection) {
+        self.with(|timeout| timeout.tell_would_reject(rejection));
+    }
+
+    #[inline]
+    pub(super) fn tell_ended(&self, ending: Ending, start: Tick) {
+        if let Self::Held(timeout) = self {
+            timeout.tell_ended(ending, start);
+        }
+    }
 }
 
 /// 146 years: what the setting's word holds.
@@ -247,8 +315,9 @@ impl Builder {
     /// If the limit is zero.
     pub fn build(self) -> Result<Timeout, ConfigError> {
         check(self.limit, &self.name)?;
-        Ok(Timeout(Arc::new(Shared {
+        Ok(Timeout(KNOWN.add(|number| Shared {
             name: self.name,
+            number,
             setting: AtomicU64::new(Setting::new(self.limit, self.mode).0),
             timed_out: AtomicU64::new(0),
             would_time_out: AtomicU64::new(0),

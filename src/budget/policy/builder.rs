@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::{Budget, MOST_BURST, Refill, Shared, Terms, check_ratio, floor, known, thousandths};
+use super::{Budget, KNOWN, MOST_BURST, Refill, Shared, Terms, check_ratio, floor, thousandths};
 use crate::budget::state::Account;
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::Bucket;
@@ -89,7 +89,7 @@ impl Builder {
         let bucket = Bucket::new(now, floor(self.floor));
         // From empty, so that the floor gives nothing that its seconds have not brought.
         let _ = bucket.take(now, now, 1, now);
-        known::add(|number| Shared {
+        Budget(KNOWN.add(|number| Shared {
             name: self.name,
             number,
             terms: AtomicU64::new(terms.0),
@@ -98,6 +98,6 @@ impl Builder {
             floor: bucket,
             made: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
-        })
+        }))
     }
 }

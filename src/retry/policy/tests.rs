@@ -774,6 +774,6 @@ async fn rt4_in_place_of_an_inherited_budget_that_is_gone_the_own_one_serves() {
         let own = settings.spending.own().unwrap().snapshot().made;
         let given = kept.map_or(0, |budget| budget.snapshot().made);
         assert_eq!((given, own), if gone { (0, 1) } else { (1, 0) });
-        assert!(number.budget().is_none());
+        assert!(Budget::numbered(number).is_none());
     }
 }
