@@ -9,7 +9,7 @@ use crate::deadline::{Ambient, Attempting};
 /// [`Deadline`](crate::Deadline) is.
 #[inline]
 pub fn attempt() -> Option<u32> {
-    let attempt = Ambient::current().attempt;
+    let attempt = Ambient::attempt();
     (attempt > 0).then_some(attempt)
 }
 
@@ -23,7 +23,7 @@ impl Inherited {
     /// [`shield`](crate::Deadline::shield) has taken the work out of it.
     #[inline]
     pub(crate) fn here() -> Option<Self> {
-        Ambient::current().budget.map(Self)
+        Ambient::budget().map(Self)
     }
 
     #[inline]
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn rt11_what_is_below_an_extra_attempt_is_extra() {
         let (outer, inner) = (Budget::percent(10), Budget::percent(10));
-        let here = || (attempt(), Ambient::current().extra, Inherited::here());
+        let here = || (attempt(), Ambient::extra(), Inherited::here());
         let of = |budget: &Budget| Some(Inherited(budget.number()));
         assert_eq!(here(), (None, false, None));
         {

@@ -95,7 +95,7 @@ impl Deadline {
     /// The deadline in force here, if there is one.
     #[inline]
     pub fn current() -> Option<Self> {
-        let deadline = Ambient::current().deadline;
+        let deadline = Ambient::deadline();
         (!deadline.is_never()).then_some(Self(deadline))
     }
 
@@ -261,6 +261,6 @@ pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let deadline = Ambient::current().deadline;
+    let deadline = Ambient::deadline();
     tokio::spawn(Deadline(deadline).scope(future))
 }

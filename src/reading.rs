@@ -5,13 +5,17 @@
 //! its place and by the length of its type's name, since what wraps it at the same place has a
 //! longer one. So between a reading and its use run only layers of the crate, and the functions
 //! that they were given (what copies a request, what it costs): it is older by what those take.
-//! Below any other service, whatever that does before it calls on, the clock is read anew, and so
+//! FutureAt any other service, whatever that does before it calls on, the clock is read anew, and so
 //! it is in every poll.
+//!
+//! What a layer has read when the call below it was over goes the other way, from its future to
+//! that of the layer which polled it, known by its place and its type's name too.
 
 use std::any::type_name;
 use std::cell::Cell;
+use std::marker::PhantomData;
 
-use crate::time::{self, Tick};
+use crate::time::{self, Count, Tick};
 
 struct Handed {
     tick: Cell<Tick>,
@@ -89,6 +93,58 @@ impl Drop for Withdraw {
     #[inline]
     fn drop(&mut self) {
         HANDED.with(|handed| handed.place.set(0));
+    }
+}
+
+struct Ended {
+    count: Cell<u64>,
+    /// The address of the future that has handed it up; zero if there is none.
+    place: Cell<usize>,
+    name: Cell<usize>,
+}
+
+thread_local! {
+    static ENDED: Ended = const { Ended {
+        count: Cell::new(0),
+        place: Cell::new(0),
+        name: Cell::new(0),
+    } };
+}
+
+/// Where a future is while it is polled.
+#[derive(Debug)]
+pub(crate) struct FutureAt<F>(usize, PhantomData<fn(F)>);
+
+impl<F> FutureAt<F> {
+    #[inline]
+    pub(crate) fn of(future: &F) -> Self {
+        Self(place(future), PhantomData)
+    }
+
+    /// Forgets what was handed up before: it is not of the poll that follows.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        ENDED.with(|ended| ended.place.set(0));
+    }
+
+    /// Hands up what was read when the call of this future had ended.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn end(&self, count: Count) {
+        ENDED.with(|ended| {
+            ended.count.set(count.0);
+            ended.place.set(self.0);
+            ended.name.set(type_name::<F>().len());
+        });
+    }
+
+    /// What this future handed up since it was begun.
+    #[inline]
+    pub(crate) fn ended(&self) -> Option<Tick> {
+        ENDED.with(|ended| {
+            let ours = ended.place.get() == self.0 && ended.name.get() == type_name::<F>().len();
+            ours.then(|| Count(ended.count.get()).tick())
+        })
     }
 }
 

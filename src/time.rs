@@ -101,7 +101,9 @@ mod reader {
             let first = counter.raw();
             let nanos = u128::from(counter.delta_as_nanos(0, 1 << MANY));
             // Below 65 us to a count.
-            let scale = u64::try_from(nanos >> (MANY - SHIFT)).unwrap_or(u64::MAX).max(1);
+            let scale = u64::try_from(nanos >> (MANY - SHIFT))
+                .unwrap_or(u64::MAX)
+                .max(1);
             Clock {
                 counter,
                 first,

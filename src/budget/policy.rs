@@ -231,7 +231,7 @@ impl Budget {
     /// there is less than there might be.
     #[inline]
     fn deposit(&self, recent: impl FnOnce() -> Tick) {
-        if Ambient::current().attempt == 0 {
+        if Ambient::attempt() == 0 {
             self.0.account.deposit(recent(), self.terms());
         }
     }

@@ -136,7 +136,7 @@ impl Bulkhead {
     /// does not: it takes no place from what was asked for.
     #[inline]
     fn most_queued(&self, max_wait: Duration) -> u32 {
-        match max_wait.is_zero() || Ambient::current().extra {
+        match max_wait.is_zero() || Ambient::extra() {
             true => 0,
             false => self.0.machine.most_queued(),
         }

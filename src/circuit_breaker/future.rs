@@ -12,9 +12,13 @@ use pin_project_lite::pin_project;
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Standard};
 use crate::guard::{Watched, catching, panicked};
+#[cfg(feature = "tower")]
+use crate::reading::FutureAt;
 use crate::rejection::{Error, Fault};
 #[cfg(feature = "tower")]
 use crate::rejection::{Format, Rejection, Verdict};
+#[cfg(feature = "tower")]
+use crate::time::Count;
 
 impl CircuitBreaker {
     /// Makes one call under this breaker, without a service and without a runtime. The response
@@ -163,9 +167,12 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let place = FutureAt::of(&*self);
         let this = self.project();
         match this.state.project() {
-            StateProjection::Calling { call, verdict } => poll_call(call, verdict, cx),
+            StateProjection::Calling { call, verdict } => {
+                poll_call(call, verdict, cx, |count| place.end(count))
+            }
             StateProjection::Rejected { rejection } => {
                 let rejection = rejection.take().expect("polled after it was ready");
                 Poll::Ready(this.format.reject(rejection))
@@ -180,6 +187,7 @@ fn poll_call<F, V, Res, Err>(
     mut call: Pin<&mut Watched<F, Permit>>,
     verdict: &V,
     cx: &mut Context<'_>,
+    ended: impl FnOnce(Count),
 ) -> Poll<F::Output>
 where
     F: Future<Output = Result<Res, Err>>,
@@ -188,8 +196,8 @@ where
     let polled = call.as_mut().poll_call(cx);
     if let Poll::Ready(output) = &polled {
         let outcome = verdict.outcome(output.as_ref());
-        if let Some(permit) = call.watch() {
-            permit.settle(outcome);
+        if let Some(count) = call.watch().and_then(|permit| permit.settle(outcome)) {
+            ended(count);
         }
     }
     polled

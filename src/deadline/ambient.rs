@@ -52,6 +52,33 @@ impl Ambient {
         budget: None,
     };
 
+    // Each part by itself, because most ask for one, and a copy of the whole waits for all.
+    #[inline(always)]
+    pub(crate) fn deadline() -> Tick {
+        AMBIENT.with(|place| place.deadline.get())
+    }
+
+    #[cfg(feature = "tokio")]
+    #[inline(always)]
+    pub(crate) fn enforced() -> Tick {
+        AMBIENT.with(|place| place.enforced.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn attempt() -> u32 {
+        AMBIENT.with(|place| place.attempt.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn extra() -> bool {
+        AMBIENT.with(|place| place.extra.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn budget() -> Option<budget::Number> {
+        AMBIENT.with(|place| place.budget.get())
+    }
+
     #[inline]
     pub(crate) fn current() -> Self {
         AMBIENT.with(|place| Self {

@@ -1,6 +1,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+#[cfg(feature = "tower")]
+use super::FutureAt;
 use super::{Reading, place};
+#[cfg(feature = "tower")]
+use crate::time::Count;
 use crate::time::Tick;
 
 fn taken<S>(service: &S) -> Option<Tick> {
@@ -68,6 +72,31 @@ fn it_is_read_once() {
     let now = reading.now();
     assert_eq!((reading.now(), reading.recent()), (now, now));
     assert!(Reading::none().now() >= now);
+}
+
+/// As a future at the same place as what it holds.
+#[cfg(feature = "tower")]
+struct Around<F>(F);
+
+#[cfg(feature = "tower")]
+#[test]
+fn what_a_future_read_at_its_end_is_known_to_who_polled_that_future_alone() {
+    let future = Around(7_u32);
+    let (outer, inner) = (FutureAt::of(&future), FutureAt::of(&future.0));
+    let at = |count: u64| Some(Count(count).tick());
+    outer.begin();
+    assert_eq!(outer.ended(), None);
+    // What wraps it at the same place may have taken its time since.
+    inner.end(Count(5));
+    assert_eq!((inner.ended(), outer.ended()), (at(5), None));
+    outer.end(Count(6));
+    assert_eq!((inner.ended(), outer.ended()), (None, at(6)));
+    // The same future elsewhere.
+    let moved = Around(7_u32);
+    assert_eq!(FutureAt::of(&moved).ended(), None);
+    // An earlier call's, whose future stood here.
+    outer.begin();
+    assert_eq!(outer.ended(), None);
 }
 
 #[cfg(all(feature = "tower", feature = "test-util"))]

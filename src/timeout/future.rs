@@ -67,7 +67,7 @@ impl Run {
         if mode != Mode::Off {
             start = clock.now();
             let limit = limit.map_or(setting.nanos(), nanos);
-            until = Tick(start.0.saturating_add(limit)).min(Ambient::current().deadline);
+            until = Tick(start.0.saturating_add(limit)).min(Ambient::deadline());
             if until <= start {
                 refused = refused.or_else(|| expired(timeout, mode));
                 if mode == Mode::RecordOnly {
@@ -116,7 +116,7 @@ impl Run {
     #[inline]
     fn keep_deadline(&mut self) {
         if self.mode == Mode::Enforce || !self.until.is_never() {
-            self.until = self.until.min(Ambient::current().deadline);
+            self.until = self.until.min(Ambient::deadline());
         }
     }
 
@@ -217,7 +217,7 @@ impl<F> Timed<F> {
         // Whoever keeps an earlier deadline with a timer of his own will drop us by then. Asked
         // in every poll: the future may since have been moved out of that deadline.
         if this.sleep.is_none() {
-            if this.run.until >= Ambient::current().enforced {
+            if this.run.until >= Ambient::enforced() {
                 return Poll::Pending;
             }
             this.sleep.set(Some(Sleep::until(this.run.until)));

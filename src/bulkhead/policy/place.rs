@@ -83,7 +83,7 @@ impl Bulkhead {
             since: now,
             latest: now.after(max_wait),
         };
-        place.bound(now, Ambient::current().deadline)?;
+        place.bound(now, Ambient::deadline())?;
         Ok(Entry::Queued(place))
     }
 }

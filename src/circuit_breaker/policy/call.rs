@@ -33,12 +33,12 @@ impl Call {
         Self {
             ticket: ticket.to_bits(),
             start,
-            deadline: Ambient::current().deadline,
+            deadline: Ambient::deadline(),
         }
     }
 
     pub(super) fn keep_deadline(&mut self) {
-        self.deadline = self.deadline.min(Ambient::current().deadline);
+        self.deadline = self.deadline.min(Ambient::deadline());
     }
 }
 
@@ -51,16 +51,18 @@ pub(super) enum End {
 }
 
 impl Shared {
-    /// Counts a success of which nobody needs the time; false if it has to be worked out for it.
+    /// Counts a success of which nobody needs the time, and gives what it read of the counter;
+    /// none if the time has to be worked out for it.
     ///
     /// A processor begins to read the counter when all before it is done, so what counts here is
     /// not how many steps there are but how many have to wait for one another: each pointer that
     /// is followed.
     #[inline(never)]
-    fn succeed(&self, generation: u32) -> bool {
+    fn succeed(&self, generation: u32) -> Option<Count> {
         let windows = &self.windows;
-        let counted = windows.succeed(generation, slot::current, Count::read, |_| false);
-        counted.is_ok()
+        windows
+            .succeed(generation, slot::current, Count::read, |_| false)
+            .ok()
     }
 }
 
@@ -171,9 +173,10 @@ impl CircuitBreaker {
         self.tell(What::Rejected(rejection));
     }
 
-    /// Ends an admitted call: exactly once.
+    /// Ends an admitted call: exactly once. Gives what was read of the counter, if that was all
+    /// that was read.
     #[inline]
-    pub(super) fn finish(&self, call: Call, end: End) {
+    pub(super) fn finish(&self, call: Call, end: End) -> Option<Count> {
         // Piece by piece, because a call that is passed whole is passed by its address, and then
         // lives in memory also where it is not passed at all.
         let Call {
@@ -182,23 +185,29 @@ impl CircuitBreaker {
             deadline,
         } = call;
         if !matches!(end, End::Outcome(Outcome::Success)) {
-            return self.finish_slowly(ticket, start, deadline, end);
+            self.finish_slowly(ticket, start, deadline, end);
+            return None;
         }
         let Ticket { generation, role } = Ticket::from_bits(ticket);
-        let done = match role {
-            Role::Unseen => start == Tick::ZERO,
+        match role {
+            Role::Unseen if start == Tick::ZERO => return None,
             // A healthy call.
             Role::Counted if start == Tick::ZERO && !self.0.failing.is_set() => {
                 let word = self.0.machine.word();
-                // Of a breaker that counts nothing but failures in a row, that is all.
-                !word.flags().count_successes
-                    || word.counts_plainly(generation) && self.0.succeed(generation)
+                if !word.flags().count_successes {
+                    // Of a breaker that counts nothing but failures in a row, that is all.
+                    return None;
+                }
+                if word.counts_plainly(generation) {
+                    if let Some(count) = self.0.succeed(generation) {
+                        return Some(count);
+                    }
+                }
             }
-            _ => false,
-        };
-        if !done {
-            self.succeed_slowly(ticket, start, deadline);
+            _ => {}
         }
+        self.succeed_slowly(ticket, start, deadline);
+        None
     }
 
     #[inline(never)]
@@ -211,7 +220,7 @@ impl CircuitBreaker {
             let windows = &self.0.windows;
             let slow = |count: Count| start != Tick::ZERO && windows.is_slow(start, count.tick());
             match windows.succeed(generation, slot::current, Count::read, slow) {
-                Ok(()) => return,
+                Ok(_) => return,
                 Err(count) if !slow(count) => {
                     let (now, slot) = (count.tick(), slot::current());
                     return windows.succeed_at(generation, now, slot, Count::before);

@@ -7,6 +7,8 @@ use crate::circuit_breaker::state::Refused;
 use crate::classify::{Kind, Outcome};
 use crate::guard::Watch;
 use crate::rejection::Rejection;
+#[cfg(feature = "tower")]
+use crate::time::Count;
 
 /// Leave to make one call, to be ended with what became of it.
 ///
@@ -49,13 +51,13 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         self.end(End::Outcome(outcome));
     }
 
-    /// As [`finish`](Self::finish), where it is.
+    /// As [`finish`](Self::finish), where it is. Gives what was read of the counter, if that was
+    /// all that was read.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(in crate::circuit_breaker) fn settle(&mut self, outcome: Outcome) {
-        if let Some(breaker) = self.breaker.take() {
-            breaker.borrow().finish(self.call, End::Outcome(outcome));
-        }
+    pub(in crate::circuit_breaker) fn settle(&mut self, outcome: Outcome) -> Option<Count> {
+        let breaker = self.breaker.take()?;
+        breaker.borrow().finish(self.call, End::Outcome(outcome))
     }
 
     #[inline]

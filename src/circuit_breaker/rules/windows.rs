@@ -39,8 +39,8 @@ impl Windows {
         now.0.saturating_sub(start.0) > self.slow_after
     }
 
-    /// A success, for which the clock's counter is read by `read`; or that reading, if the call
-    /// was `slow` by it or takes the time to be counted.
+    /// A success, for which the clock's counter is read by `read`, and that reading; as an error
+    /// if the call was `slow` by it or takes the time to be counted.
     #[inline]
     pub(in crate::circuit_breaker) fn succeed(
         &self,
@@ -48,7 +48,7 @@ impl Windows {
         slot: impl FnOnce() -> Option<Slot>,
         read: impl FnOnce() -> Count,
         slow: impl Fn(Count) -> bool,
-    ) -> Result<(), Count> {
+    ) -> Result<Count, Count> {
         let count = read();
         if slow(count) || count.0 >= self.fresh.load(Acquire) {
             return Err(count);
@@ -60,7 +60,7 @@ impl Windows {
         if !self.others.is_empty() {
             self.others_succeed(era, slot);
         }
-        Ok(())
+        Ok(count)
     }
 
     #[inline(never)]

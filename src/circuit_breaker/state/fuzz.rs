@@ -176,7 +176,7 @@ impl Breaker {
         let read = || Count(COUNT.get());
         let era = ticket.generation;
         match self.windows.succeed(era, || slot, read, slow) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(count) if slow(count) => return false,
             Err(count) => {
                 let before = |due: Tick| Count(due.0);

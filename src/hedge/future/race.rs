@@ -14,6 +14,7 @@ use crate::deadline::Ambient;
 use crate::event::Ending;
 use crate::hedge::Hedge;
 use crate::hedge::policy::Call;
+use crate::reading::FutureAt;
 use crate::time::{self, Sleep, Tick};
 
 /// What makes the extra attempts: `N` is one before its call, `F` after.
@@ -199,7 +200,7 @@ impl<N, F> ExtraProjection<'_, N, F> {
                         return Polled::Pending;
                     };
                     let outcome = source.outcome(output.as_ref());
-                    source.as_ref().sample(of, *start, outcome);
+                    source.as_ref().sample(of, *start, || None, outcome);
                     if let Some(sent) = sent.take().filter(|_| source.is_refusal(output.as_ref())) {
                         source.as_ref().refused(sent);
                     }
@@ -257,8 +258,13 @@ where
     F: Future<Output = Result<T, E>>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let place = self.first.as_ref().as_pin_ref();
+        let place = place.map(|first| FutureAt::of(&*first));
+        if let Some(place) = &place {
+            place.begin();
+        }
         let mut polled = self.poll_first(cx);
-        match self.judge(&polled) {
+        match self.judge(&polled, || place?.ended()) {
             Some(Outcome::Success) => self.answered(1, Outcome::Success),
             outcome => polled = self.go_on(polled, outcome, cx),
         }
@@ -281,13 +287,17 @@ where
 
     /// What the first attempt came to, if it has come back.
     #[inline]
-    fn judge(&mut self, polled: &Poll<F::Output>) -> Option<Outcome> {
+    fn judge(
+        &mut self,
+        polled: &Poll<F::Output>,
+        ended: impl FnOnce() -> Option<Tick>,
+    ) -> Option<Outcome> {
         let Poll::Ready(output) = polled else {
             return None;
         };
         let outcome = self.source.outcome(output.as_ref());
         let hedge = self.source.as_ref();
-        hedge.sample(self.call, self.call.start, outcome);
+        hedge.sample(self.call, self.call.start, ended, outcome);
         self.first.set(None);
         Some(outcome)
     }
@@ -336,7 +346,7 @@ where
     /// Begins an extra attempt, if it is time for one and there may be one.
     fn begin_next(&mut self, fails: bool, pending: bool, cx: &mut Context<'_>) -> bool {
         // Asked again: behind a buffer the call knew of no attempt further up.
-        if self.call.left == 0 || Ambient::current().extra {
+        if self.call.left == 0 || Ambient::extra() {
             return false;
         }
         if !(fails || pending && self.poll_delay(cx).is_ready()) {
@@ -388,7 +398,7 @@ where
         if self.sleep.is_none() {
             let due = self.begun.after(self.call.delay);
             // Asked again: behind a buffer the call knew no deadline.
-            if due >= Ambient::current().deadline {
+            if due >= Ambient::deadline() {
                 self.call.left = 0;
                 return Poll::Pending;
             }

@@ -53,50 +53,50 @@ impl Hedge {
         clock: &mut Reading,
     ) -> Call {
         let setting = self.0.setting.load(Ordering::Relaxed);
-        let mut call = Call {
-            setting,
-            start: Tick::ZERO,
-            attempt: None,
-            inherited: None,
-            left: 0,
-            delay: Duration::ZERO,
-            sampled: false,
-            open: Mode::from_bits(setting) != Mode::Off,
-        };
-        if !call.open {
-            return call;
-        }
-        call.start = clock.now();
-        call.sampled = safe && Setting::is_by_quantile(setting);
-        let ambient = Ambient::current();
-        if ambient.attempt > 1 || ambient.extra {
-            return call;
-        }
-        call.inherited = match self.0.budget_given {
-            true => None,
-            false => Inherited::here(),
-        };
-        // What is inherited earns nothing by calls inside an attempt.
-        let number = match call.inherited {
-            Some(inherited) => inherited.number(),
-            None => {
-                self.0.budget.on_call_at(clock);
-                self.0.budget.number()
+        let open = Mode::from_bits(setting) != Mode::Off;
+        let mut start = Tick::ZERO;
+        let (mut attempt, mut inherited) = (None, None);
+        let (mut left, mut delayed) = (0, Duration::ZERO);
+        if open {
+            start = clock.now();
+            if Ambient::attempt() <= 1 && !Ambient::extra() {
+                inherited = match self.0.budget_given {
+                    true => None,
+                    false => Inherited::here(),
+                };
+                // What is inherited earns nothing by calls inside an attempt.
+                let number = match inherited {
+                    Some(inherited) => inherited.number(),
+                    None => {
+                        self.0.budget.on_call_at(clock);
+                        self.0.budget.number()
+                    }
+                };
+                attempt = Some(Attempt::new(1, Some(number)));
+                if safe {
+                    let delay = delay().or_else(|| self.delay_of(start, setting));
+                    let deadline = Ambient::deadline();
+                    let in_time = |delay: &Duration| start.after(*delay) < deadline;
+                    if let Some(delay) = delay.filter(in_time) {
+                        delayed = delay;
+                        left = Setting::max_extra_of(setting);
+                    }
+                }
             }
-        };
-        call.attempt = Some(Attempt::new(1, Some(number)));
-        if !safe {
-            return call;
         }
-        let delay = delay().or_else(|| self.own_delay(&call, call.start));
-        if let Some(delay) = delay.filter(|delay| call.start.after(*delay) < ambient.deadline) {
-            call.delay = delay;
-            call.left = Setting::max_extra_of(setting);
+        // As one literal: a copy of what was just stored in parts waits for them.
+        Call {
+            setting,
+            start,
+            attempt,
+            inherited,
+            left,
+            delay: delayed,
+            sampled: open && safe && Setting::is_by_quantile(setting),
+            open,
         }
-        call
     }
 
-    /// The budget that the call draws on.
     fn budget_of(&self, call: &Call) -> Cow<'_, Budget> {
         match call.inherited.and_then(Inherited::budget) {
             Some(budget) => Cow::Owned(budget),
@@ -147,23 +147,35 @@ impl Hedge {
     /// What the latency of an attempt that ended like this says. One that failed might have
     /// taken longer to succeed; one that was refused says nothing.
     #[inline]
-    pub(in crate::hedge) fn sample(&self, call: &Call, start: Tick, outcome: Outcome) {
+    pub(in crate::hedge) fn sample(
+        &self,
+        call: &Call,
+        start: Tick,
+        ended: impl FnOnce() -> Option<Tick>,
+        outcome: Outcome,
+    ) {
         match outcome {
-            Outcome::Success => self.record(call, start, false),
-            Outcome::Failure(..) => self.record(call, start, true),
+            Outcome::Success => self.record(call, start, ended, false),
+            Outcome::Failure(..) => self.record(call, start, ended, true),
             Outcome::Ignore => {}
         }
     }
 
     /// An attempt was dropped: it would have taken longer.
     pub(in crate::hedge) fn sample_dropped(&self, call: &Call, start: Tick) {
-        self.record(call, start, true);
+        self.record(call, start, || None, true);
     }
 
     #[inline]
-    fn record(&self, call: &Call, start: Tick, censored: bool) {
+    fn record(
+        &self,
+        call: &Call,
+        start: Tick,
+        ended: impl FnOnce() -> Option<Tick>,
+        censored: bool,
+    ) {
         if call.sampled {
-            let now = time::now();
+            let now = ended().unwrap_or_else(time::now);
             self.latencies().record(now, now.since(start), censored);
         }
     }
@@ -173,7 +185,7 @@ impl Hedge {
     pub(in crate::hedge) fn answered(&self, call: &mut Call, by: u32, outcome: Outcome) {
         if outcome == Outcome::Success {
             // Inside the attempt that it is inherited from nothing is earned.
-            let earns = call.inherited.is_none() || Ambient::current().attempt == 0;
+            let earns = call.inherited.is_none() || Ambient::attempt() == 0;
             if call.attempt.is_some() && earns {
                 self.budget_of(call).on_success();
             }

@@ -42,7 +42,7 @@ impl RateLimiter {
     /// As [`reserve`](Self::reserve), and [`Why::CostAboveBurst`] if they can never be there at
     /// once.
     pub fn reserve_n(&self, cost: u32) -> Result<Reservation, Rejection> {
-        let deadline = Ambient::current().deadline;
+        let deadline = Ambient::deadline();
         self.reserve_within(time::now(), cost, self.max_wait(), deadline, false)
     }
 
@@ -119,7 +119,7 @@ impl RateLimiter {
         max_wait: Duration,
     ) -> Result<Option<Reservation>, Rejection> {
         let now = clock.now();
-        let deadline = Ambient::current().deadline;
+        let deadline = Ambient::deadline();
         // A reservation holds a handle, which whoever does not wait need not pay for.
         if deadline > now && self.mode() == Mode::Enforce && self.goes_at_once(place, now, cost) {
             return Ok(None);
@@ -136,7 +136,7 @@ impl RateLimiter {
         cost: u32,
         max_wait: Duration,
     ) -> Result<Option<Reservation>, Rejection> {
-        let deadline = Ambient::current().deadline;
+        let deadline = Ambient::deadline();
         let limiter = self.viewed(place);
         let reservation = limiter.reserve_within(now, cost, max_wait, deadline, true)?;
         if reservation.is_due(now) {
@@ -241,7 +241,7 @@ impl RateLimiter {
 /// How long a call waits that would wait for `max_wait`: an attempt that nobody asked for does
 /// not stand in line with those that were.
 fn patience(max_wait: Duration) -> Duration {
-    match Ambient::current().extra {
+    match Ambient::extra() {
         true => Duration::ZERO,
         false => max_wait,
     }

@@ -84,7 +84,7 @@ impl<H: AsRef<Config>> Session<H> {
         }
         let number = inherited.map(Inherited::number);
         let timed = settings.max_elapsed.is_some() || config.core.listeners.any();
-        let nests = Ambient::current().extra && !settings.nested;
+        let nests = Ambient::extra() && !settings.nested;
         Self {
             number: 1,
             attempt: Attempt::new(1, number.or(own.map(Budget::number))),
@@ -274,7 +274,7 @@ impl<H: AsRef<Config>> Session<H> {
                     }
                 }
                 // Inside the attempt nothing is earned; the call may have been moved out of it.
-                Some(inherited) if Ambient::current().attempt == 0 => {
+                Some(inherited) if Ambient::attempt() == 0 => {
                     if let Some(budget) = inherited.budget() {
                         budget.on_success();
                     }

@@ -162,7 +162,7 @@ impl<Req> Service<Req> for Backend {
             seen.push(Seen {
                 at: time::now().since(self.log.start),
                 attempt: crate::attempt(),
-                extra: Ambient::current().extra,
+                extra: Ambient::extra(),
             });
             seen.len() as u32 - 1
         };
