@@ -104,6 +104,14 @@ impl Cell {
         let mut word = self.0.load(Relaxed);
         loop {
             let mut counts = Counts::unpack(word);
+            if counts.stamp == stamp && counts.over < COUNT && !censored {
+                // The common one, in one step.
+                match (self.0).compare_exchange_weak(word, word + 1, Relaxed, Relaxed) {
+                    Ok(_) => return,
+                    Err(now) => word = now,
+                }
+                continue;
+            }
             if counts.is_newer_than(stamp) {
                 return;
             }
@@ -194,11 +202,6 @@ impl Latencies {
         }
     }
 
-    fn stamp(&self, now: Tick) -> u64 {
-        // Never 0 but by wrapping: the stamp of cells that nothing was recorded in.
-        self.slices(now).wrapping_add(1) & STAMPS
-    }
-
     /// How many whole slices there are in `now`.
     #[inline]
     fn slices(&self, now: Tick) -> u64 {
@@ -211,14 +214,14 @@ impl Latencies {
 
     /// One latency, known at `now`; `censored` if all that is known is that it is longer.
     pub(super) fn record(&self, now: Tick, latency: Duration, censored: bool) {
-        let stamp = self.stamp(now);
+        let slices = self.slices(now);
         let place = match latency <= LONGEST {
             true => bucket(nanos(latency)).min(BUCKETS - 1),
             false => BUCKETS,
         };
         // By the number, not by the stamp: that wraps, and slices of the window would meet.
-        let slice = (now.0 / self.slice % SLICES) as usize;
-        self.cells[slice * CELLS + place].add(stamp, censored);
+        let slice = (slices % SLICES) as usize;
+        self.cells[slice * CELLS + place].add(stamp(slices), censored);
     }
 
     /// The quantile as it was found last, a 300th of the window ago at most where calls go on.
@@ -263,7 +266,7 @@ impl Latencies {
 
     /// For each bucket what was over in it, and what was censored in it.
     fn window(&self, now: Tick) -> [(u64, u64); CELLS] {
-        let latest = self.stamp(now);
+        let latest = stamp(self.slices(now));
         let mut window = [(0, 0); CELLS];
         for slice in self.cells.chunks_exact(CELLS) {
             for (sum, cell) in window.iter_mut().zip(slice) {
@@ -301,6 +304,12 @@ impl Latencies {
         }
         None
     }
+}
+
+/// Of a slice, by its number. Never 0 but by wrapping: the stamp of cells that nothing was recorded
+/// in.
+fn stamp(slices: u64) -> u64 {
+    slices.wrapping_add(1) & STAMPS
 }
 
 /// What a product of a few hundred fractions may be off by.
