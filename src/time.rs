@@ -82,14 +82,12 @@ mod reader {
 
     struct Clock {
         counter: quanta::Clock,
-        first: u64,
-        /// Nanoseconds to a count, in units of 2^-`SHIFT`. A constant shift is done sooner than
-        /// the counter's own, and everything that a call does after reading the clock waits for
-        /// it.
-        scale: u64,
+        /// Nanoseconds to a count: whole ones, and what is left in units of 2^-64. So the time is
+        /// the high half of one product and two sums, with no shift and no bounds to look at.
+        /// Everything that a call does after it has read the clock waits for that.
+        whole: u64,
+        rest: u64,
     }
-
-    const SHIFT: u32 = 48;
 
     static CLOCK: OnceLock<Clock> = OnceLock::new();
 
@@ -98,16 +96,11 @@ mod reader {
         CLOCK.get_or_init(|| {
             const MANY: u32 = 60;
             let counter = quanta::Clock::new();
-            let first = counter.raw();
-            let nanos = u128::from(counter.delta_as_nanos(0, 1 << MANY));
-            // Below 65 us to a count.
-            let scale = u64::try_from(nanos >> (MANY - SHIFT))
-                .unwrap_or(u64::MAX)
-                .max(1);
+            let nanos = counter.delta_as_nanos(0, 1 << MANY).max(1);
             Clock {
                 counter,
-                first,
-                scale,
+                whole: nanos >> MANY,
+                rest: nanos << (u64::BITS - MANY),
             }
         })
     }
@@ -127,19 +120,19 @@ mod reader {
     #[inline]
     pub(super) fn tick_at(count: Count) -> Tick {
         let clock = clock();
-        let passed = u128::from(count.0.saturating_sub(clock.first));
-        // Of more than the 584 years that a tick holds, the low bits: no counter runs so long.
-        let passed = (passed * u128::from(clock.scale) >> SHIFT) as u64;
-        Tick(BIAS.saturating_add(passed))
+        let rest = (u128::from(count.0) * u128::from(clock.rest)) >> u64::BITS;
+        let whole = count.0.wrapping_mul(clock.whole);
+        // No counter has run for 584 years.
+        Tick(whole.wrapping_add(rest as u64).wrapping_add(BIAS))
     }
 
     pub(super) fn count_before(tick: Tick) -> Count {
         let clock = clock();
-        let passed = u128::from(tick.0.saturating_sub(BIAS));
+        let nanos = u128::from(tick.0.saturating_sub(BIAS));
+        let of_one = u128::from(clock.whole) << u64::BITS | u128::from(clock.rest);
         // One for the rounding of each of the two.
-        let counts = ((passed << SHIFT) / u128::from(clock.scale)).saturating_sub(2);
-        let counts = u64::try_from(counts).unwrap_or(u64::MAX);
-        Count(clock.first.saturating_add(counts))
+        let counts = ((nanos << u64::BITS) / of_one).saturating_sub(2);
+        Count(u64::try_from(counts).unwrap_or(u64::MAX))
     }
 
     pub(super) fn std_now() -> std::time::Instant {

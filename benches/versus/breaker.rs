@@ -88,8 +88,13 @@ fn open() -> Vec<Contender> {
     vec![
         recloser(true),
         failsafe(peer, true),
+        // As the others: that it is refused, and no more.
+        Contender::shared(Kind::Ours, "seawall", {
+            let breaker = breaker.clone();
+            move |n| (0..n).map(|_| u64::from(breaker.allow().is_none())).sum()
+        }),
         // With the rejection: the policy's name, and when to come back.
-        Contender::shared(Kind::Ours, "seawall", move |n| {
+        Contender::shared(Kind::Ours, "seawall try_acquire", move |n| {
             (0..n)
                 .map(|_| u64::from(breaker.try_acquire().is_err()))
                 .sum()

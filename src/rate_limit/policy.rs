@@ -160,15 +160,11 @@ impl RateLimiter {
 
     #[inline]
     pub(crate) fn allow_at(&self, place: Option<Place>, cost: u32) -> bool {
-        match self.decide_one(time::now, cost) {
-            Some(Ok(())) => true,
-            Some(Err(early)) => {
-                if self.0.listeners.any() {
-                    self.tell_refused(cost, early);
-                }
-                false
+        match (&self.0.shape, self.mode()) {
+            (Shape::One(bucket), Mode::Enforce) if !self.0.listeners.any() => {
+                bucket.allows(time::now, cost)
             }
-            None => self.allow_otherwise(place, cost),
+            _ => self.allow_otherwise(place, cost),
         }
     }
 

@@ -148,33 +148,77 @@ impl Bucket {
             return Ok(());
         }
         if self.stripes.is_empty() {
-            return self.ask_word(clock, cost);
+            return self.ask_word::<true>(clock, cost);
         }
         self.ask_stripes(thread_slot(), clock, cost)
     }
 
-    /// As [`ask`](Self::ask), without stripes. Not inlined, so that who asks a stripe does not
-    /// save the registers that this needs.
+    /// As [`ask`](Self::ask), for who does not want to know how early he is.
+    #[inline]
+    pub(crate) fn allows(&self, clock: impl FnMut() -> Tick, cost: u32) -> bool {
+        if self.stripes.is_empty() && cost > 0 {
+            return self.ask_word::<false>(clock, cost).is_ok();
+        }
+        self.ask(clock, cost).is_ok()
+    }
+
+    /// As [`ask`](Self::ask), without stripes. How early a refusal comes is told only if `TOLD`.
+    /// Not inlined, so that who asks a stripe does not save the registers that this needs.
     #[inline(never)]
-    fn ask_word(&self, clock: impl FnOnce() -> Tick, cost: u32) -> Result<(), Early> {
+    fn ask_word<const TOLD: bool>(
+        &self,
+        clock: impl FnOnce() -> Tick,
+        cost: u32,
+    ) -> Result<(), Early> {
+        // First, because a processor that reads the counter waits for all before it and lets all
+        // after it wait.
         let now = clock();
         loop {
             let word = Word(self.word.load(Ordering::Acquire));
-            let pace = self.slot(word.generation()).pace();
-            match pace.charge(word.tat(), now, cost) {
-                Some(Ok(end)) => {
-                    if self.exchange(word, Word::new(end, word.generation())) {
-                        return Ok(());
-                    }
-                }
-                Some(Err(early)) => {
-                    if self.is_still(word) {
-                        return Err(early);
-                    }
-                }
-                None => return self.ask_all(now, cost),
+            // By a jump, so that the slot is read while the word is still on its way.
+            let tried = match word.generation() & 1 {
+                0 => self.ask_slot::<TOLD>(&self.slots[0], word, now, cost),
+                _ => self.ask_odd_slot::<TOLD>(word, now, cost),
+            };
+            if let Some(answer) = tried {
+                return answer;
             }
         }
+    }
+
+    /// None if the word has moved since.
+    #[inline(always)]
+    fn ask_slot<const TOLD: bool>(
+        &self,
+        slot: &Slot,
+        word: Word,
+        now: Tick,
+        cost: u32,
+    ) -> Option<Result<(), Early>> {
+        match slot.pace().charge(word.tat(), now, cost) {
+            Some(Ok(end)) => {
+                let exchanged = self.exchange(word, Word::new(end, word.generation()));
+                exchanged.then_some(Ok(()))
+            }
+            Some(Err(_)) if !self.is_still(word) => None,
+            Some(Err(_)) if !TOLD => Some(Err(Early::UNTOLD)),
+            Some(Err(lack)) => Some(match lack.early() {
+                Some(early) => Err(early),
+                None => self.ask_all(now, cost),
+            }),
+            None => Some(self.ask_all(now, cost)),
+        }
+    }
+
+    // Kept out of the other's way, or the two would be one again.
+    #[inline(never)]
+    fn ask_odd_slot<const TOLD: bool>(
+        &self,
+        word: Word,
+        now: Tick,
+        cost: u32,
+    ) -> Option<Result<(), Early>> {
+        self.ask_slot::<TOLD>(&self.slots[1], word, now, cost)
     }
 
     /// As [`ask`](Self::ask), by the whole configuration.

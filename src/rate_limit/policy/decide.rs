@@ -104,11 +104,6 @@ impl RateLimiter {
     }
 
     #[cold]
-    pub(super) fn tell_refused(&self, cost: u32, early: Early) {
-        let _ = self.reject_early(cost, early);
-    }
-
-    #[cold]
     pub(super) fn tell_admitted(&self) {
         self.tell(What::Ended {
             ending: Ending::Admitted,

@@ -35,7 +35,12 @@ impl Bucket {
         let word = Word(self.word.load(Ordering::Acquire));
         let pace = self.slot(word.generation()).pace();
         match pace.charge(word.tat(), now, cost) {
-            Some(Err(early)) if self.stripes.tokens() == 0 && self.is_still(word) => Err(early),
+            Some(Err(lack)) if self.stripes.tokens() == 0 && self.is_still(word) => {
+                match lack.early() {
+                    Some(early) => Err(early),
+                    None => self.ask_leasing(slot, clock, now, cost),
+                }
+            }
             _ => self.ask_leasing(slot, clock, now, cost),
         }
     }
@@ -64,7 +69,7 @@ impl Bucket {
                 }
             }
         }
-        let early = match self.ask_word(|| now, cost) {
+        let early = match self.ask_word::<true>(|| now, cost) {
             Err(early) if self.stripes.tokens() > 0 => early,
             decided => return decided,
         };

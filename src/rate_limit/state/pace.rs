@@ -18,11 +18,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Where the debt ends after a charge of `cost`, which is above 0, or how long until it can
-    /// be made. None where that takes more than is here: without a rate, with a cost above the
-    /// burst, near the end of an origin and of time.
+    /// Where the debt ends after a charge of `cost`, which is above 0, or what it lacks. None
+    /// where that takes more than is here: without a rate, with a cost above the burst, near the
+    /// end of an origin.
     #[inline]
-    pub(super) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Early>> {
+    pub(super) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Lack>> {
         // Of a clock that stepped back behind the origin too large, and not for here either: `pace`
         // sees to that.
         let passed = now.0.wrapping_sub(self.origin.0);
@@ -32,14 +32,37 @@ impl Pace {
         }
         // No sum below leaves a u64: each term fits 62 bits.
         let from = passed * UNITS;
-        let end = tat.max(from) + units;
-        if end <= from + self.tolerance {
-            return Some(Ok(end));
+        // Without the time, which comes last: all else is there before it.
+        let due = (tat + units).saturating_sub(self.tolerance);
+        if due <= from {
+            return Some(Ok(tat.max(from) + units));
         }
-        let due = (end - self.tolerance).div_ceil(UNITS);
-        // Unless the instant is after the end of time.
+        Some(Err(Lack {
+            due,
+            passed,
+            origin: self.origin,
+        }))
+    }
+}
+
+/// Why a charge cannot be made now. How long it is until then is worked out for who wants to
+/// know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lack {
+    /// In units since the origin.
+    due: u64,
+    /// In nanoseconds since the origin.
+    passed: u64,
+    origin: Tick,
+}
+
+impl Lack {
+    /// How long until the charge can be made; none if that is after the end of time.
+    #[inline]
+    pub(super) fn early(self) -> Option<Early> {
+        let due = self.due.div_ceil(UNITS);
         self.origin.0.checked_add(due)?;
-        Some(Err(Early::by(due - passed)))
+        Some(Early::by(due - self.passed))
     }
 }
 

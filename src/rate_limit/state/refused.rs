@@ -25,6 +25,12 @@ pub(crate) struct Early {
 }
 
 impl Early {
+    /// Of a refusal of which nobody wants to know more.
+    pub(super) const UNTOLD: Self = Self {
+        wait: NonZeroU64::MAX,
+        impossible: 0,
+    };
+
     #[inline]
     pub(super) fn by(wait: u64) -> Self {
         Self {
