@@ -60,7 +60,11 @@ pin_project! {
 
     impl<A: AsRef<Hedge>, N, F, O> PinnedDrop for Race<A, N, F, O> {
         fn drop(this: Pin<&mut Self>) {
-            this.project().stop(Ending::Dropped);
+            let mut this = this.project();
+            // Else its end was told, and what is left is dropped without a word.
+            if this.call.is_open() {
+                this.stop(Ending::Dropped);
+            }
         }
     }
 }

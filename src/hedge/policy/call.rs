@@ -34,6 +34,14 @@ pub(in crate::hedge) struct Call {
     open: bool,
 }
 
+impl Call {
+    /// Whether its end is still to be told.
+    #[inline]
+    pub(in crate::hedge) fn is_open(&self) -> bool {
+        self.open
+    }
+}
+
 #[cfg(feature = "tower")]
 impl Call {
     /// Whether the request has to be copied for extra attempts.
