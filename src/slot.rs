@@ -7,6 +7,10 @@
 //! releases what was written, taking it acquires that, so the next thread goes on from there
 //! (model: `the_next_thread_of_a_slot_goes_on_where_the_last_one_ended`).
 
+mod lines;
+
+pub(crate) use lines::{Lines, SMALL};
+
 use crate::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},

@@ -1,4 +1,4 @@
-//! The budget's account: one word.
+//! The budget's account: one word, and beside it what threads have earned that do not meet there.
 //!
 //! # Orderings
 //!
@@ -6,11 +6,20 @@
 //! so that what is withdrawn has been there (model: `never_overdrawn`), but for a deposit
 //! within the epoch, which only adds: whatever the word has become meanwhile, one call was made
 //! (models: `a_deposit_is_not_lost`, `a_deposit_beside_the_cut_is_of_one_call`).
+//!
+//! What a thread has earned is a sum that only it adds to, by a load and a store, and that is
+//! never taken back: whoever withdraws brings what is new of it to the word, under a lock that
+//! keeps how much of it was brought before. So it is brought once (model:
+//! `what_a_thread_has_earned_is_brought_once`). A thread adds to a sum of this epoch only; to
+//! begin one it brings all sums to the word first. Therefore a word of an earlier epoch lacks
+//! what was earned in that epoch and nothing later, and the cut is of the whole (model:
+//! `what_was_earned_before_the_cut_is_cut`).
 
 use std::time::Duration;
 
 use super::policy::Terms;
-use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::slot::{self, Lines, SLOTS, SMALL, Slot};
+use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Tick;
 
 /// How long an epoch lasts: what was saved up before the last one is gone.
@@ -21,9 +30,24 @@ pub(super) const ONE: u64 = 1_000;
 
 /// `[epoch: 22 bits][room: 10 bits, attempts][balance: 32 bits, thousandths of an attempt]`
 ///
-/// Written by every original call and by every extra attempt.
+/// Written by every extra attempt, and by every original call until the budget is [`HOT`].
 #[derive(Debug)]
-pub(super) struct Account(AtomicU64);
+pub(super) struct Account {
+    word: AtomicU64,
+    /// What each thread has earned ever, in thousandths of an attempt, and the epoch in which it
+    /// last did, whole: of 22 bits of it one from 485 days ago would be taken for this one. Both
+    /// wrap after more years than a tick has.
+    earned: Lines<AtomicU64>,
+    /// How much of each sum was brought to the word, by slot; empty until there are sums.
+    brought: Mutex<Vec<u64>>,
+}
+
+/// From which balance on sums of the threads' own are worth their memory: who has saved up so
+/// much makes many calls.
+const HOT: u64 = match SMALL || cfg!(any(test, fuzzing)) {
+    true => 2 * ONE,
+    false => 100 * ONE,
+};
 
 const BALANCE_BITS: u32 = 32;
 const ROOM_BITS: u32 = 10;
@@ -59,6 +83,15 @@ impl Word {
         high << BALANCE_BITS | self.balance.min(MOST)
     }
 
+    /// With so much more, as far as that can be saved.
+    fn and(self, more: u64) -> Self {
+        let most = self.balance.max(MOST_SAVED);
+        Self {
+            balance: self.balance.saturating_add(more).min(most),
+            ..self
+        }
+    }
+
     /// As it is at `epoch`: cut to the burst if that is a new one. A clock that has stepped
     /// back makes no new one.
     fn at(self, epoch: u64, burst: u64) -> Self {
@@ -88,68 +121,100 @@ impl Account {
             room: 0,
             balance: terms.burst(),
         };
-        Self(AtomicU64::new(word.pack()))
+        Self {
+            word: AtomicU64::new(word.pack()),
+            earned: Lines::new(2),
+            brought: Mutex::default(),
+        }
+    }
+
+    fn word(&self) -> Word {
+        Word::unpack(self.word.load(Relaxed))
     }
 
     /// An original call has been made.
     #[inline]
     pub(super) fn deposit(&self, now: Tick, terms: Terms) {
-        let word = Word::unpack(self.0.load(Relaxed));
-        if word.epoch != epoch(now) {
-            self.deposit_anew(now, terms);
-        } else if word.balance < MOST_SAVED {
-            self.0.fetch_add(terms.ratio(), Relaxed);
-        }
+        self.deposit_by(slot::current(), now, terms);
     }
 
-    #[cold]
-    fn deposit_anew(&self, now: Tick, terms: Terms) {
-        self.update(now, terms, |balance| {
-            let most = balance.max(MOST_SAVED);
-            Some((balance + terms.ratio()).min(most))
-        });
+    /// As [`deposit`](Self::deposit), by the thread with this slot.
+    #[inline]
+    pub(super) fn deposit_by(&self, slot: Option<Slot>, now: Tick, terms: Terms) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+            if latest.load(Relaxed) == now.0 / EPOCH {
+                let sum_now = sum.load(Relaxed).wrapping_add(terms.ratio());
+                return sum.store(sum_now, Relaxed);
+            }
+        }
+        self.deposit_slowly(slot, now, terms);
+    }
+
+    #[inline(never)]
+    fn deposit_slowly(&self, slot: Option<Slot>, now: Tick, terms: Terms) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+            // Of an earlier epoch, so that there is an end to that: see `# Orderings`.
+            self.update(now, terms, Some);
+            latest.store(now.0 / EPOCH, Relaxed);
+            let sum_now = sum.load(Relaxed).wrapping_add(terms.ratio());
+            return sum.store(sum_now, Relaxed);
+        }
+        let word = self.word();
+        if word.epoch != epoch(now) {
+            self.update(now, terms, |word| {
+                let most = word.balance.max(MOST_SAVED);
+                let balance = (word.balance + terms.ratio()).min(most);
+                Some(Word { balance, ..word })
+            });
+        } else if word.balance < MOST_SAVED {
+            self.word.fetch_add(terms.ratio(), Relaxed);
+        }
+        if let Some(slot) = slot.filter(|_| word.balance >= HOT) {
+            self.earned.make(slot, || AtomicU64::new(0));
+        }
     }
 
     /// Takes one attempt out, if it is there. Gives the epoch it was taken in.
     pub(super) fn withdraw(&self, now: Tick, terms: Terms) -> Option<u64> {
-        self.update(now, terms, |balance| balance.checked_sub(ONE))
+        let taken = self.update(now, terms, |word| {
+            let balance = word.balance.checked_sub(ONE)?;
+            Some(Word { balance, ..word })
+        });
+        taken.map(|word| word.epoch)
     }
 
     /// Puts one attempt back that was not made: in its own epoch whole; in the next one as far
     /// as it would have stayed through the cut; after that not at all, since what was there two
     /// epochs ago must not be spent now.
     pub(super) fn give_back(&self, now: Tick, terms: Terms, taken: u64) {
-        let mut word = Word::unpack(self.0.load(Relaxed));
-        loop {
-            let at = word.at(epoch(now), terms.burst());
-            let room = match at.epoch.wrapping_sub(taken) & EPOCHS {
-                0 => at.room,
-                1 if at.room > 0 => at.room - 1,
-                _ => return,
+        self.update(now, terms, |word| {
+            let room = match word.epoch.wrapping_sub(taken) & EPOCHS {
+                0 => word.room,
+                1 if word.room > 0 => word.room - 1,
+                _ => return None,
             };
-            let balance = at.balance + ONE;
-            match self.exchange(
-                word,
-                Word {
-                    room,
-                    balance,
-                    ..at
-                },
-            ) {
-                Ok(()) => return,
-                Err(now) => word = now,
-            }
-        }
+            let balance = word.balance + ONE;
+            Some(Word {
+                room,
+                balance,
+                ..word
+            })
+        });
     }
 
     pub(super) fn balance(&self, now: Tick, terms: Terms) -> u64 {
-        let word = Word::unpack(self.0.load(Relaxed));
-        word.at(epoch(now), terms.burst()).balance
+        let brought = self.brought.lock();
+        let new: u64 = self
+            .sums()
+            .map(|(slot, sum)| new_of(&brought, slot, sum))
+            .sum();
+        let word = self.word().and(new).at(epoch(now), terms.burst());
+        word.balance
     }
 
-    /// For how long at least nobody has moved the word.
+    /// For how long at least nobody has earned or taken anything.
     pub(super) fn idle(&self, now: Tick) -> Duration {
-        let ahead = epoch(now).wrapping_sub(Word::unpack(self.0.load(Relaxed)).epoch) & EPOCHS;
+        let ahead = epoch(now).wrapping_sub(self.word().epoch) & EPOCHS;
         match ahead {
             // A clock that has stepped back.
             ahead if ahead > EPOCHS / 2 => Duration::ZERO,
@@ -157,22 +222,44 @@ impl Account {
         }
     }
 
-    fn update(&self, now: Tick, terms: Terms, step: impl Fn(u64) -> Option<u64>) -> Option<u64> {
-        let mut word = Word::unpack(self.0.load(Relaxed));
+    fn sums(&self) -> impl Iterator<Item = (usize, u64)> {
+        let sums = self.earned.firsts();
+        sums.map(|(slot, sum)| (slot, sum.load(Relaxed)))
+    }
+
+    /// Brings to the word what was earned, then moves it by `step`, if that gives another. Gives
+    /// what it has become by that.
+    fn update(&self, now: Tick, terms: Terms, step: impl Fn(Word) -> Option<Word>) -> Option<Word> {
+        let mut brought = self.brought.lock();
+        let mut new = 0;
+        for (slot, sum) in self.sums() {
+            if brought.is_empty() {
+                brought.resize(SLOTS, 0);
+            }
+            new += new_of(&brought, slot, sum);
+            brought[slot] = sum;
+        }
+        let mut word = self.word();
         loop {
-            let at = word.at(epoch(now), terms.burst());
-            let balance = step(at.balance)?;
-            match self.exchange(word, Word { balance, ..at }) {
-                Ok(()) => return Some(at.epoch),
-                Err(now) => word = now,
+            let whole = word.and(new);
+            let stepped = step(whole.at(epoch(now), terms.burst()));
+            if stepped.is_none() && new == 0 {
+                return None;
+            }
+            // Of a step that is not made no epoch comes.
+            let (from, to) = (word.pack(), stepped.unwrap_or(whole).pack());
+            match (self.word).compare_exchange_weak(from, to, Relaxed, Relaxed) {
+                Ok(_) => return stepped,
+                Err(now) => word = Word::unpack(now),
             }
         }
     }
+}
 
-    fn exchange(&self, from: Word, to: Word) -> Result<(), Word> {
-        let exchanged = (self.0).compare_exchange_weak(from.pack(), to.pack(), Relaxed, Relaxed);
-        exchanged.map(drop).map_err(Word::unpack)
-    }
+/// What `sum` has more than was brought of it.
+fn new_of(brought: &[u64], slot: usize, sum: u64) -> u64 {
+    let before = brought.get(slot).copied().unwrap_or(0);
+    sum.wrapping_sub(before)
 }
 
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]

@@ -7,6 +7,7 @@ use super::{Account, EPOCH, EPOCHS, MOST_ROOM, ONE};
 use crate::budget::policy::Terms;
 use crate::fuzzing::Bytes;
 use crate::policy::Mode;
+use crate::slot::Slot;
 use crate::time::Tick;
 
 /// One entry of what stood in the end.
@@ -160,8 +161,11 @@ pub fn run(data: &[u8]) {
         };
         match bytes.byte() % 16 {
             0..=3 => {
+                // By one of a few threads, or by one that has no words of its own.
+                let by = bytes.byte();
+                let by = (by % 4 < 3).then(|| Slot::numbered(by % 3 * 30));
                 for _ in 0..times(&mut bytes) {
-                    account.deposit(tick, terms);
+                    account.deposit_by(by, tick, terms);
                     log.push(now, terms, Entry::Deposit);
                     spent += 1;
                 }

@@ -5,6 +5,7 @@ use ::loom::thread;
 use super::{Account, EPOCH, ONE};
 use crate::budget::policy::Terms;
 use crate::policy::Mode;
+use crate::slot::Slot;
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -58,6 +59,58 @@ fn a_deposit_is_not_lost() {
             assert_eq!(u64::from(taken) + left, 2);
         },
     );
+}
+
+const SLOT: Option<Slot> = Some(Slot::numbered(0));
+
+/// An account in which the thread with the slot has earned one attempt in words of its own.
+fn hot(terms: Terms) -> Account {
+    let account = Account::new(NOW, terms);
+    // The burst, which makes it hot.
+    account.deposit_by(SLOT, NOW, terms);
+    account.deposit_by(SLOT, NOW, terms);
+    account
+}
+
+// RT4: two who withdraw beside a thread that earns: what is left and what was taken is what was
+// there.
+#[test]
+fn what_a_thread_has_earned_is_brought_once() {
+    ::loom::model(|| {
+        let terms = Terms::new(1_000, 2, Mode::Enforce);
+        let account = Arc::new(hot(terms));
+        assert!(account.sums().any(|(_, sum)| sum == ONE));
+        let take = || {
+            let account = Arc::clone(&account);
+            move || {
+                (0..2)
+                    .filter(|_| account.withdraw(NOW, terms).is_some())
+                    .count() as u64
+            }
+        };
+        let others = [thread::spawn(take()), thread::spawn(take())];
+        // Who writes goes first: see the head of the table's models.
+        account.deposit_by(SLOT, NOW, terms);
+        let taken: u64 = others.into_iter().map(|other| other.join().unwrap()).sum();
+        assert_eq!(taken + account.balance(NOW, terms) / ONE, 5);
+    });
+}
+
+// RT4: a thread that begins an epoch beside one who withdraws in it: the burst is left of all that
+// was there, and one call was made since.
+#[test]
+fn what_was_earned_before_the_cut_is_cut() {
+    ::loom::model(|| {
+        let terms = Terms::new(1_000, 2, Mode::Enforce);
+        let account = Arc::new(hot(terms));
+        let takes = {
+            let account = Arc::clone(&account);
+            thread::spawn(move || u64::from(account.withdraw(NEXT, terms).is_some()))
+        };
+        account.deposit_by(SLOT, NEXT, terms);
+        let taken = takes.join().unwrap();
+        assert_eq!(taken + account.balance(NEXT, terms) / ONE, 3);
+    });
 }
 
 // RT4, CX7: given back beside the cut of a new epoch, it is there once or was cut, never twice.

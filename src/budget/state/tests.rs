@@ -7,6 +7,7 @@ use super::{Account, EPOCH, ONE};
 use crate::budget::policy::Terms;
 use crate::fuzzing::cases;
 use crate::policy::Mode;
+use crate::slot::Slot;
 use crate::time::Tick;
 
 fn terms(ratio: u64, burst: u32) -> Terms {
@@ -27,7 +28,8 @@ fn take(account: &Account, now: Tick, terms: Terms) -> u64 {
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Deposit,
+    /// By which thread, if it has a slot.
+    Deposit(Option<u8>),
     Withdraw,
     /// Which of those that are out.
     GiveBack(usize),
@@ -37,7 +39,7 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
-        4 => Just(Op::Deposit),
+        4 => proptest::option::of(0u8..40).prop_map(Op::Deposit),
         4 => Just(Op::Withdraw),
         3 => any::<usize>().prop_map(Op::GiveBack),
         1 => (-9_000i64..15_000).prop_map(Op::Clock),
@@ -62,8 +64,8 @@ proptest! {
         for op in ops {
             let tick = Tick(now);
             match op {
-                Op::Deposit => {
-                    account.deposit(tick, terms);
+                Op::Deposit(by) => {
+                    account.deposit_by(by.map(Slot::numbered), tick, terms);
                     log.push(now, terms, Entry::Deposit);
                 }
                 Op::Withdraw => {
@@ -166,9 +168,8 @@ fn a_clock_that_steps_back_makes_no_new_epoch() {
 fn the_balance_stops_at_the_most_that_the_word_holds() {
     let terms = terms(1_000, 1_000_000);
     let account = Account::new(Tick(u64::MAX - 1), terms);
-    account
-        .0
-        .store(account.0.load(super::Relaxed) | super::MOST, super::Relaxed);
+    let word = account.word.load(super::Relaxed);
+    account.word.store(word | super::MOST, super::Relaxed);
     account.deposit(Tick(u64::MAX), terms);
     assert_eq!(account.balance(Tick(u64::MAX), terms), super::MOST);
     assert!(account.withdraw(Tick(u64::MAX), terms).is_some());

@@ -21,7 +21,7 @@ fn hot(buckets: u32) -> Memory {
     for _ in 0..=successes::HOT {
         window.succeed(0, NOW, SLOTS[0]);
     }
-    assert!(window.successes.own[0].get().is_some());
+    assert!(window.successes.own.all().next().is_some());
     Memory::Time(window)
 }
 

@@ -32,8 +32,7 @@ fn words(memory: &Memory) -> Vec<u64> {
         }
         Memory::Time(window) => {
             let all = [&window.successes.shared, &window.failures, &window.slow];
-            let own = window.successes.own.iter().filter_map(|own| own.get());
-            let own = own.flatten().flat_map(|line| line.iter());
+            let own = window.successes.own.all();
             let words = all.into_iter().flatten().chain(own).map(load);
             words.chain([window.front.load(Relaxed)]).collect()
         }
@@ -116,7 +115,7 @@ fn cb3_with_threads_that_have_words_of_their_own_no_outcome_is_lost() {
         let Memory::Time(window) = &memory else {
             unreachable!()
         };
-        assert!(window.successes.own.iter().any(|own| own.get().is_some()));
+        assert!(window.successes.own.all().next().is_some());
     }
 }
 
@@ -131,7 +130,7 @@ fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
         };
         window.successes.shared[0].add(0, successes::HOT);
         (0..8).for_each(|eighth| window.succeed(0, Tick(0), Some(Slot::numbered(8 * eighth))));
-        assert!(window.successes.own.iter().all(|own| own.get().is_some()));
+        assert_eq!(window.successes.own.firsts().count(), crate::slot::SLOTS);
         let (mut era, mut now) = (1, 0);
         for _ in 0..20_000 {
             match rng.u8(..50) {

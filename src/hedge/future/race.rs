@@ -278,15 +278,13 @@ where
     /// Polls the first attempt; pending if it has come back before.
     #[inline]
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let polled;
         match self.first.as_mut().as_pin_mut() {
             Some(first) => {
                 let _entered = self.call.attempt.as_ref().map(Attempt::enter);
-                polled = first.poll(cx);
+                first.poll(cx)
             }
-            None => polled = Poll::Pending,
+            None => Poll::Pending,
         }
-        polled
     }
 
     /// What the first attempt came to, if it has come back.
