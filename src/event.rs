@@ -4,6 +4,9 @@
 //! and outside every critical section, so that it may call the policy itself. What it sees
 //! there is the state after the event or a later one. A listener that panics harms nobody: the
 //! panic ends with it. With no listener an event costs one relaxed load.
+//!
+//! A listener hears of the calls that begin after it was added. One that began before may end
+//! without a word, so that what nobody listens to need not remember who would be told.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

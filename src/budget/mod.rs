@@ -24,8 +24,7 @@
 //! burst: nobody saves up for an outage.
 //!
 //! So extra attempts are at most the ratio of the calls of this epoch and the last, and the
-//! burst, and the floor for every second, exactly, from any number of threads: the balance is
-//! one atomic word.
+//! burst, and the floor for every second, exactly, from any number of threads.
 //!
 //! Layers do not multiply what they earn: what is inside an attempt of somebody further up draws
 //! on a budget and adds nothing to it.

@@ -1,5 +1,7 @@
 //! The race of the attempts of one call.
 
+mod extra;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,14 +10,15 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::attempt::Attempt;
-use crate::budget::{Sent, Withdrawal};
-use crate::classify::{Kind, Outcome};
+use crate::budget::Withdrawal;
+use crate::classify::Outcome;
 use crate::deadline::Ambient;
 use crate::event::Ending;
 use crate::hedge::Hedge;
 use crate::hedge::policy::Call;
 use crate::reading::FutureAt;
 use crate::time::{self, Sleep, Tick};
+use extra::{Extra, Polled, starts_next};
 
 /// What makes the extra attempts: `N` is one before its call, `F` after.
 pub(super) trait Source<N, F, T, E>: AsRef<Hedge> {
@@ -66,36 +69,6 @@ pin_project! {
                 this.stop(Ending::Dropped);
             }
         }
-    }
-}
-
-pin_project! {
-    #[project = ExtraProjection]
-    struct Extra<N, F> {
-        #[pin]
-        state: State<N, F>,
-        number: u32,
-        attempt: Attempt,
-        next: Option<Pin<Box<Extra<N, F>>>>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<N, F> {
-        // The budget's leave is given back if it is dropped here.
-        Readying {
-            next: N,
-            withdrawal: Option<Withdrawal>,
-        },
-        Calling {
-            #[pin]
-            call: F,
-            start: Tick,
-            // Given back if a policy below refuses the attempt.
-            sent: Option<Sent>,
-        },
-        Over,
     }
 }
 
@@ -150,76 +123,6 @@ impl<A: AsRef<Hedge>> Drop for OnPanicInCall<'_, A> {
     }
 }
 
-/// Whether the next attempt begins at once: not where the service asks for fewer calls or for
-/// time, nor where it would fail again.
-fn starts_next(outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::Failure(Kind::Throttled | Kind::Permanent, _) => false,
-        Outcome::Failure(_, retry_after) => retry_after.is_none(),
-        Outcome::Success | Outcome::Ignore => false,
-    }
-}
-
-/// What came of polling an attempt.
-enum Polled<T> {
-    Won(T),
-    /// It came back without a success; whether the next is to begin at once.
-    Lost(bool),
-    Pending,
-}
-
-impl<N, F> ExtraProjection<'_, N, F> {
-    fn poll<A, T, E>(
-        &mut self,
-        source: &mut A,
-        of: &Call,
-        cx: &mut Context<'_>,
-    ) -> Polled<F::Output>
-    where
-        A: Source<N, F, T, E>,
-        F: Future<Output = Result<T, E>>,
-    {
-        let _entered = self.attempt.enter();
-        loop {
-            match self.state.as_mut().project() {
-                StateProjection::Readying { next, withdrawal } => {
-                    match source.poll_ready(next, cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => {
-                            let outcome = source.outcome(Err(&error));
-                            self.state.set(State::Over);
-                            return Polled::Lost(starts_next(outcome));
-                        }
-                        Poll::Pending => return Polled::Pending,
-                    }
-                    let number = *self.number;
-                    let sent = withdrawal.take();
-                    let sent = sent.map(|leave| source.as_ref().made(of, number, leave));
-                    let start = time::now();
-                    let call = source.call(next, number);
-                    self.state.set(State::Calling { call, start, sent });
-                }
-                StateProjection::Calling { call, start, sent } => {
-                    let Poll::Ready(output) = call.poll(cx) else {
-                        return Polled::Pending;
-                    };
-                    let outcome = source.outcome(output.as_ref());
-                    source.as_ref().sample(of, *start, || None, outcome);
-                    if let Some(sent) = sent.take().filter(|_| source.is_refusal(output.as_ref())) {
-                        source.as_ref().refused(sent);
-                    }
-                    self.state.set(State::Over);
-                    return match outcome {
-                        Outcome::Success => Polled::Won(output),
-                        _ => Polled::Lost(starts_next(outcome)),
-                    };
-                }
-                StateProjection::Over => return Polled::Lost(false),
-            }
-        }
-    }
-}
-
 impl<A: AsRef<Hedge>, N, F, O> RaceProjection<'_, A, N, F, O> {
     /// Drops every attempt; what they took so far is known to be too short.
     fn drop_all(&mut self) {
@@ -230,7 +133,7 @@ impl<A: AsRef<Hedge>, N, F, O> RaceProjection<'_, A, N, F, O> {
         self.first.set(None);
         let mut next = self.extra.take();
         while let Some(mut extra) = next {
-            if let State::Calling { start, .. } = extra.state {
+            if let Some(start) = extra.called_at() {
                 hedge.sample_dropped(self.call, start);
             }
             // One after the other, so that a long chain needs no deep stack.
@@ -373,15 +276,7 @@ where
             .call
             .attempt
             .expect("who has an attempt left makes them");
-        let extra = Extra {
-            state: State::Readying {
-                next,
-                withdrawal: Some(withdrawal),
-            },
-            number,
-            attempt: attempt.numbered(number),
-            next: self.extra.take(),
-        };
+        let extra = Extra::begin(next, withdrawal, (number, attempt), self.extra.take());
         #[allow(clippy::disallowed_methods)] // Whoever waits may allocate once.
         let extra = Box::pin(extra);
         *self.extra = Some(extra);
