@@ -25,9 +25,28 @@ enum Text {
     Counted(Arc<String>),
 }
 
-/// How many names are kept, and of how many bytes at most.
-const KEPT: usize = 1_024;
-const LONGEST_KEPT: usize = 256;
+/// The names that are kept.
+#[derive(Default)]
+struct Names(BTreeSet<&'static str>);
+
+impl Names {
+    const MOST: usize = 1_024;
+    /// In bytes.
+    const LONGEST: usize = 256;
+
+    /// None if there are too many, or it is too long.
+    fn keep(&mut self, name: &str) -> Option<&'static str> {
+        if let Some(kept) = self.0.get(name) {
+            return Some(kept);
+        }
+        if self.0.len() >= Self::MOST || name.len() > Self::LONGEST {
+            return None;
+        }
+        let kept = &*name.to_owned().leak();
+        self.0.insert(kept);
+        Some(kept)
+    }
+}
 
 impl Name {
     pub(crate) fn at(kind: &str, place: &Location<'_>) -> Self {
@@ -36,16 +55,9 @@ impl Name {
 
     /// One that is among the kept, or may be.
     fn kept(name: &str) -> Option<Self> {
-        static NAMES: OnceLock<Mutex<BTreeSet<&'static str>>> = OnceLock::new();
-        let mut names = NAMES.get_or_init(Mutex::default).lock();
-        if let Some(kept) = names.get(name) {
-            return Some(Self(Text::Kept(kept)));
-        }
-        if names.len() >= KEPT || name.len() > LONGEST_KEPT {
-            return None;
-        }
-        let kept = &*name.to_owned().leak();
-        names.insert(kept);
+        static NAMES: OnceLock<Mutex<Names>> = OnceLock::new();
+        let names = NAMES.get_or_init(Mutex::default);
+        let kept = names.lock().keep(name)?;
         Some(Self(Text::Kept(kept)))
     }
 
@@ -269,5 +281,39 @@ impl Problems {
             policy: policy.clone(),
             problems: self.0,
         })
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::{Name, Names};
+
+    #[test]
+    fn so_many_names_are_kept_once_each_and_no_more() {
+        let mut names = Names::default();
+        let first = names.keep("0").unwrap();
+        assert!(std::ptr::eq(first, names.keep(&0.to_string()).unwrap()));
+        assert_eq!(names.keep(&"x".repeat(Names::LONGEST + 1)), None);
+        let others = (1..Names::MOST).map(|n| n.to_string());
+        assert!(
+            others
+                .map(|name| names.keep(&name))
+                .all(|kept| kept.is_some())
+        );
+        assert_eq!(names.keep("one too many"), None);
+        // Those that are there stay.
+        assert!(std::ptr::eq(first, names.keep("0").unwrap()));
+    }
+
+    #[test]
+    fn a_name_is_its_text_however_it_is_held() {
+        let long = "long ".repeat(100);
+        for text in ["payments", &long] {
+            let (name, again) = (Name::from(text), Name::from(text.to_owned()));
+            assert_eq!((name.as_str(), &*name), (text, text));
+            assert_eq!((&name, name.to_string()), (&again, text.to_owned()));
+            assert_eq!(format!("{name:?}"), format!("{text:?}"));
+        }
+        assert!(Name::from("a") < Name::from("b"));
     }
 }

@@ -380,6 +380,48 @@ async fn cx18_the_default_name_is_kind_and_place() {
     assert!(name.starts_with("timeout@tests/it/timeout.rs:"), "{name}");
 }
 
+// CX18: a call names its timeout also when all who had that are gone.
+#[tokio::test(start_paused = true)]
+async fn cx18_a_call_outlives_its_timeout_and_names_it() {
+    let long = "a name too long to be kept, ".repeat(20);
+    for name in ["outlived", &long] {
+        let recorder = Recorder::new();
+        for listener in [None, Some(recorder.listener())] {
+            let mut timeout = Timeout::builder(secs(1)).name(name);
+            let heard = listener.is_some();
+            if let Some(listener) = listener {
+                timeout = timeout.on_event(listener);
+            }
+            let call = {
+                let layer = TimeoutLayer::new(timeout.build().unwrap());
+                layer.layer(Mock::new()).call(Do::Hang)
+            };
+            let error = call.await.unwrap_err();
+            assert_eq!(&**reason(&error).policy(), name);
+            let told = if heard { vec!["rejected"] } else { vec![] };
+            assert_eq!(recorder.take(), told);
+        }
+    }
+}
+
+// CX18: who listens hears of the calls that begin after; what is cut short is counted and told in
+// any case.
+#[tokio::test(start_paused = true)]
+async fn cx18_a_listener_hears_of_the_calls_that_begin_after_it() {
+    let recorder = Recorder::new();
+    let timeout = Timeout::new(secs(1));
+    let mut service = TimeoutLayer::new(&timeout).layer(Mock::new());
+    let (answered, cut) = (service.call(Do::Answer), service.call(Do::Hang));
+    timeout.on_event(recorder.listener()).forever();
+    answered.await.unwrap();
+    assert_eq!(recorder.take(), [""; 0]);
+    cut.await.unwrap_err();
+    assert_eq!(recorder.take(), ["rejected"]);
+    assert_eq!(timeout.snapshot().timed_out, 1);
+    service.call(Do::Answer).await.unwrap();
+    assert_eq!(recorder.take(), ["Completed"]);
+}
+
 // CX19
 #[tokio::test(start_paused = true)]
 async fn cx19_a_running_call_keeps_the_limit_it_started_with() {
