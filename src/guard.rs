@@ -106,11 +106,15 @@ impl<F, W: Watch> Watched<F, W> {
         polled
     }
 
-    /// What stands for the call, to be settled where it is once that is ready: what is taken
-    /// out is copied, and a copy waits for what was just stored in parts.
+    /// What stands for the call, to be settled where it is once that is ready, and dropped, also by
+    /// a panic. Taken out it would be copied, and a copy waits for what was just stored in parts.
     #[inline]
-    pub(crate) fn watch(self: Pin<&mut Self>) -> Option<&mut W> {
-        self.project().watch.as_mut()
+    pub(crate) fn settle<T>(self: Pin<&mut Self>, settle: impl FnOnce(&mut W) -> T) -> Option<T> {
+        let settled = OnPanic::new(self.project().watch, |watch| *watch = None);
+        let told = settled.state.as_mut().map(settle);
+        *settled.state = None;
+        settled.done();
+        told
     }
 }
 

@@ -5,7 +5,7 @@
 //! its place and by the length of its type's name, since what wraps it at the same place has a
 //! longer one. So between a reading and its use run only layers of the crate, and the functions
 //! that they were given (what copies a request, what it costs): it is older by what those take.
-//! FutureAt any other service, whatever that does before it calls on, the clock is read anew, and so
+//! Below any other service, whatever that does before it calls on, the clock is read anew, and so
 //! it is in every poll.
 //!
 //! What a layer has read when the call below it was over goes the other way, from its future to

@@ -76,17 +76,53 @@ impl Count {
     }
 }
 
+/// Nanoseconds to a count: whole ones, and what is left in units of 2^-64. So the time is the high
+/// half of one product and two sums, with no shift and no bounds to look at: everything that a call
+/// does after it has read the clock waits for that.
+#[cfg_attr(feature = "test-util", allow(dead_code))]
+struct Scale {
+    whole: u64,
+    rest: u64,
+}
+
+#[cfg_attr(feature = "test-util", allow(dead_code))]
+impl Scale {
+    /// Of a counter of whose counts `nanos` makes nanoseconds, cut to 64 bits.
+    fn of(nanos: impl Fn(u64) -> u64) -> Self {
+        const FEW: u32 = 32;
+        // Enough to tell what was cut from what was not: a count is below four seconds.
+        let few = nanos(1 << FEW);
+        let fits = |many: &u32| (nanos(1 << many) >> (many - FEW)).abs_diff(few) <= 1;
+        let many = (FEW..61).rev().find(fits).unwrap_or(FEW);
+        let of_one = (u128::from(nanos(1 << many).max(1)) << u64::BITS) >> many;
+        Self {
+            whole: (of_one >> u64::BITS) as u64,
+            rest: of_one as u64,
+        }
+    }
+
+    #[inline]
+    fn nanos(&self, counts: u64) -> u64 {
+        let rest = (u128::from(counts) * u128::from(self.rest)) >> u64::BITS;
+        counts.wrapping_mul(self.whole).wrapping_add(rest as u64)
+    }
+
+    /// So many counts, or a few less, that are no more than so many nanoseconds.
+    fn counts_before(&self, nanos: u64) -> u64 {
+        let of_one = u128::from(self.whole) << u64::BITS | u128::from(self.rest);
+        // One for the rounding of each of the two.
+        let counts = ((u128::from(nanos) << u64::BITS) / of_one).saturating_sub(2);
+        u64::try_from(counts).unwrap_or(u64::MAX)
+    }
+}
+
 #[cfg(not(feature = "test-util"))]
 mod reader {
-    use super::{BIAS, Count, OnceLock, Tick};
+    use super::{BIAS, Count, OnceLock, Scale, Tick};
 
     struct Clock {
         counter: quanta::Clock,
-        /// Nanoseconds to a count: whole ones, and what is left in units of 2^-64. So the time is
-        /// the high half of one product and two sums, with no shift and no bounds to look at.
-        /// Everything that a call does after it has read the clock waits for that.
-        whole: u64,
-        rest: u64,
+        scale: Scale,
     }
 
     static CLOCK: OnceLock<Clock> = OnceLock::new();
@@ -94,14 +130,9 @@ mod reader {
     #[inline]
     fn clock() -> &'static Clock {
         CLOCK.get_or_init(|| {
-            const MANY: u32 = 60;
             let counter = quanta::Clock::new();
-            let nanos = counter.delta_as_nanos(0, 1 << MANY).max(1);
-            Clock {
-                counter,
-                whole: nanos >> MANY,
-                rest: nanos << (u64::BITS - MANY),
-            }
+            let scale = Scale::of(|counts| counter.delta_as_nanos(0, counts));
+            Clock { counter, scale }
         })
     }
 
@@ -119,20 +150,12 @@ mod reader {
 
     #[inline]
     pub(super) fn tick_at(count: Count) -> Tick {
-        let clock = clock();
-        let rest = (u128::from(count.0) * u128::from(clock.rest)) >> u64::BITS;
-        let whole = count.0.wrapping_mul(clock.whole);
         // No counter has run for 584 years.
-        Tick(whole.wrapping_add(rest as u64).wrapping_add(BIAS))
+        Tick(clock().scale.nanos(count.0).wrapping_add(BIAS))
     }
 
     pub(super) fn count_before(tick: Tick) -> Count {
-        let clock = clock();
-        let nanos = u128::from(tick.0.saturating_sub(BIAS));
-        let of_one = u128::from(clock.whole) << u64::BITS | u128::from(clock.rest);
-        // One for the rounding of each of the two.
-        let counts = ((nanos << u64::BITS) / of_one).saturating_sub(2);
-        Count(u64::try_from(counts).unwrap_or(u64::MAX))
+        Count(clock().scale.counts_before(tick.0.saturating_sub(BIAS)))
     }
 
     pub(super) fn std_now() -> std::time::Instant {
@@ -354,7 +377,7 @@ mod sleep {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Count, Recent, Tick, now, tick_of};
+    use super::{Count, Recent, Scale, Tick, now, tick_of};
     use std::cell::Cell;
 
     #[test]
@@ -415,6 +438,41 @@ mod tests {
         assert_eq!(Count::before(Tick::NEVER), Count(u64::MAX));
         assert!(Count::before(Tick::ZERO).tick() <= start);
         assert!(Count::read().tick() >= start);
+    }
+
+    /// Counters of so many hertz, from those of a kilohertz to those of more than one to a
+    /// nanosecond; 62.5 MHz are just sixteen nanoseconds, whose 2^60 do not fit 64 bits.
+    #[test]
+    fn a_counter_of_any_frequency_tells_the_time() {
+        let rates = [
+            1_000,
+            19_200_000,
+            24_000_000,
+            25_000_000,
+            54_000_000,
+            62_499_999,
+            62_500_000,
+            62_500_001,
+            999_999_999,
+            1_000_000_000,
+            2_299_998_000,
+            6_000_000_000,
+        ];
+        for hertz in rates {
+            let exact = |counts: u64| u128::from(counts) * 1_000_000_000 / hertz;
+            let scale = Scale::of(|counts| exact(counts) as u64);
+            // From a second to ten years.
+            for seconds in [1, 60, 86_400, 315_360_000] {
+                let counts = seconds * hertz as u64 + 7;
+                let (told, right) = (scale.nanos(counts), exact(counts) as u64);
+                let off = told.abs_diff(right);
+                assert!(off <= 1 + right / 1_000_000_000, "{hertz}: {told}, {right}");
+                let before = scale.counts_before(told);
+                assert!(before <= counts && scale.nanos(before) <= told);
+                let early = told - scale.nanos(before);
+                assert!(early <= 4 * exact(1).max(1) as u64 + 4, "{hertz}: {early}");
+            }
+        }
     }
 
     #[test]

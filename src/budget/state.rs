@@ -42,8 +42,8 @@ pub(super) struct Account {
     brought: Mutex<Vec<u64>>,
 }
 
-/// From which balance on sums of the threads' own are worth their memory: who has saved up so
-/// much makes many calls.
+/// With how much more than the burst sums of the threads' own are worth their memory: who has
+/// earned so much in an epoch makes many calls.
 const HOT: u64 = match SMALL || cfg!(any(test, fuzzing)) {
     true => 2 * ONE,
     false => 100 * ONE,
@@ -169,7 +169,8 @@ impl Account {
         } else if word.balance < MOST_SAVED {
             self.word.fetch_add(terms.ratio(), Relaxed);
         }
-        if let Some(slot) = slot.filter(|_| word.balance >= HOT) {
+        let hot = terms.burst() + HOT;
+        if let Some(slot) = slot.filter(|_| word.balance >= hot) {
             self.earned.make(slot, || AtomicU64::new(0));
         }
     }

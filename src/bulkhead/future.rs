@@ -46,9 +46,7 @@ impl<F: Future, B: Borrow<Bulkhead>> Future for Held<F, B> {
         let mut call = self.project().call;
         let polled = call.as_mut().poll_call(cx);
         if polled.is_ready() {
-            if let Some(permit) = call.watch() {
-                permit.settle();
-            }
+            call.settle(Permit::settle);
         }
         polled
     }

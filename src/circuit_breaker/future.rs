@@ -195,8 +195,8 @@ where
 {
     let polled = call.as_mut().poll_call(cx);
     if let Poll::Ready(output) = &polled {
-        let outcome = verdict.outcome(output.as_ref());
-        if let Some(count) = call.watch().and_then(|permit| permit.settle(outcome)) {
+        let settled = call.settle(|permit| permit.settle(verdict.outcome(output.as_ref())));
+        if let Some(count) = settled.flatten() {
             ended(count);
         }
     }

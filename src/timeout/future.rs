@@ -193,10 +193,11 @@ impl<F> Timed<F> {
                 if this.sleep.is_none() {
                     this.run.keep_deadline();
                 }
-                let _enforcing = this.run.enforce();
+                let enforcing = this.run.enforce();
                 let guard = OnPanic::new(this.run, Run::panicked);
                 polled = call.poll(cx);
                 guard.done();
+                drop(enforcing);
                 if polled.is_ready() {
                     this.run.end(Ending::Completed);
                 }

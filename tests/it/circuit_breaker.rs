@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use seawall::circuit_breaker::{State, Trip};
+use seawall::classify::{Classify, Outcome};
 use seawall::event::What;
 use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, Why};
 use tower::{BoxError, Layer, Service, ServiceExt};
@@ -46,6 +47,31 @@ fn cx1_what_one_service_sees_opens_all() {
         assert_eq!(reason(&error).why(), Why::CircuitOpen);
     }
     assert_eq!(mock.calls(), 3);
+}
+
+/// Cannot be asked.
+#[derive(Clone)]
+struct Broken;
+
+impl Classify<u32, BoxError> for Broken {
+    fn classify(&self, _: Result<&u32, &BoxError>) -> Outcome {
+        panic!("as it should")
+    }
+}
+
+// CX8: a classifier that panics says nothing of the call, and its slot is free at once: also where
+// the panic is caught and the future kept.
+#[test]
+fn cx8_a_classifier_that_panics_ends_the_permit() {
+    let (breaker, recorder) = (after(100), Recorder::new());
+    breaker.on_event(recorder.listener()).forever();
+    let layer = CircuitBreakerLayer::new(&breaker).classify(Broken);
+    let mut task = Task::new(layer.layer(Mock::new()).call(Do::Answer));
+    assert!(catching(|| task.run()).is_err());
+    assert_eq!(recorder.take(), ["Dropped"]);
+    drop(task);
+    assert_eq!(recorder.take(), [""; 0]);
+    assert_eq!(failures_in_a_row(&breaker), 0);
 }
 
 // CX8: found by a guard around the inner `call` and `poll`.

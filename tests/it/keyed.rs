@@ -386,3 +386,15 @@ async fn ky3_a_budget_in_debt_stays_until_its_floor_has_given_as_much() {
     assert_eq!(budgets.overflowed(), 2);
     assert!(budgets.find("a").is_none());
 }
+
+// KY3: a bulkhead whose call has been answered rests, though the call's future is still there.
+#[tokio::test]
+async fn ky3_who_has_been_answered_holds_no_place_of_his_key() {
+    let bulkheads = Keyed::new(1, |_: &str| Bulkhead::new(1)).unwrap();
+    let mut service = BulkheadLayer::new(bulkheads.by(host)).layer(service_fn(answer));
+    let mut answered = Box::pin(service.ready().await.unwrap().call((Some("a"), 1)));
+    assert_eq!((&mut answered).await.unwrap(), 1);
+    assert_eq!(service.call((Some("b"), 2)).await.unwrap(), 2);
+    assert_eq!(bulkheads.overflowed(), 0);
+    drop(answered);
+}

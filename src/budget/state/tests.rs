@@ -163,6 +163,19 @@ fn a_clock_that_steps_back_makes_no_new_epoch() {
     assert_eq!(account.balance(later(5), terms), 8_000);
 }
 
+// CX13: what a budget starts with is not what it earned; it has no sums of its threads before that.
+#[test]
+fn a_burst_alone_makes_no_account_hot() {
+    let terms = terms(1_000, 1_000);
+    let account = Account::new(START, terms);
+    let slot = Some(Slot::numbered(0));
+    let sums = || account.sums().count();
+    (0..super::HOT / ONE).for_each(|_| account.deposit_by(slot, START, terms));
+    assert_eq!(sums(), 0);
+    account.deposit_by(slot, START, terms);
+    assert!(sums() > 0);
+}
+
 // RT4: the extremes of the word.
 #[test]
 fn the_balance_stops_at_the_most_that_the_word_holds() {

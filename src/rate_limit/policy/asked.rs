@@ -4,7 +4,7 @@ use super::{RateLimiter, Shape};
 use crate::event::What;
 use crate::keyed::table::{self, Place, Table};
 use crate::rate_limit::state::{Bucket, Charge, Refused};
-use crate::time::Tick;
+use crate::time::{self, Tick};
 
 #[derive(Clone, Copy)]
 pub(super) enum Asked<'a> {
@@ -73,11 +73,19 @@ impl RateLimiter {
     }
 }
 
+/// A reading that was made before, once. Whoever fetches a lease asks again, and for the time of
+/// then: he may have been held up since, and others may have spent what came meanwhile.
+#[inline]
+fn anew_after(now: Tick) -> impl FnMut() -> Tick {
+    let mut before = Some(now);
+    move || before.take().unwrap_or_else(time::now)
+}
+
 impl Asked<'_> {
     #[inline]
     pub(super) fn admit(&self, now: Tick, cost: u32) -> Result<(), Refused> {
         match self {
-            Self::One(bucket) => bucket.admit(now, cost),
+            Self::One(bucket) => bucket.ask(anew_after(now), cost).map_err(Refused::from),
             Self::Key(key) => {
                 key.telling(|table, place, dropped| table.admit_telling(now, place, cost, dropped))
             }
@@ -133,5 +141,20 @@ impl Asked<'_> {
             (Self::Key(key), Charged::Key(charge)) => key.table.cancel(key.place, charge),
             _ => unreachable!("a charge is given back to whom it was taken from"),
         }
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::anew_after;
+    use crate::time::{self, Tick};
+
+    // RL1: a lease is charged to when it is fetched, whoever asks for it.
+    #[test]
+    fn rl1_a_reading_from_before_is_used_once() {
+        let mut clock = anew_after(Tick::ZERO);
+        let now = time::now();
+        assert_eq!(clock(), Tick::ZERO);
+        assert!(clock() >= now && clock() >= now);
     }
 }
