@@ -176,8 +176,9 @@ impl Machine {
                     why: Ended::Recovered,
                 }),
                 State::Recovering => {
-                    let whole = due.since(since).as_secs_f64();
-                    let share = 0.1 + 0.9 * now.since(since).as_secs_f64() / whole;
+                    // In whole nanoseconds: seconds would round once more.
+                    let passed = now.0.saturating_sub(since.0) as f64;
+                    let share = 0.1 + 0.9 * passed / due.0.saturating_sub(since.0) as f64;
                     match fraction() < share {
                         true => counted,
                         false => refused(Refused::RECOVERING),

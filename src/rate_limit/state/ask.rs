@@ -1,7 +1,9 @@
 //! The short way to a token, or to a refusal.
 
+#[cfg(any(test, fuzzing))]
+use super::Refused;
 use super::word::{Slot, Word};
-use super::{Bucket, Early, Refused};
+use super::{Bucket, Early};
 use crate::sync::{Ordering, thread_slot};
 use crate::time::Tick;
 
