@@ -14,15 +14,19 @@
 //!   (model: `two_calls_never_share_the_last_place`).
 //! - Leaving is Release and going ahead Acquire: what was done in a place is seen by whoever gets
 //!   it next. Both are read-modify-writes, so a call between them breaks no release sequence
-//!   (model: `a_place_carries_what_was_done_in_it`). Who queues has acquired, by
-//!   queueing, what was done in all places left before; whoever leaves later does it under the
-//!   lock of the line, which carries it to who is handed the place, also by a change of limit.
+//!   (models: `a_place_carries_what_was_done_in_it`,
+//!   `a_place_that_nobody_waits_for_any_more_carries_what_was_done_in_it`). Who queues has
+//!   acquired, by queueing, what was done in all places left before; whoever leaves later does
+//!   it under the lock of the line, which carries it to who is handed the place, also by a change
+//!   of limit (model: `a_place_that_is_raised_again_carries_what_was_done_in_it`).
 //! - Who queues says so in the word, by an exchange that succeeds only while there is no place.
 //!   Whoever leaves later exchanges the same word, finds the waiter counted and goes to the
 //!   lock, which is held until the waiter stands in the line
 //!   (models: `who_queues_is_not_forgotten`, `a_change_of_limit_wakes_who_queues`).
 //! - While somebody queues the word is written only under the lock, so what is taken from the line
-//!   and what the word counts are the same (model: `who_quits_passes_his_place_on`).
+//!   and what the word counts are the same (models: `who_quits_passes_his_place_on`,
+//!   `who_quits_beside_a_change_leaves_the_place_he_was_handed`,
+//!   `opened_again_nobody_is_left_asleep`).
 //! - Raising, lowering and closing go by the same word and lock
 //!   (models: `lowering_against_leaving_hands_nothing_over`, `closing_tells_who_queues`,
 //!   `switched_off_nobody_is_left_in_the_queue`).

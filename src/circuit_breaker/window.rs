@@ -4,7 +4,8 @@
 //!
 //! Every word here carries the stamp of the era it belongs to and is moved by compare-exchange,
 //! or by the one thread that writes it, newest era first: an outcome of an earlier era finds a
-//! newer stamp and changes nothing (model: `a_late_outcome_never_lands_in_a_newer_era`).
+//! newer stamp and changes nothing (models: `a_late_outcome_never_lands_in_a_newer_era`,
+//! `a_late_success_never_lands_in_a_newer_era_of_another_thread`).
 //!
 //! A call is counted before what went wrong with it is, and calls are read after that, release on
 //! the one and acquire on the other: a failure is never seen without its call and those before
@@ -13,8 +14,10 @@
 //!
 //! In a window of time a word of a newer bucket is released after the front has moved there, and
 //! acquired before the front is read once more: a sum with a hole in it, where a bucket has been
-//! used again, is known for one and taken once more (model:
-//! `no_failure_is_seen_without_its_call_where_a_bucket_is_reused`).
+//! used again, is known for one and taken once more (models:
+//! `no_failure_is_seen_without_its_call_where_a_bucket_is_reused`,
+//! `no_failure_is_seen_without_its_call_where_a_thread_uses_its_bucket_again`,
+//! `a_window_of_time_never_goes_back_to_a_bucket_before`).
 //!
 //! Nothing else is published, so all else is relaxed; what decides over the breaker's state is
 //! the machine's own word.

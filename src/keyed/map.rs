@@ -9,7 +9,8 @@
 //! # Orderings
 //!
 //! The count publishes nothing but itself: relaxed. It is moved by compare-exchange, so that it
-//! never passes `places` (model: `never_more_than_its_places`).
+//! never passes `places` (models: `never_more_than_its_places`,
+//! `a_place_given_back_is_there_again`, `one_place_for_one_key`).
 
 use std::borrow::Borrow;
 

@@ -19,12 +19,14 @@
 //! - The word is moved to a new generation with Release and loaded with Acquire (also where an
 //!   exchange fails): who sees a generation sees its slot's values. Admissions and refunds
 //!   exchange the word with Relaxed: they publish nothing, and being read-modify-writes they
-//!   continue the release sequence of the change before them. Model: `change_against_admission`.
+//!   continue the release sequence of the change before them. Models: `change_against_admission`,
+//!   `change_against_refusal_by_empty_stripes`.
 //! - A slot is stored with Release and loaded with Acquire. A slow reader may find in its slot
 //!   values of the generation after next. That store came after the exchange to the generation
 //!   between, and having seen the one the reader must see the other: its exchange fails, or, where
 //!   it has nothing to exchange, its second look at the word tells. Models:
-//!   `two_changes_against_admission`, `two_changes_against_refusal`.
+//!   `two_changes_against_admission`, `two_changes_against_refusal`,
+//!   `two_changes_against_refusal_by_empty_stripes`.
 //! - That an exchange succeeds means that the word is what was read, and so is its generation,
 //!   unless four changes came between, all within one call, and the debt then ended at the same
 //!   1/32 ns. The charge would then be as long as it was at the rate of four changes ago: the

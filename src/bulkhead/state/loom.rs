@@ -106,6 +106,73 @@ fn a_place_carries_what_was_done_in_it() {
     });
 }
 
+// BH1: who leaves goes to the lock for one who has quit by then, and gives the place up there:
+// that too carries what was done in it.
+#[test]
+fn a_place_that_nobody_waits_for_any_more_carries_what_was_done_in_it() {
+    ::loom::model(|| {
+        let machine = machine(1);
+        assert_eq!(machine.admit(), Answer::Ahead);
+        let Answer::Queued(ticket) = machine.admit_or_queue() else {
+            panic!("there is no place");
+        };
+        let all = Arc::new([0, 0].map(AtomicU64::new));
+        let quitting = {
+            let all = Arc::clone(&all);
+            spawn(&machine, move |machine| {
+                let [data, gone] = &*all;
+                let handed = machine.quit(ticket).is_none();
+                // Only so that loom tries the leaving before this: it does not where both look
+                // at the word before they exchange it.
+                gone.load(Ordering::Relaxed);
+                if handed || machine.admit() == Answer::Ahead {
+                    assert_eq!(data.load(Ordering::Relaxed), 1);
+                    leave(machine);
+                }
+            })
+        };
+        let [data, gone] = &*all;
+        data.store(1, Ordering::Relaxed);
+        leave(&machine);
+        gone.store(1, Ordering::Relaxed);
+        quitting.join().unwrap();
+        is_empty(&machine);
+    });
+}
+
+// BH1, BH5: the place of one who left before the limit was lowered goes, when it is raised again,
+// to one who has queued in between.
+#[test]
+fn a_place_that_is_raised_again_carries_what_was_done_in_it() {
+    ::loom::model(|| {
+        let machine = machine(2);
+        assert_eq!(
+            (machine.admit(), machine.admit()),
+            (Answer::Ahead, Answer::Ahead)
+        );
+        let data = Arc::new(AtomicU64::new(0));
+        let leaving = {
+            let data = Arc::clone(&data);
+            spawn(&machine, move |machine| {
+                data.store(1, Ordering::Relaxed);
+                leave(machine);
+            })
+        };
+        wake(machine.set_limit(1));
+        let Answer::Queued(ticket) = machine.admit_or_queue() else {
+            panic!("there is no place");
+        };
+        wake(machine.set_limit(2));
+        if machine.quit(ticket).is_none() {
+            assert_eq!(data.load(Ordering::Relaxed), 1);
+            leave(&machine);
+        }
+        leaving.join().unwrap();
+        leave(&machine);
+        is_empty(&machine);
+    });
+}
+
 // BH4: two leave beside one who queues, and one of them hands over.
 #[test]
 fn who_queues_is_not_forgotten() {
@@ -144,6 +211,25 @@ fn who_quits_passes_his_place_on() {
         leave(&machine);
         leaving.join().unwrap();
         quitting.join().unwrap();
+        is_empty(&machine);
+    });
+}
+
+// BH4, BH5: he who is handed the place by a change, and goes away at that moment, leaves it.
+#[test]
+fn who_quits_beside_a_change_leaves_the_place_he_was_handed() {
+    ::loom::model(|| {
+        let machine = machine(1);
+        assert_eq!(machine.admit(), Answer::Ahead);
+        let Answer::Queued(ticket) = machine.admit_or_queue() else {
+            panic!("there is no place");
+        };
+        let raising = spawn(&machine, |machine| wake(machine.set_limit(2)));
+        if machine.quit(ticket).is_none() {
+            leave(&machine);
+        }
+        raising.join().unwrap();
+        leave(&machine);
         is_empty(&machine);
     });
 }
@@ -203,7 +289,7 @@ fn lowering_against_leaving_hands_nothing_over() {
     });
 }
 
-// BH5: closed, everybody who queues is told, and opened again nobody is left asleep.
+// BH5: closed, everybody who queues is told.
 #[test]
 fn closing_tells_who_queues() {
     ::loom::model(|| {
@@ -211,6 +297,25 @@ fn closing_tells_who_queues() {
         assert_eq!(machine.admit(), Answer::Ahead);
         let closing = spawn(&machine, |machine| wake(machine.set_limit(0)));
         assert!(!enter(&machine));
+        closing.join().unwrap();
+        leave(&machine);
+        is_empty(&machine);
+    });
+}
+
+// BH5: closed and opened again at once, whoever queued is told or goes ahead.
+#[test]
+fn opened_again_nobody_is_left_asleep() {
+    ::loom::model(|| {
+        let machine = machine(1);
+        assert_eq!(machine.admit(), Answer::Ahead);
+        let closing = spawn(&machine, |machine| {
+            wake(machine.set_limit(0));
+            wake(machine.set_limit(2));
+        });
+        if enter(&machine) {
+            leave(&machine);
+        }
         closing.join().unwrap();
         leave(&machine);
         is_empty(&machine);

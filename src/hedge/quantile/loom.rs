@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::loom::thread;
 
-use super::{LONGEST, Latencies, SLICES, Wanted};
+use super::{BUCKETS, LONGEST, Latencies, SLICES, Wanted, upper_edge};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -73,6 +73,11 @@ fn what_was_found_last_is_one_of_those_found() {
         |latencies, one, other| {
             let found = latencies.recent(NOW, || WANTED);
             assert!(found == one || found == other, "{found:?}");
+            // Of either: what there is before the latency is recorded, or after it.
+            let longest = Some(upper_edge(BUCKETS - 1));
+            for found in [one, other] {
+                assert!(found.is_none() || found == longest, "{found:?}");
+            }
         },
     );
 }

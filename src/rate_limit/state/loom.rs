@@ -27,7 +27,7 @@ fn beside_on<A: Send + 'static, B: 'static>(
     make: impl Fn() -> Bucket + Send + Sync + 'static,
     one: fn(&Bucket) -> A,
     other: fn(&Bucket) -> B,
-    check: fn(&Bucket, A, B),
+    check: impl Fn(&Bucket, A, B) + Send + Sync + 'static,
 ) {
     ::loom::model(move || {
         let bucket = Arc::new(make());
@@ -38,6 +38,20 @@ fn beside_on<A: Send + 'static, B: 'static>(
         let b = other(&bucket);
         let a = thread.join().unwrap();
         check(&bucket, a, b);
+    });
+}
+
+/// As [`beside_on`], where `look` may exchange nothing. Loom remembers one access of each word,
+/// and a change reads what it writes: so a change is tried between the looks of another thread
+/// only if that one is spawned, and comes second.
+fn seen_beside(
+    make: impl Fn() -> Bucket + Send + Sync + 'static,
+    change: fn(&Bucket),
+    look: fn(&Bucket) -> u32,
+    check: impl Fn(&Bucket, u32) + Send + Sync + 'static,
+) {
+    beside_on(make, look, change, move |bucket, seen, ()| {
+        check(bucket, seen);
     });
 }
 
@@ -57,6 +71,16 @@ fn one_stripe(left: u32) -> Bucket {
 /// With two stripes of one token each, and two beside them.
 fn two_stripes() -> Bucket {
     Bucket::striped(NOW, Quota::per_second(1).burst(4), Striped::Always(2))
+}
+
+/// With two empty stripes of one token, and one token beside them.
+fn empty_stripes(per_second: u32) -> Bucket {
+    let quota = Quota::per_second(per_second).burst(4);
+    let bucket = Bucket::striped(NOW, quota, Striped::Always(2));
+    assert_eq!(ask(&bucket, 0) + ask(&bucket, 1), 2);
+    assert!(bucket.take(NOW, NOW, 1, NOW).is_ok());
+    assert_eq!((bucket.stripes.tokens(), bucket.available(NOW)), (0, 1));
+    bucket
 }
 
 fn ask(bucket: &Bucket, slot: usize) -> u32 {
@@ -110,20 +134,61 @@ fn two_changes_against_admission() {
 // other, so by a mixture it would be refused.
 #[test]
 fn two_changes_against_refusal() {
-    beside_on(
-        || {
-            let bucket = Bucket::new(NOW, Quota::per_second(1).burst(3));
-            assert!(bucket.admit(NOW, 1).is_ok());
-            bucket
-        },
-        |bucket| {
-            bucket.change(NOW, Quota::per_second(1).burst(3));
-            bucket.change(NOW, Quota::per_second(1_000).burst(3));
-        },
-        admit,
-        |bucket, (), admitted| {
+    fn take(bucket: &Bucket) -> u32 {
+        u32::from(bucket.take(NOW, NOW, 1, NOW).is_ok())
+    }
+    fn look(bucket: &Bucket) -> u32 {
+        assert_eq!(bucket.available(NOW), 2);
+        0
+    }
+    for (ask, asked) in [(admit as fn(&Bucket) -> u32, 1), (take, 1), (look, 0)] {
+        seen_beside(
+            || {
+                let bucket = Bucket::new(NOW, Quota::per_second(1).burst(3));
+                assert!(bucket.admit(NOW, 1).is_ok());
+                bucket
+            },
+            |bucket| {
+                bucket.change(NOW, Quota::per_second(1).burst(3));
+                bucket.change(NOW, Quota::per_second(1_000).burst(3));
+            },
+            ask,
+            move |bucket, admitted| {
+                assert_eq!(admitted, asked);
+                assert_eq!(bucket.available(NOW), 2 - admitted);
+            },
+        );
+    }
+}
+
+// RL7: who finds the stripes empty is refused by the word alone. What is owed at the slower rate
+// is more than the burst at the faster one.
+#[test]
+fn change_against_refusal_by_empty_stripes() {
+    seen_beside(
+        || empty_stripes(1_000),
+        |bucket| bucket.change(NOW, Quota::per_second(1).burst(4)),
+        |bucket| ask(bucket, 0),
+        |bucket, admitted| {
             assert_eq!(admitted, 1);
-            assert_eq!(bucket.available(NOW), 1);
+            assert_eq!(bucket.available(NOW), 0);
+        },
+    );
+}
+
+// RL7: as above, where the second change rewrites the slot that is being read.
+#[test]
+fn two_changes_against_refusal_by_empty_stripes() {
+    seen_beside(
+        || empty_stripes(1),
+        |bucket| {
+            bucket.change(NOW, Quota::per_second(1).burst(4));
+            bucket.change(NOW, Quota::per_second(1_000).burst(4));
+        },
+        |bucket| ask(bucket, 0),
+        |bucket, admitted| {
+            assert_eq!(admitted, 1);
+            assert_eq!(bucket.available(NOW), 0);
         },
     );
 }
@@ -216,6 +281,24 @@ fn spend_against_spend() {
         |bucket, a, b| {
             assert_eq!(a + b, 1);
             assert_eq!(bucket.available(NOW), 0);
+        },
+    );
+}
+
+// RL1: the last two tokens of a stripe, for one who wants both and one who wants one of them.
+#[test]
+fn spend_of_two_against_spend() {
+    beside_on(
+        || {
+            let bucket = Bucket::striped(NOW, Quota::per_second(1).burst(32), Striped::Always(1));
+            assert!(bucket.take(NOW, NOW, 30, NOW).is_ok());
+            bucket
+        },
+        |bucket| u32::from(bucket.ask_stripes(0, || NOW, 2).is_ok()) * 2,
+        |bucket| ask(bucket, 0),
+        |bucket, a, b| {
+            assert!(a + b >= 1);
+            assert_eq!(a + b + bucket.available(NOW), 2);
         },
     );
 }
@@ -346,5 +429,27 @@ fn refund_against_lease() {
         let left = bucket.available(later) + second;
         assert!(left == 2 || left == 4, "{left}");
         assert!(bucket.stripes.tokens() <= 2);
+    });
+}
+
+// RL5, RL7: what came out of a stripe goes back before the change, or not at all after it. As in
+// `refund_against_change` the debt ends at the same number in both.
+#[test]
+fn refund_against_change_of_stripes() {
+    ::loom::model(|| {
+        let bucket = Bucket::striped(NOW, Quota::per_second(1).burst(32), Striped::Always(1));
+        assert!(bucket.take(NOW, NOW, 30, NOW).is_ok());
+        let charge = bucket.take(NOW, NOW, 2, NOW).unwrap();
+        let bucket = Arc::new(bucket);
+        let thread = {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || bucket.cancel(&charge))
+        };
+        // Sixteen are owed yet, and the stripe has room for one of the two.
+        let later = NOW.after(Duration::from_secs(16));
+        bucket.change(later, Quota::new(1, Duration::from_secs(2)).burst(20));
+        thread.join().unwrap();
+        let left = bucket.available(later);
+        assert!(left == 4 || left == 6, "{left}");
     });
 }

@@ -16,13 +16,13 @@
 //! - To spend is relaxed: it publishes nothing. What tokens are worth is decided elsewhere: a
 //!   lease is charged to the bucket's word, whose exchange fails after a change, and a change
 //!   first closes every stripe, so that what is brought to it later finds another epoch. Models:
-//!   `lease_against_lease`, `spend_against_spend`, `lease_against_refusal`,
-//!   `gathering_against_spend`, `lease_against_change`, `spend_against_change`,
-//!   `spend_against_pause`.
+//!   `lease_against_lease`, `spend_against_spend`, `spend_of_two_against_spend`,
+//!   `lease_against_refusal`, `gathering_against_spend`, `lease_against_change`,
+//!   `spend_against_change`, `spend_against_pause`.
 //! - To own a stripe is Acquire, to fill and to open one Release, which spending, being
 //!   read-modify-write, carries on: who owns a stripe sees the bucket's word as new as whoever
 //!   filled it did, and so gives nothing back to a lease or a configuration that came since.
-//!   Models: `gathering_against_pause`, `refund_against_lease`.
+//!   Models: `gathering_against_pause`, `refund_against_lease`, `refund_against_change_of_stripes`.
 
 #[cfg(all(test, not(seawall_loom)))]
 use crate::sync::AtomicU64 as Count;
