@@ -2,7 +2,7 @@
 
 use ::loom::thread;
 
-use super::{Account, EPOCH, ONE};
+use super::{Account, EPOCH, ONE, epoch};
 use crate::budget::policy::Terms;
 use crate::policy::Mode;
 use crate::slot::Slot;
@@ -117,16 +117,15 @@ fn what_was_earned_before_the_cut_is_cut() {
 #[test]
 fn given_back_once_beside_the_cut() {
     beside(
-        one_of_burst,
+        || Terms::new(1_000, 2, Mode::Enforce),
         |account, terms| {
-            if let Some(taken) = account.withdraw(NOW, terms) {
-                account.give_back(NEXT, terms, taken);
-            }
+            let taken = account.withdraw(NOW, terms);
+            account.give_back(NEXT, terms, taken.expect("there are two for two"));
         },
-        |account, terms| u32::from(account.withdraw(NEXT, terms).is_some()),
+        |account, terms| u64::from(account.withdraw(NEXT, terms).is_some()),
         |account, (), taken| {
-            let left = account.balance(NEXT, one_of_burst()) / ONE;
-            assert!(u64::from(taken) + left <= 1);
+            let terms = Terms::new(1_000, 2, Mode::Enforce);
+            assert_eq!(taken + account.balance(NEXT, terms) / ONE, 2);
         },
     );
 }
@@ -142,7 +141,7 @@ fn a_deposit_beside_the_cut_is_of_one_call() {
         |account, (), taken| {
             let left = account.balance(NEXT, one_of_burst()) / ONE;
             assert!((1..=2).contains(&(taken + left)), "{taken} and {left}");
-            assert_eq!(taken, 1);
+            assert_eq!((taken, account.word().epoch), (1, epoch(NEXT)));
         },
     );
 }
