@@ -14,7 +14,9 @@ pub(super) const LAST: u64 = (1 << 62) - 1;
 pub(super) const STALE: u64 = 1 << 61;
 
 /// How long before it was made a configuration's time begins, so that a clock that steps back
-/// by less (a paused runtime that began earlier shows such times) still runs.
+/// by less (a paused runtime that began earlier shows such times) still runs. Before that it stands
+/// still; what then changes the configuration lets it run again, with the debt as it is, so that an
+/// instant granted before is not counted with those granted after.
 const LEAD: u64 = 24 * 3_600 * 1_000_000_000;
 
 /// Marks a configuration that admits everything. It keeps an interval, at which the debt that

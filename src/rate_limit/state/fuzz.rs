@@ -196,6 +196,8 @@ impl Ledger {
 
     /// The configuration that follows, with the same debt in tokens, rounded up.
     fn install(&mut self, now: u64, quota: Quota, paused: u64, why: &Why) {
+        // Before the origin time stands still, and goes on from `now` with the debt that it had: an
+        // instant granted before is then no longer where it was to what comes after.
         if matches!(why, Why::Change) || now < self.origin {
             check(self.quota, &self.grants);
             self.grants.clear();
@@ -334,9 +336,12 @@ fn striped(mut bytes: Bytes<'_>) {
         }
         *before = after;
     };
+    let origin_of =
+        |bucket: &Bucket| bucket.look(Tick::ZERO, |_, config| (config.changes, config.origin.0));
     let mut id = 0;
     while !bytes.is_empty() {
         id += 1;
+        let ((changes, origin), stood) = (origin_of(&bucket), grants.len());
         match bytes.byte() % 16 {
             0..=6 => {
                 let (slot, times) = (bytes.byte(), bytes.byte());
@@ -447,6 +452,13 @@ fn striped(mut bytes: Bytes<'_>) {
                 }
                 now = to;
             }
+        }
+        if now < origin && origin_of(&bucket).0 != changes {
+            // As the ledger does. Also a cost that needs what is kept for the stripes moves the
+            // origin, before anything is granted to it.
+            let stood = stood.min(grants.len());
+            check(ledger.quota, &grants[..stood]);
+            grants.drain(..stood);
         }
         let there = bucket.available(Tick(now));
         owe_lacking(&bucket, &mut low, &mut before, now);

@@ -691,6 +691,52 @@ fn rl9_a_clock_that_stepped_back_still_runs() {
     assert!(bucket.admit(Tick(early.0 + ms(100)), 1).is_ok());
 }
 
+// RL1, RL7, RL9: an instant that was granted is taken, also after a pause by a clock that has
+// stepped back, as far as the limiter's own goes. Before that it stands still, and a pause or a
+// change, after which it runs again, keeps what is owed: neither more nor less is there.
+#[test]
+fn rl7_a_clock_that_stepped_back_changes_nothing_in_what_is_owed() {
+    let (made, quota) = (at(10 * SECOND), Quota::per_second(10).burst(7));
+    let bucket = Bucket::new(made, quota);
+    let early = Tick(made.0 - 23 * 3_600 * SECOND);
+    let next = |now, cost| bucket.take(now, now, cost, Tick::NEVER).unwrap().at;
+    assert_eq!(next(made, 7), made);
+    assert_eq!(next(early, 7), at(10 * SECOND + ms(700)));
+    bucket.pause(early, Tick(early.0 + ms(550)));
+    assert_eq!(next(early, 7), at(10 * SECOND + ms(1_400)));
+
+    for turn in [
+        |bucket: &Bucket, now: Tick| bucket.pause(now, Tick(now.0 + 1)),
+        |bucket: &Bucket, now: Tick| bucket.change(Tick(now.0 + 1), Quota::per_second(10).burst(7)),
+    ] {
+        // Nothing comes before the origin, ten seconds after zero.
+        let (bucket, early) = (Bucket::new(made, quota), Tick(SECOND));
+        assert!(bucket.admit(early, 4).is_ok());
+        assert!(bucket.admit(Tick(9 * SECOND), 2).is_ok());
+        assert_eq!(bucket.available(Tick(9 * SECOND)), 1);
+        turn(&bucket, early);
+        assert_eq!(bucket.available(Tick(early.0 + ms(100))), 1);
+        assert_eq!(bucket.available(Tick(early.0 + ms(100) + 1)), 2);
+    }
+}
+
+// RL1, with a clock that steps back to before the limiter's own: what was granted ahead is not
+// counted with what is granted after the origin was moved back.
+#[test]
+fn rl1_a_window_does_not_reach_across_an_origin_that_moved_back() {
+    const ASK: [u8; 3] = [0, 0, 64 + 63];
+    const TAKE: [u8; 5] = [7, 7, 1, 0, 0];
+    const BACK: [u8; 3] = [13, 3, 0];
+    const PAUSE: [u8; 4] = [12, 1, 5, 55];
+    // A second after `DAY`, ten per second, burst 7, no stripes.
+    let made = [1, 5, 100, 3, 6, 0, 1, 1];
+    fuzz::run(&[&made[..], &ASK, &BACK, &TAKE, &PAUSE, &TAKE].concat());
+    // One stripe, and not a pause, but a cost that needs what it holds.
+    let made = [1, 5, 100, 3, 6, 0, 0, 1];
+    let less = [7, 6, 1, 0, 0];
+    fuzz::run(&[&made[..], &ASK, &BACK, &less, &TAKE].concat());
+}
+
 // RL9: the word holds 4.5 years, the limiter any time.
 #[test]
 fn rl9_a_century_of_days_has_as_many_tokens() {
