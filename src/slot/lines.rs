@@ -37,8 +37,17 @@ impl<T> Lines<T> {
     /// A word of the thread with this slot, if they are there.
     #[inline]
     pub(crate) fn get(&self, slot: Slot, word: usize) -> Option<&T> {
-        let line = slot.index() % GROUP * self.each + word / LINE;
+        let line = match self.each {
+            // By a jump too: most have one line each, and to multiply takes its time.
+            1 => slot.index() % GROUP,
+            _ => self.line_of_many(slot, word),
+        };
         Some(&self.group(slot)?.get(line)?[word % LINE])
+    }
+
+    #[cold]
+    fn line_of_many(&self, slot: Slot, word: usize) -> usize {
+        slot.index() % GROUP * self.each + word / LINE
     }
 
     /// The words of the thread with this slot, if they are there and fill one line.
