@@ -102,9 +102,10 @@ impl Scale {
     }
 
     #[inline]
-    fn nanos(&self, counts: u64) -> u64 {
+    fn nanos_after(&self, start: u64, counts: u64) -> u64 {
         let rest = (u128::from(counts) * u128::from(self.rest)) >> u64::BITS;
-        counts.wrapping_mul(self.whole).wrapping_add(rest as u64)
+        let whole = counts.wrapping_mul(self.whole).wrapping_add(start);
+        whole.wrapping_add(rest as u64)
     }
 
     /// So many counts, or a few less, that are no more than so many nanoseconds.
@@ -123,6 +124,8 @@ mod reader {
     struct Clock {
         counter: quanta::Clock,
         scale: Scale,
+        /// [`BIAS`]; as a constant it would be added last, after the product.
+        bias: u64,
     }
 
     static CLOCK: OnceLock<Clock> = OnceLock::new();
@@ -132,7 +135,11 @@ mod reader {
         CLOCK.get_or_init(|| {
             let counter = quanta::Clock::new();
             let scale = Scale::of(|counts| counter.delta_as_nanos(0, counts));
-            Clock { counter, scale }
+            Clock {
+                counter,
+                scale,
+                bias: BIAS,
+            }
         })
     }
 
@@ -151,7 +158,8 @@ mod reader {
     #[inline]
     pub(super) fn tick_at(count: Count) -> Tick {
         // No counter has run for 584 years.
-        Tick(clock().scale.nanos(count.0).wrapping_add(BIAS))
+        let clock = clock();
+        Tick(clock.scale.nanos_after(clock.bias, count.0))
     }
 
     pub(super) fn count_before(tick: Tick) -> Count {
@@ -464,12 +472,12 @@ mod tests {
             // From a second to ten years.
             for seconds in [1, 60, 86_400, 315_360_000] {
                 let counts = seconds * hertz as u64 + 7;
-                let (told, right) = (scale.nanos(counts), exact(counts) as u64);
+                let (told, right) = (scale.nanos_after(0, counts), exact(counts) as u64);
                 let off = told.abs_diff(right);
                 assert!(off <= 1 + right / 1_000_000_000, "{hertz}: {told}, {right}");
                 let before = scale.counts_before(told);
-                assert!(before <= counts && scale.nanos(before) <= told);
-                let early = told - scale.nanos(before);
+                assert!(before <= counts && scale.nanos_after(0, before) <= told);
+                let early = told - scale.nanos_after(0, before);
                 assert!(early <= 4 * exact(1).max(1) as u64 + 4, "{hertz}: {early}");
             }
         }
