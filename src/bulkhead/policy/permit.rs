@@ -44,9 +44,12 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     }
 
     /// As [`release`](Self::release), where it is.
-    #[inline]
+    // The common end, into the future that comes to it.
+    #[inline(always)]
     pub(in crate::bulkhead) fn settle(&mut self) {
-        self.end(Ending::Completed);
+        if let Some(held) = self.held.take() {
+            self.bulkhead.borrow().end(held, Ending::Completed);
+        }
     }
 
     #[inline]
