@@ -449,6 +449,26 @@ fn cb16_the_share_grows_from_a_tenth_to_all() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+// CB16: found by the fuzzer, whose model draws the very share.
+#[test]
+fn cb16_the_share_is_rounded_once() {
+    let mut breaker = opened(|config| {
+        config.probes = 1;
+        config.ramp = Some(Ramp {
+            over: ms(90),
+            reopen_at: 0.5,
+        });
+    });
+    breaker.call(10 * MS, How::Success);
+    for passed in (0..90 * MS).step_by(10_007) {
+        let share = 0.1 + 0.9 * passed as f64 / (90 * MS) as f64;
+        assert!(
+            breaker.admit_at(10 * MS + passed, share).is_err(),
+            "{passed}"
+        );
+    }
+}
+
 #[test]
 fn cb16_a_failure_rate_above_the_threshold_opens_it_again() {
     let mut breaker = opened(|config| {
