@@ -161,11 +161,7 @@ impl Account {
         }
         let word = self.word();
         if word.epoch != epoch(now) {
-            self.update(now, terms, |word| {
-                let most = word.balance.max(MOST_SAVED);
-                let balance = (word.balance + terms.ratio()).min(most);
-                Some(Word { balance, ..word })
-            });
+            self.update(now, terms, |word| Some(word.and(terms.ratio())));
         } else if word.balance < MOST_SAVED {
             self.word.fetch_add(terms.ratio(), Relaxed);
         }

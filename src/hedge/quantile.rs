@@ -87,6 +87,19 @@ impl Counts {
         self.stamp << (2 * COUNT_BITS) | self.censored << COUNT_BITS | self.over
     }
 
+    /// With one more in the slice of `stamp`, from nothing where they are of another.
+    fn and_one(self, stamp: u64, censored: bool) -> Self {
+        let (over, known) = match self.stamp == stamp {
+            true => (self.over, self.censored),
+            false => (0, 0),
+        };
+        Self {
+            stamp,
+            over: (over + u64::from(!censored)).min(COUNT),
+            censored: (known + u64::from(censored)).min(COUNT),
+        }
+    }
+
     /// One in which nothing was recorded is of no time.
     fn is_newer_than(self, stamp: u64) -> bool {
         let ahead = self.stamp.wrapping_sub(stamp) & STAMPS;
@@ -103,31 +116,16 @@ impl Cell {
     fn add(&self, stamp: u64, censored: bool) {
         let mut word = self.0.load(Relaxed);
         loop {
-            let mut counts = Counts::unpack(word);
-            if counts.stamp == stamp && counts.over < COUNT && !censored {
-                // The common one, in one step.
-                match (self.0).compare_exchange_weak(word, word + 1, Relaxed, Relaxed) {
-                    Ok(_) => return,
-                    Err(now) => word = now,
-                }
-                continue;
-            }
-            if counts.is_newer_than(stamp) {
+            let counts = Counts::unpack(word);
+            let next = if counts.stamp == stamp && counts.over < COUNT && !censored {
+                // The common one, which need not be put together again.
+                word + 1
+            } else if counts.is_newer_than(stamp) {
                 return;
-            }
-            if counts.stamp != stamp {
-                counts = Counts {
-                    stamp,
-                    over: 0,
-                    censored: 0,
-                };
-            }
-            let count = match censored {
-                true => &mut counts.censored,
-                false => &mut counts.over,
+            } else {
+                counts.and_one(stamp, censored).pack()
             };
-            *count = (*count + 1).min(COUNT);
-            match (self.0).compare_exchange_weak(word, counts.pack(), Relaxed, Relaxed) {
+            match (self.0).compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }

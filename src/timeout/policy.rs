@@ -179,7 +179,8 @@ impl Timeout {
         self.change(|setting| Setting::new(setting.limit(), mode));
     }
 
-    /// Calls `listener` for every event of this timeout until the subscription is dropped.
+    /// Calls `listener` for every event of this timeout until the subscription is dropped. Of a
+    /// call that began before, only what cuts it short is told.
     pub fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
         self.0.listeners.add(listener)
     }

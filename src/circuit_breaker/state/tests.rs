@@ -429,8 +429,8 @@ fn cb10_jitter_stays_within_its_bounds() {
     }
 }
 
-#[test]
-fn cb16_the_share_grows_from_a_tenth_to_all() {
+/// Since 10 ms, for 90.
+fn recovering() -> Breaker {
     let mut breaker = opened(|config| {
         config.probes = 1;
         config.ramp = Some(Ramp {
@@ -439,6 +439,12 @@ fn cb16_the_share_grows_from_a_tenth_to_all() {
         });
     });
     breaker.call(10 * MS, How::Success);
+    breaker
+}
+
+#[test]
+fn cb16_the_share_grows_from_a_tenth_to_all() {
+    let breaker = recovering();
     assert_eq!(breaker.state(), State::Recovering);
     let admits = |at: u64, fraction| breaker.admit_at((10 + at) * MS, fraction).is_ok();
     for (at, share) in [(0, 0.1), (10, 0.2), (45, 0.55), (80, 0.9)] {
@@ -452,14 +458,7 @@ fn cb16_the_share_grows_from_a_tenth_to_all() {
 // CB16: found by the fuzzer, whose model draws the very share.
 #[test]
 fn cb16_the_share_is_rounded_once() {
-    let mut breaker = opened(|config| {
-        config.probes = 1;
-        config.ramp = Some(Ramp {
-            over: ms(90),
-            reopen_at: 0.5,
-        });
-    });
-    breaker.call(10 * MS, How::Success);
+    let breaker = recovering();
     for passed in (0..90 * MS).step_by(10_007) {
         let share = 0.1 + 0.9 * passed as f64 / (90 * MS) as f64;
         assert!(
