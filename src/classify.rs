@@ -13,11 +13,17 @@ use crate::rejection::Reason;
 pub enum Outcome {
     /// The service did its work, also where the answer is "no".
     Success,
-    /// The service failed, and when it asked to be called again.
+    /// The service failed, and the delay after which it asked to be called again, if it did.
+    /// [`Duration::MAX`] asks never to be called again for this request: no retry and no hedge
+    /// follows. A circuit breaker counts the failure by its kind, and takes no delay from it.
     Failure(Kind, Option<Duration>),
     /// It says nothing of the service's health.
     Ignore,
 }
+
+/// The delay of a failure after which no retry and no hedge follows: later than any deadline, so
+/// that no cap admits it.
+pub(crate) const NEVER: Duration = Duration::MAX;
 
 /// What sort of failure it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

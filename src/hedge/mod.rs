@@ -18,8 +18,9 @@
 //! first success is returned, and all other attempts are dropped before that. A failure does not
 //! win while another attempt is under way, and begins the next at once, unless it is permanent
 //! or the service asks for time or for fewer calls; an outcome that says nothing of the service,
-//! such as a refusal by a layer below, begins nothing. If no attempt succeeds, the outcome of
-//! the first is returned.
+//! such as a refusal by a layer below, begins nothing. After a permanent failure, or one that asks
+//! to stop (a delay of [`Duration::MAX`](std::time::Duration::MAX)), no other attempt begins. If
+//! no attempt succeeds, the outcome of the first is returned.
 //!
 //! Each attempt reads its number with [`attempt`](crate::attempt()). An extra one waits in no
 //! queue and for no token of the layers below: it is admitted at once or not made.

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use http::header::HeaderValue;
 use http::{HeaderMap, Response, StatusCode};
 
-use super::retry_after;
+use super::retry_after::{grpc_pushback, retry_after};
 use crate::classify::{Judge, Kind, Outcome};
 use crate::rejection::Reason;
 
@@ -32,9 +31,7 @@ fn of_grpc_status(headers: &HeaderMap) -> Option<Outcome> {
         12 => Kind::Permanent,
         _ => return Some(Outcome::Success),
     };
-    let pushback = headers.get("grpc-retry-pushback-ms");
-    let millis = pushback.and_then(|value: &HeaderValue| value.to_str().ok()?.parse().ok());
-    Some(Outcome::Failure(kind, millis.map(Duration::from_millis)))
+    Some(Outcome::Failure(kind, grpc_pushback(headers)))
 }
 
 fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {

@@ -5,6 +5,9 @@
 //! A gRPC request (by its `content-type`) is answered trailers-only with the matching status and
 //! `grpc-retry-pushback-ms`. The response carries the [`Reason`](crate::Reason) as an extension, by which layers
 //! above know it again.
+//!
+//! A failed response is read for the delay that it asks for: [`retry_after`], and
+//! `grpc-retry-pushback-ms` of a gRPC response. A hint that cannot be read means "do not retry".
 
 mod judge;
 mod request;

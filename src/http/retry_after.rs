@@ -1,24 +1,90 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{DATE, HeaderValue, RETRY_AFTER};
 
-/// How long a response asks to be left alone, from its `Retry-After` in seconds or as a date.
+use crate::classify::NEVER;
+
+/// Headers of hosted services that give the delay in milliseconds. They are more exact than
+/// `Retry-After` and are sent beside it, rounded.
+const MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
+
+/// How long a response asks the client to wait; `None` if it does not say.
+///
+/// Understood are `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, and `Retry-After` in
+/// seconds or as a date. Numbers may have a fraction (`2.5`). The first of the three that can be
+/// read applies.
 ///
 /// A date is read against the response's own `Date`, so that the two clocks need not agree; a
 /// response without one is read against `now`. A date that has passed is zero.
-pub fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
-        // More digits than fit are still "very long".
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+///
+/// If the response has such a header and none can be read (`-1`, `soon`), the result is
+/// [`Duration::MAX`], which means "do not retry": the service asked for a delay, and sending
+/// again at once is the one answer that is surely wrong.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let mut unreadable = None;
+    for name in MILLIS {
+        if let Some(value) = headers.get(name) {
+            match text(value).and_then(decimal_seconds) {
+                // Read as seconds, it is a thousand times too long.
+                Some(wait) => return Some(wait / 1_000),
+                None => unreadable = Some(NEVER),
+            }
+        }
+    }
+    match headers.get(RETRY_AFTER) {
+        Some(value) => Some(in_seconds_or_date(value, headers, now).unwrap_or(NEVER)),
+        None => unreadable,
+    }
+}
+
+/// The delay that a gRPC response asks for, by the retry design (A6): whole milliseconds. Any
+/// other value, a negative one included, asks the client to stop.
+pub(super) fn grpc_pushback(headers: &HeaderMap) -> Option<Duration> {
+    let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
+    let value = text(values.next()?).filter(|value| values.next().is_none() && is_digits(value));
+    let millis = value.and_then(|value| value.parse().ok());
+    Some(millis.map_or(NEVER, Duration::from_millis))
+}
+
+fn in_seconds_or_date(
+    value: &HeaderValue,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Option<Duration> {
+    let value = text(value)?;
+    if let Some(wait) = decimal_seconds(value) {
+        return Some(wait);
     }
     let until = httpdate::parse_http_date(value).ok()?;
-    let date = headers.get(DATE).map(HeaderValue::to_str);
-    let sent = date.and_then(|date| httpdate::parse_http_date(date.ok()?).ok());
+    let date = headers.get(DATE).and_then(text);
+    let sent = date.and_then(|date| httpdate::parse_http_date(date).ok());
     Some(
         until
             .duration_since(sent.unwrap_or(now))
             .unwrap_or_default(),
     )
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok().map(str::trim)
+}
+
+/// Seconds as digits, with a fraction or without. By hand, because `f64` reads `inf` and `1e9`
+/// too.
+fn decimal_seconds(value: &str) -> Option<Duration> {
+    let whole = value.split('.').next()?;
+    let fraction = &value[whole.len()..];
+    let fraction = match fraction.strip_prefix('.') {
+        None => 0.0,
+        Some(digits) if is_digits(digits) => fraction.parse().ok()?,
+        Some(_) => return None,
+    };
+    // More digits than fit are still "very long".
+    let seconds = is_digits(whole).then(|| whole.parse().unwrap_or(u64::MAX))?;
+    Some(Duration::from_secs(seconds).saturating_add(Duration::from_secs_f64(fraction)))
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

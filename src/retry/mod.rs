@@ -22,7 +22,8 @@
 //! A wait whose end would be after the [deadline](crate::Deadline) is not begun: the failure is
 //! returned now, while somebody still wants it. So it is when the [budget](crate::budget) is
 //! spent, and when the failure asks for a longer delay (`Retry-After`) than
-//! [`retry_after_cap`](Builder::retry_after_cap).
+//! [`retry_after_cap`](Builder::retry_after_cap). A delay that the response gives and that cannot
+//! be read, and a negative `grpc-retry-pushback-ms`, are longer than any cap.
 //!
 //! Not retried: the library's own refusals and what is classified as
 //! [`Ignore`](crate::Outcome::Ignore) or [`Permanent`](crate::classify::Kind::Permanent); and

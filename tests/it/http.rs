@@ -482,7 +482,7 @@ fn statuses_are_judged() {
 }
 
 #[test]
-fn retry_after_is_read_in_seconds_and_as_a_date() {
+fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     let waits = |headers: &[_]| match judged(503, headers) {
         Outcome::Failure(Kind::Response, wait) => wait,
         other => panic!("{other:?}"),
@@ -495,8 +495,21 @@ fn retry_after_is_read_in_seconds_and_as_a_date() {
         waits(&[("retry-after", "99999999999999999999999")]),
         longest
     );
-    for garbage in ["", "soon", "-1", "1.5", "+3"] {
-        assert_eq!(waits(&[("retry-after", garbage)]), None, "{garbage}");
+    assert_eq!(waits(&[("retry-after", "2.5")]), Some(ms(2_500)));
+    assert_eq!(waits(&[("retry-after", "0.0")]), Some(secs(0)));
+    // A hint that cannot be read is not "no hint": nothing may be sent again.
+    let never = Some(Duration::MAX);
+    for garbage in ["", "soon", "-1", "+3", "1e3", "inf", ".5", "2.", "1.2.3"] {
+        assert_eq!(waits(&[("retry-after", garbage)]), never, "{garbage}");
+    }
+    assert_eq!(waits(&[]), None);
+    // In milliseconds, more exact than the header in seconds beside it.
+    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+        assert_eq!(waits(&[(name, "700")]), Some(ms(700)));
+        assert_eq!(waits(&[(name, "0.5")]), Some(Duration::from_micros(500)));
+        assert_eq!(waits(&[("retry-after", "1"), (name, "700")]), Some(ms(700)));
+        assert_eq!(waits(&[("retry-after", "1"), (name, "?")]), Some(secs(1)));
+        assert_eq!(waits(&[(name, "-1")]), never);
     }
     // Against the response's own date, whatever the clock here says.
     let date = ("date", "Wed, 21 Oct 2015 07:27:00 GMT");
@@ -557,7 +570,11 @@ fn grpc_statuses_are_judged() {
         pushed("250"),
         Outcome::Failure(Kind::Response, Some(ms(250)))
     );
-    assert_eq!(pushed("-1"), Outcome::Failure(Kind::Response, None));
+    // A value that is not a whole number of milliseconds asks the client to stop.
+    let stop = Outcome::Failure(Kind::Response, Some(Duration::MAX));
+    for unreadable in ["-1", "soon", "1.5", "+5", "", "99999999999999999999"] {
+        assert_eq!(pushed(unreadable), stop, "{unreadable}");
+    }
 }
 
 #[test]

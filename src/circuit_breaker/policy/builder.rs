@@ -76,7 +76,8 @@ impl Builder {
     }
 
     /// Up to how long a `Retry-After` of the failure that opened it makes it stay open; 60 s if
-    /// not set. Zero takes no notice of it.
+    /// not set. Zero takes no notice of it. A failure that asks not to be retried
+    /// ([`Duration::MAX`]) does not lengthen the wait.
     pub fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.config.retry_after_cap = cap;
         self

@@ -122,6 +122,7 @@ impl Naive {
                 self.opened_in_a_row += 1;
                 let wait = self.config.open_for.delay(self.opened_in_a_row, 0.0);
                 let floor = retry_after
+                    .filter(|&floor| floor != Duration::MAX)
                     .unwrap_or_default()
                     .min(self.config.retry_after_cap);
                 Some(wait.max(floor))

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::{Cause, State, Transition};
 use crate::circuit_breaker::rules::{Config, Tripped};
+use crate::classify::NEVER;
 use crate::time::{Count, Tick};
 
 /// What only whoever moves the machine sees.
@@ -45,7 +46,9 @@ impl Control {
         };
         let config = timing.config;
         let wait = config.open_for.delay(failures, timing.fraction);
-        let floor = timing.retry_after.unwrap_or_default();
+        // "Do not retry this call" says nothing about when the next one may come.
+        let floor = timing.retry_after.filter(|&floor| floor != NEVER);
+        let floor = floor.unwrap_or_default();
         wait.max(floor.min(config.retry_after_cap))
     }
 }

@@ -18,7 +18,7 @@ use crate::hedge::Hedge;
 use crate::hedge::policy::Call;
 use crate::reading::FutureAt;
 use crate::time::{self, Sleep, Tick};
-use extra::{Extra, Polled, starts_next};
+use extra::{Extra, Next, Polled};
 
 /// What makes the extra attempts: `N` is one before its call, `F` after.
 pub(super) trait Source<N, F, T, E>: AsRef<Hedge> {
@@ -217,7 +217,11 @@ where
     ) -> Poll<F::Output> {
         let mut fails = false;
         if let (Poll::Ready(output), Some(outcome)) = (polled, outcome) {
-            fails = starts_next(outcome);
+            match Next::after(outcome) {
+                Next::Now => fails = true,
+                Next::Later => {}
+                Next::Never => self.call.left = 0,
+            }
             *self.kept = Some((output, outcome));
         }
         let mut pending = self.first.is_some();
@@ -231,7 +235,9 @@ where
                         let number = *extra.number;
                         return self.answer(output, number, Outcome::Success);
                     }
-                    Polled::Lost(starts) => fails |= starts,
+                    Polled::Lost(Next::Now) => fails = true,
+                    Polled::Lost(Next::Later) => {}
+                    Polled::Lost(Next::Never) => self.call.left = 0,
                     Polled::Pending => pending = true,
                 }
                 next = extra.next.as_mut().filter(|_| !only_newest);

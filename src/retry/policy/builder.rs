@@ -68,7 +68,8 @@ impl Builder {
     }
 
     /// Up to which delay that a failure asks for (`Retry-After`) it is waited for; 30 s if not
-    /// set. Of a longer one the failure is returned at once.
+    /// set. Of a longer one the failure is returned at once, and of [`Duration::MAX`] whatever the
+    /// cap.
     pub fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.settings.retry_after_cap = cap;
         self

@@ -169,6 +169,17 @@ async fn rt3_retry_after_is_a_floor_with_jitter_on_top() {
     assert_eq!(now(), start);
 }
 
+#[tokio::test(start_paused = true)]
+async fn rt3_a_failure_that_asks_to_stop_is_not_retried_whatever_the_cap() {
+    let builder = Retry::builder().backoff(Backoff::constant(ms(50)));
+    let uncapped = builder.no_budget().retry_after_cap(Duration::MAX);
+    let uncapped = uncapped.build().unwrap();
+    for retry in [every(ms(50)), uncapped] {
+        let stop = Outcome::Failure(Kind::Response, Some(Duration::MAX));
+        assert_eq!(delay_after(&retry, stop).await, None);
+    }
+}
+
 // RT3: who is throttled is not asked again in 50 ms.
 #[tokio::test(start_paused = true)]
 async fn a_throttled_call_waits_from_a_longer_base() {

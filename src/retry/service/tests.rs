@@ -319,6 +319,58 @@ async fn rt7_an_http_request_is_resent_by_method_or_key() {
     }
 }
 
+/// Sends a GET through a retry over a hedge to a service that answers every call by `answer`;
+/// returns the number of attempts and how long the call took.
+#[cfg(feature = "http")]
+async fn attempts_of(answer: http::response::Builder) -> (u32, Duration) {
+    let calls = Cell::new(0);
+    let response = answer.body(()).unwrap();
+    let service = tower::service_fn(|_: http::Request<()>| {
+        calls.set(calls.get() + 1);
+        std::future::ready(Ok::<_, Error<()>>(response.clone()))
+    });
+    let hedge = crate::HedgeLayer::new(&crate::Hedge::fixed(ms(10)));
+    let service = RetryLayer::new(retry()).layer(hedge.layer(service));
+    let start = now();
+    let call = tower::ServiceExt::oneshot(service, http::Request::new(()));
+    assert_eq!(call.await.unwrap().status(), response.status());
+    (calls.get(), now().since(start))
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn rt3_a_negative_or_unreadable_pushback_ends_retries_and_hedges() {
+    let unavailable = |pushback: &str| {
+        let answer = http::Response::builder().header("grpc-status", "14");
+        attempts_of(answer.header("grpc-retry-pushback-ms", pushback))
+    };
+    for pushback in ["-1", "soon", "1.5", ""] {
+        assert_eq!(unavailable(pushback).await, (1, ms(0)), "{pushback}");
+    }
+    assert_eq!(unavailable("250").await, (3, ms(500)));
+    let two = http::Response::builder()
+        .header("grpc-status", "14")
+        .header("grpc-retry-pushback-ms", "250")
+        .header("grpc-retry-pushback-ms", "-1");
+    assert_eq!(attempts_of(two).await, (1, ms(0)));
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn rt3_a_delay_with_a_fraction_or_in_milliseconds_is_waited_for() {
+    let busy = |name: &str, delay: &str| {
+        attempts_of(http::Response::builder().status(429).header(name, delay))
+    };
+    // The base of a throttled call is 1 s.
+    assert_eq!(busy("retry-after", "2.5").await, (3, ms(5_000)));
+    let failed = |name: &str, delay: &str| {
+        attempts_of(http::Response::builder().status(503).header(name, delay))
+    };
+    assert_eq!(failed("retry-after-ms", "700").await, (3, ms(1_400)));
+    assert_eq!(failed("x-ms-retry-after-ms", "700").await, (3, ms(1_400)));
+    assert_eq!(failed("retry-after", "soon").await, (1, ms(0)));
+}
+
 // RT7: an attempt that timed out is retried; a refusal below is not.
 #[tokio::test(start_paused = true)]
 async fn rt7_a_timed_out_attempt_is_retried() {

@@ -234,6 +234,18 @@ async fn half_open_by_hand(builder: Builder) -> CircuitBreaker {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cb10_a_failure_that_asks_for_no_retry_counts_and_sets_no_wait() {
+    let wait = Backoff::constant(SECOND).jitter(crate::Jitter::None);
+    let breaker = built(touchy().open_for(wait));
+    let permit = breaker.try_acquire().unwrap();
+    permit.failure_with(Kind::Response, Some(Duration::MAX));
+    assert_eq!(
+        breaker.try_acquire().unwrap_err().retry_after(),
+        Some(SECOND)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn cb10_the_wait_grows_and_starts_over_on_close() {
     let wait = Backoff::exponential(SECOND)
         .max(SECOND * 5)

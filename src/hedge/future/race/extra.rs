@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use super::Source;
 use crate::attempt::Attempt;
 use crate::budget::{Sent, Withdrawal};
-use crate::classify::{Kind, Outcome};
+use crate::classify::{Kind, NEVER, Outcome};
 use crate::hedge::policy::Call;
 use crate::time::{self, Tick};
 
@@ -73,21 +73,34 @@ impl<N, F> Extra<N, F> {
     }
 }
 
-/// Whether the next attempt begins at once: not where the service asks for fewer calls or for
-/// time, nor where it would fail again.
-pub(super) fn starts_next(outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::Failure(Kind::Throttled | Kind::Permanent, _) => false,
-        Outcome::Failure(_, retry_after) => retry_after.is_none(),
-        Outcome::Success | Outcome::Ignore => false,
+/// When the next attempt starts after an attempt that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// At once.
+    Now,
+    /// After its delay, as if the attempt had not returned.
+    Later,
+    /// Never: the service asks for no other attempt, or would fail again.
+    Never,
+}
+
+impl Next {
+    pub(super) fn after(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Failure(Kind::Permanent, _) | Outcome::Failure(_, Some(NEVER)) => Self::Never,
+            // The service asks for fewer calls, or for time.
+            Outcome::Failure(Kind::Throttled, _) | Outcome::Failure(_, Some(_)) => Self::Later,
+            Outcome::Failure(_, None) => Self::Now,
+            Outcome::Success | Outcome::Ignore => Self::Later,
+        }
     }
 }
 
 /// What came of polling an attempt.
 pub(super) enum Polled<T> {
     Won(T),
-    /// It came back without a success; whether the next is to begin at once.
-    Lost(bool),
+    /// It returned without a success.
+    Lost(Next),
     Pending,
 }
 
@@ -111,7 +124,7 @@ impl<N, F> ExtraProjection<'_, N, F> {
                         Poll::Ready(Err(error)) => {
                             let outcome = source.outcome(Err(&error));
                             self.state.set(State::Over);
-                            return Polled::Lost(starts_next(outcome));
+                            return Polled::Lost(Next::after(outcome));
                         }
                         Poll::Pending => return Polled::Pending,
                     }
@@ -134,10 +147,10 @@ impl<N, F> ExtraProjection<'_, N, F> {
                     self.state.set(State::Over);
                     return match outcome {
                         Outcome::Success => Polled::Won(output),
-                        _ => Polled::Lost(starts_next(outcome)),
+                        _ => Polled::Lost(Next::after(outcome)),
                     };
                 }
-                StateProjection::Over => return Polled::Lost(false),
+                StateProjection::Over => return Polled::Lost(Next::Later),
             }
         }
     }

@@ -272,6 +272,43 @@ async fn a_permanent_failure_begins_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hg2_a_failure_that_asks_to_stop_ends_the_hedges() {
+    let after = |delay| Err(Error::Service(Fail::After(delay)));
+    let permanent = Err(Error::Service(Fail::Permanent));
+    // Of an extra attempt, while the first is in flight.
+    for (failure, times_made) in [
+        (after(NEVER), vec![0, 10]),
+        (permanent, vec![0, 10]),
+        (after(ms(5)), vec![0, 10, 20]),
+    ] {
+        let failure = crate::sync::Mutex::new(Some(failure));
+        let backend = Backend::new(move |n| match n {
+            1 => (ms(2), failure.lock().take().unwrap()),
+            _ => (ms(50), answer(n)),
+        });
+        let log = backend.log.clone();
+        let mut service = layer(&times(2)).layer(backend);
+        assert_eq!(call(&mut service, ()).await, answer(0));
+        assert_eq!(log.times(), times_made);
+    }
+    // Of the first, alone and while an extra attempt is in flight.
+    for (takes, times_made) in [(3, vec![0]), (15, vec![0, 10])] {
+        let backend = Backend::new(move |n| match n {
+            0 => (ms(takes), after(NEVER)),
+            _ => (ms(30), answer(n)),
+        });
+        let log = backend.log.clone();
+        let mut service = layer(&times(2)).layer(backend);
+        let expected = match times_made.len() {
+            1 => after(NEVER),
+            _ => answer(1),
+        };
+        assert_eq!(call(&mut service, ()).await, expected);
+        assert_eq!(log.times(), times_made);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn hg3_losers_are_dropped_before_the_winner_is_returned() {
     let backend = Backend::new(|n| match n {
         2 => (ms(1), answer(2)),

@@ -20,6 +20,8 @@ pub(super) enum Fail {
     Plain(u32),
     Refused,
     Permanent,
+    /// Asks for a delay; `NEVER` asks to stop.
+    After(Duration),
 }
 
 pub(super) type Outcome = Result<Answer, Error<Fail>>;
@@ -44,6 +46,9 @@ pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome
         Ok(_) => crate::Outcome::Success,
         Err(Error::Service(Fail::Refused)) => crate::Outcome::Ignore,
         Err(Error::Service(Fail::Permanent)) => crate::Outcome::Failure(Kind::Permanent, None),
+        Err(Error::Service(Fail::After(delay))) => {
+            crate::Outcome::Failure(Kind::Error, Some(*delay))
+        }
         Err(_) => crate::Outcome::Failure(Kind::Error, None),
     }
 }
