@@ -84,11 +84,13 @@ struct Named(u32);
 
 seawall::authority!(Named, |_| Some("a.example:80"));
 
-impl seawall::classify::Resend for Named {
-    fn may_resend(&self) -> bool {
+impl seawall::classify::Idempotent for Named {
+    fn is_idempotent(&self) -> bool {
         true
     }
+}
 
+impl seawall::classify::Resend for Named {
     fn copy(&self) -> Option<Self> {
         Some(Self(self.0))
     }

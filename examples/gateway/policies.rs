@@ -11,7 +11,7 @@ use seawall::classify::Standard;
 use seawall::event::What;
 use seawall::keyed::{ByKey, OwnedKey};
 use seawall::rejection::Native;
-use seawall::retry::{CopyBy, OnlyIf};
+use seawall::retry::{ByRequest, CopyBy};
 use seawall::{Backoff, Budget, ClientStack, ConfigError, Jitter, Quota, RateLimiter, ServerStack};
 
 /// The numbers of the policies.
@@ -55,13 +55,8 @@ const CLIENTS: usize = 10_000;
 pub(crate) type Server<F> = ServerStack<Native, ByKey<[u8], RateLimiter, OwnedKey<F>>>;
 
 /// What attempts go out through.
-pub(crate) type Client = ClientStack<
-    Native,
-    Standard,
-    RateLimiter,
-    OnlyIf<fn(&Request) -> bool>,
-    CopyBy<fn(&Request) -> Option<Request>>,
->;
+pub(crate) type Client =
+    ClientStack<Native, Standard, RateLimiter, ByRequest, CopyBy<fn(&Request) -> Option<Request>>>;
 
 pub(crate) fn server(
     limits: &Limits,
@@ -148,13 +143,7 @@ pub(crate) fn upstream(
         });
     }
     let stack = config.build()?;
-    Ok(stack
-        .only(is_idempotent as fn(&Request) -> bool)
-        .resend(copy as fn(&Request) -> Option<Request>))
-}
-
-fn is_idempotent(request: &Request) -> bool {
-    request.method().is_idempotent() || request.headers().contains_key("idempotency-key")
+    Ok(stack.resend(copy as fn(&Request) -> Option<Request>))
 }
 
 /// A body is a stream, which can be sent only once; a request without one can be copied.

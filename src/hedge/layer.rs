@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{Hedge, HedgeService};
-use crate::classify::{Resend, Standard};
+use crate::classify::{Idempotent, Resend, Standard};
 use crate::keyed::{Fixed, IntoSource};
 
 /// Puts a [`Hedge`] around a service.
@@ -113,13 +113,13 @@ pub trait Safe<Req> {
     fn copy(&self, request: &Req) -> Option<Req>;
 }
 
-/// What the request says of itself, by its [`Resend`].
+/// What the request says of itself, by [`Idempotent`]; copied by [`Resend`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByResend;
 
-impl<Req: Resend> Safe<Req> for ByResend {
+impl<Req: Idempotent + Resend> Safe<Req> for ByResend {
     fn is_safe(&self, request: &Req) -> bool {
-        request.may_resend()
+        request.is_idempotent()
     }
 
     fn copy(&self, request: &Req) -> Option<Req> {

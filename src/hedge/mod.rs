@@ -29,8 +29,8 @@
 //!
 //! A call has extra attempts only if
 //!
-//! - its request may be sent twice, by its [`Resend`](crate::classify::Resend) or by
-//!   [`HedgeLayer::only`], and can be copied;
+//! - its request may be sent twice, by [`Idempotent`](crate::classify::Idempotent) or
+//!   [`HedgeLayer::only`], and can be copied, by [`Resend`](crate::classify::Resend);
 //! - the delay is known, and over before the deadline;
 //! - it does not run inside an extra attempt of somebody else: only first attempts hedge;
 //! - the budget has one left, at the time. A spent budget suppresses the extra attempt, nothing

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, Request};
 
-use crate::classify::Resend;
+use crate::classify::{Idempotent, Resend};
 #[cfg(feature = "tower")]
 use crate::stack::{Addressed, plain};
 
@@ -12,22 +12,27 @@ fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || headers.contains_key("idempotency-key")
 }
 
-impl<B: Clone> Resend for Request<B> {
-    fn may_resend(&self) -> bool {
+impl<B> Idempotent for Request<B> {
+    fn is_idempotent(&self) -> bool {
         is_idempotent(self.method(), self.headers())
     }
+}
 
+impl<B: Clone> Resend for Request<B> {
     fn copy(&self) -> Option<Self> {
         Some(self.clone())
     }
 }
 
 #[cfg(feature = "reqwest")]
-impl Resend for reqwest::Request {
-    fn may_resend(&self) -> bool {
+impl Idempotent for reqwest::Request {
+    fn is_idempotent(&self) -> bool {
         is_idempotent(self.method(), self.headers())
     }
+}
 
+#[cfg(feature = "reqwest")]
+impl Resend for reqwest::Request {
     fn copy(&self) -> Option<Self> {
         self.try_clone()
     }

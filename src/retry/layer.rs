@@ -1,7 +1,7 @@
 use tower_layer::Layer;
 
 use super::{Retry, RetryService};
-use crate::classify::{Resend, Standard};
+use crate::classify::{Idempotent, Resend, Standard};
 
 /// Puts a [`Retry`] around a service.
 ///
@@ -43,14 +43,40 @@ impl<C, O, K> RetryLayer<C, O, K> {
         }
     }
 
-    /// Retries the requests for which `only` is true, in place of those that say so themselves
-    /// ([`Resend::may_resend`]): for gRPC, where every request is a POST.
+    /// Retries the requests for which `only` is true, instead of those that say so themselves
+    /// ([`Idempotent`]): for gRPC, where every request is a POST.
     pub fn only<F>(self, only: F) -> RetryLayer<C, OnlyIf<F>, K> {
         RetryLayer {
             retry: self.retry,
             classifier: self.classifier,
             only: OnlyIf(only),
             copier: self.copier,
+        }
+    }
+
+    /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
+    /// request that has no copy is sent once.
+    ///
+    /// A copier says how to copy a request, never whether it may be sent again: that is still for
+    /// the request ([`Idempotent`]) or for [`only`](Self::only) to say.
+    ///
+    /// ```
+    /// use seawall::{Backoff, Retry, RetryLayer};
+    ///
+    /// struct Query { text: String }
+    ///
+    /// let retry = Retry::new(Backoff::exponential(std::time::Duration::from_millis(50)));
+    /// let layer = RetryLayer::new(&retry)
+    ///     .only(|_: &Query| true)
+    ///     .resend(|query: &Query| Some(Query { text: query.text.clone() }));
+    /// # let _ = layer;
+    /// ```
+    pub fn resend<F>(self, copy: F) -> RetryLayer<C, O, CopyBy<F>> {
+        RetryLayer {
+            retry: self.retry,
+            classifier: self.classifier,
+            only: self.only,
+            copier: CopyBy(copy),
         }
     }
 }
@@ -63,31 +89,6 @@ impl<C> RetryLayer<C> {
             classifier: self.classifier,
             only,
             copier,
-        }
-    }
-
-    /// Copies requests by `copy`, in place of [`Resend::copy`]. One that it makes no copy of is
-    /// sent once, and not retried; any other is retried unless [`only`](RetryLayer::only) says
-    /// otherwise.
-    pub fn resend<F>(self, copy: F) -> RetryLayer<C, All, CopyBy<F>> {
-        RetryLayer {
-            retry: self.retry,
-            classifier: self.classifier,
-            only: All,
-            copier: CopyBy(copy),
-        }
-    }
-}
-
-impl<C, G> RetryLayer<C, OnlyIf<G>> {
-    /// Copies requests by `copy`, in place of [`Resend::copy`]. One that it makes no copy of is
-    /// sent once, and not retried.
-    pub fn resend<F>(self, copy: F) -> RetryLayer<C, OnlyIf<G>, CopyBy<F>> {
-        RetryLayer {
-            retry: self.retry,
-            classifier: self.classifier,
-            only: self.only,
-            copier: CopyBy(copy),
         }
     }
 }
@@ -118,29 +119,19 @@ pub trait Copier<Req> {
     fn copy(&self, request: &Req) -> Option<Req>;
 }
 
-/// As the request says itself, by [`Resend`].
+/// As the request says itself, by [`Idempotent`]; copied by [`Resend`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByRequest;
 
-impl<Req: Resend> MayResend<Req> for ByRequest {
+impl<Req: Idempotent> MayResend<Req> for ByRequest {
     fn may_resend(&self, request: &Req) -> bool {
-        request.may_resend()
+        request.is_idempotent()
     }
 }
 
 impl<Req: Resend> Copier<Req> for ByRequest {
     fn copy(&self, request: &Req) -> Option<Req> {
         request.copy()
-    }
-}
-
-/// Every request of which there is a copy.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct All;
-
-impl<Req> MayResend<Req> for All {
-    fn may_resend(&self, _: &Req) -> bool {
-        true
     }
 }
 

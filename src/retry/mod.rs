@@ -159,7 +159,7 @@ mod service;
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
-pub use layer::{All, ByRequest, Copier, CopyBy, MayResend, OnlyIf, RetryLayer};
+pub use layer::{ByRequest, Copier, CopyBy, MayResend, OnlyIf, RetryLayer};
 pub use policy::{Builder, Retry, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::{RetryService, Retryable};

@@ -23,7 +23,7 @@ use crate::keyed::{IntoSource, Keyed};
 use crate::policy::{ConfigError, Name};
 use crate::rate_limit::{RateLimitLayer, RateLimiter};
 use crate::rejection::{Native, RespondWith};
-use crate::retry::{All, ByRequest, CopyBy, OnlyIf, Retry, RetryLayer};
+use crate::retry::{ByRequest, CopyBy, OnlyIf, Retry, RetryLayer};
 use crate::sync::Arc;
 use crate::timeout::{Timeout, TimeoutLayer};
 
@@ -133,28 +133,19 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
         }
     }
 
-    /// Retries and hedges the requests for which `only` is true, in place of those that say so
-    /// themselves ([`Resend::may_resend`](crate::classify::Resend::may_resend)): for gRPC, where
-    /// every request is a POST.
+    /// Retries and hedges the requests for which `only` is true, instead of those that say so
+    /// themselves ([`Idempotent`](crate::classify::Idempotent)): for gRPC, where every request is a
+    /// POST.
     pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
         self.again(|_, copier| (OnlyIf::new(only), copier))
     }
-}
 
-impl<R, C, L> ClientStack<R, C, L> {
-    /// Copies requests by `copy`, in place of
-    /// [`Resend::copy`](crate::classify::Resend::copy). One that it makes no copy of is sent
-    /// once; any other may be sent again, unless [`only`](ClientStack::only) says otherwise.
-    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, All, CopyBy<F>> {
-        self.again(|_, _| (All, CopyBy::new(copy)))
-    }
-}
-
-impl<R, C, L, G> ClientStack<R, C, L, OnlyIf<G>> {
-    /// Copies requests by `copy`, in place of
-    /// [`Resend::copy`](crate::classify::Resend::copy). One that it makes no copy of is sent
-    /// once.
-    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, OnlyIf<G>, CopyBy<F>> {
+    /// Copies requests by `copy`, instead of [`Resend::copy`](crate::classify::Resend::copy): for a
+    /// body that is not `Clone`. A request that has no copy is sent once.
+    ///
+    /// A copier says how to copy a request, never whether it may be sent again: that is still for
+    /// the request ([`Idempotent`](crate::classify::Idempotent)) or for [`only`](Self::only) to say.
+    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
         self.again(|only, _| (only, CopyBy::new(copy)))
     }
 }

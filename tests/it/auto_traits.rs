@@ -99,7 +99,7 @@ fn cx10_policies_and_layers_go_everywhere() {
     is_sync::<budget::Withdrawal>();
     is_all::<Retry>();
     is_all::<RetryLayer>();
-    is_all::<RetryLayer<ErrorsOnly, retry::All, retry::CopyBy<fn(&Do) -> Option<Do>>>>();
+    is_all::<RetryLayer<ErrorsOnly, retry::ByRequest, retry::CopyBy<fn(&Do) -> Option<Do>>>>();
     is_all::<retry::Snapshot>();
     is_send::<retry::Builder>();
     is_all::<Hedge>();

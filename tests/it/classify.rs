@@ -3,7 +3,9 @@
 use std::io;
 use std::task::Poll;
 
-use seawall::classify::{Classify, ErrorsBy, ErrorsOnly, Judge, Kind, Resend, Standard};
+use seawall::classify::{
+    Classify, ErrorsBy, ErrorsOnly, Idempotent, Judge, Kind, Resend, Standard,
+};
 use seawall::{CircuitBreaker, CircuitBreakerLayer, Outcome, Rejection, Why};
 use tower::{Layer, Service, service_fn};
 
@@ -39,16 +41,16 @@ fn a_type_of_ones_own_joins_with_one_line() {
         BUSY.judge(),
         Outcome::Failure(Kind::Throttled, Some(secs(2)))
     );
-    assert!(FINE.may_resend() && !BUSY.may_resend());
+    assert!(FINE.is_idempotent() && !BUSY.is_idempotent());
     assert_eq!(BUSY.copy(), Some(BUSY));
     assert_eq!(Row.judge(), Outcome::Success);
-    assert!(Row.may_resend() && Row.copy().is_some());
+    assert!(Row.is_idempotent() && Row.copy().is_some());
     // Text, numbers and unit are what they are.
     assert_eq!(
         ("text".judge(), 500_u16.judge()),
         (Outcome::Success, Outcome::Success)
     );
-    assert!("text".may_resend() && ().may_resend());
+    assert!("text".is_idempotent() && ().is_idempotent());
     assert_eq!(String::from("text").copy().as_deref(), Some("text"));
     // They have no place for a mark.
     let mut text = "text";

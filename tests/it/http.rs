@@ -13,7 +13,7 @@ use axum::routing::get;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use seawall::classify::{Judge, Kind, Resend};
+use seawall::classify::{Idempotent, Judge, Kind, Resend};
 use seawall::http::{Grpc, retry_after};
 use seawall::{
     CircuitBreaker, CircuitBreakerLayer, Outcome, Quota, RateLimitLayer, RateLimiter, Reason,
@@ -595,7 +595,7 @@ fn requests_may_be_sent_again_by_their_method_or_their_key() {
             .uri("/a")
             .body("body")
             .unwrap();
-        assert_eq!(request.may_resend(), may, "{method}");
+        assert_eq!(request.is_idempotent(), may, "{method}");
         let copy = request.copy().unwrap();
         assert_eq!(
             (copy.method(), copy.uri().path(), *copy.body()),
@@ -606,8 +606,8 @@ fn requests_may_be_sent_again_by_their_method_or_their_key() {
         .header("Idempotency-Key", "1")
         .body(())
         .unwrap();
-    assert!(keyed.may_resend());
-    assert!(keyed.copy().unwrap().may_resend());
+    assert!(keyed.is_idempotent());
+    assert!(keyed.copy().unwrap().is_idempotent());
 }
 
 // CX12
@@ -849,14 +849,14 @@ mod client {
     #[test]
     fn a_reqwest_request_may_be_sent_again() {
         let request = |method| reqwest::Request::new(method, "http://localhost/".parse().unwrap());
-        assert!(request(Method::GET).may_resend());
-        assert!(!request(Method::POST).may_resend());
+        assert!(request(Method::GET).is_idempotent());
+        assert!(!request(Method::POST).is_idempotent());
         let mut keyed = request(Method::POST);
         keyed
             .headers_mut()
             .insert("idempotency-key", HeaderValue::from_static("1"));
         *keyed.body_mut() = Some("body".into());
-        assert!(keyed.may_resend());
+        assert!(keyed.is_idempotent());
         let copy = keyed.copy().unwrap();
         assert_eq!(copy.body().unwrap().as_bytes(), Some(&b"body"[..]));
         assert_eq!(copy.headers()["idempotency-key"], "1");

@@ -189,6 +189,12 @@ async fn cx3_clones_of_the_service_are_as_strict() {
 #[derive(Debug)]
 struct Counted(Arc<AtomicU64>);
 
+impl crate::classify::Idempotent for Counted {
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+}
+
 fn copy(request: &Counted) -> Option<Counted> {
     request.0.fetch_add(1, Ordering::Relaxed);
     Some(Counted(Arc::clone(&request.0)))
@@ -316,6 +322,40 @@ async fn rt7_an_http_request_is_resent_by_method_or_key() {
         let mut service = RetryLayer::new(retry()).layer(flaky.clone());
         let _ = once(&mut service, request).await;
         assert_eq!(flaky.calls(), calls, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rt7_a_copier_does_not_permit_a_resend() {
+    // Cannot be copied but by a closure.
+    struct Write {
+        idempotent: bool,
+    }
+    impl crate::classify::Idempotent for Write {
+        fn is_idempotent(&self) -> bool {
+            self.idempotent
+        }
+    }
+    fn copy(write: &Write) -> Option<Write> {
+        Some(Write {
+            idempotent: write.idempotent,
+        })
+    }
+    for (idempotent, calls) in [(false, 1), (true, 3)] {
+        let flaky = Flaky::failing(9);
+        let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
+        let _ = once(&mut service, Write { idempotent }).await;
+        assert_eq!(flaky.calls(), calls, "{idempotent}");
+        // A closure decides instead of the request, in either order.
+        let flaky = Flaky::failing(9);
+        let layer = RetryLayer::new(retry()).resend(copy);
+        let only = move |_: &Write| !idempotent;
+        let _ = once(
+            &mut layer.only(only).layer(flaky.clone()),
+            Write { idempotent },
+        )
+        .await;
+        assert_eq!(flaky.calls(), 4 - calls, "{idempotent}");
     }
 }
 
@@ -708,6 +748,7 @@ async fn cx10_no_bounds_beyond_the_services_own() {
     }
     let mut service = RetryLayer::new(retry())
         .classify(ErrorsOnly)
+        .only(|_: &&Cell<u32>| true)
         .resend(same)
         .layer(Local);
     let tries = Cell::new(0);

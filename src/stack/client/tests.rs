@@ -591,15 +591,22 @@ async fn rt7_hg6_what_may_be_sent_again_is_asked_of_the_request_or_of_a_closure(
     let only = stack.clone().only(|_: &Post| true).layer(service.clone());
     only.oneshot(Post).await.unwrap_err();
     assert_eq!(made(), 3);
-    let all = stack.clone().resend(|_: &Post| Some(Post));
-    all.layer(service.clone()).oneshot(Post).await.unwrap_err();
-    assert_eq!(made(), 3);
+    let copied = stack.clone().resend(|_: &Post| Some(Post));
+    copied
+        .layer(service.clone())
+        .oneshot(Post)
+        .await
+        .unwrap_err();
+    assert_eq!(made(), 1);
     let none = stack.clone().resend(|_: &Post| None);
     none.layer(service.clone()).oneshot(Post).await.unwrap_err();
     assert_eq!(made(), 1);
-    let both = stack.only(|_: &Post| false).resend(|_: &Post| Some(Post));
-    both.layer(service.clone()).oneshot(Post).await.unwrap_err();
-    assert_eq!(made(), 1);
+    for (may, calls) in [(false, 1), (true, 3)] {
+        let both = stack.clone().resend(|_: &Post| Some(Post));
+        let both = both.only(move |_: &Post| may).layer(service.clone());
+        both.oneshot(Post).await.unwrap_err();
+        assert_eq!(made(), calls);
+    }
     // And the same of the hedge.
     let config = ClientStack::builder("hedged").retry(|retry| retry.max_attempts(1));
     let config = config.hedge(|hedge| hedge.delay(ms(0)));
@@ -613,9 +620,65 @@ async fn rt7_hg6_what_may_be_sent_again_is_asked_of_the_request_or_of_a_closure(
     let only = stack.clone().only(|_: &Post| true);
     only.layer(service.clone()).oneshot(Post).await.unwrap_err();
     assert_eq!(made(), 2);
-    let none = stack.resend(|_: &Post| None);
+    let copied = stack.clone().resend(|_: &Post| Some(Post));
+    copied
+        .layer(service.clone())
+        .oneshot(Post)
+        .await
+        .unwrap_err();
+    assert_eq!(made(), 1);
+    let none = stack.only(|_: &Post| true).resend(|_: &Post| None);
     none.layer(service).oneshot(Post).await.unwrap_err();
     assert_eq!(made(), 1);
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn rt7_hg6_a_copier_of_bodies_does_not_permit_a_second_post() {
+    use http::{Method, Request, Response};
+
+    // As the body of a server's request, it is not `Clone`.
+    struct Body;
+    fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+        let mut copy = Request::new(Body);
+        *copy.method_mut() = request.method().clone();
+        *copy.headers_mut() = request.headers().clone();
+        Some(copy)
+    }
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&calls);
+    let service = service_fn(move |_: Request<Body>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {
+            tokio::time::sleep(ms(5)).await;
+            Ok::<_, BoxError>(Response::builder().status(500).body(()).unwrap())
+        }
+    });
+    let config = ClientStack::builder("copied").retry(|retry| retry.no_budget());
+    let retried = config.build().unwrap().resend(copy).layer(service.clone());
+    let config = ClientStack::builder("hedged").retry(|retry| retry.max_attempts(1));
+    let config = config.hedge(|hedge| hedge.delay(ms(1)));
+    let hedged = config.build().unwrap().resend(copy).layer(service);
+    for (method, key, attempts) in [
+        (Method::POST, false, (1, 1)),
+        (Method::POST, true, (3, 2)),
+        (Method::GET, false, (3, 2)),
+    ] {
+        let request = || {
+            let request = Request::builder().method(&method);
+            let request = match key {
+                true => request.header("idempotency-key", "7"),
+                false => request,
+            };
+            request.body(Body).unwrap()
+        };
+        let made = || calls.swap(0, Ordering::Relaxed);
+        let response = retried.clone().oneshot(request()).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let retries = made();
+        hedged.clone().oneshot(request()).await.unwrap();
+        assert_eq!((retries, made()), attempts, "{method} {key}");
+    }
 }
 
 #[cfg(feature = "http")]

@@ -48,10 +48,12 @@ async fn cx13_a_call_that_is_not_hedged_clones_nothing() {
     static COPIES: AtomicU64 = AtomicU64::new(0);
     #[derive(PartialEq)]
     struct Request(bool);
-    impl crate::classify::Resend for Request {
-        fn may_resend(&self) -> bool {
+    impl crate::classify::Idempotent for Request {
+        fn is_idempotent(&self) -> bool {
             self.0
         }
+    }
+    impl crate::classify::Resend for Request {
         fn copy(&self) -> Option<Self> {
             COPIES.fetch_add(1, Relaxed);
             Some(Self(self.0))
@@ -86,10 +88,12 @@ async fn cx13_a_call_that_is_not_hedged_clones_nothing() {
 async fn a_request_is_copied_as_often_as_it_may_be_sent_again() {
     #[derive(Debug)]
     struct Request(Rc<()>);
-    impl crate::classify::Resend for Request {
-        fn may_resend(&self) -> bool {
+    impl crate::classify::Idempotent for Request {
+        fn is_idempotent(&self) -> bool {
             true
         }
+    }
+    impl crate::classify::Resend for Request {
         fn copy(&self) -> Option<Self> {
             Some(Self(Rc::clone(&self.0)))
         }
@@ -234,10 +238,12 @@ fn cx10_services_and_futures_are_what_their_parts_allow() {
 #[tokio::test(start_paused = true)]
 async fn a_borrowed_request_that_is_not_send_is_hedged() {
     struct Lent<'a>(&'a Rc<u32>);
-    impl crate::classify::Resend for Lent<'_> {
-        fn may_resend(&self) -> bool {
+    impl crate::classify::Idempotent for Lent<'_> {
+        fn is_idempotent(&self) -> bool {
             **self.0 == 7
         }
+    }
+    impl crate::classify::Resend for Lent<'_> {
         fn copy(&self) -> Option<Self> {
             Some(Self(self.0))
         }
