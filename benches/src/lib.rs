@@ -4,6 +4,8 @@
 
 mod args;
 pub mod drive;
+mod goal;
+pub mod http_call;
 mod machine;
 mod measure;
 pub mod noop;
@@ -14,8 +16,9 @@ mod sched;
 mod sheet;
 
 pub use args::Args;
+pub use goal::{Goal, Limit};
 pub use machine::Machine;
 pub use measure::{Kind, Plan, Sample, Turn, Work, alone, crew, median, taken};
-pub use report::{Contender, Goal, Group, Limit, Report, digits};
+pub use report::{Contender, Group, Report, digits};
 pub use sched::{Times, this_thread};
 pub use sheet::Sheet;

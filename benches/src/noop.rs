@@ -101,12 +101,27 @@ pub fn runtime() -> Rc<Runtime> {
     Rc::new(runtime.enable_time().build().unwrap())
 }
 
-/// So many calls, one after the other: ready, call, polled to its end. The runtime is entered
-/// once for all of them. A call that is pending is polled again at once, so that what the
-/// runtime does between two polls is in no figure. Gives the number of answers.
-pub fn serve<S>(runtime: &Rc<Runtime>, mut service: S) -> impl FnMut(u64) -> u64 + 'static
+/// Calls with a number. See [`serve_with`].
+pub fn serve<S>(runtime: &Rc<Runtime>, service: S) -> impl FnMut(u64) -> u64 + 'static
 where
     S: Service<u32, Response = u32> + 'static,
+{
+    let right = |response: &u32| black_box(*response) == 7;
+    serve_with(runtime, service, || black_box(7), right)
+}
+
+/// Makes that many calls, one after the other: ready, call, polled to its end. `make` makes each
+/// request, and `right` looks at each response. The runtime is entered once for all calls. A call
+/// that is pending is polled again at once, so that no figure holds what a runtime does between
+/// two polls. Returns the number of right responses.
+pub fn serve_with<S, Req, Res>(
+    runtime: &Rc<Runtime>,
+    mut service: S,
+    make: impl Fn() -> Req + 'static,
+    right: impl Fn(&Res) -> bool + Copy + Unpin + 'static,
+) -> impl FnMut(u64) -> u64 + 'static
+where
+    S: Service<Req, Response = Res> + 'static,
 {
     let runtime = runtime.clone();
     move |n| {
@@ -120,28 +135,32 @@ where
                 {
                     continue;
                 }
-                let call = std::pin::pin!(service.call(black_box(7)));
-                answered += u64::from(IsAnswered(call).await);
+                let call = std::pin::pin!(service.call(make()));
+                answered += u64::from(IsRight { call, right }.await);
             }
             answered
         }))
     }
 }
 
-/// Whether a call is answered. Its outcome is looked at where it is: a copy of what was just stored
-/// in parts would have to wait for them, which is not to be counted with the call.
-struct IsAnswered<F>(F);
+/// Whether a call ends with the right response. The outcome is looked at where it was written: a
+/// copy of what was just stored in parts has to wait for them, which does not belong to the call.
+struct IsRight<F, R> {
+    call: F,
+    right: R,
+}
 
-impl<F, E> Future for IsAnswered<F>
+impl<F, R, T, E> Future for IsRight<F, R>
 where
-    F: Future<Output = Result<u32, E>> + Unpin,
+    F: Future<Output = Result<T, E>> + Unpin,
+    R: Fn(&T) -> bool + Unpin,
 {
     type Output = bool;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            match &Pin::new(&mut self.0).poll(cx) {
-                Poll::Ready(Ok(response)) => return Poll::Ready(black_box(*response) == 7),
+            match &Pin::new(&mut self.call).poll(cx) {
+                Poll::Ready(Ok(response)) => return Poll::Ready((self.right)(response)),
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending => {}
             }

@@ -14,6 +14,7 @@ use tower_resilience::ratelimiter::RateLimiterLayer as ResilienceRate;
 use tower_resilience::retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetry};
 use tower_resilience::timelimiter::{FixedTimeout, TimeLimiterLayer as ResilienceTimeout};
 
+use crate::http_call::{Request, Response};
 use crate::noop::Fault;
 use crate::ours::{ABUNDANT, Bottom, LONG, ROOM};
 
@@ -42,6 +43,25 @@ impl<E> tower::retry::Policy<u32, u32, E> for Budgeted {
 
     fn clone_request(&mut self, request: &u32) -> Option<u32> {
         Some(*request)
+    }
+}
+
+/// Retries errors and server errors, of requests that are idempotent.
+impl<E> tower::retry::Policy<Request, Response, E> for Budgeted {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut Request, result: &mut Result<Response, E>) -> Option<Ready<()>> {
+        match result {
+            Ok(response) if !response.status().is_server_error() => {
+                self.0.deposit();
+                None
+            }
+            _ => self.0.withdraw().then(|| ready(())),
+        }
+    }
+
+    fn clone_request(&mut self, request: &Request) -> Option<Request> {
+        request.method().is_idempotent().then(|| request.clone())
     }
 }
 
@@ -107,6 +127,21 @@ pub fn tower(inner: impl Bottom, hedged_after: u64) -> impl Service<u32, Respons
         .retry(Budgeted::default())
         .layer(ConcurrencyLimitLayer::new(ROOM))
         .timeout(LONG / 2)
+        .service(inner)
+}
+
+/// The parts of a default client stack that tower has: it has no breaker.
+pub fn tower_client<S>(
+    inner: S,
+) -> impl Service<Request, Response = Response, Error = tower::BoxError>
+where
+    S: Service<Request, Response = Response, Error = Fault> + Clone,
+{
+    ServiceBuilder::new()
+        .timeout(Duration::from_secs(10))
+        .retry(Budgeted::default())
+        .layer(ConcurrencyLimitLayer::new(ROOM))
+        .timeout(Duration::from_secs(3))
         .service(inner)
 }
 

@@ -1,6 +1,5 @@
-use std::fmt;
-
 use crate::args::Args;
+use crate::goal::Goal;
 use crate::machine::Machine;
 use crate::measure::{Kind, Plan, Sample, Turn, Work, alone, crew, taken};
 use crate::ours::{WINDOW, settle};
@@ -53,6 +52,9 @@ pub struct Group {
     pub threads: usize,
     /// Whether the calls are admitted, so that ours may not allocate.
     pub admitted: bool,
+    /// The contender that makes as many allocations as ours may make. Ours may make none without
+    /// it.
+    pub may_allocate: Option<&'static str>,
     pub contenders: Vec<Contender>,
     pub goals: Vec<Goal>,
     /// How many calls the contenders count as one operation. The figures are per call.
@@ -73,64 +75,13 @@ impl Group {
         Self {
             threads: 1,
             admitted: false,
+            may_allocate: None,
             contenders: Vec::new(),
             goals: Vec::new(),
             batch: 1,
             processor: false,
             taken: None,
             plan: None,
-        }
-    }
-}
-
-/// What one of ours is to reach.
-pub struct Goal {
-    pub of: &'static str,
-    pub limit: Limit,
-}
-
-#[derive(Clone, Copy)]
-pub enum Limit {
-    /// At most so many times the best of these.
-    Times(f64, &'static [&'static str]),
-    /// At most so many nanoseconds.
-    Nanos(f64),
-    /// At least so many times the operations per second of this one.
-    Throughput(f64, &'static str),
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Times(most, peers) => write!(f, "{most} x {}", peers.join(", ")),
-            Self::Nanos(most) => write!(f, "{most} ns"),
-            Self::Throughput(least, peer) => write!(f, "{least} x the rate of {peer}"),
-        }
-    }
-}
-
-impl Limit {
-    fn peers(&self) -> &[&'static str] {
-        match self {
-            Self::Times(_, peers) => peers,
-            Self::Nanos(_) => &[],
-            Self::Throughput(_, peer) => std::slice::from_ref(peer),
-        }
-    }
-
-    /// What was reached, and whether that is enough.
-    fn judge(&self, ns: f64, of: impl Fn(&str) -> f64) -> (String, bool) {
-        match self {
-            Self::Times(most, peers) => {
-                let best = peers.iter().map(|peer| of(peer)).fold(f64::NAN, f64::min);
-                let times = ns / best;
-                (format!("{times:.2} x"), times <= *most)
-            }
-            Self::Nanos(most) => (format!("{ns:.1} ns"), ns <= *most),
-            Self::Throughput(least, peer) => {
-                let times = of(peer) / ns;
-                (format!("{times:.3} x"), times >= *least)
-            }
         }
     }
 }
@@ -226,16 +177,20 @@ impl Report {
         };
         let unclear = |goal: &Goal| {
             who.iter().zip(samples).any(|((name, _), sample)| {
-                sample.disturbed && (*name == goal.of || goal.limit.peers().contains(name))
+                sample.disturbed && (*name == goal.of || goal.limit.compared().contains(name))
             })
         };
+        let allowed = group.may_allocate.map_or(0.0, |of| {
+            let at = who.iter().position(|(name, _)| *name == of);
+            at.map_or(0.0, |at| samples[at].allocations)
+        });
         let peers = who.iter().filter(|(_, kind)| *kind == Kind::Peer);
         let best = peers.map(|(name, _)| median(name)).fold(f64::NAN, f64::min);
         for (&(contender, kind), sample) in who.iter().zip(samples) {
             let ns = sample.median();
             if kind == Kind::Ours && group.admitted {
                 self.admitted += 1;
-                if sample.allocations > 0.0 {
+                if sample.allocations > allowed {
                     self.allocate.push(format!("{name}: {contender}"));
                 }
             }
@@ -290,7 +245,7 @@ impl Report {
         unclear: bool,
         line: &mut [String; 8],
     ) {
-        let (reached, met) = goal.limit.judge(ns, of);
+        let (reached, met) = goal.limit.judge(ns, &of);
         line[5] = goal.limit.to_string();
         line[6] = reached;
         let verdict = match (unclear, met) {
@@ -314,12 +269,13 @@ impl Report {
             self.goals += 1;
             self.met += usize::from(met);
             let reached = match met {
-                true => format!("0 in {} rows", self.admitted),
+                true => format!("none in {} rows", self.admitted),
                 false => self.allocate.join(", "),
             };
             let verdict = if met { "yes" } else { "NO" };
             let name = "allocations, admitted";
-            let line = [name, "seawall", "", "", "", "0", &reached, verdict];
+            let goal = "none, or the request's copy";
+            let line = [name, "seawall", "", "", "", goal, &reached, verdict];
             self.sheet.push(line.map(str::to_owned));
         }
         let mut last = format!("{} of {} goals met", self.met, self.goals);

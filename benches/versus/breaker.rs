@@ -7,6 +7,8 @@ use recloser::Recloser;
 use seawall::{Backoff, CircuitBreaker, Trip, Window};
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 
+use crate::floor::{COUNTER, counter};
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A rate over the last 100 calls: it reads no clock, and knows no time window.
@@ -69,6 +71,7 @@ fn over_time() -> Vec<Contender> {
     let rule = Trip::failure_rate(0.5).over(Window::time(secs(10)));
     let breaker = CircuitBreaker::builder("over time").trip_on(rule.min_calls(20));
     vec![
+        counter(),
         recloser(false),
         failsafe(peer, false),
         ours("seawall", breaker.build().unwrap()),
@@ -122,7 +125,11 @@ pub(crate) fn run(report: &mut Report) {
     };
     group("consecutive", 1, true, consecutive, goal(Limit::Nanos(3.0)));
     group("consecutive", 2, true, consecutive, Vec::new());
-    group("rate over time", 1, true, over_time, recloser(0.9));
+    let close = Limit::OneOf(&[
+        Limit::Times(0.95, &["recloser"]),
+        Limit::Above(3.0, COUNTER),
+    ]);
+    group("rate over time", 1, true, over_time, goal(close));
     group("rate over time", 2, true, over_time, recloser(0.15));
     group("open", 1, false, open, recloser(0.4));
     group("open", 2, false, open, Vec::new());

@@ -9,11 +9,24 @@ use rate_net::DirectLimiter;
 use seawall::{Quota, RateLimiter};
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 
+use crate::floor::{
+    COUNTER_AND_EXCHANGE, COUNTER_AND_LOAD, counter_and_exchange, counter_and_load,
+};
+
 /// A rate that two threads cannot use up, and a burst of it for a second.
 const LARGE: (u32, u32) = (1_000_000_000, 1_000_000_000);
 /// The same in a burst of a microsecond: shorter, and threads refuse each other for what lies
 /// between the clock's reading and the bucket's change.
 const SMALL: (u32, u32) = (100_000_000, 100);
+
+const EXACT_ADMITS: &[Limit] = &[
+    Limit::Times(1.05, &["governor"]),
+    Limit::Above(3.0, COUNTER_AND_EXCHANGE),
+];
+const EXACT_REJECTS: &[Limit] = &[
+    Limit::Times(1.05, &["governor"]),
+    Limit::Above(3.0, COUNTER_AND_LOAD),
+];
 
 fn governor(quota: Governor, ok: bool) -> Contender {
     let limiter = governor::RateLimiter::direct(quota);
@@ -60,6 +73,8 @@ fn admitting((rate, burst): (u32, u32)) -> Vec<Contender> {
     if burst == rate {
         // Takes its burst from its rate.
         contenders.push(rate_net(DirectLimiter::per_second(rate), true));
+    } else {
+        contenders.insert(0, counter_and_exchange());
     }
     let limiter = RateLimiter::builder(Quota::per_second(rate).burst(burst));
     contenders.push(ours("seawall", limiter.build().unwrap(), true));
@@ -78,6 +93,7 @@ fn refusing() -> Vec<Contender> {
     assert!(limiter.allow());
     let whole = limiter.clone();
     vec![
+        counter_and_load(),
         governor(quota, false),
         better_bucket(bucket.build().unwrap(), false),
         rate_net(direct, false),
@@ -92,10 +108,10 @@ fn refusing() -> Vec<Contender> {
 }
 
 pub(crate) fn run(report: &mut Report) {
-    let governor = |of, times| {
+    let goals = |limit| {
         vec![Goal {
-            of,
-            limit: Limit::Times(times, &["governor"]),
+            of: "seawall",
+            limit,
         }]
     };
     for (threads, times) in [(1, 0.45), (2, 0.25)] {
@@ -104,7 +120,7 @@ pub(crate) fn run(report: &mut Report) {
             threads,
             admitted: true,
             contenders: admitting(LARGE),
-            goals: governor("seawall", times),
+            goals: goals(Limit::Times(times, &["governor"])),
             ..Group::new()
         });
     }
@@ -114,7 +130,7 @@ pub(crate) fn run(report: &mut Report) {
             threads,
             admitted: true,
             contenders: admitting(SMALL),
-            goals: governor("seawall", 1.0),
+            goals: goals(Limit::OneOf(EXACT_ADMITS)),
             ..Group::new()
         });
     }
@@ -124,7 +140,7 @@ pub(crate) fn run(report: &mut Report) {
             threads,
             admitted: false,
             contenders: refusing(),
-            goals: governor("seawall", 1.0),
+            goals: goals(Limit::OneOf(EXACT_REJECTS)),
             ..Group::new()
         });
     }

@@ -16,6 +16,49 @@ fn each(name: &'static str, mut run: impl FnMut() + 'static) -> Contender {
     })
 }
 
+pub(crate) const COUNTER: &str = "a counter reading";
+pub(crate) const COUNTER_AND_LOAD: &str = "counter and load";
+pub(crate) const COUNTER_AND_EXCHANGE: &str = "counter and compare_exchange";
+
+/// What a policy that looks at the time cannot be below.
+pub(crate) fn counter() -> Contender {
+    let clock = quanta::Clock::new();
+    Contender::shared(Kind::Floor, COUNTER, move |n| {
+        for _ in 0..n {
+            black_box(clock.raw());
+        }
+        n
+    })
+}
+
+/// What a bucket that rejects cannot be below: it looks at the time and at its state.
+pub(crate) fn counter_and_load() -> Contender {
+    let clock = quanta::Clock::new();
+    let state = AtomicU64::new(0);
+    Contender::shared(Kind::Floor, COUNTER_AND_LOAD, move |n| {
+        for _ in 0..n {
+            black_box(clock.raw());
+            black_box(state.load(Ordering::Relaxed));
+        }
+        n
+    })
+}
+
+/// What an exact bucket that admits cannot be below: it moves its state as well.
+pub(crate) fn counter_and_exchange() -> Contender {
+    let clock = quanta::Clock::new();
+    let state = AtomicU64::new(0);
+    Contender::shared(Kind::Floor, COUNTER_AND_EXCHANGE, move |n| {
+        for _ in 0..n {
+            black_box(clock.raw());
+            let order = Ordering::Relaxed;
+            let next = |was: u64| Some(was.wrapping_add(1));
+            let _ = black_box(state.fetch_update(order, order, next));
+        }
+        n
+    })
+}
+
 pub(crate) fn run(report: &mut Report) {
     report.group("floor", || {
         let (a, b, c) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));

@@ -192,8 +192,8 @@ pub(crate) fn run(report: &mut Report) {
     };
     let tower: &[&str] = &["tower"];
     group("timeout", timeouts, &[("seawall", 0.7, tower)]);
-    group("bulkhead", bulkheads, &[("seawall", 0.7, tower)]);
-    group("retry with budget", retries, &[("seawall", 0.4, tower)]);
+    group("bulkhead", bulkheads, &[("seawall", 0.8, tower)]);
+    group("retry with budget", retries, &[("seawall", 0.7, tower)]);
     group(
         "rate limit",
         rate_limits,

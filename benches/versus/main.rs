@@ -8,6 +8,7 @@ mod breaker;
 mod bucket;
 mod floor;
 mod gateway;
+mod http_stack;
 mod keyed;
 mod layer;
 mod stack;
@@ -29,6 +30,7 @@ fn main() {
     breaker::run(&mut report);
     layer::run(&mut report);
     stack::run(&mut report);
+    http_stack::run(&mut report);
     gateway::run(&mut report);
     report.finish("versus");
     drop(hold);

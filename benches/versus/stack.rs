@@ -54,7 +54,7 @@ pub(crate) fn run(report: &mut Report) {
     report.group("stack", || Group {
         admitted: true,
         contenders: one_by_one(&runtime, When::AtOnce),
-        goals: vec![goal(0.45, &["tower"]), goal(0.1, &["tower-resilience"])],
+        goals: vec![goal(0.5, &["tower"]), goal(0.13, &["tower-resilience"])],
         ..Group::new()
     });
     report.group("stack, pending once", || Group {
