@@ -11,8 +11,8 @@ use crate::time::Tick;
 pub(crate) struct Ambient {
     /// The earliest deadline.
     pub(crate) deadline: Tick,
-    /// The earliest deadline that somebody further up keeps with a timer of its own. A
-    /// deadline that was only handed on (by `scope`) is kept by the first timeout under it.
+    /// The earliest deadline that a timeout or shield further up enforces with a timer. A deadline
+    /// that was only handed on (by `scope`) is enforced by the first timeout under it.
     pub(crate) enforced: Tick,
     /// Which attempt of a retry or a hedge this is, from 1; 0 outside of any.
     pub(crate) attempt: u32,
@@ -121,7 +121,7 @@ impl Ambient {
         }
     }
 
-    /// Sets a deadline that the caller keeps with a timer, until the guard is dropped.
+    /// Sets a deadline that the caller enforces with a timer, until the guard is dropped.
     #[cfg(feature = "tokio")]
     #[inline]
     pub(crate) fn enforce(deadline: Tick) -> Enforcing {

@@ -26,7 +26,7 @@ pin_project! {
         // None once the call was refused or has timed out: it is dropped before that is told.
         #[pin]
         call: Option<F>,
-        // None until the call has been pending once under no earlier deadline.
+        // None until the call has been pending once.
         #[pin]
         sleep: Option<Sleep>,
         run: Run,
@@ -37,7 +37,9 @@ pin_project! {
 pub(super) struct Run {
     timeout: Holder,
     start: Tick,
-    /// The earlier of the own limit and the deadline the call came with.
+    /// When the limit ends.
+    limit_ends: Tick,
+    /// The deadline of the call: `limit_ends`, or the deadline in force at `call` if that is earlier.
     until: Tick,
     /// In a box, because every call would otherwise carry the room for it.
     refused: Option<Box<Rejection>>,
@@ -63,21 +65,24 @@ impl Run {
         let mode = setting.mode();
         let mut refused = refused.map(Box::new);
         let mut start = Tick::ZERO;
+        let mut limit_ends = Tick::NEVER;
         let mut until = Tick::NEVER;
         if mode != Mode::Off {
             start = clock.now();
             let limit = limit.map_or(setting.nanos(), nanos);
-            until = Tick(start.0.saturating_add(limit)).min(Ambient::deadline());
+            limit_ends = Tick(start.0.saturating_add(limit));
+            until = limit_ends.min(Ambient::deadline());
             if until <= start {
                 refused = refused.or_else(|| expired(timeout, mode));
                 if mode == Mode::RecordOnly {
-                    until = Tick::NEVER;
+                    (limit_ends, until) = (Tick::NEVER, Tick::NEVER);
                 }
             }
         }
         Self {
             timeout: Holder::of(timeout),
             start,
+            limit_ends,
             until,
             refused,
             mode,
@@ -89,15 +94,16 @@ impl Run {
     fn refuse(&mut self, rejection: Rejection) {
         if self.mode == Mode::RecordOnly {
             self.timeout.tell_would_reject(&rejection);
-            self.until = Tick::NEVER;
+            (self.limit_ends, self.until) = (Tick::NEVER, Tick::NEVER);
         } else {
             self.refused = Some(Box::new(rejection));
         }
     }
 
-    fn time_out(&mut self, now: Tick) {
+    /// The timer that was set for `due` has fired.
+    fn time_out(&mut self, due: Tick, now: Tick) {
         let rejection = self.timeout.refusal(Why::TimedOut {
-            limit: self.until.since(self.start),
+            limit: due.since(self.start),
             elapsed: now.since(self.start),
         });
         self.refuse(rejection);
@@ -111,12 +117,28 @@ impl Run {
         Some(*rejection)
     }
 
-    /// Before it begins to wait: keeps the deadline in force here too. Behind a buffer the call
-    /// was made where it could not be seen.
+    /// At the first poll: keeps the deadline in force here too, if no timer further up enforces it.
+    /// Behind a buffer `call` cannot see it. An enforced deadline is not kept: it may belong to a
+    /// caller that polls this future by reference, and end before the call does.
     #[inline]
     fn keep_deadline(&mut self) {
         if self.mode == Mode::Enforce || !self.until.is_never() {
-            self.until = self.until.min(Ambient::deadline());
+            let deadline = Ambient::deadline();
+            if deadline < Ambient::enforced() {
+                self.until = self.until.min(deadline);
+            }
+        }
+    }
+
+    /// When the timer of a pending call fires. A deadline that a timeout further up enforces ends
+    /// the call under the name of that timeout, so the timer is for the limit. It is always set:
+    /// this future may outlive that timeout without another poll, in a `FuturesUnordered` or a
+    /// local task.
+    #[inline]
+    fn due(&self) -> Tick {
+        match self.until == Ambient::enforced() {
+            true => self.limit_ends,
+            false => self.until,
         }
     }
 
@@ -215,20 +237,15 @@ impl<F> Timed<F> {
             let refusal = this.run.take_refusal();
             return Poll::Ready(refusal.expect("polled after it was ready"));
         }
-        // Whoever keeps an earlier deadline with a timer of his own will drop us by then. Asked
-        // in every poll: the future may since have been moved out of that deadline.
-        if this.sleep.is_none() {
-            if this.run.until >= Ambient::enforced() {
-                return Poll::Pending;
-            }
-            this.sleep.set(Some(Sleep::until(this.run.until)));
+        // Computed at every poll: the future may have moved out of an earlier deadline.
+        let due = this.run.due();
+        let armed = this.sleep.as_ref().get_ref().as_ref().map(Sleep::deadline);
+        if armed != Some(due) {
+            this.sleep.set(Some(Sleep::until(due)));
         }
-        let sleep = this.sleep.as_mut().as_pin_mut();
-        let Some(sleep) = sleep else {
-            return Poll::Pending;
-        };
+        let sleep = this.sleep.as_mut().as_pin_mut().expect("it is set above");
         let now = ready!(sleep.poll_elapsed(cx));
-        this.run.time_out(now);
+        this.run.time_out(due, now);
         if this.run.mode == Mode::RecordOnly {
             // Told once; from here on there is nothing to wait for but the call.
             this.sleep.set(Some(Sleep::until(Tick::NEVER)));

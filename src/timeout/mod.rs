@@ -21,10 +21,15 @@
 //! the outermost serves all, and is older by what the functions take that they were given (what
 //! copies a request, what it costs). Below any other service, and in polls, it is read anew.
 //!
-//! Under an earlier deadline that somebody further up keeps, no timer is armed: he will end the
-//! call, and it is his name that is told. A deadline that was only handed on, by
-//! [`Deadline::scope`](crate::Deadline::scope) or [`spawn`](crate::spawn), is kept by the first
+//! A call keeps the deadline that it has at `call`: its limit, or an earlier deadline in force
+//! there. If a timeout further up enforces the earlier one, that timeout ends the call, and the
+//! rejection has its name. A deadline that was only handed on, by
+//! [`Deadline::scope`](crate::Deadline::scope) or [`spawn`](crate::spawn), is enforced by the first
 //! timeout below it.
+//!
+//! A pending call always has a timer for its own limit. So a call that outlives a shorter timeout
+//! which polled it, for example in a `FuturesUnordered`, ends by its own limit at the latest, even
+//! if nothing else polls it. A shorter timeout that polls a call by reference does not shorten it.
 //!
 //! # Example
 //!

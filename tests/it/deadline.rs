@@ -155,13 +155,12 @@ async fn to7_behind_a_buffer_polls_have_it_and_the_workers_call_has_not() {
     service.oneshot(()).await.unwrap();
     assert_eq!(seen.take(), [None, Some(secs(5)), Some(secs(4))]);
 
-    // So a timeout behind one knows only its own limit in `call`, and reads the deadline again
-    // when it begins to wait: the outer one keeps its own and is named.
+    // So a timeout behind one knows only its own limit in `call`; the outer one enforces its own.
     let outer = Timeout::builder(secs(2)).name("outer").build().unwrap();
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(&outer))
         .buffer(4)
-        .layer(TimeoutLayer::new(secs(2)))
+        .layer(TimeoutLayer::new(secs(3)))
         .service(Mock::new());
     let error = service.oneshot(Do::Hang).await.unwrap_err();
     assert_eq!(&**reason(&error).policy(), "outer");

@@ -3,17 +3,19 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::stream::{self, FuturesUnordered, StreamExt};
 use seawall::event::What;
 use seawall::{Backoff, Deadline, Error, Mode, Retry, RetryLayer, Timeout, TimeoutLayer, Why};
+use tokio::task::LocalSet;
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Do, Mock, Recorder, Task, catching, ms, reason, secs};
+use crate::support::{Do, Mock, Recorder, Task, catching, locked, ms, reason, secs};
 
 fn named(name: &str, millis: u64) -> Timeout {
     Timeout::builder(ms(millis)).name(name).build().unwrap()
@@ -231,19 +233,17 @@ async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to5_only_one_of_many_arms_a_timer() {
-    // All end at the same instant, so each timer would be a wake-up of its own.
-    let layer = || TimeoutLayer::new(secs(5));
-    let service = ServiceBuilder::new().layer(layer()).layer(layer());
-    let service = service.layer(layer()).layer(layer());
-    let mut task = Task::new(service.service(Mock::new()).call(Do::Hang));
+async fn to5_every_pending_call_has_a_timer_for_its_own_limit() {
+    let layer = |limit| TimeoutLayer::new(secs(limit));
+    // The inner calls end at 5 s too, but that deadline belongs to the outer timeout.
+    let service = layer(5).layer(layer(8).layer(layer(9).layer(Mock::new())));
+    let mut task = Task::new({ service }.call(Do::Hang));
     assert!(task.run().is_pending());
     advance(secs(5)).await;
     assert_eq!(task.wakes(), 1);
     assert!(matches!(task.run(), Poll::Ready(Err(_))));
 
-    // Control: where the inner ones end first, theirs is the one.
-    let service = TimeoutLayer::new(secs(6)).layer(TimeoutLayer::new(secs(5)).layer(Mock::new()));
+    let service = layer(6).layer(layer(5).layer(Mock::new()));
     let mut task = Task::new({ service }.call(Do::Hang));
     assert!(task.run().is_pending());
     advance(secs(6)).await;
@@ -251,12 +251,11 @@ async fn to5_only_one_of_many_arms_a_timer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to5_a_future_moved_out_of_its_deadline_keeps_it_by_itself() {
+async fn to5_a_future_that_leaves_an_earlier_deadline_keeps_it() {
     let mut service = TimeoutLayer::new(named("inner", 10_000)).layer(Mock::new());
     let outer = Timeout::new(secs(2));
     let moved = outer.run(async || {
         let mut call = Box::pin(service.call(Do::Hang));
-        // Nothing to arm here: the outer one ends first.
         assert!(futures::poll!(&mut call).is_pending());
         Ok::<_, BoxError>(call)
     });
@@ -264,6 +263,97 @@ async fn to5_a_future_moved_out_of_its_deadline_keeps_it_by_itself() {
     let error = moved.await.unwrap().await.unwrap_err();
     assert_eq!(start.elapsed(), secs(2));
     assert_eq!(&**reason(&error).policy(), "inner");
+    let (limit, elapsed) = (secs(2), secs(2));
+    assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+}
+
+/// Runs `next` under a timeout of 1 s, which cuts it, and then without one.
+async fn cut_then_resumed<T>(mut next: impl AsyncFnMut() -> T) -> T {
+    let cut = Timeout::new(secs(1));
+    let cut = cut.run(async || Ok::<_, BoxError>(next().await)).await;
+    assert!(matches!(cut, Err(Error::Rejected(_))));
+    next().await
+}
+
+// TO5: these poll a future again only if it is woken.
+#[tokio::test(start_paused = true)]
+async fn to5_a_call_in_a_set_ends_after_the_timeout_that_polled_it_first() {
+    let start = Instant::now();
+    let service = TimeoutLayer::new(secs(2)).layer(Mock::new());
+    let hang = |_| service.clone().call(Do::Hang);
+    let mut set: FuturesUnordered<_> = (0..3).map(hang).collect();
+    let mut ended = cut_then_resumed(async || set.next().await).await;
+    for _ in 0..3 {
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(start.elapsed(), secs(2));
+        let (limit, elapsed) = (secs(2), secs(2));
+        assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+        ended = set.next().await;
+    }
+    assert!(ended.is_none());
+}
+
+// TO5: here the call is made under the deadline of 1 s, too.
+#[tokio::test(start_paused = true)]
+async fn to5_a_call_of_a_buffered_stream_ends_after_the_timeout_that_made_it() {
+    let start = Instant::now();
+    let service = TimeoutLayer::new(secs(2)).layer(Mock::new());
+    let calls = stream::iter(0..3).map(|_| service.clone().call(Do::Hang));
+    let mut calls = calls.buffer_unordered(3);
+    let ended = cut_then_resumed(async || calls.next().await).await;
+    assert!(ended.unwrap().is_err());
+    assert_eq!(start.elapsed(), secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to5_a_call_of_a_local_task_ends_after_the_timeout_that_ran_its_set() {
+    let start = Instant::now();
+    let mut service = TimeoutLayer::new(secs(2)).layer(Mock::new());
+    let mut local = LocalSet::new();
+    let task = local.spawn_local(async move { service.call(Do::Hang).await });
+    cut_then_resumed(async || (&mut local).await).await;
+    assert!(task.await.unwrap().is_err());
+    assert_eq!(start.elapsed(), secs(2));
+}
+
+// TO3, TO5: the deadline of a call is neither its own limit nor that of the timeout around it.
+#[tokio::test(start_paused = true)]
+async fn to5_a_call_in_a_set_keeps_a_deadline_that_was_handed_on() {
+    let start = Instant::now();
+    let mut service = TimeoutLayer::new(secs(9)).layer(Mock::new());
+    let call = Deadline::after(secs(2)).enter(|| service.call(Do::Hang));
+    let mut set: FuturesUnordered<_> = [call].into_iter().collect();
+    let ended = cut_then_resumed(async || set.next().await).await;
+    assert!(ended.unwrap().is_err());
+    assert_eq!(start.elapsed(), secs(2));
+}
+
+// TO3
+#[tokio::test(start_paused = true)]
+async fn to3_a_call_polled_by_reference_under_a_shorter_timeout_goes_on() {
+    let start = Instant::now();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let look = |seen: &Mutex<Vec<_>>| locked(seen).push(Deadline::remaining().unwrap());
+    let looked = Arc::clone(&seen);
+    let mut service = TimeoutLayer::new(secs(10)).layer(service_fn(move |()| {
+        let seen = Arc::clone(&looked);
+        async move {
+            look(&seen);
+            sleep(ms(500)).await;
+            look(&seen);
+            std::future::pending::<Result<(), BoxError>>().await
+        }
+    }));
+    let mut call = Box::pin(service.call(()));
+    let error = Timeout::new(ms(100)).run(|| &mut call).await.unwrap_err();
+    assert!(error.rejection().is_some());
+    assert_eq!(start.elapsed(), ms(100));
+
+    let error = call.await.unwrap_err();
+    assert_eq!(start.elapsed(), secs(10));
+    let (limit, elapsed) = (secs(10), secs(10));
+    assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+    assert_eq!(*locked(&seen), [ms(100), ms(9_500)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -263,6 +263,11 @@ where
         if !(fails || pending && self.poll_delay(cx).is_ready()) {
             return false;
         }
+        // Nothing starts for a caller whose deadline has passed.
+        let now = time::now();
+        if now >= Ambient::deadline() {
+            return false;
+        }
         self.sleep.set(None);
         let number = *self.number + 1;
         let Some((next, withdrawal)) = self.admit_next(number) else {
@@ -271,7 +276,7 @@ where
         };
         self.call.left -= 1;
         *self.number = number;
-        *self.begun = time::now();
+        *self.begun = now;
         let asked = self.source.delay(number + 1);
         let hedge = self.source.as_ref();
         match asked.or_else(|| hedge.own_delay(self.call, *self.begun)) {
@@ -300,11 +305,6 @@ where
     fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.sleep.is_none() {
             let due = self.begun.after(self.call.delay);
-            // Asked again: behind a buffer the call knew no deadline.
-            if due >= Ambient::deadline() {
-                self.call.left = 0;
-                return Poll::Pending;
-            }
             self.sleep.set(Some(Sleep::until(due)));
         }
         match self.sleep.as_mut().as_pin_mut() {

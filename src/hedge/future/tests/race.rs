@@ -387,6 +387,38 @@ async fn a_deadline_that_the_call_did_not_know_holds_too() {
     assert_eq!(log.calls(), 1);
 }
 
+// TO3, HG1: a shorter timeout that polls the call by reference takes no extra attempt from it.
+#[tokio::test(start_paused = true)]
+async fn hg1_a_call_polled_by_reference_under_a_shorter_timeout_is_hedged_later() {
+    let backend = Backend::new(|n| (if n == 0 { NEVER } else { ms(1) }, answer(n)));
+    let log = backend.log.clone();
+    let mut service = layer(&times(1)).layer(backend);
+    std::future::poll_fn(|cx| tower_service::Service::<()>::poll_ready(&mut service, cx))
+        .await
+        .unwrap();
+    let mut call = Box::pin(tower_service::Service::call(&mut service, ()));
+    let cut = Timeout::new(ms(5)).run(|| &mut call).await;
+    assert!(cut.unwrap_err().rejection().is_some());
+    assert_eq!(call.await, answer(1));
+    assert_eq!(log.times(), [0, 10]);
+}
+
+// TO4: the delay ends in a poll that comes after the deadline.
+#[tokio::test(start_paused = true)]
+async fn to4_a_late_poll_after_the_deadline_starts_no_extra_attempt() {
+    for (deadline, calls) in [(20, 1), (21, 2)] {
+        let backend = Backend::new(|n| (NEVER, answer(n)));
+        let log = backend.log.clone();
+        let mut service = layer(&times(1)).layer(backend);
+        let call = call(&mut service, ());
+        let mut call = Box::pin(crate::Deadline::after(ms(deadline)).scope(call));
+        assert!(futures::poll!(&mut call).is_pending());
+        tokio::time::advance(ms(20)).await;
+        assert!(futures::poll!(&mut call).is_pending());
+        assert_eq!(log.calls(), calls, "{deadline}");
+    }
+}
+
 // TO2: an attempt sees what is left of the whole.
 #[tokio::test(start_paused = true)]
 async fn to2_a_total_timeout_ends_all_attempts() {
