@@ -131,8 +131,7 @@ impl Rules {
             match memory {
                 Remembers::Run(run) => run.begin(era),
                 Remembers::Recent(recent) => recent.begin(era),
-                // Their stamps are wide enough to tell any two eras apart.
-                Remembers::Window(_) => {}
+                Remembers::Window(window) => window.begin(era),
             }
         }
     }
