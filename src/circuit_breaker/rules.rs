@@ -131,8 +131,7 @@ impl Rules {
             match memory {
                 Remembers::Run(run) => run.begin(era),
                 Remembers::Recent(recent) => recent.begin(era),
-                // Their stamps are wide enough to tell any two eras apart.
-                Remembers::Window(_) => {}
+                Remembers::Window(window) => window.begin(era),
             }
         }
     }
@@ -182,7 +181,15 @@ impl Rules {
                 let counts = self.with_run(seen?, era);
                 return trip.holds(&counts).then_some((trip, counts));
             }
-            (run_holds == Some(at)).then(|| (trip, self.counts_of(trip, era, now)))
+            if run_holds != Some(at) {
+                return None;
+            }
+            let mut counts = self.counts_of(trip, era, now);
+            if let When::Failures(n) = trip.when {
+                // With the one that opens it, which its memory has no cell for.
+                (counts.calls, counts.failures) = (n, n);
+            }
+            Some((trip, counts))
         })?;
         let (kind, retry_after) = call.failure.unwrap_or((Kind::Slow, None));
         Some(Tripped {

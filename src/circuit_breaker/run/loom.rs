@@ -27,6 +27,30 @@ fn a_late_failure_never_lengthens_a_newer_run() {
     });
 }
 
+#[test]
+fn as_many_failures_as_asked_for_are_seen_by_one_of_them() {
+    for (asked, opens) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
+        ::loom::model(move || {
+            let recent = Arc::new(Recent::new(asked, 1));
+            let fail = || {
+                let recent = Arc::clone(&recent);
+                move || recent.failure(1, NOW).is_some()
+            };
+            let others = [thread::spawn(fail()), thread::spawn(fail())];
+            let mut opened = fail()();
+            for other in others {
+                opened |= other.join().unwrap();
+            }
+            assert_eq!(opened, opens, "{asked}");
+            // All three are remembered.
+            if asked == 4 {
+                assert_eq!(recent.within(1, NOW, 0), 3);
+                assert_eq!(recent.failure(1, NOW), Some(0));
+            }
+        });
+    }
+}
+
 /// A success as the policy ends it.
 fn success(hint: &Hint, run: &Run, era: u32) {
     if hint.is_set() {

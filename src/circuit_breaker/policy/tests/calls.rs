@@ -352,3 +352,37 @@ async fn cx7_ten_thousand_random_drops_end_where_they_began() {
         (0, 0, 0)
     );
 }
+
+#[test]
+fn cb1_failures_that_end_together_are_no_more_than_they_are() {
+    const THREADS: usize = 8;
+    // Ten seconds in use, an hour here: a busy machine takes its time for the 1,000 bursts.
+    let many = Trip::failures(10_000).within(SECOND * 3_600);
+    let breaker = built(CircuitBreaker::builder("many").trip_on(many));
+    let together = std::sync::Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    together.wait();
+                    // One that opens rejects the others, which must not stop them here.
+                    if let Ok(permit) = breaker.try_acquire() {
+                        permit.failure();
+                    }
+                }
+            });
+        }
+    });
+    let snapshot = breaker.snapshot();
+    assert_eq!(snapshot.trouble, None);
+    let counts = snapshot.rules[0].counts;
+    assert_eq!(counts.failures, 8_000);
+    // The rest opens it, neither earlier nor later.
+    for at in 8_001..10_000 {
+        fail(&breaker);
+        assert_eq!(breaker.state(), State::Closed, "{at}");
+    }
+    fail(&breaker);
+    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    assert_eq!(tripped.counts.failures, 10_000);
+}
