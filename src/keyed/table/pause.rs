@@ -1,9 +1,7 @@
 //! Stopping one key.
 
 use super::clock::{Config, Grant};
-use super::set::{Word, short};
-use super::{Place, Table, charge};
-use crate::rate_limit::Refused;
+use super::{Place, Table};
 use crate::time::Tick;
 
 impl Table {
@@ -12,42 +10,28 @@ impl Table {
     ///
     /// It is a debt: a change of quota or of the key's tier meanwhile keeps the tokens that are
     /// owed, and not the instant. It lasts no longer than a debt can. With a quota of zero
-    /// nothing is there until it changes, and nobody without a limit is paused.
+    /// nothing is there until it changes, and a key without a limit is not paused.
     pub(crate) fn pause(&self, now: Tick, key: Place, until: Tick, dropped: &mut bool) {
         loop {
             let config = self.config(key.tier, now);
             if until <= now || config.is_unlimited() {
                 return;
             }
-            let paused = |end| config.paused(end, until);
-            let decide = |end| Ok::<Grant, Refused>(paused(end));
-            let set = self.set(key);
-            let Some((way, tag)) = set.find(short(key.hash)) else {
-                match self.insert(now, key, &config, &decide, dropped) {
-                    Some(_) => return,
-                    None => continue,
-                }
-            };
-            let word = set.word(way);
-            if word.is_claimed() {
-                self.help(now, key, &config, (way, word), dropped);
-            } else if set.tag(way) == tag {
-                let grant = paused(self.end(word, key.tier, &config, now));
-                // Else the debt would fall below the pause with what is given back.
-                let Some(tag) = set.part(way, tag) else {
-                    continue;
-                };
-                let to = Word(charge(key, &config, &grant, tag).word);
-                if set.charge(way, word, to) {
-                    return;
-                }
+            let decide = |end| Ok(config.paused(end, until));
+            // Parted from the charges before, or the debt would fall below the pause with what is
+            // given back.
+            if self
+                .rewrite(now, key, &config, true, &decide, dropped)
+                .is_some()
+            {
+                return;
             }
         }
     }
 }
 
 impl Config {
-    /// Who owes up to `end`, and nothing before `until`.
+    /// A debt up to `end`, and nothing before `until`.
     fn paused(&self, end: u64, until: Tick) -> Grant {
         Grant {
             at: until,
