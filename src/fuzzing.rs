@@ -3,8 +3,8 @@
 
 pub use crate::budget::fuzz::run as budget;
 pub use crate::circuit_breaker::fuzz::run as breaker;
-pub use crate::keyed::fuzz::run as keyed;
 pub use crate::rate_limit::fuzz::run as bucket;
+pub use crate::rate_limit::table::fuzz::run as keyed;
 
 /// Operations are read from these. Zeros follow the last byte, so that a shorter input is a
 /// simpler one.

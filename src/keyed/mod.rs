@@ -151,7 +151,6 @@
 mod key;
 mod map;
 mod policy;
-pub(crate) mod table;
 
 pub use key::Key;
 pub(crate) use map::Rest;
@@ -162,5 +161,3 @@ pub use policy::{
     Builder, ByKey, Fixed, IntoSource, KeyOf, Keyed, Made, OwnedKey, PerKey, Picked, Refuses,
     RequestKey, Source,
 };
-#[cfg(all(any(test, fuzzing), not(seawall_loom)))]
-pub(crate) use table::fuzz;

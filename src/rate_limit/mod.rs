@@ -185,6 +185,7 @@ mod quota;
 #[cfg(feature = "tower")]
 mod service;
 mod state;
+pub(crate) mod table;
 
 #[cfg(feature = "tower")]
 pub use future::{ResponseFuture, WaitingFuture};

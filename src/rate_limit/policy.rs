@@ -27,8 +27,8 @@ use self::asked::Asked;
 use super::quota::Quota;
 use super::state::{Bucket, Refused};
 use crate::event::Listeners;
-use crate::keyed::table::{Place, Table};
 use crate::policy::{Mode, Name};
+use crate::rate_limit::table::{Place, Table};
 #[cfg(feature = "tower")]
 use crate::reading::Reading;
 use crate::rejection::{Error, Rejection, Why};

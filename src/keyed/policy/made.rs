@@ -9,9 +9,9 @@ use crate::event::{Listeners, What};
 use crate::hedge::Hedge;
 use crate::keyed::Key;
 use crate::keyed::map::{Map, Rest};
-use crate::keyed::table::Place;
 use crate::policy::{ConfigError, Mode, Name};
 use crate::rate_limit::RateLimiter;
+use crate::rate_limit::table::Place;
 use crate::rejection::Rejection;
 use crate::sync::{AtomicU64, Ordering};
 

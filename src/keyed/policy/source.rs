@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Keyed, PerKey, Refuses};
 use crate::keyed::Key;
 use crate::keyed::policy::made::Store;
-use crate::keyed::table::Place;
+use crate::rate_limit::table::Place;
 use crate::rejection::Rejection;
 
 /// Where a layer has the policy of a request from: a policy is its own, for every request, and

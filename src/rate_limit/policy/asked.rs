@@ -2,8 +2,8 @@
 
 use super::{RateLimiter, Shape};
 use crate::event::What;
-use crate::keyed::table::{self, Place, Table};
 use crate::rate_limit::state::{Bucket, Charge, Refused};
+use crate::rate_limit::table::{self, Place, Table};
 use crate::time::{self, Tick};
 
 #[derive(Clone, Copy)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::{Inner, MAX_PAUSE, MAX_WAIT, RateLimiter, Shape, joint};
 use crate::event::{Event, Listeners};
-use crate::keyed::table::Table;
 use crate::keyed::{self, Key, Keyed};
 use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::{Bucket, Striped};
+use crate::rate_limit::table::Table;
 use crate::sync::{Arc, AtomicU8, AtomicU64, OnceLock};
 use crate::time;
 

@@ -2,9 +2,9 @@
 
 use super::asked::{Asked, Charged};
 use super::{RateLimiter, Refusal};
-use crate::keyed::table::Place;
 use crate::policy::Mode;
 use crate::rate_limit::state::Refused;
+use crate::rate_limit::table::Place;
 use crate::time::Tick;
 
 /// The most limits in one: their charges stand on the stack.

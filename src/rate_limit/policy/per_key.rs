@@ -1,7 +1,7 @@
 //! One key's share of a keyed limiter.
 
 use super::{RateLimiter, Shape};
-use crate::keyed::table::{Place, Table};
+use crate::rate_limit::table::{Place, Table};
 use crate::sync::Arc;
 
 impl RateLimiter {

@@ -13,9 +13,9 @@ use crate::deadline::Deadline;
 #[cfg(feature = "tokio")]
 use crate::event::Ending;
 use crate::event::What;
-#[cfg(feature = "tokio")]
-use crate::keyed::table::Place;
 use crate::policy::Mode;
+#[cfg(feature = "tokio")]
+use crate::rate_limit::table::Place;
 #[cfg(feature = "tokio")]
 use crate::reading::Reading;
 use crate::rejection::{Rejection, Why};

@@ -1,37 +1,28 @@
-//! The keyed limiter's store: a token bucket for each of at most so many keys, in a lock-free
+//! The keyed limiter's store: a token bucket for each of a bounded number of keys, in a
 //! set-associative table.
 //!
-//! A key belongs to one set of eight places. A place is a tag, which says whose it is, and a
-//! word, the end of the owner's debt in the clock of its tier ([`clock`]). A known key's call
-//! loads the tags, loads the word and exchanges the word: two cache lines, no other store.
+//! A key belongs to one set of eight entries. An entry is a tag, which names its owner, and a
+//! word, the end of the owner's debt in the clock of its tier ([`clock`]). A call of an existing
+//! key takes no lock: it loads the tags, loads the word and exchanges the word.
 //!
-//! A new key takes an empty place, else that of the key longest at rest, else that of the one
-//! that will be at rest first. It begins behind the largest debt ever dropped from its set, so
-//! nobody gains by being forgotten, or by making up keys: those share what is left of one debt.
-//! A key that is refused takes no place, unless the one that made room for it was charged at
-//! the same moment.
-//!
-//! How a new key gets its place stands in [`insert`].
+//! A new key gets an entry under the set's lock ([`insert`]): one without an owner, else that of
+//! the key idle for the longest, else that of the one that is idle first. Its debt begins where
+//! the largest debt ends that was ever evicted from its set, so that no key gains by being
+//! evicted, or by being made up: those share what is left of one debt. A key that is rejected
+//! gets no entry.
 //!
 //! # Orderings
 //!
-//! - A tag is loaded before its word, with Acquire, and is looked at again after it. A word that
-//!   a new owner wrote came after its tag (Release), so the second look finds it (Acquire on the
-//!   word); one from before is exchanged in vain if it was claimed since. Charges are Relaxed:
-//!   they publish nothing, and continue the release sequence of step 5. Models:
-//!   `a_charge_is_never_made_to_the_next_owner`, `eviction_against_charge`.
-//! - The steps of an insertion are Release on what all load with Acquire: who sees one sees those
-//!   before. Whether an insertion is through is read off the tag first, then the word; whether
-//!   it has yet to be claimed, off the word first, then the tag; and then the door is looked at
-//!   again. Models: `one_key_inserted_by_two`, `two_keys_for_one_place`,
-//!   `eviction_against_charge`, `a_stalled_insertion_is_carried_through`.
-//! - A claim is taken back if the door is shut that was loaded after it: an insertion that had
-//!   made it would have moved the word on before. Model: `a_stray_claim_is_taken_back`.
-//! - What was dropped is raised before the tag is given, and loaded after the tag was: the tag
-//!   publishes it. That the steps are Acquire as well, and so are its own loads, no model needs;
-//!   nor does a tag's new version publish anything, but that it comes before the exchange of the
-//!   word that was seen before it. Models: `a_change_of_tier_against_a_charge`,
-//!   `a_pause_against_a_charge`.
+//! - A tag is loaded before its word, with Acquire, and again after it. A word of another owner was
+//!   exchanged (Release) after the tag was cleared, so the second load of the tag finds that
+//!   (Acquire on the word); a word from before is exchanged in vain if another owner came since.
+//!   Charges are Relaxed: they publish nothing, and continue the release sequence of that exchange.
+//!   Models: `a_charge_is_never_made_to_the_next_owner`, `eviction_against_charge`.
+//! - A tag is set (Release) after the word was exchanged: a call that finds its key by the tag
+//!   (Acquire) finds its key's debt in the word. Models: `one_new_key_of_two_calls`,
+//!   `a_change_of_tier_against_a_charge`, `a_pause_against_a_charge`.
+//! - Tags, and what was dropped, are written under the set's lock. Models:
+//!   `two_new_keys_for_one_entry`, `cancel_against_eviction`.
 //! - A tier's configuration is in the slot that its version names, stored with Release, loaded
 //!   with Acquire, and looked at again: as in the unkeyed bucket. It is read after the clock was,
 //!   so an admission counts at that instant, by the configuration in force then or later; an
@@ -56,10 +47,10 @@ mod tier;
 use std::fmt;
 
 use self::clock::{Config, Grant};
-use self::set::{Door, Set, Side, Tag, WAYS, Word, short};
+use self::set::{Set, Tag, WAYS, Word, short};
 use self::tier::Tier;
 use crate::rate_limit::{Quota, Refused};
-use crate::sync::{AtomicU64, CachePadded, Ordering};
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
 /// Where a key belongs.
@@ -85,12 +76,14 @@ pub(crate) struct Charge {
     changes: u64,
 }
 
-/// The state of a rate limit per key. Every decision takes `now`; none takes a lock.
+/// The state of a rate limit per key. Every decision takes `now`; that of an existing key takes
+/// no lock.
 pub(crate) struct Table {
     sets: Box<[Set]>,
-    /// See [`Door`]; one for each set.
-    doors: Box<[AtomicU64]>,
-    /// See [`Side`]; one for each set and tier.
+    /// One for each set: held while an entry gets another owner.
+    locks: Box<[Mutex<()>]>,
+    /// For each set and tier the end of the largest debt that was evicted: behind it the debt of
+    /// every new key begins. It is repaid by itself, as the clock moves on.
     dropped: Box<[AtomicU64]>,
     tiers: Box<[CachePadded<Tier>]>,
     /// How many keys in debt lost their place. Publishes nothing: relaxed.
@@ -109,7 +102,7 @@ impl Table {
         let words = |n| (0..n).map(|_| AtomicU64::new(floor)).collect();
         Self {
             sets: (0..sets).map(|_| Set::new(Word::new(floor, 0))).collect(),
-            doors: (0..sets).map(|_| AtomicU64::new(Door::FIRST.0)).collect(),
+            locks: (0..sets).map(|_| Mutex::new(())).collect(),
             dropped: words(sets * quotas.len()),
             tiers: quotas
                 .iter()
@@ -189,28 +182,18 @@ impl Table {
                 return Ok(charge(key, &config, &free, Tag(0)));
             }
             let set = self.set(key);
-            let Some((way, tag)) = set.find(short(key.hash)) else {
-                match self.insert(now, key, &config, &decide, dropped) {
+            let found = set.find(short(key.hash));
+            let found = found.map(|(way, tag)| (way, tag, set.word(way)));
+            let Some((way, tag, word)) = found.filter(|(.., word)| word.tier() == key.tier) else {
+                match self.rewrite(now, key, &config, false, &decide, dropped) {
                     Some(decided) => return decided,
                     None => continue,
                 }
             };
-            let word = set.word(way);
-            if word.is_claimed() {
-                self.help(now, key, &config, (way, word), dropped);
-                continue;
-            }
             if set.tag(way) != tag {
                 continue;
             }
-            let grant = decide(self.end(word, key.tier, &config, now))?;
-            let tag = if word.tier() == key.tier {
-                tag
-            } else if let Some(parted) = set.part(way, tag) {
-                parted
-            } else {
-                continue;
-            };
+            let grant = decide(config.offset(word.end()))?;
             let charge = charge(key, &config, &grant, tag);
             if set.charge(way, word, Word(charge.word)) {
                 return Ok(charge);
@@ -328,11 +311,24 @@ impl Table {
         &self.sets[self.index(key)]
     }
 
-    fn side(&self, index: usize) -> Side<'_> {
-        let tiers = self.tiers.len();
-        Side {
-            door: &self.doors[index],
-            dropped: &self.dropped[index * tiers..][..tiers],
+    /// The end of the largest debt of a tier that was evicted from a set.
+    fn dropped(&self, index: usize, tier: u8) -> u64 {
+        self.of_tier(index, tier).load(Ordering::Acquire)
+    }
+
+    fn of_tier(&self, index: usize, tier: u8) -> &AtomicU64 {
+        &self.dropped[index * self.tiers.len() + usize::from(tier)]
+    }
+
+    /// Raises what was dropped to `end`, as `is_below` says which is the higher.
+    fn raise(&self, index: usize, tier: u8, end: u64, is_below: impl Fn(u64) -> bool) {
+        let dropped = self.of_tier(index, tier);
+        let mut seen = dropped.load(Ordering::Acquire);
+        while is_below(seen) {
+            match dropped.compare_exchange(seen, end, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(found) => seen = found,
+            }
         }
     }
 
@@ -345,16 +341,19 @@ impl Table {
         config.carried(&self.config(word.tier(), now), word.end(), now)
     }
 
-    /// Where a key's debt ends, known or not.
+    /// Where a key's debt ends, or that of a new key begins.
     fn owed(&self, now: Tick, key: Place, config: &Config) -> u64 {
-        let (index, set) = (self.index(key), self.set(key));
-        while let Some((way, tag)) = set.find(short(key.hash)) {
-            let word = set.word(way);
-            if set.tag(way) == tag {
-                return self.end(word, key.tier, config, now);
+        let set = self.set(key);
+        loop {
+            if let Some((way, tag)) = set.find(short(key.hash)) {
+                let word = set.word(way);
+                if set.tag(way) == tag {
+                    return self.end(word, key.tier, config, now);
+                }
+            } else if let Some(begins) = self.newcomer(now, key, config) {
+                return begins;
             }
         }
-        self.newcomer(index, now, key.tier, config, None).1
     }
 
     /// Moves a tier's base on: after years at a hundred a second, hours at a million.
@@ -377,8 +376,7 @@ impl Table {
                     word = set.word(way);
                 }
             }
-            self.side(index)
-                .raise(tier, config.floor(), |end| config.is_below(end));
+            self.raise(index, tier, config.floor(), |end| config.is_below(end));
         }
     }
 }

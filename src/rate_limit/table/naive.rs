@@ -161,7 +161,7 @@ impl Naive {
         let way = first.map_or(0, |(way, _)| way);
         let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.places[way]);
         match first.tier == key.tier {
-            true => (way, dropped.max(first.end + 1)),
+            true => (way, dropped.max(first.end)),
             false => (way, dropped),
         }
     }
@@ -179,11 +179,14 @@ impl Naive {
     }
 
     /// A key's place, given to it now if it has none.
-    fn place(&mut self, now: Tick, key: Place) -> &mut Bucket {
+    /// Whether another key lost it.
+    fn place(&mut self, now: Tick, key: Place) -> (&mut Bucket, bool) {
         let (way, end) = self.newcomer(key);
         let (known, index) = (self.knows(key), self.index(key));
+        let mut evicts = false;
         if !known {
             let gone = &self.sets[index].places[way];
+            evicts = gone.hash.is_some();
             self.evicted += u64::from(self.rests_at(gone) > Some(now.0));
             let set = &mut self.sets[index];
             let gone = std::mem::replace(
@@ -196,7 +199,7 @@ impl Naive {
                 },
             );
             let dropped = &mut set.dropped[usize::from(gone.tier)];
-            *dropped = (*dropped).max(gone.end + 1);
+            *dropped = (*dropped).max(gone.end);
         }
         let mut places = self.sets[index].places.iter_mut();
         let place = places.find(|place| place.hash == Some(key.hash)).unwrap();
@@ -204,7 +207,7 @@ impl Naive {
             place.charges.clear();
         }
         place.tier = key.tier;
-        place
+        (place, evicts)
     }
 
     pub(super) fn take(
@@ -236,9 +239,11 @@ impl Naive {
         }
         let begins = end.max(tier.clock(granted).1);
         let changes = tier.changes;
-        let bucket = self.place(now, key);
+        let (bucket, evicts) = self.place(now, key);
         bucket.end = begins + units;
-        bucket.charges.push((id, key.tier, changes, end));
+        // The last unit of the first charge is not given back.
+        let before = end + i128::from(evicts);
+        bucket.charges.push((id, key.tier, changes, before));
         Ok(granted)
     }
 
@@ -264,9 +269,15 @@ impl Naive {
         let left = i128::from(if tier.rate.0 == 0 { 0 } else { TOKEN });
         let but_one = (tier.tolerance() - left).max(0);
         let paused = self.end(now, key).max(tier.clock(until.0).1 + but_one);
-        let bucket = self.place(now, key);
+        let word = (!self.knows(key)).then(|| self.newcomer(key).0);
+        let before = word.map(|way| {
+            let gone = &self.sets[self.index(key)].places[way];
+            (gone.tier, gone.end)
+        });
+        let (bucket, evicts) = self.place(now, key);
         bucket.charges.clear();
-        bucket.end = paused;
+        let same = evicts && before == Some((key.tier, paused));
+        bucket.end = paused + i128::from(same);
     }
 
     pub(super) fn available(&self, now: Tick, key: Place) -> u32 {
