@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use seawall::{Bulkhead, BulkheadLayer, Reason, Why};
+use seawall::{Bulkhead, BulkheadLayer, Reason, RejectionKind};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
 #[tokio::main]
@@ -38,9 +38,9 @@ async fn main() -> Result<(), BoxError> {
     for outcome in &outcomes {
         match outcome {
             Ok(_) => served += 1,
-            Err(error) => match Reason::of(&**error).map(Reason::why) {
-                Some(Why::BulkheadFull { .. }) => full += 1,
-                Some(Why::WaitedTooLong { .. }) => late += 1,
+            Err(error) => match Reason::of(&**error).map(Reason::kind) {
+                Some(RejectionKind::BulkheadFull { .. }) => full += 1,
+                Some(RejectionKind::QueueTimeout { .. }) => late += 1,
                 _ => println!("{error}"),
             },
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Trip, Window};
-use seawall::event::What;
+use seawall::event::EventKind;
 use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -17,7 +17,7 @@ async fn main() -> Result<(), BoxError> {
         .trip_on(Trip::failure_rate(0.5).over(Window::count(20)))
         .open_for(Backoff::exponential(ms(100)).max(ms(400)))
         .on_event(|event| {
-            if let What::Transition(moved) = event.what {
+            if let EventKind::Transition(moved) = event.kind {
                 println!("{}: {:?} -> {:?}", event.policy, moved.from, moved.to);
             }
         })

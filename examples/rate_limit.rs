@@ -35,7 +35,7 @@ async fn main() -> Result<(), BoxError> {
     let daily = RateLimiter::builder(Quota::per_day(8))
         .name("daily")
         .build()?;
-    let both = RateLimiter::all("both", [limiter.clone(), daily])?;
+    let both = RateLimiter::all_of("both", [limiter.clone(), daily])?;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let rejection = (0..10).find_map(|_| both.try_acquire().err());
     println!("{}", rejection.expect("eight a day"));

@@ -18,7 +18,7 @@ async fn main() -> Result<(), BoxError> {
         .max_attempts(3)
         .budget(&budget);
     retry
-        .on_event(|event| println!("    {:?}", event.what))
+        .on_event(|event| println!("    {:?}", event.kind))
         .forever();
 
     // Fails every other call.

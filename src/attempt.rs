@@ -16,7 +16,7 @@ pub fn attempt() -> Option<u32> {
 /// The budget of a call that was not given one: its own, or that of the attempt in which it was
 /// made. It is looked up for an extra attempt only, so that what flows down counts no reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Inherited(budget::Number);
+pub(crate) struct Inherited(crate::registry::PolicyId);
 
 impl Inherited {
     /// What the attempt that is being made here draws on; none outside of one, and none where
@@ -27,7 +27,7 @@ impl Inherited {
     }
 
     #[inline]
-    pub(crate) fn number(self) -> budget::Number {
+    pub(crate) fn number(self) -> crate::registry::PolicyId {
         self.0
     }
 
@@ -43,14 +43,14 @@ impl Inherited {
 pub(crate) struct Attempt {
     number: u32,
     extra: bool,
-    budget: Option<budget::Number>,
+    budget: Option<crate::registry::PolicyId>,
 }
 
 impl Attempt {
     /// The attempt numbered `number` of somebody with `budget`. One that was not asked for is
     /// extra, and so is everything below an extra one.
     #[inline]
-    pub(crate) fn new(number: u32, budget: Option<budget::Number>) -> Self {
+    pub(crate) fn new(number: u32, budget: Option<crate::registry::PolicyId>) -> Self {
         Self {
             number,
             extra: number > 1,

@@ -3,47 +3,8 @@
 //! One classifier serves every policy that judges. The library's own refusals never reach it:
 //! they are [`Outcome::Ignore`], but for an elapsed timeout, which is a failure.
 
-use std::time::Duration;
-
+pub use crate::outcome::{FailureKind, Outcome};
 use crate::rejection::Reason;
-
-/// What an outcome says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The service did its work, also where the answer is "no".
-    Success,
-    /// The service failed, and the delay after which it asked to be called again, if it did.
-    /// [`Duration::MAX`] asks never to be called again for this request: no retry and no hedge
-    /// follows. A circuit breaker counts the failure by its kind, and takes no delay from it.
-    Failure(Kind, Option<Duration>),
-    /// It says nothing of the service's health.
-    Ignore,
-}
-
-/// The delay of a failure after which no retry and no hedge follows: later than any deadline, so
-/// that no cap admits it.
-pub(crate) const NEVER: Duration = Duration::MAX;
-
-/// What sort of failure it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The call returned an error.
-    Error,
-    /// The call returned a response that says the service failed.
-    Response,
-    /// The service asks for fewer calls (429, `RESOURCE_EXHAUSTED`).
-    Throttled,
-    /// The call did not come back in time; it may have had its effect.
-    Timeout,
-    /// The call failed and will fail again however often it is made.
-    Permanent,
-    /// The call panicked.
-    Panic,
-    /// The call came back well, but slower than the policy's threshold.
-    Slow,
-}
 
 /// Turns the outcome of a call into an [`Outcome`].
 ///
@@ -74,7 +35,10 @@ impl<Res: Judge, Err> Classify<Res, Err> for Standard {
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
         match outcome {
             Ok(response) => response.judge(),
-            Err(_) => Outcome::Failure(Kind::Error, None),
+            Err(_) => Outcome::Failure {
+                kind: FailureKind::Error,
+                retry_after: None,
+            },
         }
     }
 
@@ -93,7 +57,10 @@ impl<Res, Err> Classify<Res, Err> for ErrorsOnly {
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
         match outcome {
             Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure(Kind::Error, None),
+            Err(_) => Outcome::Failure {
+                kind: FailureKind::Error,
+                retry_after: None,
+            },
         }
     }
 }
@@ -101,11 +68,11 @@ impl<Res, Err> Classify<Res, Err> for ErrorsOnly {
 /// A classifier that asks a closure about errors; every response is a success.
 ///
 /// ```
-/// use seawall::classify::{ErrorsBy, Kind, Outcome};
+/// use seawall::classify::{ErrorsBy, FailureKind, Outcome};
 ///
 /// let not_found_is_no_failure = ErrorsBy(|error: &std::io::Error| match error.kind() {
 ///     std::io::ErrorKind::NotFound => Outcome::Success,
-///     _ => Outcome::Failure(Kind::Error, None),
+///     _ => Outcome::Failure { kind: FailureKind::Error, retry_after: None },
 /// });
 /// # fn takes<C: seawall::Classify<Vec<u8>, std::io::Error>>(_: C) {}
 /// # takes(not_found_is_no_failure);
@@ -253,14 +220,14 @@ plain!(
 /// Lets a response type of yours say whether it is a success.
 ///
 /// ```
-/// use seawall::classify::{Kind, Outcome};
+/// use seawall::classify::{FailureKind, Outcome};
 ///
 /// struct Reply {
 ///     busy: bool,
 /// }
 ///
 /// seawall::judge!(Reply, |reply| match reply.busy {
-///     true => Outcome::Failure(Kind::Throttled, None),
+///     true => Outcome::Failure { kind: FailureKind::Throttled, retry_after: None },
 ///     false => Outcome::Success,
 /// });
 /// // A type of which every value is a success:

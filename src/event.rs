@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::circuit_breaker::Transition;
-use crate::classify::Kind;
-use crate::policy::{ConfigError, Name};
+use crate::classify::FailureKind;
+use crate::config::{ConfigError, Name};
 use crate::rejection::Rejection;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
@@ -25,7 +25,7 @@ pub struct Event<'a> {
     /// The policy's name.
     pub policy: &'a Name,
     /// What it did.
-    pub what: What<'a>,
+    pub kind: EventKind<'a>,
     /// In the terminal event of a policy that makes several attempts: how many were made.
     pub attempts: Option<u32>,
 }
@@ -36,7 +36,7 @@ pub struct Event<'a> {
 /// dropped and when the call panics.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum What<'a> {
+pub enum EventKind<'a> {
     /// An admission came to its end.
     Ended {
         /// How.
@@ -55,7 +55,7 @@ pub enum What<'a> {
     /// place to this call's, which starts with that debt.
     Overflow,
     /// The policy of this call's key could not be made: the overflow policy serves this call.
-    NotMade(&'a ConfigError),
+    ConstructionFailed(&'a ConfigError),
     /// A hedge makes an extra attempt.
     Hedging {
         /// Its number; the call's own is 1.
@@ -81,7 +81,7 @@ pub enum What<'a> {
         /// How long it waits before.
         delay: Duration,
         /// How the last one failed.
-        kind: Kind,
+        kind: FailureKind,
     },
     /// A call would have been made again, had the policy not been in
     /// [`RecordOnly`](crate::Mode::RecordOnly) mode. It ends here, with an event of its own.
@@ -91,7 +91,7 @@ pub enum What<'a> {
         /// How long it would have waited before.
         delay: Duration,
         /// How the last one failed.
-        kind: Kind,
+        kind: FailureKind,
     },
 }
 
@@ -106,7 +106,7 @@ pub enum Ending {
     /// The call came back, and was classified as a success.
     Success,
     /// The call came back, and was classified as a failure.
-    Failure(Kind),
+    Failure(FailureKind),
     /// The call came back, and says nothing of the service's health.
     Ignored,
     /// The caller went away before the call came back, or while it waited.
@@ -179,11 +179,11 @@ impl Listeners {
     }
 
     #[inline]
-    pub(crate) fn tell(&self, policy: &Name, what: What<'_>) {
+    pub(crate) fn emit(&self, policy: &Name, kind: EventKind<'_>) {
         if self.any() {
             self.deliver(&Event {
                 policy,
-                what,
+                kind,
                 attempts: None,
             });
         }
@@ -191,11 +191,11 @@ impl Listeners {
 
     /// Tells how a call ended that took so many attempts.
     #[cfg(feature = "tokio")]
-    pub(crate) fn tell_after(&self, policy: &Name, what: What<'_>, attempts: u32) {
+    pub(crate) fn emit_after(&self, policy: &Name, kind: EventKind<'_>, attempts: u32) {
         if self.any() {
             self.deliver(&Event {
                 policy,
-                what,
+                kind,
                 attempts: Some(attempts),
             });
         }

@@ -52,7 +52,7 @@
 //!
 //! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]; a [`Pipeline`]
 //! takes several. With `--no-default-features` limiter, breaker and bulkhead depend on neither
-//! tokio nor tower and serve blocking code: [`RateLimiter::wait`],
+//! tokio nor tower and serve blocking code: [`RateLimiter::acquire_blocking`],
 //! [`CircuitBreaker::run_blocking`], [`Bulkhead::acquire_blocking`].
 //!
 //! # Features
@@ -91,6 +91,7 @@ pub mod budget;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod classify;
+pub mod config;
 pub mod deadline;
 pub mod event;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
@@ -106,12 +107,13 @@ pub mod http;
 pub mod keyed;
 #[cfg(feature = "tokio")]
 pub mod pipeline;
-pub mod policy;
 pub mod prelude;
 pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod retry;
+#[cfg(feature = "tower")]
+pub mod service;
 #[cfg(feature = "tower")]
 pub mod stack;
 #[cfg(feature = "tokio")]
@@ -120,18 +122,15 @@ pub mod timeout;
 // Without a runtime nothing here makes attempts; they can only be asked for.
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod attempt;
-#[cfg(feature = "tower")]
-mod deferred;
-mod guard;
-mod known;
+mod in_flight;
+mod outcome;
+mod per_thread;
 // Without services nobody hands a reading on.
 #[cfg(feature = "tokio")]
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod reading;
+mod registry;
 mod rng;
-mod slot;
-#[cfg(feature = "tower")]
-mod spare;
 mod sync;
 mod time;
 
@@ -147,6 +146,7 @@ pub use bulkhead::BulkheadLayer;
 pub use circuit_breaker::CircuitBreakerLayer;
 pub use circuit_breaker::{CircuitBreaker, Trip, Window};
 pub use classify::{Classify, Outcome};
+pub use config::{ConfigError, Mode};
 pub use deadline::Deadline;
 #[cfg(feature = "tokio")]
 pub use deadline::spawn;
@@ -158,11 +158,10 @@ pub use hedge::HedgeLayer;
 pub use keyed::Keyed;
 #[cfg(feature = "tokio")]
 pub use pipeline::Pipeline;
-pub use policy::{ConfigError, Mode};
 #[cfg(feature = "tower")]
 pub use rate_limit::RateLimitLayer;
 pub use rate_limit::{Quota, RateLimiter};
-pub use rejection::{Error, Reason, Rejection, Why};
+pub use rejection::{Error, Reason, Rejection, RejectionKind};
 #[cfg(feature = "tokio")]
 pub use retry::Retry;
 #[cfg(feature = "tower")]

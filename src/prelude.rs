@@ -13,7 +13,7 @@ pub use crate::rate_limit::{Quota, RateLimiter};
 pub use crate::retry::Retry;
 #[cfg(feature = "tokio")]
 pub use crate::timeout::Timeout;
-pub use crate::{Backoff, Budget, Deadline, Jitter, Keyed, Mode, Reason, Rejection, Why};
+pub use crate::{Backoff, Budget, Deadline, Jitter, Keyed, Mode, Reason, Rejection, RejectionKind};
 #[cfg(feature = "tower")]
 pub use crate::{
     budget::BudgetLayer, bulkhead::BulkheadLayer, circuit_breaker::CircuitBreakerLayer,

@@ -169,7 +169,7 @@ fn layers_allocate_nothing(pending_once: bool) {
         RateLimiter::per_second(1_000_000),
         RateLimiter::per_hour(1_000_000),
     ];
-    let joint = RateLimiter::all("plan", limits).unwrap();
+    let joint = RateLimiter::all_of("plan", limits).unwrap();
     let refusing_all = RateLimitLayer::new(&joint);
     assert_eq!(
         allocations(&mut refusing_all.layer(echo())),

@@ -641,12 +641,12 @@ async fn above_what_is_worked_on_at_once_it_is_503_and_the_rest_goes_on() {
         .body(Body::empty())
         .unwrap();
     let held = tokio::spawn(h1().request(hang));
-    let places = || gateway.policies.bulkhead.snapshot().in_flight;
-    eventually("it is in flight", || places() == 1).await;
+    let capacity = || gateway.policies.bulkhead.snapshot().in_flight;
+    eventually("it is in flight", || capacity() == 1).await;
     assert_eq!(gateway.get("/").await.0, 503);
     assert_eq!(gateway.get("/healthz").await.0, 200);
     held.abort();
-    eventually("its place is back", || places() == 0).await;
+    eventually("its place is back", || capacity() == 0).await;
     assert_eq!(gateway.get("/").await.0, 200);
 }
 
@@ -973,8 +973,8 @@ async fn attempts_of_a_failing_upstream_stay_within_the_budget() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_above_the_capacity_queues_or_is_answered_503() {
-    let places = Arc::new(Semaphore::new(0));
-    let (calls, gate) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&places));
+    let capacity = Arc::new(Semaphore::new(0));
+    let (calls, gate) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&capacity));
     let counted = Arc::clone(&calls);
     let app = Router::new().fallback(any(move || {
         counted.fetch_add(1, Ordering::SeqCst);
@@ -1018,7 +1018,7 @@ async fn what_is_above_the_capacity_queues_or_is_answered_503() {
     eventually("one queues again", is(2, 1)).await;
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 
-    places.add_permits(3);
+    capacity.add_permits(3);
     for call in admitted.into_iter().chain([queued]) {
         assert_eq!(call.await.unwrap().unwrap().status(), 200);
     }
@@ -1031,7 +1031,7 @@ async fn what_is_above_the_capacity_queues_or_is_answered_503() {
     let start = Instant::now();
     assert_eq!(gateway.get("/").await.0, 503);
     assert!(start.elapsed() >= millis(50), "{:?}", start.elapsed());
-    places.add_permits(2);
+    capacity.add_permits(2);
     for call in admitted {
         assert_eq!(call.await.unwrap().unwrap().status(), 200);
     }
@@ -1108,8 +1108,12 @@ async fn comes_to_rest(gateway: &Running, in_upstream: &AtomicUsize) {
     let probes = breaker.snapshot().probes;
     let out = probes.map_or(0, |probes| probes.in_flight);
     assert_eq!(out, 0, "{probes:?}");
-    let places = bulkhead.snapshot();
-    assert_eq!((places.in_flight, places.queued), (0, 0), "{places:?}");
+    let capacity = bulkhead.snapshot();
+    assert_eq!(
+        (capacity.in_flight, capacity.queued),
+        (0, 0),
+        "{capacity:?}"
+    );
     // Nothing was taken from it but for what was sent.
     let (spent, retried, hedged) = (budget.snapshot(), retry.snapshot(), hedge.snapshot());
     let extra = retried.retried + hedged.made;
@@ -1136,10 +1140,10 @@ where
     F: Future<Output = String> + Send + 'static,
 {
     let ends = Ends::default();
-    let places = Arc::new(Semaphore::new(64));
+    let capacity = Arc::new(Semaphore::new(64));
     let mut callers = JoinSet::new();
     for _ in 0..times {
-        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let place = Arc::clone(&capacity).acquire_owned().await.unwrap();
         let (caller, ends) = (caller(), Arc::clone(&ends));
         callers.spawn(async move {
             let ended = caller.await;

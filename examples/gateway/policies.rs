@@ -8,10 +8,10 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderName;
 use seawall::circuit_breaker::{Cause, State, Transition, Trip, Window};
 use seawall::classify::Standard;
-use seawall::event::What;
+use seawall::event::EventKind;
 use seawall::keyed::{ByKey, OwnedKey};
-use seawall::rejection::Native;
 use seawall::retry::{ByRequest, CopyBy};
+use seawall::service::Native;
 use seawall::{Backoff, Budget, ClientStack, ConfigError, Jitter, Quota, RateLimiter, ServerStack};
 
 /// The numbers of the policies.
@@ -72,7 +72,7 @@ pub(crate) fn server(
     let header = limits.client_rate.map(|_| limits.client_key.clone());
     let by_client = each
         .per_key::<[u8]>(CLIENTS)?
-        .and([in_all.clone()])?
+        .with_limits([in_all.clone()])?
         .by_value(move |request: &Request| client(header.as_ref()?.as_ref(), request))
         .or(in_all);
     let stack = ServerStack::builder("gateway", limits.in_flight).timeout(limits.timeout);
@@ -127,7 +127,7 @@ pub(crate) fn upstream(
                 .half_open_for(attempt.max(10 * second))
                 .probes(limits.probes)
                 .on_event(move |event| {
-                    if let What::Transition(transition) = event.what {
+                    if let EventKind::Transition(transition) = event.kind {
                         log(&told(event.policy, transition));
                     }
                 })

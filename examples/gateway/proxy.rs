@@ -48,7 +48,7 @@ pub(crate) struct Health {
 #[derive(Clone, Debug)]
 pub(crate) struct Policies {
     /// Of all requests together.
-    #[allow(dead_code, reason = "the tests see that all places come back")]
+    #[allow(dead_code, reason = "the tests see that all capacity come back")]
     pub(crate) bulkhead: Bulkhead,
     pub(crate) client: Client,
     pub(crate) upstreams: Upstreams,

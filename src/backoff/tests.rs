@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Backoff, Jitter};
-use crate::policy::Problems;
+use crate::config::Problems;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

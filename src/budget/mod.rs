@@ -139,7 +139,6 @@ pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::BudgetLayer;
 
-pub(crate) use policy::Number;
 #[cfg(feature = "tokio")]
 pub(crate) use policy::Sent;
 pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};

@@ -4,8 +4,8 @@ use tower_service::Service;
 
 use super::Budget;
 use super::future::ResponseFuture;
+use crate::config::Mode;
 use crate::keyed::{Picked, Source};
-use crate::policy::Mode;
 
 /// A service whose retries and hedges draw on a [`Budget`]; made by
 /// [`BudgetLayer`](super::BudgetLayer).

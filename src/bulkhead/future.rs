@@ -12,19 +12,21 @@ use tower_service::Service;
 #[cfg(feature = "tower")]
 use super::policy::acquire::Waiting;
 use super::{Bulkhead, Permit};
-#[cfg(feature = "tower")]
-use crate::deferred::{Deferred, Leave, Wait};
-use crate::guard::{Watched, catching, panicked};
+use crate::in_flight::{InFlight, catching, panicked};
 use crate::rejection::Error;
 #[cfg(feature = "tower")]
-use crate::rejection::{Format, Rejection};
+use crate::rejection::Rejection;
+#[cfg(feature = "tower")]
+use crate::service::Format;
+#[cfg(feature = "tower")]
+use crate::service::queued_call::{Leave, QueuedCall, Wait};
 
 pin_project! {
     /// A call in its place, which is free before the outcome is told.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Held<F, B: Borrow<Bulkhead>> {
         #[pin]
-        call: Watched<F, Permit<B>>,
+        call: InFlight<F, Permit<B>>,
     }
 }
 
@@ -33,7 +35,7 @@ impl<F, B: Borrow<Bulkhead>> Held<F, B> {
     #[inline(always)]
     fn call(permit: Permit<B>, call: impl FnOnce() -> F) -> Self {
         Self {
-            call: Watched::call(permit, call),
+            call: InFlight::call(permit, call),
         }
     }
 }
@@ -231,7 +233,7 @@ pin_project! {
 }
 
 #[cfg(feature = "tower")]
-type Queued<S, Req, F, M> = Deferred<Waiting, Permit, S, Req, Held<F, Bulkhead>, M>;
+type Queued<S, Req, F, M> = QueuedCall<Waiting, Permit, S, Req, Held<F, Bulkhead>, M>;
 
 #[cfg(feature = "tower")]
 impl<S: Service<Req>, Req, M> QueuedFuture<S, Req, M> {
@@ -239,17 +241,17 @@ impl<S: Service<Req>, Req, M> QueuedFuture<S, Req, M> {
     #[inline(always)]
     pub(super) fn calling(permit: Permit, call: impl FnOnce() -> S::Future, format: M) -> Self {
         Self {
-            deferred: Deferred::calling(|| Held::call(permit, call), format),
+            deferred: QueuedCall::calling(|| Held::call(permit, call), format),
         }
     }
 
     pub(super) fn waiting(waiting: Waiting, service: S, request: Req, format: M) -> Self {
-        let deferred = Deferred::waiting(waiting, service, request, format);
+        let deferred = QueuedCall::waiting(waiting, service, request, format);
         Self { deferred }
     }
 
     pub(super) fn rejected(rejection: Rejection, format: M) -> Self {
-        let deferred = Deferred::rejected(rejection, format);
+        let deferred = QueuedCall::rejected(rejection, format);
         Self { deferred }
     }
 }

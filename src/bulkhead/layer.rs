@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{Bulkhead, BulkheadService, QueuedService};
 use crate::keyed::IntoSource;
-use crate::rejection::{Native, RespondWith};
+use crate::service::{Native, RespondWith};
 
 /// Puts a [`Bulkhead`] around a service.
 ///
@@ -72,7 +72,7 @@ impl<R, W, P> BulkheadLayer<R, W, P> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a refused call by a [`Respond`](crate::rejection::Respond) of your own, which
+    /// Answers a refused call by a [`Respond`](crate::service::Respond) of your own, which
     /// may read the request first.
     pub fn respond_as<R2>(self, responder: R2) -> BulkheadLayer<R2, W, P> {
         BulkheadLayer {

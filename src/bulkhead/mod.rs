@@ -118,9 +118,9 @@
 //!
 //! # Errors
 //!
-//! [`Why::BulkheadFull`](crate::Why::BulkheadFull) and
-//! [`Why::WaitedTooLong`](crate::Why::WaitedTooLong), both with the limit, how many were in
-//! flight and how many queued; [`Why::Expired`](crate::Why::Expired) for a call that would have
+//! [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull) and
+//! [`RejectionKind::QueueTimeout`](crate::RejectionKind::QueueTimeout), both with the limit, how many were in
+//! flight and how many queued; [`RejectionKind::Expired`](crate::RejectionKind::Expired) for a call that would have
 //! to queue when its deadline has passed. The first two are a 503 in HTTP and `UNAVAILABLE` in
 //! gRPC, the last a 504. None says when to come back: nobody knows when a call in flight will
 //! end.

@@ -7,10 +7,11 @@ use super::Bulkhead;
 use super::future::{QueuedFuture, ResponseFuture};
 use super::policy::Entry;
 use super::policy::acquire::Waiting;
-use crate::guard::Readiness;
 use crate::keyed::{Fixed, Source};
 use crate::reading::Reading;
-use crate::rejection::{Guard, Native, Rejection};
+use crate::rejection::Rejection;
+use crate::service::Readiness;
+use crate::service::{Guard, Native};
 
 /// A service behind a [`Bulkhead`]; made by [`BulkheadLayer`](super::BulkheadLayer).
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl<S, R, P> BulkheadService<S, R, P> {
     {
         let refusal = self.readiness.take_refusal()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {
-            bulkhead.tell_rejected(&refusal);
+            bulkhead.emit_rejected(&refusal);
         }
         Some(refusal)
     }

@@ -11,12 +11,14 @@ use pin_project_lite::pin_project;
 
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Standard};
-use crate::guard::{Watched, catching, panicked};
+use crate::in_flight::{InFlight, catching, panicked};
 #[cfg(feature = "tower")]
 use crate::reading::FutureAt;
+#[cfg(feature = "tower")]
+use crate::rejection::Rejection;
 use crate::rejection::{Error, Fault};
 #[cfg(feature = "tower")]
-use crate::rejection::{Format, Rejection, Verdict};
+use crate::service::{Format, Verdict};
 #[cfg(feature = "tower")]
 use crate::time::Count;
 
@@ -67,7 +69,7 @@ impl CircuitBreaker {
         C: Classify<T, E>,
     {
         let permit = self.try_acquire()?;
-        let (output, permit) = Watched::call(permit, call).await;
+        let (output, permit) = InFlight::call(permit, call).await;
         self.end(permit, &classifier, &output);
         output.map_err(Error::Service)
     }
@@ -125,7 +127,7 @@ pin_project! {
         // The call was made under a permit.
         Calling {
             #[pin]
-            call: Watched<F, Permit>,
+            call: InFlight<F, Permit>,
             verdict: V,
         },
         // The call was not made. None once that has been told.
@@ -140,7 +142,7 @@ impl<F, M, V> ResponseFuture<F, M, V> {
     pub(super) fn calling(permit: Permit, call: impl FnOnce() -> F, verdict: V, format: M) -> Self {
         Self {
             state: State::Calling {
-                call: Watched::call(permit, call),
+                call: InFlight::call(permit, call),
                 verdict,
             },
             format,
@@ -184,7 +186,7 @@ where
 #[cfg(feature = "tower")]
 #[inline]
 fn poll_call<F, V, Res, Err>(
-    mut call: Pin<&mut Watched<F, Permit>>,
+    mut call: Pin<&mut InFlight<F, Permit>>,
     verdict: &V,
     cx: &mut Context<'_>,
     ended: impl FnOnce(Count),

@@ -3,7 +3,7 @@ use tower_layer::Layer;
 use super::{CircuitBreaker, CircuitBreakerService, GatedService};
 use crate::classify::Standard;
 use crate::keyed::IntoSource;
-use crate::rejection::{Native, RespondWith};
+use crate::service::{Native, RespondWith};
 
 /// Puts a [`CircuitBreaker`] around a service.
 ///
@@ -65,7 +65,7 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a refused call by a [`Respond`](crate::rejection::Respond) of your own, which
+    /// Answers a refused call by a [`Respond`](crate::service::Respond) of your own, which
     /// may read the request first.
     pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G, P> {
         CircuitBreakerLayer {

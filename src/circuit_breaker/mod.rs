@@ -126,10 +126,10 @@
 //!
 //! # Errors
 //!
-//! [`Why::CircuitOpen`](crate::Why::CircuitOpen), with the time to the next probe unless it is
+//! [`RejectionKind::CircuitOpen`](crate::RejectionKind::CircuitOpen), with the time to the next probe unless it is
 //! forced open;
-//! [`Why::ProbesOut`](crate::Why::ProbesOut) while it is half-open;
-//! [`Why::Recovering`](crate::Why::Recovering) on a ramp. All are a 503 in HTTP and `UNAVAILABLE`
+//! [`RejectionKind::HalfOpenFull`](crate::RejectionKind::HalfOpenFull) while it is half-open;
+//! [`RejectionKind::Recovering`](crate::RejectionKind::Recovering) on a ramp. All are a 503 in HTTP and `UNAVAILABLE`
 //! in gRPC. A call that was admitted ends with the service's own outcome.
 //!
 //! # When not to use it

@@ -2,7 +2,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::policy::Problems;
+use crate::config::Problems;
 use crate::sync::Arc;
 use crate::time::nanos;
 

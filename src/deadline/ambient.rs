@@ -19,7 +19,7 @@ pub(crate) struct Ambient {
     /// Whether this attempt is one more than was asked for: nothing waits on its behalf.
     pub(crate) extra: bool,
     /// The budget of the attempt.
-    pub(crate) budget: Option<budget::Number>,
+    pub(crate) budget: Option<crate::registry::PolicyId>,
 }
 
 /// Where it is kept. A cell for each part, so that whoever sets one part moves no other: a wide
@@ -29,7 +29,7 @@ struct Place {
     enforced: Cell<Tick>,
     attempt: Cell<u32>,
     extra: Cell<bool>,
-    budget: Cell<Option<budget::Number>>,
+    budget: Cell<Option<crate::registry::PolicyId>>,
 }
 
 thread_local! {
@@ -75,7 +75,7 @@ impl Ambient {
     }
 
     #[inline(always)]
-    pub(crate) fn budget() -> Option<budget::Number> {
+    pub(crate) fn budget() -> Option<crate::registry::PolicyId> {
         AMBIENT.with(|place| place.budget.get())
     }
 
@@ -141,7 +141,7 @@ impl Ambient {
     pub(crate) fn attempting(
         number: u32,
         extra: bool,
-        budget: Option<budget::Number>,
+        budget: Option<crate::registry::PolicyId>,
     ) -> Attempting {
         AMBIENT.with(|place| Attempting {
             before: (
@@ -190,7 +190,7 @@ impl Drop for Enforcing {
 #[must_use]
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 pub(crate) struct Attempting {
-    before: (u32, bool, Option<budget::Number>),
+    before: (u32, bool, Option<crate::registry::PolicyId>),
     not_send: PhantomData<*const ()>,
 }
 

@@ -8,15 +8,15 @@ use super::layer::{ByResend, DelayOf, Own, Safe};
 use crate::classify::Standard;
 use crate::keyed::{Fixed, Picked, Source};
 use crate::reading::Reading;
-use crate::rejection::{Judged, Silent};
-use crate::spare::Spare;
+use crate::service::template::Template;
+use crate::service::{Judged, Silent};
 
 /// A service under a [`Hedge`]; made by [`HedgeLayer`](super::HedgeLayer).
 #[derive(Clone, Debug)]
 pub struct HedgeService<S, C = Standard, K = ByResend, D = Own, P = Hedge> {
     inner: S,
     classifier: C,
-    spare: Spare<S, Rules<K, D>>,
+    spare: Template<S, Rules<K, D>>,
     hedge: P,
 }
 
@@ -37,7 +37,7 @@ impl<S: Clone, C, K, D, P: Fixed<Hedge>> HedgeService<S, C, K, D, P> {
             delay,
         };
         Self {
-            spare: Spare::new(inner.clone(), rules),
+            spare: Template::new(inner.clone(), rules),
             inner,
             classifier,
             hedge,

@@ -4,7 +4,8 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::rejection::{Format, Reason, Reject, Rejection, Respond, Why};
+use crate::rejection::{Reason, Rejection, RejectionKind};
+use crate::service::{Format, Reject, Respond};
 
 /// The gRPC status codes that a refusal maps to.
 const INVALID_ARGUMENT: u16 = 3;
@@ -15,15 +16,17 @@ const UNAVAILABLE: u16 = 14;
 impl Reason {
     /// The status that says it: 429, 503 or 504; 400 for a call without a key.
     pub fn status(&self) -> StatusCode {
-        match self.why() {
-            Why::RateLimited | Why::CostAboveBurst { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Why::TimedOut { .. } | Why::Expired => StatusCode::GATEWAY_TIMEOUT,
-            Why::NoKey => StatusCode::BAD_REQUEST,
-            Why::CircuitOpen
-            | Why::ProbesOut
-            | Why::Recovering
-            | Why::BulkheadFull { .. }
-            | Why::WaitedTooLong { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        match self.kind() {
+            RejectionKind::RateLimited | RejectionKind::CostAboveBurst { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            RejectionKind::TimedOut { .. } | RejectionKind::Expired => StatusCode::GATEWAY_TIMEOUT,
+            RejectionKind::NoKey => StatusCode::BAD_REQUEST,
+            RejectionKind::CircuitOpen
+            | RejectionKind::HalfOpenFull
+            | RejectionKind::Recovering
+            | RejectionKind::BulkheadFull { .. }
+            | RejectionKind::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -59,7 +62,7 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(self.grpc_status()));
-        if let Ok(message) = HeaderValue::try_from(percent_encoded(&self.why().to_string())) {
+        if let Ok(message) = HeaderValue::try_from(percent_encoded(&self.kind().to_string())) {
             headers.insert("grpc-message", message);
         }
         if let Some(wait) = self.retry_after() {

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, HeaderValue, RETRY_AFTER};
 
-use crate::classify::NEVER;
+use crate::outcome::NEVER;
 
 /// Headers of hosted services that give the delay in milliseconds. They are more exact than
 /// `Retry-After` and are sent beside it, rounded.

@@ -35,7 +35,7 @@
 //! no fresh burst, and their maker gets what the places give. Of the others nobody is forgotten
 //! (an open breaker, a bulkhead in use), and the new key is served by one
 //! [overflow policy](Builder::overflow), which all such keys share. Either is told as
-//! [`What::Overflow`](crate::event::What::Overflow) and counted by [`Keyed::overflowed`].
+//! [`EventKind::Overflow`](crate::event::EventKind::Overflow) and counted by [`Keyed::overflowed`].
 //!
 //! A policy of which somebody holds a handle keeps its place.
 //!
@@ -88,7 +88,7 @@
 //! let plans = [Quota::per_second(10), Quota::per_second(200)];
 //! let per_client = Keyed::tiers(50_000, plans, |client: &str| usize::from(client.starts_with("pro-")))?;
 //! let in_all = RateLimiter::per_second(5_000);
-//! let limits = per_client.and([in_all])?;
+//! let limits = per_client.with_limits([in_all])?;
 //! let layer = RateLimitLayer::new(limits.by(|call: &Call| call.client.as_deref()).or_refuse());
 //! // Later, while calls run:
 //! per_client.set_quota(0, Quota::per_second(5))?;
@@ -138,7 +138,7 @@
 //! # Errors
 //!
 //! Those of the policy, which has the name that it was made with; a limiter's keys have the name
-//! of the limiter, and no key is in it. [`Why::NoKey`](crate::Why::NoKey) where
+//! of the limiter, and no key is in it. [`RejectionKind::NoKey`](crate::RejectionKind::NoKey) where
 //! [asked for](ByKey::or_refuse).
 //!
 //! # When not to use it
@@ -146,7 +146,7 @@
 //! For a handful of dependencies that have names in the code: give each a policy of its own, and
 //! its numbers. To share a limit between processes: this one lives in one. With a key that its
 //! owner can choose at will and that costs him nothing, such as an unchecked header: he will
-//! choose a new one for each call; put a limit in all beside it ([`Keyed::and`]).
+//! choose a new one for each call; put a limit in all beside it ([`Keyed::with_limits`]).
 
 mod key;
 mod map;

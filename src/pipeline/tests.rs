@@ -2,11 +2,11 @@ use std::io;
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::classify::{ErrorsBy, Kind, Outcome};
+use crate::classify::{ErrorsBy, FailureKind, Outcome};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::{
-    Backoff, Budget, Bulkhead, CircuitBreaker, Deadline, Error, Hedge, Jitter, RateLimiter, Retry,
-    Timeout, Why,
+    Backoff, Budget, Bulkhead, CircuitBreaker, Deadline, Error, Hedge, Jitter, RateLimiter,
+    RejectionKind, Retry, Timeout,
 };
 
 const fn ms(n: u64) -> Duration {
@@ -68,7 +68,10 @@ async fn rn1_the_order_is_that_of_the_type() {
         .run(|_| async { failing(&calls) })
         .await
         .unwrap_err();
-    assert_eq!(error.rejection().unwrap().why(), Why::CircuitOpen);
+    assert_eq!(
+        error.rejection().unwrap().kind(),
+        RejectionKind::CircuitOpen
+    );
     assert_eq!(limiter.available(), before);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }
@@ -89,7 +92,7 @@ async fn to2_the_timeout_covers_backoffs_and_all_attempts() {
     // the whole that ends it, and is named.
     let rejection = error.rejection().unwrap();
     assert!(
-        matches!(rejection.why(), Why::TimedOut { .. }),
+        matches!(rejection.kind(), RejectionKind::TimedOut { .. }),
         "{rejection:?}"
     );
     assert_eq!(rejection.policy().as_str(), "whole");
@@ -148,8 +151,9 @@ async fn rt7_one_classifier_serves_all() {
     let pipeline = Pipeline::new()
         .retry(retry(5))
         .breaker(&breaker)
-        .classify(ErrorsBy(|_: &io::Error| {
-            Outcome::Failure(Kind::Permanent, None)
+        .classify(ErrorsBy(|_: &io::Error| Outcome::Failure {
+            kind: FailureKind::Permanent,
+            retry_after: None,
         }));
     assert!(pipeline.run(|_| async { failing(&calls) }).await.is_err());
     assert_eq!(calls.load(Ordering::Relaxed), 1, "not made again");
@@ -228,8 +232,8 @@ async fn cx7_a_storm_of_drops_leaves_everything_where_it_began() {
         });
         futures::future::join_all(calls).await;
     }
-    let places = bulkhead.snapshot();
-    assert_eq!((places.in_flight, places.queued), (0, 0));
+    let capacity = bulkhead.snapshot();
+    assert_eq!((capacity.in_flight, capacity.queued), (0, 0));
     let made = budget.snapshot().made;
     assert!(made <= 50, "{made}");
     #[allow(clippy::cast_precision_loss)]

@@ -8,9 +8,10 @@ use tower_service::Service;
 
 use super::Reservation;
 use super::policy::acquire::Waiting;
-use crate::deferred::{Deferred, Leave, Wait};
-use crate::guard::Watch;
-use crate::rejection::{Format, Rejection};
+use crate::in_flight::Settle;
+use crate::rejection::Rejection;
+use crate::service::Format;
+use crate::service::queued_call::{Leave, QueuedCall, Wait};
 
 pin_project! {
     /// The response future of [`RateLimitService`](super::RateLimitService).
@@ -114,7 +115,7 @@ impl Wait for Reserved {
     }
 }
 
-impl Watch for Reservation {
+impl Settle for Reservation {
     // The call was not made: the token goes back.
     fn panicked(self) {}
 }
@@ -136,7 +137,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct WaitingFuture<S: Service<Req>, Req, M> {
         #[pin]
-        deferred: Deferred<Reserved, Reservation, S, Req, S::Future, M>,
+        deferred: QueuedCall<Reserved, Reservation, S, Req, S::Future, M>,
     }
 }
 
@@ -145,7 +146,7 @@ impl<S: Service<Req>, Req, M> WaitingFuture<S, Req, M> {
     #[inline(always)]
     pub(super) fn calling(call: impl FnOnce() -> S::Future, format: M) -> Self {
         Self {
-            deferred: Deferred::calling(call, format),
+            deferred: QueuedCall::calling(call, format),
         }
     }
 
@@ -154,12 +155,12 @@ impl<S: Service<Req>, Req, M> WaitingFuture<S, Req, M> {
             reservation: Some(reservation),
             waiting: None,
         };
-        let deferred = Deferred::waiting(reserved, service, request, format);
+        let deferred = QueuedCall::waiting(reserved, service, request, format);
         Self { deferred }
     }
 
     pub(super) fn rejected(rejection: Rejection, format: M) -> Self {
-        let deferred = Deferred::rejected(rejection, format);
+        let deferred = QueuedCall::rejected(rejection, format);
         Self { deferred }
     }
 }

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{RateLimitService, RateLimiter, WaitingService};
 use crate::keyed::IntoSource;
-use crate::rejection::{Native, RespondWith};
+use crate::service::{Native, RespondWith};
 
 /// Puts a [`RateLimiter`] in front of a service.
 ///
@@ -77,7 +77,7 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a refused call by a [`Respond`](crate::rejection::Respond) of your own, which
+    /// Answers a refused call by a [`Respond`](crate::service::Respond) of your own, which
     /// may read the request first.
     pub fn respond_as<R2>(self, responder: R2) -> RateLimitLayer<R2, K, W, P> {
         RateLimitLayer {

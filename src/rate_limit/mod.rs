@@ -122,7 +122,7 @@
 //!     .name("geocoder")
 //!     .max_wait(Duration::from_millis(500))
 //!     .build()?;
-//! limiter.wait()?; // or `limiter.acquire().await?`
+//! limiter.acquire_blocking()?; // or `limiter.acquire().await?`
 //! // An upstream said when to come back:
 //! limiter.pause_for(Duration::from_secs(3));
 //! # Ok(()) }
@@ -145,7 +145,7 @@
 //! # Sharing
 //!
 //! Clones of a [`RateLimiter`], layers over it and services made by them are one limit; those
-//! that refuse and those that wait may share it. [`RateLimiter::all`] asks several limits as
+//! that refuse and those that wait may share it. [`RateLimiter::all_of`] asks several limits as
 //! one, such as one per second and one per day.
 //!
 //! # Changing it while calls run
@@ -165,9 +165,9 @@
 //!
 //! # Errors
 //!
-//! [`Why::RateLimited`](crate::Why::RateLimited), with how long to wait unless the limiter is
-//! stopped; [`Why::CostAboveBurst`](crate::Why::CostAboveBurst), which no waiting helps; where
-//! the caller would wait, also [`Why::Expired`](crate::Why::Expired). The first two are a 429 in
+//! [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited), with how long to wait unless the limiter is
+//! stopped; [`RejectionKind::CostAboveBurst`](crate::RejectionKind::CostAboveBurst), which no waiting helps; where
+//! the caller would wait, also [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first two are a 429 in
 //! HTTP and `RESOURCE_EXHAUSTED` in gRPC. `Retry-After` is in whole seconds, rounded up.
 //!
 //! # When not to use it

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::policy::Problems;
+use crate::config::Problems;
 
 /// How many units a nanosecond is divided into. Finer than the clock, because at ten million a
 /// second an interval in whole nanoseconds would be off by a percent.
@@ -131,7 +131,7 @@ impl Quota {
         if self.n == 0 || self.unlimited {
             return;
         }
-        let allowed = "at least 1; a rate of zero is what stops a limiter";
+        let allowed = "at least 1; a rate of zero is kind stops a limiter";
         problems.check(self.burst > 0, "burst", self.burst, allowed);
         let interval = self.interval();
         if interval > SPAN {
@@ -173,7 +173,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Quota;
-    use crate::policy::{Name, Problems};
+    use crate::config::{Name, Problems};
 
     fn fields(quota: Quota) -> Vec<String> {
         let mut problems = Problems::default();

@@ -6,11 +6,12 @@ use tower_service::Service;
 use super::RateLimiter;
 use super::future::{ResponseFuture, WaitingFuture};
 use super::layer::{Cost, One};
-use crate::event::What;
-use crate::guard::Readiness;
+use crate::event::EventKind;
 use crate::keyed::{Fixed, Source};
 use crate::reading::Reading;
-use crate::rejection::{Guard, Native, Rejection};
+use crate::rejection::Rejection;
+use crate::service::Readiness;
+use crate::service::{Guard, Native};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     {
         let refusal = self.readiness.take_refusal()?;
         if let Some(limiter) = self.limiter.fixed() {
-            limiter.tell(What::Rejected(&refusal));
+            limiter.emit(EventKind::Rejected(&refusal));
         }
         Some(refusal)
     }

@@ -9,8 +9,8 @@ use tower_service::Service;
 use super::layer::Copier;
 use super::policy::{Config, Session};
 use crate::classify::Outcome;
-use crate::rejection::Verdict;
-use crate::spare::Spare;
+use crate::service::Verdict;
+use crate::service::template::Template;
 use crate::sync::Arc;
 use crate::time::Sleep;
 
@@ -30,7 +30,7 @@ pin_project! {
         failed: Option<(S::Error, Outcome)>,
         verdict: V,
         copier: K,
-        session: Session<Spare<S, Arc<Config>>>,
+        session: Session<Template<S, Arc<Config>>>,
     }
 }
 
@@ -56,7 +56,7 @@ impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
     // As one literal, in whoever calls it: what passes through more hands is copied in each.
     #[inline(always)]
     pub(super) fn call(
-        mut session: Session<Spare<S, Arc<Config>>>,
+        mut session: Session<Template<S, Arc<Config>>>,
         request: Option<Req>,
         verdict: V,
         copier: K,

@@ -26,7 +26,7 @@
 //! be read, and a negative `grpc-retry-pushback-ms`, are longer than any cap.
 //!
 //! Not retried: the library's own refusals and what is classified as
-//! [`Ignore`](crate::Outcome::Ignore) or [`Permanent`](crate::classify::Kind::Permanent); and
+//! [`Ignore`](crate::Outcome::Ignore) or [`Permanent`](crate::classify::FailureKind::Permanent); and
 //! requests that may not be sent twice, which an `http::Request` says by its method or an
 //! `Idempotency-Key`. A call that timed out is retried like any other failure: it may have had
 //! its effect.

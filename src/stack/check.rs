@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bulkhead;
-use crate::policy::{ConfigError, Problems};
+use crate::config::{ConfigError, Problems};
 
 pub(super) fn timeout(field: &str, limit: Duration, problems: &mut Problems) {
     problems.check(!limit.is_zero(), field, limit, "more than zero");

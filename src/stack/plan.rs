@@ -4,7 +4,7 @@
 //! earlier one may be the later to reach a policy: whoever has carried one out looks whether
 //! there is a newer one by then, and if so does it again, by that.
 
-use crate::policy::ConfigError;
+use crate::config::ConfigError;
 use crate::sync::{Arc, Mutex};
 
 pub(super) struct Plan<C>(Mutex<Versioned<C>>);

@@ -9,14 +9,14 @@ use pin_project_lite::pin_project;
 
 use super::Timeout;
 use super::policy::Holder;
+use crate::config::Mode;
 use crate::deadline::{Ambient, Enforcing};
 use crate::event::Ending;
-use crate::guard::{OnPanic, catching};
-use crate::policy::Mode;
+use crate::in_flight::{OnPanic, catching};
 use crate::reading::Reading;
+use crate::rejection::{Error, Rejection, RejectionKind};
 #[cfg(feature = "tower")]
-use crate::rejection::Format;
-use crate::rejection::{Error, Rejection, Why};
+use crate::service::Format;
 use crate::time::{Sleep, Tick, nanos};
 
 pin_project! {
@@ -93,7 +93,7 @@ impl Run {
     /// Refuses the call, or in record-only mode says that it would.
     fn refuse(&mut self, rejection: Rejection) {
         if self.mode == Mode::RecordOnly {
-            self.timeout.tell_would_reject(&rejection);
+            self.timeout.emit_would_reject(&rejection);
             (self.limit_ends, self.until) = (Tick::NEVER, Tick::NEVER);
         } else {
             self.refused = Some(Box::new(rejection));
@@ -102,7 +102,7 @@ impl Run {
 
     /// The timer that was set for `due` has fired.
     fn time_out(&mut self, due: Tick, now: Tick) {
-        let rejection = self.timeout.refusal(Why::TimedOut {
+        let rejection = self.timeout.refusal(RejectionKind::TimedOut {
             limit: due.since(self.start),
             elapsed: now.since(self.start),
         });
@@ -113,7 +113,7 @@ impl Run {
     fn take_refusal(&mut self) -> Option<Rejection> {
         let rejection = self.refused.take()?;
         self.open = false;
-        self.timeout.tell_rejected(&rejection);
+        self.timeout.emit_rejected(&rejection);
         Some(*rejection)
     }
 
@@ -165,7 +165,7 @@ impl Run {
     #[inline]
     fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) && self.mode != Mode::Off {
-            self.timeout.tell_ended(ending, self.start);
+            self.timeout.emit_ended(ending, self.start);
         }
     }
 }
@@ -173,9 +173,9 @@ impl Run {
 /// The deadline had passed before the start.
 #[cold]
 fn expired(timeout: &Timeout, mode: Mode) -> Option<Box<Rejection>> {
-    let rejection = timeout.refusal(Why::Expired);
+    let rejection = timeout.refusal(RejectionKind::Expired);
     if mode == Mode::RecordOnly {
-        timeout.tell_would_reject(&rejection);
+        timeout.emit_would_reject(&rejection);
         return None;
     }
     Some(Box::new(rejection))
@@ -286,8 +286,8 @@ impl Timeout {
     /// ```
     ///
     /// # Errors
-    /// The call's own error, or a rejection: [`Why::TimedOut`] when the limit or an earlier
-    /// deadline passed first, [`Why::Expired`] when the deadline had passed before the start.
+    /// The call's own error, or a rejection: [`RejectionKind::TimedOut`] when the limit or an earlier
+    /// deadline passed first, [`RejectionKind::Expired`] when the deadline had passed before the start.
     ///
     /// # Cancel safety
     /// Dropping the future drops the call.

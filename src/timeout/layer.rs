@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{Timeout, TimeoutService};
-use crate::rejection::{Native, RespondWith};
+use crate::service::{Native, RespondWith};
 
 /// Puts a [`Timeout`] around a service.
 ///
@@ -40,7 +40,7 @@ impl<R, D> TimeoutLayer<R, D> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a call that timed out by a [`Respond`](crate::rejection::Respond) of your own,
+    /// Answers a call that timed out by a [`Respond`](crate::service::Respond) of your own,
     /// which may read the request first.
     pub fn respond_as<R2>(self, responder: R2) -> TimeoutLayer<R2, D> {
         TimeoutLayer {

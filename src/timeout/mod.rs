@@ -36,7 +36,7 @@
 #![cfg_attr(feature = "tower", doc = "```")]
 #![cfg_attr(not(feature = "tower"), doc = "```ignore")]
 //! use std::time::Duration;
-//! use seawall::{Reason, TimeoutLayer, Why};
+//! use seawall::{Reason, TimeoutLayer, RejectionKind};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -46,7 +46,7 @@
 //!
 //! let error = service.oneshot(()).await.unwrap_err();
 //! let reason = Reason::of(&*error).expect("it was cut short");
-//! assert!(matches!(reason.why(), Why::TimedOut { .. }));
+//! assert!(matches!(reason.kind(), RejectionKind::TimedOut { .. }));
 //! # }
 //! ```
 //!
@@ -117,10 +117,10 @@
 //!
 //! # Errors
 //!
-//! [`Why::TimedOut`](crate::Why::TimedOut) with the time that the call was given and the time
+//! [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) with the time that the call was given and the time
 //! passed, which counts as a failure with the policies above: the call was made, and may have
 //! had its effect. It was given less than the limit where an earlier deadline was handed on to
-//! it. [`Why::Expired`](crate::Why::Expired) when the deadline had passed before: nothing was
+//! it. [`RejectionKind::Expired`](crate::RejectionKind::Expired) when the deadline had passed before: nothing was
 //! done, and nothing is counted. Both are a 504 in HTTP and `DEADLINE_EXCEEDED` in gRPC; neither
 //! says when to come back.
 //!

@@ -2,12 +2,12 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::config::{ConfigError, Mode, Name, Problems};
 #[cfg(feature = "tower")]
 use crate::deadline::Deadline;
-use crate::event::{Ending, Event, Listeners, Subscription, What};
-use crate::known::{Known, Number};
-use crate::policy::{ConfigError, Mode, Name, Problems};
-use crate::rejection::{Rejection, Why};
+use crate::event::{Ending, Event, EventKind, Listeners, Subscription};
+use crate::registry::{PolicyId, Registry};
+use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{Tick, nanos};
 
@@ -19,11 +19,11 @@ use crate::time::{Tick, nanos};
 #[derive(Clone)]
 pub struct Timeout(Arc<Shared>);
 
-static KNOWN: Known<Shared> = Known::new();
+static REGISTRY: Registry<Shared> = Registry::new();
 
 struct Shared {
     name: Name,
-    number: Number,
+    number: PolicyId,
     /// A [`Setting`]. Read by every call, written by changes. Nothing but itself: relaxed.
     setting: AtomicU64,
     /// Counts, nothing but themselves: relaxed.
@@ -34,7 +34,7 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        KNOWN.remove(self.number);
+        REGISTRY.remove(self.number);
     }
 }
 
@@ -43,7 +43,7 @@ impl Drop for Shared {
 pub(super) enum Holder {
     /// There is a listener, or the name cannot be copied.
     Held(Timeout),
-    Numbered(Number, Name),
+    Numbered(PolicyId, Name),
 }
 
 impl Holder {
@@ -69,29 +69,29 @@ impl Holder {
         match self {
             Self::Held(timeout) => show(timeout),
             Self::Numbered(number, _) => {
-                if let Some(shared) = KNOWN.find(*number) {
+                if let Some(shared) = REGISTRY.find(*number) {
                     show(&Timeout(shared));
                 }
             }
         }
     }
 
-    pub(super) fn refusal(&self, why: Why) -> Rejection {
-        Rejection::new(why, self.name().clone())
+    pub(super) fn refusal(&self, kind: RejectionKind) -> Rejection {
+        Rejection::new(kind, self.name().clone())
     }
 
-    pub(super) fn tell_rejected(&self, rejection: &Rejection) {
-        self.with(|timeout| timeout.tell_rejected(rejection));
+    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
+        self.with(|timeout| timeout.emit_rejected(rejection));
     }
 
-    pub(super) fn tell_would_reject(&self, rejection: &Rejection) {
-        self.with(|timeout| timeout.tell_would_reject(rejection));
+    pub(super) fn emit_would_reject(&self, rejection: &Rejection) {
+        self.with(|timeout| timeout.emit_would_reject(rejection));
     }
 
     #[inline]
-    pub(super) fn tell_ended(&self, ending: Ending, start: Tick) {
+    pub(super) fn emit_ended(&self, ending: Ending, start: Tick) {
         if let Self::Held(timeout) = self {
-            timeout.tell_ended(ending, start);
+            timeout.emit_ended(ending, start);
         }
     }
 }
@@ -206,7 +206,7 @@ impl Timeout {
     pub(super) fn would_refuse(&self) -> Option<Rejection> {
         let deadline = Deadline::current()?;
         let refuses = self.mode() == Mode::Enforce && deadline.has_passed();
-        refuses.then(|| self.refusal(Why::Expired))
+        refuses.then(|| self.refusal(RejectionKind::Expired))
     }
 
     fn change(&self, to: impl Fn(Setting) -> Setting) {
@@ -216,37 +216,37 @@ impl Timeout {
         });
     }
 
-    pub(super) fn refusal(&self, why: Why) -> Rejection {
-        Rejection::new(why, self.0.name.clone())
+    pub(super) fn refusal(&self, kind: RejectionKind) -> Rejection {
+        Rejection::new(kind, self.0.name.clone())
     }
 
-    pub(super) fn tell_rejected(&self, rejection: &Rejection) {
-        if let Why::TimedOut { .. } = rejection.why() {
+    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
+        if let RejectionKind::TimedOut { .. } = rejection.kind() {
             self.0.timed_out.fetch_add(1, Ordering::Relaxed);
         }
-        self.tell(What::Rejected(rejection));
+        self.emit(EventKind::Rejected(rejection));
     }
 
-    pub(super) fn tell_would_reject(&self, rejection: &Rejection) {
+    pub(super) fn emit_would_reject(&self, rejection: &Rejection) {
         self.0.would_time_out.fetch_add(1, Ordering::Relaxed);
-        self.tell(What::WouldReject(rejection));
+        self.emit(EventKind::WouldReject(rejection));
     }
 
     #[inline]
-    pub(super) fn tell_ended(&self, ending: Ending, start: Tick) {
+    pub(super) fn emit_ended(&self, ending: Ending, start: Tick) {
         if self.0.listeners.any() {
-            self.tell_end(ending, start);
+            self.emit_end(ending, start);
         }
     }
 
     #[cold]
-    fn tell_end(&self, ending: Ending, start: Tick) {
+    fn emit_end(&self, ending: Ending, start: Tick) {
         let elapsed = crate::time::now().since(start);
-        self.tell(What::Ended { ending, elapsed });
+        self.emit(EventKind::Ended { ending, elapsed });
     }
 
-    fn tell(&self, what: What<'_>) {
-        self.0.listeners.tell(&self.0.name, what);
+    fn emit(&self, kind: EventKind<'_>) {
+        self.0.listeners.emit(&self.0.name, kind);
     }
 }
 
@@ -316,7 +316,7 @@ impl Builder {
     /// If the limit is zero.
     pub fn build(self) -> Result<Timeout, ConfigError> {
         check(self.limit, &self.name)?;
-        Ok(Timeout(KNOWN.add(|number| Shared {
+        Ok(Timeout(REGISTRY.add(|number| Shared {
             name: self.name,
             number,
             setting: AtomicU64::new(Setting::new(self.limit, self.mode).0),

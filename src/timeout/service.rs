@@ -5,9 +5,9 @@ use tower_service::Service;
 use super::Timeout;
 use super::future::{ResponseFuture, Run};
 use super::layer::{DurationOf, Fixed};
-use crate::guard::Readiness;
 use crate::reading::Reading;
-use crate::rejection::{Guard, Native};
+use crate::service::Readiness;
+use crate::service::{Guard, Native};
 
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Clone, Debug)]

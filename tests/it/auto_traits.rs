@@ -16,8 +16,8 @@ use seawall::circuit_breaker::{
 use seawall::classify::{ErrorsOnly, Standard};
 use seawall::hedge::{self, HedgeService};
 use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingService, Waits};
-use seawall::rejection::{AsError, By, Native};
 use seawall::retry::{self, RetryService};
+use seawall::service::{AsError, By, Native};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError,

@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use seawall::bulkhead::{BulkheadService, QueuedService, Queues};
 use seawall::event::Subscription;
-use seawall::rejection::Native;
-use seawall::{Bulkhead, BulkheadLayer, ConfigError, Event, Mode, Why};
+use seawall::service::Native;
+use seawall::{Bulkhead, BulkheadLayer, ConfigError, Event, Mode, RejectionKind};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
@@ -157,9 +157,9 @@ fn ready_call<S: Service<Do>>(service: &mut S, what: Do) -> Task<S::Future> {
 }
 
 #[track_caller]
-fn why<T: std::fmt::Debug>(outcome: Poll<Result<T, BoxError>>) -> Why {
+fn why<T: std::fmt::Debug>(outcome: Poll<Result<T, BoxError>>) -> RejectionKind {
     match outcome {
-        Poll::Ready(Err(error)) => reason(&error).why(),
+        Poll::Ready(Err(error)) => reason(&error).kind(),
         other => panic!("{other:?} in place of a refusal"),
     }
 }
@@ -233,11 +233,11 @@ async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
     let mut refusing = BulkheadLayer::new(&bulkhead).layer(Strict::new(mock.clone()));
     assert!(matches!(
         why(ready_call(&mut refusing, Do::Answer).run()),
-        Why::BulkheadFull { .. }
+        RejectionKind::BulkheadFull { .. }
     ));
     let mut second = ready_call(&mut service, Do::Answer);
     assert!(second.run().is_pending());
-    let full = Why::BulkheadFull {
+    let full = RejectionKind::BulkheadFull {
         limit: 1,
         in_flight: 1,
         queued: 1,
@@ -247,7 +247,7 @@ async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
     drop(second);
     assert!(matches!(
         why(ready_call(&mut service, Do::Answer).run()),
-        Why::BulkheadFull { .. }
+        RejectionKind::BulkheadFull { .. }
     ));
     bulkhead.set_unbounded_queue();
     let mut many: Vec<_> = (0..1_000)
@@ -317,7 +317,7 @@ async fn bh5_the_limit_changes_while_calls_queue() {
         assert_eq!(task.wakes(), 1);
         assert!(matches!(
             why(task.run()),
-            Why::BulkheadFull { limit: 0, .. }
+            RejectionKind::BulkheadFull { limit: 0, .. }
         ));
     }
     mock.answer();
@@ -359,7 +359,10 @@ async fn bh3_a_refusal_opens_no_breaker_above() {
     let breaker = breaker.build().unwrap();
     let mut service = CircuitBreakerLayer::new(&breaker).layer(service);
     let closed = why(ready_call(&mut service, Do::Answer).run());
-    assert!(matches!(closed, Why::BulkheadFull { limit: 0, .. }));
+    assert!(matches!(
+        closed,
+        RejectionKind::BulkheadFull { limit: 0, .. }
+    ));
     assert_eq!(breaker.state(), State::Closed);
     bulkhead.set_limit(1);
     assert!(ready_call(&mut service, Do::Fail).run().is_ready());
@@ -375,12 +378,12 @@ fn bh3_full_and_late_are_unavailable_over_http() {
     let (limit, in_flight, queued) = (1, 1, 1);
     let waited = Duration::from_secs(1);
     for why in [
-        Why::BulkheadFull {
+        RejectionKind::BulkheadFull {
             limit,
             in_flight,
             queued,
         },
-        Why::WaitedTooLong {
+        RejectionKind::QueueTimeout {
             limit,
             in_flight,
             queued,
@@ -559,8 +562,8 @@ mod timed {
         let (bulkhead, _, service) = queued(1, 10);
         let held = bulkhead.try_acquire().unwrap();
         let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
-        let why = reason(&outcome.unwrap_err()).why();
-        let told = Why::WaitedTooLong {
+        let why = reason(&outcome.unwrap_err()).kind();
+        let told = RejectionKind::QueueTimeout {
             limit: 1,
             in_flight: 1,
             queued: 1,
@@ -584,8 +587,8 @@ mod timed {
         // Nobody waits where the wait is nothing.
         bulkhead.set_max_wait(ms(0));
         let outcome = service.clone().oneshot(Do::Answer).await;
-        let why = reason(&outcome.unwrap_err()).why();
-        assert!(matches!(why, Why::BulkheadFull { .. }));
+        let why = reason(&outcome.unwrap_err()).kind();
+        assert!(matches!(why, RejectionKind::BulkheadFull { .. }));
 
         // The layer's own wait goes before the bulkhead's.
         let layer = BulkheadLayer::queued(&bulkhead).max_wait(ms(7));
@@ -631,8 +634,8 @@ mod timed {
         tokio::time::sleep(ms(600)).await;
         held.release();
         let (outcome, took) = timed(answers).await;
-        let why = reason(&outcome.unwrap().unwrap_err()).why();
-        assert!(matches!(why, Why::TimedOut { .. }), "{why:?}");
+        let why = reason(&outcome.unwrap().unwrap_err()).kind();
+        assert!(matches!(why, RejectionKind::TimedOut { .. }), "{why:?}");
         assert_eq!(took, ms(400));
         assert_eq!(counts(&bulkhead), (0, 0));
     }
@@ -644,8 +647,8 @@ mod timed {
         let held = bulkhead.try_acquire().unwrap();
         let call = Deadline::after(ms(40)).scope(service.clone().oneshot(Do::Answer));
         let (outcome, took) = timed(call).await;
-        let why = reason(&outcome.unwrap_err()).why();
-        assert!(matches!(why, Why::WaitedTooLong { waited, .. } if waited == ms(40)));
+        let why = reason(&outcome.unwrap_err()).kind();
+        assert!(matches!(why, RejectionKind::QueueTimeout { waited, .. } if waited == ms(40)));
         assert_eq!(took, ms(40));
 
         let call = Deadline::after(ms(40)).scope(service.clone().oneshot(Do::Answer));
@@ -658,9 +661,9 @@ mod timed {
         let _held = bulkhead.try_acquire().unwrap();
         let past = Deadline::after(ms(0));
         let error = past.scope(service.oneshot(Do::Answer)).await.unwrap_err();
-        assert_eq!(reason(&error).why(), Why::Expired);
+        assert_eq!(reason(&error).kind(), RejectionKind::Expired);
         let error = past.scope(bulkhead.acquire()).await.unwrap_err();
-        assert_eq!(error.why(), Why::Expired);
+        assert_eq!(error.kind(), RejectionKind::Expired);
         assert_eq!(counts(&bulkhead), (1, 0));
     }
 
@@ -672,8 +675,8 @@ mod timed {
         let call = service.ready().await.unwrap().call(Do::Answer);
         let (outcome, took) = timed(Deadline::after(ms(20)).scope(call)).await;
         assert!(matches!(
-            reason(&outcome.unwrap_err()).why(),
-            Why::WaitedTooLong { .. }
+            reason(&outcome.unwrap_err()).kind(),
+            RejectionKind::QueueTimeout { .. }
         ));
         assert_eq!(took, ms(20));
 
@@ -684,7 +687,7 @@ mod timed {
         held.release();
         assert_eq!(counts(&bulkhead), (1, 1));
         let error = Deadline::after(ms(0)).scope(call).await.unwrap_err();
-        assert_eq!(reason(&error).why(), Why::Expired);
+        assert_eq!(reason(&error).kind(), RejectionKind::Expired);
         assert!(matches!(next.run(), Poll::Ready(Ok(7))));
         assert_eq!(counts(&bulkhead), (0, 0));
     }

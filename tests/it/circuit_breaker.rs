@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use seawall::circuit_breaker::{State, Trip};
 use seawall::classify::{Classify, Outcome};
-use seawall::event::What;
-use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, Why};
+use seawall::event::EventKind;
+use seawall::{Backoff, CircuitBreaker, CircuitBreakerLayer, Error, Jitter, RejectionKind};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::support::{Do, Mock, Recorder, Task, catching, locked, poll_ready, reason, secs};
@@ -44,7 +44,7 @@ fn cx1_what_one_service_sees_opens_all() {
         let Poll::Ready(Err(error)) = Task::new(service.call(Do::Answer)).run() else {
             panic!("it is open");
         };
-        assert_eq!(reason(&error).why(), Why::CircuitOpen);
+        assert_eq!(reason(&error).kind(), RejectionKind::CircuitOpen);
     }
     assert_eq!(mock.calls(), 3);
 }
@@ -117,7 +117,7 @@ fn cx14_a_listener_sees_the_new_state_and_transitions_come_in_order() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (list, handle) = (Arc::clone(&told), breaker.clone());
     let _on = breaker.on_event(move |event| {
-        if let What::Transition(moved) = event.what {
+        if let EventKind::Transition(moved) = event.kind {
             locked(&list).push((moved.from, moved.to, handle.state()));
             if moved.to == State::Open {
                 // Told of after this one, though it happens within it.
@@ -277,7 +277,10 @@ async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
         Ok::<u32, io::Error>(7)
     });
     let rejection = refused.await.unwrap_err().into_service().unwrap_err();
-    assert_eq!((rejection.why(), made.get()), (Why::CircuitOpen, false));
+    assert_eq!(
+        (rejection.kind(), made.get()),
+        (RejectionKind::CircuitOpen, false)
+    );
 }
 
 #[tokio::test]
@@ -350,8 +353,8 @@ mod paused {
         let calls = (0..100).map(|_| service.clone().oneshot(Do::Hang));
         for outcome in futures::future::join_all(calls).await {
             assert!(matches!(
-                reason(&outcome.unwrap_err()).why(),
-                Why::TimedOut { .. }
+                reason(&outcome.unwrap_err()).kind(),
+                RejectionKind::TimedOut { .. }
             ));
         }
         assert_eq!(breaker.state(), State::Open);

@@ -4,9 +4,9 @@ use std::io;
 use std::task::Poll;
 
 use seawall::classify::{
-    Classify, ErrorsBy, ErrorsOnly, Idempotent, Judge, Kind, Resend, Standard,
+    Classify, ErrorsBy, ErrorsOnly, FailureKind, Idempotent, Judge, Resend, Standard,
 };
-use seawall::{CircuitBreaker, CircuitBreakerLayer, Outcome, Rejection, Why};
+use seawall::{CircuitBreaker, CircuitBreakerLayer, Outcome, Rejection, RejectionKind};
 use tower::{Layer, Service, service_fn};
 
 use crate::support::{Recorder, Task, secs};
@@ -17,7 +17,10 @@ struct Reply {
 }
 
 seawall::judge!(Reply, |reply| match reply.busy {
-    true => Outcome::Failure(Kind::Throttled, Some(secs(2))),
+    true => Outcome::Failure {
+        kind: FailureKind::Throttled,
+        retry_after: Some(secs(2))
+    },
     false => Outcome::Success,
 });
 seawall::resend!(Reply, |reply| !reply.busy);
@@ -39,7 +42,10 @@ fn a_type_of_ones_own_joins_with_one_line() {
     assert_eq!(FINE.judge(), Outcome::Success);
     assert_eq!(
         BUSY.judge(),
-        Outcome::Failure(Kind::Throttled, Some(secs(2)))
+        Outcome::Failure {
+            kind: FailureKind::Throttled,
+            retry_after: Some(secs(2))
+        }
     );
     assert!(FINE.is_idempotent() && !BUSY.is_idempotent());
     assert_eq!(BUSY.copy(), Some(BUSY));
@@ -54,16 +60,22 @@ fn a_type_of_ones_own_joins_with_one_line() {
     assert_eq!(String::from("text").copy().as_deref(), Some("text"));
     // They have no place for a mark.
     let mut text = "text";
-    text.mark(Rejection::new(Why::RateLimited, "mark").into_reason());
+    text.mark(Rejection::new(RejectionKind::RateLimited, "mark").into_reason());
     assert_eq!(text.refusal(), None);
 }
 
 #[test]
 fn classifiers_see_responses_errors_or_both() {
-    let failure = Outcome::Failure(Kind::Error, None);
+    let failure = Outcome::Failure {
+        kind: FailureKind::Error,
+        retry_after: None,
+    };
     let error = io::Error::new(io::ErrorKind::NotFound, "none");
     assert_eq!(Standard.classify(Err::<&Reply, _>(&error)), failure);
-    let throttled = Outcome::Failure(Kind::Throttled, Some(secs(2)));
+    let throttled = Outcome::Failure {
+        kind: FailureKind::Throttled,
+        retry_after: Some(secs(2)),
+    };
     assert_eq!(Standard.classify(Ok::<_, &io::Error>(&BUSY)), throttled);
     assert_eq!(ErrorsOnly.classify(Err::<&Foreign, _>(&error)), failure);
     assert_eq!(
@@ -72,7 +84,10 @@ fn classifiers_see_responses_errors_or_both() {
     );
     let by_kind = ErrorsBy(|error: &io::Error| match error.kind() {
         io::ErrorKind::NotFound => Outcome::Ignore,
-        _ => Outcome::Failure(Kind::Permanent, None),
+        _ => Outcome::Failure {
+            kind: FailureKind::Permanent,
+            retry_after: None,
+        },
     });
     assert_eq!(
         by_kind.classify(Err::<&Foreign, _>(&error)),
@@ -105,7 +120,10 @@ fn a_layer_judges_by_the_classifier_it_was_given() {
     let upside_down = |outcome: Result<&Reply, &io::Error>| match outcome {
         Ok(reply) if reply.busy => Outcome::Success,
         Ok(_) => Outcome::Ignore,
-        Err(_) => Outcome::Failure(Kind::Error, None),
+        Err(_) => Outcome::Failure {
+            kind: FailureKind::Error,
+            retry_after: None,
+        },
     };
     let mut service = layer.clone().classify(upside_down).layer(reply);
     let told = ask(&mut |reply| Task::new(service.call(reply)).run());

@@ -1,7 +1,7 @@
 //! The client's stack: a hundred authorities, real clients, and what it gives back.
 
 use seawall::stack::ClientService;
-use seawall::{ClientStack, Why};
+use seawall::{ClientStack, RejectionKind};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::support::{Do, Mock, Strict, reason};
@@ -47,7 +47,7 @@ async fn cx1_a_client_and_its_clones_share_the_stack() {
     one.stack.breakers().anonymous().force_open();
     for client in [two.clone(), one, two] {
         let error = client.service.oneshot(Do::Answer).await.unwrap_err();
-        assert_eq!(reason(&error).why(), Why::CircuitOpen);
+        assert_eq!(reason(&error).kind(), RejectionKind::CircuitOpen);
     }
     assert_eq!(mock.calls(), 0);
 }
@@ -149,7 +149,7 @@ mod timed {
                 Ok(_) => seen.answered += 1,
                 Err(error) => match seawall::Reason::of(&*error) {
                     None => seen.failed += 1,
-                    Some(reason) if matches!(reason.why(), Why::TimedOut { .. }) => {
+                    Some(reason) if matches!(reason.kind(), RejectionKind::TimedOut { .. }) => {
                         seen.failed += 1;
                     }
                     Some(reason) => {
@@ -356,7 +356,7 @@ mod http_clients {
         call: impl Fn(Method, SocketAddr) -> Fut,
         status: impl Fn(&T) -> StatusCode,
     ) where
-        Fut: Future<Output = Result<T, (Option<Why>, String)>>,
+        Fut: Future<Output = Result<T, (Option<RejectionKind>, String)>>,
     {
         let (here, dead) = (serve().await, closed());
         for _ in 0..2 {
@@ -367,7 +367,7 @@ mod http_clients {
         let breaker = stack.breakers().get(&dead.to_string());
         assert_eq!(breaker.state(), State::Open);
         let (why, _) = call(Method::GET, dead).await.err().unwrap();
-        assert_eq!(why, Some(Why::CircuitOpen));
+        assert_eq!(why, Some(RejectionKind::CircuitOpen));
         for _ in 0..20 {
             let answer = call(Method::GET, here).await;
             assert_eq!(status(&answer.ok().unwrap()), StatusCode::OK);
@@ -390,7 +390,7 @@ mod http_clients {
             let call = client.clone().oneshot(request);
             async move {
                 call.await.map_err(|error| {
-                    let why = error.rejection().map(|rejection| rejection.why());
+                    let why = error.rejection().map(|rejection| rejection.kind());
                     (why, error.to_string())
                 })
             }
@@ -412,7 +412,7 @@ mod http_clients {
             let call = client.clone().oneshot(reqwest::Request::new(method, url));
             async move {
                 call.await.map_err(|error| {
-                    let why = error.rejection().map(|rejection| rejection.why());
+                    let why = error.rejection().map(|rejection| rejection.kind());
                     (why, error.to_string())
                 })
             }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use seawall::circuit_breaker::CircuitBreakerService;
 use seawall::event::Subscription;
 use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
-use seawall::rejection::Native;
+use seawall::service::Native;
 use seawall::timeout::{PerRequest, TimeoutService};
 use seawall::{
     Bulkhead, CircuitBreaker, CircuitBreakerLayer, ConfigError, Deadline, Event, Mode, Quota,

@@ -13,11 +13,11 @@ use axum::routing::get;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use seawall::classify::{Idempotent, Judge, Kind, Resend};
+use seawall::classify::{FailureKind, Idempotent, Judge, Resend};
 use seawall::http::{Grpc, retry_after};
 use seawall::{
     CircuitBreaker, CircuitBreakerLayer, Outcome, Quota, RateLimitLayer, RateLimiter, Reason,
-    Rejection, TimeoutLayer, Why,
+    Rejection, RejectionKind, TimeoutLayer,
 };
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -213,8 +213,8 @@ async fn cx12_a_json_body_without_default_is_made_by_respond() {
     assert_eq!(response.body().0, r#"{"policy":"json"}"#);
     // Whatever was made of it, it is marked as ours.
     assert_eq!(
-        response.extensions().get::<Reason>().unwrap().why(),
-        Why::RateLimited
+        response.extensions().get::<Reason>().unwrap().kind(),
+        RejectionKind::RateLimited
     );
 
     #[derive(serde::Serialize)]
@@ -262,7 +262,10 @@ async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below(
     );
     assert_eq!(recorder.endings(), ["Ignored"]);
     // And one that is said to a gRPC caller, to whichever classifier.
-    let asks = |_: Result<&Response<String>, &Infallible>| Outcome::Failure(Kind::Response, None);
+    let asks = |_: Result<&Response<String>, &Infallible>| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: None,
+    };
     let grpc = || Request::builder().header("content-type", "application/grpc");
     for request in [grpc().body(()).unwrap(), Request::new(())] {
         let limited = RateLimitLayer::new(spent("below")).layer(inner(200));
@@ -295,18 +298,22 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
     let rejection = |why| Rejection::new(why, "100 % ü");
     let (limit, elapsed) = (Duration::from_micros(5), secs(1));
     for (why, status, grpc) in [
-        (Why::RateLimited, 429, "8"),
-        (Why::CostAboveBurst { cost: 9, burst: 5 }, 429, "8"),
-        (Why::CircuitOpen, 503, "14"),
-        (Why::ProbesOut, 503, "14"),
-        (Why::Recovering, 503, "14"),
-        (Why::Expired, 504, "4"),
-        (Why::TimedOut { limit, elapsed }, 504, "4"),
+        (RejectionKind::RateLimited, 429, "8"),
+        (
+            RejectionKind::CostAboveBurst { cost: 9, burst: 5 },
+            429,
+            "8",
+        ),
+        (RejectionKind::CircuitOpen, 503, "14"),
+        (RejectionKind::HalfOpenFull, 503, "14"),
+        (RejectionKind::Recovering, 503, "14"),
+        (RejectionKind::Expired, 504, "4"),
+        (RejectionKind::TimedOut { limit, elapsed }, 504, "4"),
     ] {
         let response: Response<String> = rejection(why).into_response();
         assert_eq!(response.status(), status);
         assert_eq!(response.headers().get(RETRY_AFTER), None);
-        assert_eq!(response.extensions().get::<Reason>().unwrap().why(), why);
+        assert_eq!(response.extensions().get::<Reason>().unwrap().kind(), why);
         let response: Response<String> = rejection(why).into_grpc_response();
         assert_eq!(
             (response.status(), &response.headers()["grpc-status"]),
@@ -315,7 +322,7 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
         let message = response.headers()["grpc-message"].to_str().unwrap();
         // The policy's name is nobody's business outside; 5 µs is not ASCII.
         assert!(!message.contains("100"), "{message}");
-        let is_timeout = matches!(why, Why::TimedOut { .. });
+        let is_timeout = matches!(why, RejectionKind::TimedOut { .. });
         assert_eq!(message.contains("5%C2%B5s"), is_timeout, "{message}");
     }
     for (wait, seconds, millis) in [
@@ -328,7 +335,7 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
             "18446744073709551615",
         ),
     ] {
-        let rejection = rejection(Why::RateLimited).with_retry_after(wait);
+        let rejection = rejection(RejectionKind::RateLimited).with_retry_after(wait);
         let response: Response<()> = rejection.clone().into_response();
         assert_eq!(response.headers()[RETRY_AFTER], seconds);
         let response: Response<()> = rejection.into_grpc_response();
@@ -463,19 +470,22 @@ fn statuses_are_judged() {
         assert_eq!(judged(status, &[]), Outcome::Success, "{status}");
     }
     for (status, kind) in [
-        (500, Kind::Response),
-        (502, Kind::Response),
-        (503, Kind::Response),
-        (599, Kind::Response),
-        (408, Kind::Timeout),
-        (504, Kind::Timeout),
-        (429, Kind::Throttled),
-        (501, Kind::Permanent),
-        (505, Kind::Permanent),
+        (500, FailureKind::Response),
+        (502, FailureKind::Response),
+        (503, FailureKind::Response),
+        (599, FailureKind::Response),
+        (408, FailureKind::Timeout),
+        (504, FailureKind::Timeout),
+        (429, FailureKind::Throttled),
+        (501, FailureKind::Permanent),
+        (505, FailureKind::Permanent),
     ] {
         assert_eq!(
             judged(status, &[]),
-            Outcome::Failure(kind, None),
+            Outcome::Failure {
+                kind,
+                retry_after: None
+            },
             "{status}"
         );
     }
@@ -484,7 +494,10 @@ fn statuses_are_judged() {
 #[test]
 fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     let waits = |headers: &[_]| match judged(503, headers) {
-        Outcome::Failure(Kind::Response, wait) => wait,
+        Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: wait,
+        } => wait,
         other => panic!("{other:?}"),
     };
     assert_eq!(waits(&[("retry-after", "120")]), Some(secs(120)));
@@ -518,7 +531,10 @@ fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     assert_eq!(until("Wed, 21 Oct 2015 07:26:00 GMT"), Some(secs(0)));
     assert_eq!(
         judged(429, &[("retry-after", "3")]),
-        Outcome::Failure(Kind::Throttled, Some(secs(3)))
+        Outcome::Failure {
+            kind: FailureKind::Throttled,
+            retry_after: Some(secs(3))
+        }
     );
     // It says nothing where the service works.
     assert_eq!(judged(200, &[("retry-after", "3")]), Outcome::Success);
@@ -548,15 +564,69 @@ fn grpc_statuses_are_judged() {
         ("3", Outcome::Success),
         ("5", Outcome::Success),
         ("16", Outcome::Success),
-        ("2", Outcome::Failure(Kind::Response, None)),
-        ("13", Outcome::Failure(Kind::Response, None)),
-        ("14", Outcome::Failure(Kind::Response, None)),
-        ("15", Outcome::Failure(Kind::Response, None)),
-        ("4", Outcome::Failure(Kind::Timeout, None)),
-        ("8", Outcome::Failure(Kind::Throttled, None)),
-        ("12", Outcome::Failure(Kind::Permanent, None)),
-        ("17", Outcome::Failure(Kind::Response, None)),
-        ("999", Outcome::Failure(Kind::Response, None)),
+        (
+            "2",
+            Outcome::Failure {
+                kind: FailureKind::Response,
+                retry_after: None,
+            },
+        ),
+        (
+            "13",
+            Outcome::Failure {
+                kind: FailureKind::Response,
+                retry_after: None,
+            },
+        ),
+        (
+            "14",
+            Outcome::Failure {
+                kind: FailureKind::Response,
+                retry_after: None,
+            },
+        ),
+        (
+            "15",
+            Outcome::Failure {
+                kind: FailureKind::Response,
+                retry_after: None,
+            },
+        ),
+        (
+            "4",
+            Outcome::Failure {
+                kind: FailureKind::Timeout,
+                retry_after: None,
+            },
+        ),
+        (
+            "8",
+            Outcome::Failure {
+                kind: FailureKind::Throttled,
+                retry_after: None,
+            },
+        ),
+        (
+            "12",
+            Outcome::Failure {
+                kind: FailureKind::Permanent,
+                retry_after: None,
+            },
+        ),
+        (
+            "17",
+            Outcome::Failure {
+                kind: FailureKind::Response,
+                retry_after: None,
+            },
+        ),
+        (
+            "999",
+            Outcome::Failure {
+                kind: FailureKind::Response,
+                retry_after: None,
+            },
+        ),
     ] {
         assert_eq!(judged(200, &[("grpc-status", code)]), outcome, "{code}");
     }
@@ -568,10 +638,16 @@ fn grpc_statuses_are_judged() {
     };
     assert_eq!(
         pushed("250"),
-        Outcome::Failure(Kind::Response, Some(ms(250)))
+        Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: Some(ms(250))
+        }
     );
     // A value that is not a whole number of milliseconds asks the client to stop.
-    let stop = Outcome::Failure(Kind::Response, Some(Duration::MAX));
+    let stop = Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: Some(Duration::MAX),
+    };
     for unreadable in ["-1", "soon", "1.5", "+5", "", "99999999999999999999"] {
         assert_eq!(pushed(unreadable), stop, "{unreadable}");
     }
@@ -782,13 +858,16 @@ mod client {
         let fetch = |path| reqwest::get(format!("http://{address}/{path}"));
         assert_eq!(fetch("ok").await.unwrap().judge(), Outcome::Success);
         let busy = fetch("busy").await.unwrap();
-        let failure = Outcome::Failure(Kind::Response, Some(secs(3)));
+        let failure = Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: Some(secs(3)),
+        };
         assert_eq!(busy.judge(), failure);
         assert_eq!(fetch("none").await.unwrap().judge(), Outcome::Success);
 
         let mut marked = fetch("ok").await.unwrap();
         assert_eq!(marked.refusal(), None);
-        marked.mark(Rejection::new(Why::RateLimited, "mark").into_reason());
+        marked.mark(Rejection::new(RejectionKind::RateLimited, "mark").into_reason());
         assert_eq!(marked.refusal().unwrap().policy().as_str(), "mark");
     }
 
@@ -843,7 +922,10 @@ mod client {
             .call(request())
             .await
             .unwrap_err();
-        assert_eq!(error.rejection().unwrap().why(), Why::CircuitOpen);
+        assert_eq!(
+            error.rejection().unwrap().kind(),
+            RejectionKind::CircuitOpen
+        );
     }
 
     #[test]

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use seawall::circuit_breaker::Trip;
-use seawall::event::What;
+use seawall::event::EventKind;
 #[cfg(feature = "test-util")]
 use seawall::{Budget, Hedge, HedgeLayer};
 use seawall::{
     Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Keyed, Quota, RateLimitLayer,
-    RateLimiter, Reason, Why,
+    RateLimiter, Reason, RejectionKind,
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
@@ -37,10 +37,10 @@ async fn answer(request: Request) -> Result<u32, BoxError> {
     }
 }
 
-fn why(outcome: Result<u32, BoxError>) -> Option<Why> {
+fn why(outcome: Result<u32, BoxError>) -> Option<RejectionKind> {
     outcome
         .err()
-        .and_then(|error| reason(&error).map(|reason| reason.why()))
+        .and_then(|error| reason(&error).map(|reason| reason.kind()))
 }
 
 fn tripping(name: &str) -> Result<CircuitBreaker, seawall::ConfigError> {
@@ -125,7 +125,7 @@ async fn ky1_the_bulkheads_layers_take_a_bulkhead_per_key() {
     assert!(hung.as_mut().poll(&mut cx).is_pending());
     let refused = why(refusing.clone().oneshot((Some("hung"), 1)).await);
     assert!(
-        matches!(refused, Some(Why::BulkheadFull { limit: 1, .. })),
+        matches!(refused, Some(RejectionKind::BulkheadFull { limit: 1, .. })),
         "{refused:?}"
     );
     assert_eq!(refusing.clone().oneshot((Some("a"), 2)).await.unwrap(), 2);
@@ -188,7 +188,7 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
     assert!(anonymous.clone().oneshot((None, 1)).await.is_ok());
     assert_eq!(
         why(anonymous.clone().oneshot((None, 1)).await),
-        Some(Why::RateLimited)
+        Some(RejectionKind::RateLimited)
     );
     assert!(per_host.anonymous().peek().is_err());
     assert!(anonymous.clone().oneshot((Some("a"), 1)).await.is_ok());
@@ -203,13 +203,13 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
     let told = Arc::new(Mutex::new(0));
     let count = Arc::clone(&told);
     let _subscription = per_host.get("any").on_event(move |event| {
-        if let What::Rejected(rejection) = event.what {
-            *count.lock().unwrap() += u32::from(rejection.why() == Why::NoKey);
+        if let EventKind::Rejected(rejection) = event.kind {
+            *count.lock().unwrap() += u32::from(rejection.kind() == RejectionKind::NoKey);
         }
     });
     let refusing = layer(by().or_refuse());
     let error = refusing.clone().oneshot((None, 1)).await.unwrap_err();
-    assert_eq!(reason(&error).unwrap().why(), Why::NoKey);
+    assert_eq!(reason(&error).unwrap().kind(), RejectionKind::NoKey);
     assert_eq!(reason(&error).unwrap().policy(), per_host.name());
     assert_eq!(*told.lock().unwrap(), 1);
     assert!(refusing.clone().oneshot((Some("b"), 1)).await.is_ok());
@@ -226,19 +226,19 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
     let by = || breakers.by(host as fn(&Request) -> Option<&str>);
     assert_eq!(
         why(open(by()).oneshot((None, 1)).await),
-        Some(Why::CircuitOpen)
+        Some(RejectionKind::CircuitOpen)
     );
     assert!(open(by().or_skip()).oneshot((None, 1)).await.is_ok());
     assert_eq!(
         why(open(by().or_refuse()).oneshot((None, 1)).await),
-        Some(Why::NoKey)
+        Some(RejectionKind::NoKey)
     );
     let bulkheads = Keyed::new(10, |_: &str| Bulkhead::new(0)).unwrap();
     let full = |source| BulkheadLayer::new(source).layer(service_fn(answer));
     let by = || bulkheads.by(host as fn(&Request) -> Option<&str>);
     assert!(matches!(
         why(full(by()).oneshot((None, 1)).await),
-        Some(Why::BulkheadFull { .. })
+        Some(RejectionKind::BulkheadFull { .. })
     ));
     assert!(full(by().or_skip()).oneshot((None, 1)).await.is_ok());
 }

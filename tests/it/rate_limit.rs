@@ -4,7 +4,7 @@
 use std::io;
 use std::task::Poll;
 
-use seawall::{Error, Quota, RateLimitLayer, RateLimiter, Why};
+use seawall::{Error, Quota, RateLimitLayer, RateLimiter, RejectionKind};
 use tower::{Layer, Service};
 
 use crate::support::{Do, Mock, Task, catching, ms, reason, secs};
@@ -60,9 +60,12 @@ fn rl6_a_call_may_cost_what_its_request_says() {
     };
     assert_eq!(call(3), Ok(3));
     let impossible = call(6).unwrap_err();
-    assert_eq!(impossible.why(), Why::CostAboveBurst { cost: 6, burst: 5 });
+    assert_eq!(
+        impossible.kind(),
+        RejectionKind::CostAboveBurst { cost: 6, burst: 5 }
+    );
     assert_eq!(impossible.retry_after(), None);
-    assert_eq!(call(3).unwrap_err().why(), Why::RateLimited);
+    assert_eq!(call(3).unwrap_err().kind(), RejectionKind::RateLimited);
     assert_eq!((call(0), call(2)), (Ok(0), Ok(2)));
     assert_eq!(limiter.available(), 0);
     limiter.pause_for(secs(60));
@@ -91,7 +94,10 @@ async fn rn1_rn2_run_makes_the_call_if_a_token_is_there() {
         Ok::<_, io::Error>(())
     });
     let rejection = refused.await.unwrap_err().into_service().unwrap_err();
-    assert_eq!((rejection.why(), made.get()), (Why::RateLimited, false));
+    assert_eq!(
+        (rejection.kind(), made.get()),
+        (RejectionKind::RateLimited, false)
+    );
     let unpolled = a_day(1);
     drop(unpolled.run(async || Ok::<_, io::Error>(())));
     assert_eq!(unpolled.available(), 1);
@@ -101,11 +107,14 @@ async fn rn1_rn2_run_makes_the_call_if_a_token_is_there() {
 fn rn3_a_blocking_caller_waits_for_its_token_without_a_runtime() {
     let limiter = RateLimiter::builder(Quota::new(1, ms(5))).build().unwrap();
     for _ in 0..5 {
-        limiter.wait().unwrap();
+        limiter.acquire_blocking().unwrap();
     }
     let never = a_day(1);
-    never.wait().unwrap();
-    assert_eq!(never.wait().unwrap_err().why(), Why::RateLimited);
+    never.acquire_blocking().unwrap();
+    assert_eq!(
+        never.acquire_blocking().unwrap_err().kind(),
+        RejectionKind::RateLimited
+    );
 }
 
 #[cfg(feature = "test-util")]
@@ -159,7 +168,10 @@ mod waiting {
         );
         first.await.unwrap();
         let start = Instant::now();
-        assert_eq!(reason(&third.await.unwrap_err()).why(), Why::RateLimited);
+        assert_eq!(
+            reason(&third.await.unwrap_err()).kind(),
+            RejectionKind::RateLimited
+        );
         assert_eq!(start.elapsed(), secs(0));
         second.await.unwrap();
         assert_eq!(start.elapsed(), ms(100));
@@ -248,11 +260,11 @@ mod waiting {
         let Poll::Ready(Err(error)) = outcome else {
             panic!("{outcome:?}");
         };
-        assert_eq!(reason(&error).why(), Why::Expired);
+        assert_eq!(reason(&error).kind(), RejectionKind::Expired);
         assert_eq!(limiter.available(), 1);
         assert_eq!(recorder.endings(), ["rejected"]);
         let refused = passed.enter(|| limiter.reserve()).unwrap_err();
-        assert_eq!(refused.why(), Why::Expired);
+        assert_eq!(refused.kind(), RejectionKind::Expired);
         assert_eq!(recorder.endings(), ["rejected"]);
 
         // And a wait that would end after it, which is as well known.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use seawall::{
-    CircuitBreaker, CircuitBreakerLayer, Deadline, Error, Reason, Rejection, Timeout, TimeoutLayer,
-    Why,
+    CircuitBreaker, CircuitBreakerLayer, Deadline, Error, Reason, Rejection, RejectionKind,
+    Timeout, TimeoutLayer,
 };
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -33,7 +33,7 @@ seawall::carrier!(ApiError::Rejected);
 struct Foreign<E: StdError + 'static>(#[source] E);
 
 fn rejection() -> Rejection {
-    Rejection::new(Why::RateLimited, "per caller").with_retry_after(ms(1_500))
+    Rejection::new(RejectionKind::RateLimited, "per caller").with_retry_after(ms(1_500))
 }
 
 /// A breaker that is open, and what a call through it is refused with.
@@ -42,8 +42,8 @@ fn open() -> (CircuitBreaker, Reason) {
     breaker.force_open();
     let reason = breaker.try_acquire().unwrap_err().into_reason();
     assert_eq!(
-        (reason.why(), &**reason.policy()),
-        (Why::CircuitOpen, "payments")
+        (reason.kind(), &**reason.policy()),
+        (RejectionKind::CircuitOpen, "payments")
     );
     (breaker, reason)
 }
@@ -166,7 +166,7 @@ fn cx12_a_breaker_tells_refusals_from_failures() {
     let mut service = CircuitBreakerLayer::new(&breaker).layer(make);
     let timed_out = || {
         let (limit, elapsed) = (secs(1), secs(1));
-        Rejection::new(Why::TimedOut { limit, elapsed }, "attempt")
+        Rejection::new(RejectionKind::TimedOut { limit, elapsed }, "attempt")
     };
     type Make = fn() -> BoxError;
     let cases: [(Make, &str); 9] = [
@@ -174,9 +174,12 @@ fn cx12_a_breaker_tells_refusals_from_failures() {
         (|| rejection().into(), "Ignored"),
         (|| io::Error::other(rejection()).into(), "Ignored"),
         (|| ApiError::Rejected(rejection()).into(), "Ignored"),
-        (|| Rejection::new(Why::Expired, "total").into(), "Ignored"),
         (
-            || Rejection::new(Why::CircuitOpen, "below").into(),
+            || Rejection::new(RejectionKind::Expired, "total").into(),
+            "Ignored",
+        ),
+        (
+            || Rejection::new(RejectionKind::CircuitOpen, "below").into(),
             "Ignored",
         ),
         (|| Foreign(rejection()).into(), "Failure(Error)"),
@@ -187,7 +190,7 @@ fn cx12_a_breaker_tells_refusals_from_failures() {
         (
             || {
                 let (limit, elapsed) = (secs(1), secs(1));
-                Rejection::new(Why::TimedOut { limit, elapsed }, "attempt").into()
+                Rejection::new(RejectionKind::TimedOut { limit, elapsed }, "attempt").into()
             },
             "Failure(Timeout)",
         ),
@@ -228,7 +231,7 @@ fn cx12_a_breaker_tells_refusals_from_failures() {
 #[test]
 fn cx18_a_rejection_can_be_made_in_a_test_and_read() {
     let rejection = rejection();
-    assert_eq!(rejection.why(), Why::RateLimited);
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
     assert_eq!(rejection.policy().as_str(), "per caller");
     assert_eq!(rejection.retry_after(), Some(ms(1_500)));
     assert_eq!(rejection.clone().with_retry_after(None).retry_after(), None);

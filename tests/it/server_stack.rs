@@ -1,6 +1,6 @@
 //! The server's stack, in front of plain services and of an axum router.
 
-use seawall::{ServerStack, Why};
+use seawall::{RejectionKind, ServerStack};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::support::{Do, Mock, Strict, reason};
@@ -23,7 +23,7 @@ async fn cx12_three_server_stacks_in_one_another_compile_and_change_no_type() {
 // CX7, CX8
 #[test]
 fn cx7_a_place_comes_back_by_drop_and_by_panic() {
-    let stack = ServerStack::new("places", 1);
+    let stack = ServerStack::new("capacity", 1);
     let mut service = stack.layer(Mock::new());
     let mut call = |what| {
         assert!(crate::support::poll_ready::<Do, _>(&mut service).is_ready());
@@ -39,7 +39,10 @@ fn cx7_a_place_comes_back_by_drop_and_by_panic() {
     let mut refused = crate::support::Task::new(call(Do::Answer));
     match refused.run() {
         std::task::Poll::Ready(Err(error)) => {
-            assert!(matches!(reason(&error).why(), Why::BulkheadFull { .. }));
+            assert!(matches!(
+                reason(&error).kind(),
+                RejectionKind::BulkheadFull { .. }
+            ));
         }
         other => panic!("{other:?}"),
     }
@@ -74,7 +77,7 @@ mod under_axum {
         let in_all = RateLimiter::builder(Quota::per_day(7)).name("in all");
         let in_all = in_all.build().unwrap();
         let per_client = Keyed::<str, _>::limit(100, Quota::per_minute(3)).unwrap();
-        let limit = per_client.and([in_all]).unwrap();
+        let limit = per_client.with_limits([in_all]).unwrap();
         let stack = ServerStack::new("api", 10).rate_limit(
             limit.by(|request: &Request<Body>| request.headers().get("x-api-key")?.to_str().ok()),
         );

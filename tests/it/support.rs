@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use seawall::event::{Ending, What};
+use seawall::event::{Ending, EventKind};
 use seawall::{Budget, Event, Reason};
 use tower::{BoxError, Service};
 
@@ -220,16 +220,18 @@ impl Recorder {
     pub(crate) fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let told = Arc::clone(&self.0);
         move |event| {
-            let what = match event.what {
-                What::Ended { ending, .. } => match ending {
+            let what = match event.kind {
+                EventKind::Ended { ending, .. } => match ending {
                     Ending::Failure(kind) => format!("Failure({kind:?})"),
                     ending => format!("{ending:?}"),
                 },
-                What::Rejected(_) => "rejected".to_owned(),
-                What::WouldReject(_) => "would reject".to_owned(),
-                What::Transition(_) => "transition".to_owned(),
-                What::Retrying { .. } | What::Hedging { .. } => "again".to_owned(),
-                What::WouldRetry { .. } | What::WouldHedge { .. } => "would go again".to_owned(),
+                EventKind::Rejected(_) => "rejected".to_owned(),
+                EventKind::WouldReject(_) => "would reject".to_owned(),
+                EventKind::Transition(_) => "transition".to_owned(),
+                EventKind::Retrying { .. } | EventKind::Hedging { .. } => "again".to_owned(),
+                EventKind::WouldRetry { .. } | EventKind::WouldHedge { .. } => {
+                    "would go again".to_owned()
+                }
                 other => format!("{other:?}"),
             };
             locked(&told).push(what);

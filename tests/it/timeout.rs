@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use seawall::event::What;
-use seawall::{Backoff, Deadline, Error, Mode, Retry, RetryLayer, Timeout, TimeoutLayer, Why};
+use seawall::event::EventKind;
+use seawall::{
+    Backoff, Deadline, Error, Mode, RejectionKind, Retry, RetryLayer, Timeout, TimeoutLayer,
+};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -37,7 +39,10 @@ async fn to1_the_clock_starts_at_call() {
         panic!("five seconds have passed");
     };
     let (limit, elapsed) = (secs(5), secs(5));
-    assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+    assert_eq!(
+        reason(&error).kind(),
+        RejectionKind::TimedOut { limit, elapsed }
+    );
 
     // The same for `run`, whose clock starts when it is first polled.
     let timeout = Timeout::new(secs(5));
@@ -83,7 +88,7 @@ where
     service.ready().await.unwrap();
     let start = Instant::now();
     let error = service.call(Do::Hang).await.unwrap_err();
-    let Why::TimedOut { elapsed, .. } = reason(&error).why() else {
+    let RejectionKind::TimedOut { elapsed, .. } = reason(&error).kind() else {
         panic!("{error}");
     };
     (start.elapsed(), elapsed)
@@ -147,7 +152,10 @@ async fn to2_a_total_timeout_covers_queue_backoff_and_attempts() {
     let service = TimeoutLayer::new(secs(1)).layer(queue);
     let error = service.oneshot(Do::Answer).await.unwrap_err();
     assert_eq!(start.elapsed(), secs(1));
-    assert!(matches!(reason(&error).why(), Why::TimedOut { .. }));
+    assert!(matches!(
+        reason(&error).kind(),
+        RejectionKind::TimedOut { .. }
+    ));
     first.await.unwrap().unwrap();
 
     // Attempts of 300 ms, with 200 ms of backoff: the fourth would begin at 1.5 s.
@@ -191,7 +199,7 @@ async fn to4_an_attempt_gets_at_most_what_remains() {
     let mut service = TimeoutLayer::new(&attempt).layer(mock.clone());
     let call = Deadline::after(secs(0)).enter(|| service.call(Do::Answer));
     let error = call.await.unwrap_err();
-    assert_eq!(reason(&error).why(), Why::Expired);
+    assert_eq!(reason(&error).kind(), RejectionKind::Expired);
     assert_eq!(mock.calls(), 0);
 }
 
@@ -209,7 +217,10 @@ async fn to5_the_duration_may_come_from_the_request() {
         let error = outcome.unwrap_err();
         assert_eq!(start.elapsed(), given);
         let (limit, elapsed) = (given, given);
-        assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+        assert_eq!(
+            reason(&error).kind(),
+            RejectionKind::TimedOut { limit, elapsed }
+        );
         assert_eq!(&**reason(&error).policy(), "per request");
     }
 }
@@ -226,7 +237,10 @@ async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
         assert_eq!(start.elapsed(), ms(300));
         assert_eq!(&**reason(&error).policy(), names);
         let (limit, elapsed) = (ms(300), ms(300));
-        assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+        assert_eq!(
+            reason(&error).kind(),
+            RejectionKind::TimedOut { limit, elapsed }
+        );
         let text = error.to_string();
         assert_eq!(text, format!("{names}: timed out after 300ms, given 300ms"));
     }
@@ -264,7 +278,10 @@ async fn to5_a_future_that_leaves_an_earlier_deadline_keeps_it() {
     assert_eq!(start.elapsed(), secs(2));
     assert_eq!(&**reason(&error).policy(), "inner");
     let (limit, elapsed) = (secs(2), secs(2));
-    assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+    assert_eq!(
+        reason(&error).kind(),
+        RejectionKind::TimedOut { limit, elapsed }
+    );
 }
 
 /// Runs `next` under a timeout of 1 s, which cuts it, and then without one.
@@ -287,7 +304,10 @@ async fn to5_a_call_in_a_set_ends_after_the_timeout_that_polled_it_first() {
         let error = ended.unwrap().unwrap_err();
         assert_eq!(start.elapsed(), secs(2));
         let (limit, elapsed) = (secs(2), secs(2));
-        assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+        assert_eq!(
+            reason(&error).kind(),
+            RejectionKind::TimedOut { limit, elapsed }
+        );
         ended = set.next().await;
     }
     assert!(ended.is_none());
@@ -352,7 +372,10 @@ async fn to3_a_call_polled_by_reference_under_a_shorter_timeout_goes_on() {
     let error = call.await.unwrap_err();
     assert_eq!(start.elapsed(), secs(10));
     let (limit, elapsed) = (secs(10), secs(10));
-    assert_eq!(reason(&error).why(), Why::TimedOut { limit, elapsed });
+    assert_eq!(
+        reason(&error).kind(),
+        RejectionKind::TimedOut { limit, elapsed }
+    );
     assert_eq!(*locked(&seen), [ms(100), ms(9_500)]);
 }
 
@@ -363,7 +386,7 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
     let (seen, inner) = (Arc::new(AtomicUsize::new(99)), mock.clone());
     let saw = Arc::clone(&seen);
     let _on = timeout.on_event(move |event| {
-        if matches!(event.what, What::Rejected(_)) {
+        if matches!(event.kind, EventKind::Rejected(_)) {
             saw.store(inner.in_flight(), Ordering::SeqCst);
         }
     });

@@ -2,9 +2,9 @@
 
 use std::panic::Location;
 
-use super::{Budget, KNOWN, MOST_BURST, Refill, Shared, Terms, check_ratio, floor, thousandths};
+use super::{Budget, MOST_BURST, REGISTRY, Refill, Shared, Terms, check_ratio, floor, thousandths};
 use crate::budget::state::Account;
-use crate::policy::{ConfigError, Mode, Name, Problems};
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::Bucket;
 use crate::sync::AtomicU64;
 use crate::time;
@@ -89,7 +89,7 @@ impl Builder {
         let bucket = Bucket::new(now, floor(self.floor));
         // From empty, so that the floor gives nothing that its seconds have not brought.
         let _ = bucket.take(now, now, 1, now);
-        Budget(KNOWN.add(|number| Shared {
+        Budget(REGISTRY.add(|number| Shared {
             name: self.name,
             number,
             terms: AtomicU64::new(terms.0),

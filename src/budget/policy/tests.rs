@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Budget, Refill};
-use crate::policy::Mode;
+use crate::config::Mode;
 
 fn spent(budget: &Budget) -> usize {
     let leave = std::iter::from_fn(|| budget.withdraw());

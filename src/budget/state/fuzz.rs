@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Account, EPOCH, EPOCHS, MOST_ROOM, ONE};
 use crate::budget::policy::Terms;
+use crate::config::Mode;
 use crate::fuzzing::Bytes;
-use crate::policy::Mode;
-use crate::slot::Slot;
+use crate::per_thread::ThreadSlot;
 use crate::time::Tick;
 
 /// One entry of what stood in the end.
@@ -48,7 +48,7 @@ impl Log {
     /// Gives its place.
     pub(super) fn push(&mut self, now: u64, terms: Terms, entry: Entry) -> usize {
         self.entries.push((self.epoch(now), terms, entry));
-        self.tell();
+        self.emit();
         self.entries.len() - 1
     }
 
@@ -60,7 +60,7 @@ impl Log {
         }
     }
 
-    fn tell(&mut self) {
+    fn emit(&mut self) {
         for at in self.told.len()..self.entries.len() {
             let (epoch, terms, entry) = self.entries[at];
             let balance = Self::cut(self.told[at - 1], self.entries[at - 1].0, epoch, terms);
@@ -80,7 +80,7 @@ impl Log {
     fn change(&mut self, at: usize, entry: Entry) {
         self.entries[at].2 = entry;
         self.told.truncate(at);
-        self.tell();
+        self.emit();
     }
 
     /// Takes a withdrawal out again and tells all that came after it anew, if what is there now
@@ -163,7 +163,7 @@ pub fn run(data: &[u8]) {
             0..=3 => {
                 // By one of a few threads, or by one that has no words of its own.
                 let by = bytes.byte();
-                let by = (by % 4 < 3).then(|| Slot::numbered(by % 3 * 30));
+                let by = (by % 4 < 3).then(|| ThreadSlot::numbered(by % 3 * 30));
                 for _ in 0..times(&mut bytes) {
                     account.deposit_by(by, tick, terms);
                     log.push(now, terms, Entry::Deposit);

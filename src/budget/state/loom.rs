@@ -4,8 +4,8 @@ use ::loom::thread;
 
 use super::{Account, EPOCH, ONE, epoch};
 use crate::budget::policy::Terms;
-use crate::policy::Mode;
-use crate::slot::Slot;
+use crate::config::Mode;
+use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -61,7 +61,7 @@ fn a_deposit_is_not_lost() {
     );
 }
 
-const SLOT: Option<Slot> = Some(Slot::numbered(0));
+const SLOT: Option<ThreadSlot> = Some(ThreadSlot::numbered(0));
 
 /// An account in which the thread with the slot has earned one attempt in words of its own.
 fn hot(terms: Terms) -> Account {

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::fuzz::{self, Entry, Log};
 use super::{Account, EPOCH, ONE};
 use crate::budget::policy::Terms;
+use crate::config::Mode;
 use crate::fuzzing::cases;
-use crate::policy::Mode;
-use crate::slot::Slot;
+use crate::per_thread::ThreadSlot;
 use crate::time::Tick;
 
 fn terms(ratio: u64, burst: u32) -> Terms {
@@ -65,7 +65,7 @@ proptest! {
             let tick = Tick(now);
             match op {
                 Op::Deposit(by) => {
-                    account.deposit_by(by.map(Slot::numbered), tick, terms);
+                    account.deposit_by(by.map(ThreadSlot::numbered), tick, terms);
                     log.push(now, terms, Entry::Deposit);
                 }
                 Op::Withdraw => {
@@ -168,7 +168,7 @@ fn a_clock_that_steps_back_makes_no_new_epoch() {
 fn a_burst_alone_makes_no_account_hot() {
     let terms = terms(1_000, 1_000);
     let account = Account::new(START, terms);
-    let slot = Some(Slot::numbered(0));
+    let slot = Some(ThreadSlot::numbered(0));
     let sums = || account.sums().count();
     (0..super::HOT / ONE).for_each(|_| account.deposit_by(slot, START, terms));
     assert_eq!(sums(), 0);

@@ -83,10 +83,10 @@ impl Bulkhead {
     /// ```
     ///
     /// # Errors
-    /// It resolves to [`Why::BulkheadFull`](crate::Why::BulkheadFull) at once if the queue is
+    /// It resolves to [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull) at once if the queue is
     /// full too, or the bulkhead is closed; to
-    /// [`Why::WaitedTooLong`](crate::Why::WaitedTooLong) after the wait; to
-    /// [`Why::Expired`](crate::Why::Expired) if it would have to wait and the deadline has
+    /// [`RejectionKind::QueueTimeout`](crate::RejectionKind::QueueTimeout) after the wait; to
+    /// [`RejectionKind::Expired`](crate::RejectionKind::Expired) if it would have to wait and the deadline has
     /// passed.
     ///
     /// # Panics

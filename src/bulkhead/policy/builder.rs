@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Bulkhead, Inner, MAX_WAIT};
 use crate::bulkhead::state::{MOST_QUEUED, Machine, Order};
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::event::{Event, Listeners};
-use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::sync::{Arc, AtomicU64};
 use crate::time;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Bulkhead, builder};
 use crate::bulkhead::state::{MOST_QUEUED, Order};
+use crate::config::{ConfigError, Mode, Problems};
 use crate::event::{Event, Subscription};
-use crate::policy::{ConfigError, Mode, Problems};
 use crate::sync::Ordering;
 use crate::time;
 

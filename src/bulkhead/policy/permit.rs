@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::Bulkhead;
 use crate::bulkhead::state::{Answer, Word};
-use crate::event::{Ending, What};
-use crate::guard::Watch;
+use crate::event::{Ending, EventKind};
+use crate::in_flight::Settle;
 use crate::rejection::Rejection;
 use crate::time::{self, Tick};
 
@@ -60,7 +60,7 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     }
 }
 
-impl<B: Borrow<Bulkhead>> Watch for Permit<B> {
+impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
     fn panicked(mut self) {
         self.end(Ending::Panicked);
     }
@@ -85,7 +85,7 @@ impl Bulkhead {
     /// Takes a place if there is one and nobody queues. Never waits.
     ///
     /// # Errors
-    /// [`Why::BulkheadFull`](crate::Why::BulkheadFull).
+    /// [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull).
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejection> {
         let held = self.admit()?;
@@ -95,7 +95,7 @@ impl Bulkhead {
     /// As [`try_acquire`](Self::try_acquire), for a permit that outlives this handle.
     ///
     /// # Errors
-    /// [`Why::BulkheadFull`](crate::Why::BulkheadFull).
+    /// [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull).
     #[inline]
     pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
         self.clone().into_permit()
@@ -159,7 +159,7 @@ impl Bulkhead {
                 Tick::ZERO => std::time::Duration::ZERO,
                 start => time::now().since(start),
             };
-            self.tell(What::Ended { ending, elapsed });
+            self.emit(EventKind::Ended { ending, elapsed });
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Bulkhead, Permit};
 use crate::bulkhead::state::{Answer, Turn};
 use crate::deadline::Ambient;
-use crate::event::{Ending, What};
-use crate::rejection::{Rejection, Why};
+use crate::event::{Ending, EventKind};
+use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Arc;
 use crate::time::{self, Tick};
 
@@ -39,8 +39,8 @@ impl Bulkhead {
     /// is not async; it needs no runtime.
     ///
     /// # Errors
-    /// [`Why::BulkheadFull`] at once if the queue is full too, or the bulkhead is closed;
-    /// [`Why::WaitedTooLong`] after the wait; [`Why::Expired`] if it would have to wait and the
+    /// [`RejectionKind::BulkheadFull`] at once if the queue is full too, or the bulkhead is closed;
+    /// [`RejectionKind::QueueTimeout`] after the wait; [`RejectionKind::Expired`] if it would have to wait and the
     /// deadline has passed.
     pub fn acquire_blocking(&self) -> Result<Permit, Rejection> {
         let mut place = match self.enter(self.max_wait())? {
@@ -122,8 +122,8 @@ impl Place {
             return Ok(());
         }
         self.give_back();
-        let rejection = Rejection::new(Why::Expired, self.bulkhead.name().clone());
-        self.bulkhead.tell_rejected(&rejection);
+        let rejection = Rejection::new(RejectionKind::Expired, self.bulkhead.name().clone());
+        self.bulkhead.emit_rejected(&rejection);
         Err(rejection)
     }
 
@@ -145,14 +145,14 @@ impl Place {
         let Some(word) = self.bulkhead.0.machine.quit(ticket) else {
             return Ok(self.admitted());
         };
-        let why = Why::WaitedTooLong {
+        let kind = RejectionKind::QueueTimeout {
             limit: u32::from(word.limit()),
             in_flight: word.in_flight(),
             queued: word.queued(),
             waited: now.since(self.since),
         };
-        let rejection = Rejection::new(why, self.bulkhead.name().clone());
-        self.bulkhead.tell_rejected(&rejection);
+        let rejection = Rejection::new(kind, self.bulkhead.name().clone());
+        self.bulkhead.emit_rejected(&rejection);
         Err(rejection)
     }
 
@@ -182,7 +182,7 @@ impl Drop for Place {
         if self.give_back() && self.bulkhead.0.listeners.any() {
             let elapsed = time::now().since(self.since);
             let ending = Ending::Dropped;
-            self.bulkhead.tell(What::Ended { ending, elapsed });
+            self.bulkhead.emit(EventKind::Ended { ending, elapsed });
         }
     }
 }

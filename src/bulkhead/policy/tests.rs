@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::Bulkhead;
 use crate::bulkhead::state::Order;
+use crate::config::Mode;
 use crate::deadline::{Ambient, Deadline};
-use crate::event::{Ending, Event, What};
-use crate::policy::Mode;
-use crate::rejection::{Error, Why};
+use crate::event::{Ending, Event, EventKind};
+use crate::rejection::{Error, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::time;
 
@@ -21,10 +21,10 @@ impl Log {
     fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let log = self.clone();
         move |event| {
-            let line = match event.what {
-                What::Ended { ending, .. } => format!("{ending:?}"),
-                What::Rejected(rejection) => format!("rejected: {rejection}"),
-                What::WouldReject(rejection) => format!("would reject: {rejection}"),
+            let line = match event.kind {
+                EventKind::Ended { ending, .. } => format!("{ending:?}"),
+                EventKind::Rejected(rejection) => format!("rejected: {rejection}"),
+                EventKind::WouldReject(rejection) => format!("would reject: {rejection}"),
                 _ => "something else".to_owned(),
             };
             log.0.lock().push(line);
@@ -145,19 +145,19 @@ fn bh2_refuses_unless_a_queue_is_asked_for_twice() {
     // No queue, and somebody who would wait.
     let bulkhead = Bulkhead::new(1);
     let _held = bulkhead.try_acquire().unwrap();
-    let full = |queued| Why::BulkheadFull {
+    let full = |queued| RejectionKind::BulkheadFull {
         limit: 1,
         in_flight: 1,
         queued,
     };
     let rejection = bulkhead.acquire_blocking().unwrap_err();
-    assert_eq!((rejection.why(), rejection.retry_after()), (full(0), None));
-    assert_eq!(bulkhead.peek().unwrap_err().why(), full(0));
+    assert_eq!((rejection.kind(), rejection.retry_after()), (full(0), None));
+    assert_eq!(bulkhead.peek().unwrap_err().kind(), full(0));
 
     // A queue, and somebody who would not.
     let bulkhead = bulkhead.clone().queue(1);
-    assert_eq!(bulkhead.try_acquire().unwrap_err().why(), full(0));
-    assert_eq!(bulkhead.try_acquire_owned().unwrap_err().why(), full(0));
+    assert_eq!(bulkhead.try_acquire().unwrap_err().kind(), full(0));
+    assert_eq!(bulkhead.try_acquire_owned().unwrap_err().kind(), full(0));
     let refused = poll_once(bulkhead.run(|| async { Ok::<_, ()>(7) })).unwrap();
     assert!(matches!(refused, Err(Error::Rejected(_))));
 
@@ -181,12 +181,12 @@ fn bh3_full_is_told_from_waited_too_long() {
     let start = time::now();
     let rejection = bulkhead.acquire_blocking().unwrap_err();
     assert!(time::now().since(start) >= Duration::from_millis(20));
-    let Why::WaitedTooLong {
+    let RejectionKind::QueueTimeout {
         limit: 1,
         in_flight: 1,
         queued: 1,
         waited,
-    } = rejection.why()
+    } = rejection.kind()
     else {
         panic!("{rejection:?}");
     };
@@ -285,12 +285,12 @@ fn bh5_raised_wakes_closed_tells_and_nobody_is_stopped() {
 
     bulkhead.set_limit(0);
     let rejection = third.join().unwrap().unwrap_err();
-    let closed = Why::BulkheadFull {
+    let closed = RejectionKind::BulkheadFull {
         limit: 0,
         in_flight: 1,
         queued: 1,
     };
-    assert_eq!(rejection.why(), closed);
+    assert_eq!(rejection.kind(), closed);
     assert_eq!(balance(&bulkhead), (1, 0));
     held.release();
     bulkhead.try_acquire().unwrap_err();
@@ -308,7 +308,7 @@ fn to4_a_blocked_thread_waits_until_the_deadline_and_not_before() {
     let rejection = deadline.enter(|| bulkhead.acquire_blocking()).unwrap_err();
     assert!(time::now().since(start) >= Duration::from_millis(20));
     assert!(
-        matches!(rejection.why(), Why::WaitedTooLong { .. }),
+        matches!(rejection.kind(), RejectionKind::QueueTimeout { .. }),
         "{rejection:?}"
     );
 
@@ -316,7 +316,7 @@ fn to4_a_blocked_thread_waits_until_the_deadline_and_not_before() {
     let _on = bulkhead.on_event(log.listener());
     let past = Deadline::after(Duration::ZERO);
     let rejection = past.enter(|| bulkhead.acquire_blocking()).unwrap_err();
-    assert_eq!(rejection.why(), Why::Expired);
+    assert_eq!(rejection.kind(), RejectionKind::Expired);
     assert_eq!(log.take().len(), 1);
     assert_eq!(balance(&bulkhead), (1, 0));
 }
@@ -341,7 +341,7 @@ fn rt11_an_extra_attempt_never_queues() {
         let _extra = extra();
         let rejection = bulkhead.acquire_blocking().unwrap_err();
         assert!(
-            matches!(rejection.why(), Why::BulkheadFull { .. }),
+            matches!(rejection.kind(), RejectionKind::BulkheadFull { .. }),
             "{rejection:?}"
         );
         #[cfg(feature = "tokio")]
@@ -390,8 +390,8 @@ fn cx14_a_listener_sees_what_came_of_it() {
         let (handle, seen) = (bulkhead.clone(), Arc::clone(&seen));
         bulkhead.on_event(move |event| {
             if matches!(
-                event.what,
-                What::Ended {
+                event.kind,
+                EventKind::Ended {
                     ending: Ending::Completed,
                     ..
                 }
@@ -574,8 +574,11 @@ fn rt11_an_extra_attempt_never_queues_in_the_layer() {
         assert_eq!(balance(&bulkhead), (1, u32::from(!said_in_call)));
         let _late = extra.enter();
         let error = poll_once(call).expect("it does not wait").unwrap_err();
-        let why = Reason::of(&*error).unwrap().why();
-        assert!(matches!(why, Why::BulkheadFull { limit: 1, .. }), "{why:?}");
+        let why = Reason::of(&*error).unwrap().kind();
+        assert!(
+            matches!(why, RejectionKind::BulkheadFull { limit: 1, .. }),
+            "{why:?}"
+        );
         assert_eq!(balance(&bulkhead), (1, 0));
     }
     held.release();

@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 use ::loom::thread::{self, Thread};
 
 use super::{Answer, MOST_QUEUED, Machine, Order, Turn};
-use crate::policy::Mode;
+use crate::config::Mode;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 struct Unpark(Thread);

@@ -3,8 +3,8 @@ use std::task::{Wake, Waker};
 use proptest::prelude::*;
 
 use super::{Answer, MOST_IN_FLIGHT, MOST_QUEUED, Machine, Order, Turn};
+use crate::config::Mode;
 use crate::fuzzing::cases;
-use crate::policy::Mode;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// Counts how often it is woken.

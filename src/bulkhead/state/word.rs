@@ -1,4 +1,4 @@
-use crate::policy::Mode;
+use crate::config::Mode;
 
 /// The word, unpacked: `[queued: 22][in flight: 24][limit: 16][mode: 2]`
 ///

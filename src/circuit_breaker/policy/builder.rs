@@ -10,8 +10,8 @@ use crate::circuit_breaker::rules::{Config, GiveUp, OnDrop, Ramp, Rules, Windows
 use crate::circuit_breaker::run::Hint;
 use crate::circuit_breaker::state::Machine;
 use crate::circuit_breaker::trip::Trip;
+use crate::config::{ConfigError, Mode, Name};
 use crate::event::{Event, Listeners};
-use crate::policy::{ConfigError, Mode, Name};
 use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicU64};
 use crate::time;

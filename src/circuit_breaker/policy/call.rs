@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{CircuitBreaker, Shared};
 use crate::circuit_breaker::rules::{Finished, OnDrop, Rules};
 use crate::circuit_breaker::state::{Answer, Cause, Refused, Role, State, Ticket, Word};
-use crate::classify::{Kind, Outcome};
+use crate::classify::{FailureKind, Outcome};
+use crate::config::Mode;
 use crate::deadline::Ambient;
-use crate::event::{Ending, What};
-use crate::policy::Mode;
+use crate::event::{Ending, EventKind};
+use crate::per_thread;
 use crate::rejection::Rejection;
-use crate::slot;
 use crate::sync::Ordering;
 use crate::time::{self, Count, Tick};
 
@@ -61,7 +61,7 @@ impl Shared {
     fn succeed(&self, generation: u32) -> Option<Count> {
         let windows = &self.windows;
         windows
-            .succeed(generation, slot::current, Count::read, |_| false)
+            .succeed(generation, per_thread::current, Count::read, |_| false)
             .ok()
     }
 }
@@ -129,7 +129,7 @@ impl CircuitBreaker {
                 Answer::Refused(refused) if word.mode() == Mode::RecordOnly => {
                     self.0.would_reject.fetch_add(1, Ordering::Relaxed);
                     if self.0.listeners.any() {
-                        self.tell(What::WouldReject(&self.rejection(refused)));
+                        self.emit(EventKind::WouldReject(&self.rejection(refused)));
                     }
                     return Ok(Call::new(unseen, now));
                 }
@@ -139,7 +139,7 @@ impl CircuitBreaker {
     }
 
     pub(super) fn rejection(&self, refused: Refused) -> Rejection {
-        Rejection::new(refused.why(), self.0.name.clone()).with_retry_after(refused.retry_after())
+        Rejection::new(refused.kind(), self.0.name.clone()).with_retry_after(refused.retry_after())
     }
 
     /// Whether a call is refused now, where no listener wants to know.
@@ -158,19 +158,19 @@ impl CircuitBreaker {
     #[cold]
     pub(super) fn refuse_silently(&self, refused: Refused) {
         if self.0.listeners.any() {
-            self.tell(What::Rejected(&self.rejection(refused)));
+            self.emit(EventKind::Rejected(&self.rejection(refused)));
         }
     }
 
     /// The rejection of a call that ends with it.
     pub(super) fn reject(&self, refused: Refused) -> Rejection {
         let rejection = self.rejection(refused);
-        self.tell_rejected(&rejection);
+        self.emit_rejected(&rejection);
         rejection
     }
 
-    pub(in crate::circuit_breaker) fn tell_rejected(&self, rejection: &Rejection) {
-        self.tell(What::Rejected(rejection));
+    pub(in crate::circuit_breaker) fn emit_rejected(&self, rejection: &Rejection) {
+        self.emit(EventKind::Rejected(rejection));
     }
 
     /// Ends an admitted call: exactly once. Gives what was read of the counter, if that was all
@@ -219,10 +219,10 @@ impl CircuitBreaker {
         if plain && word.counts_plainly(generation) {
             let windows = &self.0.windows;
             let slow = |count: Count| start != Tick::ZERO && windows.is_slow(start, count.tick());
-            match windows.succeed(generation, slot::current, Count::read, slow) {
+            match windows.succeed(generation, per_thread::current, Count::read, slow) {
                 Ok(_) => return,
                 Err(count) if !slow(count) => {
-                    let (now, slot) = (count.tick(), slot::current());
+                    let (now, slot) = (count.tick(), per_thread::current());
                     return windows.succeed_at(generation, now, slot, Count::before);
                 }
                 Err(_) => {}
@@ -262,10 +262,10 @@ impl CircuitBreaker {
                 (End::Panicked, _) => Ending::Panicked,
                 (End::Dropped, Outcome::Ignore) => Ending::Dropped,
                 (_, Outcome::Success) => Ending::Success,
-                (_, Outcome::Failure(kind, _)) => Ending::Failure(kind),
+                (_, Outcome::Failure { kind, .. }) => Ending::Failure(kind),
                 (_, Outcome::Ignore) => Ending::Ignored,
             };
-            self.tell(What::Ended { ending, elapsed });
+            self.emit(EventKind::Ended { ending, elapsed });
         }
     }
 
@@ -278,12 +278,21 @@ impl CircuitBreaker {
         });
         let timeout = match unfair {
             true => Outcome::Ignore,
-            false => Outcome::Failure(Kind::Timeout, None),
+            false => Outcome::Failure {
+                kind: FailureKind::Timeout,
+                retry_after: None,
+            },
         };
         match end {
-            End::Outcome(Outcome::Failure(Kind::Timeout, _)) if unfair => Outcome::Ignore,
+            End::Outcome(Outcome::Failure {
+                kind: FailureKind::Timeout,
+                ..
+            }) if unfair => Outcome::Ignore,
             End::Outcome(outcome) => outcome,
-            End::Panicked => Outcome::Failure(Kind::Panic, None),
+            End::Panicked => Outcome::Failure {
+                kind: FailureKind::Panic,
+                retry_after: None,
+            },
             End::Dropped => match rules.config.on_drop {
                 OnDrop::ByDeadline if overdue => timeout,
                 OnDrop::ByDeadline | OnDrop::Ignore => Outcome::Ignore,
@@ -303,7 +312,7 @@ impl CircuitBreaker {
         let failure = match outcome {
             Outcome::Ignore => return,
             Outcome::Success => None,
-            Outcome::Failure(kind, retry_after) => Some((kind, retry_after)),
+            Outcome::Failure { kind, retry_after } => Some((kind, retry_after)),
         };
         let word = self.0.machine.word();
         if word.generation() != ticket.generation {
@@ -312,7 +321,7 @@ impl CircuitBreaker {
         let call = Finished {
             failure,
             elapsed,
-            slot: slot::current(),
+            slot: per_thread::current(),
         };
         let mut tripped = rules.record(ticket.generation, now, &call);
         if failure.is_some() {
@@ -341,9 +350,9 @@ impl CircuitBreaker {
         let slow = threshold.is_some() && elapsed > threshold;
         let result = match outcome {
             Outcome::Ignore => None,
-            Outcome::Success if slow => Some(Err((Kind::Slow, None))),
+            Outcome::Success if slow => Some(Err((FailureKind::Slow, None))),
             Outcome::Success => Some(Ok(())),
-            Outcome::Failure(kind, retry_after) => Some(Err((kind, retry_after))),
+            Outcome::Failure { kind, retry_after } => Some(Err((kind, retry_after))),
         };
         match self.0.machine.end_probe(ticket, result, &rules.config) {
             Some(step) => self.make(step, now),

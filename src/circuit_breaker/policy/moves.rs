@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::CircuitBreaker;
 use crate::circuit_breaker::state::{Cause, Control, Ended, Move, State, Step, Timing};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::time::{self, Count, Tick};
 
 impl CircuitBreaker {
     /// Makes a move that the machine asked for.
     pub(super) fn make(&self, step: Move, now: Tick) {
-        let (cause, retry_after) = match step.why {
+        let (cause, retry_after) = match step.kind {
             Ended::WaitOver => (Cause::WaitOver, None),
             Ended::GaveUp => (Cause::GaveUp, None),
             Ended::Recovered => (Cause::Recovered, None),
@@ -53,7 +53,7 @@ impl CircuitBreaker {
             cause,
             timing,
         };
-        let begin = |era| rules.begin(era);
+        let begin = |generation| rules.begin(generation);
         let moved = self.0.machine.enter(&mut control, now, step, begin);
         drop(control);
         if moved {
@@ -78,7 +78,7 @@ impl CircuitBreaker {
             next(&mut control)
         };
         while let Some(told) = transition {
-            self.tell(What::Transition(&told));
+            self.emit(EventKind::Transition(&told));
             transition = next(&mut self.0.machine.control.lock());
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Call, CircuitBreaker, End};
 use crate::circuit_breaker::state::Refused;
-use crate::classify::{Kind, Outcome};
-use crate::guard::Watch;
+use crate::classify::{FailureKind, Outcome};
+use crate::in_flight::Settle;
 use crate::rejection::Rejection;
 #[cfg(feature = "tower")]
 use crate::time::Count;
@@ -32,12 +32,15 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
 
     /// The call failed.
     pub fn failure(self) {
-        self.finish(Outcome::Failure(Kind::Error, None));
+        self.finish(Outcome::Failure {
+            kind: FailureKind::Error,
+            retry_after: None,
+        });
     }
 
     /// The call failed like this, and the dependency asks to be left alone for so long.
-    pub fn failure_with(self, kind: Kind, retry_after: Option<Duration>) {
-        self.finish(Outcome::Failure(kind, retry_after));
+    pub fn failure_with(self, kind: FailureKind, retry_after: Option<Duration>) {
+        self.finish(Outcome::Failure { kind, retry_after });
     }
 
     /// The call says nothing of the dependency: a probe's slot is free again.
@@ -71,7 +74,7 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     }
 }
 
-impl<B: Borrow<CircuitBreaker>> Watch for Permit<B> {
+impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
     fn panicked(self) {
         self.end(End::Panicked);
     }

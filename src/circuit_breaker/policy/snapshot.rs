@@ -4,7 +4,7 @@ use super::CircuitBreaker;
 use crate::circuit_breaker::rules::Tripped;
 use crate::circuit_breaker::state::{State, until};
 use crate::circuit_breaker::trip::Counts;
-use crate::policy::Mode;
+use crate::config::Mode;
 use crate::sync::Ordering;
 use crate::time;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::trip::Trip;
-use crate::policy::{ConfigError, Name, Problems};
+use crate::config::{ConfigError, Name, Problems};
 
 /// What becomes of a call whose future is dropped before it came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -29,7 +29,7 @@ const SUCCESS: Finished = Finished {
 };
 
 const FAILURE: Finished = Finished {
-    failure: Some((Kind::Error, None)),
+    failure: Some((FailureKind::Error, None)),
     elapsed: None,
     slot: None,
 };
@@ -66,7 +66,7 @@ fn cb1_rates_compare_with_at_least_and_slow_with_longer_than() {
     assert_eq!(record(&half, &took(ms(10))), None);
     assert_eq!(record(&half, &took(ms(11))), None);
     let tripped = record(&half, &took(ms(11))).expect("two of four");
-    assert_eq!((tripped.counts.slow, tripped.kind), (2, Kind::Slow));
+    assert_eq!((tripped.counts.slow, tripped.kind), (2, FailureKind::Slow));
 }
 
 #[test]

@@ -52,10 +52,10 @@ fn as_many_failures_as_asked_for_are_seen_by_one_of_them() {
 }
 
 /// A success as the policy ends it.
-fn success(hint: &Hint, run: &Run, era: u32) {
+fn success(hint: &Hint, run: &Run, generation: u32) {
     if hint.is_set() {
-        hint.clear(era);
-        run.success(era);
+        hint.clear(generation);
+        run.success(generation);
     }
 }
 

@@ -30,15 +30,15 @@ fn cb1_a_run_stops_at_its_longest() {
 
 #[test]
 fn cb5_a_late_outcome_neither_lengthens_nor_ends_a_run() {
-    for era in [1, 7, RUN_MASK, RUN_MASK + 1, u32::MAX, 0] {
-        let run = Run::new(era.wrapping_sub(1));
-        run.failure(era.wrapping_sub(1), at(0), None);
-        run.begin(era);
-        assert_eq!(run.length(era), 0);
-        run.failure(era, at(0), None);
-        assert_eq!(run.failure(era.wrapping_sub(1), at(0), None), (0, 0));
-        run.success(era.wrapping_sub(1));
-        assert_eq!(run.length(era), 1, "{era}");
+    for generation in [1, 7, RUN_MASK, RUN_MASK + 1, u32::MAX, 0] {
+        let run = Run::new(generation.wrapping_sub(1));
+        run.failure(generation.wrapping_sub(1), at(0), None);
+        run.begin(generation);
+        assert_eq!(run.length(generation), 0);
+        run.failure(generation, at(0), None);
+        assert_eq!(run.failure(generation.wrapping_sub(1), at(0), None), (0, 0));
+        run.success(generation.wrapping_sub(1));
+        assert_eq!(run.length(generation), 1, "{generation}");
     }
 }
 
@@ -60,16 +60,16 @@ fn cb1_time_is_told_over_the_wrap_and_stands_still_when_it_steps_back() {
 #[test]
 fn cb1_the_last_failures_are_those_of_this_era() {
     let recent = Recent::new(3, 0);
-    for era in [0, 1, 2, 0xFFFF, 0x1_0000, u32::MAX, 0] {
-        recent.begin(era);
-        assert_eq!(recent.within(era, at(9), u64::MAX), 0);
-        assert_eq!(recent.failure(era, at(1)), None);
+    for generation in [0, 1, 2, 0xFFFF, 0x1_0000, u32::MAX, 0] {
+        recent.begin(generation);
+        assert_eq!(recent.within(generation, at(9), u64::MAX), 0);
+        assert_eq!(recent.failure(generation, at(1)), None);
         // CB5
-        assert_eq!(recent.failure(era.wrapping_sub(1), at(1)), None);
-        assert_eq!(recent.failure(era, at(2)), None);
-        assert_eq!(recent.failure(era, at(4)), Some(3_000));
-        assert_eq!(recent.failure(era, at(5)), Some(3_000));
-        assert_eq!(recent.within(era, at(9), 5_000), 2);
+        assert_eq!(recent.failure(generation.wrapping_sub(1), at(1)), None);
+        assert_eq!(recent.failure(generation, at(2)), None);
+        assert_eq!(recent.failure(generation, at(4)), Some(3_000));
+        assert_eq!(recent.failure(generation, at(5)), Some(3_000));
+        assert_eq!(recent.within(generation, at(9), 5_000), 2);
     }
 }
 
@@ -89,18 +89,18 @@ fn cb1_a_failure_is_the_last_of_as_many_as_asked_for() {
 
 #[test]
 fn cb6_the_mark_of_a_run_is_cleared_by_its_own_era_or_a_later_one() {
-    for era in [0, 1, u32::MAX - 1, u32::MAX] {
+    for generation in [0, 1, u32::MAX - 1, u32::MAX] {
         let hint = Hint::default();
         assert!(!hint.is_set());
-        hint.set(era);
+        hint.set(generation);
         assert!(hint.is_set());
-        hint.clear(era.wrapping_sub(1));
-        assert!(hint.is_set(), "{era}");
-        hint.clear(era);
-        assert!(!hint.is_set(), "{era}");
-        hint.set(era);
-        hint.clear(era.wrapping_add(1));
-        assert!(!hint.is_set(), "{era}");
+        hint.clear(generation.wrapping_sub(1));
+        assert!(hint.is_set(), "{generation}");
+        hint.clear(generation);
+        assert!(!hint.is_set(), "{generation}");
+        hint.set(generation);
+        hint.clear(generation.wrapping_add(1));
+        assert!(!hint.is_set(), "{generation}");
     }
 }
 

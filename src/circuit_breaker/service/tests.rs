@@ -12,7 +12,7 @@ use tower_layer::Layer;
 
 use super::*;
 use crate::circuit_breaker::{CircuitBreakerLayer, Permit, State, Trip};
-use crate::rejection::{Reason, Why};
+use crate::rejection::{Reason, RejectionKind};
 use crate::sync::Arc;
 use crate::{Backoff, Jitter, Mode};
 
@@ -105,8 +105,8 @@ fn waiting(breaker: &CircuitBreaker) -> usize {
     breaker.gate().waiting()
 }
 
-fn why(error: &BoxError) -> Option<Why> {
-    Reason::of(&**error).map(Reason::why)
+fn why(error: &BoxError) -> Option<RejectionKind> {
+    Reason::of(&**error).map(Reason::kind)
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +204,7 @@ async fn cb12_a_gate_wakes_when_a_slot_frees_and_when_the_probe_is_given_up() {
     assert!(is_ready(&mut service, &waker));
     assert_eq!(
         why(&service.call(Ok(7)).await.unwrap_err()),
-        Some(Why::CircuitOpen)
+        Some(RejectionKind::CircuitOpen)
     );
     assert!(!is_ready(&mut service, &waker));
 }
@@ -283,14 +283,14 @@ async fn cb9_an_open_breaker_does_not_call_the_inner_service() {
     let error = call(&mut service, Ok(1)).await.unwrap_err();
     let reason = Reason::of(&*error).unwrap();
     assert_eq!(
-        (reason.why(), reason.retry_after()),
-        (Why::CircuitOpen, Some(SECOND))
+        (reason.kind(), reason.retry_after()),
+        (RejectionKind::CircuitOpen, Some(SECOND))
     );
     assert_eq!(inner.seen().1, 2);
     // Refused while the inner service is stuck, and the same service goes on after that.
     inner.stuck.store(1, Ordering::SeqCst);
     let error = call(&mut service, Ok(1)).await.unwrap_err();
-    assert_eq!(why(&error), Some(Why::CircuitOpen));
+    assert_eq!(why(&error), Some(RejectionKind::CircuitOpen));
     inner.stuck.store(0, Ordering::SeqCst);
     advance(SECOND).await;
     assert_eq!(call(&mut service, Ok(3)).await.unwrap(), 3);
@@ -329,7 +329,7 @@ async fn cx8_a_panic_of_the_inner_service_is_a_failure() {
         }));
         assert!(panicked.is_err());
         let trouble = breaker.snapshot().trouble.unwrap();
-        assert_eq!(trouble.tripped.kind, crate::classify::Kind::Panic);
+        assert_eq!(trouble.tripped.kind, crate::classify::FailureKind::Panic);
     }
 }
 
@@ -360,7 +360,7 @@ async fn cb8_outer_timeouts_over_the_layer_trip_it_and_drops_do_not() {
     assert_eq!(breaker.state(), State::Closed);
     let mut service = crate::TimeoutLayer::new(SECOND).layer(service);
     let error = service.call(()).await.unwrap_err();
-    assert!(matches!(why(&error), Some(Why::TimedOut { .. })));
+    assert!(matches!(why(&error), Some(RejectionKind::TimedOut { .. })));
     assert_eq!(breaker.state(), State::Open);
 }
 
@@ -373,7 +373,7 @@ async fn cb7_a_dropped_response_future_frees_its_probe() {
     for _ in 0..10 {
         let probe = service.call(());
         let refused = service.call(()).await.unwrap_err();
-        assert_eq!(why(&refused), Some(Why::ProbesOut));
+        assert_eq!(why(&refused), Some(RejectionKind::HalfOpenFull));
         drop(probe);
     }
     assert_eq!(breaker.snapshot().probes.unwrap().in_flight, 0);

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::State;
-use crate::classify::Kind;
-use crate::rejection::Why;
+use crate::classify::FailureKind;
+use crate::rejection::RejectionKind;
 use crate::time::Tick;
 
 /// What a machine gives a call that it admits.
@@ -56,14 +56,14 @@ pub(in crate::circuit_breaker) struct Refused {
 #[repr(u64)]
 enum Shut {
     Open,
-    ProbesOut,
+    HalfOpenFull,
     Recovering,
 }
 
 impl Refused {
     /// By a breaker that is open for ever.
     pub(in crate::circuit_breaker) const OPEN: Self = Self::of(Shut::Open);
-    pub(in crate::circuit_breaker) const PROBES_OUT: Self = Self::of(Shut::ProbesOut);
+    pub(in crate::circuit_breaker) const PROBES_OUT: Self = Self::of(Shut::HalfOpenFull);
     pub(in crate::circuit_breaker) const RECOVERING: Self = Self::of(Shut::Recovering);
 
     const fn of(shut: Shut) -> Self {
@@ -83,11 +83,11 @@ impl Refused {
         }
     }
 
-    pub(in crate::circuit_breaker) fn why(self) -> Why {
+    pub(in crate::circuit_breaker) fn kind(self) -> RejectionKind {
         match self.shut {
-            Shut::Open => Why::CircuitOpen,
-            Shut::ProbesOut => Why::ProbesOut,
-            Shut::Recovering => Why::Recovering,
+            Shut::Open => RejectionKind::CircuitOpen,
+            Shut::HalfOpenFull => RejectionKind::HalfOpenFull,
+            Shut::Recovering => RejectionKind::Recovering,
         }
     }
 
@@ -112,7 +112,7 @@ pub(in crate::circuit_breaker) struct Move {
     /// The generation to leave; none to leave whatever it is.
     pub(in crate::circuit_breaker) from: Option<u32>,
     pub(in crate::circuit_breaker) to: State,
-    pub(in crate::circuit_breaker) why: Ended,
+    pub(in crate::circuit_breaker) kind: Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,5 +121,5 @@ pub(in crate::circuit_breaker) enum Ended {
     GaveUp,
     Recovered,
     ProbesSucceeded,
-    ProbesFailed(Kind, Option<Duration>),
+    ProbesFailed(FailureKind, Option<Duration>),
 }

@@ -11,7 +11,7 @@ use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped, Windows};
 use crate::circuit_breaker::run::Hint;
 use crate::circuit_breaker::trip::{Span, Trip};
 use crate::fuzzing::Bytes;
-use crate::slot::Slot;
+use crate::per_thread::ThreadSlot;
 use crate::time::nanos;
 
 const MS: u64 = 1_000_000;
@@ -55,8 +55,8 @@ impl Breaker {
     pub(super) fn change_at(&mut self, now: u64, change: impl FnOnce(&mut Config)) {
         let mut config = self.config().clone();
         change(&mut config);
-        let era = self.machine.word().generation();
-        self.rules = Rules::new(config, era, Tick(now), Some(&self.rules));
+        let generation = self.machine.word().generation();
+        self.rules = Rules::new(config, generation, Tick(now), Some(&self.rules));
     }
 
     pub(super) fn go(
@@ -80,12 +80,12 @@ impl Breaker {
             timing,
         };
         let mut control = self.machine.control.lock();
-        let begin = |era| self.rules.begin(era);
+        let begin = |generation| self.rules.begin(generation);
         let _ = self.machine.enter(&mut control, Tick(now), step, begin);
     }
 
     fn make(&self, now: u64, step: Move) {
-        let after = match step.why {
+        let after = match step.kind {
             Ended::ProbesFailed(_, after) => after,
             _ => None,
         };
@@ -107,7 +107,7 @@ impl Breaker {
         let slow_after = self.rules.slow_after();
         let elapsed = slow_after.is_some().then_some(elapsed);
         let failure = match how {
-            How::Failure(after) => Some((Kind::Error, after)),
+            How::Failure(after) => Some((FailureKind::Error, after)),
             How::Success | How::Ignore => None,
         };
         if ticket.role == Role::Probe {
@@ -115,7 +115,7 @@ impl Breaker {
             let said = match (how, failure) {
                 (How::Ignore, _) => None,
                 (_, Some(failure)) => Some(Err(failure)),
-                (_, None) if slow => Some(Err((Kind::Slow, None))),
+                (_, None) if slow => Some(Err((FailureKind::Slow, None))),
                 _ => Some(Ok(())),
             };
             if let Some(step) = self.machine.end_probe(ticket, said, self.config()) {
@@ -129,7 +129,7 @@ impl Breaker {
         }
         // One thread after the other, some without words of their own.
         self.ended = (self.ended + 1) % 12;
-        let slot = (self.ended < 10).then(|| Slot::numbered(self.ended));
+        let slot = (self.ended < 10).then(|| ThreadSlot::numbered(self.ended));
         if how == How::Success && self.succeeds_in_passing(ticket, now, elapsed, slot) {
             return;
         }
@@ -138,22 +138,22 @@ impl Breaker {
             elapsed,
             slot,
         };
-        let era = ticket.generation;
+        let generation = ticket.generation;
         if failure.is_none() {
-            self.failing.clear(era);
+            self.failing.clear(generation);
         }
-        let mut tripped = self.rules.record(era, Tick(now), &call);
+        let mut tripped = self.rules.record(generation, Tick(now), &call);
         if failure.is_some() {
-            self.failing.set(era);
+            self.failing.set(generation);
         }
         if word.state() == State::Recovering {
-            tripped = tripped.or(self.rules.record_ramp(era, Tick(now), &call));
+            tripped = tripped.or(self.rules.record_ramp(generation, Tick(now), &call));
         }
         if let Some(tripped) = tripped {
             let after = tripped.retry_after;
             let cause = Cause::Tripped(tripped.clone());
             self.tripped.push(tripped);
-            self.go(now, Some(era), State::Open, cause, after);
+            self.go(now, Some(generation), State::Open, cause, after);
         }
     }
 
@@ -163,7 +163,7 @@ impl Breaker {
         ticket: Ticket,
         now: u64,
         elapsed: Option<Duration>,
-        slot: Option<Slot>,
+        slot: Option<ThreadSlot>,
     ) -> bool {
         let counted =
             self.machine.word().state() == State::Closed && self.windows.are_those_of(&self.rules);
@@ -174,13 +174,14 @@ impl Breaker {
         let slow = |count: Count| self.windows.is_slow(start, Tick(count.0));
         COUNT.set(now);
         let read = || Count(COUNT.get());
-        let era = ticket.generation;
-        match self.windows.succeed(era, || slot, read, slow) {
+        let generation = ticket.generation;
+        match self.windows.succeed(generation, || slot, read, slow) {
             Ok(_) => {}
             Err(count) if slow(count) => return false,
             Err(count) => {
                 let before = |due: Tick| Count(due.0);
-                self.windows.succeed_at(era, Tick(count.0), slot, before);
+                self.windows
+                    .succeed_at(generation, Tick(count.0), slot, before);
             }
         }
         true
@@ -251,7 +252,7 @@ impl Pair {
                 Some((ticket, admitted))
             }
             (answer, expected) => {
-                let answer = answer.map_err(|refused| (refused.why(), refused.retry_after()));
+                let answer = answer.map_err(|refused| (refused.kind(), refused.retry_after()));
                 assert_eq!(answer.err(), expected.err());
                 None
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::circuit_breaker::rules::{Config, GiveUp};
 use crate::circuit_breaker::state::State;
 use crate::circuit_breaker::trip::{Span, Trip, When};
-use crate::rejection::Why;
+use crate::rejection::RejectionKind;
 
 const NEVER: u64 = u64::MAX;
 
@@ -162,7 +162,7 @@ impl Naive {
         &mut self,
         now: u64,
         fraction: f64,
-    ) -> Result<Admitted, (Why, Option<Duration>)> {
+    ) -> Result<Admitted, (RejectionKind, Option<Duration>)> {
         let over = now >= self.due && self.due != NEVER;
         match self.state {
             State::Open if over => self.enter(State::HalfOpen, now, None),
@@ -182,16 +182,19 @@ impl Naive {
         };
         match self.state {
             State::Closed => Ok(admitted),
-            State::ForcedOpen => Err((Why::CircuitOpen, None)),
+            State::ForcedOpen => Err((RejectionKind::CircuitOpen, None)),
             State::Open => {
                 let left = Duration::from_nanos(self.due.saturating_sub(now));
                 // What lies at the end of time never comes.
-                Err((Why::CircuitOpen, (self.due != u64::MAX).then_some(left)))
+                Err((
+                    RejectionKind::CircuitOpen,
+                    (self.due != u64::MAX).then_some(left),
+                ))
             }
             State::HalfOpen => {
                 let (in_flight, succeeded, failed) = self.probes;
                 if in_flight + succeeded + failed >= self.config.probes {
-                    return Err((Why::ProbesOut, None));
+                    return Err((RejectionKind::HalfOpenFull, None));
                 }
                 self.probes.0 += 1;
                 admitted.probe = true;
@@ -202,7 +205,7 @@ impl Naive {
                 let share = 0.1 + 0.9 * passed / (self.due - self.since) as f64;
                 match fraction < share {
                     true => Ok(admitted),
-                    false => Err((Why::Recovering, None)),
+                    false => Err((RejectionKind::Recovering, None)),
                 }
             }
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Cause, State, Transition};
 use crate::circuit_breaker::rules::{Config, Tripped};
-use crate::classify::NEVER;
+use crate::outcome::NEVER;
 use crate::time::{Count, Tick};
 
 /// What only whoever moves the machine sees.

@@ -8,7 +8,7 @@ use crate::circuit_breaker::Window;
 use crate::circuit_breaker::rules::Ramp;
 use crate::circuit_breaker::trip::Trip;
 use crate::fuzzing::cases;
-use crate::rejection::Why;
+use crate::rejection::RejectionKind;
 
 use super::fuzz::{self, Breaker, Op, Pair};
 use super::naive::How;
@@ -510,8 +510,8 @@ fn cb9_nothing_moves_for_ever_at_the_end_of_time() {
     breaker.call(u64::MAX, FAILURE);
     let refused = breaker.admit(u64::MAX).unwrap_err();
     assert_eq!(
-        (refused.why(), refused.retry_after()),
-        (Why::CircuitOpen, None)
+        (refused.kind(), refused.retry_after()),
+        (RejectionKind::CircuitOpen, None)
     );
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::State;
 use crate::circuit_breaker::rules::Tripped;
-use crate::classify::Kind;
+use crate::classify::FailureKind;
 
 /// Why a breaker moved.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub enum Cause {
     /// The wait of the open state was over when a call came.
     WaitOver,
     /// Too many probes failed; the last one like this.
-    ProbesFailed(Kind),
+    ProbesFailed(FailureKind),
     /// Enough probes succeeded.
     ProbesSucceeded,
     /// The probes did not come back within the half-open state's time.
@@ -36,7 +36,7 @@ pub struct Transition {
     pub from: State,
     /// The state it entered.
     pub to: State,
-    /// Why.
+    /// RejectionKind.
     pub cause: Cause,
     /// How long it had been in the state it left.
     pub after: Duration,

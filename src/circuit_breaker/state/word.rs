@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::policy::Mode;
+use crate::config::Mode;
 
 /// What a breaker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -35,10 +35,11 @@ fn reader(
     thread::spawn(move || check(seen(&memory, 1, now)))
 }
 
-const SLOTS: [Option<Slot>; 2] = [Some(Slot::numbered(0)), Some(Slot::numbered(1))];
+const SLOTS: [Option<ThreadSlot>; 2] =
+    [Some(ThreadSlot::numbered(0)), Some(ThreadSlot::numbered(1))];
 
-fn seen(memory: &Memory, era: u32, now: Tick) -> (u32, u32) {
-    let counts = memory.counts(era, now);
+fn seen(memory: &Memory, generation: u32, now: Tick) -> (u32, u32) {
+    let counts = memory.counts(generation, now);
     (counts.calls, counts.failures)
 }
 

@@ -1,10 +1,10 @@
 use super::{Relaxed, Release, Tally, is_newer, pack, unpack};
-use crate::slot::{Lines, SMALL, Slot};
+use crate::per_thread::{Lines, SMALL, ThreadSlot};
 
 /// How many succeeded in each bucket of a time window.
 ///
 /// All count in the same words until these are hot: until two threads meet there, or until one
-/// bucket has seen [`HOT`]. From then on every thread that has a [`Slot`] counts in words of its
+/// bucket has seen [`HOT`]. From then on every thread that has a [`ThreadSlot`] counts in words of its
 /// own, which nobody else writes, with a load and a store.
 #[derive(Debug)]
 pub(super) struct Successes {
@@ -33,7 +33,7 @@ impl Successes {
 
     /// Only the thread that has this slot calls this with it.
     #[inline]
-    pub(super) fn add(&self, slot: Option<Slot>, place: usize, stamp: u32) {
+    pub(super) fn add(&self, slot: Option<ThreadSlot>, place: usize, stamp: u32) {
         if let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, place)) {
             let word = own.load(Relaxed);
             let (theirs, count) = unpack(word);
@@ -45,7 +45,7 @@ impl Successes {
     }
 
     #[inline(never)]
-    fn add_slowly(&self, slot: Option<Slot>, place: usize, stamp: u32) {
+    fn add_slowly(&self, slot: Option<ThreadSlot>, place: usize, stamp: u32) {
         let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, place)) else {
             return self.add_to_shared(slot, place, stamp);
         };
@@ -58,7 +58,7 @@ impl Successes {
     }
 
     #[cold]
-    fn add_to_shared(&self, slot: Option<Slot>, place: usize, stamp: u32) {
+    fn add_to_shared(&self, slot: Option<ThreadSlot>, place: usize, stamp: u32) {
         let hot = self.shared[place].add_and_tell(stamp);
         if let Some(slot) = slot.filter(|_| hot) {
             self.own.make(slot, || Tally::new(self.vacant));

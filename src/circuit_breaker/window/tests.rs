@@ -6,18 +6,18 @@ use super::*;
 const MS: u64 = 1_000_000;
 
 /// Of buckets of a millisecond.
-fn time(buckets: u32, era: u32, now: u64) -> Memory {
+fn time(buckets: u32, generation: u32, now: u64) -> Memory {
     let window = Window::time(Duration::from_millis(buckets.into())).buckets(buckets);
-    Memory::new(window, true, era, Tick(now))
+    Memory::new(window, true, generation, Tick(now))
 }
 
 /// By a thread without words of its own.
-fn record(memory: &Memory, era: u32, now: u64, failed: bool, slow: bool) {
-    memory.record(era, Tick(now), failed, slow, None);
+fn record(memory: &Memory, generation: u32, now: u64, failed: bool, slow: bool) {
+    memory.record(generation, Tick(now), failed, slow, None);
 }
 
-fn seen(memory: &Memory, era: u32, now: u64) -> (u32, u32) {
-    let counts = memory.counts(era, Tick(now));
+fn seen(memory: &Memory, generation: u32, now: u64) -> (u32, u32) {
+    let counts = memory.counts(generation, Tick(now));
     (counts.calls, counts.failures)
 }
 
@@ -93,7 +93,7 @@ fn cb3_with_threads_that_have_words_of_their_own_no_outcome_is_lost() {
                 let memory = &memory;
                 scope.spawn(move || {
                     // Two of them without a slot.
-                    let slot = (thread < 10).then(|| Slot::numbered(thread * 7));
+                    let slot = (thread < 10).then(|| ThreadSlot::numbered(thread * 7));
                     for at in 0..5_000u64 {
                         let now = Tick(at * MS / 1_000 * length as u64 / 10);
                         memory.record(7, now, at % 5 == 0, at % 2 == 0, slot);
@@ -124,24 +124,31 @@ fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
             unreachable!()
         };
         window.successes.shared[0].add(0, successes::HOT);
-        (0..8).for_each(|eighth| window.succeed(0, Tick(0), Some(Slot::numbered(8 * eighth))));
-        assert_eq!(window.successes.own.firsts().count(), crate::slot::SLOTS);
-        let (mut era, mut now) = (1, 0);
+        (0..8)
+            .for_each(|eighth| window.succeed(0, Tick(0), Some(ThreadSlot::numbered(8 * eighth))));
+        assert_eq!(
+            window.successes.own.firsts().count(),
+            crate::per_thread::SLOTS
+        );
+        let (mut generation, mut now) = (1, 0);
         for _ in 0..20_000 {
             match rng.u8(..50) {
-                0 => era += 1,
+                0 => generation += 1,
                 1..6 => now += rng.u64(..2 * MS),
                 6 => now += rng.u64(..u64::from(size) * MS),
                 7 => now -= now.min(rng.u64(..3 * MS)),
                 _ => {}
             }
-            let slot = Some(Slot::numbered(rng.u8(..64)));
+            let slot = Some(ThreadSlot::numbered(rng.u8(..64)));
             // Some come late, of an era that has passed.
-            let of = era - u32::from(era > 1 && rng.u8(..10) == 0);
+            let of = generation - u32::from(generation > 1 && rng.u8(..10) == 0);
             let (failed, slow) = (rng.u8(..4) == 0, rng.bool());
             all.record(of, Tick(now), failed, slow, None);
             apart.record(of, Tick(now), failed, slow, slot);
-            assert_eq!(all.counts(era, Tick(now)), apart.counts(era, Tick(now)));
+            assert_eq!(
+                all.counts(generation, Tick(now)),
+                apart.counts(generation, Tick(now))
+            );
         }
     }
 }
@@ -213,13 +220,13 @@ fn cb5_what_is_late_by_an_era_or_by_many_changes_nothing() {
             Memory::new(Window::count(4), true, before, Tick(0)),
             time(4, before, 0),
         ] {
-            for era in eras {
-                record(&memory, era, 0, false, false);
+            for generation in eras {
+                record(&memory, generation, 0, false, false);
                 for late in 1..4 {
-                    record(&memory, era.wrapping_sub(late), 0, true, true);
+                    record(&memory, generation.wrapping_sub(late), 0, true, true);
                 }
-                record(&memory, era, 0, true, false);
-                assert_eq!(seen(&memory, era, 0), (2, 1), "{era}");
+                record(&memory, generation, 0, true, false);
+                assert_eq!(seen(&memory, generation, 0), (2, 1), "{generation}");
             }
         }
     }

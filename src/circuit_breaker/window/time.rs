@@ -1,7 +1,7 @@
 use super::successes::Successes;
 use super::{Relaxed, Tally};
 use crate::circuit_breaker::trip::Counts;
-use crate::slot::Slot;
+use crate::per_thread::ThreadSlot;
 use crate::sync::AtomicU64;
 use crate::time::Tick;
 
@@ -33,9 +33,9 @@ const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
 pub(super) const LEAST: u64 = 1 << PLACE_BITS;
 
 impl TimeWindow {
-    pub(super) fn new(bucket: u64, size: u32, slow: bool, era: u32, now: Tick) -> Self {
+    pub(super) fn new(bucket: u64, size: u32, slow: bool, generation: u32, now: Tick) -> Self {
         let number = now.0 / bucket;
-        let stamp = stamp(number, era, size);
+        let stamp = stamp(number, generation, size);
         let tallies = |n: u32| (0..n).map(|_| Tally::new(stamp)).collect();
         Self {
             bucket,
@@ -58,17 +58,17 @@ impl TimeWindow {
     }
 
     /// A success that was not slow.
-    pub(super) fn succeed(&self, era: u32, now: Tick, slot: Option<Slot>) {
+    pub(super) fn succeed(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
         let (number, place) = self.reach(now);
         self.successes
-            .add(slot, place, stamp(number, era, self.size));
+            .add(slot, place, stamp(number, generation, self.size));
     }
 
     /// As [`succeed`](Self::succeed) while the latest bucket is known to go on.
     #[inline(always)]
-    pub(super) fn succeed_in_front(&self, era: u32, slot: Option<Slot>) {
+    pub(super) fn succeed_in_front(&self, generation: u32, slot: Option<ThreadSlot>) {
         let front = self.front.load(Relaxed);
-        let stamp = stamp(front >> PLACE_BITS, era, self.size);
+        let stamp = stamp(front >> PLACE_BITS, generation, self.size);
         self.successes
             .add(slot, (front & PLACE_MASK) as usize, stamp);
     }
@@ -79,9 +79,16 @@ impl TimeWindow {
         Tick((number + 1).saturating_mul(self.bucket))
     }
 
-    pub(super) fn record(&self, era: u32, now: Tick, failed: bool, slow: bool, slot: Option<Slot>) {
+    pub(super) fn record(
+        &self,
+        generation: u32,
+        now: Tick,
+        failed: bool,
+        slow: bool,
+        slot: Option<ThreadSlot>,
+    ) {
         let (number, place) = self.reach(now);
-        let stamp = stamp(number, era, self.size);
+        let stamp = stamp(number, generation, self.size);
         // Before what makes it slow: see `# Orderings` of `window`.
         match failed {
             true => self.failures[place].add(stamp, 1),
@@ -96,14 +103,14 @@ impl TimeWindow {
     /// all who succeeded.
     pub(super) fn counts(
         &self,
-        era: u32,
+        generation: u32,
         now: Tick,
         worth: impl Fn(&Counts) -> bool,
     ) -> Option<Counts> {
         let front = || self.front.load(Relaxed) >> PLACE_BITS;
         let mut number = front().max(now.0 / self.bucket);
         loop {
-            let latest = stamp(number, era, self.size);
+            let latest = stamp(number, generation, self.size);
             let sum = |tallies: &[Tally]| {
                 let counts = tallies.iter().map(|tally| tally.within(latest, self.size));
                 counts.fold(0, u32::saturating_add)
@@ -138,6 +145,6 @@ fn front(number: u64, size: u32) -> u64 {
 }
 
 #[inline]
-fn stamp(number: u64, era: u32, size: u32) -> u32 {
-    (number as u32).wrapping_add(era.wrapping_mul(size))
+fn stamp(number: u64, generation: u32, size: u32) -> u32 {
+    (number as u32).wrapping_add(generation.wrapping_mul(size))
 }

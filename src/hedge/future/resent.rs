@@ -15,12 +15,12 @@ use crate::hedge::Hedge;
 use crate::hedge::layer::{DelayOf, Safe};
 use crate::hedge::policy::Call;
 use crate::hedge::service::Rules;
-use crate::rejection::Verdict;
-use crate::spare::Spare;
+use crate::service::Verdict;
+use crate::service::template::Template;
 
 /// Attempts by clones of a service, with copies of a request.
 pub(in crate::hedge) struct Resent<S, Req, V, K, D> {
-    spare: Spare<S, Rules<K, D>>,
+    spare: Template<S, Rules<K, D>>,
     /// The hedge of the request's key, if it is not one for all.
     own: Option<Hedge>,
     /// None if no extra attempt is made any more.
@@ -30,7 +30,7 @@ pub(in crate::hedge) struct Resent<S, Req, V, K, D> {
 
 impl<S, Req, V, K, D> Resent<S, Req, V, K, D> {
     pub(in crate::hedge) fn new(
-        spare: Spare<S, Rules<K, D>>,
+        spare: Template<S, Rules<K, D>>,
         own: Option<Hedge>,
         copy: Option<Req>,
         verdict: V,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Counts, Hedge, LONGEST, LONGEST_DELAY, Latencies, Setting, Shared, When};
 use crate::budget::Budget;
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::event::{Event, Listeners};
-use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::sync::{Arc, AtomicU64, OnceLock};
 use crate::time::nanos;
 

@@ -7,9 +7,9 @@ use super::{Hedge, Setting};
 use crate::attempt::{Attempt, Inherited};
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::Outcome;
+use crate::config::Mode;
 use crate::deadline::Ambient;
-use crate::event::{Ending, What};
-use crate::policy::Mode;
+use crate::event::{Ending, EventKind};
 use crate::reading::Reading;
 use crate::sync::Ordering;
 use crate::time::{self, Tick};
@@ -128,7 +128,7 @@ impl Hedge {
             return Some(withdrawal);
         }
         self.0.counts.would_hedge.fetch_add(1, Ordering::Relaxed);
-        self.tell_late(call, |delay| What::WouldHedge {
+        self.tell_late(call, |delay| EventKind::WouldHedge {
             attempt: number,
             delay,
         });
@@ -139,7 +139,7 @@ impl Hedge {
     pub(in crate::hedge) fn made(&self, call: &Call, number: u32, leave: Withdrawal) -> Sent {
         let sent = leave.send();
         self.0.counts.made.fetch_add(1, Ordering::Relaxed);
-        self.tell_late(call, |delay| What::Hedging {
+        self.tell_late(call, |delay| EventKind::Hedging {
             attempt: number,
             delay,
         });
@@ -164,7 +164,7 @@ impl Hedge {
     ) {
         match outcome {
             Outcome::Success => self.record(call, start, ended, false),
-            Outcome::Failure(..) => self.record(call, start, ended, true),
+            Outcome::Failure { .. } => self.record(call, start, ended, true),
             Outcome::Ignore => {}
         }
     }
@@ -203,7 +203,7 @@ impl Hedge {
         }
         let ending = match outcome {
             Outcome::Success => Ending::Success,
-            Outcome::Failure(kind, _) => Ending::Failure(kind),
+            Outcome::Failure { kind, .. } => Ending::Failure(kind),
             Outcome::Ignore => Ending::Ignored,
         };
         self.end(call, ending);
@@ -213,15 +213,15 @@ impl Hedge {
     #[inline]
     pub(in crate::hedge) fn end(&self, call: &mut Call, ending: Ending) {
         if std::mem::replace(&mut call.open, false) {
-            self.tell_late(call, |elapsed| What::Ended { ending, elapsed });
+            self.tell_late(call, |elapsed| EventKind::Ended { ending, elapsed });
         }
     }
 
     /// Tells what has to do with how long ago the call was made.
     #[inline]
-    fn tell_late(&self, call: &Call, what: impl FnOnce(Duration) -> What<'static>) {
+    fn tell_late(&self, call: &Call, kind: impl FnOnce(Duration) -> EventKind<'static>) {
         if self.0.listeners.any() {
-            self.tell(what(time::now().since(call.start)));
+            self.emit(kind(time::now().since(call.start)));
         }
     }
 }

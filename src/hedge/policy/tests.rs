@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Setting, When};
-use crate::policy::Mode;
+use crate::config::Mode;
 use crate::{Budget, Hedge};
 
 #[test]

@@ -4,9 +4,9 @@ use loom::thread;
 use super::{Map, PER_SHARD, Rest};
 
 /// With two shards, so that no lock keeps apart those who count.
-fn map(places: u64) -> Arc<Map<u64, u64>> {
+fn map(capacity: u64) -> Arc<Map<u64, u64>> {
     let map = Map {
-        places,
+        capacity,
         ..Map::new(2 * PER_SHARD)
     };
     assert_eq!(map.shards.len(), 2);
@@ -35,7 +35,7 @@ fn never_more_than_its_places() {
                 thread::spawn(move || insert(&map, key))
             })
             .collect();
-        assert!(map.used() <= map.places());
+        assert!(map.used() <= map.capacity());
         let placed = threads
             .into_iter()
             .map(|thread| thread.join().unwrap())

@@ -60,16 +60,16 @@ fn ky3_the_soundest_that_was_not_asked_for_longest_gives_way() {
 
 #[test]
 fn all_places_can_be_used_however_the_keys_fall() {
-    for places in [1_usize, 2, 7, 8, 9, 100, 1_000] {
-        let map: Map<u64, Told> = Map::new(places);
-        for key in 0..places as u64 {
+    for capacity in [1_usize, 2, 7, 8, 9, 100, 1_000] {
+        let map: Map<u64, Told> = Map::new(capacity);
+        for key in 0..capacity as u64 {
             let made = Told::new(Rest::None);
             assert!(
                 map.insert(hash(key), &key, made, Told::rest).is_some(),
-                "{key} of {places}"
+                "{key} of {capacity}"
             );
         }
-        assert_eq!(map.used(), places as u64);
+        assert_eq!(map.used(), capacity as u64);
         let made = Told::new(Rest::None);
         let one_more = u64::MAX;
         assert!(
@@ -101,10 +101,10 @@ proptest! {
     // or given another's policy, and no more have a place than there are.
     #[test]
     fn no_key_in_use_is_forgotten(
-        places in 1_usize..40,
+        capacity in 1_usize..40,
         steps in prop::collection::vec((0_u64..60, 0_u8..4), 1..400),
     ) {
-        let map: Map<u64, Told> = Map::new(places);
+        let map: Map<u64, Told> = Map::new(capacity);
         let mut model: BTreeMap<u64, Told> = BTreeMap::new();
         for (key, what) in steps {
             if what == 3 {
@@ -132,13 +132,13 @@ proptest! {
                         }
                         None => {
                             let all = map.all();
-                            prop_assert_eq!(all.len(), places);
+                            prop_assert_eq!(all.len(), capacity);
                             prop_assert!(all.iter().all(|(_, told)| told.rest() == Rest::None));
                         }
                     }
                 }
             }
-            prop_assert!(map.used() <= places as u64);
+            prop_assert!(map.used() <= capacity as u64);
             prop_assert_eq!(map.used(), map.all().len() as u64);
         }
         for (key, told) in model {

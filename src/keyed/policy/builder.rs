@@ -5,25 +5,25 @@ use std::panic::Location;
 
 use super::made::{Follow, Make, Policies, Single, Stored};
 use super::{Keyed, Made};
+use crate::config::{ConfigError, Name, Problems};
 use crate::event::{Event, Listeners};
 use crate::keyed::Key;
 use crate::keyed::map::Map;
-use crate::policy::{ConfigError, Name, Problems};
 use crate::sync::AtomicU64;
 
 /// More than anybody has memory for.
 pub(super) const MOST_PLACES: usize = 1 << 24;
 
-pub(crate) fn check_places(field: &str, places: usize, problems: &mut Problems) {
-    let fits = (1..=MOST_PLACES).contains(&places);
-    problems.check(fits, field, places, "from 1 to 16,777,216");
+pub(crate) fn check_places(field: &str, capacity: usize, problems: &mut Problems) {
+    let fits = (1..=MOST_PLACES).contains(&capacity);
+    problems.check(fits, field, capacity, "from 1 to 16,777,216");
 }
 
 /// Makes a [`Keyed`] of breakers, bulkheads, budgets or hedges; made by [`Keyed::builder`].
 #[must_use = "nothing is made before `.build()`"]
 pub struct Builder<K: ?Sized + Key, P: Single> {
     name: Name,
-    places: usize,
+    capacity: usize,
     make: Make<K, P>,
     anonymous: Option<P>,
     overflow: Option<P>,
@@ -45,13 +45,13 @@ where
     /// If `places` is not from 1 to 16,777,216, and if `make` fails for nobody.
     #[track_caller]
     pub fn new<M>(
-        places: usize,
+        capacity: usize,
         make: impl Fn(&K) -> M + Send + Sync + 'static,
     ) -> Result<Self, ConfigError>
     where
         M: Made<Policy = P>,
     {
-        Self::builder(make).places(places).build()
+        Self::builder(make).capacity(capacity).build()
     }
 
     /// As [`new`](Self::new), with options.
@@ -62,7 +62,7 @@ where
     {
         Builder {
             name: Name::at("keyed", Location::caller()),
-            places: 10_000,
+            capacity: 10_000,
             make: Box::new(move |key| make(key).made()),
             anonymous: None,
             overflow: None,
@@ -106,8 +106,8 @@ where
     }
 
     /// How many keys have a policy of their own at most; 10,000 if not set.
-    pub fn places(mut self, places: usize) -> Self {
-        self.places = places;
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
         self
     }
 
@@ -126,8 +126,8 @@ where
     }
 
     /// Adds a listener for as long as the keyed policy lives: it is told of
-    /// [`What::Overflow`](crate::event::What::Overflow) and
-    /// [`What::NotMade`](crate::event::What::NotMade), and of requests that are refused for
+    /// [`EventKind::Overflow`](crate::event::EventKind::Overflow) and
+    /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed), and of requests that are refused for
     /// want of a key. What the policies themselves tell is heard by listeners that are given to
     /// them when they are made.
     pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
@@ -148,7 +148,7 @@ where
     /// As [`Keyed::new`].
     pub fn build(self) -> Result<Keyed<K, P>, ConfigError> {
         let mut problems = Problems::default();
-        check_places("places", self.places, &mut problems);
+        check_places("capacity", self.capacity, &mut problems);
         let nobody = K::nobody();
         let mut made = || {
             let made = (self.make)(&nobody);
@@ -164,11 +164,11 @@ where
         problems.finish(&self.name)?;
         let (Some(anonymous), Some(overflow), Some(skipped)) = (anonymous, overflow, skipped)
         else {
-            unreachable!("what is not made is a problem");
+            unreachable!("kind is not made is a problem");
         };
         skipped.switch_off();
         Ok(Keyed::made(Policies {
-            map: Map::new(self.places),
+            map: Map::new(self.capacity),
             name: self.name,
             make: self.make,
             anonymous,
@@ -185,7 +185,7 @@ impl<K: ?Sized + Key, P: Single> fmt::Debug for Builder<K, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("name", &self.name)
-            .field("places", &self.places)
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,8 @@
 use super::made::{PerKey, Store, Stored};
 use super::source::{Held, Picked};
 use super::{Inner, Keyed};
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::keyed::Key;
-use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::table::{Place, Table};
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::rejection::Rejection;
@@ -29,7 +29,7 @@ type TierOf<K> = Arc<dyn Fn(&K) -> usize + Send + Sync>;
 /// One limiter, asked for one place of many.
 pub struct Limits<K: ?Sized + Key> {
     limiter: RateLimiter,
-    places: usize,
+    capacity: usize,
     tiers: usize,
     tier: TierOf<K>,
     anonymous: RateLimiter,
@@ -77,8 +77,8 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
         &self.skipped
     }
 
-    fn places(&self) -> usize {
-        self.places
+    fn capacity(&self) -> usize {
+        self.capacity
     }
 
     fn used(&self) -> usize {
@@ -102,8 +102,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// If the quota is none that a limiter can have, and if `places` is not from 1 to
     /// 16,777,216.
     #[track_caller]
-    pub fn limit(places: usize, quota: Quota) -> Result<Self, ConfigError> {
-        RateLimiter::builder(quota).per_key(places)
+    pub fn limit(capacity: usize, quota: Quota) -> Result<Self, ConfigError> {
+        RateLimiter::builder(quota).per_key(capacity)
     }
 
     /// As [`limit`](Self::limit), with a quota that depends on the key: that of the tier which
@@ -125,7 +125,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// As [`limit`](Self::limit), for each quota; and with no quota or more than 15.
     #[track_caller]
     pub fn tiers(
-        places: usize,
+        capacity: usize,
         quotas: impl IntoIterator<Item = Quota>,
         tier: impl Fn(&K) -> usize + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
@@ -135,11 +135,11 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let mut problems = Problems::default();
         problems.check(first.is_some(), "tiers", 0, "from 1 to 15");
         problems.finish(builder.policy_name())?;
-        builder.per_key_in_tiers(places, quotas, tier)
+        builder.per_key_in_tiers(capacity, quotas, tier)
     }
 
     pub(crate) fn of_limiter(limiter: RateLimiter, tiers: usize, tier: TierOf<K>) -> Self {
-        let places = limiter.table().map_or(0, Table::places) / 2;
+        let capacity = limiter.table().map_or(0, Table::capacity) / 2;
         let quota = limiter
             .table()
             .map_or(Quota::unlimited(), |table| table.quota(0));
@@ -155,14 +155,14 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             nobodys,
             skipped,
             limiter,
-            places,
+            capacity,
             tiers,
             tier,
         })
     }
 
     /// The same keys, and each call charged to `limits` as well, such as one for all keys
-    /// together: admitted by all of them or charged to none. As [`RateLimiter::all`].
+    /// together: admitted by all of them or charged to none. As [`RateLimiter::all_of`].
     ///
     /// ```
     /// use seawall::{Keyed, Quota, RateLimiter};
@@ -173,12 +173,15 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// ```
     ///
     /// # Errors
-    /// As [`RateLimiter::all`].
-    pub fn and(&self, limits: impl IntoIterator<Item = RateLimiter>) -> Result<Self, ConfigError> {
+    /// As [`RateLimiter::all_of`].
+    pub fn with_limits(
+        &self,
+        limits: impl IntoIterator<Item = RateLimiter>,
+    ) -> Result<Self, ConfigError> {
         let limits: Vec<_> = limits.into_iter().collect();
         let joined = |one: &RateLimiter| {
             let all = std::iter::once(one.clone()).chain(limits.iter().cloned());
-            RateLimiter::all(one.name().clone(), all)
+            RateLimiter::all_of(one.name().clone(), all)
         };
         let store = &self.0.store;
         let store = Limits {
@@ -186,7 +189,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             anonymous: joined(&store.anonymous)?,
             nobodys: store.nobodys.clone(),
             skipped: store.skipped.clone(),
-            places: store.places,
+            capacity: store.capacity,
             tiers: store.tiers,
             tier: Arc::clone(&store.tier),
         };

@@ -4,12 +4,12 @@ use super::source::{Held, Picked};
 use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
-use crate::event::{Listeners, What};
+use crate::config::{ConfigError, Mode, Name};
+use crate::event::{EventKind, Listeners};
 #[cfg(feature = "tokio")]
 use crate::hedge::Hedge;
 use crate::keyed::Key;
 use crate::keyed::map::{Map, Rest};
-use crate::policy::{ConfigError, Mode, Name};
 use crate::rate_limit::RateLimiter;
 use crate::rate_limit::table::Place;
 use crate::rejection::Rejection;
@@ -43,7 +43,7 @@ pub trait Store<K: ?Sized, P>: Send + Sync + 'static {
     fn pick(&self, hash: u64, key: &K) -> Picked<'_, P>;
     fn anonymous(&self) -> &P;
     fn skipped(&self) -> &P;
-    fn places(&self) -> usize;
+    fn capacity(&self) -> usize;
     fn used(&self) -> usize;
     fn overflowed(&self) -> u64;
     /// Tells of a refusal for want of a key, and whether it is one.
@@ -159,9 +159,11 @@ impl<K: ?Sized + Key, P: Single> Policies<K, P> {
                     }
                     return policy;
                 }
-                self.listeners.tell(&self.name, What::Overflow);
+                self.listeners.emit(&self.name, EventKind::Overflow);
             }
-            Err(error) => self.listeners.tell(&self.name, What::NotMade(&error)),
+            Err(error) => self
+                .listeners
+                .emit(&self.name, EventKind::ConstructionFailed(&error)),
         }
         self.overflowed.fetch_add(1, Ordering::Relaxed);
         self.overflow.clone()
@@ -187,8 +189,8 @@ impl<K: ?Sized + Key, P: Single> Store<K, P> for Policies<K, P> {
         &self.skipped
     }
 
-    fn places(&self) -> usize {
-        usize::try_from(self.map.places()).unwrap_or(usize::MAX)
+    fn capacity(&self) -> usize {
+        usize::try_from(self.map.capacity()).unwrap_or(usize::MAX)
     }
 
     fn used(&self) -> usize {
@@ -203,12 +205,13 @@ impl<K: ?Sized + Key, P: Single> Store<K, P> for Policies<K, P> {
         // There is no mode of the whole; that of the policy of nobody stands for it here.
         match self.anonymous.mode() {
             Mode::Enforce => {
-                self.listeners.tell(&self.name, What::Rejected(rejection));
+                self.listeners
+                    .emit(&self.name, EventKind::Rejected(rejection));
                 true
             }
             Mode::RecordOnly => {
                 self.listeners
-                    .tell(&self.name, What::WouldReject(rejection));
+                    .emit(&self.name, EventKind::WouldReject(rejection));
                 false
             }
             Mode::Off => false,

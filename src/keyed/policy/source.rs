@@ -161,7 +161,7 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         self
     }
 
-    /// Refuses requests without a key, with [`Why::NoKey`](crate::Why::NoKey), unless all keys
+    /// Refuses requests without a key, with [`RejectionKind::NoKey`](crate::RejectionKind::NoKey), unless all keys
     /// have a limiter whose [mode](Keyed::mode) refuses nothing. Not for budgets and hedges,
     /// which refuse nothing.
     #[must_use]

@@ -2,9 +2,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 #[cfg(feature = "tokio")]
 use crate::Hedge;
-use crate::event::What;
+use crate::event::EventKind;
 use crate::sync::{Arc, Mutex};
-use crate::{Budget, Bulkhead, CircuitBreaker, ConfigError, Keyed, Quota, RateLimiter, Why};
+use crate::{
+    Budget, Bulkhead, CircuitBreaker, ConfigError, Keyed, Quota, RateLimiter, RejectionKind,
+};
 
 // KY1, KY2
 #[test]
@@ -55,11 +57,11 @@ fn ky3_what_may_not_be_forgotten_stays_and_the_rest_overflows() -> Result<(), Co
     let overflow = CircuitBreaker::new("overflow");
     let breakers = Keyed::builder(|host: &str| CircuitBreaker::builder(host).build())
         .name("per host")
-        .places(2)
+        .capacity(2)
         .overflow(&overflow)
         .on_event(move |event| {
             assert_eq!(event.policy.as_str(), "per host");
-            if matches!(event.what, What::Overflow) {
+            if matches!(event.kind, EventKind::Overflow) {
                 *count.lock() += 1;
             }
         })
@@ -131,18 +133,22 @@ fn cx15_what_makes_no_sense_is_refused_by_field() {
             .collect()
     };
     let quota = Quota::per_second(1);
-    let of = |places| Keyed::<str, _>::limit(places, quota).map(drop).unwrap_err();
-    assert_eq!(fields(of(0)), ["places"]);
-    assert_eq!(fields(of(usize::MAX)), ["places"]);
+    let of = |capacity| {
+        Keyed::<str, _>::limit(capacity, quota)
+            .map(drop)
+            .unwrap_err()
+    };
+    assert_eq!(fields(of(0)), ["capacity"]);
+    assert_eq!(fields(of(usize::MAX)), ["capacity"]);
     let bad = [quota.burst(0), quota.burst(0)];
     let error = Keyed::tiers(0, bad, |_: &str| 0).unwrap_err();
-    assert_eq!(fields(error), ["burst", "burst", "places"]);
+    assert_eq!(fields(error), ["burst", "burst", "capacity"]);
     let error = Keyed::tiers(1, [], |_: &str| 0).unwrap_err();
     assert_eq!(fields(error), ["tiers"]);
     let error = Keyed::tiers(1, [quota; 16], |_: &str| 0).unwrap_err();
     assert_eq!(fields(error), ["tiers"]);
     let error = Keyed::new(0, |_: &str| Budget::builder().ratio(2.0).build()).unwrap_err();
-    assert_eq!(fields(error), ["places", "ratio"]);
+    assert_eq!(fields(error), ["capacity", "ratio"]);
     let clients = Keyed::<str, _>::limit(1, quota).unwrap();
     assert_eq!(fields(clients.set_quota(1, quota).unwrap_err()), ["tier"]);
     assert_eq!(
@@ -163,7 +169,7 @@ fn a_key_whose_policy_cannot_be_made_is_served_by_the_overflow_policy() -> Resul
     let ratio = |key: &u32| f64::from(*key);
     let budgets = Keyed::builder(move |key: &u32| Budget::builder().ratio(ratio(key)).build())
         .on_event(move |event| {
-            if let What::NotMade(error) = event.what {
+            if let EventKind::ConstructionFailed(error) = event.kind {
                 heard.lock().push(error.problems()[0].field.clone());
             }
         })
@@ -192,14 +198,14 @@ fn ky4_no_key_is_in_debug() -> Result<(), ConfigError> {
 fn rl13_a_limit_per_key_and_one_in_all_are_charged_together() -> Result<(), ConfigError> {
     let in_all = RateLimiter::per_second(3);
     let clients = Keyed::<str, _>::limit(10, Quota::per_second(2))?;
-    let both = clients.and([in_all.clone()])?;
+    let both = clients.with_limits([in_all.clone()])?;
     assert!(both.allow("a"));
     assert!(both.allow("a"));
     assert!(!both.allow("a"), "the key's own limit");
     assert_eq!(in_all.available(), 1, "a refused call is charged to none");
     assert!(both.allow("b"));
     let rejection = both.try_acquire("b").unwrap_err();
-    assert_eq!(rejection.why(), Why::RateLimited);
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
     assert_eq!(rejection.policy(), in_all.name());
     assert_eq!(
         clients.get("b").available(),
@@ -219,8 +225,8 @@ fn a_view_of_one_key_is_that_keys_limit() -> Result<(), ConfigError> {
     assert!(b.allow());
     drop(reservation);
     assert_eq!(again.available(), 2);
-    assert!(RateLimiter::all("twice", [a.clone(), again]).is_err());
-    assert!(RateLimiter::all("two keys", [a, b]).is_ok());
+    assert!(RateLimiter::all_of("twice", [a.clone(), again]).is_err());
+    assert!(RateLimiter::all_of("two keys", [a, b]).is_ok());
     Ok(())
 }
 
@@ -272,7 +278,7 @@ fn ky3_a_key_in_debt_that_loses_its_place_is_told() {
         .name("per client")
         .on_event(move |event| {
             assert_eq!(event.policy.as_str(), "per client");
-            *count.lock() += usize::from(matches!(event.what, What::Overflow));
+            *count.lock() += usize::from(matches!(event.kind, EventKind::Overflow));
         })
         .per_key::<u32>(4)
         .unwrap();
@@ -353,7 +359,7 @@ async fn rl3_the_last_token_of_a_slow_limits_burst_is_late_by_a_unit_at_most() {
 #[test]
 fn rl13_a_keyed_limit_and_one_of_its_keys_are_the_same_limit_twice() -> Result<(), ConfigError> {
     let clients = Keyed::<str, _>::limit(10, Quota::per_day(1))?;
-    let error = clients.and([clients.get("a")]).unwrap_err();
+    let error = clients.with_limits([clients.get("a")]).unwrap_err();
     assert_eq!(error.problems()[0].allowed, "each limit once");
     Ok(())
 }
@@ -363,7 +369,7 @@ fn rl13_a_keyed_limit_and_one_of_its_keys_are_the_same_limit_twice() -> Result<(
 fn rl7_the_quota_of_keys_with_a_limit_in_all_changes_for_all_who_have_none_too()
 -> Result<(), ConfigError> {
     let clients = Keyed::<str, _>::limit(10, Quota::per_day(2))?;
-    let both = clients.and([RateLimiter::per_day(100)])?;
+    let both = clients.with_limits([RateLimiter::per_day(100)])?;
     both.set_quota(0, Quota::per_day(5).burst(5))?;
     assert_eq!(both.get("a").available(), 5);
     assert_eq!(both.anonymous().quota().max_burst(), 5);
@@ -394,7 +400,10 @@ fn cx16_a_limiter_that_only_records_refuses_nobody_for_want_of_a_key() -> Result
     let told = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&told);
     let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
-        .on_event(move |event| log.lock().push(matches!(event.what, What::WouldReject(_))))
+        .on_event(move |event| {
+            log.lock()
+                .push(matches!(event.kind, EventKind::WouldReject(_)))
+        })
         .per_key(10)?;
     let by = clients.by(|_: &u8| -> Option<&str> { None }).or_refuse();
     assert!(by.pick(&1).is_err());

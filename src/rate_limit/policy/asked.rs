@@ -1,7 +1,7 @@
 //! Which bucket a limiter asks: its own, or one key's of many.
 
 use super::{RateLimiter, Shape};
-use crate::event::What;
+use crate::event::EventKind;
 use crate::rate_limit::state::{Bucket, Charge, Refused};
 use crate::rate_limit::table::{self, Place, Table};
 use crate::time::{self, Tick};
@@ -29,7 +29,7 @@ impl Key<'_> {
         let mut dropped = false;
         let answer = ask(self.table, self.place, &mut dropped);
         if dropped {
-            self.limiter.tell(What::Overflow);
+            self.limiter.emit(EventKind::Overflow);
         }
         answer
     }

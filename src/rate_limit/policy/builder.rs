@@ -7,9 +7,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::{Inner, MAX_PAUSE, MAX_WAIT, RateLimiter, Shape, joint};
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::event::{Event, Listeners};
 use crate::keyed::{self, Key, Keyed};
-use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::{Bucket, Striped};
 use crate::rate_limit::table::Table;
@@ -75,7 +75,7 @@ impl RateLimiter {
     /// ```
     /// use seawall::RateLimiter;
     ///
-    /// let plan = RateLimiter::all("plan", [RateLimiter::per_second(10), RateLimiter::per_day(5_000)])?;
+    /// let plan = RateLimiter::all_of("plan", [RateLimiter::per_second(10), RateLimiter::per_day(5_000)])?;
     /// assert!(plan.allow());
     /// # Ok::<(), seawall::ConfigError>(())
     /// ```
@@ -83,7 +83,7 @@ impl RateLimiter {
     /// # Errors
     /// With no limit, and with more than 8: they are charged one by one. A joint limiter among
     /// them counts as its limits. The same limit twice is refused too.
-    pub fn all(
+    pub fn all_of(
         name: impl Into<Name>,
         limits: impl IntoIterator<Item = Self>,
     ) -> Result<Self, ConfigError> {
@@ -305,9 +305,9 @@ impl Builder {
     /// As [`build`](Self::build), and with `places` not from 1 to 16,777,216.
     pub fn per_key<K: ?Sized + Key>(
         self,
-        places: usize,
+        capacity: usize,
     ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
-        self.per_key_in_tiers(places, [], |_| 0)
+        self.per_key_in_tiers(capacity, [], |_| 0)
     }
 
     /// As [`per_key`](Self::per_key), with quotas that depend on the key. This builder's quota
@@ -320,7 +320,7 @@ impl Builder {
     /// As [`per_key`](Self::per_key), for each quota.
     pub fn per_key_in_tiers<K: ?Sized + Key>(
         self,
-        places: usize,
+        capacity: usize,
         more: impl IntoIterator<Item = Quota>,
         tier: impl Fn(&K) -> usize + Send + Sync + 'static,
     ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
@@ -336,10 +336,10 @@ impl Builder {
             quotas.len(),
             "at most 15",
         );
-        keyed::check_places("places", places, &mut problems);
+        keyed::check_places("capacity", capacity, &mut problems);
         problems.finish(&self.name)?;
         // A key has its place among a few; with half of all taken, these few are seldom full.
-        let shape = Shape::Keyed(Table::new(time::now(), 2 * places, &quotas));
+        let shape = Shape::Keyed(Table::new(time::now(), 2 * capacity, &quotas));
         Ok(Keyed::of_limiter(
             self.made(shape),
             quotas.len(),

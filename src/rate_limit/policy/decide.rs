@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::asked::Asked;
 use super::{RateLimiter, Refusal, Shape, joint};
-use crate::event::{Ending, What};
-use crate::policy::Mode;
+use crate::config::Mode;
+use crate::event::{Ending, EventKind};
 use crate::rate_limit::state::Early;
 use crate::rate_limit::table::Place;
 use crate::rejection::Rejection;
@@ -47,7 +47,7 @@ impl RateLimiter {
         self.decide(time::now, place, cost)
             .map_err(|refusal| {
                 if self.0.listeners.any() {
-                    self.tell(What::Rejected(&refusal.rejection()));
+                    self.emit(EventKind::Rejected(&refusal.rejection()));
                 }
             })
             .is_ok()
@@ -99,13 +99,13 @@ impl RateLimiter {
     #[inline]
     pub(super) fn admitted(&self) {
         if self.0.listeners.any() {
-            self.tell_admitted();
+            self.emit_admitted();
         }
     }
 
     #[cold]
-    pub(super) fn tell_admitted(&self) {
-        self.tell(What::Ended {
+    pub(super) fn emit_admitted(&self) {
+        self.emit(EventKind::Ended {
             ending: Ending::Admitted,
             elapsed: Duration::ZERO,
         });
@@ -124,7 +124,7 @@ impl RateLimiter {
     #[cold]
     pub(super) fn reject(&self, refusal: &Refusal<'_>) -> Rejection {
         let rejection = refusal.rejection();
-        self.tell(What::Rejected(&rejection));
+        self.emit(EventKind::Rejected(&rejection));
         rejection
     }
 
@@ -132,7 +132,7 @@ impl RateLimiter {
     pub(super) fn record(&self, refusal: &Refusal<'_>) {
         self.0.would_reject.fetch_add(1, Ordering::Relaxed);
         if self.0.listeners.any() {
-            self.tell(What::WouldReject(&refusal.rejection()));
+            self.emit(EventKind::WouldReject(&refusal.rejection()));
         }
     }
 
@@ -142,10 +142,10 @@ impl RateLimiter {
     pub(crate) fn refuses(&self, rejection: &Rejection) -> bool {
         let mode = self.mode();
         match mode {
-            Mode::Enforce => self.tell(What::Rejected(rejection)),
+            Mode::Enforce => self.emit(EventKind::Rejected(rejection)),
             Mode::RecordOnly => {
                 self.0.would_reject.fetch_add(1, Ordering::Relaxed);
-                self.tell(What::WouldReject(rejection));
+                self.emit(EventKind::WouldReject(rejection));
             }
             Mode::Off => {}
         }
@@ -153,7 +153,7 @@ impl RateLimiter {
     }
 
     /// Tells the listeners; for a refusal that was found by [`peek`](Self::peek) and then made.
-    pub(crate) fn tell(&self, what: What<'_>) {
-        self.0.listeners.tell(&self.0.name, what);
+    pub(crate) fn emit(&self, kind: EventKind<'_>) {
+        self.0.listeners.emit(&self.0.name, kind);
     }
 }

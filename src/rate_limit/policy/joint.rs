@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Charged};
 use super::{RateLimiter, Refusal};
-use crate::policy::Mode;
+use crate::config::Mode;
 use crate::rate_limit::state::Refused;
 use crate::rate_limit::table::Place;
 use crate::time::Tick;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::asked::Asked;
 use super::{RateLimiter, Shape, builder};
+use crate::config::{ConfigError, Mode, Problems};
 use crate::event::{Event, Subscription};
-use crate::policy::{ConfigError, Mode, Problems};
 use crate::rate_limit::quota::Quota;
 use crate::sync::Ordering;
 use crate::time::{self, Tick};

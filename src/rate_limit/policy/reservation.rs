@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::RateLimiter;
 use super::asked::{Asked, Charged};
 use super::joint::{self, Joint};
+use crate::config::Mode;
 #[cfg(feature = "tower")]
 use crate::deadline::Ambient;
-use crate::event::{Ending, What};
-use crate::policy::Mode;
+use crate::event::{Ending, EventKind};
 use crate::rejection::Rejection;
 #[cfg(feature = "tower")]
-use crate::rejection::Why;
+use crate::rejection::RejectionKind;
 use crate::time::{self, Tick};
 
 /// A token that is yours from an instant on.
@@ -26,7 +26,7 @@ use crate::time::{self, Tick};
 /// # fn f() -> Result<(), Rejection> {
 /// let limiter = RateLimiter::per_second(10);
 /// let reservation = limiter.reserve()?;
-/// std::thread::sleep(reservation.wait());
+/// std::thread::sleep(reservation.delay());
 /// reservation.commit();
 /// // ... make the call
 /// # Ok(()) }
@@ -87,7 +87,7 @@ impl Reservation {
     }
 
     /// How long until the call may be made; zero if it may be made now.
-    pub fn wait(&self) -> Duration {
+    pub fn delay(&self) -> Duration {
         self.at.since(time::now())
     }
 
@@ -128,10 +128,10 @@ impl Reservation {
             return Ok(self);
         }
         self.open = false;
-        let wait = self.wait();
+        let wait = self.delay();
         let name = self.limiter.name().clone();
-        let rejection = Rejection::new(Why::RateLimited, name).with_retry_after(wait);
-        self.limiter.tell(What::Rejected(&rejection));
+        let rejection = Rejection::new(RejectionKind::RateLimited, name).with_retry_after(wait);
+        self.limiter.emit(EventKind::Rejected(&rejection));
         Err(rejection)
     }
 
@@ -171,7 +171,7 @@ impl Reservation {
             Ending::Admitted => self.at,
             _ => time::now(),
         };
-        self.limiter.tell(What::Ended {
+        self.limiter.emit(EventKind::Ended {
             ending,
             elapsed: until.since(self.since),
         });

@@ -7,30 +7,30 @@ use super::Acquire;
 use super::asked::Asked;
 use super::reservation::Charges;
 use super::{RateLimiter, Refusal, Reservation, joint};
+use crate::config::Mode;
 use crate::deadline::Ambient;
 #[cfg(feature = "tower")]
 use crate::deadline::Deadline;
 #[cfg(feature = "tokio")]
 use crate::event::Ending;
-use crate::event::What;
-use crate::policy::Mode;
+use crate::event::EventKind;
 #[cfg(feature = "tokio")]
 use crate::rate_limit::table::Place;
 #[cfg(feature = "tokio")]
 use crate::reading::Reading;
-use crate::rejection::{Rejection, Why};
+use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
 impl RateLimiter {
     /// Reserves a token, now or within [`max_wait`](super::Builder::max_wait): the instant is yours,
     /// and comes in the order of asking.
     ///
-    /// Sleep for [`Reservation::wait`], [commit](Reservation::commit), make the call. Dropping
+    /// Sleep for [`Reservation::delay`], [commit](Reservation::commit), make the call. Dropping
     /// the reservation gives the token back, if nobody has reserved one after it.
     ///
     /// # Errors
     /// As [`try_acquire`](Self::try_acquire), if the wait would be longer than `max_wait` or
-    /// than the [deadline](crate::Deadline) in force, and [`Why::Expired`] if that has passed.
+    /// than the [deadline](crate::Deadline) in force, and [`RejectionKind::Expired`] if that has passed.
     /// Takes nothing then.
     pub fn reserve(&self) -> Result<Reservation, Rejection> {
         self.reserve_n(1)
@@ -39,7 +39,7 @@ impl RateLimiter {
     /// Reserves `cost` tokens, as [`reserve`](Self::reserve) does one.
     ///
     /// # Errors
-    /// As [`reserve`](Self::reserve), and [`Why::CostAboveBurst`] if they can never be there at
+    /// As [`reserve`](Self::reserve), and [`RejectionKind::CostAboveBurst`] if they can never be there at
     /// once.
     pub fn reserve_n(&self, cost: u32) -> Result<Reservation, Rejection> {
         let deadline = Ambient::deadline();
@@ -53,15 +53,15 @@ impl RateLimiter {
     /// # Errors
     /// As [`reserve`](Self::reserve), at once and not after the wait; also if the limiter is
     /// [paused](Self::pause_for) meanwhile for longer than the wait may last.
-    pub fn wait(&self) -> Result<(), Rejection> {
-        self.wait_n(1)
+    pub fn acquire_blocking(&self) -> Result<(), Rejection> {
+        self.acquire_blocking_n(1)
     }
 
     /// Takes `cost` tokens, as [`wait`](Self::wait) does one.
     ///
     /// # Errors
     /// As [`reserve_n`](Self::reserve_n).
-    pub fn wait_n(&self, cost: u32) -> Result<(), Rejection> {
+    pub fn acquire_blocking_n(&self, cost: u32) -> Result<(), Rejection> {
         let mut reservation = self.reserve_n(cost)?;
         loop {
             time::block_until(reservation.at());
@@ -155,7 +155,7 @@ impl RateLimiter {
             asked => asked.admit(now, cost).is_ok(),
         };
         if admitted {
-            self.tell(What::Ended {
+            self.emit(EventKind::Ended {
                 ending: Ending::Admitted,
                 elapsed: Duration::ZERO,
             });
@@ -175,7 +175,7 @@ impl RateLimiter {
     ) -> Result<Reservation, Rejection> {
         if deadline <= now && self.mode() == Mode::Enforce {
             let rejection = self.expired();
-            self.tell(What::Rejected(&rejection));
+            self.emit(EventKind::Rejected(&rejection));
             return Err(rejection);
         }
         let latest = now.after(patience(max_wait)).min(deadline);
@@ -187,7 +187,7 @@ impl RateLimiter {
     }
 
     fn expired(&self) -> Rejection {
-        Rejection::new(Why::Expired, self.name().clone())
+        Rejection::new(RejectionKind::Expired, self.name().clone())
     }
 
     /// Reserves on behalf of somebody who came at `since`, in a mode that is not off.

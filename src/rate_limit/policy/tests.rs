@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::RateLimiter;
+use crate::config::Mode;
 use crate::deadline::Deadline;
-use crate::event::{Ending, Event, What};
-use crate::policy::Mode;
+use crate::event::{Ending, Event, EventKind};
 use crate::rate_limit::quota::Quota;
-use crate::rejection::{Error, Why};
+use crate::rejection::{Error, RejectionKind};
 use crate::sync::{Arc, Mutex};
 
 /// What was told, in short.
@@ -22,14 +22,16 @@ impl Log {
     fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let log = self.clone();
         move |event| {
-            let line = match event.what {
-                What::Ended { ending, elapsed } => match ending {
+            let line = match event.kind {
+                EventKind::Ended { ending, elapsed } => match ending {
                     Ending::Admitted if elapsed.is_zero() => "admitted".to_owned(),
                     Ending::Admitted => format!("admitted after {elapsed:?}"),
                     other => format!("{other:?}"),
                 },
-                What::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
-                What::WouldReject(rejection) => format!("would reject by {}", rejection.policy()),
+                EventKind::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
+                EventKind::WouldReject(rejection) => {
+                    format!("would reject by {}", rejection.policy())
+                }
                 _ => "something else".to_owned(),
             };
             log.0.lock().push(line);
@@ -92,11 +94,14 @@ fn cx18_the_name_is_given_or_the_place() {
 fn rl6_a_rejection_says_impossible_or_when() {
     let limiter = slow(2);
     let rejection = limiter.try_acquire_n(3).unwrap_err();
-    assert_eq!(rejection.why(), Why::CostAboveBurst { cost: 3, burst: 2 });
+    assert_eq!(
+        rejection.kind(),
+        RejectionKind::CostAboveBurst { cost: 3, burst: 2 }
+    );
     assert_eq!(rejection.retry_after(), None);
     assert!(limiter.try_acquire_n(2).is_ok());
     let rejection = limiter.try_acquire().unwrap_err();
-    assert_eq!(rejection.why(), Why::RateLimited);
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
     let day = Duration::from_secs(24 * 3_600);
     let wait = rejection.retry_after().unwrap();
     assert!(
@@ -145,7 +150,7 @@ fn cx14_every_admission_ends_in_one_event() {
     assert!(!limiter.allow());
     assert!(limiter.try_acquire().is_err());
     assert!(limiter.reserve().is_err());
-    assert!(limiter.wait().is_err());
+    assert!(limiter.acquire_blocking().is_err());
     let mut seen = log.take();
     assert_eq!(seen.remove(0), "admitted");
     assert_eq!(seen, ["rejected by slow"; 4]);
@@ -196,7 +201,7 @@ fn cx16_record_only_decides_and_refuses_nothing() {
         .unwrap();
     assert!((0..3).all(|_| limiter.allow()));
     let reservation = limiter.reserve().unwrap();
-    assert_eq!(reservation.wait(), Duration::ZERO);
+    assert_eq!(reservation.delay(), Duration::ZERO);
     reservation.commit();
     assert!(limiter.peek().is_ok());
     assert_eq!(limiter.snapshot().would_reject, 2);
@@ -217,7 +222,7 @@ fn cx16_record_only_waits_for_nothing() {
         .unwrap();
     assert!(limiter.allow());
     let reservation = limiter.reserve().unwrap();
-    assert_eq!(reservation.wait(), Duration::ZERO);
+    assert_eq!(reservation.delay(), Duration::ZERO);
     reservation.commit();
     assert_eq!(limiter.snapshot().would_reject, 0);
 }
@@ -337,7 +342,7 @@ fn rl13_all_admit_or_none_is_charged() {
             order.reverse();
         }
         let log = Log::default();
-        let plan = RateLimiter::all("plan", order).unwrap();
+        let plan = RateLimiter::all_of("plan", order).unwrap();
         let _on = plan.on_event(log.listener());
         assert!(plan.allow() && plan.allow());
         for _ in 0..5 {
@@ -355,7 +360,10 @@ fn rl13_all_admit_or_none_is_charged() {
         assert_eq!(rejection.policy().as_str(), "few");
         assert!(rejection.retry_after().unwrap() > Duration::from_secs(7_200));
         let rejection = plan.try_acquire_n(3).unwrap_err();
-        assert_eq!(rejection.why(), Why::CostAboveBurst { cost: 3, burst: 2 });
+        assert_eq!(
+            rejection.kind(),
+            RejectionKind::CostAboveBurst { cost: 3, burst: 2 }
+        );
     }
 }
 
@@ -363,7 +371,7 @@ fn rl13_all_admit_or_none_is_charged() {
 #[test]
 fn rl13_a_joint_reservation_goes_back_to_every_limit() {
     let (a, b) = (slow(5), slow(9));
-    let both = RateLimiter::all("both", [a.clone(), b.clone()]).unwrap();
+    let both = RateLimiter::all_of("both", [a.clone(), b.clone()]).unwrap();
     let reservation = both.reserve_n(4).unwrap();
     assert_eq!((a.available(), b.available()), (1, 5));
     drop(reservation);
@@ -378,7 +386,7 @@ fn rl13_a_limit_that_only_records_refuses_nothing_within_a_joint_one() {
     let (a, b, off) = (slow(1), slow(9), slow(1));
     a.set_mode(Mode::RecordOnly);
     off.set_mode(Mode::Off);
-    let all = RateLimiter::all("all", [a.clone(), b.clone(), off.clone()]).unwrap();
+    let all = RateLimiter::all_of("all", [a.clone(), b.clone(), off.clone()]).unwrap();
     assert!((0..3).all(|_| all.allow()));
     assert_eq!((a.available(), b.available()), (0, 6));
     assert_eq!(a.snapshot().would_reject, 2);
@@ -390,7 +398,7 @@ fn rl13_a_limit_that_only_records_refuses_nothing_within_a_joint_one() {
 #[test]
 fn rl13_holds_with_threads() {
     let (few, many) = (slow(50), slow(400));
-    let both = RateLimiter::all("both", [many.clone(), few.clone()]).unwrap();
+    let both = RateLimiter::all_of("both", [many.clone(), few.clone()]).unwrap();
     let admitted: u32 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|i| {
@@ -422,14 +430,18 @@ fn rl13_how_many_limits_may_be_one() {
             .map(|_| RateLimiter::per_second(1))
             .collect::<Vec<_>>()
     };
-    assert!(RateLimiter::all("none", []).is_err());
-    assert!(RateLimiter::all("nine", limits(9)).is_err());
-    let eight = RateLimiter::all("eight", limits(8)).unwrap();
-    assert!(RateLimiter::all("again", [eight.clone()]).unwrap().allow());
+    assert!(RateLimiter::all_of("none", []).is_err());
+    assert!(RateLimiter::all_of("nine", limits(9)).is_err());
+    let eight = RateLimiter::all_of("eight", limits(8)).unwrap();
+    assert!(
+        RateLimiter::all_of("again", [eight.clone()])
+            .unwrap()
+            .allow()
+    );
     assert!(!eight.allow());
-    assert!(RateLimiter::all("more", [eight.clone(), RateLimiter::per_second(1)]).is_err());
+    assert!(RateLimiter::all_of("more", [eight.clone(), RateLimiter::per_second(1)]).is_err());
     let one = RateLimiter::per_second(1);
-    assert!(RateLimiter::all("twice", [one.clone(), one]).is_err());
+    assert!(RateLimiter::all_of("twice", [one.clone(), one]).is_err());
     assert!(eight.set_quota(Quota::per_second(1)).is_err());
 }
 
@@ -460,7 +472,7 @@ fn rn3_the_blocking_twin_waits_for_its_token() {
     let _on = limiter.on_event(log.listener());
     let start = Instant::now();
     for _ in 0..6 {
-        limiter.wait().unwrap();
+        limiter.acquire_blocking().unwrap();
     }
     #[cfg(not(feature = "test-util"))]
     assert!(start.elapsed() >= Duration::from_millis(5));
@@ -484,15 +496,21 @@ fn rl4_a_wait_beyond_its_bound_or_the_deadline_is_refused_at_once() {
     assert!(limiter.allow());
     let start = Instant::now();
     Deadline::after(Duration::from_secs(30)).enter(|| {
-        assert_eq!(limiter.wait().unwrap_err().why(), Why::RateLimited);
+        assert_eq!(
+            limiter.acquire_blocking().unwrap_err().kind(),
+            RejectionKind::RateLimited
+        );
         assert!(limiter.reserve().is_err());
     });
     Deadline::after(Duration::ZERO).enter(|| {
-        assert_eq!(limiter.wait().unwrap_err().why(), Why::Expired);
+        assert_eq!(
+            limiter.acquire_blocking().unwrap_err().kind(),
+            RejectionKind::Expired
+        );
     });
     // Nothing was taken: the next token is still the first.
     let reservation = limiter.reserve().unwrap();
-    assert!(reservation.wait() <= Duration::from_secs(60));
+    assert!(reservation.delay() <= Duration::from_secs(60));
     assert!(start.elapsed() < Duration::from_secs(25));
 }
 
@@ -559,10 +577,10 @@ mod waiting {
     use tokio::time::{Instant, advance, sleep};
 
     use super::{Log, RateLimiter};
+    use crate::config::Mode;
     use crate::deadline::Deadline;
-    use crate::policy::Mode;
     use crate::rate_limit::quota::Quota;
-    use crate::rejection::Why;
+    use crate::rejection::RejectionKind;
 
     const fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -632,14 +650,17 @@ mod waiting {
         limiter.acquire().await.unwrap();
         let start = Instant::now();
         let rejection = limiter.acquire().max_wait(ms(99)).await.unwrap_err();
-        assert_eq!(rejection.why(), Why::RateLimited);
+        assert_eq!(rejection.kind(), RejectionKind::RateLimited);
         assert_eq!(rejection.retry_after(), Some(ms(100)));
         let late = Deadline::after(ms(99)).scope(limiter.acquire()).await;
         assert_eq!(late.unwrap_err().retry_after(), Some(ms(100)));
         let gone = Deadline::after(ms(0)).scope(limiter.acquire()).await;
-        assert_eq!(gone.unwrap_err().why(), Why::Expired);
+        assert_eq!(gone.unwrap_err().kind(), RejectionKind::Expired);
         let dear = limiter.acquire().cost(2).await.unwrap_err();
-        assert_eq!(dear.why(), Why::CostAboveBurst { cost: 2, burst: 1 });
+        assert_eq!(
+            dear.kind(),
+            RejectionKind::CostAboveBurst { cost: 2, burst: 1 }
+        );
         assert_eq!(start.elapsed(), ms(0));
         Deadline::after(ms(100))
             .scope(limiter.acquire().max_wait(ms(100)))
@@ -687,9 +708,9 @@ mod waiting {
             let first = Box::new(limiter.reserve().unwrap());
             let second = limiter.reserve().unwrap();
             drop(first);
-            assert_eq!(second.wait(), ms(170));
+            assert_eq!(second.delay(), ms(170));
             let third = limiter.reserve().unwrap();
-            assert_eq!(third.wait(), ms(270));
+            assert_eq!(third.delay(), ms(270));
         }
         assert_eq!(log.take().len(), 4);
     }
@@ -768,7 +789,7 @@ mod waiting {
         assert!(begin(long.as_mut()).await.is_pending());
         limiter.pause_for(ms(1_000));
         let rejection = short.await.unwrap_err();
-        assert_eq!(rejection.why(), Why::RateLimited);
+        assert_eq!(rejection.kind(), RejectionKind::RateLimited);
         assert!(start.elapsed() < ms(103), "{:?}", start.elapsed());
         long.await.unwrap();
         assert!(start.elapsed() >= ms(1_000) && start.elapsed() < ms(1_003));
@@ -785,10 +806,10 @@ mod waiting {
         let slow = RateLimiter::builder(Quota::per_second(2).burst(1))
             .build()
             .unwrap();
-        let both = RateLimiter::all("both", [fast.clone(), slow.clone()]).unwrap();
+        let both = RateLimiter::all_of("both", [fast.clone(), slow.clone()]).unwrap();
         both.acquire().await.unwrap();
         let reservation = both.reserve().unwrap();
-        assert_eq!(reservation.wait(), ms(500));
+        assert_eq!(reservation.delay(), ms(500));
         // The fast one was charged for the same instant, and not for now.
         advance(ms(500)).await;
         reservation.commit();
@@ -832,14 +853,14 @@ fn rl13_a_joint_limit_refuses_what_is_too_far_ahead_for_one_of_them() {
         let far = RateLimiter::builder(Quota::new(1, days(each)).burst(burst));
         far.name(name).max_wait(Duration::MAX).build().unwrap()
     };
-    let one = RateLimiter::all("one", [far("only", 1, 400)]).unwrap();
+    let one = RateLimiter::all_of("one", [far("only", 1, 400)]).unwrap();
     let queue: Vec<_> = (0..4).map(|_| one.reserve_n(400).unwrap()).collect();
     assert!(one.reserve_n(400).is_err());
     drop(queue);
 
     // The later limit has room; the other has, but not so late.
     let (long, slow) = (far("long", 1, 300), far("slow", 4, 100));
-    let both = RateLimiter::all("both", [long.clone(), slow]).unwrap();
+    let both = RateLimiter::all_of("both", [long.clone(), slow]).unwrap();
     let _queue: Vec<_> = (0..5).map(|_| long.reserve_n(300).unwrap()).collect();
     assert!(both.reserve_n(100).is_err());
 }

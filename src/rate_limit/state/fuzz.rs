@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Bucket, Charge, Early, Refused, Striped};
+use crate::config::Problems;
 use crate::fuzzing::{Bytes, Granted, check_windows};
-use crate::policy::Problems;
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 use crate::time::Tick;
 
@@ -34,7 +34,7 @@ struct Ledger {
     grants: Vec<(usize, Granted)>,
 }
 
-enum Why {
+enum RejectionKind {
     Change,
     Pause,
     Resume,
@@ -58,7 +58,7 @@ impl Ledger {
             pause: None,
             grants: Vec::new(),
         };
-        ledger.install(now, quota, 0, &Why::Change);
+        ledger.install(now, quota, 0, &RejectionKind::Change);
         // A new bucket is full at any time that its clock shows.
         ledger.end = ledger.begins();
         ledger
@@ -89,7 +89,7 @@ impl Ledger {
     /// What every question does first.
     fn age(&mut self, now: u64) {
         if self.clock(now) - self.begins() >= STALE {
-            self.install(now, self.quota, self.paused, &Why::Change);
+            self.install(now, self.quota, self.paused, &RejectionKind::Change);
         }
     }
 
@@ -179,26 +179,26 @@ impl Ledger {
     }
 
     fn change(&mut self, now: u64, quota: Quota) {
-        self.install(now, quota, self.paused, &Why::Change);
+        self.install(now, quota, self.paused, &RejectionKind::Change);
     }
 
     fn pause(&mut self, now: u64, until: u64) {
         if until > now && until > self.paused {
-            self.install(now, self.quota, until, &Why::Pause);
+            self.install(now, self.quota, until, &RejectionKind::Pause);
         }
     }
 
     fn resume(&mut self, now: u64) {
         if self.paused > now {
-            self.install(now, self.quota, 0, &Why::Resume);
+            self.install(now, self.quota, 0, &RejectionKind::Resume);
         }
     }
 
     /// The configuration that follows, with the same debt in tokens, rounded up.
-    fn install(&mut self, now: u64, quota: Quota, paused: u64, why: &Why) {
+    fn install(&mut self, now: u64, quota: Quota, paused: u64, kind: &RejectionKind) {
         // Before the origin time stands still, and goes on from `now` with the debt that it had: an
         // instant granted before is then no longer where it was to what comes after.
-        if matches!(why, Why::Change) || now < self.origin {
+        if matches!(kind, RejectionKind::Change) || now < self.origin {
             check(self.quota, &self.grants);
             self.grants.clear();
         }
@@ -230,11 +230,11 @@ impl Ledger {
             Some((without, with)) if was_paused => (without, (self.end - with).max(0)),
             _ => (self.end, 0),
         };
-        let (without, with, queued) = match why {
-            Why::Change => (place(without), place(without), rescaled(queued)),
+        let (without, with, queued) = match kind {
+            RejectionKind::Change => (place(without), place(without), rescaled(queued)),
             _ if queued > 0 => (place(self.end), place(self.end), 0),
-            Why::Pause => (place(without), place(self.end), 0),
-            Why::Resume => {
+            RejectionKind::Pause => (place(without), place(self.end), 0),
+            RejectionKind::Resume => {
                 let end = place(without.max(one_is_there.min(self.end)));
                 (end, end, 0)
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::naive::{Naive, same};
 use super::{Charge, Place, Table, WAYS};
+use crate::config::Problems;
 use crate::fuzzing::{Bytes, Granted, check_windows};
-use crate::policy::Problems;
 use crate::rate_limit::Quota;
 use crate::time::Tick;
 
@@ -76,16 +76,16 @@ impl Grants {
 /// table's, and who loses his place.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
-    let places = match bytes.byte() % 4 {
+    let capacity = match bytes.byte() % 4 {
         0 => return wild(bytes),
         1 => 64,
         n => usize::from(n - 1) * WAYS,
     };
     let fixed = bytes.byte() % 2 == 0;
-    let strangers = if places == 64 { 6 } else { 48 };
+    let strangers = if capacity == 64 { 6 } else { 48 };
     let quotas = [quota(&mut bytes), quota(&mut bytes)];
-    let table = Table::new(Tick(START), places, &quotas);
-    let mut naive = Naive::new(Tick(START), places, &quotas);
+    let table = Table::new(Tick(START), capacity, &quotas);
+    let mut naive = Naive::new(Tick(START), capacity, &quotas);
     let mut now = START + HOUR;
     let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
     let mut grants = Grants::default();
@@ -226,9 +226,9 @@ fn wild(mut bytes: Bytes<'_>) {
     };
     let mut now = moved(&mut bytes, START);
     let mut quotas = [quota(&mut bytes), quota(&mut bytes)];
-    let places = [8, 64][usize::from(bytes.byte() % 2)];
-    let table = Table::new(Tick(now), places, &quotas);
-    let index = Naive::new(Tick(now), places, &quotas);
+    let capacity = [8, 64][usize::from(bytes.byte() % 2)];
+    let table = Table::new(Tick(now), capacity, &quotas);
+    let index = Naive::new(Tick(now), capacity, &quotas);
     let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
     let mut grants = Grants::default();
     let mut id = 0;
@@ -294,7 +294,7 @@ fn wild(mut bytes: Bytes<'_>) {
         assert!(
             table.available(tick, key) == u32::MAX || !quotas[usize::from(key.tier)].is_unlimited()
         );
-        assert!(table.used() <= table.places());
+        assert!(table.used() <= table.capacity());
     }
     (0..2).for_each(|tier| grants.check(tier, quotas[usize::from(tier)]));
 }

@@ -92,7 +92,7 @@ struct Bucket {
 
 #[derive(Clone)]
 struct Set {
-    places: Vec<Bucket>,
+    capacity: Vec<Bucket>,
     /// For each tier.
     dropped: Vec<i128>,
 }
@@ -104,7 +104,7 @@ pub(super) struct Naive {
 }
 
 impl Naive {
-    pub(super) fn new(now: Tick, places: usize, quotas: &[Quota]) -> Self {
+    pub(super) fn new(now: Tick, capacity: usize, quotas: &[Quota]) -> Self {
         let nobody = Bucket {
             hash: None,
             tier: 0,
@@ -112,12 +112,12 @@ impl Naive {
             charges: Vec::new(),
         };
         let set = Set {
-            places: vec![nobody; WAYS],
+            capacity: vec![nobody; WAYS],
             dropped: vec![NONE; quotas.len()],
         };
         Self {
             tiers: quotas.iter().map(|quota| Tier::new(now, *quota)).collect(),
-            sets: vec![set; places.div_ceil(WAYS)],
+            sets: vec![set; capacity.div_ceil(WAYS)],
             evicted: 0,
         }
     }
@@ -129,7 +129,9 @@ impl Naive {
 
     fn find(&self, key: Place) -> Option<&Bucket> {
         let set = &self.sets[self.index(key)];
-        set.places.iter().find(|place| place.hash == Some(key.hash))
+        set.capacity
+            .iter()
+            .find(|place| place.hash == Some(key.hash))
     }
 
     pub(super) fn knows(&self, key: Place) -> bool {
@@ -156,10 +158,10 @@ impl Naive {
     /// The place in its set that a new key gets, and where its debt begins.
     fn newcomer(&self, key: Place) -> (usize, i128) {
         let set = &self.sets[self.index(key)];
-        let rests = set.places.iter().map(|place| self.rests_at(place));
+        let rests = set.capacity.iter().map(|place| self.rests_at(place));
         let first = rests.enumerate().min_by_key(|&(way, rests)| (rests, way));
         let way = first.map_or(0, |(way, _)| way);
-        let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.places[way]);
+        let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.capacity[way]);
         match first.tier == key.tier {
             true => (way, dropped.max(first.end)),
             false => (way, dropped),
@@ -185,12 +187,12 @@ impl Naive {
         let (known, index) = (self.knows(key), self.index(key));
         let mut evicts = false;
         if !known {
-            let gone = &self.sets[index].places[way];
+            let gone = &self.sets[index].capacity[way];
             evicts = gone.hash.is_some();
             self.evicted += u64::from(self.rests_at(gone) > Some(now.0));
             let set = &mut self.sets[index];
             let gone = std::mem::replace(
-                &mut set.places[way],
+                &mut set.capacity[way],
                 Bucket {
                     hash: Some(key.hash),
                     tier: key.tier,
@@ -201,8 +203,8 @@ impl Naive {
             let dropped = &mut set.dropped[usize::from(gone.tier)];
             *dropped = (*dropped).max(gone.end);
         }
-        let mut places = self.sets[index].places.iter_mut();
-        let place = places.find(|place| place.hash == Some(key.hash)).unwrap();
+        let mut capacity = self.sets[index].capacity.iter_mut();
+        let place = capacity.find(|place| place.hash == Some(key.hash)).unwrap();
         if place.tier != key.tier {
             place.charges.clear();
         }
@@ -249,8 +251,8 @@ impl Naive {
 
     pub(super) fn cancel(&mut self, id: usize, key: Place) {
         let index = self.index(key);
-        let mut places = self.sets[index].places.iter_mut();
-        let Some(bucket) = places.find(|place| place.hash == Some(key.hash)) else {
+        let mut capacity = self.sets[index].capacity.iter_mut();
+        let Some(bucket) = capacity.find(|place| place.hash == Some(key.hash)) else {
             return;
         };
         if let Some(&(last, tier, changes, before)) = bucket.charges.last() {
@@ -271,7 +273,7 @@ impl Naive {
         let paused = self.end(now, key).max(tier.clock(until.0).1 + but_one);
         let word = (!self.knows(key)).then(|| self.newcomer(key).0);
         let before = word.map(|way| {
-            let gone = &self.sets[self.index(key)].places[way];
+            let gone = &self.sets[self.index(key)].capacity[way];
             (gone.tier, gone.end)
         });
         let (bucket, evicts) = self.place(now, key);

@@ -6,8 +6,8 @@ use super::config::{Config, Core, Settings, Spending};
 use super::{Retry, Shared};
 use crate::backoff::Backoff;
 use crate::budget::Budget;
+use crate::config::{ConfigError, Mode, Name};
 use crate::event::{Event, Listeners};
-use crate::policy::{ConfigError, Mode, Name};
 use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicU64};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::attempt::Inherited;
 use crate::backoff::Backoff;
 use crate::budget::Budget;
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::event::Listeners;
-use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicU64};
 

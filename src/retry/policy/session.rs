@@ -6,11 +6,11 @@ use super::Retry;
 use super::config::{Config, Settings};
 use crate::attempt::{Attempt, Inherited};
 use crate::budget::{Budget, Sent, Withdrawal};
-use crate::classify::{Kind, Outcome};
+use crate::classify::{FailureKind, Outcome};
+use crate::config::Mode;
 use crate::deadline::{Ambient, Attempting};
-use crate::event::{Ending, What};
-use crate::guard::OnPanic;
-use crate::policy::Mode;
+use crate::event::{Ending, EventKind};
+use crate::in_flight::OnPanic;
 use crate::reading::Reading;
 use crate::sync::{Arc, Ordering};
 use crate::time::{self, Tick};
@@ -146,14 +146,14 @@ impl<H: AsRef<Config>> Session<H> {
     #[inline]
     pub(in crate::retry) fn again(&mut self, outcome: Outcome) -> Option<Tick> {
         match outcome {
-            Outcome::Failure(kind, retry_after) => self.after_failure(kind, retry_after),
+            Outcome::Failure { kind, retry_after } => self.after_failure(kind, retry_after),
             Outcome::Success | Outcome::Ignore => None,
         }
     }
 
     #[cold]
-    fn after_failure(&mut self, kind: Kind, retry_after: Option<Duration>) -> Option<Tick> {
-        let lasting = matches!(kind, Kind::Permanent | Kind::Slow);
+    fn after_failure(&mut self, kind: FailureKind, retry_after: Option<Duration>) -> Option<Tick> {
+        let lasting = matches!(kind, FailureKind::Permanent | FailureKind::Slow);
         if lasting || !self.may_go_on() {
             return None;
         }
@@ -175,7 +175,7 @@ impl<H: AsRef<Config>> Session<H> {
         self.take_leave(kind, delay)?;
         self.number += 1;
         self.previous = delay;
-        self.tell(What::Retrying {
+        self.emit(EventKind::Retrying {
             attempt: self.number,
             delay,
             kind,
@@ -184,13 +184,13 @@ impl<H: AsRef<Config>> Session<H> {
     }
 
     /// How long to wait; none if the failure asks for longer than anybody waits.
-    fn delay(&self, kind: Kind, retry_after: Option<Duration>) -> Option<Duration> {
+    fn delay(&self, kind: FailureKind, retry_after: Option<Duration>) -> Option<Duration> {
         let settings = self.settings();
         if retry_after > Some(settings.retry_after_cap) {
             return None;
         }
         let backoff = match kind {
-            Kind::Throttled => settings.backoff.raised_to(settings.throttled_base),
+            FailureKind::Throttled => settings.backoff.raised_to(settings.throttled_base),
             _ => settings.backoff,
         };
         let fraction = self.call.config().core.jitter.fraction();
@@ -203,7 +203,7 @@ impl<H: AsRef<Config>> Session<H> {
         })
     }
 
-    fn take_leave(&mut self, kind: Kind, delay: Duration) -> Option<()> {
+    fn take_leave(&mut self, kind: FailureKind, delay: Duration) -> Option<()> {
         // One whose service did not get ready has not used its own.
         self.extra = Extra::None;
         let core = &self.call.config().core;
@@ -214,7 +214,7 @@ impl<H: AsRef<Config>> Session<H> {
         }
         if self.settings().mode == Mode::RecordOnly {
             core.would_retry.fetch_add(1, Ordering::Relaxed);
-            self.tell(What::WouldRetry {
+            self.emit(EventKind::WouldRetry {
                 attempt: self.number + 1,
                 delay,
                 kind,
@@ -284,7 +284,7 @@ impl<H: AsRef<Config>> Session<H> {
         }
         self.call.end(match outcome {
             Outcome::Success => Ending::Success,
-            Outcome::Failure(kind, _) => Ending::Failure(kind),
+            Outcome::Failure { kind, .. } => Ending::Failure(kind),
             Outcome::Ignore => Ending::Ignored,
         });
     }
@@ -303,9 +303,9 @@ impl<H: AsRef<Config>> Session<H> {
         self.settings().spending.own().filter(|_| self.tells)
     }
 
-    fn tell(&self, what: What<'_>) {
+    fn emit(&self, kind: EventKind<'_>) {
         let core = &self.call.config().core;
-        core.listeners.tell(&core.name, what);
+        core.listeners.emit(&core.name, kind);
     }
 }
 
@@ -318,20 +318,20 @@ impl<H: AsRef<Config>> Call<H> {
     #[inline]
     fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) && self.config().core.listeners.any() {
-            self.tell_end(ending);
+            self.emit_end(ending);
         }
     }
 
     #[cold]
-    fn tell_end(&self, ending: Ending) {
+    fn emit_end(&self, ending: Ending) {
         let core = &self.config().core;
         let elapsed = match self.start {
             // Nobody listened when it started.
             Tick::ZERO => Duration::ZERO,
             start => time::now().since(start),
         };
-        let what = What::Ended { ending, elapsed };
-        core.listeners.tell_after(&core.name, what, self.made);
+        let kind = EventKind::Ended { ending, elapsed };
+        core.listeners.emit_after(&core.name, kind, self.made);
     }
 }
 

@@ -8,11 +8,11 @@ use super::Retry;
 use crate::attempt::Inherited;
 use crate::backoff::{Backoff, Jitter};
 use crate::budget::Budget;
-use crate::classify::{Kind, Outcome};
+use crate::classify::{FailureKind, Outcome};
+use crate::config::Mode;
 use crate::deadline::Deadline;
-use crate::event::{Ending, What};
-use crate::policy::Mode;
-use crate::rejection::{Error, Rejection, Why};
+use crate::event::{Ending, EventKind};
+use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::sync::{Arc, Mutex};
 use crate::time::now;
 
@@ -29,10 +29,10 @@ fn told(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
     let log = Arc::new(Mutex::new(Vec::new()));
     let to = Arc::clone(&log);
     let tell = move |event: &crate::Event<'_>| {
-        to.lock().push(match (event.what, event.attempts) {
-            (What::Ended { ending, .. }, Some(n)) => format!("{ending:?} after {n}"),
-            (What::Retrying { attempt, delay, .. }, None) => format!("{attempt} in {delay:?}"),
-            (What::WouldRetry { attempt, .. }, None) => format!("would make {attempt}"),
+        to.lock().push(match (event.kind, event.attempts) {
+            (EventKind::Ended { ending, .. }, Some(n)) => format!("{ending:?} after {n}"),
+            (EventKind::Retrying { attempt, delay, .. }, None) => format!("{attempt} in {delay:?}"),
+            (EventKind::WouldRetry { attempt, .. }, None) => format!("would make {attempt}"),
             other => panic!("{other:?}"),
         });
     };
@@ -144,7 +144,10 @@ async fn delay_after(retry: &Retry, outcome: Outcome) -> Option<Duration> {
 // RT3
 #[tokio::test(start_paused = true)]
 async fn rt3_retry_after_is_a_floor_with_jitter_on_top() {
-    let after = |wait| Outcome::Failure(Kind::Response, Some(wait));
+    let after = |wait| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: Some(wait),
+    };
     let retry = Retry::new(Backoff::constant(ms(1_000))).no_budget();
     let mut delays = Vec::new();
     for _ in 0..100 {
@@ -175,7 +178,10 @@ async fn rt3_a_failure_that_asks_to_stop_is_not_retried_whatever_the_cap() {
     let uncapped = builder.no_budget().retry_after_cap(Duration::MAX);
     let uncapped = uncapped.build().unwrap();
     for retry in [every(ms(50)), uncapped] {
-        let stop = Outcome::Failure(Kind::Response, Some(Duration::MAX));
+        let stop = Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: Some(Duration::MAX),
+        };
         assert_eq!(delay_after(&retry, stop).await, None);
     }
 }
@@ -184,13 +190,16 @@ async fn rt3_a_failure_that_asks_to_stop_is_not_retried_whatever_the_cap() {
 #[tokio::test(start_paused = true)]
 async fn a_throttled_call_waits_from_a_longer_base() {
     let retry = Retry::new(Backoff::exponential(ms(50)).jitter(Jitter::None)).no_budget();
-    let after = |kind| Outcome::Failure(kind, None);
+    let after = |kind| Outcome::Failure {
+        kind,
+        retry_after: None,
+    };
     assert_eq!(
-        delay_after(&retry, after(Kind::Response)).await,
+        delay_after(&retry, after(FailureKind::Response)).await,
         Some(ms(50))
     );
     assert_eq!(
-        delay_after(&retry, after(Kind::Throttled)).await,
+        delay_after(&retry, after(FailureKind::Throttled)).await,
         Some(ms(1_000))
     );
     let capped = Retry::new(
@@ -199,11 +208,11 @@ async fn a_throttled_call_waits_from_a_longer_base() {
             .jitter(Jitter::None),
     );
     assert_eq!(
-        delay_after(&capped, after(Kind::Throttled)).await,
+        delay_after(&capped, after(FailureKind::Throttled)).await,
         Some(ms(300))
     );
     assert_eq!(
-        delay_after(&every(ms(50)), after(Kind::Throttled)).await,
+        delay_after(&every(ms(50)), after(FailureKind::Throttled)).await,
         Some(ms(1_000))
     );
 }
@@ -215,10 +224,34 @@ async fn rt7_what_is_not_retried() {
     for (outcome, retried) in [
         (Outcome::Success, false),
         (Outcome::Ignore, false),
-        (Outcome::Failure(Kind::Permanent, None), false),
-        (Outcome::Failure(Kind::Slow, None), false),
-        (Outcome::Failure(Kind::Timeout, None), true),
-        (Outcome::Failure(Kind::Error, None), true),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Permanent,
+                retry_after: None,
+            },
+            false,
+        ),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Slow,
+                retry_after: None,
+            },
+            false,
+        ),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Timeout,
+                retry_after: None,
+            },
+            true,
+        ),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Error,
+                retry_after: None,
+            },
+            true,
+        ),
     ] {
         assert_eq!(
             delay_after(&retry, outcome).await.is_some(),
@@ -227,14 +260,14 @@ async fn rt7_what_is_not_retried() {
         );
     }
     // The library's own refusals, and one that is none: an attempt that has timed out.
-    let timed_out = Why::TimedOut {
+    let timed_out = RejectionKind::TimedOut {
         limit: ms(1),
         elapsed: ms(1),
     };
     for (why, made) in [
-        (Why::RateLimited, 1),
-        (Why::CircuitOpen, 1),
-        (Why::Expired, 1),
+        (RejectionKind::RateLimited, 1),
+        (RejectionKind::CircuitOpen, 1),
+        (RejectionKind::Expired, 1),
         (timed_out, 3),
     ] {
         let attempts = Cell::new(0);
@@ -259,7 +292,7 @@ async fn rt11_the_failure_and_not_the_refusal_is_returned() {
         .run(|attempt| async move {
             match attempt {
                 1 => Err(Error::Service("busy")),
-                _ => Err(Rejection::new(Why::RateLimited, "below").into()),
+                _ => Err(Rejection::new(RejectionKind::RateLimited, "below").into()),
             }
         })
         .await;
@@ -449,7 +482,7 @@ async fn cx14_every_call_ends_in_one_event() {
         .run(|n| async move { if n == 1 { Err(()) } else { Ok(1) } })
         .await;
     let _ = retry
-        .run(|_| async { Err::<u32, _>(Rejection::new(Why::Expired, "below")) })
+        .run(|_| async { Err::<u32, _>(Rejection::new(RejectionKind::Expired, "below")) })
         .await;
     let dropped = retry.run(|_| async { Err::<(), _>(()) });
     assert!(tokio::time::timeout(ms(15), dropped).await.is_err());
@@ -650,7 +683,7 @@ proptest! {
             retry.change(|now| now.retry_after_cap(ms(cap))).unwrap();
             let (start, seen) = (now(), RefCell::new(Vec::new()));
             let classify = |outcome: Result<&u32, &()>| match waits.get(*outcome.unwrap() as usize) {
-                Some(wait) => Outcome::Failure(Kind::Error, wait.map(ms)),
+                Some(wait) => Outcome::Failure { kind: FailureKind::Error, retry_after: wait.map(ms) },
                 None => Outcome::Success,
             };
             let run = retry.run_with(classify, |n| {
@@ -669,11 +702,17 @@ fn endings_are_told_by_what_was_returned() {
     // CX14: a response that failed says so.
     let retry = every(ms(1)).max_attempts(1);
     let log = told(&retry);
-    let classify = |_: Result<&u32, &()>| Outcome::Failure(Kind::Response, None);
+    let classify = |_: Result<&u32, &()>| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: None,
+    };
     let _ = block_on(retry.run_with(classify, |_| async { Ok(1) }));
     assert_eq!(
         *log.lock(),
-        [format!("{:?} after 1", Ending::Failure(Kind::Response))]
+        [format!(
+            "{:?} after 1",
+            Ending::Failure(FailureKind::Response)
+        )]
     );
 }
 

@@ -11,12 +11,12 @@ use tower_service::Service;
 use super::super::{Retry, RetryLayer};
 use crate::backoff::{Backoff, Jitter};
 use crate::budget::Budget;
-use crate::classify::{ErrorsOnly, Kind, Outcome};
+use crate::classify::{ErrorsOnly, FailureKind, Outcome};
+use crate::config::Mode;
 use crate::deadline::Deadline;
-use crate::event::What;
-use crate::policy::Mode;
+use crate::event::EventKind;
 use crate::rate_limit::{Quota, RateLimitLayer, RateLimiter};
-use crate::rejection::{Error, Rejection, Why};
+use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::time::now;
 use crate::timeout::{Timeout, TimeoutLayer};
@@ -418,8 +418,8 @@ async fn rt7_a_timed_out_attempt_is_retried() {
     strict.takes = ms(50);
     let stack = RetryLayer::new(retry()).layer(TimeoutLayer::new(ms(10)).layer(strict.clone()));
     let error = once(&mut stack.clone(), 1).await.unwrap_err();
-    let why = error.rejection().unwrap().why();
-    assert!(matches!(why, Why::TimedOut { .. }), "{why:?}");
+    let why = error.rejection().unwrap().kind();
+    assert!(matches!(why, RejectionKind::TimedOut { .. }), "{why:?}");
     assert_eq!(strict.count("call"), 3);
 
     let limiter = RateLimiter::builder(Quota::per_day(1)).build().unwrap();
@@ -428,7 +428,10 @@ async fn rt7_a_timed_out_attempt_is_retried() {
     let mut stack =
         RetryLayer::new(retry()).layer(RateLimitLayer::new(&limiter).layer(strict.clone()));
     let error = once(&mut stack, 1).await.unwrap_err();
-    assert_eq!(error.rejection().unwrap().why(), Why::RateLimited);
+    assert_eq!(
+        error.rejection().unwrap().kind(),
+        RejectionKind::RateLimited
+    );
     assert_eq!(strict.count("call"), 0);
 }
 
@@ -444,7 +447,7 @@ async fn rt8_a_readiness_error_does_not_hide_the_failure() {
     let attempts = Arc::new(AtomicU64::new(0));
     let told = Arc::clone(&attempts);
     let tell = move |event: &crate::Event<'_>| {
-        if let What::Ended { .. } = event.what {
+        if let EventKind::Ended { .. } = event.kind {
             told.store(u64::from(event.attempts.unwrap()), Ordering::Relaxed);
         }
     };
@@ -503,7 +506,10 @@ async fn rt4_leave_that_was_not_used_serves_the_next_attempt() {
 /// A failed response, as a connection's.
 struct Held(#[allow(dead_code)] Arc<()>);
 
-crate::judge!(Held, |_| Outcome::Failure(Kind::Response, None));
+crate::judge!(Held, |_| Outcome::Failure {
+    kind: FailureKind::Response,
+    retry_after: None
+});
 
 /// Answers its first call with a failed response, then as `then` says.
 #[derive(Clone)]
@@ -561,10 +567,10 @@ async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
     assert!(Deadline::after(ms(100)).scope(within).await);
 
     // RT11: what was dropped cannot be returned any more; the refusal is.
-    let refuse = || Err(Rejection::new(Why::RateLimited, "below"));
+    let refuse = || Err(Rejection::new(RejectionKind::RateLimited, "below"));
     let mut service = RetryLayer::new(retry()).layer(service(refuse));
     let refused = once(&mut service, ()).await.err().unwrap();
-    assert_eq!(refused.why(), Why::RateLimited);
+    assert_eq!(refused.kind(), RejectionKind::RateLimited);
 }
 
 // RT10: in services too, below a retry's extra attempts.
@@ -782,7 +788,7 @@ async fn cx12_boxed_errors_and_infallible_services() {
     type BoxError = Box<dyn std::error::Error + Send + Sync>;
     let boxed: Of<BoxError> = Of(|attempt| match attempt {
         Some(1) => Err("busy".into()),
-        _ => Err(Rejection::new(Why::CircuitOpen, "below").into()),
+        _ => Err(Rejection::new(RejectionKind::CircuitOpen, "below").into()),
     });
     let mut service = RetryLayer::new(retry()).layer(boxed);
     let joined = tokio::spawn(async move { once(&mut service, String::new()).await });
@@ -791,7 +797,10 @@ async fn cx12_boxed_errors_and_infallible_services() {
     let never: Of<std::convert::Infallible> = Of(|attempt| Ok(attempt.unwrap()));
     let busy = |outcome: Result<&u32, &std::convert::Infallible>| match outcome {
         Ok(3) => Outcome::Success,
-        _ => Outcome::Failure(Kind::Response, None),
+        _ => Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: None,
+        },
     };
     let mut service = RetryLayer::new(retry()).classify(busy).layer(never);
     assert_eq!(once(&mut service, String::new()).await, Ok(3));
@@ -869,7 +878,7 @@ async fn cx8_a_panic_gives_everything_back() {
     let endings = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&endings);
     let tell = move |event: &crate::Event<'_>| {
-        if let What::Ended { ending, .. } = event.what {
+        if let EventKind::Ended { ending, .. } = event.kind {
             told.lock().push((ending, event.attempts.unwrap()));
         }
     };

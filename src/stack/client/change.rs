@@ -1,5 +1,5 @@
 use super::{ClientConfig, ClientStack};
-use crate::policy::{ConfigError, Mode, Problems};
+use crate::config::{ConfigError, Mode, Problems};
 use crate::stack::limit_mode;
 
 impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {

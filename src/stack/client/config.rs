@@ -4,9 +4,9 @@ use super::ClientStack;
 use crate::budget::Budget;
 use crate::bulkhead::{self, Bulkhead};
 use crate::circuit_breaker::{self, CircuitBreaker};
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::check_places;
-use crate::policy::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{self, Retry};
 use crate::stack::{check, part};
@@ -153,8 +153,8 @@ impl ClientConfig {
 
     /// How many authorities have a breaker and a bulkhead of their own at most; 10,000 if not
     /// set. See [`keyed`](crate::keyed) for what becomes of those that are too many.
-    pub fn authorities(mut self, places: usize) -> Self {
-        self.authorities = places;
+    pub fn authorities(mut self, capacity: usize) -> Self {
+        self.authorities = capacity;
         self.set.authorities = true;
         self
     }
@@ -211,9 +211,14 @@ impl ClientConfig {
 
     /// What a change to `next` could not change.
     pub(super) fn check_change(&self, next: &Self, problems: &mut Problems) {
-        let places = next.authorities;
+        let capacity = next.authorities;
         let allowed = format_args!("{}, as it was built", self.authorities);
-        problems.check(places == self.authorities, "authorities", places, allowed);
+        problems.check(
+            capacity == self.authorities,
+            "authorities",
+            capacity,
+            allowed,
+        );
         let (built, window) = (self.hedge.window_length(), next.hedge.window_length());
         let allowed = format_args!("{built:?}, as it was built");
         problems.check(window == built, "hedge.window", window, allowed);

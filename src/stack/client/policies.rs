@@ -4,9 +4,9 @@ use super::config::Set;
 use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
+use crate::config::{ConfigError, Name};
 use crate::hedge::Hedge;
 use crate::keyed::{Follow, Keyed};
-use crate::policy::{ConfigError, Name};
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{self, Retry};
 use crate::stack::plan::Plan;
@@ -51,7 +51,8 @@ impl Policies {
         let timeout = |limit, of| Timeout::builder(limit).name(part(&name, of)).build();
         let total = timeout(config.total_timeout, "total_timeout")?;
         let attempt = timeout(config.attempt_timeout, "attempt_timeout")?;
-        let (places, breaker_of_others) = (config.authorities, config.breaker_of(OTHERS).build()?);
+        let (capacity, breaker_of_others) =
+            (config.authorities, config.breaker_of(OTHERS).build()?);
         let bulkhead_of_others = config.bulkhead_of(OTHERS).build()?;
         let plan = Arc::new(Plan::new(config));
         let following = || Following(Arc::clone(&plan));
@@ -67,8 +68,8 @@ impl Policies {
                 following.0.config().bulkhead_of(authority).build()
             })
         };
-        let breakers = breakers.name(part(&name, "breaker")).places(places);
-        let bulkheads = bulkheads.name(part(&name, "bulkhead")).places(places);
+        let breakers = breakers.name(part(&name, "breaker")).capacity(capacity);
+        let bulkheads = bulkheads.name(part(&name, "bulkhead")).capacity(capacity);
         Ok(Self {
             total,
             retry: retry.budget_or(&budget).build()?,

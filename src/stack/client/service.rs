@@ -9,8 +9,8 @@ use crate::classify::Standard;
 use crate::hedge::{HedgeService, Safe};
 use crate::keyed::ByKey;
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
-use crate::rejection::Native;
 use crate::retry::{ByRequest, Copier, MayResend, RetryService};
+use crate::service::Native;
 use crate::stack::{ByAuthority, ResponseFuture};
 use crate::timeout::TimeoutService;
 

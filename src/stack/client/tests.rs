@@ -7,10 +7,10 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use super::*;
 use crate::backoff::Backoff;
 use crate::circuit_breaker::{State, Trip, Window};
-use crate::classify::{Kind, Outcome};
-use crate::policy::Mode;
+use crate::classify::{FailureKind, Outcome};
+use crate::config::Mode;
 use crate::rate_limit::Quota;
-use crate::rejection::{Reason, Rejection, Why};
+use crate::rejection::{Reason, Rejection, RejectionKind};
 use crate::retry::Retry;
 
 fn secs(n: u64) -> Duration {
@@ -59,8 +59,8 @@ fn cx15_the_defaults_are_those_of_the_table() {
     assert_eq!((budget.ratio, budget.balance), (0.1, 10.0));
     assert_eq!(stack.hedge().mode(), Mode::Off);
     assert_eq!(stack.limiter().mode(), Mode::Off);
-    assert_eq!(stack.bulkheads().places(), 10_000);
-    assert_eq!(stack.breakers().places(), 10_000);
+    assert_eq!(stack.bulkheads().capacity(), 10_000);
+    assert_eq!(stack.breakers().capacity(), 10_000);
     for bulkhead in [
         stack.bulkheads().get("a"),
         stack.bulkheads().anonymous().clone(),
@@ -240,7 +240,7 @@ async fn cx1_services_of_a_stack_and_of_its_clones_share_its_state() {
         let error = service.ready().await.unwrap().call(Call("a")).await;
         let error = error.unwrap_err();
         let reason = Reason::of(&*error).unwrap();
-        assert_eq!(reason.why(), Why::CircuitOpen);
+        assert_eq!(reason.kind(), RejectionKind::CircuitOpen);
         assert_eq!(&**reason.policy(), "shared.breaker@a");
         let error = service.ready().await.unwrap().call(Call("b")).await;
         assert_eq!(error.unwrap_err().to_string(), "it failed");
@@ -558,7 +558,10 @@ async fn one_responder_answers_for_every_part() {
 #[tokio::test(start_paused = true)]
 async fn one_classifier_serves_breaker_retry_and_hedge() {
     let seen = |outcome: Result<&u32, &BoxError>| match outcome {
-        Ok(_) => Outcome::Failure(Kind::Response, None),
+        Ok(_) => Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: None,
+        },
         Err(_) => Outcome::Success,
     };
     let stack = ClientStack::builder("judged")

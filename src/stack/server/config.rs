@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::ServerStack;
 use crate::bulkhead::{self, Bulkhead};
-use crate::policy::{ConfigError, Name, Problems};
+use crate::config::{ConfigError, Name, Problems};
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::stack::check;
 

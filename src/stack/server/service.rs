@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use crate::bulkhead::QueuedService;
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
-use crate::rejection::Native;
+use crate::service::Native;
 use crate::stack::ResponseFuture;
 use crate::timeout::TimeoutService;
 

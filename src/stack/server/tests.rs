@@ -3,9 +3,9 @@ use std::time::Duration;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::*;
+use crate::config::Mode;
 use crate::keyed::Keyed;
-use crate::policy::Mode;
-use crate::rejection::{Reason, Rejection, Why};
+use crate::rejection::{Reason, Rejection, RejectionKind};
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -69,12 +69,12 @@ async fn cx1_services_of_a_stack_and_of_its_clones_share_its_places() {
     let reason = Reason::of(&*error).unwrap();
     let in_flight = 1;
     let (limit, queued) = (1, 0);
-    let full = Why::BulkheadFull {
+    let full = RejectionKind::BulkheadFull {
         limit,
         in_flight,
         queued,
     };
-    assert_eq!(reason.why(), full);
+    assert_eq!(reason.kind(), full);
     drop(call);
     assert_eq!(stack.bulkhead().snapshot().in_flight, 0);
 }
@@ -102,11 +102,11 @@ async fn ky1_a_limit_per_key_refuses_before_a_place_is_taken() {
     let service = stack.layer(hanging());
     let why = async |client: u32| {
         let error = service.clone().oneshot(client).await.unwrap_err();
-        Reason::of(&*error).unwrap().why()
+        Reason::of(&*error).unwrap().kind()
     };
-    assert!(matches!(why(1).await, Why::BulkheadFull { .. }));
-    assert_eq!(why(1).await, Why::RateLimited);
-    assert!(matches!(why(2).await, Why::BulkheadFull { .. }));
+    assert!(matches!(why(1).await, RejectionKind::BulkheadFull { .. }));
+    assert_eq!(why(1).await, RejectionKind::RateLimited);
+    assert!(matches!(why(2).await, RejectionKind::BulkheadFull { .. }));
     assert!(format!("{:?}", stack.limiter()).contains(&**per_client.name()));
 }
 

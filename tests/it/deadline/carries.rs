@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use seawall::{Backoff, Deadline, Hedge, Mode, Pipeline, RateLimiter, Retry, Timeout, Why};
+use seawall::{
+    Backoff, Deadline, Hedge, Mode, Pipeline, RateLimiter, RejectionKind, Retry, Timeout,
+};
 use tokio::task::{JoinSet, LocalSet};
 use tower::BoxError;
 
@@ -195,8 +197,8 @@ async fn to7_a_destructor_sees_the_deadlines_further_up_only() {
     };
     let short = Timeout::new(secs(1));
     let cut = short.run(async || hang(&seen).await);
-    let why = cut.await.unwrap_err().rejection().unwrap().why();
-    assert!(matches!(why, Why::TimedOut { .. }));
+    let why = cut.await.unwrap_err().rejection().unwrap().kind();
+    assert!(matches!(why, RejectionKind::TimedOut { .. }));
     assert_eq!(std::mem::take(&mut *locked(&seen)), [None]);
 
     under(async || {
@@ -214,7 +216,7 @@ async fn to7_an_entered_deadline_bounds_what_is_waited_for() {
     while limiter.allow() {}
     let short = Deadline::after(ms(10));
     let refused = short.enter(|| limiter.reserve().map(drop));
-    assert_eq!(refused.unwrap_err().why(), Why::RateLimited);
+    assert_eq!(refused.unwrap_err().kind(), RejectionKind::RateLimited);
     assert!(limiter.reserve().is_ok());
 }
 

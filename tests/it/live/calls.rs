@@ -13,8 +13,8 @@ use futures::future::LocalBoxFuture;
 use seawall::bulkhead::Order;
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Event, Hedge,
-    HedgeLayer, Mode, Quota, RateLimitLayer, RateLimiter, Reason, Retry, RetryLayer, Timeout,
-    TimeoutLayer, Trip, Why, Window,
+    HedgeLayer, Mode, Quota, RateLimitLayer, RateLimiter, Reason, RejectionKind, Retry, RetryLayer,
+    Timeout, TimeoutLayer, Trip, Window,
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
@@ -461,7 +461,7 @@ impl Calls {
                 }
                 let end = end.map(|outcome| outcome.map_err(|error| why(&error)));
                 let limit = match &end {
-                    Ok(Err(Some(Why::TimedOut { limit, .. }))) => Some(*limit),
+                    Ok(Err(Some(RejectionKind::TimedOut { limit, .. }))) => Some(*limit),
                     Ok(_) => Some(secs(0)),
                     Err(_) => None,
                 };
@@ -819,7 +819,7 @@ impl Calls {
 }
 
 /// The library's own refusal in an error.
-fn why(error: &BoxError) -> Option<Why> {
+fn why(error: &BoxError) -> Option<RejectionKind> {
     let error: &(dyn std::error::Error + 'static) = &**error;
-    Reason::of(error).map(Reason::why)
+    Reason::of(error).map(Reason::kind)
 }

@@ -27,7 +27,7 @@ pub(super) struct Counted {
     switched: Tokens,
     reserved: Tokens,
     kept: Kept,
-    places: Places,
+    capacity: Places,
     outcomes: Outcomes,
     tripping: Tripping,
     saved: Saved,
@@ -225,7 +225,7 @@ struct Places {
 /// A place that is held.
 #[derive(Debug)]
 struct Held<'a> {
-    places: &'a Places,
+    capacity: &'a Places,
     permit: Option<Permit>,
     watching: Watching,
     counted: bool,
@@ -234,7 +234,7 @@ struct Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if self.counted {
-            self.places.in_flight.fetch_sub(1, Ordering::SeqCst);
+            self.capacity.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
         let permit = self.permit.take();
         self.watching.within(|| drop(permit));
@@ -270,7 +270,7 @@ pub(super) fn enter_flight(
 impl Places {
     fn new(around: &Around) -> Self {
         let modes = Arc::new(Log::new(Mode::Enforce));
-        let watch = Watch::new("places", &modes, &around.faults);
+        let watch = Watch::new("capacity", &modes, &around.faults);
         let (listener, marker) = (watch.listener(), Arc::clone(&around.marker));
         let bulkhead = Bulkhead::builder(4).on_event(move |event| {
             let _ = &marker;
@@ -295,10 +295,10 @@ impl Places {
             return None;
         };
         Some(Held {
-            places: self,
+            capacity: self,
             permit: Some(permit),
             watching,
-            counted: enter_flight("places", around, &self.limits, &self.in_flight, from),
+            counted: enter_flight("capacity", around, &self.limits, &self.in_flight, from),
         })
     }
 
@@ -334,7 +334,7 @@ pub(super) fn all_places_are_free(around: &Around, bulkhead: &Bulkhead) {
         format!("{in_flight} in flight at the end, {queued} queue")
     });
     let permits: Vec<_> = (0..9).filter_map(|_| bulkhead.try_acquire().ok()).collect();
-    (around.faults).check(permits.len() == 5, || format!("{} places", permits.len()));
+    (around.faults).check(permits.len() == 5, || format!("{} capacity", permits.len()));
 }
 
 /// A breaker that never opens, so that it has every outcome at the end.
@@ -473,7 +473,7 @@ impl Tripping {
         let half_opened = Arc::clone(&probed);
         let breaker = CircuitBreaker::builder("tripping").on_event(move |event| {
             let _ = &marker;
-            if let seawall::event::What::Transition(moved) = event.what {
+            if let seawall::event::EventKind::Transition(moved) = event.kind {
                 if moved.to == State::HalfOpen {
                     half_opened.fetch_add(1, Ordering::SeqCst);
                 }
@@ -680,7 +680,7 @@ impl Counted {
                 limiter: RateLimiter::builder(kept).striped(false).build().unwrap(),
                 taken: AtomicU64::new(0),
             },
-            places: Places::new(around),
+            capacity: Places::new(around),
             outcomes: Outcomes::new(around),
             tripping: Tripping::new(around),
             saved: Saved::new(),
@@ -711,7 +711,7 @@ impl Counted {
                     self.kept.take();
                     self.outcomes.call(around, &mut random);
                     self.saved.call(around, &mut random);
-                    held.extend(self.places.enter(around));
+                    held.extend(self.capacity.enter(around));
                     if held.len() > 3 {
                         held.pop_front();
                     }
@@ -743,7 +743,7 @@ impl Counted {
                     return;
                 };
                 let read = clock.now();
-                let wait = reservation.wait();
+                let wait = reservation.delay();
                 let nanos = u64::try_from(wait.as_nanos()).unwrap();
                 let latest = clock.now() + nanos;
                 // What need not be waited for may have been granted before it was read.
@@ -831,7 +831,7 @@ impl Counted {
         if round % 256 == 0 {
             self.reserved.set_mode(some_mode(random));
         }
-        self.places.change(random, round);
+        self.capacity.change(random, round);
         changes.made("limit, refusing");
         self.outcomes.change(around, random, round);
         changes.made("thresholds, closed");
@@ -852,7 +852,7 @@ impl Counted {
         self.switched.finish(around, |_| true);
         self.reserved.finish(around, |_| true);
         self.kept.finish(around);
-        self.places.finish(around);
+        self.capacity.finish(around);
         self.outcomes.finish(around);
         self.tripping.finish(around);
         self.saved.finish(around);

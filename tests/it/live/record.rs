@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use allocation_counter::opt_out;
-use seawall::event::What;
+use seawall::event::EventKind;
 use seawall::{Deadline, Event, Mode};
 use tower::{Layer, Service};
 
@@ -235,7 +235,7 @@ impl Watch {
     pub(super) fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let this = self.clone();
         move |event| {
-            if !matches!(event.what, What::Ended { .. } | What::Rejected(_)) {
+            if !matches!(event.kind, EventKind::Ended { .. } | EventKind::Rejected(_)) {
                 return;
             }
             WITHIN.with_borrow(|within| {

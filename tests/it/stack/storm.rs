@@ -125,7 +125,7 @@ struct Left {
 /// All that can be held.
 struct Held {
     queued: u32,
-    places: u32,
+    capacity: u32,
     calls: usize,
     budget: f64,
     probes: u32,
@@ -189,7 +189,7 @@ impl Storm {
         let probes = self.policies.breaker.snapshot().probes;
         Held {
             queued: bulkhead.queued,
-            places: bulkhead.in_flight,
+            capacity: bulkhead.in_flight,
             calls: self.inner.in_flight.load(Ordering::SeqCst),
             budget: self.budget().0,
             probes: probes.map_or(0, |probes| probes.in_flight),
@@ -204,7 +204,7 @@ impl Storm {
         let left = &mut self.left;
         let flying = after.calls < before.calls;
         let queueing = after.queued < before.queued && !flying;
-        let in_place = after.places < before.places && !flying && !queueing;
+        let in_place = after.capacity < before.capacity && !flying && !queueing;
         let with_leave = after.budget > before.budget;
         let probing = after.probes < before.probes;
         left.in_flight += usize::from(flying);
@@ -247,9 +247,12 @@ impl Storm {
         }
         calls.into_iter().for_each(|call| self.leave(call));
         let left = &self.left;
-        let places = [left.queueing, left.in_place, left.in_flight];
+        let capacity = [left.queueing, left.in_place, left.in_flight];
         let others = [left.with_leave, left.probing, left.elsewhere];
-        assert!(places.into_iter().chain(others).min() > Some(0), "{left:?}");
+        assert!(
+            capacity.into_iter().chain(others).min() > Some(0),
+            "{left:?}"
+        );
     }
 
     /// Everything is where it began.
@@ -262,7 +265,7 @@ impl Storm {
             ..
         } = &self.policies;
         let held = self.held();
-        assert_eq!((held.queued, held.places), (0, 0));
+        assert_eq!((held.queued, held.capacity), (0, 0));
         assert_eq!((held.calls, held.probes), (0, 0));
         let (balance, made) = self.budget();
         assert_eq!(made, retry.snapshot().retried + hedge.snapshot().made);
@@ -274,9 +277,9 @@ impl Storm {
         assert!(made > 500, "{made}");
 
         // And each of them can be taken.
-        let places: Vec<_> = (0..6).map(|_| bulkhead.try_acquire().unwrap()).collect();
+        let capacity: Vec<_> = (0..6).map(|_| bulkhead.try_acquire().unwrap()).collect();
         assert!(bulkhead.try_acquire().is_err());
-        drop(places);
+        drop(capacity);
         breaker.reset();
         (0..6).for_each(|_| breaker.try_acquire().unwrap().failure());
         advance(ms(8)).await;

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall::circuit_breaker::State;
-use seawall::{Budget, Bulkhead, Deadline, Hedge, RateLimiter, Reason, Retry, Timeout, Why};
+use seawall::{
+    Budget, Bulkhead, Deadline, Hedge, RateLimiter, Reason, RejectionKind, Retry, Timeout,
+};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
@@ -44,8 +46,8 @@ async fn to2_the_total_ends_a_call_that_queues_for_ten_times_as_long() {
     let service = full!(policies, waiting).service_fn(hang);
     let (answer, took) = timed(service.oneshot(1)).await;
     // Told by who waited: the call was not made, so that it may be made elsewhere.
-    let why = told(&answer).why();
-    assert!(matches!(why, Why::WaitedTooLong { waited, .. } if waited == ms(100)));
+    let why = told(&answer).kind();
+    assert!(matches!(why, RejectionKind::QueueTimeout { waited, .. } if waited == ms(100)));
     assert_eq!(took, ms(100));
     assert_eq!(policies.bulkhead.snapshot().queued, 0);
 }
@@ -98,7 +100,10 @@ async fn to4_a_wait_that_would_end_after_the_deadline_is_not_begun() {
     assert!(policies.limiter.allow());
     let service = full!(policies, waiting).service_fn(hang);
     let (answer, took) = timed(service.oneshot(1)).await;
-    assert_eq!((told(&answer).why(), took), (Why::RateLimited, ms(0)));
+    assert_eq!(
+        (told(&answer).kind(), took),
+        (RejectionKind::RateLimited, ms(0))
+    );
     assert_eq!(told(&answer).retry_after(), Some(ms(500)));
     // It took nothing.
     tokio::time::advance(ms(500)).await;

@@ -24,7 +24,7 @@ async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_trip_it() {
         assert!(outcome.is_err());
     }
     let trouble = breaker.snapshot().trouble.expect("it tripped");
-    assert_eq!(trouble.tripped.kind, Kind::Timeout);
+    assert_eq!(trouble.tripped.kind, FailureKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn cb13_the_permit_ends_the_call_and_measures_it() {
     advance(ms(11)).await;
     permit.success();
     let tripped = breaker.snapshot().trouble.unwrap().tripped;
-    assert_eq!((tripped.kind, tripped.counts.slow), (Kind::Slow, 1));
+    assert_eq!((tripped.kind, tripped.counts.slow), (FailureKind::Slow, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,8 +143,8 @@ async fn rn1_run_returns_the_calls_own_or_the_rejection() {
     // CX18
     let rejection = answer.unwrap_err().rejection().cloned().unwrap();
     assert_eq!(
-        (rejection.why(), rejection.policy().as_str()),
-        (Why::CircuitOpen, "touchy")
+        (rejection.kind(), rejection.policy().as_str()),
+        (RejectionKind::CircuitOpen, "touchy")
     );
 }
 
@@ -169,8 +169,8 @@ fn rn3_the_blocking_twin_needs_no_runtime() {
     assert_eq!(answer, Err(Error::Service("broken")));
     let answer = breaker.run_blocking(|| -> Result<u32, &str> { unreachable!() });
     assert_eq!(
-        answer.unwrap_err().rejection().unwrap().why(),
-        Why::CircuitOpen
+        answer.unwrap_err().rejection().unwrap().kind(),
+        RejectionKind::CircuitOpen
     );
     // CX8
     breaker.reset();
@@ -232,10 +232,16 @@ fn cx8_a_permit_dropped_by_a_panic_of_somebody_else_is_a_drop() {
 
 #[tokio::test(start_paused = true)]
 async fn cx14_every_admission_has_one_end() {
-    let own = |why| Outcome::Failure(why, None);
+    let own = |why| Outcome::Failure {
+        kind: why,
+        retry_after: None,
+    };
     for (finish, ending) in [
         (Some(Outcome::Success), Ending::Success),
-        (Some(own(Kind::Timeout)), Ending::Failure(Kind::Timeout)),
+        (
+            Some(own(FailureKind::Timeout)),
+            Ending::Failure(FailureKind::Timeout),
+        ),
         (Some(Outcome::Ignore), Ending::Ignored),
         (None, Ending::Dropped),
     ] {

@@ -116,9 +116,9 @@ async fn cb10_by_default_open_lasts_250_ms_doubling_to_a_second_with_equal_jitte
 async fn cb6_by_default_one_probe_closes_and_half_open_lasts_over_an_hour() {
     let breaker = half_open(touchy()).await;
     let probe = breaker.try_acquire().unwrap();
-    assert_eq!(why(&breaker), Why::ProbesOut);
+    assert_eq!(why(&breaker), RejectionKind::HalfOpenFull);
     advance(SECOND * 3_600).await;
-    assert_eq!(why(&breaker), Why::ProbesOut);
+    assert_eq!(why(&breaker), RejectionKind::HalfOpenFull);
     // The slow rule and the ramp are off.
     probe.success();
     assert_eq!(breaker.state(), State::Closed);
@@ -126,7 +126,7 @@ async fn cb6_by_default_one_probe_closes_and_half_open_lasts_over_an_hour() {
     let breaker = half_open(touchy()).await;
     let hung = breaker.try_acquire().unwrap();
     advance(SECOND * 7_200).await;
-    assert_eq!(why(&breaker), Why::CircuitOpen);
+    assert_eq!(why(&breaker), RejectionKind::CircuitOpen);
     drop(hung);
     advance(SECOND).await;
     succeed(&breaker);
@@ -198,7 +198,7 @@ async fn cb10_by_default_retry_after_counts_up_to_a_minute() {
         let breaker = built(touchy());
         let asked = Duration::from_secs(asked);
         let permit = breaker.try_acquire().unwrap();
-        permit.failure_with(Kind::Throttled, Some(asked));
+        permit.failure_with(FailureKind::Throttled, Some(asked));
         let wait = Duration::from_secs(wait);
         // CB9
         let rejection = breaker.try_acquire().unwrap_err();

@@ -26,7 +26,7 @@ async fn cb11_the_handle_reads_state_time_and_cause() {
     assert!(snapshot.trouble.is_none());
 
     let permit = breaker.try_acquire().unwrap();
-    permit.failure_with(Kind::Throttled, Some(ms(5)));
+    permit.failure_with(FailureKind::Throttled, Some(ms(5)));
     advance(ms(200)).await;
     let snapshot = breaker.snapshot();
     assert_eq!((snapshot.state, snapshot.in_state), (State::Open, ms(200)));
@@ -34,7 +34,7 @@ async fn cb11_the_handle_reads_state_time_and_cause() {
     let trouble = snapshot.trouble.unwrap();
     assert_eq!(
         (trouble.ago, trouble.tripped.kind),
-        (ms(200), Kind::Throttled)
+        (ms(200), FailureKind::Throttled)
     );
     assert_eq!(trouble.tripped.retry_after, Some(ms(5)));
     assert_eq!(trouble.tripped.rule, "failure rate of 0.5 over 10 calls");
@@ -89,8 +89,8 @@ async fn cb11_forced_open_it_stays_so_until_released() {
     advance(SECOND * 1_000_000).await;
     let rejection = breaker.try_acquire().unwrap_err();
     assert_eq!(
-        (rejection.why(), rejection.retry_after()),
-        (Why::CircuitOpen, None)
+        (rejection.kind(), rejection.retry_after()),
+        (RejectionKind::CircuitOpen, None)
     );
     assert_eq!(breaker.peek().unwrap_err(), rejection);
     breaker.change(|rules| rules.probes(1)).unwrap();
@@ -158,7 +158,7 @@ async fn cb11_switched_off_it_admits_all_and_records_nothing() {
     assert_eq!(told.take(), ["Closed to ForcedOpen"]);
     // It goes on from where it was.
     breaker.set_mode(Mode::Enforce);
-    assert_eq!(why(&breaker), Why::CircuitOpen);
+    assert_eq!(why(&breaker), RejectionKind::CircuitOpen);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +224,7 @@ fn cb11_transitions_come_in_order_one_at_a_time_from_any_thread() {
     let again = breaker.clone();
     breaker
         .on_event(move |event| {
-            let What::Transition(moved) = event.what else {
+            let EventKind::Transition(moved) = event.kind else {
                 return;
             };
             let (last, inside, told) = &seen;
@@ -270,7 +270,7 @@ async fn cx14_a_listener_sees_the_new_state_and_harms_nothing_by_a_panic() {
     breaker.on_event(|_| panic!("a listener")).forever();
     let (list, reader) = (Arc::clone(&states), breaker.clone());
     let subscription = breaker.on_event(move |event| {
-        if let What::Transition(moved) = event.what {
+        if let EventKind::Transition(moved) = event.kind {
             list.lock().push((moved.to, reader.state()));
         }
     });
@@ -557,7 +557,7 @@ fn cx11_a_breaker_is_made_and_used_outside_a_runtime() {
     succeed(&breaker);
     fail(&breaker);
     breaker.force_open();
-    assert_eq!(why(&breaker), Why::CircuitOpen);
+    assert_eq!(why(&breaker), RejectionKind::CircuitOpen);
 }
 
 // CB9

@@ -41,7 +41,7 @@ async fn cb5_late_outcomes_change_nothing_in_any_order() {
                 match at {
                     0 => permit.success(),
                     1 => permit.failure(),
-                    _ => permit.failure_with(Kind::Throttled, Some(SECOND)),
+                    _ => permit.failure_with(FailureKind::Throttled, Some(SECOND)),
                 }
                 assert_eq!(breaker.snapshot(), before, "{order:?} {depth}");
             }
@@ -73,7 +73,7 @@ fn cb6_threads_never_have_more_probes_out_than_there_are() {
     );
     fail(&breaker);
     while let Err(rejection) = breaker.try_acquire().map(Permit::ignore) {
-        assert_eq!(rejection.why(), Why::CircuitOpen);
+        assert_eq!(rejection.kind(), RejectionKind::CircuitOpen);
     }
     let (out, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -128,10 +128,10 @@ async fn cb7_a_dropped_or_elsewhere_refused_probe_frees_its_slot_and_closes_noth
     let breaker = half_open(touchy().probes(1)).await;
     for _ in 0..100 {
         let probe = breaker.try_acquire().unwrap();
-        assert_eq!(why(&breaker), Why::ProbesOut);
+        assert_eq!(why(&breaker), RejectionKind::HalfOpenFull);
         drop(probe);
         let refused_below = || async {
-            let rejection = Rejection::new(Why::RateLimited, "below");
+            let rejection = Rejection::new(RejectionKind::RateLimited, "below");
             Err::<(), Box<dyn std::error::Error + Send + Sync>>(rejection.into())
         };
         assert!(breaker.run(refused_below).await.is_err());
@@ -170,8 +170,11 @@ async fn cb7_fewer_probes_asked_for_while_it_is_half_open_do_not_wedge_it() {
         .change(|rules| rules.probes(2).close_after(1))
         .unwrap();
     assert_eq!(breaker.state(), State::HalfOpen);
-    assert_eq!(breaker.peek().unwrap_err().why(), Why::CircuitOpen);
-    assert_eq!(why(&breaker), Why::CircuitOpen);
+    assert_eq!(
+        breaker.peek().unwrap_err().kind(),
+        RejectionKind::CircuitOpen
+    );
+    assert_eq!(why(&breaker), RejectionKind::CircuitOpen);
     assert_eq!(breaker.state(), State::Open);
 }
 
@@ -238,7 +241,7 @@ async fn cb10_a_failure_that_asks_for_no_retry_counts_and_sets_no_wait() {
     let wait = Backoff::constant(SECOND).jitter(crate::Jitter::None);
     let breaker = built(touchy().open_for(wait));
     let permit = breaker.try_acquire().unwrap();
-    permit.failure_with(Kind::Response, Some(Duration::MAX));
+    permit.failure_with(FailureKind::Response, Some(Duration::MAX));
     assert_eq!(
         breaker.try_acquire().unwrap_err().retry_after(),
         Some(SECOND)

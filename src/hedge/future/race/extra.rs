@@ -9,8 +9,8 @@ use pin_project_lite::pin_project;
 use super::Source;
 use crate::attempt::Attempt;
 use crate::budget::{Sent, Withdrawal};
-use crate::classify::{Kind, NEVER, Outcome};
 use crate::hedge::policy::Call;
+use crate::outcome::{FailureKind, NEVER, Outcome};
 use crate::time::{self, Tick};
 
 pin_project! {
@@ -87,10 +87,26 @@ pub(super) enum Next {
 impl Next {
     pub(super) fn after(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Failure(Kind::Permanent, _) | Outcome::Failure(_, Some(NEVER)) => Self::Never,
+            Outcome::Failure {
+                kind: FailureKind::Permanent,
+                ..
+            }
+            | Outcome::Failure {
+                retry_after: Some(NEVER),
+                ..
+            } => Self::Never,
             // The service asks for fewer calls, or for time.
-            Outcome::Failure(Kind::Throttled, _) | Outcome::Failure(_, Some(_)) => Self::Later,
-            Outcome::Failure(_, None) => Self::Now,
+            Outcome::Failure {
+                kind: FailureKind::Throttled,
+                ..
+            }
+            | Outcome::Failure {
+                retry_after: Some(_),
+                ..
+            } => Self::Later,
+            Outcome::Failure {
+                retry_after: None, ..
+            } => Self::Now,
             Outcome::Success | Outcome::Ignore => Self::Later,
         }
     }

@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::support::{Answer, Backend, NEVER, Told, answer, call, fail, ms};
-use crate::event::{Ending, What};
+use crate::event::{Ending, EventKind};
 use crate::hedge::{HedgeService, ResponseFuture};
 use crate::rejection::Error;
 use crate::{Budget, Hedge, HedgeLayer, Mode, Timeout};
@@ -291,7 +291,7 @@ async fn cx14_a_listener_reads_the_policy_and_may_panic() {
     let read = hedge.clone();
     hedge
         .on_event(move |event| {
-            if let What::Hedging { .. } = event.what {
+            if let EventKind::Hedging { .. } = event.kind {
                 assert_eq!(read.snapshot().made, 1);
                 read.set_mode(Mode::Off);
                 panic!("a listener's own");
@@ -463,7 +463,10 @@ async fn rn2_an_error_out_of_the_closure_is_a_failure_and_a_drop_ends_all() {
     let _ = tokio::time::timeout(ms(15), never).await;
     assert_eq!(told.all(), ["2 0", "Success 0", "2 10", "Dropped 15"]);
     let refused = hedge.run_with(crate::classify::ErrorsOnly, |_| async {
-        Err::<std::cell::Cell<u8>, _>(crate::Rejection::new(crate::Why::CircuitOpen, "below"))
+        Err::<std::cell::Cell<u8>, _>(crate::Rejection::new(
+            crate::RejectionKind::CircuitOpen,
+            "below",
+        ))
     });
     refused.await.unwrap_err();
     // A refusal begins nothing.

@@ -11,7 +11,7 @@ use super::support::{Backend, NEVER, answer, call, classify, fail, ms};
 use crate::attempt::Attempt;
 use crate::budget::Refill;
 use crate::sync::Arc;
-use crate::{Budget, Hedge, HedgeLayer, Rejection, Why};
+use crate::{Budget, Hedge, HedgeLayer, Rejection, RejectionKind};
 
 /// Makes a call every `every` ms and waits for all.
 async fn calls(
@@ -280,7 +280,7 @@ async fn rt11_a_refused_extra_attempt_goes_back_to_the_budget() {
     let hedge = hedge.build().unwrap();
     let answer = hedge.run(|attempt| async move {
         if attempt > 1 {
-            return Err(Rejection::new(Why::RateLimited, "below"));
+            return Err(Rejection::new(RejectionKind::RateLimited, "below"));
         }
         tokio::time::sleep(ms(50)).await;
         Ok(attempt)

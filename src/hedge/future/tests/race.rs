@@ -226,7 +226,9 @@ async fn hg2_if_all_fail_it_is_the_first_attempts_outcome() {
         assert_eq!(call(&mut service, ()).await, fail(0));
         assert_eq!(log.calls(), 3);
         assert_eq!(
-            told.endings(crate::event::Ending::Failure(crate::classify::Kind::Error)),
+            told.endings(crate::event::Ending::Failure(
+                crate::classify::FailureKind::Error
+            )),
             1
         );
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 use crate::deadline::Ambient;
-use crate::event::{Ending, Event, What};
+use crate::event::{Ending, Event, EventKind};
 use crate::hedge::Hedge;
 use crate::rejection::Error;
 use crate::sync::{Arc, Mutex};
@@ -41,15 +41,22 @@ pub(super) fn fail(n: u32) -> Outcome {
 crate::judge!(Answer);
 
 pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome {
-    use crate::classify::Kind;
+    use crate::classify::FailureKind;
     match outcome {
         Ok(_) => crate::Outcome::Success,
         Err(Error::Service(Fail::Refused)) => crate::Outcome::Ignore,
-        Err(Error::Service(Fail::Permanent)) => crate::Outcome::Failure(Kind::Permanent, None),
-        Err(Error::Service(Fail::After(delay))) => {
-            crate::Outcome::Failure(Kind::Error, Some(*delay))
-        }
-        Err(_) => crate::Outcome::Failure(Kind::Error, None),
+        Err(Error::Service(Fail::Permanent)) => crate::Outcome::Failure {
+            kind: FailureKind::Permanent,
+            retry_after: None,
+        },
+        Err(Error::Service(Fail::After(delay))) => crate::Outcome::Failure {
+            kind: FailureKind::Error,
+            retry_after: Some(*delay),
+        },
+        Err(_) => crate::Outcome::Failure {
+            kind: FailureKind::Error,
+            retry_after: None,
+        },
     }
 }
 
@@ -214,10 +221,12 @@ impl Told {
         let name = hedge.name().clone();
         let listener = move |event: &Event<'_>| {
             assert_eq!(*event.policy, name);
-            list.lock().push(match event.what {
-                What::Ended { ending, elapsed } => format!("{ending:?} {}", elapsed.as_millis()),
-                What::Hedging { attempt, delay } => format!("{attempt} {}", delay.as_millis()),
-                What::WouldHedge { attempt, delay } => {
+            list.lock().push(match event.kind {
+                EventKind::Ended { ending, elapsed } => {
+                    format!("{ending:?} {}", elapsed.as_millis())
+                }
+                EventKind::Hedging { attempt, delay } => format!("{attempt} {}", delay.as_millis()),
+                EventKind::WouldHedge { attempt, delay } => {
                     format!("would {attempt} {}", delay.as_millis())
                 }
                 ref other => format!("{other:?}"),

@@ -6,12 +6,12 @@ use crate::fuzzing::cases;
 /// Grants to one key among `strangers` new ones between its calls.
 fn beside_strangers(
     quota: Quota,
-    places: usize,
+    capacity: usize,
     strangers: u64,
     calls: u64,
     each: u64,
 ) -> Vec<Granted> {
-    let table = table(places, quota);
+    let table = table(capacity, quota);
     let (mut grants, mut next) = (Vec::new(), 1_000);
     for call in 0..calls {
         let now = at(call * each);
@@ -23,7 +23,7 @@ fn beside_strangers(
             let _ = table.admit(now, key(next), 1 + (next % 3) as u32);
         }
     }
-    assert!(table.used() <= table.places());
+    assert!(table.used() <= table.capacity());
     grants
 }
 
@@ -36,10 +36,10 @@ fn is_known(table: &Table, n: u64) -> bool {
 // KY3, RL1: whoever makes up other names, one key gets what its quota gives.
 #[test]
 fn ky3_a_key_that_is_dropped_and_comes_back_gets_no_more_than_its_quota() {
-    for (places, strangers) in [(1, 1), (1, 20), (16, 3), (64, 100)] {
+    for (capacity, strangers) in [(1, 1), (1, 20), (16, 3), (64, 100)] {
         for each in [0, 1, ms(3), ms(40), ms(101)] {
             let quota = Quota::per_second(10).burst(4);
-            let mut grants = beside_strangers(quota, places, strangers, 500, each);
+            let mut grants = beside_strangers(quota, capacity, strangers, 500, each);
             check_windows(quota, &mut grants).unwrap();
         }
     }
@@ -49,8 +49,8 @@ fn ky3_a_key_that_is_dropped_and_comes_back_gets_no_more_than_its_quota() {
 #[test]
 fn ky3_a_known_key_that_stays_in_use_keeps_working() {
     let quota = Quota::per_second(10).burst(10);
-    for (places, strangers) in [(16, 10), (64, 100)] {
-        let grants = beside_strangers(quota, places, strangers, 2_500, ms(4));
+    for (capacity, strangers) in [(16, 10), (64, 100)] {
+        let grants = beside_strangers(quota, capacity, strangers, 2_500, ms(4));
         assert!(grants.len() >= 99, "{}", grants.len());
     }
 }
@@ -58,7 +58,7 @@ fn ky3_a_known_key_that_stays_in_use_keeps_working() {
 // KY3: new keys share what the places have; none brings a burst of its own.
 #[test]
 fn ky3_made_up_keys_get_no_fresh_bursts() {
-    let (places, keys) = (
+    let (capacity, keys) = (
         1_000,
         if cfg!(debug_assertions) {
             200_000
@@ -66,7 +66,7 @@ fn ky3_made_up_keys_get_no_fresh_bursts() {
             10_000_000
         },
     );
-    let table = table(places, Quota::per_second(10).burst(5));
+    let table = table(capacity, Quota::per_second(10).burst(5));
     let mut told = 0;
     let admitted = (0..keys)
         .filter(|n| {
@@ -76,19 +76,19 @@ fn ky3_made_up_keys_get_no_fresh_bursts() {
             admitted
         })
         .count();
-    assert!(admitted <= table.places() * 5, "{admitted}");
-    assert!(admitted >= table.places() * 4, "{admitted}");
-    assert_eq!(table.used(), table.places());
+    assert!(admitted <= table.capacity() * 5, "{admitted}");
+    assert!(admitted >= table.capacity() * 4, "{admitted}");
+    assert_eq!(table.used(), table.capacity());
     // Each that was admitted after the places were taken has taken one from a debtor.
-    assert_eq!(table.evicted(), (admitted - table.places()) as u64);
+    assert_eq!(table.evicted(), (admitted - table.capacity()) as u64);
     assert_eq!(told, table.evicted());
     // A tenth of a second later there is one for each set, and not for each key.
     let later = at(ms(100));
     let admitted = (keys..keys + 100_000)
         .filter(|n| table.admit(later, key(*n), 1).is_ok())
         .count();
-    assert!(admitted <= table.places(), "{admitted}");
-    assert!(admitted >= table.places() / 8, "{admitted}");
+    assert!(admitted <= table.capacity(), "{admitted}");
+    assert!(admitted >= table.capacity() / 8, "{admitted}");
 }
 
 // KY3
@@ -272,8 +272,8 @@ fn ky3_who_is_refused_takes_no_place() {
 // KY2, RL1: keys that are inserted by several threads at once are inserted once.
 #[test]
 fn ky2_eight_threads_that_bring_the_same_new_keys_share_their_bursts() {
-    for places in [8, 64, 10_000] {
-        let table = table(places, Quota::per_second(1).burst(3));
+    for capacity in [8, 64, 10_000] {
+        let table = table(capacity, Quota::per_second(1).burst(3));
         let grants: Vec<Vec<u64>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
@@ -293,8 +293,8 @@ fn ky2_eight_threads_that_bring_the_same_new_keys_share_their_bursts() {
         }
         assert!(each.values().all(|n| *n <= 3));
         let admitted = grants.iter().flatten().count();
-        assert!(admitted <= table.places() * 3, "{admitted}");
-        assert_eq!(table.used(), table.places().min(table.used()));
+        assert!(admitted <= table.capacity() * 3, "{admitted}");
+        assert_eq!(table.used(), table.capacity().min(table.used()));
         let mut tags = std::collections::HashSet::new();
         for (index, set) in table.sets.iter().enumerate() {
             for way in 0..super::super::WAYS {

@@ -1,0 +1,310 @@
+//! Backoff: how long to wait before the next try.
+//!
+//! ```text
+//!  exponential, base 50 ms, cap 2 s          what full jitter makes of it
+//!
+//!  1  ▏50 ms                                 anything from 0 to that, each time anew:
+//!  2  ▎100 ms                                who failed together comes back apart,
+//!  3  ▌200 ms                                also at the cap
+//!  4  █400 ms
+//!  7  ██████2 s, and so on
+//! ```
+//!
+//! # What it does
+//!
+//! A [`Backoff`] is a pure value: the number of failures in a row and a fraction of randomness
+//! give a delay. The shapes are [`constant`](Backoff::constant), [`linear`](Backoff::linear),
+//! [`exponential`](Backoff::exponential) and [`decorrelated`](Backoff::decorrelated). A delay is
+//! never above the cap, after jitter. [Retry](crate::retry) waits by it between attempts, a
+//! [circuit breaker](crate::circuit_breaker) before its probes.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::{Backoff, Jitter};
+//!
+//! let ms = Duration::from_millis;
+//! let backoff = Backoff::exponential(ms(50)).max(ms(150)).jitter(Jitter::None);
+//! let delays: Vec<_> = backoff.delays(7).take(3).collect();
+//! assert_eq!(delays, [ms(50), ms(100), ms(150)]);
+//! ```
+//!
+//! # Customised
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::{Backoff, Jitter};
+//!
+//! let secs = Duration::from_secs;
+//! let backoff = Backoff::exponential(secs(1)).factor(1.5).max(secs(30)).jitter(Jitter::Equal);
+//! let delay = backoff.delay(2, 0.0);
+//! assert_eq!(delay, Duration::from_millis(750)); // Half of 1.5 s, and none of the other half.
+//! ```
+//!
+//! # Without a service
+//!
+//! [`delays`](Backoff::delays) is an iterator without end, for a loop of your own; the same seed
+//! gives the same delays.
+//!
+//! # Defaults
+//!
+//! | knob | default | why |
+//! |---|---|---|
+//! | base | required | it is about what one call of the dependency takes |
+//! | [`factor`](Backoff::factor) | 2 | of the exponential shape |
+//! | [`max`](Backoff::max) | 2 s; none for a constant one | longer than that a caller hardly waits |
+//! | [`jitter`](Backoff::jitter) | full | callers who failed together must not come back together |
+//!
+//! # Sharing
+//!
+//! It is `Copy` and holds no state: a copy shares nothing. Where sessions of one policy get
+//! their randomness is the policy's affair.
+//!
+//! # Errors
+//!
+//! None by itself. The policy that it is given to refuses to be built with a base of zero, a cap
+//! below the base, or a factor below 1.
+//!
+//! # When not to use it
+//!
+//! To wait for something that says when it is done, or when to come back: wait for that. A
+//! `Retry-After` is heeded by the policies, with the backoff on top.
+
+use std::time::Duration;
+
+use crate::config::Problems;
+use crate::rng;
+
+/// What randomness does to a delay, so that callers who failed together do not come back
+/// together. The names are those of the AWS architecture blog's "Exponential Backoff And
+/// Jitter".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Jitter {
+    /// The delay as computed.
+    None,
+    /// Anything from nothing to the delay: spreads best.
+    #[default]
+    Full,
+    /// Half of the delay, and anything up to the other half on top: never comes back at once.
+    Equal,
+}
+
+/// A sequence of delays, one per failure in a row.
+///
+/// A pure value: the same number of failures and the same randomness give the same delay. The
+/// delay after jitter is never above the cap.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+pub struct Backoff {
+    shape: Shape,
+    base: Duration,
+    cap: Duration,
+    jitter: Jitter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Constant,
+    Linear,
+    Exponential { factor: f64 },
+    Decorrelated,
+}
+
+/// The cap of the shapes that grow, if not set: longer than that a caller hardly waits.
+const CAP: Duration = Duration::from_secs(2);
+
+impl Backoff {
+    /// `delay` after every failure. Full jitter; no cap is needed.
+    pub const fn constant(delay: Duration) -> Self {
+        Self {
+            shape: Shape::Constant,
+            base: delay,
+            cap: Duration::MAX,
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// `base` after the first failure, and `base` longer after each further one, up to a
+    /// [cap](Self::max) of 2 s. Full jitter.
+    pub const fn linear(base: Duration) -> Self {
+        Self {
+            shape: Shape::Linear,
+            base,
+            cap: CAP,
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// `base` after the first failure, and twice as long after each further one, up to a
+    /// [cap](Self::max) of 2 s. Full jitter.
+    pub const fn exponential(base: Duration) -> Self {
+        Self {
+            shape: Shape::Exponential { factor: 2.0 },
+            base,
+            cap: CAP,
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// Anything between `base` and three times the delay before, up to a [cap](Self::max) of
+    /// 2 s. It is random by itself: [`jitter`](Self::jitter) does nothing to it.
+    ///
+    /// From the same article as [`Jitter`], but that the cap bounds what is drawn from and not
+    /// what was drawn: else two of three callers at the cap would come back together.
+    pub const fn decorrelated(base: Duration) -> Self {
+        Self {
+            shape: Shape::Decorrelated,
+            base,
+            cap: CAP,
+            jitter: Jitter::Full,
+        }
+    }
+
+    /// The longest delay, after jitter.
+    pub const fn max(mut self, cap: Duration) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// By what each delay of an exponential backoff is longer than the one before; 2 if not
+    /// set.
+    pub const fn factor(mut self, factor: f64) -> Self {
+        if let Shape::Exponential { .. } = self.shape {
+            self.shape = Shape::Exponential { factor };
+        }
+        self
+    }
+
+    /// What randomness does to the delays.
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The delay after `failures` failures in a row (the first is 1), with a `fraction` of
+    /// randomness in `[0, 1)`.
+    ///
+    /// A [decorrelated](Self::decorrelated) backoff rests on the delay before. Where that is not
+    /// known, as here, anything up to the longest that could have come by now; see
+    /// [`step`](Self::step).
+    pub fn delay(&self, failures: u32, fraction: f64) -> Duration {
+        let base = self.base.as_secs_f64();
+        let failures = failures.max(1);
+        let power = |factor: f64, n: u32| factor.powi(i32::try_from(n).unwrap_or(i32::MAX));
+        let whole = match self.shape {
+            Shape::Constant => base,
+            Shape::Linear => base * f64::from(failures),
+            Shape::Exponential { factor } => base * power(factor, failures - 1),
+            Shape::Decorrelated => return self.drawn(base * power(3.0, failures), fraction),
+        };
+        // `min` also takes the cap where a huge power has overflowed to infinity or NaN.
+        let whole = whole.min(self.cap.as_secs_f64());
+        self.capped(match self.jitter {
+            Jitter::None => whole,
+            Jitter::Full => whole * fraction,
+            Jitter::Equal => whole * 0.5 + whole * 0.5 * fraction,
+        })
+    }
+
+    /// As [`delay`](Self::delay), where the failure before was followed by a delay of
+    /// `previous`; zero after the first failure.
+    pub fn step(&self, failures: u32, previous: Duration, fraction: f64) -> Duration {
+        match self.shape {
+            Shape::Decorrelated => {
+                let previous = previous.max(self.base);
+                self.drawn(previous.as_secs_f64() * 3.0, fraction)
+            }
+            _ => self.delay(failures, fraction),
+        }
+    }
+
+    /// The delays after the first failure, the second, and so on without end. The same seed
+    /// gives the same delays.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::{Backoff, Jitter};
+    ///
+    /// let ms = Duration::from_millis;
+    /// let backoff = Backoff::exponential(ms(50)).max(ms(150)).jitter(Jitter::None);
+    /// let delays: Vec<_> = backoff.delays(7).take(3).collect();
+    /// assert_eq!(delays, [ms(50), ms(100), ms(150)]);
+    /// ```
+    pub const fn delays(&self, seed: u64) -> Delays {
+        Delays {
+            backoff: *self,
+            seed,
+            failures: 0,
+            previous: Duration::ZERO,
+        }
+    }
+
+    /// With a base of at least `base`, and the cap as it is.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn raised_to(self, base: Duration) -> Self {
+        Self {
+            base: self.base.max(base),
+            ..self
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_jittered(&self) -> bool {
+        self.jitter != Jitter::None || self.shape == Shape::Decorrelated
+    }
+
+    /// Between the base and `longest`, in seconds.
+    fn drawn(&self, longest: f64, fraction: f64) -> Duration {
+        let cap = self.cap.as_secs_f64();
+        let low = self.base.as_secs_f64().min(cap);
+        let high = longest.min(cap).max(low);
+        self.capped(low + (high - low) * fraction)
+    }
+
+    fn capped(&self, secs: f64) -> Duration {
+        Duration::try_from_secs_f64(secs).map_or(self.cap, |d| d.min(self.cap))
+    }
+
+    pub(crate) fn check(&self, field: &str, problems: &mut Problems) {
+        problems.check(!self.base.is_zero(), field, self.base, "a base above zero");
+        let cap = format!("a cap of at least the base of {:?}", self.base);
+        problems.check(self.cap >= self.base, field, self.cap, cap);
+        if self.shape == Shape::Decorrelated {
+            let allowed = "a cap above the base: it draws between the two";
+            problems.check(self.cap != self.base, field, self.cap, allowed);
+        }
+        if let Shape::Exponential { factor } = self.shape {
+            let allowed = "a finite factor of at least 1";
+            let holds = factor.is_finite() && factor >= 1.0;
+            problems.check(holds, field, factor, allowed);
+        }
+    }
+}
+
+/// The delays of one [`Backoff`] from one seed, without end; made by [`Backoff::delays`].
+#[derive(Clone, Debug)]
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct Delays {
+    backoff: Backoff,
+    seed: u64,
+    failures: u32,
+    previous: Duration,
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let fraction = rng::fraction(self.seed, u64::from(self.failures));
+        self.failures = self.failures.saturating_add(1);
+        self.previous = (self.backoff).step(self.failures, self.previous, fraction);
+        Some(self.previous)
+    }
+}
+
+impl std::iter::FusedIterator for Delays {}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

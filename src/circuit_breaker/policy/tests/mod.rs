@@ -1,0 +1,96 @@
+#![cfg(feature = "test-util")]
+#![allow(clippy::disallowed_methods)] // Tests may box.
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tokio::time::advance;
+
+use super::*;
+use crate::backoff::Backoff;
+use crate::circuit_breaker::{GiveUp, OnDrop, Trip, Window};
+use crate::classify::{FailureKind, Outcome};
+use crate::event::Ending;
+use crate::rejection::{Error, RejectionKind};
+use crate::sync::{Mutex, Ordering};
+use crate::{Deadline, Timeout};
+
+mod calls;
+mod defaults;
+mod handle;
+mod probes;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn constant(wait: Duration) -> Backoff {
+    Backoff::constant(wait).jitter(crate::Jitter::None)
+}
+
+/// Opens with the first failure, for a second.
+fn touchy() -> Builder {
+    CircuitBreaker::builder("touchy")
+        .trip_on(Trip::consecutive_failures(1))
+        .open_for(constant(SECOND))
+}
+
+fn built(builder: Builder) -> CircuitBreaker {
+    builder.build().unwrap()
+}
+
+fn fail(breaker: &CircuitBreaker) {
+    breaker.try_acquire().unwrap().failure();
+}
+
+fn succeed(breaker: &CircuitBreaker) {
+    breaker.try_acquire().unwrap().success();
+}
+
+/// Half-open, with no probe out.
+async fn half_open(builder: Builder) -> CircuitBreaker {
+    let breaker = built(builder);
+    fail(&breaker);
+    advance(SECOND).await;
+    breaker.try_acquire().unwrap().ignore();
+    assert_eq!(
+        breaker.snapshot().probes.map(|probes| probes.in_flight),
+        Some(0)
+    );
+    breaker
+}
+
+fn why(breaker: &CircuitBreaker) -> RejectionKind {
+    breaker.try_acquire().unwrap_err().kind()
+}
+
+/// What a breaker tells, in words.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn by(breaker: &CircuitBreaker) -> Self {
+        let told = Self::default();
+        let list = Arc::clone(&told.0);
+        breaker
+            .on_event(move |event| {
+                let words = match event.kind {
+                    EventKind::Ended { ending, .. } => format!("{ending:?}"),
+                    EventKind::Rejected(_) => "Rejected".to_owned(),
+                    EventKind::WouldReject(_) => "WouldReject".to_owned(),
+                    EventKind::Transition(moved) => format!("{:?} to {:?}", moved.from, moved.to),
+                    other => format!("{other:?}"),
+                };
+                list.lock().push(words);
+            })
+            .forever();
+        told
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}

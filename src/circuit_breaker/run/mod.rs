@@ -1,0 +1,256 @@
+//! Failures in a row, and the last so many failures: what the rules without a rate remember.
+//!
+//! # Orderings
+//!
+//! As in `window`: every word carries its era and publishes nothing but itself, so all but the
+//! [`Hint`] is relaxed (models: `a_late_failure_never_lengthens_a_newer_run`,
+//! `as_many_failures_as_asked_for_are_seen_by_one_of_them`).
+
+use super::window::Tally;
+use crate::sync::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use crate::time::Tick;
+
+/// Failures in a row, and when the run began: one word, so that both move at once.
+///
+/// `[era: 12 bits][count: 12 bits][first failure: 40 bits, ms]`
+///
+/// Twelve bits of era would wrap within reach; the machine therefore begins a new era here with
+/// every transition, and an outcome is never more than a few eras late.
+#[derive(Debug)]
+pub(super) struct Run(AtomicU64);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RunWord {
+    generation: u32,
+    count: u32,
+    first: u64,
+}
+
+const RUN_BITS: u32 = 12;
+const RUN_MASK: u32 = (1 << RUN_BITS) - 1;
+const FIRST_MASK: u64 = (1 << 40) - 1;
+
+impl RunWord {
+    fn pack(self) -> u64 {
+        u64::from(self.generation & RUN_MASK) << 52
+            | u64::from(self.count) << 40
+            | self.first & FIRST_MASK
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self {
+            generation: (word >> 52) as u32,
+            count: (word >> 40) as u32 & RUN_MASK,
+            first: word & FIRST_MASK,
+        }
+    }
+
+    /// Whether this word is of an era later than `era`.
+    fn is_newer_than(self, generation: u32) -> bool {
+        let ahead = self.generation.wrapping_sub(generation) & RUN_MASK;
+        ahead != 0 && ahead < 1 << (RUN_BITS - 1)
+    }
+}
+
+const MILLI: u64 = 1_000_000;
+
+/// From `then` to `now`, both kept in as many bits as `mask` has: zero if `now` is earlier.
+fn ago(now: u64, then: u64, mask: u64) -> u64 {
+    let passed = now.wrapping_sub(then) & mask;
+    // What would be more than half of what can be told is a step back.
+    if passed > mask / 2 { 0 } else { passed }
+}
+
+impl Run {
+    pub(super) fn new(generation: u32) -> Self {
+        let run = Self(AtomicU64::new(0));
+        run.begin(generation);
+        run
+    }
+
+    pub(super) fn begin(&self, generation: u32) {
+        let word = RunWord {
+            generation,
+            count: 0,
+            first: 0,
+        };
+        self.0.swap(word.pack(), Relaxed);
+    }
+
+    /// A success ends the run. Without one it costs a load.
+    pub(super) fn success(&self, generation: u32) {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let run = RunWord::unpack(word);
+            if run.count == 0 || run.generation != generation & RUN_MASK {
+                return;
+            }
+            let ended = RunWord {
+                count: 0,
+                first: 0,
+                ..run
+            };
+            match (self.0).compare_exchange_weak(word, ended.pack(), Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// A failure makes the run longer, or begins a new one where it has grown older than
+    /// `within`. Gives its length and how long it has lasted, both in whole milliseconds of the
+    /// clock.
+    pub(super) fn failure(&self, generation: u32, now: Tick, within: Option<u64>) -> (u32, u64) {
+        let now = (now.0 / MILLI) & FIRST_MASK;
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let run = RunWord::unpack(word);
+            if run.is_newer_than(generation) {
+                return (0, 0);
+            }
+            let lasted = ago(now, run.first, FIRST_MASK);
+            let goes_on = run.generation == generation & RUN_MASK
+                && run.count > 0
+                && within.is_none_or(|most| lasted <= most);
+            let next = if goes_on {
+                let count = (run.count + 1).min(RUN_MASK);
+                RunWord { count, ..run }
+            } else {
+                RunWord {
+                    generation,
+                    count: 1,
+                    first: now,
+                }
+            };
+            match (self.0).compare_exchange_weak(word, next.pack(), Relaxed, Relaxed) {
+                Ok(_) => return (next.count, ago(now, next.first, FIRST_MASK)),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    pub(super) fn length(&self, generation: u32) -> u32 {
+        let run = RunWord::unpack(self.0.load(Relaxed));
+        if run.generation == generation & RUN_MASK {
+            run.count
+        } else {
+            0
+        }
+    }
+}
+
+/// When each of the last failures came: one fewer than the rule asks for.
+///
+/// A failure swaps its own time for the one in its cell, which is that of the first of as many
+/// failures as the rule asks for, itself among them. It never reads a cell of a failure that came
+/// after that one. Of two failures that are a whole ring apart and meet at their cell, the second
+/// one there finds the first, so none is missed.
+#[derive(Debug)]
+pub(super) struct Recent {
+    next: Tally,
+    /// Each `[era: 16 bits][time: 48 bits, microseconds]`.
+    ring: Box<[AtomicU64]>,
+}
+
+const MICRO: u64 = 1_000;
+const TIME_BITS: u32 = 48;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
+
+impl Recent {
+    pub(super) fn new(failures: u32, generation: u32) -> Self {
+        // Sixteen bits of an era that no failure of this one can have.
+        let vacant = u64::from(generation.wrapping_sub(1)) << TIME_BITS;
+        Self {
+            next: Tally::new(generation),
+            ring: (1..failures).map(|_| AtomicU64::new(vacant)).collect(),
+        }
+    }
+
+    /// How many of the failures that it knows came within this time, in microseconds.
+    pub(super) fn within(&self, generation: u32, now: Tick, most: u64) -> u32 {
+        let now = (now.0 / MICRO) & TIME_MASK;
+        let stamp = u64::from(generation & 0xFFFF) << TIME_BITS;
+        let counts =
+            |word: u64| word & !TIME_MASK == stamp && ago(now, word & TIME_MASK, TIME_MASK) <= most;
+        let held = self.ring.iter().filter(|cell| counts(cell.load(Relaxed)));
+        held.count() as u32
+    }
+
+    /// A failure. Gives how long ago, in microseconds, the first of as many failures as the rule
+    /// asks for came, this one counted; none before there were so many.
+    pub(super) fn failure(&self, generation: u32, now: Tick) -> Option<u64> {
+        let size = self.ring.len();
+        let after = |at: i32| if at as usize + 1 >= size { 0 } else { at + 1 };
+        let place = self.next.update(generation, after)? as usize;
+        let now = (now.0 / MICRO) & TIME_MASK;
+        let stamp = u64::from(generation & 0xFFFF) << TIME_BITS;
+        let Some(cell) = self.ring.get(place) else {
+            // The rule asks for one failure.
+            return Some(0);
+        };
+        let mut word = cell.load(Relaxed);
+        loop {
+            let ahead = ((word >> TIME_BITS) as u16).wrapping_sub(generation as u16) as i16;
+            if ahead > 0 {
+                return None;
+            }
+            match cell.compare_exchange_weak(word, stamp | now, Relaxed, Relaxed) {
+                Ok(_) => break,
+                Err(newer) => word = newer,
+            }
+        }
+        (word & !TIME_MASK == stamp).then(|| ago(now, word & TIME_MASK, TIME_MASK))
+    }
+
+    /// Forgets everything: `era` has begun.
+    pub(super) fn begin(&self, generation: u32) {
+        let vacant = u64::from(generation.wrapping_sub(1)) << TIME_BITS;
+        for cell in &self.ring {
+            cell.swap(vacant, Relaxed);
+        }
+    }
+}
+
+/// Whether a run of failures may be going on, told to successes by one load.
+///
+/// `[era + 1 of the latest failure: 64 bits]`, zero for none. A failure sets it after the run has
+/// grown, a success clears it before it ends the run, and clears nothing that a later era has
+/// set: so no run is left standing with this clear, and a success that finds it clear has
+/// nothing to end. Clearing acquires what every set before it has released, through the
+/// read-modify-writes in between, so that the success finds the run (model:
+/// `no_run_is_left_standing_unseen`).
+#[derive(Debug, Default)]
+pub(super) struct Hint(AtomicU64);
+
+impl Hint {
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Relaxed) != 0
+    }
+
+    pub(super) fn set(&self, generation: u32) {
+        self.0.swap(u64::from(generation) + 1, Release);
+    }
+
+    pub(super) fn clear(&self, generation: u32) {
+        let mut word = self.0.load(Relaxed);
+        while word != 0 {
+            let ahead = (word as u32).wrapping_sub(generation.wrapping_add(1)) as i32;
+            if ahead > 0 {
+                return;
+            }
+            match (self.0).compare_exchange_weak(word, 0, Acquire, Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,181 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::CircuitBreaker;
+use super::future::ResponseFuture;
+use crate::classify::Standard;
+use crate::keyed::Source;
+use crate::reading::Reading;
+use crate::service::Readiness;
+use crate::service::{Judged, Native};
+use crate::time::{Sleep, Tick};
+
+/// A service under a [`CircuitBreaker`]; made by
+/// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+#[derive(Clone, Debug)]
+pub struct CircuitBreakerService<S, R = Native, C = Standard, P = CircuitBreaker> {
+    inner: S,
+    breaker: P,
+    responder: R,
+    classifier: C,
+    readiness: Readiness,
+}
+
+impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
+    pub(super) fn new(inner: S, breaker: P, responder: R, classifier: C) -> Self {
+        Self {
+            inner,
+            breaker,
+            responder,
+            classifier,
+            readiness: Readiness::default(),
+        }
+    }
+}
+
+impl<S, Req, R, C, P> Service<Req> for CircuitBreakerService<S, R, C, P>
+where
+    S: Judged<Req, R, C>,
+    P: Source<Req, CircuitBreaker>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Format, S::Verdict>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let inner = || self.inner.poll_ready(cx);
+        let refusal = || self.breaker.fixed()?.peek().err();
+        self.readiness.poll(inner, refusal)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let clock = Reading::of(self);
+        let format = S::format(&self.responder, &request);
+        if let Some(refusal) = self.readiness.take_refusal() {
+            if let Some(breaker) = self.breaker.fixed() {
+                breaker.emit_rejected(&refusal);
+            }
+            return ResponseFuture::rejected(refusal, format);
+        }
+        let picked = self.breaker.pick(&request);
+        match picked.and_then(|breaker| breaker.into_policy().into_permit()) {
+            Ok(permit) => {
+                let verdict = S::verdict(&self.classifier);
+                let inner = &mut self.inner;
+                let call = || clock.call(inner, |inner| inner.call(request));
+                ResponseFuture::calling(permit, call, verdict, format)
+            }
+            Err(rejection) => ResponseFuture::rejected(rejection, format),
+        }
+    }
+}
+
+/// A service that is not ready while its [`CircuitBreaker`] admits nothing; made by
+/// [`CircuitBreakerLayer::gated`](super::CircuitBreakerLayer::gated).
+pub struct GatedService<S, R = Native, C = Standard> {
+    service: CircuitBreakerService<S, R, C>,
+    /// Under which it waits at the gate.
+    number: u64,
+    waiting: bool,
+    /// Until the next probe is due; none unless it waits for one. In a box because a service
+    /// can be moved and a timer cannot.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, R, C> GatedService<S, R, C> {
+    pub(super) fn new(service: CircuitBreakerService<S, R, C>) -> Self {
+        let number = service.breaker.gate().number();
+        Self {
+            service,
+            number,
+            waiting: false,
+            sleep: None,
+        }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(until) = self.shut_until(cx) {
+            if self.sleep_until(until, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.leave();
+        Poll::Ready(())
+    }
+
+    /// Until when it is shut; if it is, this service is among those who are woken when it
+    /// moves.
+    fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
+        self.service.breaker.shut_until()?;
+        self.service.breaker.gate().wait(self.number, cx);
+        self.waiting = true;
+        // Again, because it may have moved before we were among the waiting.
+        self.service.breaker.shut_until()
+    }
+
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.waiting, false) {
+            self.service.breaker.gate().leave(self.number);
+        }
+        self.sleep = None;
+    }
+
+    #[allow(clippy::disallowed_methods)] // Whoever waits may allocate once.
+    fn sleep_until(&mut self, until: Tick, cx: &mut Context<'_>) -> Poll<Tick> {
+        let sleep = match self.sleep.take() {
+            Some(sleep) if sleep.deadline() == until => self.sleep.insert(sleep),
+            _ => self.sleep.insert(Box::pin(Sleep::until(until))),
+        };
+        sleep.as_mut().poll_elapsed(cx)
+    }
+}
+
+impl<S, Req, R, C> Service<Req> for GatedService<S, R, C>
+where
+    S: Judged<Req, R, C>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Format, S::Verdict>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match self.poll_gate(cx) {
+            Poll::Ready(()) => self.service.inner.poll_ready(cx),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.service.call(request)
+    }
+}
+
+impl<S: Clone, R: Clone, C: Clone> Clone for GatedService<S, R, C> {
+    /// A clone waits at the gate for itself.
+    fn clone(&self) -> Self {
+        Self::new(self.service.clone())
+    }
+}
+
+impl<S, R, C> Drop for GatedService<S, R, C> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<S: fmt::Debug, R: fmt::Debug, C: fmt::Debug> fmt::Debug for GatedService<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatedService")
+            .field("service", &self.service)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,266 @@
+//! Deadline: what everything inside one task can read of the time that is left.
+//!
+//! ```text
+//!  TimeoutLayer(5 s) ─> retry ─> queue ─> TimeoutLayer(800 ms) ─> handler
+//!                       5 s      5 s                              800 ms, or what is left of 5 s
+//! ```
+//!
+//! # What it does
+//!
+//! [`TimeoutLayer`](crate::TimeoutLayer) and [`Timeout::run`](crate::Timeout::run) set one, and
+//! whatever runs under them (queues, waits, attempts, your handler) reads what is left with
+//! [`Deadline::remaining`]. It is there while the layers' `call` and `poll` run and gone after,
+//! so it needs no plumbing and works for any type of request. A deadline within a deadline can
+//! only be earlier.
+//!
+//! ## What carries a deadline
+//!
+//! | where | is it there? |
+//! |---|---|
+//! | the same task, at any depth, in `call` and in every poll | yes |
+//! | branches of `select!`, `join!`, `FuturesUnordered` | yes; none sees what another one sets |
+//! | a service behind `Buffer` | in polls of the response yes; in its `call` no, that runs in the buffer's worker |
+//! | `tokio::spawn` | no; [`seawall::spawn`](crate::spawn) does, or `tokio::spawn(deadline.scope(fut))` |
+//! | `spawn_blocking`, another thread | no; take [`Deadline::current`] along and [`enter`](Deadline::enter) it there |
+//! | a response body, after the head | no |
+//! | another process | no |
+//!
+//! The whole table, with what to do in each place, is in the guide: `seawall::guide::deadlines`.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::Deadline;
+//!
+//! assert_eq!(Deadline::remaining(), None);
+//! Deadline::after(Duration::from_secs(5)).enter(|| {
+//!     assert!(Deadline::remaining() <= Some(Duration::from_secs(5)));
+//!     // A later one within it changes nothing.
+//!     Deadline::after(Duration::from_secs(60)).enter(|| {
+//!         assert!(Deadline::remaining() <= Some(Duration::from_secs(5)));
+//!     });
+//! });
+//! ```
+//!
+//! # Without a service
+//!
+//! [`scope`](Deadline::scope) carries a deadline into a future, `seawall::spawn` (feature
+//! `tokio`) into a task, [`enter`](Deadline::enter) into code that is not async.
+//! `Deadline::shield` (feature `tokio`) takes a future out of it, with a bound of its own.
+//!
+//! # Sharing
+//!
+//! A [`Deadline`] is a `Copy` instant, and means the same in every thread of the process.
+//!
+//! # Cancel safety
+//!
+//! It is restored after every poll, also when that panics. A future that is dropped for its
+//! deadline is dropped outside of it: its destructors do not see it any more.
+//!
+//! # Errors
+//!
+//! None: a deadline is told, and kept by the timeouts and waits that look at it.
+//! `Deadline::shield` resolves to a [`Rejection`](crate::Rejection) if its bound passes first.
+//!
+//! # When not to use it
+//!
+//! To cut something off: that is a [timeout](crate::Timeout), which sets a deadline as well.
+
+mod ambient;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::time::{self, Tick};
+
+#[cfg(feature = "tokio")]
+pub(crate) use ambient::Enforcing;
+pub(crate) use ambient::{Ambient, Attempting};
+
+/// An instant by which something is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(Tick);
+
+impl Deadline {
+    /// The deadline `d` from now. More than 584 years is never.
+    pub fn after(d: Duration) -> Self {
+        Self(time::now().after(d))
+    }
+
+    /// The deadline in force here, if there is one.
+    #[inline]
+    pub fn current() -> Option<Self> {
+        let deadline = Ambient::deadline();
+        (!deadline.is_never()).then_some(Self(deadline))
+    }
+
+    /// What is left of the deadline in force here: zero once it has passed, none if there is
+    /// none.
+    pub fn remaining() -> Option<Duration> {
+        Self::current().map(|deadline| deadline.left())
+    }
+
+    /// What is left of this deadline; zero once it has passed.
+    pub fn left(&self) -> Duration {
+        self.0.since(time::now())
+    }
+
+    /// Whether it has passed.
+    pub fn has_passed(&self) -> bool {
+        time::now() >= self.0
+    }
+
+    /// Runs `f` with this deadline in force, or the one already in force if that is earlier.
+    /// For code that is not async; nothing interrupts it.
+    #[inline]
+    pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _restore = Ambient::current().within(self.0).enter();
+        f()
+    }
+
+    /// Carries this deadline into `future`, across `tokio::spawn` and wherever else it goes.
+    ///
+    /// It is told, not kept: the first [`Timeout`](crate::Timeout) inside keeps it, and every
+    /// wait inside ends by it, but a future that looks at neither runs on. A deadline already
+    /// in force where the future is polled stays if it is earlier.
+    pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
+        Scope {
+            future,
+            deadline: self.0,
+        }
+    }
+
+    /// Runs `future` free of the deadline in force, for at most `max`: for clean-up that has to
+    /// happen after it, and for work that several callers share and that must not end with the
+    /// first one's patience.
+    ///
+    /// It outlives the deadline, not the task: what is dropped with its caller ends with it, so
+    /// spawn what has to go on.
+    ///
+    /// Resolves to a [`Rejection`](crate::Rejection) with
+    /// [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) if `max` passes first; the future is dropped
+    /// before that. `max` runs from the call of this function.
+    ///
+    /// # Panics
+    /// When polled outside of a tokio runtime with time enabled, once it has to wait.
+    #[cfg(feature = "tokio")]
+    #[track_caller]
+    pub fn shield<F: Future>(max: Duration, future: F) -> Shield<F> {
+        shield::Shield::new(max, future, std::panic::Location::caller())
+    }
+}
+
+pin_project! {
+    /// A future with a deadline in force; made by [`Deadline::scope`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scope<F> {
+        #[pin]
+        future: F,
+        deadline: Tick,
+    }
+}
+
+impl<F: Future> Future for Scope<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _restore = Ambient::current().within(*this.deadline).enter();
+        this.future.poll(cx)
+    }
+}
+
+#[cfg(feature = "tokio")]
+pub use shield::Shield;
+
+#[cfg(feature = "tokio")]
+mod shield {
+    use std::future::Future;
+    use std::panic::Location;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+    use std::time::Duration;
+
+    use pin_project_lite::pin_project;
+
+    use super::Ambient;
+    use crate::config::Name;
+    use crate::rejection::{Rejection, RejectionKind};
+    use crate::time::{self, Sleep, Tick};
+
+    pin_project! {
+        /// A future that outlives the deadline in force, within a bound of its own; made by
+        /// [`Deadline::shield`](super::Deadline::shield).
+        #[derive(Debug)]
+        #[must_use = "futures do nothing unless polled"]
+        pub struct Shield<F> {
+            // None once it has elapsed: it is dropped before that is told.
+            #[pin]
+            future: Option<F>,
+            #[pin]
+            sleep: Sleep,
+            start: Tick,
+            place: &'static Location<'static>,
+        }
+    }
+
+    impl<F: Future> Shield<F> {
+        pub(super) fn new(max: Duration, future: F, place: &'static Location<'static>) -> Self {
+            let start = time::now();
+            Self {
+                future: Some(future),
+                sleep: Sleep::until(start.after(max)),
+                start,
+                place,
+            }
+        }
+    }
+
+    impl<F: Future> Future for Shield<F> {
+        type Output = Result<F::Output, Rejection>;
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+            let mut this = self.project();
+            let until = this.sleep.deadline();
+            {
+                let _restore = Ambient::NONE.enter();
+                let _enforcing = Ambient::enforce(until);
+                let future = this.future.as_mut().as_pin_mut();
+                let future = future.expect("polled after it was ready");
+                if let Poll::Ready(output) = future.poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+            }
+            let now = ready!(this.sleep.poll_elapsed(cx));
+            this.future.set(None);
+            let kind = RejectionKind::TimedOut {
+                limit: until.since(*this.start),
+                elapsed: now.since(*this.start),
+            };
+            let rejection = Rejection::new(kind, Name::at("shield", this.place));
+            Poll::Ready(Err(rejection))
+        }
+    }
+}
+
+/// Spawns `future` on the current tokio runtime with the deadline in force here, as
+/// `tokio::spawn` does without. The deadline is told, not kept: what is to end by it goes into
+/// a [`Timeout`](crate::Timeout), whose `run` does, or looks at [`Deadline::remaining`].
+///
+/// # Panics
+/// Outside of a tokio runtime, as `tokio::spawn` does.
+#[cfg(feature = "tokio")]
+#[allow(clippy::disallowed_methods)] // The user asks for the task; no policy has one.
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let deadline = Ambient::deadline();
+    tokio::spawn(Deadline(deadline).scope(future))
+}

@@ -1,0 +1,12 @@
+//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness,
+//! calls that wait, and the template of extra attempts.
+
+mod bounds;
+pub(crate) mod queued_call;
+mod readiness;
+mod respond;
+pub(crate) mod template;
+
+pub use bounds::{By, Guard, Judged, Verdict, check};
+pub(crate) use readiness::Readiness;
+pub use respond::{AsError, Format, Native, Reject, Respond, RespondWith, Silent};
