@@ -8,6 +8,9 @@ use std::panic::Location;
 
 use crate::sync::{Arc, Mutex, OnceLock};
 
+#[allow(unused_imports)]
+pub(crate) use crate::live::{Cached, Live};
+
 /// The name of a policy: in its rejections, its events and its `Debug`.
 ///
 /// By default the kind of policy and the place where it was made, like

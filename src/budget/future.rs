@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Budget;
-use crate::deadline::{Ambient, Attempting};
+use crate::context::{CallContext, Restore};
 
 pin_project! {
     /// The response future of [`BudgetService`](super::BudgetService).
@@ -27,9 +27,13 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-fn enter(budget: &Budget) -> Attempting {
-    let ambient = Ambient::current();
-    Ambient::attempting(ambient.attempt, ambient.extra, Some(budget.number()))
+fn enter(budget: &Budget) -> Restore {
+    let budget = Some(budget.number());
+    CallContext {
+        budget,
+        ..CallContext::current()
+    }
+    .enter()
 }
 
 impl<F: Future> Future for ResponseFuture<F> {

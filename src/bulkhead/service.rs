@@ -7,8 +7,8 @@ use super::Bulkhead;
 use super::future::{QueuedFuture, ResponseFuture};
 use super::policy::Entry;
 use super::policy::acquire::Waiting;
+use crate::context::ClockReading;
 use crate::keyed::{Fixed, Source};
-use crate::reading::Reading;
 use crate::rejection::Rejection;
 use crate::service::Readiness;
 use crate::service::{Guard, Native};
@@ -63,7 +63,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let clock = Reading::of(self);
+        let clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.take_refusal() {
             return ResponseFuture::rejected(refusal, format);
@@ -120,7 +120,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let clock = Reading::of(self);
+        let clock = ClockReading::of(self);
         let format = S::format(&self.refusing.responder, &request);
         if let Some(refusal) = self.refusing.take_refusal() {
             return QueuedFuture::rejected(refusal, format);

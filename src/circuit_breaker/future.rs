@@ -13,14 +13,10 @@ use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Standard};
 use crate::in_flight::{InFlight, catching, panicked};
 #[cfg(feature = "tower")]
-use crate::reading::FutureAt;
-#[cfg(feature = "tower")]
 use crate::rejection::Rejection;
 use crate::rejection::{Error, Fault};
 #[cfg(feature = "tower")]
 use crate::service::{Format, Verdict};
-#[cfg(feature = "tower")]
-use crate::time::Count;
 
 impl CircuitBreaker {
     /// Makes one call under this breaker, without a service and without a runtime. The response
@@ -169,12 +165,9 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let place = FutureAt::of(&*self);
         let this = self.project();
         match this.state.project() {
-            StateProjection::Calling { call, verdict } => {
-                poll_call(call, verdict, cx, |count| place.end(count))
-            }
+            StateProjection::Calling { call, verdict } => poll_call(call, verdict, cx),
             StateProjection::Rejected { rejection } => {
                 let rejection = rejection.take().expect("polled after it was ready");
                 Poll::Ready(this.format.reject(rejection))
@@ -189,7 +182,6 @@ fn poll_call<F, V, Res, Err>(
     mut call: Pin<&mut InFlight<F, Permit>>,
     verdict: &V,
     cx: &mut Context<'_>,
-    ended: impl FnOnce(Count),
 ) -> Poll<F::Output>
 where
     F: Future<Output = Result<Res, Err>>,
@@ -197,10 +189,7 @@ where
 {
     let polled = call.as_mut().poll_call(cx);
     if let Poll::Ready(output) = &polled {
-        let settled = call.settle(|permit| permit.settle(verdict.outcome(output.as_ref())));
-        if let Some(count) = settled.flatten() {
-            ended(count);
-        }
+        call.settle(|permit| permit.settle(verdict.outcome(output.as_ref())));
     }
     polled
 }

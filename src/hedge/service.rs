@@ -6,8 +6,8 @@ use super::Hedge;
 use super::future::{Resent, ResponseFuture};
 use super::layer::{ByResend, DelayOf, Own, Safe};
 use crate::classify::Standard;
+use crate::context::ClockReading;
 use crate::keyed::{Fixed, Picked, Source};
-use crate::reading::Reading;
 use crate::service::template::Template;
 use crate::service::{Judged, Silent};
 
@@ -63,7 +63,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut clock = Reading::of(self);
+        let mut clock = ClockReading::of(self);
         let rules = &*self.spare;
         let safe = rules.safe.is_safe(&request);
         let delay = || rules.delay.delay(&request, 2);

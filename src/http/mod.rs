@@ -9,10 +9,13 @@
 //! A failed response is read for the delay that it asks for: [`retry_after`], and
 //! `grpc-retry-pushback-ms` of a gRPC response. A hint that cannot be read means "do not retry".
 
+#[cfg(feature = "tower")]
+mod format;
 mod judge;
 mod request;
 mod respond;
 mod retry_after;
 
-pub use respond::{AsResponse, Grpc};
+#[cfg(feature = "tower")]
+pub use format::{AsResponse, Grpc};
 pub use retry_after::retry_after;

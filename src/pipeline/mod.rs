@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 
-use crate::attempt::attempt;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::{Classify, Outcome, Standard};
+use crate::context::attempt;
 use crate::hedge::Hedge;
 use crate::rate_limit::RateLimiter;
 use crate::rejection::{Error, Fault, Reason, Rejection};

@@ -188,7 +188,7 @@ mod state;
 pub(crate) mod table;
 
 #[cfg(feature = "tower")]
-pub use future::{ResponseFuture, WaitingFuture};
+pub use future::WaitingFuture;
 #[cfg(feature = "tower")]
 pub use layer::{Cost, One, PerRequest, RateLimitLayer, Refusing, Waits};
 #[cfg(feature = "tokio")]

@@ -4,14 +4,13 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::RateLimiter;
-use super::future::{ResponseFuture, WaitingFuture};
+use super::future::WaitingFuture;
 use super::layer::{Cost, One};
+use crate::context::ClockReading;
 use crate::event::EventKind;
 use crate::keyed::{Fixed, Source};
-use crate::reading::Reading;
 use crate::rejection::Rejection;
-use crate::service::Readiness;
-use crate::service::{Guard, Native};
+use crate::service::{Guard, Native, Readiness, ResponseFuture};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug)]
@@ -81,7 +80,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut clock = Reading::of(self);
+        let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.take_refusal() {
             return ResponseFuture::rejected(refusal, format);
@@ -138,7 +137,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut clock = Reading::of(self);
+        let mut clock = ClockReading::of(self);
         let this = &mut self.refusing;
         let format = S::format(&this.responder, &request);
         if let Some(refusal) = this.take_refusal() {

@@ -5,8 +5,10 @@ mod bounds;
 pub(crate) mod queued_call;
 mod readiness;
 mod respond;
+mod response;
 pub(crate) mod template;
 
 pub use bounds::{By, Guard, Judged, Verdict, check};
 pub(crate) use readiness::Readiness;
 pub use respond::{AsError, Format, Native, Reject, Respond, RespondWith, Silent};
+pub use response::ResponseFuture;

@@ -10,10 +10,10 @@ use pin_project_lite::pin_project;
 use super::Timeout;
 use super::policy::Holder;
 use crate::config::Mode;
-use crate::deadline::{Ambient, Enforcing};
+use crate::context::ClockReading;
+use crate::context::{CallContext, Restore};
 use crate::event::Ending;
 use crate::in_flight::{OnPanic, catching};
-use crate::reading::Reading;
 use crate::rejection::{Error, Rejection, RejectionKind};
 #[cfg(feature = "tower")]
 use crate::service::Format;
@@ -58,7 +58,7 @@ impl Run {
     pub(super) fn start(
         timeout: &Timeout,
         limit: Option<Duration>,
-        clock: &mut Reading,
+        clock: &mut ClockReading,
         refused: Option<Rejection>,
     ) -> Self {
         let setting = timeout.setting();
@@ -71,7 +71,7 @@ impl Run {
             start = clock.now();
             let limit = limit.map_or(setting.nanos(), nanos);
             limit_ends = Tick(start.0.saturating_add(limit));
-            until = limit_ends.min(Ambient::deadline());
+            until = limit_ends.min(CallContext::deadline());
             if until <= start {
                 refused = refused.or_else(|| expired(timeout, mode));
                 if mode == Mode::RecordOnly {
@@ -123,8 +123,8 @@ impl Run {
     #[inline]
     fn keep_deadline(&mut self) {
         if self.mode == Mode::Enforce || !self.until.is_never() {
-            let deadline = Ambient::deadline();
-            if deadline < Ambient::enforced() {
+            let deadline = CallContext::deadline();
+            if deadline < CallContext::enforced() {
                 self.until = self.until.min(deadline);
             }
         }
@@ -136,7 +136,7 @@ impl Run {
     /// local task.
     #[inline]
     fn due(&self) -> Tick {
-        match self.until == Ambient::enforced() {
+        match self.until == CallContext::enforced() {
             true => self.limit_ends,
             false => self.until,
         }
@@ -144,11 +144,12 @@ impl Run {
 
     /// Puts the deadline in force for the user's code.
     #[inline]
-    fn enforce(&self) -> Enforcing {
-        Ambient::enforce(match self.mode {
+    fn enforce(&self) -> Restore {
+        let until = match self.mode {
             Mode::Enforce => self.until,
             Mode::RecordOnly | Mode::Off => Tick::NEVER,
-        })
+        };
+        CallContext::current().enforcing(until).enter()
     }
 
     /// Runs the user's code with the deadline in force.
@@ -299,7 +300,7 @@ impl Timeout {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let run = Run::start(self, None, &mut Reading::none(), None);
+        let run = Run::start(self, None, &mut ClockReading::none(), None);
         match Timed::call(run, call).await {
             Ok(outcome) => outcome.map_err(Error::Service),
             Err(rejection) => Err(rejection.into()),

@@ -5,7 +5,7 @@ use tower_service::Service;
 use super::Timeout;
 use super::future::{ResponseFuture, Run};
 use super::layer::{DurationOf, Fixed};
-use crate::reading::Reading;
+use crate::context::ClockReading;
 use crate::service::Readiness;
 use crate::service::{Guard, Native};
 
@@ -48,7 +48,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut clock = Reading::of(self);
+        let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         let limit = self.duration.duration(&request);
         let refused = self.readiness.take_refusal();

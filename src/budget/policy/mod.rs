@@ -6,11 +6,11 @@ use std::panic::Location;
 
 use super::state::{Account, ONE};
 use crate::config::{ConfigError, Mode, Name, Problems};
-use crate::deadline::Ambient;
+use crate::context::CallContext;
+#[cfg(feature = "tokio")]
+use crate::context::ClockReading;
 use crate::keyed::Rest;
 use crate::rate_limit::{Bucket, Quota};
-#[cfg(feature = "tokio")]
-use crate::reading::Reading;
 use crate::registry::Registry;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
@@ -213,7 +213,7 @@ impl Budget {
     /// As [`on_call`](Self::on_call), by a layer that may know the time of the call.
     #[cfg(feature = "tokio")]
     #[inline]
-    pub(crate) fn on_call_at(&self, clock: &Reading) {
+    pub(crate) fn on_call_at(&self, clock: &ClockReading) {
         if self.0.refill == Refill::Calls {
             self.deposit(|| clock.recent());
         }
@@ -231,7 +231,7 @@ impl Budget {
     /// there is less than there might be.
     #[inline]
     fn deposit(&self, recent: impl FnOnce() -> Tick) {
-        if Ambient::attempt() == 0 {
+        if CallContext::attempt() == 0 {
             self.0.account.deposit(recent(), self.terms());
         }
     }

@@ -23,7 +23,7 @@ pub(super) use self::place::Entry;
 
 use super::state::{Machine, Word};
 use crate::config::Name;
-use crate::deadline::Ambient;
+use crate::context::CallContext;
 use crate::event::{EventKind, Listeners};
 use crate::keyed::Rest;
 use crate::rejection::{Rejection, RejectionKind};
@@ -136,7 +136,7 @@ impl Bulkhead {
     /// does not: it takes no place from what was asked for.
     #[inline]
     fn most_queued(&self, max_wait: Duration) -> u32 {
-        match max_wait.is_zero() || Ambient::extra() {
+        match max_wait.is_zero() || CallContext::extra() {
             true => 0,
             false => self.0.machine.most_queued(),
         }

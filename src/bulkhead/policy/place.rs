@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Bulkhead, Permit};
 use crate::bulkhead::state::{Answer, Turn};
-use crate::deadline::Ambient;
+use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Arc;
@@ -83,7 +83,7 @@ impl Bulkhead {
             since: now,
             latest: now.after(max_wait),
         };
-        place.bound(now, Ambient::deadline())?;
+        place.bound(now, CallContext::deadline())?;
         Ok(Entry::Queued(place))
     }
 }
@@ -99,9 +99,9 @@ impl Place {
     /// neither the deadline nor that it is an extra attempt, which does not wait.
     #[cfg(feature = "tokio")]
     pub(super) fn begin(&mut self) -> Result<(), Rejection> {
-        let Ambient {
+        let CallContext {
             deadline, extra, ..
-        } = Ambient::current();
+        } = CallContext::current();
         if !deadline.is_never() {
             self.bound(time::now(), deadline)?;
         }

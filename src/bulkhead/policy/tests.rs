@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Bulkhead;
 use crate::bulkhead::state::Order;
 use crate::config::Mode;
-use crate::deadline::{Ambient, Deadline};
+use crate::context::CallContext;
+use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
 use crate::rejection::{Error, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
@@ -326,9 +327,9 @@ fn to4_a_blocked_thread_waits_until_the_deadline_and_not_before() {
 fn rt11_an_extra_attempt_never_queues() {
     let bulkhead = full(1);
     let extra = || {
-        Ambient {
+        CallContext {
             extra: true,
-            ..Ambient::current()
+            ..CallContext::current()
         }
         .enter()
     };
@@ -559,9 +560,9 @@ fn rt11_an_extra_attempt_never_queues_in_the_layer() {
 
     use crate::rejection::Reason;
 
-    let extra = Ambient {
+    let extra = CallContext {
         extra: true,
-        ..Ambient::current()
+        ..CallContext::current()
     };
     let bulkhead = full(1);
     let echo = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });

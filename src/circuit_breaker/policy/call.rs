@@ -7,7 +7,7 @@ use crate::circuit_breaker::rules::{Finished, OnDrop, Rules};
 use crate::circuit_breaker::state::{Answer, Cause, Refused, Role, State, Ticket, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::deadline::Ambient;
+use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::per_thread;
 use crate::rejection::Rejection;
@@ -33,12 +33,12 @@ impl Call {
         Self {
             ticket: ticket.to_bits(),
             start,
-            deadline: Ambient::deadline(),
+            deadline: CallContext::deadline(),
         }
     }
 
     pub(super) fn keep_deadline(&mut self) {
-        self.deadline = self.deadline.min(Ambient::deadline());
+        self.deadline = self.deadline.min(CallContext::deadline());
     }
 }
 

@@ -7,8 +7,8 @@ use tower_service::Service;
 use super::CircuitBreaker;
 use super::future::ResponseFuture;
 use crate::classify::Standard;
+use crate::context::ClockReading;
 use crate::keyed::Source;
-use crate::reading::Reading;
 use crate::service::Readiness;
 use crate::service::{Judged, Native};
 use crate::time::{Sleep, Tick};
@@ -54,7 +54,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let clock = Reading::of(self);
+        let clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(refusal) = self.readiness.take_refusal() {
             if let Some(breaker) = self.breaker.fixed() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::race::{Race, Source};
 use crate::classify::{self, Classify, Outcome, Standard};
+use crate::context::ClockReading;
 use crate::hedge::Hedge;
-use crate::reading::Reading;
 use crate::rejection::{Error, Fault, Reason};
 
 /// Attempts by a closure.
@@ -117,7 +117,7 @@ impl Hedge {
             classifier,
             via: PhantomData,
         };
-        let admitted = self.call(true, || None, &mut Reading::none());
+        let admitted = self.call(true, || None, &mut ClockReading::none());
         let race = Race::start(source, admitted, |source| (source.call)(1));
         race.await.map_err(Error::Service)
     }

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{Hedge, Setting};
-use crate::attempt::{Attempt, Inherited};
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::Outcome;
 use crate::config::Mode;
-use crate::deadline::Ambient;
+use crate::context::Attempt;
+use crate::context::CallContext;
+use crate::context::ClockReading;
 use crate::event::{Ending, EventKind};
-use crate::reading::Reading;
+use crate::registry::PolicyId;
 use crate::sync::Ordering;
 use crate::time::{self, Tick};
 
@@ -23,7 +24,7 @@ pub(in crate::hedge) struct Call {
     /// What it carries down; none inside an attempt that is not hedged, whose number stays.
     pub(in crate::hedge) attempt: Option<Attempt>,
     /// What it draws on in place of the hedge's own budget.
-    inherited: Option<Inherited>,
+    inherited: Option<PolicyId>,
     /// How many extra attempts it may still have.
     pub(in crate::hedge) left: u32,
     /// After how long without an answer the next begins.
@@ -58,7 +59,7 @@ impl Hedge {
         &self,
         safe: bool,
         delay: impl FnOnce() -> Option<Duration>,
-        clock: &mut Reading,
+        clock: &mut ClockReading,
     ) -> Call {
         let setting = self.0.setting.load(Ordering::Relaxed);
         let open = Mode::from_bits(setting) != Mode::Off;
@@ -67,14 +68,14 @@ impl Hedge {
         let (mut left, mut delayed) = (0, Duration::ZERO);
         if open {
             start = clock.now();
-            if Ambient::attempt() <= 1 && !Ambient::extra() {
+            if CallContext::attempt() <= 1 && !CallContext::extra() {
                 inherited = match self.0.budget_given {
                     true => None,
-                    false => Inherited::here(),
+                    false => CallContext::budget(),
                 };
                 // What is inherited earns nothing by calls inside an attempt.
                 let number = match inherited {
-                    Some(inherited) => inherited.number(),
+                    Some(inherited) => inherited,
                     None => {
                         self.0.budget.on_call_at(clock);
                         self.0.budget.number()
@@ -83,7 +84,7 @@ impl Hedge {
                 attempt = Some(Attempt::new(1, Some(number)));
                 if safe {
                     let delay = delay().or_else(|| self.delay_of(start, setting));
-                    let deadline = Ambient::deadline();
+                    let deadline = CallContext::deadline();
                     let in_time = |delay: &Duration| start.after(*delay) < deadline;
                     if let Some(delay) = delay.filter(in_time) {
                         delayed = delay;
@@ -106,7 +107,7 @@ impl Hedge {
     }
 
     fn budget_of(&self, call: &Call) -> Cow<'_, Budget> {
-        match call.inherited.and_then(Inherited::budget) {
+        match call.inherited.and_then(Budget::numbered) {
             Some(budget) => Cow::Owned(budget),
             None => Cow::Borrowed(&self.0.budget),
         }
@@ -155,35 +156,23 @@ impl Hedge {
     /// What the latency of an attempt that ended like this says. One that failed might have
     /// taken longer to succeed; one that was refused says nothing.
     #[inline]
-    pub(in crate::hedge) fn sample(
-        &self,
-        call: &Call,
-        start: Tick,
-        ended: impl FnOnce() -> Option<Tick>,
-        outcome: Outcome,
-    ) {
+    pub(in crate::hedge) fn sample(&self, call: &Call, start: Tick, outcome: Outcome) {
         match outcome {
-            Outcome::Success => self.record(call, start, ended, false),
-            Outcome::Failure { .. } => self.record(call, start, ended, true),
+            Outcome::Success => self.record(call, start, false),
+            Outcome::Failure { .. } => self.record(call, start, true),
             Outcome::Ignore => {}
         }
     }
 
     /// An attempt was dropped: it would have taken longer.
     pub(in crate::hedge) fn sample_dropped(&self, call: &Call, start: Tick) {
-        self.record(call, start, || None, true);
+        self.record(call, start, true);
     }
 
     #[inline]
-    fn record(
-        &self,
-        call: &Call,
-        start: Tick,
-        ended: impl FnOnce() -> Option<Tick>,
-        censored: bool,
-    ) {
+    fn record(&self, call: &Call, start: Tick, censored: bool) {
         if call.sampled {
-            let now = ended().unwrap_or_else(time::now);
+            let now = time::now();
             self.latencies().record(now, now.since(start), censored);
         }
     }
@@ -193,7 +182,7 @@ impl Hedge {
     pub(in crate::hedge) fn answered(&self, call: &mut Call, by: u32, outcome: Outcome) {
         if outcome == Outcome::Success {
             // Inside the attempt that it is inherited from nothing is earned.
-            let earns = call.inherited.is_none() || Ambient::attempt() == 0;
+            let earns = call.inherited.is_none() || CallContext::attempt() == 0;
             if call.attempt.is_some() && earns {
                 self.budget_of(call).on_success();
             }

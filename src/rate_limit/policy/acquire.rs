@@ -8,7 +8,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::{RateLimiter, Reservation};
-use crate::reading::Reading;
+use crate::context::ClockReading;
 use crate::rejection::Rejection;
 use crate::time::Sleep;
 
@@ -106,9 +106,12 @@ impl Future for Acquire {
         if this.waiting.is_none() {
             let max_wait = this.max_wait.unwrap_or(this.limiter.max_wait());
             let place = this.limiter.place();
-            let reserved =
-                this.limiter
-                    .reserve_or_go(&mut Reading::none(), place, *this.cost, max_wait)?;
+            let reserved = this.limiter.reserve_or_go(
+                &mut ClockReading::none(),
+                place,
+                *this.cost,
+                max_wait,
+            )?;
             match reserved {
                 None => return Poll::Ready(Ok(())),
                 Some(reservation) => this.waiting.set(Some(Waiting::new(reservation))),

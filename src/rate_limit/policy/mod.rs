@@ -27,10 +27,10 @@ use self::asked::Asked;
 use super::quota::Quota;
 use super::state::{Bucket, Refused};
 use crate::config::{Mode, Name};
+#[cfg(feature = "tower")]
+use crate::context::ClockReading;
 use crate::event::Listeners;
 use crate::rate_limit::table::{Place, Table};
-#[cfg(feature = "tower")]
-use crate::reading::Reading;
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 use crate::time;
@@ -201,7 +201,7 @@ impl RateLimiter {
     #[inline]
     pub(super) fn try_acquire_by(
         &self,
-        clock: &mut Reading,
+        clock: &mut ClockReading,
         place: Option<Place>,
         cost: u32,
     ) -> Result<(), Rejection> {

@@ -8,7 +8,7 @@ use super::asked::{Asked, Charged};
 use super::joint::{self, Joint};
 use crate::config::Mode;
 #[cfg(feature = "tower")]
-use crate::deadline::Ambient;
+use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::rejection::Rejection;
 #[cfg(feature = "tower")]
@@ -118,7 +118,7 @@ impl Reservation {
     /// If it is not; the tokens go back. It has been told.
     #[cfg(feature = "tower")]
     pub(crate) fn within_deadline(mut self) -> Result<Self, Rejection> {
-        let ambient = Ambient::current();
+        let ambient = CallContext::current();
         self.latest = self.latest.min(ambient.deadline);
         if ambient.extra {
             // Behind a buffer only the polls know.

@@ -8,7 +8,9 @@ use super::asked::Asked;
 use super::reservation::Charges;
 use super::{RateLimiter, Refusal, Reservation, joint};
 use crate::config::Mode;
-use crate::deadline::Ambient;
+use crate::context::CallContext;
+#[cfg(feature = "tokio")]
+use crate::context::ClockReading;
 #[cfg(feature = "tower")]
 use crate::deadline::Deadline;
 #[cfg(feature = "tokio")]
@@ -16,8 +18,6 @@ use crate::event::Ending;
 use crate::event::EventKind;
 #[cfg(feature = "tokio")]
 use crate::rate_limit::table::Place;
-#[cfg(feature = "tokio")]
-use crate::reading::Reading;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
@@ -42,7 +42,7 @@ impl RateLimiter {
     /// As [`reserve`](Self::reserve), and [`RejectionKind::CostAboveBurst`] if they can never be there at
     /// once.
     pub fn reserve_n(&self, cost: u32) -> Result<Reservation, Rejection> {
-        let deadline = Ambient::deadline();
+        let deadline = CallContext::deadline();
         self.reserve_within(time::now(), cost, self.max_wait(), deadline, false)
     }
 
@@ -113,13 +113,13 @@ impl RateLimiter {
     #[inline]
     pub(crate) fn reserve_or_go(
         &self,
-        clock: &mut Reading,
+        clock: &mut ClockReading,
         place: Option<Place>,
         cost: u32,
         max_wait: Duration,
     ) -> Result<Option<Reservation>, Rejection> {
         let now = clock.now();
-        let deadline = Ambient::deadline();
+        let deadline = CallContext::deadline();
         // A reservation holds a handle, which whoever does not wait need not pay for.
         if deadline > now && self.mode() == Mode::Enforce && self.goes_at_once(place, now, cost) {
             return Ok(None);
@@ -136,7 +136,7 @@ impl RateLimiter {
         cost: u32,
         max_wait: Duration,
     ) -> Result<Option<Reservation>, Rejection> {
-        let deadline = Ambient::deadline();
+        let deadline = CallContext::deadline();
         let limiter = self.viewed(place);
         let reservation = limiter.reserve_within(now, cost, max_wait, deadline, true)?;
         if reservation.is_due(now) {
@@ -241,7 +241,7 @@ impl RateLimiter {
 /// How long a call waits that would wait for `max_wait`: an attempt that nobody asked for does
 /// not stand in line with those that were.
 fn patience(max_wait: Duration) -> Duration {
-    match Ambient::extra() {
+    match CallContext::extra() {
         true => Duration::ZERO,
         false => max_wait,
     }

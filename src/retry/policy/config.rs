@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::attempt::Inherited;
 use crate::backoff::Backoff;
 use crate::budget::Budget;
 use crate::config::{ConfigError, Mode, Name, Problems};
+use crate::context::CallContext;
 use crate::event::Listeners;
+use crate::registry::PolicyId;
 use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicU64};
 
@@ -54,9 +55,9 @@ impl Spending {
     /// The budget that was set here, and where it was not given, the one that a call made here
     /// inherits in its place.
     #[inline]
-    pub(super) fn budget(&self) -> (Option<&Budget>, Option<Inherited>) {
+    pub(super) fn budget(&self) -> (Option<&Budget>, Option<PolicyId>) {
         match self {
-            Self::Own(own) => (Some(own), Inherited::here()),
+            Self::Own(own) => (Some(own), CallContext::budget()),
             Self::Given(budget) => (Some(budget), None),
             Self::None => (None, None),
         }

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::Retry;
 use super::config::{Config, Settings};
-use crate::attempt::{Attempt, Inherited};
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::deadline::{Ambient, Attempting};
+use crate::context::Attempt;
+use crate::context::ClockReading;
+use crate::context::{CallContext, Restore};
 use crate::event::{Ending, EventKind};
 use crate::in_flight::OnPanic;
-use crate::reading::Reading;
+use crate::registry::PolicyId;
 use crate::sync::{Arc, Ordering};
 use crate::time::{self, Tick};
 
@@ -25,7 +26,7 @@ pub(in crate::retry) struct Session<H: AsRef<Config>> {
     /// What the attempt that is being made carries down.
     attempt: Attempt,
     /// What it draws on in place of its own budget.
-    inherited: Option<Inherited>,
+    inherited: Option<PolicyId>,
     /// Whether this call may retry at all.
     retries: bool,
     /// Whether what runs is told that it is part of an attempt: not where the retry is off.
@@ -59,7 +60,11 @@ pub(in crate::retry) struct Call<H: AsRef<Config>> {
 impl Session<Arc<Config>> {
     /// A call without a service.
     pub(in crate::retry) fn of(retry: &Retry) -> Self {
-        Self::start(retry.0.config.load_full(), || true, &mut Reading::none())
+        Self::start(
+            retry.0.config.load_full(),
+            || true,
+            &mut ClockReading::none(),
+        )
     }
 }
 
@@ -69,7 +74,7 @@ impl<H: AsRef<Config>> Session<H> {
     pub(in crate::retry) fn start(
         holder: H,
         resend: impl FnOnce() -> bool,
-        clock: &mut Reading,
+        clock: &mut ClockReading,
     ) -> Self {
         let config = holder.as_ref();
         let settings = &config.settings;
@@ -82,12 +87,15 @@ impl<H: AsRef<Config>> Session<H> {
         if let (Some(own), None) = (own, inherited) {
             own.on_call_at(clock);
         }
-        let number = inherited.map(Inherited::number);
+        let number = inherited;
         let timed = settings.max_elapsed.is_some() || config.core.listeners.any();
-        let nests = Ambient::extra() && !settings.nested;
+        let nests = CallContext::extra() && !settings.nested;
         Self {
             number: 1,
-            attempt: Attempt::new(1, number.or(own.map(Budget::number))),
+            attempt: Attempt {
+                number: 1,
+                budget: number.or(own.map(Budget::number)),
+            },
             inherited,
             retries: !off && !nests && settings.max_attempts > 1 && resend(),
             tells: !off,
@@ -135,7 +143,7 @@ impl<H: AsRef<Config>> Session<H> {
 
     /// As [`enter`](Self::enter), for code that is not to pass through a closure.
     #[inline]
-    pub(in crate::retry) fn watch(&mut self) -> (Option<Attempting>, OnPanic<'_, Call<H>>) {
+    pub(in crate::retry) fn watch(&mut self) -> (Option<Restore>, OnPanic<'_, Call<H>>) {
         let entered = self.tells.then(|| self.attempt.enter());
         let panicked = |call: &mut Call<H>| call.end(Ending::Panicked);
         (entered, OnPanic::new(&mut self.call, panicked))
@@ -157,7 +165,7 @@ impl<H: AsRef<Config>> Session<H> {
         if lasting || !self.may_go_on() {
             return None;
         }
-        let ambient = Ambient::current();
+        let ambient = CallContext::current();
         let settings = self.settings();
         // Asked again: behind a buffer the call does not know.
         if ambient.extra && !settings.nested {
@@ -227,7 +235,7 @@ impl<H: AsRef<Config>> Session<H> {
 
     /// From the budget that this call draws on, if there is one.
     fn withdraw(&self) -> Option<Option<Withdrawal>> {
-        if let Some(budget) = self.inherited.and_then(Inherited::budget) {
+        if let Some(budget) = self.inherited.and_then(Budget::numbered) {
             return Some(budget.withdraw());
         }
         self.own_budget().map(Budget::withdraw)
@@ -235,7 +243,7 @@ impl<H: AsRef<Config>> Session<H> {
 
     /// The backoff is over: what runs from here on runs as the next attempt.
     pub(in crate::retry) fn wake(&mut self) {
-        self.attempt = self.attempt.numbered(self.number);
+        self.attempt.number = self.number;
     }
 
     /// The attempt is made.
@@ -274,8 +282,8 @@ impl<H: AsRef<Config>> Session<H> {
                     }
                 }
                 // Inside the attempt nothing is earned; the call may have been moved out of it.
-                Some(inherited) if Ambient::attempt() == 0 => {
-                    if let Some(budget) = inherited.budget() {
+                Some(inherited) if CallContext::attempt() == 0 => {
+                    if let Some(budget) = Budget::numbered(inherited) {
                         budget.on_success();
                     }
                 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Retry;
-use crate::attempt::Inherited;
 use crate::backoff::{Backoff, Jitter};
 use crate::budget::Budget;
 use crate::classify::{FailureKind, Outcome};
@@ -406,9 +405,7 @@ fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
 async fn rt4_an_attempt_carries_its_budget_down() {
     let budget = Budget::percent(50);
     let below = || {
-        Inherited::here()?
-            .budget()
-            .map(|budget| budget.name().clone())
+        Budget::numbered(crate::context::CallContext::budget()?).map(|budget| budget.name().clone())
     };
     let call =
         |_| async move { Ok::<_, ()>(below().map(|name| name.to_string()).unwrap_or_default()) };
@@ -800,7 +797,7 @@ async fn rt4_in_place_of_an_inherited_budget_that_is_gone_the_own_one_serves() {
     for gone in [false, true] {
         let outer = Budget::builder().burst(5).floor(0).build().unwrap();
         let number = outer.number();
-        let attempt = crate::attempt::Attempt::new(1, Some(number));
+        let attempt = crate::context::Attempt::new(1, Some(number));
         let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
         let retry = retry.max_attempts(2).build().unwrap();
         let call = retry.run(|_| async {

@@ -8,7 +8,7 @@ use super::future::ResponseFuture;
 use super::layer::{ByRequest, Copier, MayResend};
 use super::policy::{Config, Live, Session};
 use crate::classify::{Classify, Standard};
-use crate::reading::Reading;
+use crate::context::ClockReading;
 use crate::rejection::Recognize;
 use crate::service::template::Template;
 use crate::service::{By, Verdict};
@@ -57,7 +57,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let mut clock = Reading::of(self);
+        let mut clock = ClockReading::of(self);
         let config = self.live.load();
         if !Arc::ptr_eq(config, &self.spare) {
             self.spare = self.spare.sharing(Arc::clone(config));

@@ -587,7 +587,7 @@ async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
 // attempt, its polls do.
 #[tokio::test(start_paused = true)]
 async fn rt10_is_known_by_the_call_and_by_the_polls() {
-    let extra = crate::attempt::Attempt::new(2, None);
+    let extra = crate::context::Attempt::new(2, None);
     let flaky = Flaky::failing(9);
     let copied = Arc::new(AtomicU64::new(0));
     let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
@@ -660,7 +660,7 @@ async fn rt11_a_reservation_made_elsewhere_is_given_back() {
     let mut waiting = RateLimitLayer::waiting(&limiter).layer(Flaky::failing(0));
     ready::<_, u32>(&mut waiting).await.unwrap();
     let mut call = pin!(waiting.call(1));
-    let extra = crate::attempt::Attempt::new(2, None);
+    let extra = crate::context::Attempt::new(2, None);
     let answer = {
         let _entered = extra.enter();
         polled(call.as_mut())

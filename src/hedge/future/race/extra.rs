@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Source;
-use crate::attempt::Attempt;
 use crate::budget::{Sent, Withdrawal};
+use crate::context::Attempt;
 use crate::hedge::policy::Call;
 use crate::outcome::{FailureKind, NEVER, Outcome};
 use crate::time::{self, Tick};
@@ -59,7 +59,7 @@ impl<N, F> Extra<N, F> {
                 withdrawal: Some(withdrawal),
             },
             number,
-            attempt: attempt.numbered(number),
+            attempt: Attempt { number, ..attempt },
             next: before,
         }
     }
@@ -156,7 +156,7 @@ impl<N, F> ExtraProjection<'_, N, F> {
                         return Polled::Pending;
                     };
                     let outcome = source.outcome(output.as_ref());
-                    source.as_ref().sample(of, *start, || None, outcome);
+                    source.as_ref().sample(of, *start, outcome);
                     if let Some(sent) = sent.take().filter(|_| source.is_refusal(output.as_ref())) {
                         source.as_ref().refused(sent);
                     }

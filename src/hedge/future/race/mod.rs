@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::attempt::Attempt;
 use crate::budget::Withdrawal;
 use crate::classify::Outcome;
-use crate::deadline::Ambient;
+use crate::context::Attempt;
+use crate::context::CallContext;
 use crate::event::Ending;
 use crate::hedge::Hedge;
 use crate::hedge::policy::Call;
-use crate::reading::FutureAt;
 use crate::time::{self, Sleep, Tick};
 use extra::{Extra, Next, Polled};
 
@@ -105,7 +104,7 @@ struct Parts<A> {
 impl<A: AsRef<Hedge>> Parts<A> {
     #[inline(always)]
     fn make<F>(&mut self, first: impl FnOnce(&mut A) -> F) -> F {
-        let _entered = self.call.attempt.as_ref().map(Attempt::enter);
+        let _entered = self.call.attempt.map(Attempt::enter);
         let guard = OnPanicInCall(self);
         let first = first(&mut guard.0.source);
         std::mem::forget(guard);
@@ -165,13 +164,8 @@ where
     F: Future<Output = Result<T, E>>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let place = self.first.as_ref().as_pin_ref();
-        let place = place.map(|first| FutureAt::of(&*first));
-        if let Some(place) = &place {
-            place.begin();
-        }
         let mut polled = self.poll_first(cx);
-        match self.judge(&polled, || place?.ended()) {
+        match self.judge(&polled) {
             Some(Outcome::Success) => self.answered(1, Outcome::Success),
             outcome => polled = self.go_on(polled, outcome, cx),
         }
@@ -183,7 +177,7 @@ where
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.first.as_mut().as_pin_mut() {
             Some(first) => {
-                let _entered = self.call.attempt.as_ref().map(Attempt::enter);
+                let _entered = self.call.attempt.map(Attempt::enter);
                 first.poll(cx)
             }
             None => Poll::Pending,
@@ -192,17 +186,13 @@ where
 
     /// What the first attempt came to, if it has come back.
     #[inline]
-    fn judge(
-        &mut self,
-        polled: &Poll<F::Output>,
-        ended: impl FnOnce() -> Option<Tick>,
-    ) -> Option<Outcome> {
+    fn judge(&mut self, polled: &Poll<F::Output>) -> Option<Outcome> {
         let Poll::Ready(output) = polled else {
             return None;
         };
         let outcome = self.source.outcome(output.as_ref());
         let hedge = self.source.as_ref();
-        hedge.sample(self.call, self.call.start, ended, outcome);
+        hedge.sample(self.call, self.call.start, outcome);
         self.first.set(None);
         Some(outcome)
     }
@@ -257,7 +247,7 @@ where
     /// Begins an extra attempt, if it is time for one and there may be one.
     fn begin_next(&mut self, fails: bool, pending: bool, cx: &mut Context<'_>) -> bool {
         // Asked again: behind a buffer the call knew of no attempt further up.
-        if self.call.left == 0 || Ambient::extra() {
+        if self.call.left == 0 || CallContext::extra() {
             return false;
         }
         if !(fails || pending && self.poll_delay(cx).is_ready()) {
@@ -265,7 +255,7 @@ where
         }
         // Nothing starts for a caller whose deadline has passed.
         let now = time::now();
-        if now >= Ambient::deadline() {
+        if now >= CallContext::deadline() {
             return false;
         }
         self.sleep.set(None);

@@ -8,8 +8,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::support::{Backend, NEVER, answer, call, classify, fail, ms};
-use crate::attempt::Attempt;
 use crate::budget::Refill;
+use crate::context::Attempt;
 use crate::sync::Arc;
 use crate::{Budget, Hedge, HedgeLayer, Rejection, RejectionKind};
 

@@ -446,7 +446,7 @@ async fn hg6_only_first_attempts_hedge() {
         let backend = Backend::new(|n| (ms(30), answer(n)));
         let log = backend.log.clone();
         let mut service = layer(&times(1)).layer(backend);
-        let attempt = crate::attempt::Attempt::new(outer, None);
+        let attempt = crate::context::Attempt::new(outer, None);
         let mut future = std::pin::pin!(call(&mut service, ()));
         let outcome = std::future::poll_fn(|cx| {
             let _entered = attempt.enter();
@@ -470,7 +470,7 @@ async fn hg6_an_extra_attempt_that_the_call_did_not_know_is_not_hedged() {
             .await
             .unwrap();
         let mut future = std::pin::pin!(tower_service::Service::call(&mut service, ()));
-        let attempt = crate::attempt::Attempt::new(2, None);
+        let attempt = crate::context::Attempt::new(2, None);
         let polled = std::future::poll_fn(|cx| {
             let _entered = attempt.enter();
             future.as_mut().poll(cx)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use crate::deadline::Ambient;
+use crate::context::CallContext;
 use crate::event::{Ending, Event, EventKind};
 use crate::hedge::Hedge;
 use crate::rejection::Error;
@@ -174,7 +174,7 @@ impl<Req> Service<Req> for Backend {
             seen.push(Seen {
                 at: time::now().since(self.log.start),
                 attempt: crate::attempt(),
-                extra: Ambient::extra(),
+                extra: CallContext::extra(),
             });
             seen.len() as u32 - 1
         };

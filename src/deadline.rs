@@ -67,8 +67,6 @@
 //!
 //! To cut something off: that is a [timeout](crate::Timeout), which sets a deadline as well.
 
-mod ambient;
-
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -76,11 +74,8 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use crate::context::CallContext;
 use crate::time::{self, Tick};
-
-#[cfg(feature = "tokio")]
-pub(crate) use ambient::Enforcing;
-pub(crate) use ambient::{Ambient, Attempting};
 
 /// An instant by which something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +90,7 @@ impl Deadline {
     /// The deadline in force here, if there is one.
     #[inline]
     pub fn current() -> Option<Self> {
-        let deadline = Ambient::deadline();
+        let deadline = CallContext::deadline();
         (!deadline.is_never()).then_some(Self(deadline))
     }
 
@@ -119,7 +114,7 @@ impl Deadline {
     /// For code that is not async; nothing interrupts it.
     #[inline]
     pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
-        let _restore = Ambient::current().within(self.0).enter();
+        let _restore = CallContext::current().within(self.0).enter();
         f()
     }
 
@@ -171,7 +166,7 @@ impl<F: Future> Future for Scope<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _restore = Ambient::current().within(*this.deadline).enter();
+        let _restore = CallContext::current().within(*this.deadline).enter();
         this.future.poll(cx)
     }
 }
@@ -189,8 +184,8 @@ mod shield {
 
     use pin_project_lite::pin_project;
 
-    use super::Ambient;
     use crate::config::Name;
+    use crate::context::CallContext;
     use crate::rejection::{Rejection, RejectionKind};
     use crate::time::{self, Sleep, Tick};
 
@@ -229,8 +224,7 @@ mod shield {
             let mut this = self.project();
             let until = this.sleep.deadline();
             {
-                let _restore = Ambient::NONE.enter();
-                let _enforcing = Ambient::enforce(until);
+                let _restore = CallContext::NONE.enforcing(until).enter();
                 let future = this.future.as_mut().as_pin_mut();
                 let future = future.expect("polled after it was ready");
                 if let Poll::Ready(output) = future.poll(cx) {
@@ -261,6 +255,6 @@ pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let deadline = Ambient::deadline();
+    let deadline = CallContext::deadline();
     tokio::spawn(Deadline(deadline).scope(future))
 }

@@ -1,18 +1,39 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(feature = "tower")]
-use super::FutureAt;
-use super::{Reading, place};
-#[cfg(feature = "tower")]
-use crate::time::Count;
+use super::{Attempt, CallContext, ClockReading, address, attempt};
+use crate::budget::Budget;
 use crate::time::Tick;
 
-fn taken<S>(service: &S) -> Option<Tick> {
-    Reading::of(service).0
+// RT11: an extra attempt waits for nothing, and so do the calls that it makes.
+#[test]
+fn rt11_a_call_below_an_extra_attempt_is_extra() {
+    let (outer, inner) = (Budget::percent(10), Budget::percent(10));
+    let here = || (attempt(), CallContext::extra(), CallContext::budget());
+    let of = |budget: &Budget| Some(budget.number());
+    let enter = |number, budget| Attempt { number, budget }.enter();
+    assert_eq!(here(), (None, false, None));
+    {
+        let _entered = enter(2, of(&outer));
+        assert_eq!(here(), (Some(2), true, of(&outer)));
+        {
+            let _entered = enter(1, of(&inner));
+            assert_eq!(here(), (Some(1), true, of(&inner)));
+            let _entered = enter(3, None);
+            assert_eq!(here(), (Some(3), true, None));
+        }
+        assert_eq!(here(), (Some(2), true, of(&outer)));
+    }
+    assert_eq!(here(), (None, false, None));
+    let _entered = enter(1, None);
+    assert_eq!(here(), (Some(1), false, None));
 }
 
-fn known(at: u64) -> Reading {
-    Reading(Some(Tick(at)))
+fn taken<S>(service: &S) -> Option<Tick> {
+    ClockReading::of(service).0
+}
+
+fn known(at: u64) -> ClockReading {
+    ClockReading(Some(Tick(at)))
 }
 
 #[test]
@@ -21,7 +42,7 @@ fn the_service_that_is_called_takes_it_once() {
     let taken = known(5).call(&mut service, |service| (taken(service), taken(service)));
     assert_eq!(taken, (Some(Tick(5)), None));
     assert_eq!(
-        Reading::none().call(&mut service, |service| super::Reading::of(service).0),
+        ClockReading::none().call(&mut service, |service| super::ClockReading::of(service).0),
         None
     );
 }
@@ -30,9 +51,9 @@ fn the_service_that_is_called_takes_it_once() {
 fn it_is_handed_on_from_each_to_the_next() {
     let mut services = (1_u64, (2_u8, 3_u16));
     let seen = known(5).call(&mut services, |outer| {
-        let reading = Reading::of(outer);
+        let reading = ClockReading::of(outer);
         reading.call(&mut outer.1, |inner| {
-            let reading = Reading::of(inner);
+            let reading = ClockReading::of(inner);
             reading.call(&mut inner.1, |innermost| taken(innermost))
         })
     });
@@ -46,7 +67,7 @@ fn below_another_service_the_clock_is_read_anew() {
     struct Foreign<S>(S);
     let mut service = Foreign(7_u64);
     known(5).call(&mut service, |service| {
-        assert_eq!(place(service), place(&service.0));
+        assert_eq!(address(service), address(&service.0));
         assert_eq!(taken(&service.0), None);
     });
 
@@ -68,35 +89,10 @@ fn what_was_not_taken_is_withdrawn() {
 
 #[test]
 fn it_is_read_once() {
-    let mut reading = Reading::none();
+    let mut reading = ClockReading::none();
     let now = reading.now();
     assert_eq!((reading.now(), reading.recent()), (now, now));
-    assert!(Reading::none().now() >= now);
-}
-
-/// As a future at the same place as what it holds.
-#[cfg(feature = "tower")]
-struct Around<F>(F);
-
-#[cfg(feature = "tower")]
-#[test]
-fn what_a_future_read_at_its_end_is_known_to_who_polled_that_future_alone() {
-    let future = Around(7_u32);
-    let (outer, inner) = (FutureAt::of(&future), FutureAt::of(&future.0));
-    let at = |count: u64| Some(Count(count).tick());
-    outer.begin();
-    assert_eq!(outer.ended(), None);
-    // What wraps it at the same place may have taken its time since.
-    inner.end(Count(5));
-    assert_eq!((inner.ended(), outer.ended()), (at(5), None));
-    outer.end(Count(6));
-    assert_eq!((inner.ended(), outer.ended()), (None, at(6)));
-    // The same future elsewhere.
-    let moved = Around(7_u32);
-    assert_eq!(FutureAt::of(&moved).ended(), None);
-    // An earlier call's, whose future stood here.
-    outer.begin();
-    assert_eq!(outer.ended(), None);
+    assert!(ClockReading::none().now() >= now);
 }
 
 #[cfg(all(feature = "tower", feature = "test-util"))]

@@ -1,0 +1,160 @@
+//! What every policy has besides its own configuration: a name, a mode, listeners and a seed.
+
+use std::panic::Location;
+
+use crate::config::{Mode, Name};
+use crate::event::{Event, EventKind, Listeners, Subscription};
+use crate::rejection::Rejection;
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
+
+/// The options that every builder has.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) name: Name,
+    pub(crate) mode: Mode,
+    pub(crate) listeners: Listeners,
+    /// For the policies that draw random numbers.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Options {
+    pub(crate) fn named(name: Name) -> Self {
+        Self {
+            name,
+            mode: Mode::Enforce,
+            listeners: Listeners::default(),
+            seed: None,
+        }
+    }
+
+    /// Named after the kind of policy and its call site.
+    pub(crate) fn at(kind: &str, site: &Location<'_>) -> Self {
+        Self::named(Name::at(kind, site))
+    }
+
+    pub(crate) fn listen(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.listeners.add(listener).forever();
+    }
+}
+
+/// The common part of a policy's shared state.
+#[derive(Debug)]
+pub(crate) struct Common {
+    name: Name,
+    mode: AtomicU8,
+    listeners: Listeners,
+    would_reject: AtomicU64,
+}
+
+impl Common {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            name: options.name,
+            mode: AtomicU8::new(options.mode as u8),
+            listeners: options.listeners,
+            would_reject: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Relaxed: a mode publishes nothing but itself.
+    #[inline]
+    pub(crate) fn mode(&self) -> Mode {
+        Mode::from_bits(u64::from(self.mode.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subscribe(
+        &self,
+        listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+    ) -> Subscription {
+        self.listeners.add(listener)
+    }
+
+    /// Whether an event would reach a listener.
+    #[inline]
+    pub(crate) fn observed(&self) -> bool {
+        self.listeners.any()
+    }
+
+    #[inline]
+    pub(crate) fn emit(&self, kind: EventKind<'_>) {
+        self.listeners.emit(&self.name, kind);
+    }
+
+    /// Counts and emits what record-only mode does not reject.
+    #[cold]
+    pub(crate) fn record_rejection(&self, rejection: impl FnOnce() -> Rejection) {
+        self.would_reject.fetch_add(1, Ordering::Relaxed);
+        if self.observed() {
+            self.emit(EventKind::WouldReject(&rejection()));
+        }
+    }
+
+    /// How many calls record-only mode would have rejected.
+    pub(crate) fn would_reject(&self) -> u64 {
+        self.would_reject.load(Ordering::Relaxed)
+    }
+}
+
+/// The setters of [`Options`] on a builder with a field `options`.
+#[allow(unused_macros)]
+macro_rules! option_setters {
+    () => {
+        /// Sets the name, which is in rejections and events. The default is the kind of policy
+        /// and its call site.
+        #[must_use]
+        pub fn name(mut self, name: impl Into<crate::config::Name>) -> Self {
+            self.options.name = name.into();
+            self
+        }
+
+        /// Sets the mode that the policy starts in. The default is
+        /// [`Mode::Enforce`](crate::Mode::Enforce).
+        #[must_use]
+        pub fn mode(mut self, mode: crate::Mode) -> Self {
+            self.options.mode = mode;
+            self
+        }
+
+        /// Adds a listener for as long as the policy lives.
+        #[must_use]
+        pub fn on_event(
+            self,
+            listener: impl Fn(&crate::Event<'_>) + Send + Sync + 'static,
+        ) -> Self {
+            self.options.listen(listener);
+            self
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use option_setters;
+
+/// The methods that every handle has, on a handle whose `common()` is a [`Common`].
+#[allow(unused_macros)]
+macro_rules! common_methods {
+    () => {
+        /// The policy's name.
+        pub fn name(&self) -> &crate::config::Name {
+            self.common().name()
+        }
+
+        /// Adds a listener, which is removed when the returned subscription is dropped.
+        pub fn on_event(
+            &self,
+            listener: impl Fn(&crate::Event<'_>) + Send + Sync + 'static,
+        ) -> crate::event::Subscription {
+            self.common().subscribe(listener)
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use common_methods;

@@ -1,0 +1,286 @@
+//! The call context: what flows down a task from one layer to the next.
+//!
+//! It holds the deadline of the call, the number of its attempt, the budget that the attempt draws
+//! on, and the last reading of the clock. It lives in one thread-local, which a future sets while
+//! it makes or polls the call below it and restores after, also on panic.
+
+use std::any::type_name;
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use crate::registry::PolicyId;
+use crate::time::{self, Tick};
+
+/// What the code that runs now runs under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallContext {
+    /// The earliest deadline.
+    pub(crate) deadline: Tick,
+    /// The earliest deadline that a timeout or shield further up enforces with a timer. A deadline
+    /// that was only handed on, by `scope`, is enforced by the first timeout under it.
+    pub(crate) enforced: Tick,
+    /// The number of the attempt, from 1; 0 outside of every retry and hedge.
+    pub(crate) attempt: u32,
+    /// Whether this attempt or one around it is an extra one. An extra attempt never queues.
+    pub(crate) extra: bool,
+    /// The budget of the innermost retry or hedge.
+    pub(crate) budget: Option<PolicyId>,
+}
+
+struct Cells {
+    deadline: Cell<Tick>,
+    enforced: Cell<Tick>,
+    attempt: Cell<u32>,
+    extra: Cell<bool>,
+    budget: Cell<Option<PolicyId>>,
+    reading: Cell<Tick>,
+    /// The address of the service that the reading is for; zero if there is none.
+    receiver: Cell<usize>,
+    /// The length of that service's type name.
+    receiver_type: Cell<usize>,
+}
+
+thread_local! {
+    static CELLS: Cells = const { Cells {
+        deadline: Cell::new(Tick::NEVER),
+        enforced: Cell::new(Tick::NEVER),
+        attempt: Cell::new(0),
+        extra: Cell::new(false),
+        budget: Cell::new(None),
+        reading: Cell::new(Tick::ZERO),
+        receiver: Cell::new(0),
+        receiver_type: Cell::new(0),
+    } };
+}
+
+impl CallContext {
+    /// Outside of every call.
+    #[cfg(feature = "tokio")]
+    pub(crate) const NONE: Self = Self {
+        deadline: Tick::NEVER,
+        enforced: Tick::NEVER,
+        attempt: 0,
+        extra: false,
+        budget: None,
+    };
+
+    // One accessor for each part: most callers need one part only.
+    #[inline(always)]
+    pub(crate) fn deadline() -> Tick {
+        CELLS.with(|cells| cells.deadline.get())
+    }
+
+    #[cfg(feature = "tokio")]
+    #[inline(always)]
+    pub(crate) fn enforced() -> Tick {
+        CELLS.with(|cells| cells.enforced.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn attempt() -> u32 {
+        CELLS.with(|cells| cells.attempt.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn extra() -> bool {
+        CELLS.with(|cells| cells.extra.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn budget() -> Option<PolicyId> {
+        CELLS.with(|cells| cells.budget.get())
+    }
+
+    #[inline]
+    pub(crate) fn current() -> Self {
+        CELLS.with(|cells| Self {
+            deadline: cells.deadline.get(),
+            enforced: cells.enforced.get(),
+            attempt: cells.attempt.get(),
+            extra: cells.extra.get(),
+            budget: cells.budget.get(),
+        })
+    }
+
+    #[inline]
+    fn set(self) {
+        CELLS.with(|cells| {
+            cells.deadline.set(self.deadline);
+            cells.enforced.set(self.enforced);
+            cells.attempt.set(self.attempt);
+            cells.extra.set(self.extra);
+            cells.budget.set(self.budget);
+        });
+    }
+
+    /// Sets this context until the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(self) -> Restore {
+        let before = Self::current();
+        self.set();
+        Restore {
+            before,
+            not_send: PhantomData,
+        }
+    }
+
+    /// The same with a deadline that is not later than `deadline`.
+    #[inline]
+    #[must_use]
+    pub(crate) fn within(self, deadline: Tick) -> Self {
+        Self {
+            deadline: self.deadline.min(deadline),
+            ..self
+        }
+    }
+
+    /// The same with a deadline that the caller enforces with a timer.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    #[must_use]
+    pub(crate) fn enforcing(self, deadline: Tick) -> Self {
+        Self {
+            deadline: self.deadline.min(deadline),
+            enforced: self.enforced.min(deadline),
+            ..self
+        }
+    }
+
+    /// The same inside of one attempt.
+    #[inline]
+    #[must_use]
+    pub(crate) fn attempting(self, attempt: Attempt) -> Self {
+        Self {
+            attempt: attempt.number,
+            extra: self.extra || attempt.number > 1,
+            budget: attempt.budget,
+            ..self
+        }
+    }
+}
+
+/// One attempt of a retry or a hedge: its number, from 1, and the budget that it draws on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) number: u32,
+    pub(crate) budget: Option<PolicyId>,
+}
+
+impl Attempt {
+    #[inline]
+    pub(crate) fn new(number: u32, budget: Option<PolicyId>) -> Self {
+        Self { number, budget }
+    }
+
+    /// Sets this attempt until the guard is dropped.
+    #[inline]
+    pub(crate) fn enter(self) -> Restore {
+        CallContext::current().attempting(self).enter()
+    }
+}
+
+/// Restores the context that was there before.
+#[must_use]
+pub(crate) struct Restore {
+    before: CallContext,
+    // A context belongs to its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Restore {
+    #[inline]
+    fn drop(&mut self) {
+        self.before.set();
+    }
+}
+
+/// The number of the attempt that this code runs in, from 1; none outside of every retry and
+/// hedge.
+///
+/// ```
+/// use seawall::{Backoff, Retry};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let retry = Retry::new(Backoff::constant(Duration::from_millis(1)));
+/// let number = retry.run(|_| async { Ok::<_, std::io::Error>(seawall::attempt().unwrap_or(0)) }).await;
+/// assert_eq!(number.unwrap(), 1);
+/// assert_eq!(seawall::attempt(), None);
+/// # }
+/// ```
+#[inline]
+pub fn attempt() -> Option<u32> {
+    let attempt = CallContext::attempt();
+    (attempt > 0).then_some(attempt)
+}
+
+#[inline]
+fn address<S>(service: &S) -> usize {
+    std::ptr::from_ref(service).addr()
+}
+
+/// The time of a call, as far as a layer knows it.
+///
+/// A layer that has read the clock in its `call` hands the reading to the service that it calls
+/// next, so that a stack of layers reads the clock once. Only a service of this crate takes it: it
+/// compares its own address and the length of its type name, because a wrapper at the same address
+/// has a longer name. Between a reading and its use run only layers of this crate and the closures
+/// that they were given. A poll always reads the clock again.
+#[derive(Debug)]
+pub(crate) struct ClockReading(Option<Tick>);
+
+impl ClockReading {
+    /// The reading handed to `service`. Must be the first statement of its `call`.
+    #[inline]
+    pub(crate) fn of<S>(service: &S) -> Self {
+        CELLS.with(|cells| {
+            let ours = cells.receiver.replace(0) == address(service)
+                && cells.receiver_type.get() == type_name::<S>().len();
+            Self(ours.then(|| cells.reading.get()))
+        })
+    }
+
+    /// No reading, for use outside of services.
+    #[inline]
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// The time of the call; reads the clock if there is no reading.
+    #[inline]
+    pub(crate) fn now(&mut self) -> Tick {
+        *self.0.get_or_insert_with(time::now)
+    }
+
+    /// The reading, or a recent time as [`time::recent`] gives it.
+    #[inline]
+    pub(crate) fn recent(&self) -> Tick {
+        self.0.unwrap_or_else(time::recent)
+    }
+
+    /// Calls `service` and hands it the reading.
+    #[inline]
+    pub(crate) fn call<S, T>(self, service: &mut S, call: impl FnOnce(&mut S) -> T) -> T {
+        // One path for both cases: with two, the returned future is copied once more.
+        CELLS.with(|cells| {
+            cells.reading.set(self.0.unwrap_or(Tick::ZERO));
+            cells.receiver.set(self.0.map_or(0, |_| address(service)));
+            cells.receiver_type.set(type_name::<S>().len());
+        });
+        let _withdraw = Withdraw;
+        call(service)
+    }
+}
+
+/// Withdraws a reading that was not taken: another service may come to stand at that address.
+struct Withdraw;
+
+impl Drop for Withdraw {
+    #[inline]
+    fn drop(&mut self) {
+        CELLS.with(|cells| cells.receiver.set(0));
+    }
+}
+
+#[cfg(all(test, feature = "tokio", not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,63 @@
+//! Rejections as responses of a layer.
+
+use std::convert::Infallible;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Response};
+
+use crate::rejection::Rejection;
+use crate::service::{Format, Reject, Respond};
+
+/// The format of refusals as responses: plain HTTP, or gRPC for a gRPC request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsResponse {
+    grpc: bool,
+}
+
+impl AsResponse {
+    fn to(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        Self {
+            grpc: kind.is_some_and(is_grpc),
+        }
+    }
+}
+
+/// `application/grpc`, alone or with a format or parameters; not `application/grpc-web`.
+fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some((kind, rest)) = content_type.split_at_checked(GRPC.len()) else {
+        return false;
+    };
+    kind.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+impl<B: Default, Err> Format<Response<B>, Err> for AsResponse {
+    fn reject(self, rejection: Rejection) -> Result<Response<B>, Err> {
+        Ok(match self.grpc {
+            true => rejection.into_grpc_response(),
+            false => rejection.into_response(),
+        })
+    }
+}
+
+impl<A, B: Default> Reject<http::Request<A>, Response<B>> for Infallible {
+    type Format = AsResponse;
+
+    fn format(request: &http::Request<A>) -> AsResponse {
+        AsResponse::to(request.headers())
+    }
+}
+
+/// A responder for `.respond_as(..)`: refusals as trailers-only gRPC responses whatever the
+/// service's error type is, so that a client such as tonic turns them into a status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grpc;
+
+impl<A, B: Default, Err> Respond<http::Request<A>, Response<B>, Err> for Grpc {
+    type Format = AsResponse;
+
+    fn format(&self, _: &http::Request<A>) -> AsResponse {
+        AsResponse { grpc: true }
+    }
+}
