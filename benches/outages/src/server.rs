@@ -1,0 +1,212 @@
+//! The server: when and how it answers an attempt.
+//!
+//! Its calendar is worked out when an attempt arrives, so a queue costs no task, and its capacity
+//! does not suffer from timers that fire by the millisecond.
+
+use std::collections::VecDeque;
+use std::f64::consts::TAU;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use crate::row::{Answer, Capacity, Effect, Phase, Queue, Row, Workers};
+
+/// How long an error takes that costs no work.
+const FAST: f64 = 0.001;
+
+/// A server, which all clients of one run share.
+#[derive(Clone, Debug)]
+pub(crate) struct Server(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    row: &'static Row,
+    /// The start of the trouble.
+    zero: Instant,
+    state: Mutex<State>,
+}
+
+/// What an attempt ends with, if it was answered.
+pub(crate) enum Reply {
+    Served,
+    Failed(Answer),
+    /// The connection was refused, or lost.
+    Refused,
+}
+
+impl Server {
+    pub(crate) fn new(row: &'static Row, seed: u64, zero: Instant) -> Self {
+        let state = Mutex::new(State {
+            rng: Rng::with_seed(seed),
+            attempts: 0,
+            free_at: match row.server.capacity {
+                Capacity::Unlimited => Vec::new(),
+                Capacity::Workers(workers) => vec![f64::NEG_INFINITY; workers.count],
+            },
+            starts: VecDeque::new(),
+        });
+        Self(Arc::new(Shared { row, zero, state }))
+    }
+
+    /// Sends one attempt.
+    pub(crate) async fn attempt(&self, host: usize) -> Reply {
+        let (reply, at) = {
+            let mut state = self.0.state.lock().expect("no panic");
+            state.take(self.0.row, self.now(), host)
+        };
+        match at {
+            Some(at) => tokio::time::sleep_until(self.instant(at)).await,
+            None => std::future::pending().await,
+        }
+        reply
+    }
+
+    /// How many attempts have arrived in the trouble.
+    pub(crate) fn attempts(&self) -> u64 {
+        self.0.state.lock().expect("no panic").attempts
+    }
+
+    fn now(&self) -> f64 {
+        let now = Instant::now();
+        match now.checked_duration_since(self.0.zero) {
+            Some(since) => since.as_secs_f64(),
+            None => -(self.0.zero - now).as_secs_f64(),
+        }
+    }
+
+    pub(crate) fn instant(&self, time: f64) -> Instant {
+        match time < 0.0 {
+            true => self.0.zero - Duration::from_secs_f64(-time),
+            false => self.0.zero + Duration::from_secs_f64(time),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    rng: Rng,
+    attempts: u64,
+    /// When each worker has done all that was given to it.
+    free_at: Vec<f64>,
+    /// When the calls in the queue start, in their order.
+    starts: VecDeque<f64>,
+}
+
+impl State {
+    /// The reply, and when it comes; never if none.
+    fn take(&mut self, row: &Row, now: f64, host: usize) -> (Reply, Option<f64>) {
+        if (0.0..row.trouble).contains(&now) {
+            self.attempts += 1;
+        }
+        let part = match row.server.replicas {
+            1 => host,
+            replicas => self.rng.usize(..replicas),
+        };
+        let phases = || row.phases.iter().filter(move |phase| phase.is_on(part));
+        for phase in phases() {
+            let Some(progress) = phase.progress(now) else {
+                continue;
+            };
+            match phase.effect {
+                Effect::Errors { from, to, answer } => {
+                    if self.rng.f64() < from + (to - from) * progress {
+                        return (Reply::Failed(answer), Some(now + FAST));
+                    }
+                }
+                Effect::Refuse => return (Reply::Refused, Some(now + FAST)),
+                Effect::Hang => return (Reply::Served, None),
+                Effect::Speed(_) => {}
+            }
+        }
+        let work = self.work(row);
+        let done = match row.server.capacity {
+            Capacity::Unlimited => finish(row.phases, now, work),
+            Capacity::Workers(workers) => match self.enqueue(row, workers, now, work) {
+                Ok(done) => done,
+                Err(shed) => return (Reply::Failed(shed), Some(now + FAST)),
+            },
+        };
+        let lost = phases()
+            .filter(|phase| matches!(phase.effect, Effect::Refuse))
+            .filter_map(|phase| phase.next_start(now))
+            .find(|&lost| lost < done);
+        match lost {
+            Some(lost) => (Reply::Refused, Some(lost)),
+            None => (Reply::Served, Some(done)),
+        }
+    }
+
+    /// How long a call takes at full speed.
+    fn work(&mut self, row: &Row) -> f64 {
+        let server = &row.server;
+        if self.rng.f64() < server.stragglers.share {
+            return server.stragglers.take;
+        }
+        // Box and Muller's transform.
+        let radius = (-2.0 * (1.0 - self.rng.f64()).ln()).sqrt();
+        let normal = radius * (TAU * self.rng.f64()).cos();
+        let sigma = server.sigma;
+        server.mean * (sigma * normal - sigma * sigma / 2.0).exp()
+    }
+
+    /// When the call is done, unless it is shed.
+    fn enqueue(&mut self, row: &Row, workers: Workers, now: f64, work: f64) -> Result<f64, Answer> {
+        while self.starts.front().is_some_and(|&start| start <= now) {
+            self.starts.pop_front();
+        }
+        if let Queue::Bounded {
+            length,
+            shed,
+            shed_work,
+        } = workers.queue
+            && self.starts.len() >= length
+        {
+            if shed_work > 0.0 {
+                self.give(row.phases, now, shed_work);
+            }
+            return Err(shed);
+        }
+        let (start, done) = self.give(row.phases, now, work);
+        if start > now {
+            self.starts.push_back(start);
+        }
+        Ok(done)
+    }
+
+    /// Gives work to the worker that is free first.
+    fn give(&mut self, phases: &[Phase], now: f64, work: f64) -> (f64, f64) {
+        let first = self.free_at.iter_mut().min_by(|a, b| a.total_cmp(b));
+        let free_at = first.expect("at least one worker");
+        let start = free_at.max(now);
+        *free_at = finish(phases, start, work);
+        (start, *free_at)
+    }
+}
+
+/// When work that starts at `start` is done, at the speed of the time.
+fn finish(phases: &[Phase], start: f64, mut work: f64) -> f64 {
+    let mut time = start;
+    loop {
+        let (mut speed, mut until) = (1.0, f64::INFINITY);
+        for phase in phases {
+            let Effect::Speed(share) = phase.effect else {
+                continue;
+            };
+            let end = phase.start + phase.lasts;
+            if (phase.start..end).contains(&time) {
+                speed = share;
+                until = end.min(until);
+            } else if time < phase.start {
+                until = phase.start.min(until);
+            }
+        }
+        let done = time + work / speed;
+        if done <= until {
+            return done;
+        }
+        work -= (until - time) * speed;
+        time = until;
+    }
+}
