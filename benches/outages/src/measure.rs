@@ -27,7 +27,7 @@ impl Call {
 pub struct Figures {
     /// The share of the judged calls that was served, in percent.
     pub served: f64,
-    /// Attempts at the server per call, in the trouble.
+    /// Attempts at the server per call, both in the trouble.
     pub attempts: f64,
     /// Seconds from the end of the trouble to the first good second.
     pub recovery: f64,

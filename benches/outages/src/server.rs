@@ -16,6 +16,11 @@ use crate::row::{Answer, Capacity, Effect, Phase, Queue, Row, Workers};
 /// How long an error takes that costs no work.
 const FAST: f64 = 0.001;
 
+tokio::task_local! {
+    /// When the call arrived that makes an attempt.
+    pub(crate) static ARRIVED: f64;
+}
+
 /// A server, which all clients of one run share.
 #[derive(Clone, Debug)]
 pub(crate) struct Server(Arc<Shared>);
@@ -63,7 +68,7 @@ impl Server {
         reply
     }
 
-    /// How many attempts have arrived in the trouble.
+    /// How many attempts have arrived in the trouble, of calls that arrived in it.
     pub(crate) fn attempts(&self) -> u64 {
         self.0.state.lock().expect("no panic").attempts
     }
@@ -97,7 +102,8 @@ struct State {
 impl State {
     /// The reply, and when it comes; never if none.
     fn take(&mut self, row: &Row, now: f64, host: usize) -> (Reply, Option<f64>) {
-        if (0.0..row.trouble).contains(&now) {
+        let trouble = 0.0..row.trouble;
+        if trouble.contains(&now) && trouble.contains(&ARRIVED.get()) {
             self.attempts += 1;
         }
         let part = match row.server.replicas {

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::client::{Client, Contender, Naive, Plain, Stack};
 use crate::measure::{Call, Figures, figures};
 use crate::row::{Arrivals, Load, Row};
-use crate::server::Server;
+use crate::server::{ARRIVED, Server};
 
 /// Runs one contender through one row.
 #[must_use]
 pub fn run(row: &'static Row, contender: Contender, seed: u64) -> Figures {
     origin();
     paused().block_on(async {
-        align().await;
+        align(seed).await;
         let before = Duration::from_secs_f64(row.load.before);
         let server = Server::new(row, seed, Instant::now() + before);
         match contender {
@@ -52,19 +52,21 @@ fn origin() -> Instant {
     })
 }
 
-/// Moves the clock to a whole minute since the origin, so that the windows of breaker and budget
-/// begin at the same time in each run: a runtime starts at the time of day.
-async fn align() {
+/// Moves the clock to a time since the origin that depends on the seed alone: a runtime starts at
+/// the time of day, and the windows of breaker and budget begin at whole seconds of the crate's
+/// time. They begin at other times of the trouble with each seed, and at the same in each run.
+async fn align(seed: u64) {
     const MINUTE: i128 = 60_000;
+    let phase = i128::from(Rng::with_seed(seed ^ 0xA119).u64(..60_000));
     let (now, origin) = (Instant::now(), origin());
     let nanos = match now.checked_duration_since(origin) {
         Some(since) => since.as_nanos() as i128,
         None => -((origin - now).as_nanos() as i128),
     };
-    // Whole milliseconds, as timers are counted in those from the start of the runtime. What is
-    // left is less than one, and each event is on the same side of each boundary.
+    // In whole milliseconds, in which timers are counted from the start of the runtime. What is
+    // left is less than one, so each event is on the same side of each boundary.
     let millis = nanos.div_euclid(1_000_000);
-    let rest = (-millis - 1).rem_euclid(MINUTE) + 1;
+    let rest = (phase - millis - 1).rem_euclid(MINUTE) + 1;
     tokio::time::advance(Duration::from_millis(rest as u64)).await;
 }
 
@@ -87,7 +89,8 @@ async fn drive<C: Client>(
         let (calls, seed) = (Arc::clone(&calls), rng.u64(..));
         tokio::spawn(async move {
             let start = Instant::now();
-            let served = tokio::time::timeout(patience, client.call(host, seed)).await;
+            let call = ARRIVED.scope(at, client.call(host, seed));
+            let served = tokio::time::timeout(patience, call).await;
             let call = &mut calls.lock().expect("no panic")[n];
             call.took = start.elapsed().as_secs_f64();
             call.served = served.unwrap_or(false);

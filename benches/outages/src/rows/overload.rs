@@ -14,7 +14,7 @@ const STEP: Row = Row {
 
 /// A server that queues without a bound, which takes longer to drain.
 const FIFO: Row = Row {
-    server: workers(8, 80.0, Queue::Unbounded),
+    server: workers(4, 80.0, Queue::Unbounded),
     judged: and_after(30.0),
     ..STEP
 };
