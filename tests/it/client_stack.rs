@@ -192,8 +192,8 @@ mod timed {
     // KY2
     #[tokio::test(start_paused = true)]
     async fn ky2_of_a_hundred_authorities_one_that_fails_is_refused_alone() {
-        // A second until it opens, and three probes every one to five.
-        one_dead(Do::Fail, 60).await;
+        // A second until it opens, and a probe every half to whole second.
+        one_dead(Do::Fail, 85).await;
     }
 
     // KY2

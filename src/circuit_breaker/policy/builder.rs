@@ -49,7 +49,7 @@ impl Builder {
     }
 
     /// Adds a rule to open by. The first one takes the place of the default rules: five
-    /// failures in a row that last at least 1 s and lie within 60 s, or half of at least 20
+    /// failures in a row that last at least 1 s and lie within 60 s, or 90 % of at least 50
     /// calls over 10 s. In [`change`](CircuitBreaker::change) it always adds; to replace, use
     /// [`trips`](Self::trips).
     pub fn trip_on(mut self, trip: Trip) -> Self {
@@ -68,8 +68,8 @@ impl Builder {
     }
 
     /// How long it stays open: longer with every recovery that fails, and from the start again
-    /// once it has closed. 1 s doubling to 5 s with equal jitter if not set: it recovers within
-    /// 5 s of the dependency, and its replicas do not probe together.
+    /// once it has closed. 250 ms doubling to 1 s with equal jitter if not set: the first probe
+    /// comes within a second of the dependency's recovery, and replicas do not probe together.
     pub fn open_for(mut self, wait: Backoff) -> Self {
         self.config.open_for = wait;
         self
@@ -82,8 +82,9 @@ impl Builder {
         self
     }
 
-    /// How many probes the half-open state admits at once, 1 to 255; 3 if not set: with 30 % errors one
-    /// probe closes it with a chance of 0.7, three of 0.34.
+    /// How many probes the half-open state admits at once, 1 to 255; 1 if not set: a dependency
+    /// that is partly well should be used, and three probes that must all succeed find 30 % errors
+    /// well with a chance of 0.34, one of 0.7.
     pub fn probes(mut self, probes: u32) -> Self {
         self.config.probes = probes;
         self
@@ -95,7 +96,9 @@ impl Builder {
         self
     }
 
-    /// How long the half-open state waits for its probes; 10 s if not set.
+    /// How long the half-open state waits for its probes; 2 hours if not set, which only a probe
+    /// that hangs can reach. A shorter time has to be longer than a call takes and than
+    /// [`probes`](Self::probes) calls are apart: else a dependency that is well stays shut.
     pub fn half_open_for(mut self, most: Duration) -> Self {
         self.config.half_open_for = most;
         self

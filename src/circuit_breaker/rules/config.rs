@@ -54,6 +54,10 @@ pub(in crate::circuit_breaker) struct Config {
 
 const MOST_PROBES: u32 = 255;
 
+/// Longer than any call that a breaker should stand before, and than the pauses of a client that
+/// polls: only a probe that hangs, with no timeout below, is given up by it.
+const HALF_OPEN_FOR: Duration = Duration::from_secs(2 * 3_600);
+
 impl Config {
     pub(in crate::circuit_breaker) fn default_trips() -> Vec<Trip> {
         let secs = Duration::from_secs;
@@ -61,7 +65,7 @@ impl Config {
             Trip::consecutive_failures(5)
                 .lasting(secs(1))
                 .within(secs(60)),
-            Trip::failure_rate(0.5),
+            Trip::failure_rate(0.9).min_calls(50),
         ]
     }
 
@@ -123,13 +127,13 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             trips: Self::default_trips(),
-            open_for: Backoff::exponential(Duration::from_secs(1))
-                .max(Duration::from_secs(5))
+            open_for: Backoff::exponential(Duration::from_millis(250))
+                .max(Duration::from_secs(1))
                 .jitter(Jitter::Equal),
             retry_after_cap: Duration::from_secs(60),
-            probes: 3,
+            probes: 1,
             close_after: None,
-            half_open_for: Duration::from_secs(10),
+            half_open_for: HALF_OPEN_FOR,
             give_up: GiveUp::default(),
             ramp: None,
             on_drop: OnDrop::default(),

@@ -189,6 +189,9 @@ async fn cb12_a_gate_wakes_when_a_slot_frees_and_when_the_probe_is_given_up() {
         assert_eq!(is_ready(&mut service, &waker), opens);
     }
     let breaker = opened();
+    breaker
+        .change(|rules| rules.half_open_for(SECOND * 10))
+        .unwrap();
     advance(SECOND).await;
     let _hung = breaker.try_acquire_owned().unwrap();
     let mut service = gated(&breaker);

@@ -40,6 +40,7 @@ fn config(trips: Vec<Trip>) -> Config {
         open_for: Backoff::exponential(ms(10))
             .max(ms(40))
             .jitter(Jitter::None),
+        probes: 3,
         ..Config::default()
     }
 }

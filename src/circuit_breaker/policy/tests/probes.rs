@@ -69,7 +69,7 @@ fn cb6_threads_never_have_more_probes_out_than_there_are() {
     let breaker = built(
         touchy()
             .open_for(constant(Duration::from_nanos(1)))
-            .half_open_for(Duration::from_secs(3_600)),
+            .probes(3),
     );
     fail(&breaker);
     while let Err(rejection) = breaker.try_acquire().map(Permit::ignore) {
