@@ -43,15 +43,7 @@ pub(crate) enum Reply {
 
 impl Server {
     pub(crate) fn new(row: &'static Row, seed: u64, zero: Instant) -> Self {
-        let state = Mutex::new(State {
-            rng: Rng::with_seed(seed),
-            attempts: 0,
-            free_at: match row.server.capacity {
-                Capacity::Unlimited => Vec::new(),
-                Capacity::Workers(workers) => vec![f64::NEG_INFINITY; workers.count],
-            },
-            starts: VecDeque::new(),
-        });
+        let state = Mutex::new(State::new(row, seed));
         Self(Arc::new(Shared { row, zero, state }))
     }
 
@@ -100,6 +92,18 @@ struct State {
 }
 
 impl State {
+    fn new(row: &Row, seed: u64) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            attempts: 0,
+            free_at: match row.server.capacity {
+                Capacity::Unlimited => Vec::new(),
+                Capacity::Workers(workers) => vec![f64::NEG_INFINITY; workers.count],
+            },
+            starts: VecDeque::new(),
+        }
+    }
+
     /// The reply, and when it comes; never if none.
     fn take(&mut self, row: &Row, now: f64, host: usize) -> (Reply, Option<f64>) {
         let trouble = 0.0..row.trouble;
@@ -214,5 +218,78 @@ fn finish(phases: &[Phase], start: f64, mut work: f64) -> f64 {
         }
         work -= (until - time) * speed;
         time = until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ARRIVED, Reply, State, finish};
+    use crate::row::Row;
+
+    fn row(name: &str) -> &'static Row {
+        crate::rows::all()
+            .find(|row| row.name == name)
+            .expect("a row")
+    }
+
+    /// Replies to attempts at equal intervals, from so many seconds after the start of the trouble.
+    fn replies(row: &Row, from: f64, interval: f64, count: u32) -> Vec<(Reply, Option<f64>)> {
+        let mut state = State::new(row, 1);
+        let at = |n| from + f64::from(n) * interval;
+        let mut take = |n| ARRIVED.sync_scope(at(n), || state.take(row, at(n), 0));
+        (0..count).map(&mut take).collect()
+    }
+
+    #[test]
+    fn work_takes_longer_while_the_speed_is_low() {
+        // A tenth of the speed from 0 to 10 s.
+        let phases = row("cut-10").phases;
+        let cases = [
+            (-1.0, 0.5, -0.5),
+            (-1.0, 1.1, 1.0),
+            (9.0, 0.3, 10.2),
+            (-1.0, 3.0, 11.0),
+            (12.0, 0.5, 12.5),
+        ];
+        for (start, work, expected) in cases {
+            let done = finish(phases, start, work);
+            assert!((done - expected).abs() < 1e-9, "{start}, {work}: {done}");
+        }
+    }
+
+    #[test]
+    fn a_full_queue_serves_the_capacity_and_sheds_the_rest() {
+        // 400 calls per second for 20 s, of which 200 can be served, and 48 wait or are served.
+        let replies = replies(row("step-2-shed"), 0.0, 1.0 / 400.0, 8_000);
+        let served = replies
+            .iter()
+            .filter(|(reply, _)| matches!(reply, Reply::Served));
+        let served = served.count();
+        assert!((3_900..4_200).contains(&served), "{served}");
+    }
+
+    #[test]
+    fn an_unbounded_queue_makes_each_call_wait_longer() {
+        // 160 calls per second for 10 s, of which 80 can be served.
+        let replies = replies(row("step-2-fifo"), 0.0, 1.0 / 160.0, 1_600);
+        let last = replies.last().and_then(|(_, at)| *at).expect("a reply");
+        assert!((19.0..21.0).contains(&last), "{last}");
+    }
+
+    #[test]
+    fn a_refusal_loses_the_calls_in_flight() {
+        let mut replies = replies(row("restart-2s"), -0.001, 1.0, 4).into_iter();
+        let (reply, at) = replies.next().expect("the first");
+        assert!(matches!(reply, Reply::Refused), "in flight");
+        assert_eq!(at, Some(0.0));
+        let refused = replies.map(|(reply, _)| matches!(reply, Reply::Refused));
+        assert_eq!(refused.collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn a_hanging_replica_never_answers_a_third_of_the_attempts() {
+        let replies = replies(row("replica-hangs"), 0.0, 0.001, 3_000);
+        let hanging = replies.iter().filter(|(_, at)| at.is_none()).count();
+        assert!((900..1_100).contains(&hanging), "{hanging}");
     }
 }
