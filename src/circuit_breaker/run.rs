@@ -3,7 +3,8 @@
 //! # Orderings
 //!
 //! As in `window`: every word carries its era and publishes nothing but itself, so all but the
-//! [`Hint`] is relaxed (model: `a_late_failure_never_lengthens_a_newer_run`).
+//! [`Hint`] is relaxed (models: `a_late_failure_never_lengthens_a_newer_run`,
+//! `as_many_failures_as_asked_for_are_seen_by_one_of_them`).
 
 use super::window::Tally;
 use crate::sync::{
@@ -139,7 +140,37 @@ impl Run {
     }
 }
 
-/// When each of the last so many failures came.
+/// How many calls have failed in a row, whatever the rules are: it looks back over no time.
+#[derive(Debug)]
+pub(super) struct Row(Tally);
+
+impl Row {
+    pub(super) fn new(era: u32) -> Self {
+        Self(Tally::new(era))
+    }
+
+    pub(super) fn failure(&self, era: u32) {
+        self.0.add(era, 1);
+    }
+
+    /// A success ends the row. Without one it costs a load.
+    pub(super) fn success(&self, era: u32) {
+        if self.length(era) > 0 {
+            self.0.update(era, |_| 0);
+        }
+    }
+
+    pub(super) fn length(&self, era: u32) -> u32 {
+        self.0.read_at(era)
+    }
+}
+
+/// When each of the last failures came: one fewer than the rule asks for.
+///
+/// A failure swaps its own time for the one in its cell, which is that of the first of as many
+/// failures as the rule asks for, itself among them. It never reads a cell of a failure that came
+/// after that one. Of two failures that are a whole ring apart and meet at their cell, the second
+/// one there finds the first, so none is missed.
 #[derive(Debug)]
 pub(super) struct Recent {
     next: Tally,
@@ -157,11 +188,11 @@ impl Recent {
         let vacant = u64::from(era.wrapping_sub(1)) << TIME_BITS;
         Self {
             next: Tally::new(era),
-            ring: (0..failures).map(|_| AtomicU64::new(vacant)).collect(),
+            ring: (1..failures).map(|_| AtomicU64::new(vacant)).collect(),
         }
     }
 
-    /// How many of the last `len` failures came within this time, in microseconds.
+    /// How many of the failures that it knows came within this time, in microseconds.
     pub(super) fn within(&self, era: u32, now: Tick, most: u64) -> u32 {
         let now = (now.0 / MICRO) & TIME_MASK;
         let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
@@ -171,15 +202,18 @@ impl Recent {
         held.count() as u32
     }
 
-    /// A failure. Gives how long ago, in microseconds, the oldest of the last `len` came, this
-    /// one counted; none before there were so many.
+    /// A failure. Gives how long ago, in microseconds, the first of as many failures as the rule
+    /// asks for came, this one counted; none before there were so many.
     pub(super) fn failure(&self, era: u32, now: Tick) -> Option<u64> {
         let size = self.ring.len();
-        let after = |at: i32| if at as usize + 1 == size { 0 } else { at + 1 };
+        let after = |at: i32| if at as usize + 1 >= size { 0 } else { at + 1 };
         let place = self.next.update(era, after)? as usize;
         let now = (now.0 / MICRO) & TIME_MASK;
         let stamp = u64::from(era & 0xFFFF) << TIME_BITS;
-        let cell = &self.ring[place];
+        let Some(cell) = self.ring.get(place) else {
+            // The rule asks for one failure.
+            return Some(0);
+        };
         let mut word = cell.load(Relaxed);
         loop {
             let ahead = ((word >> TIME_BITS) as u16).wrapping_sub(era as u16) as i16;
@@ -191,8 +225,7 @@ impl Recent {
                 Err(newer) => word = newer,
             }
         }
-        let oldest = self.ring[(place + 1) % size].load(Relaxed);
-        (oldest & !TIME_MASK == stamp).then(|| ago(now, oldest & TIME_MASK, TIME_MASK))
+        (word & !TIME_MASK == stamp).then(|| ago(now, word & TIME_MASK, TIME_MASK))
     }
 
     /// Forgets everything: `era` has begun.

@@ -7,7 +7,12 @@
 //! newer stamp and changes nothing (models: `a_late_outcome_never_lands_in_a_newer_era`,
 //! `a_late_success_never_lands_in_a_newer_era_of_another_thread`).
 //!
-//! A call is counted before what went wrong with it is, and calls are read after that, release on
+//! In a window of calls one word has all that a rule decides by. It is released after the cell of
+//! the outcome before has been written, and acquired before a cell is read (models:
+//! `a_window_of_calls_never_forgets_what_is_in_its_ring`,
+//! `a_window_of_calls_counts_no_failure_that_is_evicted`).
+//!
+//! In a window of time a call is counted before what went wrong with it is, and calls are read after that, release on
 //! the one and acquire on the other: a failure is never seen without its call and those before
 //! it, which would make a rate too high (models: `no_failure_is_seen_without_its_call`,
 //! `a_failure_is_seen_with_the_successes_before_it`).
@@ -40,9 +45,9 @@ use crate::time::{Tick, nanos};
 /// A count that belongs to a stamp: `[stamp: 32 bits][count: 32 bits, signed]`.
 ///
 /// Stamps wrap; a word is newer than an outcome only if it is ahead by no more than an outcome
-/// can be late ([`LATEST`]), else it is left from long ago. The count of a sliding window may be
-/// below zero for a moment, while an evicted outcome has been taken off whose own arrival is
-/// still to be counted.
+/// can be late ([`LATEST`]), else it is left from long ago. The failures of a window of slow calls
+/// may be below zero for a moment, while an evicted outcome has been taken off whose own arrival
+/// is still to be counted.
 #[derive(Debug)]
 pub(super) struct Tally(AtomicU64);
 
@@ -69,7 +74,7 @@ impl Tally {
         }
     }
 
-    fn add(&self, stamp: u32, n: i32) {
+    pub(super) fn add(&self, stamp: u32, n: i32) {
         self.update(stamp, |count| count.saturating_add(n));
     }
 
@@ -108,7 +113,7 @@ impl Tally {
         (stamp, u32::try_from(count).unwrap_or(0))
     }
 
-    fn read_at(&self, stamp: u32) -> u32 {
+    pub(super) fn read_at(&self, stamp: u32) -> u32 {
         match self.read() {
             (theirs, count) if theirs == stamp => count,
             _ => 0,
@@ -147,11 +152,20 @@ impl Memory {
     /// `slow`: whether slow calls are counted too.
     pub(super) fn new(window: Window, slow: bool, era: u32, now: Tick) -> Self {
         match window.0 {
-            Span::Calls(calls) => Self::Calls(CallWindow::new(calls, era)),
+            Span::Calls(calls) => Self::Calls(CallWindow::new(calls, slow, era)),
             Span::Time { length, buckets } => {
                 let bucket = (nanos(length) / u64::from(buckets)).max(time::LEAST);
                 Self::Time(TimeWindow::new(bucket, buckets, slow, era, now))
             }
+        }
+    }
+
+    /// A new era begins.
+    pub(super) fn begin(&self, era: u32) {
+        match self {
+            Self::Calls(window) => window.begin(era),
+            // Its stamps are wide enough to tell any two eras apart.
+            Self::Time(_) => {}
         }
     }
 

@@ -74,6 +74,20 @@ fn cb1_the_last_failures_are_those_of_this_era() {
 }
 
 #[test]
+fn cb1_a_failure_is_the_last_of_as_many_as_asked_for() {
+    for n in 1..6 {
+        let recent = Recent::new(n, 7);
+        for failure in 1..20u64 {
+            let first = failure.checked_sub(u64::from(n));
+            let ago = first.map(|_| u64::from(n - 1) * 1_000);
+            assert_eq!(recent.failure(7, at(failure)), ago, "{failure} of {n}");
+        }
+        // CB5
+        assert_eq!(recent.failure(6, at(20)), None);
+    }
+}
+
+#[test]
 fn cb6_the_mark_of_a_run_is_cleared_by_its_own_era_or_a_later_one() {
     for era in [0, 1, u32::MAX - 1, u32::MAX] {
         let hint = Hint::default();
@@ -93,7 +107,7 @@ fn cb6_the_mark_of_a_run_is_cleared_by_its_own_era_or_a_later_one() {
 #[test]
 fn cb3_with_threads_every_failure_lengthens_the_run() {
     let run = Run::new(0);
-    let recent = Recent::new(4_000, 0);
+    let recent = Recent::new(4_001, 0);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

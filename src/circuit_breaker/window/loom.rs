@@ -1,13 +1,12 @@
 use ::loom::thread;
 
-use super::calls::FAILED;
 use super::*;
 use crate::sync::Arc;
 
 const NOW: Tick = Tick(0);
 
 fn calls(n: u32) -> Memory {
-    Memory::Calls(CallWindow::new(n, 1))
+    Memory::Calls(CallWindow::new(n, false, 1))
 }
 
 /// Buckets of ten ticks.
@@ -147,10 +146,46 @@ fn a_window_of_calls_never_forgets_what_is_in_its_ring() {
         let Memory::Calls(window) = &*memory else {
             unreachable!()
         };
-        let failed = (window.ring.iter())
-            .filter(|cell| cell.load(Relaxed) as u32 & FAILED != 0)
-            .count();
-        assert_eq!(seen(&memory, 1, NOW), (2, failed as u32));
+        assert_eq!(window.held(1).0, 2);
+        assert_eq!(seen(&memory, 1, NOW), window.held(1));
+    });
+}
+
+#[test]
+fn a_window_of_calls_counts_no_failure_that_is_evicted() {
+    ::loom::model(|| {
+        let memory = Arc::new(calls(2));
+        memory.record(1, NOW, true, false, None);
+        memory.record(1, NOW, false, false, None);
+        let other = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || memory.record(1, NOW, false, false, None))
+        };
+        // Whichever comes first evicts the failure, and only this call fails after it.
+        memory.record(1, NOW, true, false, None);
+        assert_eq!(seen(&memory, 1, NOW), (2, 1));
+        other.join().unwrap();
+        assert_eq!(seen(&memory, 1, NOW), (2, 1));
+    });
+}
+
+#[test]
+fn a_late_outcome_of_the_call_before_leaves_no_hole_in_a_newer_era() {
+    ::loom::model(|| {
+        let memory = Arc::new(calls(2));
+        memory.record(1, NOW, true, false, None);
+        let late = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || memory.record(1, NOW, true, false, None))
+        };
+        memory.begin(2);
+        for failed in [true, false, false] {
+            memory.record(2, NOW, failed, false, None);
+        }
+        late.join().unwrap();
+        assert_eq!(seen(&memory, 2, NOW), (2, 0));
+        memory.record(2, NOW, true, false, None);
+        assert_eq!(seen(&memory, 2, NOW), (2, 1));
     });
 }
 

@@ -1,7 +1,6 @@
 use std::thread;
 use std::time::Duration;
 
-use super::calls::{FAILED, TAKEN};
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -25,11 +24,7 @@ fn seen(memory: &Memory, era: u32, now: u64) -> (u32, u32) {
 fn words(memory: &Memory) -> Vec<u64> {
     let load = |tally: &Tally| tally.0.load(Relaxed);
     match memory {
-        Memory::Calls(window) => {
-            let ring = window.ring.iter().map(|cell| cell.load(Relaxed));
-            let sums = [&window.next, &window.calls, &window.failures, &window.slow];
-            ring.chain(sums.map(load)).collect()
-        }
+        Memory::Calls(window) => window.words(0),
         Memory::Time(window) => {
             let all = [&window.successes.shared, &window.failures, &window.slow];
             let own = window.successes.own.all();
@@ -164,11 +159,40 @@ fn cb3_with_threads_the_sums_are_those_of_the_ring() {
             });
         }
     });
-    let held = |bit: u32| {
-        let held = words(&memory).into_iter().take(7);
-        held.filter(|word| *word as u32 & bit != 0).count() as u32
+    let Memory::Calls(window) = &memory else {
+        unreachable!()
     };
-    assert_eq!(seen(&memory, 1, 0), (held(TAKEN), held(FAILED)));
+    assert_eq!(window.held(1).0, 7);
+    assert_eq!(seen(&memory, 1, 0), window.held(1));
+}
+
+#[test]
+fn cb1_a_window_of_calls_of_any_size_counts_as_a_list() {
+    for (size, slow) in [
+        (1, false),
+        (2, true),
+        (3, false),
+        (7, true),
+        (64, false),
+        (1_000_000, true),
+    ] {
+        let memory = Memory::new(Window::count(size), slow, 3, Tick(0));
+        let (mut rng, mut list) = (fastrand::Rng::with_seed(size.into()), Vec::new());
+        // More laps of the smallest than 16 bits count.
+        for _ in 0..100_000 {
+            let (failed, is_slow) = (rng.bool(), slow && rng.u8(..3) == 0);
+            record(&memory, 3, 0, failed, is_slow);
+            list.push((failed, is_slow));
+            let last = &list[list.len().saturating_sub(size.min(64) as usize)..];
+            let counts = memory.counts(3, Tick(0));
+            assert_eq!(counts.calls, size.min(list.len() as u32));
+            if size <= 64 {
+                let failures = last.iter().filter(|call| call.0).count() as u32;
+                let slow = last.iter().filter(|call| call.1).count() as u32;
+                assert_eq!((counts.failures, counts.slow), (failures, slow));
+            }
+        }
+    }
 }
 
 #[test]

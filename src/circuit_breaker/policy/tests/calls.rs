@@ -352,3 +352,59 @@ async fn cx7_ten_thousand_random_drops_end_where_they_began() {
         (0, 0, 0)
     );
 }
+
+#[test]
+fn cb1_failures_that_end_together_are_no_more_than_they_are() {
+    const THREADS: usize = 8;
+    // Ten seconds in use, an hour here: a busy machine takes its time for the 1,000 bursts.
+    let many = Trip::failures(10_000).within(SECOND * 3_600);
+    let breaker = built(CircuitBreaker::builder("many").trip_on(many));
+    let together = std::sync::Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    together.wait();
+                    // One that opens rejects the others, which must not stop them here.
+                    if let Ok(permit) = breaker.try_acquire() {
+                        permit.failure();
+                    }
+                }
+            });
+        }
+    });
+    let snapshot = breaker.snapshot();
+    assert_eq!(snapshot.trouble, None);
+    let counts = snapshot.rules[0].counts;
+    assert_eq!(counts.failures, 8_000);
+    // The rest opens it, neither earlier nor later.
+    for at in 8_001..10_000 {
+        fail(&breaker);
+        assert_eq!(breaker.state(), State::Closed, "{at}");
+    }
+    fail(&breaker);
+    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    assert_eq!(tripped.counts.failures, 10_000);
+}
+
+#[test]
+fn cb1_a_custom_rule_alone_opens_at_the_sixth_failure_in_a_row() {
+    let row = Trip::custom("row", |counts| counts.consecutive > 5).min_calls(1);
+    let breaker = built(CircuitBreaker::builder("row").trip_on(row));
+    let fail_to = |most: u32| {
+        for consecutive in 1..=most {
+            fail(&breaker);
+            // CB11
+            let counts = breaker.snapshot().rules[0].counts;
+            assert_eq!(counts.consecutive, consecutive);
+        }
+    };
+    fail_to(5);
+    succeed(&breaker);
+    fail_to(5);
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker);
+    assert_eq!(breaker.state(), State::Open);
+    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    assert_eq!(tripped.counts.consecutive, 6);
+}
