@@ -19,14 +19,7 @@ pub(crate) fn main() -> ExitCode {
         _ => concat!(env!("CARGO_MANIFEST_DIR"), "/benches/Cargo.toml"),
     };
     let mut command = Command::new(cargo);
-    command.args([
-        "bench",
-        "--manifest-path",
-        manifest,
-        "--bench",
-        bench,
-        "--",
-    ]);
+    command.args(["bench", "--manifest-path", manifest, "--bench", bench, "--"]);
     match command.args(args).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
