@@ -7,7 +7,7 @@ pub(super) use config::{Config, Ramp};
 pub use config::{GiveUp, OnDrop};
 pub(super) use windows::Windows;
 
-use super::run::{Recent, Run};
+use super::run::{Recent, Row, Run};
 use super::trip::{Counts, Trip, When};
 use super::window::Memory;
 use crate::classify::Kind;
@@ -44,6 +44,8 @@ pub struct Tripped {
 pub(super) struct Rules {
     pub(super) config: Config,
     memories: Vec<Remembers>,
+    /// Of all calls, also where no rule is about a run: a rule of the user's may ask for it.
+    row: Arc<Row>,
     /// What the ramp has seen of its era.
     ramp: Option<Arc<Memory>>,
 }
@@ -95,8 +97,10 @@ impl Rules {
                 Arc::new(Memory::new(window, false, era, now))
             }),
         };
+        let row = before.map_or_else(|| Arc::new(Row::new(era)), |before| before.row.clone());
         Self {
             memories,
+            row,
             ramp,
             config,
         }
@@ -141,6 +145,10 @@ impl Rules {
     /// Rules are asked only when a call failed or was slow: nothing else can make one hold.
     pub(super) fn record(&self, era: u32, now: Tick, call: &Finished) -> Option<Tripped> {
         let mut asked = call.failure.is_some();
+        match asked {
+            true => self.row.failure(era),
+            false => self.row.success(era),
+        }
         // The first rule without a rate that holds.
         let mut run_holds = None;
         for (at, (trip, memory)) in self.pairs().enumerate() {
@@ -178,7 +186,7 @@ impl Rules {
         let (trip, counts) = self.pairs().enumerate().find_map(|(at, (trip, memory))| {
             if let Remembers::Window(window) = memory {
                 let seen = window.counts_if(era, now, |bad| trip.may_hold(bad));
-                let counts = self.with_run(seen?, era);
+                let counts = self.with_row(seen?, era);
                 return trip.holds(&counts).then_some((trip, counts));
             }
             if run_holds != Some(at) {
@@ -206,7 +214,7 @@ impl Rules {
         let memory = self.ramp.as_ref()?;
         memory.record(era, now, call.failure.is_some(), false, call.slot);
         let (kind, retry_after) = call.failure?;
-        let counts = memory.counts(era, now);
+        let counts = self.with_row(memory.counts(era, now), era);
         let enough = counts.calls >= RAMP_CALLS;
         let holds = enough && counts.failure_rate() > Some(ramp.reopen_at);
         holds.then(|| Tripped {
@@ -227,12 +235,12 @@ impl Rules {
         match own {
             Some((_, Remembers::Run(run))) => {
                 let length = run.length(era);
-                Counts {
+                let counts = Counts {
                     calls: length,
                     failures: length,
-                    consecutive: length,
                     ..Counts::default()
-                }
+                };
+                self.with_row(counts, era)
             }
             Some((_, Remembers::Recent(recent))) => {
                 let failures = recent.within(era, now, trip.failures_within_micros());
@@ -241,22 +249,17 @@ impl Rules {
                     failures,
                     ..Counts::default()
                 };
-                self.with_run(counts, era)
+                self.with_row(counts, era)
             }
-            Some((_, Remembers::Window(window))) => self.with_run(window.counts(era, now), era),
+            Some((_, Remembers::Window(window))) => self.with_row(window.counts(era, now), era),
             None => Counts::default(),
         }
     }
 
-    /// With the longest run of failures that a rule has seen.
-    fn with_run(&self, counts: Counts, era: u32) -> Counts {
-        let runs = self.memories.iter().filter_map(|memory| match memory {
-            Remembers::Run(run) => Some(run.length(era)),
-            Remembers::Recent(_) | Remembers::Window(_) => None,
-        });
-        let consecutive = runs.max().unwrap_or(0);
+    /// With the failures in a row until now.
+    fn with_row(&self, counts: Counts, era: u32) -> Counts {
         Counts {
-            consecutive,
+            consecutive: self.row.length(era),
             ..counts
         }
     }

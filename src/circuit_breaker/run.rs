@@ -140,6 +140,31 @@ impl Run {
     }
 }
 
+/// How many calls have failed in a row, whatever the rules are: it looks back over no time.
+#[derive(Debug)]
+pub(super) struct Row(Tally);
+
+impl Row {
+    pub(super) fn new(era: u32) -> Self {
+        Self(Tally::new(era))
+    }
+
+    pub(super) fn failure(&self, era: u32) {
+        self.0.add(era, 1);
+    }
+
+    /// A success ends the row. Without one it costs a load.
+    pub(super) fn success(&self, era: u32) {
+        if self.length(era) > 0 {
+            self.0.update(era, |_| 0);
+        }
+    }
+
+    pub(super) fn length(&self, era: u32) -> u32 {
+        self.0.read_at(era)
+    }
+}
+
 /// When each of the last failures came: one fewer than the rule asks for.
 ///
 /// A failure swaps its own time for the one in its cell, which is that of the first of as many

@@ -79,7 +79,8 @@ pub struct Counts {
     pub failures: u32,
     /// Those that took longer than the rule's threshold.
     pub slow: u32,
-    /// Failures in a row until now.
+    /// Failures in a row until now, of all calls since the breaker closed, whatever the rule
+    /// looks back over.
     pub consecutive: u32,
 }
 

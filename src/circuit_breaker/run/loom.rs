@@ -51,22 +51,41 @@ fn as_many_failures_as_asked_for_are_seen_by_one_of_them() {
     }
 }
 
+/// The rules' runs, and that of all calls.
+struct Runs(Run, Row);
+
+impl Runs {
+    fn new(era: u32) -> Self {
+        Self(Run::new(era), Row::new(era))
+    }
+
+    fn failure(&self, era: u32) {
+        self.0.failure(era, NOW, None);
+        self.1.failure(era);
+    }
+
+    fn lengths(&self, era: u32) -> [u32; 2] {
+        [self.0.length(era), self.1.length(era)]
+    }
+}
+
 /// A success as the policy ends it.
-fn success(hint: &Hint, run: &Run, era: u32) {
+fn success(hint: &Hint, runs: &Runs, era: u32) {
     if hint.is_set() {
         hint.clear(era);
-        run.success(era);
+        runs.0.success(era);
+        runs.1.success(era);
     }
 }
 
 #[test]
 fn no_run_is_left_standing_unseen() {
     ::loom::model(|| {
-        let both = Arc::new((Hint::default(), Run::new(1)));
+        let both = Arc::new((Hint::default(), Runs::new(1)));
         let fail = || {
             let both = Arc::clone(&both);
             move || {
-                both.1.failure(1, NOW, None);
+                both.1.failure(1);
                 both.0.set(1);
             }
         };
@@ -83,24 +102,24 @@ fn no_run_is_left_standing_unseen() {
         for other in others {
             other.join().unwrap();
         }
-        assert!(both.1.length(1) == 0 || both.0.is_set());
+        assert!(both.1.lengths(1) == [0, 0] || both.0.is_set());
     });
 }
 
 #[test]
 fn a_late_success_hides_no_newer_run() {
     ::loom::model(|| {
-        let both = Arc::new((Hint::default(), Run::new(1)));
-        both.1.failure(1, NOW, None);
+        let both = Arc::new((Hint::default(), Runs::new(1)));
+        both.1.failure(1);
         both.0.set(1);
         let late = {
             let both = Arc::clone(&both);
             thread::spawn(move || success(&both.0, &both.1, 1))
         };
-        both.1.begin(2);
-        both.1.failure(2, NOW, None);
+        both.1.0.begin(2);
+        both.1.failure(2);
         both.0.set(2);
         late.join().unwrap();
-        assert_eq!((both.1.length(2), both.0.is_set()), (1, true));
+        assert_eq!((both.1.lengths(2), both.0.is_set()), ([1, 1], true));
     });
 }

@@ -321,9 +321,16 @@ impl Naive {
                 let (calls, _, slow) = self.window(trip, memory, now, |_| true);
                 calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
             }
-            When::Custom(..) => {
+            When::Custom(name, _) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
-                calls >= least(trip) && failures >= 3
+                // Whatever the rule has seen itself.
+                let all = Memory { made: 0, from: 0 };
+                let row = self.of_this_era(all).rev().take_while(|kept| kept.failed);
+                let seen = match name {
+                    "row" => row.count() as u32,
+                    _ => failures,
+                };
+                calls >= least(trip) && seen >= 3
             }
         }
     }

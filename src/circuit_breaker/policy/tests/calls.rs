@@ -386,3 +386,25 @@ fn cb1_failures_that_end_together_are_no_more_than_they_are() {
     let tripped = breaker.snapshot().trouble.unwrap().tripped;
     assert_eq!(tripped.counts.failures, 10_000);
 }
+
+#[test]
+fn cb1_a_custom_rule_alone_opens_at_the_sixth_failure_in_a_row() {
+    let row = Trip::custom("row", |counts| counts.consecutive > 5).min_calls(1);
+    let breaker = built(CircuitBreaker::builder("row").trip_on(row));
+    let fail_to = |most: u32| {
+        for consecutive in 1..=most {
+            fail(&breaker);
+            // CB11
+            let counts = breaker.snapshot().rules[0].counts;
+            assert_eq!(counts.consecutive, consecutive);
+        }
+    };
+    fail_to(5);
+    succeed(&breaker);
+    fail_to(5);
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker);
+    assert_eq!(breaker.state(), State::Open);
+    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    assert_eq!(tripped.counts.consecutive, 6);
+}
