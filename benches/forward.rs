@@ -1,9 +1,10 @@
-//! `cargo bench --bench versus` in the crate's own folder: hands over to the package in this
-//! one, so that the peers weigh on no build of the crate.
+//! `cargo bench --bench versus` and `--bench outages` in the crate's own folder: each hands over to
+//! the package in this folder that has the benchmark of its name, so that neither the peers nor
+//! tokio's paused clock are in a build of the crate.
 
 use std::process::{Command, ExitCode};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let (cargos, args): (Vec<_>, Vec<_>) = std::env::args_os()
         .skip(1)
         .partition(|arg| arg == "--bench");
@@ -12,16 +13,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/Cargo.toml");
+    let bench = env!("CARGO_CRATE_NAME");
+    let manifest = match bench {
+        "outages" => concat!(env!("CARGO_MANIFEST_DIR"), "/benches/outages/Cargo.toml"),
+        _ => concat!(env!("CARGO_MANIFEST_DIR"), "/benches/Cargo.toml"),
+    };
     let mut command = Command::new(cargo);
-    command.args([
-        "bench",
-        "--manifest-path",
-        manifest,
-        "--bench",
-        "versus",
-        "--",
-    ]);
+    command.args(["bench", "--manifest-path", manifest, "--bench", bench, "--"]);
     match command.args(args).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,

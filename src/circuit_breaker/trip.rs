@@ -79,7 +79,8 @@ pub struct Counts {
     pub failures: u32,
     /// Those that took longer than the rule's threshold.
     pub slow: u32,
-    /// Failures in a row until now.
+    /// Failures in a row until now, of all calls since the breaker closed, whatever the rule
+    /// looks back over.
     pub consecutive: u32,
 }
 
@@ -216,8 +217,8 @@ impl Trip {
     }
 
     /// The time in which the failures must lie, to the millisecond for a run and to the
-    /// microsecond for [`Trip::failures`]. A run that has grown older starts anew with the
-    /// failure that finds it so.
+    /// microsecond for [`Trip::failures`]. A run that has grown older is cut to the failures that
+    /// lie in it, of which it knows the last eight, or as many as the rule asks for.
     pub const fn within(mut self, most: Duration) -> Self {
         self.within = Some(most);
         self

@@ -7,7 +7,7 @@ pub(super) use config::{Config, Ramp};
 pub use config::{GiveUp, OnDrop};
 pub(super) use windows::Windows;
 
-use super::run::{Recent, Run};
+use super::run::{Recent, Row, Run};
 use super::trip::{Counts, Trip, When};
 use super::window::Memory;
 use crate::classify::FailureKind;
@@ -44,6 +44,8 @@ pub struct Tripped {
 pub(super) struct Rules {
     pub(super) config: Config,
     memories: Vec<Remembers>,
+    /// Of all calls, also where no rule is about a run: a rule of the user's may ask for it.
+    row: Arc<Row>,
     /// What the ramp has seen of its era.
     ramp: Option<Arc<Memory>>,
 }
@@ -74,7 +76,10 @@ impl Rules {
             .map(|trip| keep(&|old| old == trip))
             .collect();
         let fresh = |trip: &Trip| match trip.when {
-            When::Consecutive(_) => Remembers::Run(Arc::new(Run::new(generation))),
+            When::Consecutive(n) => Remembers::Run(Arc::new(match trip.within {
+                Some(_) => Run::cut(n, generation),
+                None => Run::new(generation),
+            })),
             When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, generation))),
             _ => {
                 let slow = slow_after(trip).is_some();
@@ -95,8 +100,13 @@ impl Rules {
                 Arc::new(Memory::new(window, false, generation, now))
             }),
         };
+        let row = before.map_or_else(
+            || Arc::new(Row::new(generation)),
+            |before| before.row.clone(),
+        );
         Self {
             memories,
+            row,
             ramp,
             config,
         }
@@ -141,6 +151,10 @@ impl Rules {
     /// Rules are asked only when a call failed or was slow: nothing else can make one hold.
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Finished) -> Option<Tripped> {
         let mut asked = call.failure.is_some();
+        match asked {
+            true => self.row.failure(generation),
+            false => self.row.success(generation),
+        }
         // The first rule without a rate that holds.
         let mut run_holds = None;
         for (at, (trip, memory)) in self.pairs().enumerate() {
@@ -178,7 +192,7 @@ impl Rules {
         let (trip, counts) = self.pairs().enumerate().find_map(|(at, (trip, memory))| {
             if let Remembers::Window(window) = memory {
                 let seen = window.counts_if(generation, now, |bad| trip.may_hold(bad));
-                let counts = self.with_run(seen?, generation);
+                let counts = self.with_row(seen?, generation);
                 return trip.holds(&counts).then_some((trip, counts));
             }
             if run_holds != Some(at) {
@@ -211,7 +225,7 @@ impl Rules {
         let memory = self.ramp.as_ref()?;
         memory.record(generation, now, call.failure.is_some(), false, call.slot);
         let (kind, retry_after) = call.failure?;
-        let counts = memory.counts(generation, now);
+        let counts = self.with_row(memory.counts(generation, now), generation);
         let enough = counts.calls >= RAMP_CALLS;
         let holds = enough && counts.failure_rate() > Some(ramp.reopen_at);
         holds.then(|| Tripped {
@@ -232,12 +246,12 @@ impl Rules {
         match own {
             Some((_, Remembers::Run(run))) => {
                 let length = run.length(generation);
-                Counts {
+                let counts = Counts {
                     calls: length,
                     failures: length,
-                    consecutive: length,
                     ..Counts::default()
-                }
+                };
+                self.with_row(counts, generation)
             }
             Some((_, Remembers::Recent(recent))) => {
                 let failures = recent.within(generation, now, trip.failures_within_micros());
@@ -246,24 +260,19 @@ impl Rules {
                     failures,
                     ..Counts::default()
                 };
-                self.with_run(counts, generation)
+                self.with_row(counts, generation)
             }
             Some((_, Remembers::Window(window))) => {
-                self.with_run(window.counts(generation, now), generation)
+                self.with_row(window.counts(generation, now), generation)
             }
             None => Counts::default(),
         }
     }
 
-    /// With the longest run of failures that a rule has seen.
-    fn with_run(&self, counts: Counts, generation: u32) -> Counts {
-        let runs = self.memories.iter().filter_map(|memory| match memory {
-            Remembers::Run(run) => Some(run.length(generation)),
-            Remembers::Recent(_) | Remembers::Window(_) => None,
-        });
-        let consecutive = runs.max().unwrap_or(0);
+    /// With the failures in a row until now.
+    fn with_row(&self, counts: Counts, generation: u32) -> Counts {
         Counts {
-            consecutive,
+            consecutive: self.row.length(generation),
             ..counts
         }
     }

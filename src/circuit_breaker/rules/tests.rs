@@ -98,6 +98,53 @@ fn cb1_a_custom_rule_decides_over_what_its_window_has_seen_and_may_panic() {
 }
 
 #[test]
+fn cb1_a_custom_rule_sees_the_failures_in_a_row_whatever_rules_there_are() {
+    let row = || Trip::custom("row", |counts| counts.consecutive > 5).min_calls(1);
+    // Neither one that looks back over less, nor a window that is shorter than the row.
+    let others = [
+        vec![],
+        vec![Trip::consecutive_failures(4_000).within(ms(1))],
+        vec![Trip::failures(900), Trip::consecutive_failures(7)],
+    ];
+    for others in others {
+        let rules = rules(
+            others
+                .into_iter()
+                .chain([row(), row().over(Window::count(2))]),
+        );
+        for round in 0..3 {
+            for failure in 1..=5 {
+                let now = Tick((10 * round + failure) * 1_000_000_000);
+                assert_eq!(rules.record(0, now, &FAILURE), None, "{failure}");
+            }
+            // CB11
+            let counts = rules.counts(0, Tick(0));
+            assert!(counts.iter().all(|(_, counts)| counts.consecutive == 5));
+            if round < 2 {
+                record(&rules, &SUCCESS);
+            }
+        }
+        // CB19: also of one that comes later.
+        let rules = changed(&rules, [row()]);
+        let tripped = record(&rules, &FAILURE).expect("the sixth");
+        assert_eq!((&*tripped.rule, tripped.counts.consecutive), ("row", 6));
+    }
+}
+
+#[test]
+fn cb1_a_row_has_no_longest() {
+    let long = Trip::custom("long", |counts| counts.consecutive >= 10_000);
+    let rules = rules([
+        long.over(Window::count(1)),
+        Trip::consecutive_failures(4_095).lasting(ms(1)),
+    ]);
+    for failure in 1..10_000 {
+        assert_eq!(record(&rules, &FAILURE), None, "{failure}");
+    }
+    assert!(record(&rules, &FAILURE).is_some());
+}
+
+#[test]
 fn cb11_every_rule_tells_its_own_counts() {
     let trips = [
         Trip::consecutive_failures(9).within(ms(5)),
@@ -114,7 +161,7 @@ fn cb11_every_rule_tells_its_own_counts() {
     let counts: Vec<_> = counts
         .map(|(_, counts)| (counts.calls, counts.failures, counts.consecutive))
         .collect();
-    assert_eq!(counts, [(1, 1, 1), (3, 3, 3), (2, 2, 3), (4, 3, 3)]);
+    assert_eq!(counts, [(2, 2, 3), (3, 3, 3), (2, 2, 3), (4, 3, 3)]);
 }
 
 #[test]

@@ -28,6 +28,24 @@ fn a_late_failure_never_lengthens_a_newer_run() {
 }
 
 #[test]
+fn a_run_that_is_cut_counts_no_failure_twice() {
+    ::loom::model(|| {
+        let run = Arc::new(Run::cut(3, 1));
+        let fail = |second: u64| {
+            let run = Arc::clone(&run);
+            move || run.failure(1, Tick(second * 1_000 * MILLI), Some(60_000)).0
+        };
+        assert_eq!((fail(0)(), fail(50)()), (1, 2));
+        let other = thread::spawn(fail(61));
+        let here = fail(62)();
+        let longest = here.max(other.join().unwrap());
+        assert_eq!(longest, run.length(1));
+        // Those at 50, 61 and 62, or all but the one that was not written yet.
+        assert!(matches!(longest, 2 | 3), "{longest}");
+    });
+}
+
+#[test]
 fn as_many_failures_as_asked_for_are_seen_by_one_of_them() {
     for (asked, opens) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
         ::loom::model(move || {
@@ -51,22 +69,41 @@ fn as_many_failures_as_asked_for_are_seen_by_one_of_them() {
     }
 }
 
+/// The rules' runs, and that of all calls.
+struct Runs(Run, Row);
+
+impl Runs {
+    fn new(generation: u32) -> Self {
+        Self(Run::new(generation), Row::new(generation))
+    }
+
+    fn failure(&self, generation: u32) {
+        self.0.failure(generation, NOW, None);
+        self.1.failure(generation);
+    }
+
+    fn lengths(&self, generation: u32) -> [u32; 2] {
+        [self.0.length(generation), self.1.length(generation)]
+    }
+}
+
 /// A success as the policy ends it.
-fn success(hint: &Hint, run: &Run, generation: u32) {
+fn success(hint: &Hint, runs: &Runs, generation: u32) {
     if hint.is_set() {
         hint.clear(generation);
-        run.success(generation);
+        runs.0.success(generation);
+        runs.1.success(generation);
     }
 }
 
 #[test]
 fn no_run_is_left_standing_unseen() {
     ::loom::model(|| {
-        let both = Arc::new((Hint::default(), Run::new(1)));
+        let both = Arc::new((Hint::default(), Runs::new(1)));
         let fail = || {
             let both = Arc::clone(&both);
             move || {
-                both.1.failure(1, NOW, None);
+                both.1.failure(1);
                 both.0.set(1);
             }
         };
@@ -83,24 +120,24 @@ fn no_run_is_left_standing_unseen() {
         for other in others {
             other.join().unwrap();
         }
-        assert!(both.1.length(1) == 0 || both.0.is_set());
+        assert!(both.1.lengths(1) == [0, 0] || both.0.is_set());
     });
 }
 
 #[test]
 fn a_late_success_hides_no_newer_run() {
     ::loom::model(|| {
-        let both = Arc::new((Hint::default(), Run::new(1)));
-        both.1.failure(1, NOW, None);
+        let both = Arc::new((Hint::default(), Runs::new(1)));
+        both.1.failure(1);
         both.0.set(1);
         let late = {
             let both = Arc::clone(&both);
             thread::spawn(move || success(&both.0, &both.1, 1))
         };
-        both.1.begin(2);
-        both.1.failure(2, NOW, None);
+        both.1.0.begin(2);
+        both.1.failure(2);
         both.0.set(2);
         late.join().unwrap();
-        assert_eq!((both.1.length(2), both.0.is_set()), (1, true));
+        assert_eq!((both.1.lengths(2), both.0.is_set()), ([1, 1], true));
     });
 }

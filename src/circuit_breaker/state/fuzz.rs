@@ -359,7 +359,7 @@ fn how(bytes: &mut Bytes<'_>) -> How {
 /// is not told again.
 fn trip(bytes: &mut Bytes<'_>, within: Option<Duration>) -> Trip {
     let rate = bytes.pick(&[0.3, 0.5, 0.75, 1.0]);
-    let rated = match bytes.byte() % 6 {
+    let rated = match bytes.byte() % 7 {
         0 => {
             let n = 1 + bytes.below(4);
             let mut trip = Trip::consecutive_failures(n).lasting(ms(bytes.below(9)));
@@ -372,6 +372,7 @@ fn trip(bytes: &mut Bytes<'_>, within: Option<Duration>) -> Trip {
         }
         2 => Trip::slow_rate(rate, ms(bytes.below(4))),
         3 => Trip::custom("three", |counts| counts.failures >= 3),
+        4 => Trip::custom("row", |counts| counts.consecutive >= 3),
         _ => Trip::failure_rate(rate),
     };
     let window = match bytes.byte() % 2 {

@@ -87,6 +87,7 @@ fn trip() -> impl Strategy<Value = Trip> {
         rate.clone().prop_map(Trip::failure_rate),
         (rate, 0..4u64).prop_map(|(rate, after)| Trip::slow_rate(rate, ms(after))),
         Just(Trip::custom("three", |counts| counts.failures >= 3)),
+        Just(Trip::custom("row", |counts| counts.consecutive >= 3)),
     ];
     prop_oneof![
         (1..5u32, 0..9u64, prop::option::of(9..30u64)).prop_map(|(n, lasting, within)| {

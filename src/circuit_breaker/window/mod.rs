@@ -74,7 +74,7 @@ impl Tally {
         }
     }
 
-    fn add(&self, stamp: u32, n: i32) {
+    pub(super) fn add(&self, stamp: u32, n: i32) {
         self.update(stamp, |count| count.saturating_add(n));
     }
 
@@ -113,7 +113,7 @@ impl Tally {
         (stamp, u32::try_from(count).unwrap_or(0))
     }
 
-    fn read_at(&self, stamp: u32) -> u32 {
+    pub(super) fn read_at(&self, stamp: u32) -> u32 {
         match self.read() {
             (theirs, count) if theirs == stamp => count,
             _ => 0,

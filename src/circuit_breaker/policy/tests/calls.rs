@@ -392,3 +392,60 @@ fn cb1_failures_that_end_together_are_no_more_than_they_are() {
     let tripped = breaker.snapshot().trouble.unwrap().tripped;
     assert_eq!(tripped.counts.failures, 10_000);
 }
+
+#[test]
+fn cb1_a_custom_rule_alone_opens_at_the_sixth_failure_in_a_row() {
+    let row = Trip::custom("row", |counts| counts.consecutive > 5).min_calls(1);
+    let breaker = built(CircuitBreaker::builder("row").trip_on(row));
+    let fail_to = |most: u32| {
+        for consecutive in 1..=most {
+            fail(&breaker);
+            // CB11
+            let counts = breaker.snapshot().rules[0].counts;
+            assert_eq!(counts.consecutive, consecutive);
+        }
+    };
+    fail_to(5);
+    succeed(&breaker);
+    fail_to(5);
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker);
+    assert_eq!(breaker.state(), State::Open);
+    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    assert_eq!(tripped.counts.consecutive, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb1_three_failures_within_a_minute_trip_however_old_the_run_is() {
+    let three = Trip::consecutive_failures(3).within(SECOND * 60);
+    let breaker = built(CircuitBreaker::builder("three").trip_on(three));
+    for (pause, state) in [
+        (0, State::Closed),
+        (50, State::Closed),
+        (11, State::Closed),
+        (4, State::Open),
+    ] {
+        advance(SECOND * pause).await;
+        fail(&breaker);
+        assert_eq!(breaker.state(), state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb10_the_open_wait_is_half_to_whole_whatever_jitter_is_asked_for() {
+    // Backoffs have full jitter if not set.
+    let waits = [
+        Backoff::constant(SECOND),
+        Backoff::exponential(SECOND).max(SECOND * 4),
+        Backoff::linear(SECOND).jitter(crate::Jitter::Full),
+        Backoff::constant(SECOND).jitter(crate::Jitter::None),
+    ];
+    for wait in waits {
+        for seed in 0..200 {
+            let breaker = built(touchy().open_for(wait).jitter_seed(seed));
+            fail(&breaker);
+            let first = breaker.snapshot().next_probe.unwrap();
+            assert!((SECOND / 2..=SECOND).contains(&first), "{first:?}");
+        }
+    }
+}
