@@ -76,7 +76,10 @@ impl Rules {
             .map(|trip| keep(&|old| old == trip))
             .collect();
         let fresh = |trip: &Trip| match trip.when {
-            When::Consecutive(_) => Remembers::Run(Arc::new(Run::new(era))),
+            When::Consecutive(n) => Remembers::Run(Arc::new(match trip.within {
+                Some(_) => Run::cut(n, era),
+                None => Run::new(era),
+            })),
             When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, era))),
             _ => {
                 let slow = slow_after(trip).is_some();

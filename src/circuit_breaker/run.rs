@@ -4,7 +4,8 @@
 //!
 //! As in `window`: every word carries its era and publishes nothing but itself, so all but the
 //! [`Hint`] is relaxed (models: `a_late_failure_never_lengthens_a_newer_run`,
-//! `as_many_failures_as_asked_for_are_seen_by_one_of_them`).
+//! `as_many_failures_as_asked_for_are_seen_by_one_of_them`,
+//! `a_run_that_is_cut_counts_no_failure_twice`).
 
 use super::window::Tally;
 use crate::sync::{
@@ -20,7 +21,10 @@ use crate::time::Tick;
 /// Twelve bits of era would wrap within reach; the machine therefore begins a new era here with
 /// every transition, and an outcome is never more than a few eras late.
 #[derive(Debug)]
-pub(super) struct Run(AtomicU64);
+pub(super) struct Run {
+    word: AtomicU64,
+    times: Times,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct RunWord {
@@ -63,8 +67,19 @@ fn ago(now: u64, then: u64, mask: u64) -> u64 {
 }
 
 impl Run {
+    /// Of a rule that looks back over no time.
     pub(super) fn new(era: u32) -> Self {
-        let run = Self(AtomicU64::new(0));
+        Self::with(Times::of(0), era)
+    }
+
+    /// Of a rule for so many failures within a time.
+    pub(super) fn cut(failures: u32, era: u32) -> Self {
+        Self::with(Times::of((failures - 1).max(LEAST_TIMES)), era)
+    }
+
+    fn with(times: Times, era: u32) -> Self {
+        let word = AtomicU64::new(0);
+        let run = Self { word, times };
         run.begin(era);
         run
     }
@@ -75,12 +90,12 @@ impl Run {
             count: 0,
             first: 0,
         };
-        self.0.swap(word.pack(), Relaxed);
+        self.word.swap(word.pack(), Relaxed);
     }
 
     /// A success ends the run. Without one it costs a load.
     pub(super) fn success(&self, era: u32) {
-        let mut word = self.0.load(Relaxed);
+        let mut word = self.word.load(Relaxed);
         loop {
             let run = RunWord::unpack(word);
             if run.count == 0 || run.era != era & RUN_MASK {
@@ -91,52 +106,115 @@ impl Run {
                 first: 0,
                 ..run
             };
-            match (self.0).compare_exchange_weak(word, ended.pack(), Relaxed, Relaxed) {
+            match (self.word).compare_exchange_weak(word, ended.pack(), Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(now) => word = now,
             }
         }
     }
 
-    /// A failure makes the run longer, or begins a new one where it has grown older than
-    /// `within`. Gives its length and how long it has lasted, both in whole milliseconds of the
-    /// clock.
+    /// A failure makes the run longer. Where the run has grown older than `within`, only the
+    /// failures stay that are not. Gives its length and how long it has lasted, both in whole
+    /// milliseconds of the clock.
     pub(super) fn failure(&self, era: u32, now: Tick, within: Option<u64>) -> (u32, u64) {
         let now = (now.0 / MILLI) & FIRST_MASK;
-        let mut word = self.0.load(Relaxed);
+        let mut word = self.word.load(Relaxed);
         loop {
             let run = RunWord::unpack(word);
             if run.is_newer_than(era) {
                 return (0, 0);
             }
+            let starts = run.era != era & RUN_MASK || run.count == 0;
             let lasted = ago(now, run.first, FIRST_MASK);
-            let goes_on = run.era == era & RUN_MASK
-                && run.count > 0
-                && within.is_none_or(|most| lasted <= most);
-            let next = if goes_on {
-                let count = (run.count + 1).min(RUN_MASK);
-                RunWord { count, ..run }
-            } else {
-                RunWord {
+            let next = match within {
+                _ if starts => RunWord {
                     era,
                     count: 1,
                     first: now,
+                },
+                Some(most) if lasted > most => {
+                    let (kept, oldest) = self.times.within(now, most);
+                    RunWord {
+                        count: (kept + 1).min(RUN_MASK),
+                        first: now.wrapping_sub(oldest) & FIRST_MASK,
+                        ..run
+                    }
                 }
+                _ => RunWord {
+                    count: (run.count + 1).min(RUN_MASK),
+                    ..run
+                },
             };
-            match (self.0).compare_exchange_weak(word, next.pack(), Relaxed, Relaxed) {
-                Ok(_) => return (next.count, ago(now, next.first, FIRST_MASK)),
+            match (self.word).compare_exchange_weak(word, next.pack(), Relaxed, Relaxed) {
+                Ok(_) => {
+                    self.times.add(now, starts);
+                    return (next.count, ago(now, next.first, FIRST_MASK));
+                }
                 Err(now) => word = now,
             }
         }
     }
 
     pub(super) fn length(&self, era: u32) -> u32 {
-        let run = RunWord::unpack(self.0.load(Relaxed));
+        let run = RunWord::unpack(self.word.load(Relaxed));
         if run.era == era & RUN_MASK {
             run.count
         } else {
             0
         }
+    }
+}
+
+/// How many times a run remembers at least: a change to a few more failures finds them.
+const LEAST_TIMES: u32 = 7;
+
+/// When the last failures of a run came, for when the run has grown too old.
+///
+/// A time is put here after its failure is in the run's word. So a run that is cut while other
+/// threads fail may miss one of them, and counts none twice.
+#[derive(Debug)]
+struct Times {
+    next: AtomicU64,
+    /// The first of this run.
+    start: AtomicU64,
+    /// In milliseconds, as in the run's word. Empty where the rule looks back over no time.
+    ring: Box<[AtomicU64]>,
+}
+
+impl Times {
+    fn of(failures: u32) -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            start: AtomicU64::new(0),
+            ring: (0..failures).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    fn cell(&self, at: u64) -> &AtomicU64 {
+        &self.ring[(at % self.ring.len() as u64) as usize]
+    }
+
+    fn add(&self, now: u64, starts: bool) {
+        if self.ring.is_empty() {
+            return;
+        }
+        let at = self.next.fetch_add(1, Relaxed);
+        if starts {
+            self.start.store(at, Relaxed);
+        }
+        self.cell(at).store(now, Relaxed);
+    }
+
+    /// How many of this run came within the last `most` milliseconds, and how long ago the oldest
+    /// of them did.
+    fn within(&self, now: u64, most: u64) -> (u32, u64) {
+        let next = self.next.load(Relaxed);
+        let of_this_run = next.saturating_sub(self.start.load(Relaxed));
+        let known = of_this_run.min(self.ring.len() as u64);
+        let ages = (next - known..next)
+            .map(|at| ago(now, self.cell(at).load(Relaxed), FIRST_MASK))
+            .filter(|age| *age <= most);
+        ages.fold((0, 0), |(kept, oldest), age| (kept + 1, age.max(oldest)))
     }
 }
 

@@ -217,8 +217,8 @@ impl Trip {
     }
 
     /// The time in which the failures must lie, to the millisecond for a run and to the
-    /// microsecond for [`Trip::failures`]. A run that has grown older starts anew with the
-    /// failure that finds it so.
+    /// microsecond for [`Trip::failures`]. A run that has grown older is cut to the failures that
+    /// lie in it, of which it knows the last eight, or as many as the rule asks for.
     pub const fn within(mut self, most: Duration) -> Self {
         self.within = Some(most);
         self

@@ -161,7 +161,7 @@ fn cb11_every_rule_tells_its_own_counts() {
     let counts: Vec<_> = counts
         .map(|(_, counts)| (counts.calls, counts.failures, counts.consecutive))
         .collect();
-    assert_eq!(counts, [(1, 1, 3), (3, 3, 3), (2, 2, 3), (4, 3, 3)]);
+    assert_eq!(counts, [(2, 2, 3), (3, 3, 3), (2, 2, 3), (4, 3, 3)]);
 }
 
 #[test]

@@ -28,6 +28,24 @@ fn a_late_failure_never_lengthens_a_newer_run() {
 }
 
 #[test]
+fn a_run_that_is_cut_counts_no_failure_twice() {
+    ::loom::model(|| {
+        let run = Arc::new(Run::cut(3, 1));
+        let fail = |second: u64| {
+            let run = Arc::clone(&run);
+            move || run.failure(1, Tick(second * 1_000 * MILLI), Some(60_000)).0
+        };
+        assert_eq!((fail(0)(), fail(50)()), (1, 2));
+        let other = thread::spawn(fail(61));
+        let here = fail(62)();
+        let longest = here.max(other.join().unwrap());
+        assert_eq!(longest, run.length(1));
+        // Those at 50, 61 and 62, or all but the one that was not written yet.
+        assert!(matches!(longest, 2 | 3), "{longest}");
+    });
+}
+
+#[test]
 fn as_many_failures_as_asked_for_are_seen_by_one_of_them() {
     for (asked, opens) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
         ::loom::model(move || {

@@ -19,6 +19,41 @@ fn cb1_a_run_knows_its_length_and_how_long_it_lasted() {
 }
 
 #[test]
+fn cb1_a_run_that_is_too_old_keeps_its_recent_failures() {
+    let seconds = |run: &Run, second: u64| run.failure(0, at(second * 1_000), Some(60_000));
+    let run = Run::cut(3, 0);
+    assert_eq!(seconds(&run, 0), (1, 0));
+    assert_eq!(seconds(&run, 50), (2, 50_000));
+    assert_eq!(seconds(&run, 61), (2, 11_000));
+    assert_eq!(seconds(&run, 65), (3, 15_000));
+    // Only 120 is within the time, and nothing is.
+    assert_eq!(seconds(&run, 120), (3, 59_000));
+    assert_eq!(seconds(&run, 180), (2, 60_000));
+    assert_eq!(seconds(&run, 241), (1, 0));
+    // What came before a success is no part of it, nor what came in another era.
+    seconds(&run, 242);
+    run.success(0);
+    assert_eq!(seconds(&run, 243), (1, 0));
+    assert_eq!(seconds(&run, 304), (1, 0));
+    run.begin(1);
+    assert_eq!(run.failure(1, at(305_000), Some(1_000)), (1, 0));
+    assert_eq!(run.failure(1, at(306_001), Some(1_000)), (1, 0));
+}
+
+#[test]
+fn cb1_a_run_that_is_cut_keeps_as_many_failures_as_the_rule_asks_for() {
+    for n in [1, 8, 9, 100, 4_095] {
+        let run = Run::cut(n, 0);
+        run.failure(0, at(0), Some(9_000));
+        let before = (1..5_000).map(|ms| run.failure(0, at(ms), Some(9_000)).0);
+        assert_eq!(before.last(), Some(RUN_MASK));
+        let (length, lasted) = run.failure(0, at(9_001), Some(9_000));
+        assert_eq!(length, n.max(8));
+        assert_eq!(lasted, 9_001 - (5_000 - u64::from(n.max(8) - 1)));
+    }
+}
+
+#[test]
 fn cb1_a_run_stops_at_its_longest() {
     let run = Run::new(0);
     let last = (0..5_000).map(|_| run.failure(0, at(0), None).0).last();

@@ -2,7 +2,8 @@
 //!
 //! Granularity is as documented: a time window counts whole buckets, a run whole milliseconds,
 //! N failures whole microseconds; a window's time stands still while the clock is behind what
-//! it has shown before.
+//! it has shown before. A run that has grown too old is cut to what is recent of its last
+//! failures, of which it knows at least [`TIMES`].
 
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use crate::circuit_breaker::trip::{Span, Trip, When};
 use crate::rejection::Why;
 
 const NEVER: u64 = u64::MAX;
+
+/// No rule of these tests asks for more failures in a row than these and one.
+const TIMES: usize = 7;
 
 fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(NEVER)
@@ -290,18 +294,28 @@ impl Naive {
         match trip.when {
             When::Consecutive(n) => {
                 let within = trip.within.map_or(NEVER, |d| nanos(d) / 1_000_000);
-                let (mut length, mut first, mut lasted) = (0, 0, 0);
+                let (mut run, mut length, mut first) = (Vec::new(), 0, 0);
                 for kept in self.of_this_era(memory) {
                     let at = kept.at / 1_000_000;
+                    let age = |then: u64| at.saturating_sub(then);
                     if !kept.failed {
+                        run.clear();
                         length = 0;
-                    } else if length > 0 && at.saturating_sub(first) <= within {
-                        length += 1;
-                        lasted = at.saturating_sub(first);
-                    } else {
-                        (length, first, lasted) = (1, at, 0);
+                        continue;
                     }
+                    if length == 0 {
+                        (length, first) = (1, at);
+                    } else if age(first) <= within {
+                        length += 1;
+                    } else {
+                        let last = run.iter().rev().take(TIMES).map(|then| age(*then));
+                        let recent: Vec<u64> = last.filter(|age| *age <= within).collect();
+                        length = 1 + recent.len() as u32;
+                        first = at - recent.into_iter().max().unwrap_or(0);
+                    }
+                    run.push(at);
                 }
+                let lasted = (now / 1_000_000).saturating_sub(first);
                 let least = trip.lasting.map_or(0, |d| nanos(d) / 1_000_000);
                 last_failed && length >= n && lasted >= least
             }

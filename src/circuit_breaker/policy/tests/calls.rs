@@ -408,3 +408,19 @@ fn cb1_a_custom_rule_alone_opens_at_the_sixth_failure_in_a_row() {
     let tripped = breaker.snapshot().trouble.unwrap().tripped;
     assert_eq!(tripped.counts.consecutive, 6);
 }
+
+#[tokio::test(start_paused = true)]
+async fn cb1_three_failures_within_a_minute_trip_however_old_the_run_is() {
+    let three = Trip::consecutive_failures(3).within(SECOND * 60);
+    let breaker = built(CircuitBreaker::builder("three").trip_on(three));
+    for (pause, state) in [
+        (0, State::Closed),
+        (50, State::Closed),
+        (11, State::Closed),
+        (4, State::Open),
+    ] {
+        advance(SECOND * pause).await;
+        fail(&breaker);
+        assert_eq!(breaker.state(), state);
+    }
+}
