@@ -241,6 +241,14 @@ impl Backoff {
         }
     }
 
+    /// With equal jitter where it is full: no delay is shorter than half of the whole.
+    pub(crate) fn at_least_half(self) -> Self {
+        match self.jitter {
+            Jitter::Full => self.jitter(Jitter::Equal),
+            Jitter::None | Jitter::Equal => self,
+        }
+    }
+
     /// With a base of at least `base`, and the cap as it is.
     #[cfg(feature = "tokio")]
     pub(crate) fn raised_to(self, base: Duration) -> Self {

@@ -70,8 +70,11 @@ impl Builder {
     /// How long it stays open: longer with every recovery that fails, and from the start again
     /// once it has closed. 250 ms doubling to 1 s with equal jitter if not set: the first probe
     /// comes within a second of the dependency's recovery, and replicas do not probe together.
+    ///
+    /// Full jitter is taken as equal jitter: a breaker that could be open for no time at all would
+    /// send to a dependency that has just been found down.
     pub fn open_for(mut self, wait: Backoff) -> Self {
-        self.config.open_for = wait;
+        self.config.open_for = wait.at_least_half();
         self
     }
 

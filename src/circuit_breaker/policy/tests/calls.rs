@@ -424,3 +424,22 @@ async fn cb1_three_failures_within_a_minute_trip_however_old_the_run_is() {
         assert_eq!(breaker.state(), state);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn cb10_the_open_wait_is_half_to_whole_whatever_jitter_is_asked_for() {
+    // Backoffs have full jitter if not set.
+    let waits = [
+        Backoff::constant(SECOND),
+        Backoff::exponential(SECOND).max(SECOND * 4),
+        Backoff::linear(SECOND).jitter(crate::Jitter::Full),
+        Backoff::constant(SECOND).jitter(crate::Jitter::None),
+    ];
+    for wait in waits {
+        for seed in 0..200 {
+            let breaker = built(touchy().open_for(wait).jitter_seed(seed));
+            fail(&breaker);
+            let first = breaker.snapshot().next_probe.unwrap();
+            assert!((SECOND / 2..=SECOND).contains(&first), "{first:?}");
+        }
+    }
+}
