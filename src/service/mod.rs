@@ -8,6 +8,7 @@ mod respond;
 mod response;
 pub(crate) mod template;
 
+pub use crate::in_flight::InFlight;
 pub use bounds::{By, Guard, Judged, Verdict, check};
 pub(crate) use readiness::Readiness;
 pub use respond::{AsError, Format, Native, Reject, Respond, RespondWith, Silent};

@@ -14,7 +14,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use crate::contract::Subject;
 use crate::support::{Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason};
 
-const LIMIT: u16 = 1_000;
+const LIMIT: u32 = 1_000;
 
 impl Subject for Bulkhead {
     const SCARCE: bool = true;
@@ -50,7 +50,7 @@ impl Subject for Bulkhead {
     }
 
     fn change_badly(&self) -> ConfigError {
-        self.set_queue(u32::MAX).unwrap_err()
+        self.change(|now| now.queue(u32::MAX)).unwrap_err()
     }
 
     fn settings(&self) -> String {
@@ -58,16 +58,16 @@ impl Subject for Bulkhead {
     }
 
     fn shut(&self) {
-        self.set_limit(0);
+        self.set_limit(0).unwrap();
     }
 
     fn reopen(&self) {
-        self.set_limit(LIMIT);
+        self.set_limit(LIMIT).unwrap();
     }
 
     fn scarce(&self) {
         let taken = self.snapshot().in_flight;
-        self.set_limit(u16::try_from(taken + 1).unwrap());
+        self.set_limit(taken + 1).unwrap();
     }
 
     fn balance(&self, _: usize) -> String {
@@ -89,7 +89,9 @@ impl Subject for Queued {
     type Service = QueuedService<Strict<Mock>>;
 
     fn named(name: &str) -> Self {
-        Self(Bulkhead::named(name).queue(10))
+        let bulkhead = Bulkhead::named(name);
+        bulkhead.change(|now| now.queue(10)).unwrap();
+        Self(bulkhead)
     }
 
     fn layer(&self) -> Self::Layer {
@@ -131,7 +133,7 @@ impl Subject for Queued {
     /// And none to queue for it.
     fn scarce(&self) {
         self.0.scarce();
-        self.0.set_queue(0).unwrap();
+        self.0.change(|now| now.queue(0)).unwrap();
     }
 
     fn balance(&self, made: usize) -> String {
@@ -144,8 +146,8 @@ fn counts(bulkhead: &Bulkhead) -> (u32, u32) {
     (snapshot.in_flight, snapshot.queued)
 }
 
-fn queued(limit: u16, queue: u16) -> (Bulkhead, Mock, QueuedService<Strict<Mock>>) {
-    let bulkhead = Bulkhead::new(limit).queue(queue);
+fn queued(limit: u32, queue: u32) -> (Bulkhead, Mock, QueuedService<Strict<Mock>>) {
+    let bulkhead = Bulkhead::builder(limit).queue(queue).build().unwrap();
     let mock = Mock::new();
     let service = BulkheadLayer::queued(&bulkhead).layer(Strict::new(mock.clone()));
     (bulkhead, mock, service)
@@ -243,13 +245,13 @@ async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
         queued: 1,
     };
     assert_eq!(why(ready_call(&mut service, Do::Answer).run()), full);
-    bulkhead.set_queue(0).unwrap();
+    bulkhead.change(|now| now.queue(0)).unwrap();
     drop(second);
     assert!(matches!(
         why(ready_call(&mut service, Do::Answer).run()),
         RejectionKind::BulkheadFull { .. }
     ));
-    bulkhead.set_unbounded_queue();
+    bulkhead.change(|now| now.unbounded_queue()).unwrap();
     let mut many: Vec<_> = (0..1_000)
         .map(|_| ready_call(&mut service, Do::Answer))
         .collect();
@@ -286,7 +288,9 @@ async fn bh4_first_come_first_served_and_a_cancelled_waiter_costs_nothing() {
 #[tokio::test]
 async fn bh4_last_come_first_served_if_asked_for() {
     let (bulkhead, _, mut service) = queued(1, 10);
-    bulkhead.set_order(seawall::bulkhead::Order::Lifo);
+    bulkhead
+        .change(|now| now.order(seawall::bulkhead::Order::Lifo))
+        .unwrap();
     let mut held = ready_call(&mut service, Do::Hang);
     assert!(held.run().is_pending());
     let mut tasks: Vec<_> = (0..3)
@@ -307,12 +311,12 @@ async fn bh5_the_limit_changes_while_calls_queue() {
     let (bulkhead, mock, mut service) = queued(1, 10);
     let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
-    bulkhead.set_limit(3);
+    bulkhead.set_limit(3).unwrap();
     let wakes: Vec<_> = tasks.iter().map(Task::wakes).collect();
     assert_eq!(wakes, [0, 1, 1, 0, 0]);
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
     assert_eq!((mock.calls(), counts(&bulkhead)), (3, (3, 2)));
-    bulkhead.set_limit(0);
+    bulkhead.set_limit(0).unwrap();
     for task in &mut tasks[3..] {
         assert_eq!(task.wakes(), 1);
         assert!(matches!(
@@ -329,7 +333,7 @@ async fn bh5_the_limit_changes_while_calls_queue() {
 // queue, capacity of the inner service.
 #[tokio::test]
 async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
-    let bulkhead = Bulkhead::new(1).queue(10);
+    let bulkhead = Bulkhead::builder(1).queue(10).build().unwrap();
     let limited = ConcurrencyLimit::new(Mock::new(), 1);
     let mut service = BulkheadLayer::queued(&bulkhead).layer(limited.clone());
     let held = bulkhead.try_acquire().unwrap();
@@ -364,7 +368,7 @@ async fn bh3_a_refusal_opens_no_breaker_above() {
         RejectionKind::BulkheadFull { limit: 0, .. }
     ));
     assert_eq!(breaker.state(), State::Closed);
-    bulkhead.set_limit(1);
+    bulkhead.set_limit(1).unwrap();
     assert!(ready_call(&mut service, Do::Fail).run().is_ready());
     assert_eq!(breaker.state(), State::Open);
 }
@@ -465,7 +469,7 @@ async fn cx8_a_panic_after_the_queue_hands_the_place_on() {
         assert_eq!(counts(&bulkhead), (0, 0));
     }
 
-    let bulkhead = Bulkhead::new(1).queue(1);
+    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
     let mut service = BulkheadLayer::queued(&bulkhead).layer(Unready(Mock::new()));
     let held = bulkhead.try_acquire().unwrap();
     let mut panicking = Task::new(service.call(Do::Answer));
@@ -518,7 +522,7 @@ async fn cx14_who_queues_ends_in_one_event() {
 // RN1, CX7
 #[tokio::test]
 async fn rn1_run_queued_waits_for_its_place() {
-    let bulkhead = Bulkhead::new(1).queue(1);
+    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let run = || bulkhead.run_queued(|| async { Ok::<_, BoxError>(7) });
     let mut dropped = Task::new(run());
@@ -573,7 +577,7 @@ mod timed {
         assert_eq!(counts(&bulkhead), (1, 0));
 
         // Live, and for what comes from now on.
-        bulkhead.set_max_wait(ms(30));
+        bulkhead.change(|now| now.max_wait(ms(30))).unwrap();
         let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
         assert!(outcome.is_err());
         assert_eq!(took, ms(30));
@@ -585,7 +589,7 @@ mod timed {
         assert_eq!(took, ms(5));
 
         // Nobody waits where the wait is nothing.
-        bulkhead.set_max_wait(ms(0));
+        bulkhead.change(|now| now.max_wait(ms(0))).unwrap();
         let outcome = service.clone().oneshot(Do::Answer).await;
         let why = reason(&outcome.unwrap_err()).kind();
         assert!(matches!(why, RejectionKind::BulkheadFull { .. }));
