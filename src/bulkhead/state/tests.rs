@@ -86,8 +86,11 @@ impl Naive {
     /// The waiters that are admitted, now that something has changed.
     fn admitted(&mut self) -> Vec<WaiterId> {
         let mut admitted = Vec::new();
-        let enforced = self.settings.mode == Mode::Enforce;
-        while !self.waiting.is_empty() && !(enforced && self.in_flight >= self.limit()) {
+        let max = match self.settings.mode {
+            Mode::Enforce => self.limit(),
+            _ => usize::MAX,
+        };
+        while !self.waiting.is_empty() && self.in_flight < max {
             let next = match self.settings.order {
                 Order::Fifo => 0,
                 Order::Lifo => self.waiting.len() - 1,
