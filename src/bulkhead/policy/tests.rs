@@ -210,7 +210,7 @@ fn bh3_full_is_told_from_waited_too_long() {
 
     bulkhead.set_limit(0);
     let rejection = bulkhead.acquire_blocking().unwrap_err();
-    assert_eq!(rejection.to_string(), "full: the bulkhead is closed");
+    assert_eq!(rejection.to_string(), "full: bulkhead is closed");
 }
 
 // BH4, RN3
