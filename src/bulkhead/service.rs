@@ -14,7 +14,7 @@ use crate::context::ClockReading;
 use crate::in_flight::InFlight;
 use crate::keyed::{Fixed, Source};
 use crate::rejection::Rejection;
-use crate::service::queued_call::{Leave, QueuedCall, Wait};
+use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
 use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 
 /// A service behind a [`Bulkhead`]; made by [`BulkheadLayer`](super::BulkheadLayer).
@@ -41,7 +41,7 @@ impl<S, R, P> BulkheadService<S, R, P> {
     where
         P: Fixed<Bulkhead>,
     {
-        let rejection = self.readiness.take_refusal()?;
+        let rejection = self.readiness.take_rejection()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {
             bulkhead.emit_rejected(&rejection);
         }
@@ -202,14 +202,14 @@ impl<S: Service<Req>, Req, M> fmt::Debug for QueuedFuture<S, Req, M> {
 }
 
 impl Wait for Waiting {
-    type Leave = Permit;
+    type Permit = Permit;
 
-    fn poll_leave(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejection>> {
+    fn poll_permit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejection>> {
         self.poll(cx)
     }
 }
 
-impl<F: Future> Leave<F> for Permit {
+impl<F: Future> MakeCall<F> for Permit {
     type Call = InFlight<F, Permit>;
 
     fn make(self, call: impl FnOnce() -> F) -> Self::Call {

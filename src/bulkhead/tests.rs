@@ -192,11 +192,7 @@ fn bh3_a_rejection_distinguishes_full_from_waited_too_long() {
         panic!("{rejection:?}");
     };
     assert!(waited >= Duration::from_millis(20), "{waited:?}");
-    assert!(
-        rejection
-            .to_string()
-            .starts_with("one: waited too long for the bulkhead of 1: ")
-    );
+    assert!(rejection.to_string().starts_with("one: queued for "));
 
     bulkhead.change(|now| now.max_wait(HOUR)).unwrap();
     let waiter = {
@@ -207,14 +203,14 @@ fn bh3_a_rejection_distinguishes_full_from_waited_too_long() {
     let rejection = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!(
         rejection.to_string(),
-        "one: the bulkhead of 1 is full: 1 in flight, 1 queueing"
+        "one: bulkhead is full (limit 1, 1 in flight, 1 queued)"
     );
     held.release();
     waiter.join().unwrap().unwrap();
 
     bulkhead.set_limit(0).unwrap();
     let rejection = bulkhead.acquire_blocking().unwrap_err();
-    assert_eq!(rejection.to_string(), "one: the bulkhead is closed");
+    assert_eq!(rejection.to_string(), "one: bulkhead is closed");
 }
 
 // RN3
@@ -373,7 +369,7 @@ fn cx14_every_admission_ends_in_one_event() {
     bulkhead.try_acquire().unwrap_err();
     assert_eq!(
         log.take(),
-        ["rejected: observed: the bulkhead of 1 is full: 1 in flight, 0 queueing"]
+        ["rejected: observed: bulkhead is full (limit 1, 1 in flight, 0 queued)"]
     );
     assert!(bulkhead.peek().is_err());
     assert_eq!(log.take(), [""; 0]);
@@ -412,8 +408,8 @@ fn cx15_a_bad_configuration_reports_all_its_problems() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{}: limit is 1000001, allowed is at most 1,000,000; queue is 1000001, allowed is at most \
-             1,000,000, or an unbounded queue",
+            "{}: invalid `limit`: 1000001 (must be at most 1,000,000); invalid `queue`: 1000001 (must be \
+             at most 1,000,000, or an unbounded queue)",
             error.policy()
         )
     );
@@ -432,7 +428,7 @@ fn cx16_record_only_counts_and_rejects_nothing() {
     let permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(
         log.take(),
-        ["would reject: only: the bulkhead of 1 is full: 1 in flight, 0 queueing"]
+        ["would reject: only: bulkhead is full (limit 1, 1 in flight, 0 queued)"]
     );
     assert!(bulkhead.peek().is_ok());
     assert_eq!(

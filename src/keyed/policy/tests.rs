@@ -405,7 +405,7 @@ fn cx16_a_limiter_that_only_records_refuses_nobody_for_want_of_a_key() -> Result
     let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
         .on_event(move |event| {
             log.lock()
-                .push(matches!(event.kind, EventKind::WouldReject(_)))
+                .push(matches!(event.kind, EventKind::WouldReject(_)));
         })
         .per_key(10)?;
     let by = clients.by(|_: &u8| -> Option<&str> { None }).or_refuse();

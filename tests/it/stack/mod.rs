@@ -260,7 +260,7 @@ async fn cx12_a_refusal_from_below_is_found_again_in_a_response() {
     let service = full!(policies, new).layer(CircuitBreakerLayer::new(deep()));
     let response = service.service(inner).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
-    let told = response.refusal().expect("it is marked");
+    let told = response.reason().expect("it is marked");
     assert_eq!(told.policy().as_str(), "deep");
     assert_eq!(recorder.take(), ["Ignored"]);
     assert_eq!(policies.retry.snapshot().retried, 0);
