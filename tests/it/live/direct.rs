@@ -348,7 +348,7 @@ impl Part for Permits {
     fn change(&self, _: &World, random: &mut Random, round: u64) {
         let limit = below(random, 7);
         self.bulkhead.set(limit, |bulkhead| {
-            bulkhead.set_limit(limit.try_into().unwrap());
+            bulkhead.set_limit(limit).unwrap();
         });
         if round % 16 == 0 {
             self.bulkhead.set_any_mode(random);

@@ -57,7 +57,7 @@ enum Does {
 struct Request {
     id: u64,
     does: Does,
-    /// Of all copies.
+    /// By all copies together.
     attempts: Rc<Cell<usize>>,
 }
 
@@ -352,12 +352,14 @@ impl Part for Queue {
     fn change(&self, _: &World, random: &mut Random, round: u64) {
         let limit = u32::try_from(random.below(5)).unwrap();
         self.bulkhead.set(limit, |bulkhead| {
-            bulkhead.set_limit(limit.try_into().unwrap());
+            bulkhead.set_limit(limit).unwrap();
         });
         let bulkhead = &self.bulkhead.policy;
-        bulkhead.set_max_wait(ms(1 + random.below(5)));
-        bulkhead.set_queue(1 + limit).unwrap();
-        bulkhead.set_order([Order::Fifo, Order::Lifo][usize::from(random.below(2) == 0)]);
+        let max_wait = ms(1 + random.below(5));
+        let order = [Order::Fifo, Order::Lifo][usize::from(random.below(2) == 0)];
+        bulkhead
+            .change(|now| now.max_wait(max_wait).queue(1 + limit).order(order))
+            .unwrap();
         if round % 32 == 0 {
             self.bulkhead.set_any_mode(random);
         }
@@ -574,8 +576,8 @@ impl Part for Stack {
         });
         breaker.unwrap();
         let (bulkhead, limiter) = (&self.bulkhead.policy, &self.limiter.policy);
-        bulkhead.set_limit((4 + few).try_into().unwrap());
-        bulkhead.set_queue(few).unwrap();
+        bulkhead.set_limit(4 + few).unwrap();
+        bulkhead.change(|now| now.queue(few)).unwrap();
         let quota = Quota::per_second(500 + 100 * few).burst(10 + few);
         limiter.set_quota(quota).unwrap();
         limiter.set_max_wait(ms(1 + n));

@@ -188,7 +188,7 @@ fn enter(world: &World, limits: &Log<Option<u32>>, in_flight: &AtomicUsize, from
 /// All permits of an idle bulkhead are available, and no others.
 fn has_all_permits(world: &World, bulkhead: &Bulkhead) {
     bulkhead.set_mode(Mode::Enforce);
-    bulkhead.set_limit(5);
+    bulkhead.set_limit(5).unwrap();
     let now = bulkhead.snapshot();
     world.check((now.in_flight, now.queued) == (0, 0), || format!("{now:?}"));
     let permits: Vec<_> = (0..9).filter_map(|_| bulkhead.try_acquire().ok()).collect();
