@@ -8,6 +8,7 @@ mod respond;
 mod response;
 pub(crate) mod template;
 
+pub use crate::in_flight::InFlight;
 pub(crate) use bounds::Verdict;
 pub use bounds::{By, Guard, Judged, check};
 pub(crate) use readiness::Readiness;
