@@ -38,7 +38,7 @@ pub(crate) trait Leave<F: Future>: Settle {
 
 pin_project! {
     /// Not `Unpin`: what it waits for may hold a timer in place instead of in a box.
-    pub(crate) struct QueuedCall<W, L, S, Req, C, M> {
+    pub struct QueuedCall<W, L, S, Req, C, M> {
         #[pin]
         state: State<W, L, S, Req, C>,
         format: M,

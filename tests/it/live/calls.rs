@@ -319,9 +319,11 @@ impl Stack {
         });
         breaker.unwrap();
         let limit = Quota::per_second(500 + 100 * few).burst(10 + few);
-        self.limiter.policy.set_quota(limit).unwrap();
-        self.limiter.policy.set_max_wait(ms(1 + n));
-        self.limiter.policy.set_max_pause(ms(1 + n)).unwrap();
+        let limiter = self
+            .limiter
+            .policy
+            .change(|now| now.quota(limit).max_wait(ms(1 + n)).max_pause(ms(1 + n)));
+        limiter.unwrap();
         self.bulkhead
             .policy
             .set_limit(u16::try_from(4 + n).unwrap());
