@@ -116,23 +116,23 @@ pub(crate) struct Args {
 
     /// The breaker opens at this share of failures over 10 s, or over the --attempt-timeout where
     /// that is longer, above 0 and at most 1 ...
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = share, allow_hyphen_values = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share, allow_hyphen_values = true)]
     failure_rate: f64,
 
     /// ... once so many calls were made in them
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_hyphen_values = true)]
     min_calls: u32,
 
-    /// How long the breaker first stays open; doubled with each failed recovery [default: 1s]
+    /// How long the breaker first stays open; doubled with each failed recovery [default: 250ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     open_for: Option<Duration>,
 
-    /// The longest that it stays open [default: 5s]
+    /// The longest that it stays open [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     open_at_most: Option<Duration>,
 
     /// Probes that a half-open breaker lets through, all of which must succeed
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to::<255>, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<255>, allow_hyphen_values = true)]
     probes: u32,
 }
 
@@ -227,8 +227,8 @@ impl Args {
 
     fn limits_with(&self, defaults: &Defaults) -> Result<Limits, String> {
         let second = defaults.second;
-        let open_for = self.open_for.unwrap_or(second);
-        let open_at_most = self.open_at_most.unwrap_or((5 * second).max(open_for));
+        let open_for = self.open_for.unwrap_or(second / 4);
+        let open_at_most = self.open_at_most.unwrap_or(second.max(open_for));
         if open_at_most < open_for {
             return Err(format!(
                 "--open-at-most is {open_at_most:?}, allowed is at least the {open_for:?} of --open-for"

@@ -209,7 +209,7 @@ A request is served if it is answered 200, whole, within its caller's patience. 
 of all callers, also of those who were refused or gave up: in the outage the protected ones learn in
 milliseconds what the others wait their whole patience for. The upstream that recovers here does so
 whatever it is asked; a real one that is asked for everything at once may not. The protected proxy
-pays for sparing it with the rest of the breaker's wait, up to 5 s by default.";
+pays for sparing it with the rest of the breaker's wait, up to 1 s by default.";
 
 fn settings(limits: &Limits) -> String {
     let hedge = match limits.hedge {

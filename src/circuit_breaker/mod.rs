@@ -95,7 +95,7 @@
 //! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it | the first probe comes within a second of the dependency's recovery; with 1 s doubling to 5 s a dependency that is down for 2 s and up for 2 s is used for half of the time it is up, in the worst of 20 runs for a fiftieth |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason |
 //! | [`probes`](Builder::probes) | 1, which closes | what is partly well should be used: at 30 % errors one probe closes with a chance of 0.7, three that must all succeed of 0.34; and a client that calls every 55 s is closed by its first good call |
-//! | [`half_open_for`](Builder::half_open_for) | 2 hours, then open | it must not end before a healthy call does: with 10 s, calls of 12 s are served at 7 %, and one call every 5 s finds it open a third of the time, for ever. A probe that hangs holds the breaker, so put a [timeout](crate::timeout) below it; the client stack has one |
+//! | [`half_open_for`](Builder::half_open_for) | 2 hours, then open | it must not end before a healthy call does: with 10 s, calls of 12 s are served at 7 %, and one call every 5 s finds it open a third of the time, for ever. A probe that hangs holds the breaker, so put a timeout below it; the client stack has one |
 //! | [`ramp`](Builder::ramp) | off | for what is run over by its whole load at once, such as a cold cache |
 //! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above it open it; callers who hang up do not |
 //! | [`fair_time`](Builder::fair_time) | off | half of the attempt's timeout is a good value, which the breaker does not know |

@@ -120,7 +120,8 @@ impl CallWindow {
         let outcome = if failed { FAILED } else { 0 } | if slow { SLOW } else { 0 };
         let (mut word, mut head, mut evicted);
         loop {
-            word = self.head.load(Acquire);
+            // `settle` acquires what the head was released with.
+            word = self.head.load(Relaxed);
             head = self.unpack(word);
             match (head.generation.wrapping_sub(generation as u16)) as i16 {
                 0 if self.settle(word, head, generation) => {}
@@ -131,8 +132,9 @@ impl CallWindow {
             }
             evicted = 0;
             if head.full {
-                // That of the lap before, unless the head has moved.
-                evicted = self.ring[head.place as usize].load(Acquire) as u32 & OUTCOME;
+                // That of the lap before, unless the head has moved; it was written before the head
+                // that `settle` has acquired.
+                evicted = self.ring[head.place as usize].load(Relaxed) as u32 & OUTCOME;
             }
             let next = self.pack(self.step(head, outcome, evicted));
             let moved = (self.head).compare_exchange_weak(word, next, Release, Relaxed);
@@ -181,6 +183,7 @@ impl CallWindow {
             let put = self.ring[place].compare_exchange_weak(held, latest, Release, Acquire);
             match put {
                 Ok(_) => break,
+                // Also a late call of an earlier generation may have written it.
                 Err(now) => held = now,
             }
         }
@@ -188,7 +191,7 @@ impl CallWindow {
     }
 
     pub(super) fn counts(&self, generation: u32) -> Counts {
-        let head = self.unpack(self.head.load(Acquire));
+        let head = self.unpack(self.head.load(Relaxed));
         if head.generation != generation as u16 {
             return Counts::default();
         }

@@ -171,10 +171,28 @@ fn a_window_of_calls_counts_no_failure_that_is_evicted() {
 }
 
 #[test]
-fn a_late_outcome_of_the_call_before_leaves_no_hole_in_a_newer_era() {
+fn a_stopped_call_overwrites_no_later_outcome() {
     ::loom::model(|| {
         let memory = Arc::new(calls(2));
         memory.record(1, NOW, true, false, None);
+        let stopped = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || memory.record(1, NOW, false, false, None))
+        };
+        (0..3).for_each(|_| memory.record(1, NOW, false, false, None));
+        stopped.join().unwrap();
+        let Memory::Calls(window) = &*memory else {
+            unreachable!()
+        };
+        assert_eq!((seen(&memory, 1, NOW), window.held(1)), ((2, 0), (2, 0)));
+    });
+}
+
+#[test]
+fn a_late_outcome_of_the_call_before_leaves_no_hole_in_a_newer_era() {
+    ::loom::model(|| {
+        let memory = Arc::new(calls(2));
+        memory.record(1, NOW, false, false, None);
         let late = {
             let memory = Arc::clone(&memory);
             thread::spawn(move || memory.record(1, NOW, true, false, None))

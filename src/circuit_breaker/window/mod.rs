@@ -8,14 +8,15 @@
 //! `a_late_success_never_lands_in_a_newer_era_of_another_thread`).
 //!
 //! In a window of calls one word has all that a rule decides by. It is released after the cell of
-//! the outcome before has been written, and acquired before a cell is read (models:
-//! `a_window_of_calls_never_forgets_what_is_in_its_ring`,
+//! the outcome before has been written, and acquired, by itself or by that cell, before the evicted
+//! outcome is read (models: `a_window_of_calls_never_forgets_what_is_in_its_ring`,
+//! `a_stopped_call_overwrites_no_later_outcome`,
 //! `a_window_of_calls_counts_no_failure_that_is_evicted`).
 //!
-//! In a window of time a call is counted before what went wrong with it is, and calls are read after that, release on
-//! the one and acquire on the other: a failure is never seen without its call and those before
-//! it, which would make a rate too high (models: `no_failure_is_seen_without_its_call`,
-//! `a_failure_is_seen_with_the_successes_before_it`).
+//! In a window of time a call is counted before what went wrong with it is, and calls are read
+//! after that, release on the one and acquire on the other: a failure is never seen without its
+//! call and those before it, which would make a rate too high (models:
+//! `no_failure_is_seen_without_its_call`, `a_failure_is_seen_with_the_successes_before_it`).
 //!
 //! In a window of time a word of a newer bucket is released after the front has moved there, and
 //! acquired before the front is read once more: a sum with a hole in it, where a bucket has been
