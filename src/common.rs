@@ -120,7 +120,6 @@ macro_rules! option_setters {
     () => {
         /// Sets the name, which is in rejections and events. The default is the kind of policy
         /// and its call site.
-        #[must_use]
         pub fn name(mut self, name: impl Into<crate::config::Name>) -> Self {
             self.options.name = name.into();
             self
@@ -128,14 +127,12 @@ macro_rules! option_setters {
 
         /// Sets the mode that the policy starts in. The default is
         /// [`Mode::Enforce`](crate::Mode::Enforce).
-        #[must_use]
         pub fn mode(mut self, mode: crate::Mode) -> Self {
             self.options.mode = mode;
             self
         }
 
         /// Adds a listener for as long as the policy lives.
-        #[must_use]
         pub fn on_event(
             self,
             listener: impl Fn(&crate::Event<'_>) + Send + Sync + 'static,

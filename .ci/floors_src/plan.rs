@@ -53,7 +53,18 @@ pub const PATTERNS: &[&str] = &[
     "hedge",
 ];
 pub const ROOMS: &[&[&str]] = &[
-    &["policy", "permit", "run"],
+    &[
+        "policy",
+        "builder",
+        "permit",
+        "reservation",
+        "acquire",
+        "ask",
+        "limit",
+        "joint",
+        "per_key",
+        "run",
+    ],
     &["layer", "service", "future"],
 ];
 

@@ -1,7 +1,7 @@
 //! The operations on one bucket: a limiter's own, or that of a key.
 
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
-use super::state::{self, Refused};
+use super::state::{self, Shortfall};
 use super::table::{self, Place};
 use crate::event::EventKind;
 use crate::time::Tick;
@@ -57,12 +57,12 @@ impl RateLimiter {
         now: Tick,
         not_before: Tick,
         latest: Tick,
-    ) -> Result<Charge, Refused> {
+    ) -> Result<Charge, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charge::One),
             Limit::Keyed(table) => self
                 .with_eviction(|evicted| {
-                    table.take_telling(now, not_before, self.place(key), cost, latest, evicted)
+                    table.take_evicting(now, not_before, self.place(key), cost, latest, evicted)
                 })
                 .map(Charge::Keyed),
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
@@ -76,7 +76,7 @@ impl RateLimiter {
         cost: u32,
         now: Tick,
         not_before: Tick,
-    ) -> Result<Tick, Refused> {
+    ) -> Result<Tick, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.probe(now, not_before, cost),
             Limit::Keyed(table) => table.probe(now, not_before, self.place(key), cost),

@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::acquire::Waiting;
 use super::ask::{Ask, fresh_after};
-use super::layer::{Cost, One};
+use super::cost::{Cost, One};
 use super::policy::RateLimiter;
 use super::reservation::Reservation;
 use crate::context::ClockReading;
