@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The modules of `src`, from low to high. Modules on one floor may import each other.
 pub const FLOORS: &[&[&str]] = &[
     &["sync", "time", "rng", "per_thread"],
-    &["config", "registry"],
+    &["config", "registry", "live"],
     &["outcome"],
     &["rejection"],
     &["classify"],
@@ -57,6 +57,7 @@ pub const ROOMS: &[&[&str]] = &[
         "policy",
         "builder",
         "permit",
+        "waiter",
         "reservation",
         "acquire",
         "ask",

@@ -57,7 +57,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     where
         P: Fixed<RateLimiter>,
     {
-        let rejection = self.readiness.take_refusal()?;
+        let rejection = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {
             limiter.emit(EventKind::Rejected(&rejection));
         }
