@@ -53,7 +53,7 @@ pub const PATTERNS: &[&str] = &[
     "hedge",
 ];
 pub const ROOMS: &[&[&str]] = &[
-    &["policy", "permit", "run"],
+    &["policy", "permit", "run", "per_key"],
     &["layer", "service", "future"],
 ];
 

@@ -8,7 +8,7 @@ use super::future::{QueuedFuture, ResponseFuture};
 use super::policy::Entry;
 use super::policy::acquire::Waiting;
 use crate::context::ClockReading;
-use crate::keyed::{Fixed, Source};
+use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
 use crate::service::Readiness;
 use crate::service::{Guard, Native};
@@ -35,7 +35,7 @@ impl<S, R, P> BulkheadService<S, R, P> {
     /// What this call is refused with because the inner service is not ready for it.
     fn take_refusal(&mut self) -> Option<Rejection>
     where
-        P: Fixed<Bulkhead>,
+        P: IntoSource<Bulkhead>,
     {
         let refusal = self.readiness.take_refusal()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {

@@ -25,7 +25,7 @@ use super::state::{Machine, Word};
 use crate::config::Name;
 use crate::context::CallContext;
 use crate::event::{EventKind, Listeners};
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -104,12 +104,12 @@ impl Bulkhead {
     }
 
     /// Whether it may be forgotten: nobody is in it, and nobody else has a handle.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         let word = self.0.machine.word();
         let empty = word.in_flight() == 0 && word.queued() == 0;
         match empty && Arc::strong_count(&self.0) == 1 {
-            true => Rest::Sound,
-            false => Rest::None,
+            true => Idle::Fresh,
+            false => Idle::No,
         }
     }
 
