@@ -133,6 +133,8 @@ mod per_thread;
 mod registry;
 mod rng;
 mod sync;
+#[cfg(all(test, not(seawall_loom)))]
+mod testing;
 mod time;
 
 pub use backoff::{Backoff, Jitter};

@@ -52,9 +52,13 @@
 //!
 //! ## What it costs
 //!
-//! A limiter is a table of words without a lock: a call of an existing key hashes it, loads one
-//! cache line of tags and makes one compare-exchange. The other policies are behind an `Arc` each,
-//! in a map of shards. A call takes the lock of one shard, to find the policy and clone its `Arc`.
+//! A limiter is a table of words: a call of an existing key hashes it, loads one cache line of tags
+//! and makes one compare-exchange, without a lock. A new key, and a key whose tier has changed,
+//! takes the lock of its set while an entry is chosen. Each key is decided exactly as a limiter of
+//! its own would be.
+//!
+//! The other policies are behind an `Arc` each, in a map of shards. A call takes the lock of one
+//! shard, to find the policy and clone its `Arc`.
 //!
 //! # Example
 //!

@@ -710,7 +710,7 @@ mod again {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::support::{leave_all, locked};
+    use crate::support::{full_budget, locked};
 
     type Call = Request<Full<Bytes>>;
     type Counts = Arc<Mutex<HashMap<String, usize>>>;
@@ -723,7 +723,7 @@ mod again {
 
     impl Sender {
         fn new() -> Self {
-            let budget = leave_all();
+            let budget = full_budget();
             let backoff = Backoff::constant(ms(1));
             let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
             Self {

@@ -234,7 +234,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// Changes the quota of a tier while calls run. Without tiers the tier is 0. The anonymous
     /// limiter follows tier 0.
     ///
-    /// Each key's debt stays, in tokens. A waiter keeps the instant that was granted.
+    /// Each key's debt stays, in tokens. A waiter keeps the instant that was granted. The change visits
+    /// every entry of the table once, while calls go on.
     ///
     /// # Errors
     /// If the quota is invalid, or there is no such tier. Nothing changes then.

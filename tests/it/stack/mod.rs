@@ -16,7 +16,7 @@ use seawall::{
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Do, Mock, Recorder, Strict, leave_all, ms, reason, secs};
+use crate::support::{Do, Mock, Recorder, Strict, full_budget, ms, reason, secs};
 
 /// The policies of the full stack.
 pub(crate) struct Policies {
@@ -51,7 +51,7 @@ pub(crate) fn quiet() -> Policies {
     let named = |name, limit| Timeout::builder(limit).name(name).build().unwrap();
     Policies {
         total: named("total", secs(5)),
-        retry: retry_every(10).budget(leave_all()),
+        retry: retry_every(10).budget(full_budget()),
         hedge: Hedge::builder().budget(dry()).build().unwrap(),
         breaker: tripping(4_000).build().unwrap(),
         bulkhead: Bulkhead::new(64).queue(128),
