@@ -189,7 +189,7 @@ fn cx16_a_missing_key_is_recorded_but_not_rejected_in_record_only_mode() -> Resu
     let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
         .on_event(move |event| {
             log.lock()
-                .push(matches!(event.kind, EventKind::WouldReject(_)))
+                .push(matches!(event.kind, EventKind::WouldReject(_)));
         })
         .per_key(10)?;
     let by = clients.by(|_: &u8| -> Option<&str> { None }).or_reject();
