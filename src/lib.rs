@@ -62,6 +62,7 @@
 //! | `tower` | yes | the layers; implies `tokio` |
 //! | `tokio` | yes | what waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `http` | no | refusals as 429, 503, 504 with `Retry-After` or as gRPC statuses; judging `http::Response` |
+//! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `reqwest` | no | judging `reqwest::Response`, copying `reqwest::Request`; implies `http` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
@@ -119,14 +120,12 @@ pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
-// Without a runtime nothing sets a context; it can only be read.
 #[allow(dead_code)] // Until the policies have moved to it.
 mod common;
+// Without a runtime nothing sets a context; it can only be read.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
 mod in_flight;
-#[allow(dead_code)] // Until the policies have moved to it.
-mod live;
 mod outcome;
 mod per_thread;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]

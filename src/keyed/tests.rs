@@ -144,7 +144,7 @@ fn ky5_the_policy_may_depend_on_the_key() -> Result<(), ConfigError> {
     assert_eq!(clients.get("pro").available(), 3);
     assert_eq!(clients.quota(1), Some(plans[1]));
     assert_eq!(clients.quota(2), None);
-    let bulkheads = Keyed::new(100, |key: &str| Ok(Bulkhead::new(key.len() as u16)))?;
+    let bulkheads = Keyed::new(100, |key: &str| Ok(Bulkhead::new(key.len() as u32)))?;
     assert_eq!(bulkheads.get("four").limit(), 4);
     Ok(())
 }
@@ -187,9 +187,9 @@ fn cx15_an_invalid_configuration_is_rejected_by_field() {
 #[test]
 fn cx1_clones_have_the_same_entries_and_an_evicted_one_is_constructed_again()
 -> Result<(), ConfigError> {
-    let hosts = Keyed::new(10, |host: &str| Ok(Bulkhead::new(host.len() as u16)))?;
+    let hosts = Keyed::new(10, |host: &str| Ok(Bulkhead::new(host.len() as u32)))?;
     let clone = hosts.clone();
-    hosts.get("a").set_limit(7);
+    hosts.get("a").set_limit(7).unwrap();
     assert_eq!(clone.get("a").limit(), 7);
     let _ = hosts.get("bb");
     let mut all: Vec<_> = hosts
@@ -212,10 +212,10 @@ fn cx19_a_change_reaches_a_policy_that_is_being_constructed() -> Result<(), Conf
     let keyed = Arc::new(crate::sync::OnceLock::<Bulkheads>::new());
     let (limit_now, during) = (Arc::clone(&limit), Arc::clone(&keyed));
     let bulkheads = Keyed::new(10, move |host: &str| {
-        let bulkhead = Bulkhead::new(limit_now.load(Relaxed) as u16);
+        let bulkhead = Bulkhead::new(limit_now.load(Relaxed) as u32);
         if host == "new" && limit_now.swap(2, Relaxed) == 1 {
             let keyed = during.get().expect("it is set below");
-            keyed.change_all(|bulkhead| bulkhead.set_limit(2));
+            keyed.change_all(|bulkhead| bulkhead.set_limit(2).unwrap());
         }
         Ok(bulkhead)
     })?;
