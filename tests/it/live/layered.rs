@@ -580,8 +580,8 @@ impl Part for Stack {
         bulkhead.change(|now| now.queue(few)).unwrap();
         let quota = Quota::per_second(500 + 100 * few).burst(10 + few);
         limiter.set_quota(quota).unwrap();
-        limiter.set_max_wait(ms(1 + n));
-        limiter.set_max_pause(ms(1 + n)).unwrap();
+        let waits = limiter.change(|now| now.max_wait(ms(1 + n)).max_pause(ms(1 + n)));
+        waits.unwrap();
         self.budget.set_ratio(0.05 * n as f64).unwrap();
         // One mode at a time.
         match round % 64 {
