@@ -5,7 +5,7 @@ use super::source::{Held, Picked};
 use super::{Inner, Keyed};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::keyed::Key;
-use crate::rate_limit::table::{Place, Table};
+use crate::rate_limit::table::{KeyHandle, Table};
 use crate::rate_limit::{Ask, Quota, RateLimiter};
 use crate::rejection::Rejection;
 use crate::sync::Arc;
@@ -16,7 +16,7 @@ impl PerKey for RateLimiter {}
 impl Stored for RateLimiter {
     type Store<K: ?Sized + Key> = Limits<K>;
 
-    fn at(self, place: Option<Place>) -> Self {
+    fn at(self, place: Option<KeyHandle>) -> Self {
         match place {
             Some(_) => self.viewed(place),
             None => self,
@@ -45,7 +45,7 @@ impl<K: ?Sized + Key> Limits<K> {
     }
 
     #[inline]
-    fn place(&self, hash: u64, key: &K) -> Place {
+    fn place(&self, hash: u64, key: &K) -> KeyHandle {
         let tier = match self.tiers {
             1 => 0,
             tiers => Some((self.tier)(key))
@@ -54,7 +54,7 @@ impl<K: ?Sized + Key> Limits<K> {
         };
         #[allow(clippy::cast_possible_truncation)] // There are at most 15.
         let tier = tier as u8;
-        Place { hash, tier }
+        KeyHandle { hash, tier }
     }
 }
 

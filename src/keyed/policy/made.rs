@@ -11,7 +11,7 @@ use crate::hedge::Hedge;
 use crate::keyed::Key;
 use crate::keyed::map::{Map, Rest};
 use crate::rate_limit::RateLimiter;
-use crate::rate_limit::table::Place;
+use crate::rate_limit::table::KeyHandle;
 use crate::rejection::Rejection;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -31,7 +31,7 @@ pub trait Stored: Sized {
     type Store<K: ?Sized + Key>: Store<K, Self>;
 
     /// The policy of one key out of what serves many; what does not is that policy.
-    fn at(self, place: Option<Place>) -> Self {
+    fn at(self, place: Option<KeyHandle>) -> Self {
         let _ = place;
         self
     }

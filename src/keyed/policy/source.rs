@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Keyed, PerKey, Refuses};
 use crate::keyed::Key;
 use crate::keyed::policy::made::Store;
-use crate::rate_limit::table::Place;
+use crate::rate_limit::table::KeyHandle;
 use crate::rejection::Rejection;
 
 /// Where a layer has the policy of a request from: a policy is its own, for every request, and
@@ -64,7 +64,7 @@ impl<K: ?Sized + Key, P: PerKey, F> IntoSource<P> for ByKey<K, P, F> {
 /// The policy of one request.
 pub struct Picked<'a, P> {
     policy: Held<'a, P>,
-    place: Option<Place>,
+    place: Option<KeyHandle>,
 }
 
 pub(super) enum Held<'a, P> {
@@ -73,7 +73,7 @@ pub(super) enum Held<'a, P> {
 }
 
 impl<'a, P> Picked<'a, P> {
-    pub(super) fn new(policy: Held<'a, P>, place: Option<Place>) -> Self {
+    pub(super) fn new(policy: Held<'a, P>, place: Option<KeyHandle>) -> Self {
         Self { policy, place }
     }
 
@@ -84,7 +84,7 @@ impl<'a, P> Picked<'a, P> {
 
     /// What serves the request, perhaps with others, and which of its places is the request's.
     #[inline]
-    pub(crate) fn parts(&self) -> (&P, Option<Place>) {
+    pub(crate) fn parts(&self) -> (&P, Option<KeyHandle>) {
         let policy = match &self.policy {
             Held::Lent(policy) => policy,
             Held::Own(policy) => policy,
