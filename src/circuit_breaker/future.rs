@@ -65,7 +65,7 @@ impl CircuitBreaker {
         C: Classify<T, E>,
     {
         let permit = self.try_acquire()?;
-        let (output, permit) = InFlight::call(permit, call).await;
+        let (output, permit) = InFlight::call(permit, call).unsettled().await;
         self.end(permit, &classifier, &output);
         output.map_err(Error::Service)
     }
@@ -98,7 +98,7 @@ impl CircuitBreaker {
         C: Classify<T, E>,
     {
         let refusal = output.as_ref().err().and_then(Fault::reason);
-        let outcome = classify::settle(classifier, refusal, output.as_ref());
+        let outcome = classify::outcome_of(classifier, refusal, output.as_ref());
         if let Some(permit) = permit {
             permit.finish(outcome);
         }

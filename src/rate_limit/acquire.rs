@@ -15,7 +15,7 @@ use super::reservation::Reservation;
 use crate::in_flight::Settle;
 use crate::rejection::Rejection;
 #[cfg(feature = "tower")]
-use crate::service::queued_call::{Leave, Wait};
+use crate::service::queued_call::{MakeCall, Wait};
 use crate::time::{self, Sleep};
 
 pin_project! {
@@ -83,9 +83,9 @@ pin_project! {
 
 #[cfg(feature = "tower")]
 impl Wait for Waiting {
-    type Leave = Reservation;
+    type Permit = Reservation;
 
-    fn poll_leave(
+    fn poll_permit(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reservation, Rejection>> {
@@ -100,7 +100,7 @@ impl Settle for Reservation {
 }
 
 #[cfg(feature = "tower")]
-impl<F: Future> Leave<F> for Reservation {
+impl<F: Future> MakeCall<F> for Reservation {
     type Call = F;
 
     fn make(self, call: impl FnOnce() -> F) -> F {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::joint;
 use super::limit::Charges;
 use super::policy::{Limit, RateLimiter};
-use super::state::Refused;
+use super::state::Shortfall;
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::context::CallContext;
@@ -156,9 +156,9 @@ impl RateLimiter {
     #[inline]
     pub(super) fn decide(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
         match (&self.shared.limit, self.mode()) {
-            (Limit::One(bucket), Mode::Enforce) => match bucket.ask(clock, ask.cost) {
+            (Limit::One(bucket), Mode::Enforce) => match bucket.admit_now(clock, ask.cost) {
                 Ok(()) => self.emit_admitted(),
-                Err(early) => return Err(self.rejection(ask.cost, early.into())),
+                Err(shortfall) => return Err(self.rejection(ask.cost, shortfall)),
             },
             _ => return self.decide_otherwise(ask, clock),
         }
@@ -221,8 +221,8 @@ impl RateLimiter {
     }
 
     #[cold]
-    pub(super) fn rejection(&self, cost: u32, refused: Refused) -> Rejection {
-        let kind = match refused.impossible {
+    pub(super) fn rejection(&self, cost: u32, refused: Shortfall) -> Rejection {
+        let kind = match refused.above_burst {
             Some(burst) => RejectionKind::CostAboveBurst { cost, burst },
             None => RejectionKind::RateLimited,
         };

@@ -2,7 +2,7 @@
 
 use super::limit::JointCharge;
 use super::policy::{MAX_MEMBERS, RateLimiter};
-use super::state::Refused;
+use super::state::Shortfall;
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::rejection::Rejection;
@@ -95,10 +95,7 @@ fn common_instant(
                 }
                 continue;
             }
-            Ok(at) => Refused {
-                wait: Some(at.since(now)),
-                impossible: None,
-            },
+            Ok(at) => Shortfall::until(at, now),
             Err(refused) => refused,
         };
         let rejection = member.rejection(cost, refused);

@@ -1,7 +1,7 @@
 //! The operations on one bucket: a limiter's own, or that of a key.
 
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
-use super::state::{self, Refused};
+use super::state::{self, Shortfall};
 use super::table::{self, KeyHandle};
 use crate::event::EventKind;
 use crate::time::Tick;
@@ -57,7 +57,7 @@ impl RateLimiter {
         now: Tick,
         not_before: Tick,
         latest: Tick,
-    ) -> Result<Charge, Refused> {
+    ) -> Result<Charge, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charge::One),
             Limit::Keyed(table) => {
@@ -76,7 +76,7 @@ impl RateLimiter {
         cost: u32,
         now: Tick,
         not_before: Tick,
-    ) -> Result<Tick, Refused> {
+    ) -> Result<Tick, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.probe(now, not_before, cost),
             Limit::Keyed(table) => table.probe(now, not_before, self.place(key), cost),

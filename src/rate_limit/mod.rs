@@ -180,6 +180,8 @@
 mod acquire;
 mod ask;
 mod builder;
+#[cfg(feature = "tower")]
+mod cost;
 mod joint;
 #[cfg(feature = "tower")]
 mod layer;
@@ -200,7 +202,9 @@ pub use acquire::Acquire;
 pub(crate) use ask::Ask;
 pub use builder::Builder;
 #[cfg(feature = "tower")]
-pub use layer::{Cost, One, PerRequest, RateLimitLayer, Refusing, Waits};
+pub use cost::{Cost, One, PerRequest};
+#[cfg(feature = "tower")]
+pub use layer::{RateLimitLayer, Refusing, Waits};
 pub use policy::{RateLimiter, Snapshot};
 pub use quota::Quota;
 pub use reservation::Reservation;
@@ -208,4 +212,4 @@ pub use reservation::Reservation;
 pub use service::{RateLimitService, WaitingFuture, WaitingService};
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) use state::fuzz;
-pub(crate) use state::{Bucket, Charge, Refused};
+pub(crate) use state::{Bucket, Charge, Shortfall};

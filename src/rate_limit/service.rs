@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::acquire::Waiting;
 use super::ask::{Ask, fresh_after};
-use super::layer::{Cost, One};
+use super::cost::{Cost, One};
 use super::policy::RateLimiter;
 use super::reservation::Reservation;
 use crate::context::ClockReading;
@@ -57,7 +57,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     where
         P: Fixed<RateLimiter>,
     {
-        let rejection = self.readiness.take_refusal()?;
+        let rejection = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {
             limiter.emit(EventKind::Rejected(&rejection));
         }

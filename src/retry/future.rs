@@ -160,7 +160,7 @@ where
     ) -> Option<Result<S::Response, S::Error>> {
         let mut this = self.project();
         // Nothing was asked of the service: what it said last stands.
-        if this.verdict.is_refusal(output.as_ref()) {
+        if this.verdict.not_made(output.as_ref()) {
             this.session.refused();
             if let Some((error, outcome)) = this.failed.take() {
                 this.session.finish(outcome);

@@ -1,5 +1,5 @@
 //! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness,
-//! calls that wait, and the template of extra attempts.
+//! calls that wait, and the template service of extra attempts.
 
 mod bounds;
 pub(crate) mod queued_call;
@@ -9,7 +9,9 @@ mod respond;
 mod response;
 pub(crate) mod template;
 
-pub use bounds::{By, Guard, Judged, Verdict, check};
+pub use crate::in_flight::InFlight;
+pub(crate) use bounds::Verdict;
+pub use bounds::{By, Guard, Judged, check};
 pub(crate) use readiness::Readiness;
-pub use respond::{AsError, Format, Native, Reject, Respond, RespondWith, Silent};
+pub use respond::{AsError, Format, Native, Respond, RespondWith, Silent};
 pub use response::ResponseFuture;

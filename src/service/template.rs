@@ -1,18 +1,16 @@
-//! What a layer keeps that makes extra attempts.
-
 use std::fmt;
 use std::ops::Deref;
 
 use crate::sync::{Arc, Mutex};
 
-/// A service of which nothing is asked but clones, and what is shared by the calls that may need
-/// one: all behind one reference, which is what a call clones in place of the stack below.
+/// The template service, from which the service of each extra attempt is cloned, together with the
+/// data that the calls share. A call clones one reference instead of all layers below.
 pub(crate) struct Template<S, T>(Arc<Inner<S, T>>);
 
 struct Inner<S, T> {
     shared: T,
-    /// Locked only for an extra attempt, and so that a service need not be `Sync`. Its `clone`
-    /// is the one code of a user's that runs under a lock here; it cannot reach this one again.
+    /// Locked only for an extra attempt, so that a service need not be `Sync`. The user's `clone`
+    /// runs under this lock; it cannot reach this template.
     service: Mutex<S>,
 }
 
@@ -30,7 +28,7 @@ impl<S, T> Template<S, T> {
         self.0.service.lock().clone()
     }
 
-    /// A spare for calls that share something new. Those under way keep what they have.
+    /// A template with other shared data. Calls under way keep the old one.
     #[cold]
     pub(crate) fn sharing(&self, shared: T) -> Self
     where

@@ -99,7 +99,7 @@ where
     }
 
     fn is_refusal(&self, output: Result<&S::Response, &S::Error>) -> bool {
-        self.verdict.is_refusal(output)
+        self.verdict.not_made(output)
     }
 }
 

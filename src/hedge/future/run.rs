@@ -47,15 +47,15 @@ where
 
     fn outcome(&self, output: Result<&T, &E>) -> Outcome {
         let refusal = output.err().and_then(Fault::reason);
-        classify::settle(&self.classifier, refusal, output)
+        classify::outcome_of(&self.classifier, refusal, output)
     }
 
     fn is_refusal(&self, output: Result<&T, &E>) -> bool {
         let reason = match output {
-            Ok(response) => self.classifier.refusal(response),
+            Ok(response) => self.classifier.reason(response),
             Err(error) => error.reason(),
         };
-        reason.is_some_and(Reason::is_refusal)
+        reason.is_some_and(Reason::call_not_made)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::naive::{Naive, instants};
-use super::{Charge, KeyHandle, Refused, Table, WAYS};
+use super::{Charge, KeyHandle, Shortfall, Table, WAYS};
 use crate::config::Problems;
 use crate::fuzzing::{Bytes, Granted, check_windows};
 use crate::rate_limit::Quota;
@@ -27,15 +27,11 @@ pub(super) fn key(n: u64, tier: u8) -> KeyHandle {
 
 impl Table {
     /// The decision of [`admit`](Self::admit). Changes nothing.
-    pub(super) fn peek(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Refused> {
-        let wait = self.probe(now, now, key, cost)?.since(now);
-        if wait.is_zero() {
-            return Ok(());
+    pub(super) fn peek(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Shortfall> {
+        match self.probe(now, now, key, cost)? {
+            at if at > now => Err(Shortfall::until(at, now)),
+            _ => Ok(()),
         }
-        Err(Refused {
-            wait: Some(wait),
-            impossible: None,
-        })
     }
 }
 

@@ -27,14 +27,14 @@
 
 use super::set::{Owner, Set, Tag, WAYS};
 use super::{Charge, KeyHandle, Table};
-use crate::rate_limit::Refused;
+use crate::rate_limit::Shortfall;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::sync::Ordering;
 use crate::time::Tick;
 
 /// Decides a call, given where its key's debt ends.
-pub(super) type Decide<'a> = &'a dyn Fn(&Config, u64) -> Result<Grant, Refused>;
+pub(super) type Decide<'a> = &'a dyn Fn(&Config, u64) -> Result<Grant, Shortfall>;
 
 /// An entry to be assigned. Valid under the set's lock.
 struct Entry<'a> {
@@ -60,7 +60,7 @@ impl Table {
         key: KeyHandle,
         parted: bool,
         decide: Decide<'_>,
-    ) -> Option<Result<Charge, Refused>> {
+    ) -> Option<Result<Charge, Shortfall>> {
         let index = self.index(key);
         let _locked = self.locks[index].lock();
         let entry = self.entry(index, now, key, parted)?;
@@ -80,12 +80,12 @@ impl Table {
             let word = set.word(way);
             let grant = match decide(word) {
                 Ok(grant) => grant,
-                Err(refused) => {
+                Err(shortfall) => {
                     // The owner was charged after its tag was cleared. It keeps the entry.
                     if set.tag(way) != tag {
                         set.set_tag(way, tag);
                     }
-                    return Some(Err(refused));
+                    return Some(Err(shortfall));
                 }
             };
             set.set_tag(way, tag.cleared());

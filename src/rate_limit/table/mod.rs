@@ -52,7 +52,7 @@ use self::set::{Owner, Set, Tag, WAYS};
 use self::tier::Tier;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
-use crate::rate_limit::{Quota, Refused};
+use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
@@ -174,7 +174,7 @@ impl Table {
         key: KeyHandle,
         cost: u32,
         latest: Tick,
-    ) -> Result<Charge, Refused> {
+    ) -> Result<Charge, Shortfall> {
         let decide = |config: &Config, end| {
             let grant = config.grant(end, now, not_before, cost)?;
             grant.by(now, latest)
@@ -207,7 +207,7 @@ impl Table {
 
     /// Takes `cost` tokens of a key if they are available now.
     #[cfg(any(test, fuzzing))]
-    fn admit(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Refused> {
+    fn admit(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Shortfall> {
         self.take(now, now, key, cost, now).map(drop)
     }
 
@@ -219,7 +219,7 @@ impl Table {
         not_before: Tick,
         key: KeyHandle,
         cost: u32,
-    ) -> Result<Tick, Refused> {
+    ) -> Result<Tick, Shortfall> {
         self.read(now, key, |end, config| {
             let grant = config.grant(end, now, not_before, cost)?;
             grant.by(now, Tick::NEVER).map(|grant| grant.at)

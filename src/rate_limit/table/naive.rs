@@ -1,11 +1,9 @@
 //! The naive table: buckets in numbers that cannot overflow, in sets of eight that are searched
 //! from end to end. Times and debts are in units of 1/32 ns since tick 0.
 
-use std::time::Duration;
-
 use super::{KeyHandle, WAYS};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
-use crate::rate_limit::{Refused, state::config};
+use crate::rate_limit::{Shortfall, state::config};
 use crate::time::Tick;
 
 const PER_NANO: i128 = UNITS as i128;
@@ -312,6 +310,6 @@ impl Naive {
 
 /// The table's decision in the form of the naive one: the instant granted, or the one to come back
 /// at.
-pub(super) fn instants(ours: Result<u64, Refused>, now: Tick) -> Result<u64, Option<u64>> {
-    ours.map_err(|rejected| rejected.wait.map(|wait| now.after(wait).0))
+pub(super) fn instants(ours: Result<u64, Shortfall>, now: Tick) -> Result<u64, Option<u64>> {
+    ours.map_err(|shortfall| shortfall.wait.map(|wait| now.after(wait).0))
 }

@@ -93,13 +93,13 @@ impl Retry {
                 Attempt { call, session }.await
             };
             let reason = output.as_ref().err().and_then(Fault::reason);
-            let outcome = classify::settle(&classifier, reason, output.as_ref());
+            let outcome = classify::outcome_of(&classifier, reason, output.as_ref());
             let reason = match &output {
-                Ok(response) => classifier.refusal(response),
+                Ok(response) => classifier.reason(response),
                 Err(_) => reason,
             };
             // Nothing was asked of the service: what it said last stands.
-            if reason.is_some_and(Reason::is_refusal) {
+            if reason.is_some_and(Reason::call_not_made) {
                 session.refused();
                 if let Some((error, outcome)) = failed {
                     session.finish(outcome);

@@ -54,7 +54,7 @@ pub(crate) fn quiet() -> Policies {
         retry: retry_every(10).budget(full_budget()),
         hedge: Hedge::builder().budget(dry()).build().unwrap(),
         breaker: tripping(4_000).build().unwrap(),
-        bulkhead: Bulkhead::new(64).queue(128),
+        bulkhead: Bulkhead::builder(64).queue(128).build().unwrap(),
         limiter: RateLimiter::per_second(1_000_000),
         attempt: named("attempt", ms(800)),
     }
@@ -260,7 +260,7 @@ async fn cx12_a_refusal_from_below_is_found_again_in_a_response() {
     let service = full!(policies, new).layer(CircuitBreakerLayer::new(deep()));
     let response = service.service(inner).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
-    let told = response.refusal().expect("it is marked");
+    let told = response.reason().expect("it is marked");
     assert_eq!(told.policy().as_str(), "deep");
     assert_eq!(recorder.take(), ["Ignored"]);
     assert_eq!(policies.retry.snapshot().retried, 0);

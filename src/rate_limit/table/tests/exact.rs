@@ -125,8 +125,8 @@ fn rl2_the_burst_of_a_slow_limit_is_whole() {
                 assert!(table.admit(start, key(n), 1).is_ok(), "{quota}, key {n}");
                 assert_eq!(table.available(start, key(n)), left, "{quota}, key {n}");
             }
-            let rejected = table.admit(start, key(n), 1).unwrap_err();
-            assert_eq!(wait(rejected), Duration::from_nanos(each));
+            let shortfall = table.admit(start, key(n), 1).unwrap_err();
+            assert_eq!(wait(shortfall), Duration::from_nanos(each));
         }
     }
 }

@@ -55,7 +55,7 @@ proptest! {
         let (now, key) = (at(passed), key(99));
         match table.peek(now, key, cost) {
             Ok(()) => prop_assert!(table.available(now, key) >= cost),
-            Err(Refused { wait: Some(wait), .. }) => {
+            Err(Shortfall { wait: Some(wait), .. }) => {
                 prop_assert!(table.available(now, key) < cost);
                 let due = now.after(wait);
                 prop_assert_eq!(table.admit(now, key, cost), table.peek(now, key, cost));
@@ -63,9 +63,9 @@ proptest! {
                 prop_assert_eq!(table.probe(now, now, key, cost), Ok(due));
                 prop_assert!(table.admit(due, key, cost).is_ok());
             }
-            Err(rejected) => {
+            Err(shortfall) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(rejected.impossible, Some(quota.max_burst()));
+                prop_assert_eq!(shortfall.above_burst, Some(quota.max_burst()));
             }
         }
     }
@@ -143,18 +143,18 @@ fn rl1_holds_with_eight_threads_that_collide() {
 #[test]
 fn rl6_a_cost_above_the_burst_is_impossible_and_assigns_no_entry() {
     let table = table(16, Quota::per_second(10));
-    let impossible = Refused {
+    let impossible = Shortfall {
         wait: None,
-        impossible: Some(10),
+        above_burst: Some(10),
     };
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
     assert_eq!(table.admit(START, key(1), u32::MAX), Err(impossible));
     assert_eq!(table.used(), 0);
     assert!(table.admit(START, key(1), 10).is_ok());
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
-    let rejected = table.admit(START, key(1), 10).unwrap_err();
-    assert_eq!(wait(rejected), Duration::from_secs(1));
-    assert_eq!(rejected.impossible, None);
+    let shortfall = table.admit(START, key(1), 10).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_secs(1));
+    assert_eq!(shortfall.above_burst, None);
 }
 
 // RL8, RL3
@@ -200,14 +200,14 @@ fn rl7_a_change_keeps_the_debt_and_mints_nothing() {
     assert!(table.admit(START, key(1), 8).is_ok());
     table.change(START, 0, Quota::per_second(1).burst(10));
     assert_eq!(table.available(START, key(1)), 2);
-    let rejected = table.admit(START, key(1), 3).unwrap_err();
-    assert_eq!(wait(rejected), Duration::from_secs(1));
+    let shortfall = table.admit(START, key(1), 3).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_secs(1));
     table.change(START, 0, Quota::per_second(10).burst(20));
     assert_eq!(table.available(START, key(1)), 12);
     table.change(START, 0, Quota::per_second(10).burst(5));
     assert_eq!(table.available(START, key(1)), 0);
-    let rejected = table.admit(START, key(1), 1).unwrap_err();
-    assert_eq!(wait(rejected), Duration::from_millis(400));
+    let shortfall = table.admit(START, key(1), 1).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(400));
 }
 
 // RL7
@@ -216,21 +216,21 @@ fn rl7_zero_stops_the_clock_and_a_rate_starts_it_again() {
     let table = table(16, Quota::per_second(10));
     assert_eq!(drain(&table, START, key(1)), 10);
     table.change(at(ms(50)), 0, Quota::per_second(0).burst(10));
-    let rejected = Refused {
+    let shortfall = Shortfall {
         wait: None,
-        impossible: None,
+        above_burst: None,
     };
     let later = at(YEAR);
-    assert_eq!(table.admit(later, key(1), 1), Err(rejected));
+    assert_eq!(table.admit(later, key(1), 1), Err(shortfall));
     assert_eq!(
         table.take(later, later, key(1), 1, Tick::NEVER),
-        Err(rejected)
+        Err(shortfall)
     );
     assert_eq!(drain(&table, later, key(2)), 10);
     table.change(later, 0, Quota::per_second(10));
     // Half a token was refilled before the stop.
-    let rejected = table.admit(later, key(1), 1).unwrap_err();
-    assert_eq!(wait(rejected), Duration::from_millis(50));
+    let shortfall = table.admit(later, key(1), 1).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(50));
 }
 
 // RL7
@@ -452,8 +452,8 @@ fn rl9_a_clock_that_stepped_back_still_runs() {
     let table = table(16, Quota::per_second(10));
     let early = Tick(START.0 - 3_600 * SECOND);
     assert_eq!(drain(&table, early, key(1)), 10);
-    let rejected = table.admit(early, key(1), 1).unwrap_err();
-    assert_eq!(wait(rejected), Duration::from_millis(100));
+    let shortfall = table.admit(early, key(1), 1).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(100));
     assert!(table.admit(Tick(early.0 + ms(100)), key(1), 1).is_ok());
 }
 

@@ -7,7 +7,7 @@ use super::fuzz;
 use super::naive::{Naive, instants};
 use super::{Charge, KeyHandle, Owner, Table};
 use crate::fuzzing::{Granted, cases, check_windows};
-use crate::rate_limit::{Quota, Refused};
+use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -43,8 +43,8 @@ fn table(capacity: usize, quota: Quota) -> Table {
     Table::new(START, capacity, &[quota])
 }
 
-fn wait(rejected: Refused) -> Duration {
-    rejected.wait.expect("a wait helps")
+fn wait(shortfall: Shortfall) -> Duration {
+    shortfall.wait.expect("a wait helps")
 }
 
 fn drain(table: &Table, now: Tick, key: KeyHandle) -> u32 {

@@ -173,7 +173,7 @@ proptest! {
         let new = tiered(1_000, tier);
         match table.peek(now, new, cost) {
             Ok(()) => prop_assert!(table.available(now, new) >= cost),
-            Err(Refused { wait: Some(wait), .. }) => {
+            Err(Shortfall { wait: Some(wait), .. }) => {
                 let due = now.after(wait);
                 prop_assert_eq!(table.probe(now, now, new, cost), Ok(due));
                 prop_assert!(table.admit(Tick(due.0 - 1), new, cost).is_err());
