@@ -98,6 +98,12 @@ impl Common {
         self.listeners.any()
     }
 
+    /// Whether a rejection would reach a listener or `tracing`.
+    #[inline]
+    pub(crate) fn observes_rejections(&self) -> bool {
+        self.listeners.observes_rejections()
+    }
+
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
         self.listeners.emit(&self.name, kind);
@@ -107,7 +113,7 @@ impl Common {
     #[cold]
     pub(crate) fn record_rejection(&self, rejection: impl FnOnce() -> Rejection) {
         self.would_reject.fetch_add(1, Ordering::Relaxed);
-        if self.observed() {
+        if self.observes_rejections() {
             self.emit(EventKind::WouldReject(&rejection()));
         }
     }
