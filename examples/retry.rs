@@ -1,4 +1,4 @@
-//! A client that tries again: within a budget, and only as long as somebody waits.
+//! A client that tries again: within a budget, and only while a caller waits.
 //!
 //!     cargo run --example retry
 
@@ -14,9 +14,11 @@ async fn main() -> Result<(), BoxError> {
     let ms = Duration::from_millis;
     // One for all that this process calls: in an outage 1.1 times the load, not three.
     let budget = Budget::percent(10);
-    let retry = Retry::new(Backoff::exponential(ms(20)))
+    let retry = Retry::builder()
+        .backoff(Backoff::exponential(ms(20)))
         .max_attempts(3)
-        .budget(&budget);
+        .budget(&budget)
+        .build()?;
     retry
         .on_event(|event| println!("    {:?}", event.kind))
         .forever();

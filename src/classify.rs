@@ -1,4 +1,4 @@
-//! What an outcome says of the health of a service, and whether a request may be sent twice.
+//! What an outcome says of the health of a service.
 //!
 //! One classifier serves every policy that judges. The library's own refusals never reach it:
 //! they are [`Outcome::Ignore`], but for an elapsed timeout, which is a failure.
@@ -141,56 +141,12 @@ pub trait Judge {
     }
 }
 
-/// A request that can say whether it may be sent more than once.
-///
-/// Implemented for `http::Request` with any body and for `reqwest::Request` (features), by method
-/// or `Idempotency-Key`; and for unit, numbers and text, which always may. A `Clone` type of yours
-/// joins with one line of [`resend!`](crate::resend). A layer's `.only(|request| ..)` decides
-/// instead of it.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say whether it may be sent more than once",
-    note = "write `seawall::resend!({Self})` for a `Clone` type of yours that may be sent any number of times, or `.only(|request: &{Self}| ..)` on the layer or stack"
-)]
-pub trait Idempotent {
-    /// Whether sending it twice has no more effect than sending it once.
-    fn is_idempotent(&self) -> bool;
-}
-
-/// A request that can be copied, to be sent again. It says nothing about whether that is
-/// permitted: [`Idempotent`] does.
-///
-/// Implemented for `http::Request` with a body that is `Clone` and for `reqwest::Request`
-/// (features), unit, numbers and text; a `Clone` type of yours joins with one line of
-/// [`resend!`](crate::resend).
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be copied to be sent again",
-    note = "write `seawall::resend!({Self})` for a `Clone` type of yours, or `.resend(|request: &{Self}| ..)` on the layer or stack"
-)]
-pub trait Resend: Sized {
-    /// A copy to send; none if it cannot be copied.
-    fn copy(&self) -> Option<Self>;
-}
-
 macro_rules! plain {
     ($($ty:ty),* $(,)?) => {$(
         impl Judge for $ty {
             #[inline]
             fn judge(&self) -> Outcome {
                 Outcome::Success
-            }
-        }
-
-        impl Idempotent for $ty {
-            #[inline]
-            fn is_idempotent(&self) -> bool {
-                true
-            }
-        }
-
-        impl Resend for $ty {
-            #[inline]
-            fn copy(&self) -> Option<Self> {
-                Some(self.clone())
             }
         }
     )*};
@@ -244,41 +200,6 @@ macro_rules! judge {
             fn judge(&self) -> $crate::classify::Outcome {
                 let $response = self;
                 $outcome
-            }
-        }
-    };
-}
-
-/// Lets a `Clone` request type of yours be sent more than once: any number of times, or where an
-/// expression says that it may be.
-///
-/// ```
-/// #[derive(Clone)]
-/// struct Query(String);
-///
-/// seawall::resend!(Query);
-///
-/// #[derive(Clone)]
-/// struct Command { reads: bool }
-///
-/// seawall::resend!(Command, |command| command.reads);
-/// ```
-#[macro_export]
-macro_rules! resend {
-    ($ty:ty) => {
-        $crate::resend!($ty, |_| true);
-    };
-    ($ty:ty, |$request:pat_param| $may:expr) => {
-        impl $crate::classify::Idempotent for $ty {
-            fn is_idempotent(&self) -> bool {
-                let $request = self;
-                $may
-            }
-        }
-
-        impl $crate::classify::Resend for $ty {
-            fn copy(&self) -> ::core::option::Option<Self> {
-                ::core::option::Option::Some(::core::clone::Clone::clone(self))
             }
         }
     };

@@ -53,7 +53,7 @@ pub const PATTERNS: &[&str] = &[
     "hedge",
 ];
 pub const ROOMS: &[&[&str]] = &[
-    &["policy", "permit", "run"],
+    &["policy", "builder", "permit", "run"],
     &["layer", "service", "future"],
 ];
 

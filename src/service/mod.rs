@@ -1,12 +1,11 @@
-//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness,
-//! calls that wait, and the template of extra attempts.
+//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness
+//! and calls that wait.
 
 mod bounds;
 pub(crate) mod queued_call;
 mod readiness;
 mod respond;
 mod response;
-pub(crate) mod template;
 
 pub use bounds::{By, Guard, Judged, Verdict, check};
 pub(crate) use readiness::Readiness;

@@ -55,7 +55,7 @@ impl Subject for Hedged {
 
     fn change_badly(&self) -> ConfigError {
         self.hedge.set_quantile(1.0).unwrap_err();
-        self.hedge.set_max_extra(0).unwrap_err()
+        self.hedge.change(|now| now.max_extra(0)).unwrap_err()
     }
 
     fn settings(&self) -> String {

@@ -211,12 +211,15 @@ impl Paid {
         let ratio = random.below(Self::RATIO + 1);
         self.budget.set_ratio(ratio as f64 / 1_000.0).unwrap();
         let below = |random: &mut Random, most| u32::try_from(random.below(most + 1)).unwrap();
-        self.budget.set_burst(below(random, Self::BURST));
-        self.budget.set_floor(below(random, Self::FLOOR));
+        let burst = below(random, Self::BURST);
+        let floor = below(random, Self::FLOOR);
+        let change = self.budget.change(|now| now.burst(burst).floor(floor));
+        (around.faults).check(change.is_ok(), || format!("{change:?}"));
         let attempts = 1 + below(random, 3);
         let change = self.retry.change(|now| now.max_attempts(attempts));
         (around.faults).check(change.is_ok(), || format!("{change:?}"));
-        self.hedge.set_max_extra(1 + below(random, 2)).unwrap();
+        let extra = 1 + below(random, 2);
+        self.hedge.change(|now| now.max_extra(extra)).unwrap();
         if round % 64 == 0 {
             self.hedge.set_mode(some_mode(random));
         }
@@ -307,9 +310,11 @@ impl Stack {
             0 => self.hedge.policy.set_quantile(0.5).unwrap(),
             n => self.hedge.policy.set_delay(ms(n / 2)),
         }
-        self.hedge.policy.set_max_extra(1 + few / 3).unwrap();
-        self.hedge.policy.set_min_samples(5 + few).unwrap();
-        self.hedge.policy.set_min_delay(ms(n / 4)).unwrap();
+        let change = |now: seawall::hedge::Builder| {
+            let now = now.max_extra(1 + few / 3).min_samples(5 + few);
+            now.min_delay(ms(n / 4))
+        };
+        self.hedge.policy.change(change).unwrap();
         let breaker = self.breaker.policy.change(|now| {
             let now = now.open_for(Backoff::constant(ms(1 + n))).probes(1 + few);
             now.trips([
@@ -721,7 +726,9 @@ impl Calls {
                     0
                 };
                 race.log.change((at_once, most), |_| {
-                    hedge.set_max_extra(u32::try_from(extra).unwrap()).unwrap();
+                    hedge
+                        .change(|now| now.max_extra(u32::try_from(extra).unwrap()))
+                        .unwrap();
                 });
             }
             1 | 2 => {
@@ -790,7 +797,7 @@ impl Calls {
                 .is_err(),
             retry.change(|now| now.max_elapsed(secs(0))).is_err(),
             timeout.set_limit(secs(0)).is_err(),
-            hedge.set_max_extra(17).is_err(),
+            hedge.change(|now| now.max_extra(17)).is_err(),
             hedge.set_quantile(1.0).is_err(),
             bulkhead.set_queue(1_000_001).is_err(),
         ];

@@ -602,7 +602,7 @@ impl Saved {
         let budget = Budget::builder().ratio(0.1).burst(Self::STARTS).floor(0);
         let budget = budget.build().unwrap();
         // So that no new epoch cuts it.
-        budget.set_burst(900_000);
+        budget.change(|now| now.burst(900_000)).unwrap();
         Self {
             budget,
             ratios: Log::new(100),
@@ -637,7 +637,7 @@ impl Saved {
             self.budget.set_ratio(ratio as f64 / 1_000.0).unwrap();
         });
         let burst = 800_000 + u32::try_from(random.below(100_000)).unwrap();
-        self.budget.set_burst(burst);
+        self.budget.change(|now| now.burst(burst)).unwrap();
         if round % 8 == 0 {
             let before = self.budget.snapshot().ratio;
             let bad = [-0.1, 1.1, f64::NAN].map(|ratio| self.budget.set_ratio(ratio).is_err());
