@@ -1,148 +1,169 @@
-//! What an outcome says of the health of a service.
+//! Success or failure.
 //!
-//! One classifier serves every policy that judges. The library's own refusals never reach it:
-//! they are [`Outcome::Ignore`], but for an elapsed timeout, which is a failure.
+//! One classifier serves the circuit breaker, the budget, retry and hedge. The library's own
+//! rejections never reach it: they are [`Outcome::Ignore`], except for a timeout, which is a
+//! failure.
 
 pub use crate::outcome::{FailureKind, Outcome};
 use crate::rejection::Reason;
 
-/// Turns the outcome of a call into an [`Outcome`].
+/// Turns the response or error of a call into an [`Outcome`].
 ///
-/// Given once to a policy or a layer. [`Standard`] asks the response ([`Judge`]) and takes every
-/// error as a failure; a closure `|outcome: Result<&Res, &Err>| -> Outcome` decides by itself;
-/// [`ErrorsOnly`] takes every response as a success, for response types that cannot be asked.
+/// It is set once on a policy or a layer:
+///
+/// - [`Standard`], the default: a response says so itself ([`Judge`]), and every error is a
+///   failure.
+/// - [`ErrorsOnly`]: every response is a success. Use it for response types without [`Judge`].
+/// - [`ErrorsBy`]: every response is a success, and a closure classifies the error.
+/// - A closure `|outcome: Result<&Res, &Err>| -> Outcome`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot classify `Result<{Res}, {Err}>`",
     label = "the response type cannot say whether it is a success",
     note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`"
 )]
 pub trait Classify<Res, Err> {
-    /// What this outcome says. The library's own refusals have been taken out before.
+    /// Classifies this outcome, which is not a rejection by the library.
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome;
 
-    /// The reason, if this response is a refusal of the library's own.
-    fn refusal<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+    /// The reason, if this response is a rejection by the library.
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
         let _ = response;
         None
     }
 }
 
-/// The default classifier: a response is asked through [`Judge`], every error is a failure.
+const ERROR: Outcome = Outcome::Failure {
+    kind: FailureKind::Error,
+    retry_after: None,
+};
+
+/// The default classifier: a response says itself whether it is a success ([`Judge`]), and every
+/// error is a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standard;
 
 impl<Res: Judge, Err> Classify<Res, Err> for Standard {
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
-        match outcome {
-            Ok(response) => response.judge(),
-            Err(_) => Outcome::Failure {
-                kind: FailureKind::Error,
-                retry_after: None,
-            },
-        }
+        outcome.map_or(ERROR, Judge::judge)
     }
 
-    fn refusal<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
-        response.refusal()
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        response.reason()
     }
 }
 
-/// A classifier that looks at errors only: every response is a success.
+/// A classifier for which every response is a success and every error is a failure.
 ///
-/// For response types of other crates, such as a database's row, where no response is a failure.
+/// Use it for response types of other crates, such as a database row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorsOnly;
 
 impl<Res, Err> Classify<Res, Err> for ErrorsOnly {
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
-        match outcome {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::Failure {
-                kind: FailureKind::Error,
-                retry_after: None,
-            },
-        }
+        outcome.map_or(ERROR, |_| Outcome::Success)
     }
 }
 
-/// A classifier that asks a closure about errors; every response is a success.
+/// A classifier for which every response is a success, and a closure classifies errors.
 ///
 /// ```
 /// use seawall::classify::{ErrorsBy, FailureKind, Outcome};
 ///
-/// let not_found_is_no_failure = ErrorsBy(|error: &std::io::Error| match error.kind() {
+/// let not_found_is_a_success = ErrorsBy(|error: &std::io::Error| match error.kind() {
 ///     std::io::ErrorKind::NotFound => Outcome::Success,
 ///     _ => Outcome::Failure { kind: FailureKind::Error, retry_after: None },
 /// });
 /// # fn takes<C: seawall::Classify<Vec<u8>, std::io::Error>>(_: C) {}
-/// # takes(not_found_is_no_failure);
+/// # takes(not_found_is_a_success);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorsBy<F>(pub F);
 
 impl<Res, Err, F: Fn(&Err) -> Outcome> Classify<Res, Err> for ErrorsBy<F> {
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
-        match outcome {
-            Ok(_) => Outcome::Success,
-            Err(error) => (self.0)(error),
-        }
+        outcome.map_or_else(&self.0, |_| Outcome::Success)
     }
 }
 
-// A response of ours may be in the hands of a closure that knows nothing of it, so the closure's
-// responses too must be able to say what they are.
+// `Judge` is required because only the response can say that it is a rejection of ours.
 impl<Res: Judge, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> for F {
     fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
         self(outcome)
     }
 
-    fn refusal<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
-        response.refusal()
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        response.reason()
     }
 }
 
-/// Classifies an outcome of which `refusal` is the reason, where its error is one of ours.
+/// Classifies an outcome. `reason` is that of its error, if the error is a rejection by the
+/// library.
 #[inline]
-pub(crate) fn settle<Res, Err, C: Classify<Res, Err>>(
+pub(crate) fn outcome_of<Res, Err, C: Classify<Res, Err>>(
     classifier: &C,
-    refusal: Option<&Reason>,
+    reason: Option<&Reason>,
     outcome: Result<&Res, &Err>,
 ) -> Outcome {
-    let refusal = refusal.or_else(|| classifier.refusal(outcome.ok()?));
-    match refusal {
+    let reason = reason.or_else(|| classifier.reason(outcome.ok()?));
+    match reason {
         Some(reason) => reason.outcome(),
         None => classifier.classify(outcome),
     }
 }
 
-/// A response that can say whether it is a success.
+/// A response that says whether it is a success.
 ///
-/// Implemented for `http::Response` and `reqwest::Response` (features), unit, numbers, text
-/// and bytes; a type of yours joins with one line of [`judge!`](crate::judge). There is no implementation
-/// for all types: nothing is a success by silence.
+/// Implemented for `http::Response` and `reqwest::Response` (features), which are judged by their
+/// status, and for unit, numbers, text and bytes, which are successes. Implement it for your own
+/// type with one line of [`judge!`](crate::judge). No other type is a success by default.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say whether it is a success",
-    label = "nothing is taken for a success by silence",
+    label = "no type is a success by default",
     note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours; for one of another crate look at errors only: `.run_with(seawall::classify::ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
 )]
 pub trait Judge {
-    /// What this response says.
+    /// The class of this response.
     fn judge(&self) -> Outcome;
 
-    /// Marks this response as a refusal of the library's own, so that it is known again above.
-    /// A type with no place for it does nothing.
+    /// Marks this response as a rejection by the library, for the layers above. The default does
+    /// nothing.
     fn mark(&mut self, reason: Reason) {
         let _ = reason;
     }
 
     /// The reason, if this response was [marked](Self::mark).
-    fn refusal(&self) -> Option<&Reason> {
+    fn reason(&self) -> Option<&Reason> {
         None
     }
 }
 
+/// Calls the macro `$each` for each of unit, numbers, text and bytes.
+macro_rules! for_plain_types {
+    ($each:ident) => {
+        $each!(
+            (),
+            u8,
+            u16,
+            u32,
+            u64,
+            u128,
+            usize,
+            i8,
+            i16,
+            i32,
+            i64,
+            i128,
+            isize,
+            f32,
+            f64
+        );
+        $each!(String, &'static str, Vec<u8>);
+    };
+}
+pub(crate) use for_plain_types;
+
 macro_rules! plain {
-    ($($ty:ty),* $(,)?) => {$(
+    ($($ty:ty),*) => {$(
         impl Judge for $ty {
             #[inline]
             fn judge(&self) -> Outcome {
@@ -152,28 +173,9 @@ macro_rules! plain {
     )*};
 }
 
-plain!(
-    (),
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    f32,
-    f64,
-    String,
-    &'static str,
-    Vec<u8>,
-);
+for_plain_types!(plain);
 
-/// Lets a response type of yours say whether it is a success.
+/// Implements [`Judge`](crate::classify::Judge) for your own response type.
 ///
 /// ```
 /// use seawall::classify::{FailureKind, Outcome};
@@ -186,7 +188,7 @@ plain!(
 ///     true => Outcome::Failure { kind: FailureKind::Throttled, retry_after: None },
 ///     false => Outcome::Success,
 /// });
-/// // A type of which every value is a success:
+/// // Every value of this type is a success:
 /// struct Row;
 /// seawall::judge!(Row);
 /// ```

@@ -1,4 +1,7 @@
-//! What every policy has besides its own configuration: a name, a mode, listeners and a seed.
+//! What every policy has beside its own configuration: a name, a mode, listeners and a seed.
+//!
+//! A builder has a field `options: Options` and [`option_setters!`]. The shared state of a policy
+//! has a [`Common`], and its handle has [`common_methods!`].
 
 use std::panic::Location;
 
@@ -13,7 +16,7 @@ pub(crate) struct Options {
     pub(crate) name: Name,
     pub(crate) mode: Mode,
     pub(crate) listeners: Listeners,
-    /// For the policies that draw random numbers.
+    /// Only for policies that draw random numbers.
     pub(crate) seed: Option<u64>,
 }
 
@@ -27,11 +30,12 @@ impl Options {
         }
     }
 
-    /// Named after the kind of policy and its call site.
+    /// Options with the default name: the kind of policy and its call site.
     pub(crate) fn at(kind: &str, site: &Location<'_>) -> Self {
         Self::named(Name::at(kind, site))
     }
 
+    /// Adds a listener that is never removed.
     pub(crate) fn listen(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) {
         self.listeners.add(listener).forever();
     }
@@ -61,7 +65,7 @@ impl Common {
         &self.name
     }
 
-    /// Relaxed: a mode publishes nothing but itself.
+    /// Relaxed: a mode publishes no other memory.
     #[inline]
     pub(crate) fn mode(&self) -> Mode {
         Mode::from_bits(u64::from(self.mode.load(Ordering::Relaxed)))
@@ -95,7 +99,7 @@ impl Common {
         self.listeners.emit_after(&self.name, kind, attempts);
     }
 
-    /// Counts and emits what record-only mode does not reject.
+    /// Counts a rejection of record-only mode, and emits it.
     #[cold]
     pub(crate) fn record_rejection(&self, rejection: impl FnOnce() -> Rejection) {
         self.would_reject.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +114,7 @@ impl Common {
     }
 }
 
-/// The setters of [`Options`] on a builder with a field `options`.
+/// The setters of [`Options`], for a builder with a field `options`.
 #[allow(unused_macros)]
 macro_rules! option_setters {
     () => {
@@ -130,7 +134,7 @@ macro_rules! option_setters {
             self
         }
 
-        /// Adds a listener for as long as the policy lives.
+        /// Adds a listener, which stays for as long as the policy lives.
         #[must_use]
         pub fn on_event(
             self,
@@ -141,10 +145,13 @@ macro_rules! option_setters {
         }
     };
 }
-#[allow(unused_imports)]
+#[allow(unused_imports)] // Until every builder uses it.
 pub(crate) use option_setters;
 
-/// The methods that every handle has, on a handle whose `common()` is a [`Common`].
+/// The methods that every handle has, for a handle with `fn common(&self) -> &Common`.
+///
+/// `common_methods!(with mode)` adds the getter and the setter of the mode. A policy that keeps
+/// its mode elsewhere has its own.
 #[allow(unused_macros)]
 macro_rules! common_methods {
     () => {
@@ -161,6 +168,20 @@ macro_rules! common_methods {
             self.common().subscribe(listener)
         }
     };
+    (with mode) => {
+        crate::common::common_methods!();
+
+        /// The current mode.
+        pub fn mode(&self) -> crate::Mode {
+            self.common().mode()
+        }
+
+        /// Changes the mode while calls run. A call that is under way keeps the mode it started
+        /// with.
+        pub fn set_mode(&self, mode: crate::Mode) {
+            self.common().set_mode(mode);
+        }
+    };
 }
-#[allow(unused_imports)]
+#[allow(unused_imports)] // Until every handle uses it.
 pub(crate) use common_methods;

@@ -120,20 +120,20 @@ pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
-// Without a runtime nothing sets a context; it can only be read.
 #[allow(dead_code)] // Until the policies have moved to it.
 mod common;
+// Without a runtime nothing sets a context; it can only be read.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
 mod in_flight;
-#[allow(dead_code)] // Until the policies have moved to it.
-mod live;
 mod outcome;
 mod per_thread;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod registry;
 mod rng;
 mod sync;
+#[cfg(all(test, not(seawall_loom)))]
+mod testing;
 mod time;
 
 pub use backoff::{Backoff, Jitter};

@@ -1,47 +1,46 @@
-//! What a call came to.
+//! Success, failure, or neither.
 
 use std::time::Duration;
 
-/// What an outcome says.
+/// What a call says about the health of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The service did its work, also where the answer is "no".
+    /// The service did its work, even if the answer is negative, such as a 404.
     Success,
-    /// The service failed, and the delay after which it asked to be called again, if it did.
-    /// [`Duration::MAX`] asks never to be called again for this request: no retry and no hedge
-    /// follows. A circuit breaker counts the failure by its kind, and takes no delay from it.
+    /// The service failed.
     Failure {
-        /// What sort of failure it was.
+        /// The kind of failure.
         kind: FailureKind,
-        /// How long to wait before the next call, as the service asked; `Duration::MAX` asks for
-        /// no further attempt.
+        /// The delay that the service requested before the next call. A retry waits at least this
+        /// long. [`Duration::MAX`] means that no retry and no hedge follows. A circuit
+        /// breaker does not use the delay.
         retry_after: Option<Duration>,
     },
-    /// It says nothing of the service's health.
+    /// The call says nothing about the service's health.
     Ignore,
 }
 
-/// The delay of a failure after which no retry and no hedge follows: later than any deadline, so
-/// that no cap admits it.
+/// The delay of a failure after which no retry and no hedge follows. It is later than every
+/// deadline and above every cap.
 pub(crate) const NEVER: Duration = Duration::MAX;
 
-/// What sort of failure it was.
+/// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
     /// The call returned an error.
     Error,
-    /// The call returned a response that says the service failed.
+    /// The call returned a response that is a failure.
     Response,
-    /// The service asks for fewer calls (429, `RESOURCE_EXHAUSTED`).
+    /// The service requests fewer calls (429, `RESOURCE_EXHAUSTED`).
     Throttled,
-    /// The call did not come back in time; it may have had its effect.
+    /// The call did not complete in time. It may have had its effect.
     Timeout,
-    /// The call failed and will fail again however often it is made.
+    /// The call failed and would fail again.
     Permanent,
     /// The call panicked.
     Panic,
-    /// The call came back well, but slower than the policy's threshold.
+    /// The call succeeded, but took longer than the policy's threshold.
     Slow,
 }

@@ -58,7 +58,7 @@ pub const ROOMS: &[&[&str]] = &[
 ];
 
 /// Files of this name, or in a folder of this name, are no code of the crate.
-pub const TESTS: &[&str] = &["tests", "loom", "naive", "fuzz", "fuzzing"];
+pub const TESTS: &[&str] = &["tests", "testing", "loom", "naive", "fuzz", "fuzzing"];
 
 /// File to text. A file's path starts with `src/`.
 pub type Sources = BTreeMap<String, String>;

@@ -9,12 +9,12 @@ where
     C: Classify<T, E>,
 {
     let reason = match output {
-        Ok(response) => classifier.refusal(response),
+        Ok(response) => classifier.reason(response),
         Err(error) => error.reason(),
     };
     let outcome = match reason {
         Some(reason) => reason.outcome(),
         None => classifier.classify(output.as_ref()),
     };
-    (outcome, reason.is_some_and(Reason::is_refusal))
+    (outcome, reason.is_some_and(Reason::call_not_made))
 }

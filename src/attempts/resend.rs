@@ -1,35 +1,37 @@
-/// A request that knows whether it may be sent more than once.
+use crate::classify::for_plain_types;
+
+/// A request that says whether it may be sent more than once.
 ///
-/// Implemented for `http::Request` with any body and for `reqwest::Request` (features), by method
-/// or `Idempotency-Key`; and for unit, numbers and text, which may always be sent again. A `Clone`
-/// type of yours joins with one line of [`resend!`](crate::resend). `.only(|request| ..)` on a
-/// layer decides instead.
+/// Implemented for `http::Request` and `reqwest::Request` (features), by method or
+/// `Idempotency-Key`, and for unit, numbers and text, which always may. Implement it for your own
+/// `Clone` type with one line of [`resend!`](crate::resend). `.only(|request| ..)` on a layer
+/// overrides it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say whether it may be sent more than once",
     note = "write `seawall::resend!({Self})` for a `Clone` type of yours that may be sent any number of times, or `.only(|request: &{Self}| ..)` on the layer or stack"
 )]
 pub trait Idempotent {
-    /// Whether sending it twice has no more effect than sending it once.
+    /// Whether sending it twice has the same effect as sending it once.
     fn is_idempotent(&self) -> bool;
 }
 
-/// A request that can be copied, to be sent again. Whether that is permitted is for
-/// [`Idempotent`] to say.
+/// A request that can be copied for an extra attempt. Whether the copy may be sent is a separate
+/// question: see [`Idempotent`].
 ///
-/// Implemented for `http::Request` with a body that is `Clone` and for `reqwest::Request`
-/// (features), unit, numbers and text. A `Clone` type of yours joins with one line of
+/// Implemented for `http::Request` with a `Clone` body and for `reqwest::Request` (features), and
+/// for unit, numbers and text. Implement it for your own `Clone` type with one line of
 /// [`resend!`](crate::resend).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be copied to be sent again",
     note = "write `seawall::resend!({Self})` for a `Clone` type of yours, or `.resend(|request: &{Self}| ..)` on the layer or stack"
 )]
 pub trait Resend: Sized {
-    /// A copy to send. None if it cannot be copied.
+    /// A copy to send. None if this request cannot be copied.
     fn copy(&self) -> Option<Self>;
 }
 
 macro_rules! plain {
-    ($($ty:ty),* $(,)?) => {$(
+    ($($ty:ty),*) => {$(
         impl Idempotent for $ty {
             #[inline]
             fn is_idempotent(&self) -> bool {
@@ -46,27 +48,11 @@ macro_rules! plain {
     )*};
 }
 
-plain!(
-    (),
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    f32,
-    f64
-);
-plain!(String, &'static str, Vec<u8>);
+for_plain_types!(plain);
 
-/// Makes a `Clone` request type of yours one that is sent again: always, or where an expression
-/// holds.
+/// Implements [`Idempotent`](crate::attempts::Idempotent) and
+/// [`Resend`](crate::attempts::Resend) for your own `Clone` request type: every request may be sent
+/// more than once, or those for which the expression is true.
 ///
 /// ```
 /// #[derive(Clone)]

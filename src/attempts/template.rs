@@ -3,14 +3,14 @@ use std::ops::Deref;
 
 use crate::sync::{Arc, Mutex};
 
-/// A template service, which later attempts are cloned from, and what the calls share that may
-/// need it. Both stand behind one reference, which a call clones instead of the services below.
+/// The template service, from which the service of each extra attempt is cloned, together with the
+/// data that the calls share. A call clones one reference instead of all layers below.
 pub(crate) struct Template<S, T>(Arc<Inner<S, T>>);
 
 struct Inner<S, T> {
     shared: T,
-    /// Locked only for an extra attempt, and so that a service need not be `Sync`. The user's
-    /// `clone` runs under the lock; it cannot reach this lock again.
+    /// Locked only for an extra attempt, so that a service need not be `Sync`. The user's `clone`
+    /// runs under this lock; it cannot reach this template.
     service: Mutex<S>,
 }
 
@@ -28,7 +28,7 @@ impl<S, T> Template<S, T> {
         self.0.service.lock().clone()
     }
 
-    /// A template for the calls that start from now on. Those under way keep what they have.
+    /// A template with other shared data. Calls under way keep the old one.
     #[cold]
     pub(crate) fn with_shared(&self, shared: T) -> Self
     where

@@ -19,7 +19,7 @@ use crate::rejection::Rejection;
 #[cfg(feature = "tower")]
 use crate::service::Format;
 #[cfg(feature = "tower")]
-use crate::service::queued_call::{Leave, QueuedCall, Wait};
+use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
 
 pin_project! {
     /// A call in its place, which is free before the outcome is told.
@@ -203,15 +203,15 @@ impl<F, M> fmt::Debug for ResponseFuture<F, M> {
 
 #[cfg(feature = "tower")]
 impl Wait for Waiting {
-    type Leave = Permit;
+    type Permit = Permit;
 
-    fn poll_leave(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejection>> {
+    fn poll_permit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejection>> {
         self.poll(cx)
     }
 }
 
 #[cfg(feature = "tower")]
-impl<F: Future> Leave<F> for Permit {
+impl<F: Future> MakeCall<F> for Permit {
     type Call = Held<F, Bulkhead>;
 
     fn make(self, call: impl FnOnce() -> F) -> Self::Call {

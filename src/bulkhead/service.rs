@@ -37,7 +37,7 @@ impl<S, R, P> BulkheadService<S, R, P> {
     where
         P: Fixed<Bulkhead>,
     {
-        let refusal = self.readiness.take_refusal()?;
+        let refusal = self.readiness.take_rejection()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {
             bulkhead.emit_rejected(&refusal);
         }

@@ -98,7 +98,7 @@ impl CircuitBreaker {
         C: Classify<T, E>,
     {
         let refusal = output.as_ref().err().and_then(Fault::reason);
-        let outcome = classify::settle(classifier, refusal, output.as_ref());
+        let outcome = classify::outcome_of(classifier, refusal, output.as_ref());
         if let Some(permit) = permit {
             permit.finish(outcome);
         }

@@ -71,14 +71,7 @@ impl Hedge {
         Builder::new(Options::at("hedge", Location::caller()))
     }
 
-    pub(super) fn from_parts(settings: Settings, plan: Plan) -> Self {
-        Self(Arc::new(Shared {
-            ledger: Arc::clone(&plan.ledger),
-            config: Live::new(Config::new(settings, plan, None)),
-        }))
-    }
-
-    common_methods!();
+    common_methods!(with mode);
 
     fn common(&self) -> &Common {
         &self.0.ledger.common
@@ -112,16 +105,6 @@ impl Hedge {
             Funding::Own(budget) => budget.rest(),
             _ => Rest::Sound,
         }
-    }
-
-    /// The mode.
-    pub fn mode(&self) -> Mode {
-        self.common().mode()
-    }
-
-    /// Enforces, only records, or switches off, for calls that start from now on.
-    pub fn set_mode(&self, mode: Mode) {
-        self.common().set_mode(mode);
     }
 
     /// Hedges calls that start from now on after `delay`.
@@ -221,10 +204,15 @@ impl Builder {
         Ok(self.assemble())
     }
 
-    pub(super) fn assemble(self) -> Hedge {
+    fn assemble(self) -> Hedge {
         let funding = self.funding.or_own(&self.options.name);
         let ledger = Arc::new(Ledger::new(self.options));
-        Hedge::from_parts(self.settings, Plan { ledger, funding })
+        let plan = Plan {
+            ledger: Arc::clone(&ledger),
+            funding,
+        };
+        let config = Live::new(Config::new(self.settings, plan, None));
+        Hedge(Arc::new(Shared { ledger, config }))
     }
 }
 

@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
 
 use crate::rejection::Rejection;
-use crate::service::{Format, Reject, Respond};
+use crate::service::{Format, Native, Respond};
 
 /// The format of refusals as responses: plain HTTP, or gRPC for a gRPC request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +41,10 @@ impl<B: Default, Err> Format<Response<B>, Err> for AsResponse {
     }
 }
 
-impl<A, B: Default> Reject<http::Request<A>, Response<B>> for Infallible {
+impl<A, B: Default> Respond<http::Request<A>, Response<B>, Infallible> for Native {
     type Format = AsResponse;
 
-    fn format(request: &http::Request<A>) -> AsResponse {
+    fn format(&self, request: &http::Request<A>) -> AsResponse {
         AsResponse::to(request.headers())
     }
 }

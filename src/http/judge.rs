@@ -61,7 +61,7 @@ impl<B> Judge for Response<B> {
         self.extensions_mut().insert(reason);
     }
 
-    fn refusal(&self) -> Option<&Reason> {
+    fn reason(&self) -> Option<&Reason> {
         self.extensions().get()
     }
 }
@@ -76,7 +76,7 @@ impl Judge for reqwest::Response {
         self.extensions_mut().insert(reason);
     }
 
-    fn refusal(&self) -> Option<&Reason> {
+    fn reason(&self) -> Option<&Reason> {
         self.extensions().get()
     }
 }

@@ -53,8 +53,10 @@
 //!
 //! ## What it costs
 //!
-//! A limiter is a table of words without a lock: a known key costs its hash, a look at one cache
-//! line of tags and one compare-exchange. The other policies are objects behind an `Arc`, in a
+//! A limiter is a table of words: a known key costs its hash, a look at one cache line of tags and
+//! one compare-exchange, and takes no lock. A new key takes the lock of its set of eight, for as
+//! long as it takes to choose an entry; so does a key whose tier is another than before. Each key
+//! is decided exactly as a limiter of its own with that quota. The other policies are objects behind an `Arc`, in a
 //! map with as many locks as it has shards, of which a call takes one, for as long as it takes
 //! to find a policy and clone the `Arc`.
 //!

@@ -304,8 +304,8 @@ impl<T, E, Via, C: Classify<T, E>> Classify<T, Piped<E, Via>> for ByInner<'_, C>
         }
     }
 
-    fn refusal<'r>(&self, response: &'r T) -> Option<&'r Reason> {
-        self.0.refusal(response)
+    fn reason<'r>(&self, response: &'r T) -> Option<&'r Reason> {
+        self.0.reason(response)
     }
 }
 

@@ -11,7 +11,7 @@ use super::policy::acquire::Waiting;
 use crate::in_flight::Settle;
 use crate::rejection::Rejection;
 use crate::service::Format;
-use crate::service::queued_call::{Leave, QueuedCall, Wait};
+use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
 
 pin_project! {
     /// A reservation, waited for. The timer is not set before the first poll, which knows the
@@ -25,9 +25,9 @@ pin_project! {
 }
 
 impl Wait for Reserved {
-    type Leave = Reservation;
+    type Permit = Reservation;
 
-    fn poll_leave(
+    fn poll_permit(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Reservation, Rejection>> {
@@ -46,7 +46,7 @@ impl Settle for Reservation {
     fn panicked(self) {}
 }
 
-impl<F: Future> Leave<F> for Reservation {
+impl<F: Future> MakeCall<F> for Reservation {
     type Call = F;
 
     fn make(self, call: impl FnOnce() -> F) -> F {

@@ -55,7 +55,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     where
         P: Fixed<RateLimiter>,
     {
-        let refusal = self.readiness.take_refusal()?;
+        let refusal = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {
             limiter.emit(EventKind::Rejected(&refusal));
         }

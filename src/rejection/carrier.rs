@@ -1,31 +1,33 @@
+#[cfg(feature = "tower")]
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
 
-use super::{Error, Reason, Rejection};
+use super::reason::{Reason, Rejection};
 
 /// An error type that can carry a [`Rejection`].
 ///
-/// Implemented for boxed errors, [`std::io::Error`], [`Rejection`] and [`Error<E>`]; your own
-/// enum joins with one line of [`carrier!`](crate::carrier).
+/// Implemented for boxed errors, [`std::io::Error`], [`Rejection`] and
+/// [`Error<E>`](crate::Error). Your own enum becomes one with one line of
+/// [`carrier!`](crate::carrier).
 #[diagnostic::on_unimplemented(
     message = "the error type `{Self}` cannot carry a rejection",
-    label = "the service's error has no place for kind a layer refuses",
+    label = "the error has no variant for a rejection by a layer",
     note = "put `.map_err(seawall::Error::service)` at the bottom of the stack, or give your own enum a variant and write `seawall::carrier!({Self}::Rejected);`",
-    note = "a service that never fails and answers with `http::Response<B>` needs the feature `http` and `B: Default`: re-box a body without one, or use `.respond(..)` on the layer"
+    note = "a service with `Infallible` and `http::Response<B>` needs the feature `http` and `B: Default`; re-box a body without `Default`, or use `.respond(..)` on the layer"
 )]
 pub trait Carrier: Sized {
-    /// The error that carries `rejection`.
+    /// Makes an error from `rejection`.
     fn carry(rejection: Rejection) -> Self;
 
-    /// What [`carry`](Self::carry) put in, if this is such an error.
+    /// The reason, if this error was made by [`carry`](Self::carry).
     fn reason(&self) -> Option<&Reason>;
 }
 
 macro_rules! boxed {
     ($($bound:tt)*) => {
-        // For every 'a: a bound on 'static alone keeps `spawn` from seeing that a future that
-        // holds such an error is `Send`.
+        // For every 'a: with 'static alone, `spawn` does not see that a future which holds such
+        // an error is `Send`.
         impl<'a> Carrier for Box<dyn StdError $($bound)* + 'a> {
             fn carry(rejection: Rejection) -> Self {
                 rejection.into()
@@ -61,17 +63,8 @@ impl Carrier for io::Error {
     }
 }
 
-impl<E> Carrier for Error<E> {
-    fn carry(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-
-    fn reason(&self) -> Option<&Reason> {
-        self.rejection().map(Rejection::reason)
-    }
-}
-
-/// Makes an enum of yours carry rejections in one of its variants.
+/// Implements [`Carrier`](crate::rejection::Carrier) for your own enum, with one variant for
+/// rejections.
 ///
 /// ```
 /// use seawall::{RateLimiter, Reason, Rejection};
@@ -93,14 +86,14 @@ impl<E> Carrier for Error<E> {
 ///
 /// let limiter = RateLimiter::per_day(1);
 /// assert!(matches!(page(&limiter), Err(ApiError::NotFound)));
-/// let refused: Box<dyn std::error::Error> = page(&limiter).unwrap_err().into();
-/// assert!(Reason::of(&*refused).is_some()); // By `transparent`.
+/// let rejected: Box<dyn std::error::Error> = page(&limiter).unwrap_err().into();
+/// assert!(Reason::of(&*rejected).is_some()); // By `transparent`.
 /// ```
 ///
-/// A type in another module is written `carrier!(api::Error, Rejected)`; a generic one needs a
-/// [`Carrier`](crate::rejection::Carrier) by hand. For the rejection to be found again after the enum was boxed, `source()` of that
-/// variant has to be the rejection's own, as `transparent` makes it. What `run` returns becomes
-/// the enum again with [`Error::into_carrier`](crate::Error::into_carrier).
+/// For an enum in another module write `carrier!(api::Error, Rejected)`. For a generic enum
+/// implement the trait by hand. To find the rejection again after the enum was boxed, the
+/// `source()` of the variant must be that of the rejection, as with `transparent`.
+/// [`Error::into_carrier`](crate::Error::into_carrier) turns the error of `run` into the enum.
 #[macro_export]
 macro_rules! carrier {
     ($ty:ident :: $variant:ident) => {
@@ -123,13 +116,15 @@ macro_rules! carrier {
     };
 }
 
-/// The error of a service, asked whether it is a refusal of the library's own.
+/// An error of a service that can be distinguished from a rejection by the library: every
+/// [`Carrier`], and `Infallible`.
 ///
-/// The error itself is asked, never the layer that asks: a layer with a `.respond(..)` of its
-/// own still knows the refusals of the layers below.
+/// The error itself is checked, so a layer with a `.respond(..)` recognizes the rejections of the
+/// layers below.
+#[cfg(feature = "tower")]
 #[diagnostic::on_unimplemented(
-    message = "the error type `{Self}` cannot be asked whether it is a rejection",
-    label = "a layer that judges outcomes must tell the library's refusals from the service's failures",
+    message = "the error type `{Self}` cannot be distinguished from a rejection",
+    label = "a layer that classifies outcomes must distinguish the library's rejections from the service's failures",
     note = "put `.map_err(seawall::Error::service)` at the bottom of the stack, or give your own enum a variant and write `seawall::carrier!({Self}::Rejected);`"
 )]
 pub trait Recognize {
@@ -137,12 +132,14 @@ pub trait Recognize {
     fn recognize(&self) -> Option<&Reason>;
 }
 
+#[cfg(feature = "tower")]
 impl<E: Carrier> Recognize for E {
     fn recognize(&self) -> Option<&Reason> {
         self.reason()
     }
 }
 
+#[cfg(feature = "tower")]
 impl Recognize for Infallible {
     fn recognize(&self) -> Option<&Reason> {
         match *self {}

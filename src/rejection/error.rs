@@ -1,30 +1,31 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::{Carrier, Reason, Rejection};
+use super::carrier::Carrier;
+use super::reason::{Reason, Rejection};
 
-/// Either a refusal of the library's or an error of the service's.
+/// A rejection by the library, or an error of the service.
 ///
-/// What `run` returns, and the error of services whose own error type cannot carry a rejection,
-/// such as `hyper::Error`: apply [`Error::service`] once with `.map_err(..)` at the bottom of the
-/// stack.
+/// `run` returns it. It is also the error of services whose own error type cannot carry a
+/// rejection, such as `hyper::Error`: put `.map_err(`[`Error::service`]`)` once at the bottom of
+/// the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error<E> {
-    /// The library refused the call or cut it short.
+    /// The library rejected the call or cut it short.
     Rejected(Rejection),
     /// The call was made, and this is its error.
     Service(E),
 }
 
 impl<E> Error<E> {
-    /// Wraps an error of the service; the function to hand to `.map_err(..)`, below every layer
-    /// of this crate: what it wraps is the service's error, also if that is a refusal.
+    /// Wraps an error of the service. Pass this function to `.map_err(..)`, below every layer of
+    /// this crate.
     pub fn service(error: E) -> Self {
         Self::Service(error)
     }
 
-    /// The refusal, if it is one. Of a `run` within a `run` this is the outer one's; see
+    /// The rejection, if it is one. For a `run` inside a `run` this is the outer rejection; see
     /// [`flatten`](Error::flatten).
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
@@ -33,7 +34,10 @@ impl<E> Error<E> {
         }
     }
 
-    /// The service's error, or the refusal if there is none.
+    /// The service's error.
+    ///
+    /// # Errors
+    /// The rejection, if it is one.
     pub fn into_service(self) -> Result<E, Rejection> {
         match self {
             Self::Rejected(rejection) => Err(rejection),
@@ -43,7 +47,7 @@ impl<E> Error<E> {
 }
 
 impl<E> Error<Error<E>> {
-    /// The error of a `run` within a `run` in one level.
+    /// Turns the error of a `run` inside a `run` into one level.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -66,7 +70,7 @@ impl<E> Error<Error<E>> {
 }
 
 impl<E: Carrier> Error<E> {
-    /// As the error of the call, which carries a refusal itself.
+    /// Turns a rejection into an error of the service, which can carry it.
     pub fn into_carrier(self) -> E {
         match self {
             Self::Rejected(rejection) => E::carry(rejection),
@@ -76,9 +80,8 @@ impl<E: Carrier> Error<E> {
 }
 
 impl<E: Into<Box<dyn StdError + Send + Sync>>> Error<E> {
-    /// As a boxed error, of which a refusal is found again by [`Reason::of`]: for `?` in a
-    /// function that returns one, where `E` is itself boxed or a report and so no
-    /// [`std::error::Error`].
+    /// Boxes the error; [`Reason::of`] still finds a rejection in it. Use it for `?` where `E` is
+    /// itself a boxed error or a report, and so not a [`std::error::Error`].
     ///
     /// ```
     /// use std::error::Error;
@@ -98,12 +101,23 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> Error<E> {
     }
 }
 
+impl<E> Carrier for Error<E> {
+    fn carry(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        self.rejection().map(Rejection::reason)
+    }
+}
+
 impl<E> From<Rejection> for Error<E> {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
     }
 }
 
+// By hand: a derived `source` cannot depend on the error's own source.
 impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,8 +128,8 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
 }
 
 impl<E: StdError + 'static> StdError for Error<E> {
-    /// A rejection stays recognisable at any depth of these wrappers; any other service error
-    /// is the source, so that it can be downcast.
+    /// A rejection is recognized through any number of these wrappers. Any other service error is
+    /// the source itself, so that it can be downcast.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Rejected(rejection) => rejection.source(),

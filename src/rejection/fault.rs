@@ -1,20 +1,19 @@
 use std::error::Error as StdError;
 use std::marker::PhantomData;
 
-use super::{Error, Reason};
+use super::error::Error;
+use super::reason::Reason;
 
-/// An error that can say whether it is a refusal of the library's own: what `run` asks of the
-/// closure's error.
+/// The error of a closure passed to `run`: it must be possible to check whether it is a rejection
+/// by the library.
 ///
-/// Nearly every error type is one: what implements [`std::error::Error`], the boxed and reported
-/// ones (`Box<dyn Error + Send + Sync>`, and what else lends itself as `dyn Error + Send + Sync`,
-/// like `anyhow` and `eyre`), [`Error<E>`] of any of them, text and unit. `Via` tells these apart
-/// and is inferred.
+/// Implemented for every [`std::error::Error`], for boxed errors and reports (`anyhow`, `eyre`,
+/// anything that is `AsRef<dyn Error + Send + Sync>`), for [`Error<E>`] of any of these, and for
+/// text and unit. `Via` distinguishes these cases and is inferred.
 ///
-/// For an error type that is none of these, use a closure over `.map_err(..)`, or implement
-/// `Fault<Opaque>` for it.
+/// For any other error type use `.map_err(..)` inside the closure, or implement `Fault<Opaque>`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be asked whether it is a rejection",
+    message = "`{Self}` cannot be checked for a rejection",
     label = "this error type is neither `std::error::Error`, nor boxed, nor text",
     note = "map it with `.map_err(..)` inside the closure, or implement `seawall::rejection::Fault<seawall::rejection::Opaque>` for it"
 )]
@@ -23,16 +22,16 @@ pub trait Fault<Via> {
     fn reason(&self) -> Option<&Reason>;
 }
 
-/// [`Fault`] of an error type.
+/// [`Fault`] of a [`std::error::Error`].
 #[derive(Debug)]
 pub enum ByError {}
 /// [`Fault`] of a boxed error or a report.
 #[derive(Debug)]
 pub enum ByReport {}
-/// [`Fault`] of [`Error<E>`] around what is no `std::error::Error` itself.
+/// [`Fault`] of an [`Error<E>`] whose `E` is no [`std::error::Error`].
 #[derive(Debug)]
 pub struct Nested<Via>(PhantomData<Via>);
-/// [`Fault`] of what can carry no rejection.
+/// [`Fault`] of an error that cannot carry a rejection.
 #[derive(Debug)]
 pub enum Opaque {}
 
@@ -61,8 +60,8 @@ macro_rules! nested {
     };
 }
 
-// Not for every `Via`: an `Error<E>` around a `std::error::Error` is one already, and two ways
-// would leave the compiler none.
+// Not for `ByError`: an `Error<E>` around a `std::error::Error` is one itself, and with two
+// implementations `Via` could not be inferred.
 nested!(ByReport);
 nested!(Opaque);
 nested!(Nested<Via>, Via);

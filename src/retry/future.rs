@@ -147,7 +147,7 @@ where
         outcome: Outcome,
     ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        if this.verdict.is_refusal(output.as_ref()) {
+        if this.verdict.not_made(output.as_ref()) {
             this.permit.rejected();
             // The service was not called: its last error stands.
             if let Some((error, outcome)) = this.failed.take() {

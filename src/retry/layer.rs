@@ -95,6 +95,6 @@ impl<S: Clone, C: Clone, A: Clone> Layer<S> for RetryLayer<C, A> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let (classifier, again) = (self.classifier.clone(), self.again.clone());
-        RetryService::new(inner, self.retry.clone(), classifier, again)
+        RetryService::new(inner, &self.retry, classifier, again)
     }
 }

@@ -49,35 +49,10 @@ impl Retry {
         Builder::new(Options::at("retry", Location::caller()))
     }
 
-    pub(super) fn from_parts(options: Options, settings: Settings, plan: Plan) -> Self {
-        let jitter = options
-            .seed
-            .map_or_else(Jitter::from_entropy, Jitter::seeded);
-        Self(Arc::new(Shared {
-            ledger: Arc::clone(&plan.ledger),
-            config: Live::new(Config {
-                settings,
-                plan,
-                jitter: Arc::new(jitter),
-            }),
-        }))
-    }
-
-    common_methods!();
+    common_methods!(with mode);
 
     fn common(&self) -> &Common {
         &self.0.ledger.common
-    }
-
-    /// The mode.
-    pub fn mode(&self) -> Mode {
-        self.common().mode()
-    }
-
-    /// Enforces, only records, or switches off, for calls that start from now on. A retry that
-    /// only records makes one attempt, and emits the next as one that it would have made.
-    pub fn set_mode(&self, mode: Mode) {
-        self.common().set_mode(mode);
     }
 
     /// Changes the retry for calls that start from now on. `change` gets a builder with the
@@ -156,10 +131,18 @@ impl Builder {
         Ok(self.assemble())
     }
 
-    pub(super) fn assemble(self) -> Retry {
+    fn assemble(self) -> Retry {
         let funding = self.funding.or_own(&self.options.name);
-        let ledger = Arc::new(Ledger::new(self.options.clone()));
-        Retry::from_parts(self.options, self.settings, Plan { ledger, funding })
+        let jitter = self.options.seed.map_or_else(Jitter::from_entropy, Jitter::seeded);
+        let ledger = Arc::new(Ledger::new(self.options));
+        Retry(Arc::new(Shared {
+            ledger: Arc::clone(&ledger),
+            config: Live::new(Config {
+                settings: self.settings,
+                plan: Plan { ledger, funding },
+                jitter: Arc::new(jitter),
+            }),
+        }))
     }
 }
 

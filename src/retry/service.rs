@@ -23,7 +23,7 @@ pub struct RetryService<S, C = Standard, A = Again> {
 }
 
 impl<S: Clone, C, A> RetryService<S, C, A> {
-    pub(super) fn new(inner: S, retry: Retry, classifier: C, again: A) -> Self {
+    pub(super) fn new(inner: S, retry: &Retry, classifier: C, again: A) -> Self {
         let mut retry = retry.cached();
         let config = Arc::clone(retry.load());
         Self {

@@ -1,21 +1,22 @@
-//! The bounds of the layers, folded into one trait each.
+//! The bounds of the layers, folded into one trait for layers that reject and one for layers that
+//! also classify.
+//!
+//! Bounds written out in each layer would double the compiler's work with every layer of a stack.
 
 use tower_service::Service;
 
 use super::respond::{Format, Native, Respond};
-use crate::classify::{self, Classify, Outcome};
+use crate::classify::{Classify, outcome_of};
+use crate::outcome::Outcome;
 use crate::rejection::{Reason, Recognize};
 
-/// A service that a layer can refuse calls to: the one predicate that the layers put on what is
-/// under them. It holds for every service for whose outcome `R` can say a refusal.
-///
-/// One predicate, because bounds written out in each layer double the compiler's work with
-/// every layer of a stack.
+/// A service that a layer can reject calls to. It is implemented for every service for whose
+/// response and error `R` can make the answer to a rejected call.
 pub trait Guard<Req, R = Native>: Service<Req> {
-    /// The format of its refusals.
+    /// The format of its rejections.
     type Format: Format<Self::Response, Self::Error>;
 
-    /// Reads from `req` how it is to be answered.
+    /// Reads from `req` how a rejection is to be answered.
     fn format(responder: &R, req: &Req) -> Self::Format;
 }
 
@@ -31,10 +32,11 @@ where
     }
 }
 
-/// Gives `service` back, and does not compile where a layer could not refuse calls to it.
+/// Returns `service`, and does not compile if a layer cannot reject calls to it.
 ///
-/// What a missing method of a stack leaves unsaid (the compiler then only knows that `call` or
-/// `oneshot` does not exist), this says in words. `Req` is the request's type.
+/// Where a layer does not fit the service under it, the compiler often says only that `call` or
+/// `oneshot` does not exist. With `check` it says which bound is missing. `Req` is the type of the
+/// request.
 ///
 /// ```
 /// use seawall::service::check;
@@ -48,20 +50,13 @@ pub fn check<Req, S: Guard<Req>>(service: S) -> S {
     service
 }
 
-/// A [`Guard`] whose outcomes `C` can classify: the one predicate of layers that judge.
+/// A [`Guard`] whose outcomes `C` can classify.
 pub trait Judged<Req, R, C>: Guard<Req, R> {
-    /// What judges its outcomes.
+    /// Classifies the outcome of one call.
     type Verdict: Verdict<Self::Response, Self::Error>;
 
-    /// What judges the outcome of one call.
+    /// The classifier of one call.
     fn verdict(classifier: &C) -> Self::Verdict;
-}
-
-impl<C: Clone> By<C> {
-    #[inline]
-    pub(crate) fn new(classifier: &C) -> Self {
-        Self(classifier.clone())
-    }
 }
 
 impl<S, Req, R, C> Judged<Req, R, C> for S
@@ -78,32 +73,39 @@ where
     }
 }
 
-/// Judges the outcome of one call: the library's own refusals are taken out before the
-/// classifier is asked.
+/// Classifies the outcome of one call. It takes out the library's own rejections before the
+/// user's classifier sees the outcome.
 pub trait Verdict<Res, Err> {
-    /// What this outcome says.
+    /// The class of this outcome.
     fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome;
 
-    /// Whether this is a refusal of the library's own: of a call that was not made.
-    fn is_refusal(&self, outcome: Result<&Res, &Err>) -> bool;
+    /// Whether the outcome is a rejection by the library, for which no call was made.
+    fn not_made(&self, outcome: Result<&Res, &Err>) -> bool;
 }
 
 /// The [`Verdict`] of a [`Classify`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct By<C>(C);
 
+impl<C: Clone> By<C> {
+    #[inline]
+    pub(crate) fn new(classifier: &C) -> Self {
+        Self(classifier.clone())
+    }
+}
+
 impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
     #[inline]
     fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome {
-        let refusal = outcome.err().and_then(Recognize::recognize);
-        classify::settle(&self.0, refusal, outcome)
+        let reason = outcome.err().and_then(Recognize::recognize);
+        outcome_of(&self.0, reason, outcome)
     }
 
-    fn is_refusal(&self, outcome: Result<&Res, &Err>) -> bool {
+    fn not_made(&self, outcome: Result<&Res, &Err>) -> bool {
         let reason = match outcome {
-            Ok(response) => self.0.refusal(response),
+            Ok(response) => self.0.reason(response),
             Err(error) => error.recognize(),
         };
-        reason.is_some_and(Reason::is_refusal)
+        reason.is_some_and(Reason::call_not_made)
     }
 }

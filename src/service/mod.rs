@@ -1,5 +1,5 @@
-//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness
-//! and calls that wait.
+//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness and
+//! calls that wait.
 
 mod bounds;
 pub(crate) mod queued_call;
@@ -7,7 +7,8 @@ mod readiness;
 mod respond;
 mod response;
 
-pub use bounds::{By, Guard, Judged, Verdict, check};
+pub(crate) use bounds::Verdict;
+pub use bounds::{By, Guard, Judged, check};
 pub(crate) use readiness::Readiness;
-pub use respond::{AsError, Format, Native, Reject, Respond, RespondWith, Silent};
+pub use respond::{AsError, Format, Native, Respond, RespondWith, Silent};
 pub use response::ResponseFuture;

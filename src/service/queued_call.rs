@@ -1,7 +1,7 @@
-//! A call that is put off: it waits, readies a fresh clone of the service, then is made.
+//! A call that waits, readies a fresh clone of the service, and is made.
 //!
-//! While it waits it holds no capacity of the service: what was readied for it was let go, and
-//! a clone that has not been polled ready holds nothing.
+//! A waiting call holds no capacity of the service: the layer releases the service that was polled
+//! ready for it, and a clone that has not been polled ready holds nothing.
 
 use std::fmt;
 use std::future::Future;
@@ -17,45 +17,44 @@ use crate::service::Format;
 
 /// What a call waits for.
 pub(crate) trait Wait {
-    /// Leave to make the call; dropped, it is given back.
-    type Leave: Settle;
+    /// Dropped before the call is made, it is released.
+    type Permit: Settle;
 
-    /// The leave, once it is there.
-    fn poll_leave(
+    fn poll_permit(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Leave, Rejection>>;
+    ) -> Poll<Result<Self::Permit, Rejection>>;
 }
 
-/// Makes a call whose future is an `F`.
-pub(crate) trait Leave<F: Future>: Settle {
-    /// The call under way.
+/// A permit that makes the call whose future is `F`.
+pub(crate) trait MakeCall<F: Future>: Settle {
+    /// The call in flight.
     type Call: Future<Output = F::Output>;
 
-    /// Makes it.
     fn make(self, call: impl FnOnce() -> F) -> Self::Call;
 }
 
 pin_project! {
-    /// Not `Unpin`: what it waits for may hold a timer in place instead of in a box.
-    pub(crate) struct QueuedCall<W, L, S, Req, C, M> {
+    /// The response future of a layer that waits. It is not `Unpin`, because `W` holds its timer
+    /// in place instead of in a box.
+    pub(crate) struct QueuedCall<W, P, S, Req, C, M> {
         #[pin]
-        state: State<W, L, S, Req, C>,
+        state: State<W, P, S, Req, C>,
         format: M,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<W, L, S, Req, C> {
+    enum State<W, P, S, Req, C> {
         Waiting {
             #[pin]
             wait: W,
             call: Option<(S, Req)>,
         },
-        // It may be made; the service, a fresh clone, is being readied.
+        // The call is admitted, and a fresh clone of the service becomes ready.
         Readying {
-            leave: Option<L>,
+            permit: Option<P>,
             service: S,
             request: Option<Req>,
         },
@@ -63,16 +62,17 @@ pin_project! {
             #[pin]
             call: C,
         },
-        // The call was not made. None once that has been told.
+        // The call was not made. None once the rejection has been returned.
         Rejected { rejection: Option<Rejection> },
     }
 }
 
 const READY: &str = "polled after it was ready";
 
-impl<W, L, S, Req, C, M> QueuedCall<W, L, S, Req, C, M> {
-    /// The call is made already.
-    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+impl<W, P, S, Req, C, M> QueuedCall<W, P, S, Req, C, M> {
+    /// A call that did not have to wait.
+    // Inlined, so that the call is built where it stays. Passed through another function it would
+    // be copied.
     #[inline(always)]
     pub(crate) fn calling(call: impl FnOnce() -> C, format: M) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl<W, L, S, Req, C, M> QueuedCall<W, L, S, Req, C, M> {
         }
     }
 
-    /// The call waits. `service` is a clone that has not been polled ready.
+    /// A call that waits. `service` is a clone that has not been polled ready.
     pub(crate) fn waiting(wait: W, service: S, request: Req, format: M) -> Self {
         let call = Some((service, request));
         Self {
@@ -99,10 +99,10 @@ impl<W, L, S, Req, C, M> QueuedCall<W, L, S, Req, C, M> {
     }
 }
 
-impl<W, L, S, Req, C, M> Future for QueuedCall<W, L, S, Req, C, M>
+impl<W, P, S, Req, C, M> Future for QueuedCall<W, P, S, Req, C, M>
 where
-    W: Wait<Leave = L>,
-    L: Leave<S::Future, Call = C>,
+    W: Wait<Permit = P>,
+    P: MakeCall<S::Future, Call = C>,
     S: Service<Req>,
     C: Future<Output = Result<S::Response, S::Error>>,
     M: Format<S::Response, S::Error>,
@@ -114,11 +114,11 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Waiting { wait, call } => match ready!(wait.poll_leave(cx)) {
-                    Ok(leave) => {
+                StateProjection::Waiting { wait, call } => match ready!(wait.poll_permit(cx)) {
+                    Ok(permit) => {
                         let (service, request) = call.take().expect(READY);
                         State::Readying {
-                            leave: Some(leave),
+                            permit: Some(permit),
                             service,
                             request: Some(request),
                         }
@@ -128,17 +128,17 @@ where
                     },
                 },
                 StateProjection::Readying {
-                    leave,
+                    permit,
                     service,
                     request,
                 } => {
-                    let readied = catching(leave, || service.poll_ready(cx), panicked);
+                    let readied = catching(permit, || service.poll_ready(cx), panicked);
                     let readied = ready!(readied);
-                    // Dropped on an error, which gives it back.
-                    let leave = leave.take().expect(READY);
+                    // Taken first, so that an error releases it.
+                    let permit = permit.take().expect(READY);
                     readied?;
                     let request = request.take().expect(READY);
-                    let call = leave.make(|| service.call(request));
+                    let call = permit.make(|| service.call(request));
                     State::Calling { call }
                 }
                 StateProjection::Calling { call } => return call.poll(cx),
@@ -152,7 +152,7 @@ where
     }
 }
 
-impl<W, L, S, Req, C, M> fmt::Debug for QueuedCall<W, L, S, Req, C, M> {
+impl<W, P, S, Req, C, M> fmt::Debug for QueuedCall<W, P, S, Req, C, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.state {
             State::Waiting { .. } => "Waiting",

@@ -1,18 +1,19 @@
-//! Readiness of a layer that can reject without a request.
-
 use std::task::Poll;
 
 use crate::rejection::Rejection;
 
-/// How a layer that needs no request to refuse answers `poll_ready`.
+/// The readiness of a layer that can reject without a request.
 ///
-/// Inner ready: ready. Inner pending and the policy would refuse now: ready, and the call
-/// that follows is refused whatever has changed since, because the inner service is not
-/// ready for it. Else pending. Nothing is reserved.
+/// - The inner service is ready: the layer is ready.
+/// - The inner service is pending and the policy would reject: the layer is ready and rejects the
+///   next call, even if the policy would admit it by then, because the inner service is not ready.
+/// - The inner service is pending and the policy would admit: the layer is pending.
+///
+/// Nothing is reserved.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
-    // In a box, because every service would otherwise carry the room for it.
-    refused: Option<Box<Rejection>>,
+    // Boxed, so that a service has one word for it.
+    rejection: Option<Box<Rejection>>,
 }
 
 impl Readiness {
@@ -20,31 +21,31 @@ impl Readiness {
     pub(crate) fn poll<E>(
         &mut self,
         inner: impl FnOnce() -> Poll<Result<(), E>>,
-        would_refuse: impl FnOnce() -> Option<Rejection>,
+        would_reject: impl FnOnce() -> Option<Rejection>,
     ) -> Poll<Result<(), E>> {
-        if self.refused.is_some() {
+        if self.rejection.is_some() {
             return Poll::Ready(Ok(()));
         }
         match inner() {
             Poll::Pending => {}
             ready @ Poll::Ready(_) => return ready,
         }
-        self.refused = would_refuse().map(Box::new);
-        match self.refused {
+        self.rejection = would_reject().map(Box::new);
+        match self.rejection {
             Some(_) => Poll::Ready(Ok(())),
             None => Poll::Pending,
         }
     }
 
-    /// What the call that follows is refused with, if readiness came of a refusal.
+    /// The rejection of the next call, if the layer was ready for that reason.
     #[inline]
-    pub(crate) fn take_refusal(&mut self) -> Option<Rejection> {
-        self.refused.take().map(|refused| *refused)
+    pub(crate) fn take_rejection(&mut self) -> Option<Rejection> {
+        self.rejection.take().map(|rejection| *rejection)
     }
 }
 
 impl Clone for Readiness {
-    /// Readiness is a promise to one handle; a clone has none.
+    /// A clone is not ready: readiness belongs to one service.
     fn clone(&self) -> Self {
         Self::default()
     }

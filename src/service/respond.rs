@@ -1,38 +1,56 @@
 //! How a rejection becomes the outcome of a service.
 
+use std::fmt;
+
 use crate::classify::Judge;
 use crate::rejection::{Carrier, Rejection};
 
-/// How a refusal is said in the terms of a service: as its error or as its response.
+/// How a layer answers a call that it rejects: as the service's error or as its response. It is
+/// the last type parameter of a layer.
 ///
-/// `Self` is the service's error.
+/// The default is [`Native`]. `.respond(closure)` on a layer sets a [`RespondWith`]. Implement the
+/// trait yourself if the answer depends on the request, and set it with `.respond_as(..)`.
 #[diagnostic::on_unimplemented(
-    message = "a layer cannot say a refusal to a service whose error is `{Self}` and whose response is `{Res}`",
-    label = "neither does the error carry a rejection nor can the response be made",
+    message = "a layer cannot reject calls to a service whose error is `{Err}` and whose response is `{Res}`",
+    label = "the error cannot carry a rejection, and the response cannot be made from one",
     note = "put `.map_err(seawall::Error::service)` at the bottom of the stack, or give your own enum a variant and write `seawall::carrier!(MyError::Rejected);`",
-    note = "for `Infallible` with `http::Response<B>` enable the feature `http`; a body `B` without `Default` is re-boxed, or use `.respond(..)` on the layer"
+    note = "a service with `Infallible` and `http::Response<B>` needs the feature `http` and `B: Default`; re-box a body without `Default`, or use `.respond(..)` on the layer"
 )]
-pub trait Reject<Req, Res>: Sized {
-    /// What is kept of the request to answer it after it has gone.
-    type Format: Format<Res, Self>;
+pub trait Respond<Req, Res, Err> {
+    /// What is kept of the request until the answer is made.
+    type Format: Format<Res, Err>;
 
-    /// Reads from `req` how it wants to be answered.
-    fn format(req: &Req) -> Self::Format;
+    /// Reads from `req` how a rejection is to be answered.
+    fn format(&self, req: &Req) -> Self::Format;
 }
 
-/// Makes the outcome that says a refusal. It travels in futures, so it is small and `Copy` and
+/// Makes the outcome of a rejected call. It is stored in the response future, so it is `Copy` and
 /// holds nothing of the request's type.
 pub trait Format<Res, Err>: Copy + Send + Sync + Unpin + 'static {
-    /// The outcome that says `rejection`.
+    /// Makes the outcome from `rejection`.
     ///
     /// # Errors
-    /// Where the refusal is said as an error, that error.
+    /// The rejection as the service's error, where it is not a response.
     fn reject(self, rejection: Rejection) -> Result<Res, Err>;
 }
 
-/// The [`Format`] of a [`Carrier`]: nothing needs to be known of the request.
+/// The default of every layer: a rejection is the service's own error where that is a [`Carrier`],
+/// and a response where the service never fails and answers with `http::Response` (feature
+/// `http`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native;
+
+/// The [`Format`] of a [`Carrier`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsError;
+
+impl<Req, Res, E: Carrier> Respond<Req, Res, E> for Native {
+    type Format = AsError;
+
+    fn format(&self, _: &Req) -> AsError {
+        AsError
+    }
+}
 
 impl<Res, E: Carrier> Format<Res, E> for AsError {
     fn reject(self, rejection: Rejection) -> Result<Res, E> {
@@ -40,39 +58,7 @@ impl<Res, E: Carrier> Format<Res, E> for AsError {
     }
 }
 
-impl<Req, Res, E: Carrier> Reject<Req, Res> for E {
-    type Format = AsError;
-
-    fn format(_: &Req) -> AsError {
-        AsError
-    }
-}
-
-/// How a layer says its refusals: its defaulted parameter.
-///
-/// [`Native`] says them in the service's own terms; `.respond(f)` on a layer puts a
-/// [`RespondWith`] in its place. Implement it yourself where the answer depends on the request.
-pub trait Respond<Req, Res, Err> {
-    /// What is kept of the request to answer it after it has gone.
-    type Format: Format<Res, Err>;
-
-    /// Reads from `req` how it is to be answered.
-    fn format(&self, req: &Req) -> Self::Format;
-}
-
-/// Refusals in the service's own terms, by its error's [`Reject`]; the default of every layer.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Native;
-
-impl<Req, Res, Err: Reject<Req, Res>> Respond<Req, Res, Err> for Native {
-    type Format = Err::Format;
-
-    fn format(&self, req: &Req) -> Err::Format {
-        Err::format(req)
-    }
-}
-
-/// In place of a responder in a layer that refuses nothing: there is none.
+/// The responder of a layer that never rejects. It has no value.
 #[derive(Clone, Copy, Debug)]
 pub enum Silent {}
 
@@ -90,12 +76,12 @@ impl<Res, Err> Format<Res, Err> for Silent {
     }
 }
 
-/// Refusals as a closure says them; made by `.respond(f)` on a layer.
+/// Answers rejections with a closure; made by `.respond(closure)` on a layer.
 #[derive(Clone, Copy)]
 pub struct RespondWith<F>(pub(crate) F);
 
-impl<F> std::fmt::Debug for RespondWith<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<F> fmt::Debug for RespondWith<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RespondWith(..)")
     }
 }

@@ -35,8 +35,8 @@ pin_project! {
 }
 
 impl<C, M> ResponseFuture<C, M> {
-    // Inlined, so that the call is built where it stays: a move through another function copies
-    // the request once more.
+    // Inlined, so that the call is built where it stays. Passed through another function it would
+    // be copied.
     #[inline(always)]
     pub(crate) fn calling(call: impl FnOnce() -> C, format: M) -> Self {
         Self {

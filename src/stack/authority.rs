@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use crate::classify::for_plain_types;
 use crate::keyed::KeyOf;
 
 /// A request that can say for which authority it is: a host, and a port that is not the usual
@@ -49,8 +50,8 @@ macro_rules! authority {
     };
 }
 
-macro_rules! for_nobody {
-    ($($ty:ty),* $(,)?) => {$(
+macro_rules! without_authority {
+    ($($ty:ty),*) => {$(
         impl Addressed for $ty {
             fn authority(&self) -> Option<Cow<'_, str>> {
                 None
@@ -59,26 +60,7 @@ macro_rules! for_nobody {
     )*};
 }
 
-for_nobody!(
-    (),
-    u8,
-    u16,
-    u32,
-    u64,
-    u128,
-    usize,
-    i8,
-    i16,
-    i32,
-    i64,
-    i128,
-    isize,
-    f32,
-    f64,
-    String,
-    &'static str,
-    Vec<u8>,
-);
+for_plain_types!(without_authority);
 
 /// The way from a request to its authority.
 #[derive(Clone, Copy, Debug, Default)]

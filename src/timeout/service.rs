@@ -51,7 +51,7 @@ where
         let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         let limit = self.duration.duration(&request);
-        let refused = self.readiness.take_refusal();
+        let refused = self.readiness.take_rejection();
         let run = Run::start(&self.timeout, limit, &mut clock, refused);
         let inner = &mut self.inner;
         let call = || clock.call(inner, |inner| inner.call(request));

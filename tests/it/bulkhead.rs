@@ -1,143 +1,15 @@
-//! The bulkhead: as every layer (`contract`), and what it does on top of that.
+//! What a bulkhead does beyond the contract of every layer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use seawall::bulkhead::{BulkheadService, QueuedService, Queues};
-use seawall::event::Subscription;
-use seawall::service::Native;
-use seawall::{Bulkhead, BulkheadLayer, ConfigError, Event, Mode, RejectionKind};
+use seawall::bulkhead::QueuedService;
+use seawall::{Bulkhead, BulkheadLayer, RejectionKind};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
-use crate::contract::Subject;
 use crate::support::{Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason};
-
-const LIMIT: u16 = 1_000;
-
-impl Subject for Bulkhead {
-    const SCARCE: bool = true;
-    const COMES_BACK: bool = true;
-    const REFUSES_UNASKED: bool = true;
-    const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
-
-    type Layer = BulkheadLayer;
-    type Service = BulkheadService<Strict<Mock>>;
-
-    fn named(name: &str) -> Self {
-        Self::builder(u32::from(LIMIT)).name(name).build().unwrap()
-    }
-
-    fn layer(&self) -> Self::Layer {
-        BulkheadLayer::new(self)
-    }
-
-    fn name(&self) -> String {
-        self.name().to_string()
-    }
-
-    fn set_mode(&self, mode: Mode) {
-        self.set_mode(mode);
-    }
-
-    fn would_reject(&self) -> u64 {
-        self.snapshot().would_reject
-    }
-
-    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
-        self.on_event(listener)
-    }
-
-    fn change_badly(&self) -> ConfigError {
-        self.set_queue(u32::MAX).unwrap_err()
-    }
-
-    fn settings(&self) -> String {
-        format!("{:?}", self.snapshot())
-    }
-
-    fn shut(&self) {
-        self.set_limit(0);
-    }
-
-    fn reopen(&self) {
-        self.set_limit(LIMIT);
-    }
-
-    fn scarce(&self) {
-        let taken = self.snapshot().in_flight;
-        self.set_limit(u16::try_from(taken + 1).unwrap());
-    }
-
-    fn balance(&self, _: usize) -> String {
-        format!("{:?}", counts(self))
-    }
-}
-
-/// A bulkhead with the layer that queues.
-#[derive(Clone)]
-pub(crate) struct Queued(Bulkhead);
-
-impl Subject for Queued {
-    const SCARCE: bool = true;
-    const COMES_BACK: bool = true;
-    const REFUSES_UNASKED: bool = true;
-    const ENDINGS: [&'static str; 4] = <Bulkhead as Subject>::ENDINGS;
-
-    type Layer = BulkheadLayer<Native, Queues>;
-    type Service = QueuedService<Strict<Mock>>;
-
-    fn named(name: &str) -> Self {
-        Self(Bulkhead::named(name).queue(10))
-    }
-
-    fn layer(&self) -> Self::Layer {
-        BulkheadLayer::queued(&self.0)
-    }
-
-    fn name(&self) -> String {
-        Subject::name(&self.0)
-    }
-
-    fn set_mode(&self, mode: Mode) {
-        self.0.set_mode(mode);
-    }
-
-    fn would_reject(&self) -> u64 {
-        self.0.would_reject()
-    }
-
-    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
-        self.0.on_event(listener)
-    }
-
-    fn change_badly(&self) -> ConfigError {
-        self.0.change_badly()
-    }
-
-    fn settings(&self) -> String {
-        self.0.settings()
-    }
-
-    fn shut(&self) {
-        self.0.shut();
-    }
-
-    fn reopen(&self) {
-        self.0.reopen();
-    }
-
-    /// And none to queue for it.
-    fn scarce(&self) {
-        self.0.scarce();
-        self.0.set_queue(0).unwrap();
-    }
-
-    fn balance(&self, made: usize) -> String {
-        self.0.balance(made)
-    }
-}
 
 fn counts(bulkhead: &Bulkhead) -> (u32, u32) {
     let snapshot = bulkhead.snapshot();

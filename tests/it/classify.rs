@@ -60,7 +60,7 @@ fn a_type_of_ones_own_joins_with_one_line() {
     // They have no place for a mark.
     let mut text = "text";
     text.mark(Rejection::new(RejectionKind::RateLimited, "mark").into_reason());
-    assert_eq!(text.refusal(), None);
+    assert_eq!(text.reason(), None);
 }
 
 #[test]

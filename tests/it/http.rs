@@ -369,7 +369,7 @@ async fn cx12_a_grpc_request_is_answered_trailers_only() {
                 assert_eq!(response.status(), StatusCode::OK, "{kind}");
                 assert_eq!(headers["grpc-status"], "14");
                 assert_eq!(headers[CONTENT_TYPE], "application/grpc");
-                assert_eq!(headers["grpc-message"], "the circuit breaker is open");
+                assert_eq!(headers["grpc-message"], "circuit breaker is open");
             }
             false => assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind}"),
         }
@@ -436,7 +436,7 @@ async fn cx12_a_tonic_client_turns_a_refusal_into_a_status() {
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
     let status = tonic_call(CircuitBreakerLayer::new(shut("grpc")).layer(never)).await;
     assert_eq!(status.code(), tonic::Code::Unavailable);
-    assert_eq!(status.message(), "the circuit breaker is open");
+    assert_eq!(status.message(), "circuit breaker is open");
     let status = tonic_call(RateLimitLayer::new(spent("grpc")).layer(never)).await;
     assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap();
@@ -711,7 +711,7 @@ mod again {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::support::{leave_all, locked};
+    use crate::support::{full_budget, locked};
 
     type Call = Request<Full<Bytes>>;
     type Counts = Arc<Mutex<HashMap<String, usize>>>;
@@ -724,7 +724,7 @@ mod again {
 
     impl Sender {
         fn new() -> Self {
-            let budget = leave_all();
+            let budget = full_budget();
             let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
             let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
             Self {
@@ -867,9 +867,9 @@ mod client {
         assert_eq!(fetch("none").await.unwrap().judge(), Outcome::Success);
 
         let mut marked = fetch("ok").await.unwrap();
-        assert_eq!(marked.refusal(), None);
+        assert_eq!(marked.reason(), None);
         marked.mark(Rejection::new(RejectionKind::RateLimited, "mark").into_reason());
-        assert_eq!(marked.refusal().unwrap().policy().as_str(), "mark");
+        assert_eq!(marked.reason().unwrap().policy().as_str(), "mark");
     }
 
     // RN1

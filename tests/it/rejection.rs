@@ -54,7 +54,7 @@ fn cx12_it_is_found_in_whatever_carries_it() {
     let found = |error: &(dyn StdError + 'static)| {
         assert_eq!(Reason::of(error), Some(&expected), "{error:?}");
         assert_eq!(Reason::find(error), Some(&expected), "{error:?}");
-        let said = "per caller: the rate limit is exceeded, come back in 1.5s";
+        let said = "per caller: rate limit exceeded; retry after 1.5s";
         assert_eq!(error.to_string(), said);
     };
     found(&rejection());

@@ -1,25 +1,24 @@
-//! What the tests stand on: an inner service that does what its request says, a strict one, a
-//! recorder of events and a counter of polls.
+//! The inner services of the tests: one that does what its request says, and a strict one.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
-use seawall::event::{Ending, EventKind};
-use seawall::{Budget, Event, Reason};
+use seawall::{Budget, Reason};
 use tower::{BoxError, Service};
 
-/// What the inner service is to do with a call.
+pub(crate) use crate::testing::*;
+
+/// What the inner service does with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Do {
     /// Answers 7 at once.
     Answer,
     /// Fails at once.
     Fail,
-    /// Is pending so many polls, waking itself each time, and then answers 7.
+    /// Is pending for this number of polls, wakes itself in each, and then answers 7.
     Yield(u32),
     /// Answers when [`Mock::answer`] is called.
     Wait,
@@ -29,15 +28,15 @@ pub(crate) enum Do {
     PanicInCall,
     /// Panics in the first poll.
     PanicInPoll,
-    /// As `Answer`, for a layer that refuses by request; see `contract::Subject`.
+    /// Answers 7 at once, and is rejected by the timeout layer of `contract`, which reads its
+    /// duration from the request.
     Late,
 }
 
 seawall::resend!(Do);
 seawall::authority!(Do);
 
-/// A service that does what its request says and counts what is done to it. Clones are one
-/// service.
+/// A service that does what its request says, and counts. Clones are one service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mock(Arc<Inner>);
 
@@ -75,7 +74,7 @@ impl Mock {
         self.wake();
     }
 
-    /// Wakes whoever is pending, for nothing.
+    /// Wakes every pending call without a reason.
     pub(crate) fn wake(&self) {
         let wakers = std::mem::take(&mut *locked(&self.0.wakers));
         wakers.into_iter().for_each(Waker::wake);
@@ -164,8 +163,7 @@ impl Drop for MockFuture {
     }
 }
 
-/// Panics when called without having been polled ready since its last call. A clone has not
-/// been.
+/// Panics if it is called without having been ready since its last call. A clone was never ready.
 #[derive(Debug, Default)]
 pub(crate) struct Strict<S> {
     inner: S,
@@ -207,120 +205,7 @@ impl<Req, S: Service<Req>> Service<Req> for Strict<S> {
     }
 }
 
-/// What a policy told, in short: `rejected`, `would reject`, an ending, `transition`, `again`,
-/// `would go again`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<String>>>);
-
-impl Recorder {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let told = Arc::clone(&self.0);
-        move |event| {
-            let what = match event.kind {
-                EventKind::Ended { ending, .. } => match ending {
-                    Ending::Failure(kind) => format!("Failure({kind:?})"),
-                    ending => format!("{ending:?}"),
-                },
-                EventKind::Rejected(_) => "rejected".to_owned(),
-                EventKind::WouldReject(_) => "would reject".to_owned(),
-                EventKind::Transition(_) => "transition".to_owned(),
-                EventKind::Retrying { .. } | EventKind::Hedging { .. } => "again".to_owned(),
-                EventKind::WouldRetry { .. } | EventKind::WouldHedge { .. } => {
-                    "would go again".to_owned()
-                }
-                other => format!("{other:?}"),
-            };
-            locked(&told).push(what);
-        }
-    }
-
-    /// Everything told since the last time.
-    pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *locked(&self.0))
-    }
-
-    /// The terminal events told since the last time.
-    pub(crate) fn endings(&self) -> Vec<String> {
-        let others = ["would reject", "transition", "again", "would go again"];
-        let mut told = self.take();
-        told.retain(|what| !others.contains(&what.as_str()));
-        told
-    }
-}
-
-/// Counts how often a future is polled and how often it is woken.
-pub(crate) struct Task<F> {
-    future: Option<Pin<Box<F>>>,
-    wakes: Arc<Wakes>,
-    polls: usize,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Wakes(AtomicUsize);
-
-impl Wakes {
-    pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl<F: Future> Task<F> {
-    pub(crate) fn new(future: F) -> Self {
-        Self {
-            future: Some(Box::pin(future)),
-            wakes: Arc::default(),
-            polls: 0,
-        }
-    }
-
-    pub(crate) fn poll(&mut self) -> Poll<F::Output> {
-        self.polls += 1;
-        let waker = Waker::from(Arc::clone(&self.wakes));
-        let future = self.future.as_mut().expect("the task was cancelled");
-        future.as_mut().poll(&mut Context::from_waker(&waker))
-    }
-
-    /// Polls as an executor does: only when woken. Pending when there is nothing to do.
-    pub(crate) fn run(&mut self) -> Poll<F::Output> {
-        loop {
-            assert!(self.polls < 10_000, "it wakes itself for ever");
-            let before = self.wakes();
-            let poll = self.poll();
-            if poll.is_ready() || self.wakes() == before {
-                return poll;
-            }
-        }
-    }
-
-    pub(crate) fn polls(&self) -> usize {
-        self.polls
-    }
-
-    pub(crate) fn wakes(&self) -> usize {
-        self.wakes.count()
-    }
-
-    pub(crate) fn cancel(&mut self) {
-        self.future = None;
-    }
-}
-
-/// Whether `service` is ready for `Req`.
-pub(crate) fn poll_ready<Req, S: Service<Req>>(service: &mut S) -> Poll<Result<(), S::Error>> {
-    service.poll_ready(&mut Context::from_waker(Waker::noop()))
-}
-
-/// The reason in a boxed error; panics if it is none of ours.
+/// The reason in a boxed error; panics if there is none.
 #[track_caller]
 pub(crate) fn reason(error: &BoxError) -> Reason {
     let error: &(dyn std::error::Error + 'static) = &**error;
@@ -329,50 +214,15 @@ pub(crate) fn reason(error: &BoxError) -> Reason {
         .clone()
 }
 
-/// A small generator: the same numbers in every run.
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// SplitMix64.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % end
-    }
-}
-
-/// A budget to which nothing is added, and with more in it than a test takes.
-pub(crate) fn leave_all() -> Budget {
+/// A budget that holds more than a test withdraws, and never earns.
+pub(crate) fn full_budget() -> Budget {
     let budget = Budget::builder().ratio(0.0).burst(100_000).floor(0);
     budget.build().unwrap()
 }
 
-/// Leaves leave for so many attempts in `budget`.
-pub(crate) fn leave(budget: &Budget, attempts: u32) {
+/// Spends the budget down to this number of attempts.
+pub(crate) fn spend_to(budget: &Budget, attempts: u32) {
     while budget.snapshot().balance > f64::from(attempts) {
         budget.withdraw().unwrap().spend();
     }
-}
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `f` without the message of a panic that the test expects.
-pub(crate) fn catching<T>(f: impl FnOnce() -> T) -> std::thread::Result<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f))
-}
-
-pub(crate) const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-pub(crate) const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
 }

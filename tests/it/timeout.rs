@@ -240,7 +240,10 @@ async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
             RejectionKind::TimedOut { limit, elapsed }
         );
         let text = error.to_string();
-        assert_eq!(text, format!("{names}: timed out after 300ms, given 300ms"));
+        assert_eq!(
+            text,
+            format!("{names}: timed out after 300ms (limit 300ms)")
+        );
     }
 }
 

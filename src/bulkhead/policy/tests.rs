@@ -192,11 +192,7 @@ fn bh3_full_is_told_from_waited_too_long() {
         panic!("{rejection:?}");
     };
     assert!(waited >= Duration::from_millis(20), "{waited:?}");
-    assert!(
-        rejection
-            .to_string()
-            .starts_with("full: waited too long for the bulkhead of 1: ")
-    );
+    assert!(rejection.to_string().starts_with("full: queued for "));
 
     bulkhead.set_max_wait(HOUR);
     let waiter = {
@@ -207,14 +203,14 @@ fn bh3_full_is_told_from_waited_too_long() {
     let rejection = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!(
         rejection.to_string(),
-        "full: the bulkhead of 1 is full: 1 in flight, 1 queueing"
+        "full: bulkhead is full (limit 1, 1 in flight, 1 queued)"
     );
     held.release();
     waiter.join().unwrap().unwrap();
 
     bulkhead.set_limit(0);
     let rejection = bulkhead.acquire_blocking().unwrap_err();
-    assert_eq!(rejection.to_string(), "full: the bulkhead is closed");
+    assert_eq!(rejection.to_string(), "full: bulkhead is closed");
 }
 
 // BH4, RN3
@@ -376,7 +372,7 @@ fn cx14_every_admission_ends_in_one_event() {
     bulkhead.try_acquire().unwrap_err();
     assert_eq!(
         log.take(),
-        ["rejected: told: the bulkhead of 1 is full: 1 in flight, 0 queueing"]
+        ["rejected: told: bulkhead is full (limit 1, 1 in flight, 0 queued)"]
     );
     assert!(bulkhead.peek().is_err());
     assert_eq!(log.take(), [""; 0]);
@@ -417,8 +413,8 @@ fn cx15_a_bad_configuration_tells_all_its_problems() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{}: limit is 65536, allowed is at most 65,535; queue is 1000001, allowed is at most \
-             1,000,000, or an unbounded queue",
+            "{}: invalid `limit`: 65536 (must be at most 65,535); invalid `queue`: 1000001 (must be \
+             at most 1,000,000, or an unbounded queue)",
             error.policy()
         )
     );
@@ -437,7 +433,7 @@ fn cx16_record_only_counts_and_refuses_nothing() {
     let permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(
         log.take(),
-        ["would reject: only: the bulkhead of 1 is full: 1 in flight, 0 queueing"]
+        ["would reject: only: bulkhead is full (limit 1, 1 in flight, 0 queued)"]
     );
     assert!(bulkhead.peek().is_ok());
     assert_eq!(

@@ -56,7 +56,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
-        if let Some(refusal) = self.readiness.take_refusal() {
+        if let Some(refusal) = self.readiness.take_rejection() {
             if let Some(breaker) = self.breaker.fixed() {
                 breaker.emit_rejected(&refusal);
             }

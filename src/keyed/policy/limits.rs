@@ -230,7 +230,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
 
     /// Changes the quota of a tier while calls run; of a limiter without tiers, that of tier 0.
     /// No key loses or gains a token by it: what it owes stays owed, in tokens. Whoever waits
-    /// keeps the instant that was granted.
+    /// keeps the instant that was granted. Goes over all places once, while calls go on.
     ///
     /// # Errors
     /// If the quota is none that a limiter can have, or there is no such tier; nothing changes

@@ -7,7 +7,7 @@ use super::{Refused, Tick};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 
 /// The latest time that the word holds: 4.5 years after the configuration's origin.
-pub(super) const LAST: u64 = (1 << 62) - 1;
+pub(in crate::rate_limit) const LAST: u64 = (1 << 62) - 1;
 
 /// From here on the origin is moved. As far from the end as it is because what is admitted at
 /// once and what is reserved ahead must fit above it.
@@ -25,14 +25,14 @@ const UNLIMITED: u64 = u64::MAX;
 
 /// One configuration. Times without a type are in units since `origin`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Config {
+pub(in crate::rate_limit) struct Config {
     /// Units per token; never 0.
-    pub(super) interval: u64,
+    pub(in crate::rate_limit) interval: u64,
     /// The burst in units.
-    pub(super) tolerance: u64,
+    pub(in crate::rate_limit) tolerance: u64,
     /// Where the clock stands still: the instant at which the rate became zero.
     pub(super) frozen: Tick,
-    pub(super) origin: Tick,
+    pub(in crate::rate_limit) origin: Tick,
     /// Until when the limiter is paused.
     pub(super) paused: Tick,
     /// How many tokens a stripe may hold, and how many all of them may, which the word must do
@@ -40,23 +40,23 @@ pub(super) struct Config {
     pub(super) stripes: (u32, u32),
     /// How many configurations came before. The low bits are the word's generation; the whole
     /// is what tells whether a charge was made with this one.
-    pub(super) changes: u64,
+    pub(in crate::rate_limit) changes: u64,
 }
 
 /// A charge that would be made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Grant {
+pub(in crate::rate_limit) struct Grant {
     /// The instant granted.
-    pub(super) at: Tick,
+    pub(in crate::rate_limit) at: Tick,
     /// The units charged.
-    pub(super) units: u64,
+    pub(in crate::rate_limit) units: u64,
     /// The debt's end after it.
-    pub(super) end: u64,
+    pub(in crate::rate_limit) end: u64,
 }
 
 impl Grant {
     /// This, unless it is later than `latest` or than the word holds.
-    pub(super) fn by(self, now: Tick, latest: Tick) -> Result<Self, Refused> {
+    pub(in crate::rate_limit) fn by(self, now: Tick, latest: Tick) -> Result<Self, Refused> {
         let fits = self.at <= latest && self.end <= LAST;
         fits.then_some(self).ok_or(Refused {
             wait: Some(self.at.since(now)),
@@ -67,7 +67,7 @@ impl Grant {
 
 /// What a pause did to the debt, for as long as nothing older than it may be returned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pause {
+pub(in crate::rate_limit) struct Pause {
     /// Where the debt would end without it.
     from: u64,
     /// Where it was made to end.
@@ -76,14 +76,14 @@ pub(super) struct Pause {
 
 /// Why one configuration follows another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(in crate::rate_limit) enum Turn {
     Change,
     Pause,
     Resume,
 }
 
 impl Config {
-    pub(super) fn first(now: Tick, quota: Quota, striped: Striped) -> Self {
+    pub(in crate::rate_limit) fn first(now: Tick, quota: Quota, striped: Striped) -> Self {
         let none = Self {
             // A second: what a bucket without a rate keeps its tokens in.
             interval: UNITS * 1_000_000_000,
@@ -98,7 +98,13 @@ impl Config {
     }
 
     /// The configuration that follows this one.
-    pub(super) fn next(&self, now: Tick, quota: Quota, paused: Tick, striped: Striped) -> Self {
+    pub(in crate::rate_limit) fn next(
+        &self,
+        now: Tick,
+        quota: Quota,
+        paused: Tick,
+        striped: Striped,
+    ) -> Self {
         let burst = u64::from(quota.max_burst());
         let (interval, tolerance, frozen) = if quota.is_unlimited() {
             (self.interval, UNLIMITED, Tick::NEVER)
@@ -172,12 +178,12 @@ impl Config {
     }
 
     #[inline]
-    pub(super) fn is_unlimited(&self) -> bool {
+    pub(in crate::rate_limit) fn is_unlimited(&self) -> bool {
         self.tolerance == UNLIMITED
     }
 
     #[inline]
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(in crate::rate_limit) fn is_stopped(&self) -> bool {
         !self.frozen.is_never()
     }
 
@@ -187,7 +193,7 @@ impl Config {
 
     /// Tokens per second.
     #[allow(clippy::cast_precision_loss)] // It is for reading; an f64 holds nine digits more.
-    pub(super) fn rate(&self) -> f64 {
+    pub(in crate::rate_limit) fn rate(&self) -> f64 {
         if self.is_unlimited() {
             f64::INFINITY
         } else if self.is_stopped() {
@@ -205,20 +211,20 @@ impl Config {
 
     /// What the limiter's clock shows. One that stands still also does so for times before.
     #[inline]
-    fn clock(&self, now: Tick) -> u64 {
+    pub(in crate::rate_limit) fn clock(&self, now: Tick) -> u64 {
         self.units(if self.is_stopped() { self.frozen } else { now })
     }
 
     /// Whether time has come so far that the origin must be moved.
     #[inline]
-    pub(super) fn is_stale(&self, now: Tick) -> bool {
+    pub(in crate::rate_limit) fn is_stale(&self, now: Tick) -> bool {
         self.clock(now) >= STALE
     }
 
     /// The charge that `cost` would be, for use not before `not_before`, or why there is none
     /// at any time.
     #[inline]
-    pub(super) fn grant(
+    pub(in crate::rate_limit) fn grant(
         &self,
         tat: u64,
         now: Tick,
@@ -307,7 +313,7 @@ impl Config {
     }
 
     /// How many tokens are there, beside the stripes.
-    pub(super) fn available(&self, tat: u64, now: Tick) -> u32 {
+    pub(in crate::rate_limit) fn available(&self, tat: u64, now: Tick) -> u32 {
         if self.is_unlimited() {
             return if self.paused > now { 0 } else { u32::MAX };
         }
@@ -323,7 +329,7 @@ impl Config {
 
     /// Carries the debt that ends at `tat` over into the configuration `to`: the same number
     /// of tokens, rounded up, whatever each now takes. Also what is left of a pause.
-    pub(super) fn carry(
+    pub(in crate::rate_limit) fn carry(
         &self,
         to: &Self,
         tat: u64,

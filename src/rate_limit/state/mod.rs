@@ -38,7 +38,7 @@
 
 mod ask;
 mod changes;
-mod config;
+pub(super) mod config;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) mod fuzz;
 mod leases;
@@ -49,7 +49,7 @@ mod refused;
 mod stripes;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
-mod word;
+pub(super) mod word;
 
 use std::fmt;
 use std::time::Duration;

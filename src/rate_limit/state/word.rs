@@ -8,33 +8,33 @@ use crate::time::Tick;
 
 /// The word: where the debt ends (62 bits), and the generation of the configuration that this
 /// is counted in (2 bits).
-#[derive(Clone, Copy)]
-pub(super) struct Word(pub(super) u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rate_limit) struct Word(pub(in crate::rate_limit) u64);
 
 impl Word {
     #[inline]
-    pub(super) fn new(tat: u64, changes: u64) -> Self {
+    pub(in crate::rate_limit) fn new(tat: u64, changes: u64) -> Self {
         Self((tat << 2) | (changes & 3))
     }
 
     #[inline]
-    pub(super) fn tat(self) -> u64 {
+    pub(in crate::rate_limit) fn tat(self) -> u64 {
         self.0 >> 2
     }
 
     #[inline]
-    pub(super) fn generation(self) -> u64 {
+    pub(in crate::rate_limit) fn generation(self) -> u64 {
         self.0 & 3
     }
 }
 
 /// A configuration that is shared. Written under the mutex while no word names it; published
 /// by the word. What most admissions need comes first.
-pub(super) struct Slot([AtomicU64; 8]);
+pub(in crate::rate_limit) struct Slot([AtomicU64; 8]);
 
 impl Slot {
     #[inline]
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::rate_limit) fn new(config: &Config) -> Self {
         Self(Self::values(config).map(AtomicU64::new))
     }
 
@@ -52,7 +52,7 @@ impl Slot {
         ]
     }
 
-    pub(super) fn write(&self, config: &Config) {
+    pub(in crate::rate_limit) fn write(&self, config: &Config) {
         for (place, value) in self.0.iter().zip(Self::values(config)) {
             // Pairs with `read` and `pace`: who sees this sees that the slot is out of use.
             place.store(value, Ordering::Release);
@@ -60,7 +60,7 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn read(&self) -> Config {
+    pub(in crate::rate_limit) fn read(&self) -> Config {
         let [
             interval,
             _,

@@ -25,8 +25,7 @@ fn place(n: u32, tier: u8) -> Place {
     Place { hash, tier }
 }
 
-/// At most 50,000 a second, so that no clock is set anew within the days that are told of. See
-/// [`wild`] for others.
+/// From a token in weeks to several in a nanosecond. See [`wild`] for others.
 fn quota(bytes: &mut Bytes<'_>) -> Quota {
     match bytes.byte() % 8 {
         0 => Quota::unlimited(),
@@ -34,6 +33,11 @@ fn quota(bytes: &mut Bytes<'_>) -> Quota {
         2 => Quota::per_second(10),
         3 => Quota::per_second(3).burst(5),
         4 => Quota::per_day(1 + bytes.below(9)),
+        5 => {
+            let period = Duration::from_nanos(1 + (bytes.magnitude() >> 9));
+            let n = (1 + bytes.below(9)) << (bytes.byte() % 4);
+            Quota::new(n, period).burst(1 + bytes.below(5))
+        }
         _ => {
             let period = MS + u64::from(bytes.word()) * (MS / 32);
             let n = 1 + bytes.below(49);
@@ -150,7 +154,7 @@ pub fn run(data: &[u8]) {
                     grants.check(tier, old);
                 }
                 table.change(tick, tier, quota);
-                naive.tiers[usize::from(tier)].change(tick, quota);
+                naive.change(tick, tier, quota);
                 assert_eq!(table.quota(tier), quota);
             }
             13 => {
@@ -165,10 +169,12 @@ pub fn run(data: &[u8]) {
                 0 => {
                     now = now
                         .saturating_sub(u64::from(bytes.word()) * (MS / 32))
-                        .max(START / 2);
+                        .max(START);
                 }
-                1 => now = now.saturating_sub(HOUR).max(START / 2),
-                2 => now = (now + HOUR).min(START + 40 * HOUR),
+                1 => now = now.saturating_sub(HOUR).max(START),
+                // Less than a day in all: an origin lies a day before, and before it a clock
+                // stands still.
+                2 => now = now.max((now + HOUR).min(START + 20 * HOUR)),
                 _ => now += u64::from(bytes.byte()),
             },
             _ => now += u64::from(bytes.word()) * (MS / 64),
@@ -180,9 +186,9 @@ pub fn run(data: &[u8]) {
                 naive.available(Tick(now), key),
                 "{id}: {n}"
             );
-            let short = super::short(key.hash);
+            let owner = super::Owner::new(key);
             assert_eq!(
-                table.set(key).find(short).is_some(),
+                table.set(key).find_in_any_tier(owner).is_some(),
                 naive.knows(key),
                 "{id}: {n}"
             );

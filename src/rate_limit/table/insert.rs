@@ -11,135 +11,173 @@
 //! 4. the set's dropped debt is raised to the end that the old word showed
 //! 5. the tag is set
 //!
-//! No word comes back once it was exchanged: every owner's debt begins at or behind all ends that
-//! were evicted before in the set and tier, and its first charge is never given back to the last
-//! unit. So the exchange of a call that was preempted since it found the entry fails.
+//! No word of a tier comes back once it was exchanged: every owner's debt begins at or behind all
+//! ends that were evicted before in the set and tier, and its first charge is never given back to
+//! the last unit. So the exchange of a call that was preempted since it found the entry fails.
 //!
 //! # What is left
 //!
-//! - A word comes to an end again where charges were given back, or where its key went to
-//!   another tier and back. A thread that was preempted between two instructions for all of that
-//!   may exchange it still. A cancel then gives back the last charge instead of its own.
-//! - A tag's version wraps after 2^20 owners of an entry: harmful only if one thread is preempted
-//!   between two instructions while the same key gets the same entry after exactly that many.
+//! A thread that is preempted between two instructions may do harm if all of this comes between
+//! them, and the debt of the entry then ends at the same 1/32 ns as before:
+//!
+//! - the charges of the entry were given back, or its key went to another tier, or the entry to a
+//!   key of another tier: the charge is made to a debt that it was not decided with
+//! - the tier changed four times, as for the bucket
+//! - the entry had 2^16 owners, of which the last is the first one again
 
-use super::clock::{Config, Grant};
-use super::set::{Set, Tag, WAYS, Word, short};
-use super::{Charge, Place, Table, charge};
+use super::set::{Owner, Set, Tag, WAYS};
+use super::{Charge, Place, Table};
 use crate::rate_limit::Refused;
+use crate::rate_limit::state::config::{Config, Grant};
+use crate::rate_limit::state::word::Word;
 use crate::sync::Ordering;
 use crate::time::Tick;
 
 /// What a call makes of the end of its key's debt.
-pub(super) type Decide<'a> = &'a dyn Fn(u64) -> Result<Grant, Refused>;
+pub(super) type Decide<'a> = &'a dyn Fn(&Config, u64) -> Result<Grant, Refused>;
+
+/// The entry of a new key, of one that comes with another tier, or of one whose earlier charges
+/// are parted from those to come. Made under the set's lock.
+struct Entry<'a> {
+    set: &'a Set,
+    index: usize,
+    way: usize,
+    tag: Tag,
+    /// Whether the key has it already.
+    is_own: bool,
+    /// The key's, of which all words in the set are.
+    config: Config,
+}
 
 impl Table {
     /// Makes the first charge of a key that has no entry, or has it in another tier, or whose
-    /// earlier charges are to be `parted` from this one. None if that is no longer so.
+    /// earlier charges are to be `parted` from this one. None if that is no longer so, or the
+    /// key's tier has no limit.
     #[cold]
     #[inline(never)]
     pub(super) fn rewrite(
         &self,
         now: Tick,
         key: Place,
-        config: &Config,
         parted: bool,
         decide: Decide<'_>,
         dropped: &mut bool,
     ) -> Option<Result<Charge, Refused>> {
-        let (index, hash) = (self.index(key), short(key.hash));
-        let (set, _locked) = (&self.sets[index], self.locks[index].lock());
-        let own = set.find(hash);
-        let (way, tag) = match own {
-            Some((way, _)) if !parted && set.word(way).tier() == key.tier => return None,
-            Some(found) => found,
-            None => self.victim(set, key.tier, config, now),
-        };
-        let begins = |word: Word| match own {
-            Some(_) => self.end(word, key.tier, config, now),
-            None => self.begins(index, word, key.tier, config),
+        let index = self.index(key);
+        let _locked = self.locks[index].lock();
+        let entry = self.entry(index, now, key, parted)?;
+        if entry.config.is_unlimited() {
+            return None;
+        }
+        let (set, way, tag) = (entry.set, entry.way, entry.tag);
+        let given = tag.next(Owner::new(key));
+        let evicts = !entry.is_own && !tag.is_empty();
+        // Behind the owner before, so that no word of this one is one of that one's.
+        let behind = u64::from(evicts);
+        let make = |word| {
+            let begins = self.begins(&entry, word, now, key);
+            let grant = decide(&entry.config, begins + if parted { behind } else { 0 })?;
+            let mut charge = Charge::new(&grant, &entry.config, given);
+            charge.units = charge.units.saturating_sub(behind);
+            Ok((charge, Word::new(grant.end, entry.config.changes)))
         };
         let mut word = set.word(way);
-        if let Err(refused) = decide(begins(word)) {
-            return Some(Err(refused));
+        let mut made = make(word);
+        if made.is_ok() {
+            set.set_tag(way, tag.cleared());
         }
-        set.set_tag(way, tag.cleared());
-        let given = tag.next(hash);
         loop {
-            let mut made = match decide(begins(word)) {
-                Ok(grant) => charge(key, config, &grant, given),
-                // The owner was charged in between, and keeps its entry.
+            let (charge, to) = match made {
+                Ok(made) => made,
+                // Its owner keeps the entry, and may have been charged in between.
                 Err(refused) => {
                     set.set_tag(way, tag);
                     return Some(Err(refused));
                 }
             };
-            let evicts = own.is_none() && !tag.is_empty();
-            if evicts {
-                // So that no word of this owner is one of the last owner's.
-                made.units = made.units.saturating_sub(1);
-                if made.word == word.0 {
-                    made.word = word.moved(config.end(begins(word) + 1)).0;
-                }
-            }
-            if set.turn(way, word, Word(made.word)) {
+            if set.turn(way, word, to) {
                 if evicts {
-                    *dropped |= self.evict(index, word, key.tier, config, now);
+                    *dropped |= self.evict(index, tag, word, now);
                 }
                 set.set_tag(way, given);
-                return Some(Ok(made));
+                return Some(Ok(charge));
             }
             word = set.word(way);
+            made = make(word);
         }
     }
 
-    /// The entry that a new key would get: the first to be idle, or that has been for the longest.
-    fn victim(&self, set: &Set, tier: u8, config: &Config, now: Tick) -> (usize, Tag) {
+    /// Where the debt of a key begins that has no entry in its tier; none if it has. Takes the
+    /// set's lock, so that no eviction is seen by half.
+    pub(super) fn newcomer(&self, now: Tick, key: Place) -> Option<(u64, Config)> {
+        let index = self.index(key);
+        let _locked = self.locks[index].lock();
+        let entry = self.entry(index, now, key, false)?;
+        let word = entry.set.word(entry.way);
+        Some((self.begins(&entry, word, now, key), entry.config))
+    }
+
+    /// The entry to be rewritten for a key. None if the key has one in its tier, and is not
+    /// `parted` from its charges, or if its configuration must be replaced first.
+    fn entry(&self, index: usize, now: Tick, key: Place, parted: bool) -> Option<Entry<'_>> {
+        let set = &self.sets[index];
+        let own = set.find_in_any_tier(Owner::new(key));
+        if own.is_some_and(|(_, tag)| !parted && tag.owner() == Owner::new(key)) {
+            return None;
+        }
+        let config = self.settle(index, now, key.tier);
+        let (way, tag) = own.unwrap_or_else(|| self.victim(set));
+        let is_own = own.is_some();
+        let entry = Entry {
+            set,
+            index,
+            way,
+            tag,
+            is_own,
+            config,
+        };
+        (!config.is_stale(now)).then_some(entry)
+    }
+
+    /// The entry that a new key gets: that of the key that is idle first, or has been for the
+    /// longest.
+    fn victim(&self, set: &Set) -> (usize, Tag) {
         // By an instant, so that the choice is the same at any time: a key that is rejected comes
         // back to the entry that the wait was computed with. None for an entry without an owner.
         let idle_at = |way: usize| {
             let (tag, word) = (set.tag(way), set.word(way));
-            (!tag.is_empty()).then(|| {
-                let config = self.config_of(word, tier, config, now);
-                config.rests_at(config.offset(word.end()))
-            })
+            let config = || self.tier(tag.owner().tier()).config_of(word);
+            (!tag.is_empty()).then(|| config().idle_at(word.tat()))
         };
         let way = (0..WAYS).min_by_key(|way| idle_at(*way)).unwrap_or(0);
         (way, set.tag(way))
     }
 
-    /// Keeps the debt of an entry that has another owner from now on. Whether it was owed still.
-    fn evict(&self, index: usize, word: Word, tier: u8, config: &Config, now: Tick) -> bool {
-        let config = self.config_of(word, tier, config, now);
-        let end = config.offset(word.end());
-        self.raise(index, word.tier(), word.end(), |seen| {
-            config.offset(seen) < end
-        });
-        let owed = config.rests_at(end) > now;
+    /// Where a key's debt begins in an entry that shows `word`.
+    fn begins(&self, entry: &Entry<'_>, word: Word, now: Tick, key: Place) -> u64 {
+        let tier = entry.tag.owner().tier();
+        let same = !entry.tag.is_empty() && tier == key.tier;
+        if entry.is_own && !same {
+            let from = self.tier(tier).config_of(word);
+            return from.carried(&entry.config, word.tat(), now);
+        }
+        let here = if same { word.tat() } else { 0 };
+        if entry.is_own {
+            return here;
+        }
+        here.max(self.dropped(entry.index, key.tier).tat())
+    }
+
+    /// Keeps the debt of an entry that has another owner from now on. Whether it is owed still.
+    fn evict(&self, index: usize, tag: Tag, word: Word, now: Tick) -> bool {
+        let tier = tag.owner().tier();
+        if self.dropped(index, tier).tat() < word.tat() {
+            self.set_dropped(index, tier, word);
+        }
+        let owed = self.tier(tier).config_of(word).idle_at(word.tat()) > now;
         if owed {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
         owed
-    }
-
-    /// Where the debt of a new key begins, of a key that has none. Takes the set's lock, so that no
-    /// eviction is seen by half.
-    pub(super) fn newcomer(&self, now: Tick, key: Place, config: &Config) -> Option<u64> {
-        let index = self.index(key);
-        let (set, _locked) = (&self.sets[index], self.locks[index].lock());
-        if set.find(short(key.hash)).is_some() {
-            return None;
-        }
-        let (way, _) = self.victim(set, key.tier, config, now);
-        Some(self.begins(index, set.word(way), key.tier, config))
-    }
-
-    /// Where the debt of a new key begins that gets the entry with `word`.
-    fn begins(&self, index: usize, word: Word, tier: u8, config: &Config) -> u64 {
-        let begins = config.offset(self.dropped(index, tier));
-        if word.tier() == tier {
-            return begins.max(config.offset(word.end()));
-        }
-        begins
     }
 }

@@ -46,8 +46,13 @@ fn two_entries(table: &Table) {
 /// No key is there twice.
 fn is_whole(table: &Table) {
     let set = &table.sets[0];
-    let tags = [set.tag(0).hash(), set.tag(1).hash()];
+    let tags = [set.tag(0).owner().hash(), set.tag(1).owner().hash()];
     assert!(tags[0] != tags[1] || tags[0] == 0, "{tags:?}");
+    // Every word is of the configuration that the set is of.
+    for way in (0..WAYS).filter(|way| !set.tag(*way).is_empty()) {
+        let dropped = table.dropped(0, set.tag(way).owner().tier());
+        assert_eq!(set.word(way).generation(), dropped.generation());
+    }
 }
 
 /// Runs `one` beside `other` over a table that `before` was done to, then `check` with what
@@ -168,7 +173,21 @@ fn eviction_against_charge_of_another_key() {
 // not made to the third, which has the entry by then.
 #[test]
 fn a_charge_is_never_made_to_the_next_owner() {
-    model(|| {
+    beside_eviction_of_the_second(|table| assert_eq!(admit(table, 3), 1));
+}
+
+// RL5, RL1, KY2: the same where the third's charge is given back.
+#[test]
+fn a_refund_brings_no_word_of_the_last_owner_back() {
+    beside_eviction_of_the_second(|table| {
+        let charge = table.take(NOW, NOW, key(3), 1, NOW).unwrap();
+        table.cancel(key(3), &charge);
+    });
+}
+
+/// The second, which owes 3, is charged 2 beside `other`.
+fn beside_eviction_of_the_second(other: fn(&Table)) {
+    model(move || {
         let table = Arc::new(table(Quota::per_second(1).burst(8)));
         let first = table.take(NOW, NOW, key(1), 6, NOW).unwrap();
         assert_eq!(admit_n(&table, 2, 3), 1);
@@ -176,12 +195,55 @@ fn a_charge_is_never_made_to_the_next_owner() {
             let table = Arc::clone(&table);
             thread::spawn(move || assert_eq!(admit_n(&table, 2, 2), 1))
         };
-        assert_eq!(admit_n(&table, 3, 1), 1);
+        other(&table);
         thread.join().unwrap();
         is_whole(&table);
-        // Else what the first owes would be behind the second too.
+        // Else what the entries owe would be behind the second too.
         table.cancel(key(1), &first);
         assert!(table.available(NOW, key(2)) <= 3);
+    });
+}
+
+// RL15, RL1: the same where the third is paused, for less time than the debt takes that it begins
+// behind.
+#[test]
+fn a_pause_brings_no_word_of_the_last_owner_back() {
+    let later = |nanos| Tick(NOW.0 + nanos);
+    model(move || {
+        let table = Arc::new(table(Quota::per_second(1).burst(1)));
+        let reserve = |table: &Table, n| table.take(NOW, NOW, key(n), 1, Tick::NEVER).unwrap();
+        let [first, second] = [(); 2].map(|()| reserve(&table, 1));
+        reserve(&table, 2);
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || reserve(&table, 2))
+        };
+        table.pause(NOW, key(3), later(1), &mut false);
+        thread.join().unwrap();
+        is_whole(&table);
+        table.cancel(key(1), &second);
+        table.cancel(key(1), &first);
+        let due = table.probe(NOW, NOW, key(2), 1).unwrap();
+        assert!(due >= later(2_000_000_000), "{due:?}");
+    });
+}
+
+// RL10, KY3: a new key is seen with its own debt, behind what was evicted before.
+#[test]
+fn a_new_key_is_never_seen_with_the_debt_of_another() {
+    model(|| {
+        let table = Arc::new(table(Quota::per_second(1).burst(8)));
+        let first = table.take(NOW, NOW, key(1), 6, NOW).unwrap();
+        assert_eq!(admit_n(&table, 2, 3), 1);
+        assert_eq!(admit(&table, 3), 1);
+        table.cancel(key(1), &first);
+        let thread = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.available(NOW, key(4)))
+        };
+        assert_eq!(admit(&table, 4), 1);
+        let seen = thread.join().unwrap();
+        assert!(seen == 5 || seen == 4, "{seen}");
     });
 }
 
@@ -243,12 +305,15 @@ fn change_against_admission() {
 fn two_changes_against_admission() {
     beside(
         Quota::per_second(1).burst(3),
-        |_| {},
+        |table| assert_eq!(admit(table, 1), 1),
         |table| {
-            let config = table.tier(0).config();
-            assert_eq!(config.tolerance / super::rate::TOKEN, 3 + config.changes);
-            let fast = config.rate.units > config.rate.nanos / 100;
-            assert_eq!(fast, config.changes == 2, "{config:?}");
+            let [burst, changes, fast] = table.look(NOW, key(1), |_, config| {
+                let fast = config.interval < 1_000_000_000;
+                let burst = config.tolerance / config.interval;
+                [burst, config.changes, u64::from(fast)]
+            });
+            assert_eq!(burst, 3 + changes);
+            assert_eq!(fast, u64::from(changes == 2));
         },
         |table| {
             table.change(NOW, 0, Quota::per_second(1).burst(4));
@@ -301,20 +366,36 @@ fn a_pause_against_a_charge() {
     });
 }
 
-// RL1, RL9: the base is moved on under a key that is charged with the new one before its end,
-// by then below the floor, is raised.
+// RL7, KY3: the new key's word is carried over with the others, or made with the new quota.
 #[test]
-fn a_sweep_against_a_charge() {
-    let later = Tick(NOW.0 + 9_000_000_000);
+fn change_against_insertion() {
+    beside(
+        Quota::per_second(1).burst(4),
+        two_entries,
+        |table| admit_n(table, 3, 2),
+        |table| table.change(NOW, 0, Quota::per_second(1_000).burst(4)),
+        |table, admitted, ()| {
+            assert_eq!(admitted, 1);
+            assert_eq!(table.available(NOW, key(3)), 1);
+            assert_eq!(table.available(NOW, key(1)), 1);
+        },
+    );
+}
+
+// RL1, RL9: the origin is moved on under a key that is charged.
+#[test]
+fn rebase_against_charge() {
+    let later = Tick(NOW.0 + 3 * 365 * 24 * 3_600 * 1_000_000_000);
     model(move || {
-        let table = Arc::new(table(Quota::per_second(u32::MAX).burst(2)));
-        assert!(table.admit(NOW, key(1), 1).is_ok());
+        let table = Arc::new(table(Quota::per_second(1).burst(2)));
+        assert_eq!(admit(&table, 1), 1);
         let thread = {
             let table = Arc::clone(&table);
             thread::spawn(move || table.admit(later, key(1), 2).is_ok())
         };
-        table.renew(0, later);
+        table.rebase(0, later);
         assert!(thread.join().unwrap());
+        is_whole(&table);
         assert_eq!(table.available(later, key(1)), 0);
     });
 }

@@ -2,8 +2,10 @@
 //! set-associative table.
 //!
 //! A key belongs to one set of eight entries. An entry is a tag, which names its owner, and a
-//! word, the end of the owner's debt in the clock of its tier ([`clock`]). A call of an existing
-//! key takes no lock: it loads the tags, loads the word and exchanges the word.
+//! word, which is the word of a [`Bucket`](super::Bucket): the end of the owner's debt, and the
+//! generation of its tier's configuration. The arithmetic is the bucket's too, so that a key is
+//! decided as a limiter of its own would be. A call of an existing key takes no lock: it loads the
+//! tags, loads the word and exchanges the word.
 //!
 //! A new key gets an entry under the set's lock ([`insert`]): one without an owner, else that of
 //! the key idle for the longest, else that of the one that is idle first. Its debt begins where
@@ -20,16 +22,19 @@
 //!   Models: `a_charge_is_never_made_to_the_next_owner`, `eviction_against_charge`.
 //! - A tag is set (Release) after the word was exchanged: a call that finds its key by the tag
 //!   (Acquire) finds its key's debt in the word. Models: `one_new_key_of_two_calls`,
-//!   `a_change_of_tier_against_a_charge`, `a_pause_against_a_charge`.
+//!   `a_new_key_is_never_seen_with_the_debt_of_another`, `a_change_of_tier_against_a_charge`,
+//!   `a_pause_against_a_charge`.
 //! - Tags, and what was dropped, are written under the set's lock. Models:
 //!   `two_new_keys_for_one_entry`, `cancel_against_eviction`.
-//! - A tier's configuration is in the slot that its version names, stored with Release, loaded
-//!   with Acquire, and looked at again: as in the unkeyed bucket. It is read after the clock was,
-//!   so an admission counts at that instant, by the configuration in force then or later; an
-//!   end of debt means the same under both. Models: `change_against_admission`,
-//!   `two_changes_against_admission`, and for a base that is moved `a_sweep_against_a_charge`.
+//! - A word names its configuration by its generation, as the bucket's does: a change stores the
+//!   slot (Release) that no word names, and carries every word over to it (Release), set by set
+//!   under the lock. A slow reader may find in its slot values of the change after. That began
+//!   after every word was carried over, so the reader then sees that its word has moved on: its
+//!   exchange fails, or its second load of the word tells. Models: `change_against_admission`,
+//!   `two_changes_against_admission`, `change_against_insertion`, `rebase_against_charge`.
+//! - What the lock guards beside the tags is loaded and stored Relaxed.
 
-mod clock;
+mod changes;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) mod fuzz;
 mod insert;
@@ -38,7 +43,6 @@ mod loom;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 mod naive;
 mod pause;
-mod rate;
 mod set;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -46,9 +50,10 @@ mod tier;
 
 use std::fmt;
 
-use self::clock::{Config, Grant};
-use self::set::{Set, Tag, WAYS, Word, short};
+use self::set::{Owner, Set, Tag, WAYS};
 use self::tier::Tier;
+use crate::rate_limit::state::config::{Config, Grant};
+use crate::rate_limit::state::word::Word;
 use crate::rate_limit::{Quota, Refused};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
@@ -66,14 +71,44 @@ pub struct Place {
 pub(crate) struct Charge {
     /// The instant granted: now, or when the tokens will be there.
     pub(crate) at: Tick,
-    /// The key's word with it.
-    word: u64,
-    /// The key's tag with it.
-    tag: u64,
+    /// Where the key's debt ends with it.
+    end: u64,
     /// What it added; 0 if there is nothing to give back.
     units: u64,
     /// The configuration it was made with.
     changes: u64,
+    /// The tag of the key's entry.
+    tag: Tag,
+}
+
+impl Charge {
+    fn new(grant: &Grant, config: &Config, tag: Tag) -> Self {
+        Self {
+            at: grant.at,
+            end: grant.end,
+            units: grant.units,
+            changes: config.changes,
+            tag,
+        }
+    }
+}
+
+/// An existing key's entry, as one call sees it.
+struct Seen<'a> {
+    set: &'a Set,
+    way: usize,
+    tag: Tag,
+    word: Word,
+    config: Config,
+}
+
+impl Seen<'_> {
+    /// Whether what was seen belongs together.
+    #[inline]
+    fn is_still(&self) -> bool {
+        self.set.word(self.way).generation() == self.word.generation()
+            && self.set.tag(self.way) == self.tag
+    }
 }
 
 /// The state of a rate limit per key. Every decision takes `now`; that of an existing key takes
@@ -82,8 +117,9 @@ pub(crate) struct Table {
     sets: Box<[Set]>,
     /// One for each set: held while an entry gets another owner.
     locks: Box<[Mutex<()>]>,
-    /// For each set and tier the end of the largest debt that was evicted: behind it the debt of
-    /// every new key begins. It is repaid by itself, as the clock moves on.
+    /// For each set and tier the word with the largest debt that was evicted: behind it the debt
+    /// of every new key begins. It is repaid by itself, as the clock moves on. Its generation is
+    /// that of all words of the tier in the set. Written under the set's lock.
     dropped: Box<[AtomicU64]>,
     tiers: Box<[CachePadded<Tier>]>,
     /// How many keys in debt lost their place. Publishes nothing: relaxed.
@@ -98,12 +134,12 @@ impl Table {
     /// been checked.
     pub(crate) fn new(now: Tick, capacity: usize, quotas: &[Quota]) -> Self {
         let sets = capacity.div_ceil(WAYS).max(1);
-        let floor = Config::first(now, quotas[0]).floor();
-        let words = |n| (0..n).map(|_| AtomicU64::new(floor)).collect();
         Self {
-            sets: (0..sets).map(|_| Set::new(Word::new(floor, 0))).collect(),
+            sets: (0..sets).map(|_| Set::new()).collect(),
             locks: (0..sets).map(|_| Mutex::new(())).collect(),
-            dropped: words(sets * quotas.len()),
+            dropped: (0..sets * quotas.len())
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             tiers: quotas
                 .iter()
                 .map(|quota| CachePadded::new(Tier::new(now, *quota)))
@@ -174,28 +210,29 @@ impl Table {
         latest: Tick,
         dropped: &mut bool,
     ) -> Result<Charge, Refused> {
+        let decide = |config: &Config, end| {
+            let grant = config.grant(end, now, not_before, cost)?;
+            grant.by(now, latest)
+        };
         loop {
-            let config = self.config(key.tier, now);
-            let decide = |end| config.grant_by(end, now, not_before, cost, latest);
-            if cost == 0 || config.is_unlimited() {
-                let free = decide(0)?;
-                return Ok(charge(key, &config, &free, Tag(0)));
-            }
-            let set = self.set(key);
-            let found = set.find(short(key.hash));
-            let found = found.map(|(way, tag)| (way, tag, set.word(way)));
-            let Some((way, tag, word)) = found.filter(|(.., word)| word.tier() == key.tier) else {
-                match self.rewrite(now, key, &config, false, &decide, dropped) {
+            let Some(seen) = self.find(now, key) else {
+                let config = self.current(key.tier, now);
+                if cost == 0 || config.is_unlimited() {
+                    return Ok(Charge::new(&decide(&config, 0)?, &config, Tag::NONE));
+                }
+                match self.rewrite(now, key, false, &decide, dropped) {
                     Some(decided) => return decided,
                     None => continue,
                 }
             };
-            if set.tag(way) != tag {
+            let decided = decide(&seen.config, seen.word.tat());
+            if !seen.is_still() {
                 continue;
             }
-            let grant = decide(config.offset(word.end()))?;
-            let charge = charge(key, &config, &grant, tag);
-            if set.charge(way, word, Word(charge.word)) {
+            let grant = decided?;
+            let charge = Charge::new(&grant, &seen.config, seen.tag);
+            let to = Word::new(grant.end, seen.config.changes);
+            if grant.units == 0 || seen.set.charge(seen.way, seen.word, to) {
                 return Ok(charge);
             }
             #[cfg(all(test, not(seawall_loom)))]
@@ -212,11 +249,10 @@ impl Table {
         key: Place,
         cost: u32,
     ) -> Result<Tick, Refused> {
-        let config = self.config(key.tier, now);
-        let end = self.owed(now, key, &config);
-        config
-            .grant_by(end, now, not_before, cost, Tick::NEVER)
-            .map(|grant| grant.at)
+        self.look(now, key, |end, config| {
+            let grant = config.grant(end, now, not_before, cost)?;
+            grant.by(now, Tick::NEVER).map(|grant| grant.at)
+        })
     }
 
     /// What [`admit`](Self::admit) would say. Takes nothing, and no place.
@@ -233,8 +269,7 @@ impl Table {
 
     /// A key's tokens; `u32::MAX` if there is no limit. Takes nothing, and no place.
     pub(crate) fn available(&self, now: Tick, key: Place) -> u32 {
-        let config = self.config(key.tier, now);
-        config.available(self.owed(now, key, &config), now)
+        self.look(now, key, |end, config| config.available(end, now))
     }
 
     /// Gives a charge back: whole if none was made to the key after it that has not been given
@@ -242,61 +277,26 @@ impl Table {
     /// place, been in another tier or been paused since.
     ///
     /// A charge is known by where it ended and by the tag. With one tag the end moves on with
-    /// each charge and back over the last one only, so it is nobody else's.
+    /// each charge and back over the last one only, so it is no other charge's.
     pub(crate) fn cancel(&self, key: Place, charge: &Charge) {
-        let config = self.tier(key.tier).config();
-        if charge.units == 0 || config.changes != charge.changes {
-            return;
-        }
-        let set = self.set(key);
-        let made = Word(charge.word);
-        let back = Word::new(config.without(made.end(), charge.units), key.tier);
-        while let Some((way, tag)) = set.find(short(key.hash)) {
-            if tag.0 != charge.tag || set.word(way) != made || set.charge(way, made, back) {
+        let (set, tier) = (self.set(key), self.tier(key.tier));
+        let back = Word::new(charge.end - charge.units, charge.changes);
+        while let Some((way, tag)) = set.find(Owner::new(key)) {
+            let word = set.word(way);
+            if charge.units == 0
+                || tag != charge.tag
+                || word.tat() != charge.end
+                || tier.config_of(word).changes != charge.changes
+                || set.charge(way, word, back)
+            {
                 return;
             }
         }
     }
 
-    /// Changes a tier's quota, which has been checked. Debts stay what they are in tokens; who
-    /// has an instant keeps it.
-    pub(crate) fn change(&self, now: Tick, tier: u8, quota: Quota) {
-        self.tier(tier)
-            .change(now, quota, |config| self.sweep(tier, config));
-    }
-
-    /// A tier's quota as it was asked for. Takes the lock of changes.
-    pub(crate) fn quota(&self, tier: u8) -> Quota {
-        self.tier(tier).quota()
-    }
-
-    /// A tier's tokens per second, as they are kept.
-    pub(crate) fn rate(&self, tier: u8) -> f64 {
-        self.tier(tier).config().per_second()
-    }
-
     #[inline]
     fn tier(&self, tier: u8) -> &Tier {
         &self.tiers[usize::from(tier)]
-    }
-
-    #[inline]
-    fn config(&self, tier: u8, now: Tick) -> Config {
-        loop {
-            let config = self.tier(tier).config();
-            if !config.is_stale(now) {
-                return config;
-            }
-            self.renew(tier, now);
-        }
-    }
-
-    /// The configuration that a word is read with, where that of `tier` is at hand.
-    fn config_of(&self, word: Word, tier: u8, config: &Config, now: Tick) -> Config {
-        if word.tier() == tier {
-            return *config;
-        }
-        self.config(word.tier(), now)
     }
 
     #[inline]
@@ -311,85 +311,56 @@ impl Table {
         &self.sets[self.index(key)]
     }
 
-    /// The end of the largest debt of a tier that was evicted from a set.
-    fn dropped(&self, index: usize, tier: u8) -> u64 {
-        self.of_tier(index, tier).load(Ordering::Acquire)
-    }
-
-    fn of_tier(&self, index: usize, tier: u8) -> &AtomicU64 {
-        &self.dropped[index * self.tiers.len() + usize::from(tier)]
-    }
-
-    /// Raises what was dropped to `end`, as `is_below` says which is the higher.
-    fn raise(&self, index: usize, tier: u8, end: u64, is_below: impl Fn(u64) -> bool) {
-        let dropped = self.of_tier(index, tier);
-        let mut seen = dropped.load(Ordering::Acquire);
-        while is_below(seen) {
-            match dropped.compare_exchange(seen, end, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(found) => seen = found,
-            }
-        }
-    }
-
-    /// Where a word's debt ends, as an offset of the configuration of `tier`.
+    /// An existing key's entry. What was loaded may not belong together, which the exchange or
+    /// [`Seen::is_still`] finds.
     #[inline]
-    fn end(&self, word: Word, tier: u8, config: &Config, now: Tick) -> u64 {
-        if word.tier() == tier {
-            return config.offset(word.end());
-        }
-        config.carried(&self.config(word.tier(), now), word.end(), now)
-    }
-
-    /// Where a key's debt ends, or that of a new key begins.
-    fn owed(&self, now: Tick, key: Place, config: &Config) -> u64 {
-        let set = self.set(key);
+    fn find(&self, now: Tick, key: Place) -> Option<Seen<'_>> {
+        let (set, owner) = (self.set(key), Owner::new(key));
         loop {
-            if let Some((way, tag)) = set.find(short(key.hash)) {
-                let word = set.word(way);
-                if set.tag(way) == tag {
-                    return self.end(word, key.tier, config, now);
+            let (way, tag) = set.find(owner)?;
+            let word = set.word(way);
+            let config = self.tier(key.tier).config_of(word);
+            if !config.is_stale(now) {
+                return Some(Seen {
+                    set,
+                    way,
+                    tag,
+                    word,
+                    config,
+                });
+            }
+            self.rebase(key.tier, now);
+        }
+    }
+
+    /// What `see` makes of the end of a key's debt, or of where that of a new key begins.
+    fn look<T>(&self, now: Tick, key: Place, see: impl Fn(u64, &Config) -> T) -> T {
+        loop {
+            if let Some(seen) = self.find(now, key) {
+                let answer = see(seen.word.tat(), &seen.config);
+                if seen.is_still() {
+                    return answer;
                 }
-            } else if let Some(begins) = self.newcomer(now, key, config) {
-                return begins;
+                continue;
+            }
+            self.current(key.tier, now);
+            if let Some((begins, config)) = self.newcomer(now, key) {
+                return see(begins, &config);
             }
         }
     }
 
-    /// Moves a tier's base on: after years at a hundred a second, hours at a million.
-    #[cold]
-    #[inline(never)]
-    fn renew(&self, tier: u8, now: Tick) {
-        self.tier(tier)
-            .renew(now, |config| self.sweep(tier, config));
+    /// See the field. Under the set's lock.
+    fn dropped(&self, index: usize, tier: u8) -> Word {
+        Word(self.dropped_at(index, tier).load(Ordering::Relaxed))
     }
 
-    /// Raises every end of a tier that is below the floor.
-    fn sweep(&self, tier: u8, config: &Config) {
-        for (index, set) in self.sets.iter().enumerate() {
-            for way in 0..WAYS {
-                let mut word = set.word(way);
-                while word.tier() == tier
-                    && config.is_below(word.end())
-                    && !set.turn(way, word, word.moved(config.floor()))
-                {
-                    word = set.word(way);
-                }
-            }
-            self.raise(index, tier, config.floor(), |end| config.is_below(end));
-        }
+    fn set_dropped(&self, index: usize, tier: u8, to: Word) {
+        self.dropped_at(index, tier).store(to.0, Ordering::Relaxed);
     }
-}
 
-/// A grant as what the caller keeps of it.
-#[inline]
-fn charge(key: Place, config: &Config, grant: &Grant, tag: Tag) -> Charge {
-    Charge {
-        at: grant.at,
-        word: Word::new(config.end(grant.end), key.tier).0,
-        tag: tag.0,
-        units: grant.units,
-        changes: config.changes,
+    fn dropped_at(&self, index: usize, tier: u8) -> &AtomicU64 {
+        &self.dropped[index * self.tiers.len() + usize::from(tier)]
     }
 }
 

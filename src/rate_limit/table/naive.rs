@@ -1,98 +1,100 @@
-//! The table told naively: buckets that are kept by plain division, in sets of eight that are
-//! searched from end to end.
+//! The table told naively: buckets in numbers that cannot overflow, in sets of eight that are
+//! searched from end to end. Times and debts are in units of 1/32 ns since time began.
 
 use std::time::Duration;
 
-use super::rate::TOKEN;
 use super::{Place, WAYS};
-use crate::rate_limit::{Quota, Refused};
+use crate::rate_limit::quota::{Quota, SPAN, UNITS};
+use crate::rate_limit::{Refused, state::config};
 use crate::time::Tick;
 
-/// A tier whose clock is a quotient, in units since the tier was made.
+const PER_NANO: i128 = UNITS as i128;
+/// What a word holds after the origin.
+const LAST: i128 = config::LAST as i128;
+const STALE: i128 = 1 << 61;
+const DAY: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// One configuration of a tier.
+#[derive(Clone, Copy)]
 pub(super) struct Tier {
     pub(super) quota: Quota,
-    from: i128,
-    since: u64,
-    /// Units in nanoseconds.
-    rate: (i128, i128),
+    interval: i128,
+    tolerance: i128,
+    /// Before it time stands still.
+    origin: u64,
+    /// Where the clock stands still, if it does.
+    frozen: Option<u64>,
     changes: u64,
+}
+
+fn ceil(n: i128, by: i128) -> i128 {
+    (n + by - 1).div_euclid(by)
 }
 
 impl Tier {
     fn new(now: Tick, quota: Quota) -> Self {
-        let mut tier = Self {
+        let none = Self {
             quota,
-            from: 0,
-            since: now.0,
-            rate: (0, 1),
+            interval: PER_NANO * 1_000_000_000,
+            tolerance: 0,
+            origin: 0,
+            frozen: None,
             changes: 0,
         };
-        tier.set(quota);
-        tier
+        none.next(now, quota)
     }
 
-    fn set(&mut self, quota: Quota) {
-        self.quota = quota;
-        if !quota.is_unlimited() {
-            let n = i128::from(quota.count()) * i128::from(TOKEN);
-            self.rate = (n, quota.period().as_nanos() as i128);
+    fn next(&self, now: Tick, quota: Quota) -> Self {
+        let burst = i128::from(quota.max_burst());
+        let stops = quota.count() == 0 && !quota.is_unlimited();
+        let interval = if quota.is_unlimited() {
+            self.interval
+        } else if stops {
+            self.interval.min(i128::from(SPAN) / burst.max(1))
+        } else {
+            let units = quota.period().as_nanos() as i128 * PER_NANO;
+            ceil(units, i128::from(quota.count())).max(1)
+        };
+        Self {
+            quota,
+            interval,
+            tolerance: interval * burst,
+            origin: now.0.saturating_sub(DAY),
+            frozen: stops.then_some(now.0),
+            changes: self.changes + 1,
         }
     }
 
-    pub(super) fn change(&mut self, now: Tick, quota: Quota) {
-        let (rate, clock) = (self.rate, self.clock(now.0).0);
-        self.changes += 1;
-        self.set(quota);
-        if rate.0 * self.rate.1 != self.rate.0 * rate.1 {
-            (self.from, self.since) = (clock, now.0);
-        }
+    fn begins(&self) -> i128 {
+        i128::from(self.origin) * PER_NANO
     }
 
-    /// Rounded down and up.
-    fn clock(&self, now: u64) -> (i128, i128) {
-        let product = (i128::from(now) - i128::from(self.since)) * self.rate.0;
-        let down = product.div_euclid(self.rate.1);
-        let up = down + i128::from(product.rem_euclid(self.rate.1) != 0);
-        (self.from + down, self.from + up)
+    fn clock(&self, now: u64) -> i128 {
+        let shows = i128::from(self.frozen.unwrap_or(now)) * PER_NANO;
+        shows.clamp(self.begins(), self.begins() + LAST / PER_NANO * PER_NANO)
     }
 
-    fn tolerance(&self) -> i128 {
-        i128::from(self.quota.max_burst()) * i128::from(TOKEN)
-    }
-
-    /// The instant, searched for; none before the end of time.
-    fn instant(&self, due: i128, after: u64) -> Option<u64> {
-        let (mut low, mut high) = (after, u64::MAX);
-        if self.clock(high).0 < due {
-            return None;
-        }
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            match self.clock(middle).0 < due {
-                true => low = middle,
-                false => high = middle,
-            }
-        }
-        Some(high)
+    /// A debt of the configuration before, in tokens.
+    fn carried(&self, from: &Self, end: i128, now: Tick) -> i128 {
+        let (here, there) = (from.clock(now.0), self.clock(now.0));
+        let owed = ceil((end - here).max(0) * self.interval, from.interval);
+        (there + owed).min(self.begins() + LAST)
     }
 }
 
-/// Where a debt ends that nobody has made: a turn of the table's clock before its beginning.
-const NONE: i128 = -(1 << 55);
-
 #[derive(Clone)]
 struct Bucket {
-    /// None for nobody's.
+    /// None without an owner.
     hash: Option<u64>,
     tier: u8,
     end: i128,
-    /// By id: where it was made, the configuration, and the end before it.
-    charges: Vec<(usize, u8, u64, i128)>,
+    /// By id: the configuration, the end with it, and the one that it goes back to.
+    charges: Vec<(usize, u64, i128, i128)>,
 }
 
 #[derive(Clone)]
 struct Set {
-    capacity: Vec<Bucket>,
+    entries: Vec<Bucket>,
     /// For each tier.
     dropped: Vec<i128>,
 }
@@ -105,18 +107,19 @@ pub(super) struct Naive {
 
 impl Naive {
     pub(super) fn new(now: Tick, capacity: usize, quotas: &[Quota]) -> Self {
-        let nobody = Bucket {
+        let tiers: Vec<_> = quotas.iter().map(|quota| Tier::new(now, *quota)).collect();
+        let unowned = Bucket {
             hash: None,
             tier: 0,
-            end: NONE,
+            end: 0,
             charges: Vec::new(),
         };
         let set = Set {
-            capacity: vec![nobody; WAYS],
-            dropped: vec![NONE; quotas.len()],
+            entries: vec![unowned; WAYS],
+            dropped: tiers.iter().map(Tier::begins).collect(),
         };
         Self {
-            tiers: quotas.iter().map(|quota| Tier::new(now, *quota)).collect(),
+            tiers,
             sets: vec![set; capacity.div_ceil(WAYS)],
             evicted: 0,
         }
@@ -129,39 +132,54 @@ impl Naive {
 
     fn find(&self, key: Place) -> Option<&Bucket> {
         let set = &self.sets[self.index(key)];
-        set.capacity
+        set.entries
             .iter()
-            .find(|place| place.hash == Some(key.hash))
+            .find(|entry| entry.hash == Some(key.hash))
     }
 
     pub(super) fn knows(&self, key: Place) -> bool {
         self.find(key).is_some()
     }
 
-    /// When a place's debt is repaid; none for nobody's.
-    fn rests_at(&self, bucket: &Bucket) -> Option<u64> {
-        bucket.hash?;
-        let tier = &self.tiers[usize::from(bucket.tier)];
-        let owed = bucket.end - tier.from;
-        Some(match tier.rate.0 {
-            0 if owed > 0 => u64::MAX,
-            0 => tier.since,
-            n => {
-                let passed = (owed * tier.rate.1).div_euclid(n);
-                let more = i128::from((owed * tier.rate.1).rem_euclid(n) != 0);
-                let at = i128::from(tier.since) + passed + more;
-                u64::try_from(at.max(0)).unwrap_or(u64::MAX)
+    pub(super) fn change(&mut self, now: Tick, tier: u8, quota: Quota) {
+        let old = self.tiers[usize::from(tier)];
+        let new = old.next(now, quota);
+        for set in &mut self.sets {
+            let owned = set.entries.iter_mut().filter(|entry| entry.hash.is_some());
+            for entry in owned.filter(|entry| entry.tier == tier) {
+                entry.end = new.carried(&old, entry.end, now);
             }
-        })
+            let dropped = &mut set.dropped[usize::from(tier)];
+            *dropped = new.carried(&old, *dropped, now);
+        }
+        self.tiers[usize::from(tier)] = new;
     }
 
-    /// The place in its set that a new key gets, and where its debt begins.
+    /// What every question about a key does first: an origin lasts for two years.
+    fn age(&mut self, now: Tick, key: Place) {
+        let tier = self.tiers[usize::from(key.tier)];
+        if tier.clock(now.0) - tier.begins() >= STALE {
+            self.change(now, key.tier, tier.quota);
+        }
+    }
+
+    /// When an entry's debt is repaid; none without an owner.
+    fn idle_at(&self, bucket: &Bucket) -> Option<u64> {
+        bucket.hash?;
+        let tier = &self.tiers[usize::from(bucket.tier)];
+        if tier.frozen.is_some() && bucket.end > tier.clock(0) {
+            return Some(u64::MAX);
+        }
+        Some(u64::try_from(ceil(bucket.end, PER_NANO)).unwrap_or(u64::MAX))
+    }
+
+    /// The entry in its set that a new key gets, and where its debt begins.
     fn newcomer(&self, key: Place) -> (usize, i128) {
         let set = &self.sets[self.index(key)];
-        let rests = set.capacity.iter().map(|place| self.rests_at(place));
-        let first = rests.enumerate().min_by_key(|&(way, rests)| (rests, way));
+        let idle = set.entries.iter().map(|entry| self.idle_at(entry));
+        let first = idle.enumerate().min_by_key(|&(way, idle)| (idle, way));
         let way = first.map_or(0, |(way, _)| way);
-        let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.capacity[way]);
+        let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.entries[way]);
         match first.tier == key.tier {
             true => (way, dropped.max(first.end)),
             false => (way, dropped),
@@ -169,30 +187,32 @@ impl Naive {
     }
 
     fn end(&self, now: Tick, key: Place) -> i128 {
-        let to = self.tiers[usize::from(key.tier)].clock(now.0);
         match self.find(key) {
             None => self.newcomer(key).1,
             Some(bucket) if bucket.tier == key.tier => bucket.end,
             Some(bucket) => {
-                let debt = bucket.end - self.tiers[usize::from(bucket.tier)].clock(now.0).0;
-                if debt > 0 { to.1 + debt } else { to.0 }
+                let from = &self.tiers[usize::from(bucket.tier)];
+                self.tiers[usize::from(key.tier)].carried(from, bucket.end, now)
             }
         }
     }
 
-    /// A key's place, given to it now if it has none.
-    /// Whether another key lost it.
-    fn place(&mut self, now: Tick, key: Place) -> (&mut Bucket, bool) {
+    /// Whether a new key takes an entry from another key.
+    fn evicts(&self, key: Place) -> bool {
+        let set = &self.sets[self.index(key)];
+        !self.knows(key) && set.entries[self.newcomer(key).0].hash.is_some()
+    }
+
+    /// A key's entry, given to it now if it has none.
+    fn entry(&mut self, now: Tick, key: Place) -> &mut Bucket {
         let (way, end) = self.newcomer(key);
         let (known, index) = (self.knows(key), self.index(key));
-        let mut evicts = false;
         if !known {
-            let gone = &self.sets[index].capacity[way];
-            evicts = gone.hash.is_some();
-            self.evicted += u64::from(self.rests_at(gone) > Some(now.0));
+            let gone = &self.sets[index].entries[way];
+            self.evicted += u64::from(self.idle_at(gone) > Some(now.0));
             let set = &mut self.sets[index];
             let gone = std::mem::replace(
-                &mut set.capacity[way],
+                &mut set.entries[way],
                 Bucket {
                     hash: Some(key.hash),
                     tier: key.tier,
@@ -200,16 +220,18 @@ impl Naive {
                     charges: Vec::new(),
                 },
             );
-            let dropped = &mut set.dropped[usize::from(gone.tier)];
-            *dropped = (*dropped).max(gone.end);
+            if gone.hash.is_some() {
+                let dropped = &mut set.dropped[usize::from(gone.tier)];
+                *dropped = (*dropped).max(gone.end);
+            }
         }
-        let mut capacity = self.sets[index].capacity.iter_mut();
-        let place = capacity.find(|place| place.hash == Some(key.hash)).unwrap();
-        if place.tier != key.tier {
-            place.charges.clear();
+        let mut entries = self.sets[index].entries.iter_mut();
+        let entry = entries.find(|entry| entry.hash == Some(key.hash)).unwrap();
+        if entry.tier != key.tier {
+            entry.charges.clear();
         }
-        place.tier = key.tier;
-        (place, evicts)
+        entry.tier = key.tier;
+        entry
     }
 
     pub(super) fn take(
@@ -221,74 +243,78 @@ impl Naive {
         cost: u32,
         latest: Tick,
     ) -> Result<u64, Option<u64>> {
+        self.age(now, key);
         let end = self.end(now, key);
-        let tier = &self.tiers[usize::from(key.tier)];
+        let tier = self.tiers[usize::from(key.tier)];
         if cost == 0 || tier.quota.is_unlimited() {
             return Ok(start.0);
         }
-        let units = i128::from(cost) * i128::from(TOKEN);
-        if units > tier.tolerance() {
+        let units = i128::from(cost) * tier.interval;
+        if units > tier.tolerance {
             return Err(None);
         }
-        let due = end + units - tier.tolerance();
-        let granted = match due <= tier.clock(start.0).0 {
-            true => start.0,
-            false if tier.rate.0 == 0 => return Err(None),
-            false => tier.instant(due, start.0).ok_or(None)?,
+        let from = tier.clock(start.0);
+        let (granted, begins, back) = match end.max(from) + units - tier.tolerance {
+            due if due <= from => (start.0, end.max(from), end.max(from)),
+            _ if tier.frozen.is_some() => return Err(None),
+            due => {
+                let at = ceil(due, PER_NANO);
+                let granted = u64::try_from(at).map_err(|_| None)?;
+                (granted, end.max(at * PER_NANO), end)
+            }
         };
-        if granted > latest.0 {
+        if granted > latest.0 || begins + units > tier.begins() + LAST {
             return Err(Some(granted));
         }
-        let begins = end.max(tier.clock(granted).1);
-        let changes = tier.changes;
-        let (bucket, evicts) = self.place(now, key);
+        // The last unit of the first charge of an evicting key is not given back.
+        let back = back + i128::from(self.evicts(key));
+        let bucket = self.entry(now, key);
         bucket.end = begins + units;
-        // The last unit of the first charge is not given back.
-        let before = end + i128::from(evicts);
-        bucket.charges.push((id, key.tier, changes, before));
+        bucket.charges.push((id, tier.changes, bucket.end, back));
         Ok(granted)
     }
 
     pub(super) fn cancel(&mut self, id: usize, key: Place) {
-        let index = self.index(key);
-        let mut capacity = self.sets[index].capacity.iter_mut();
-        let Some(bucket) = capacity.find(|place| place.hash == Some(key.hash)) else {
+        let (index, changes) = (self.index(key), self.tiers[usize::from(key.tier)].changes);
+        let mut entries = self.sets[index].entries.iter_mut();
+        let Some(bucket) = entries.find(|entry| entry.hash == Some(key.hash)) else {
             return;
         };
-        if let Some(&(last, tier, changes, before)) = bucket.charges.last() {
-            if last == id && changes == self.tiers[usize::from(tier)].changes {
+        if let Some(&(last, made, end, back)) = bucket.charges.last() {
+            if last == id && made == changes && end == bucket.end && bucket.tier == key.tier {
                 bucket.charges.pop();
-                bucket.end = before;
+                bucket.end = back;
             }
         }
     }
 
     pub(super) fn pause(&mut self, now: Tick, key: Place, until: Tick) {
-        let tier = &self.tiers[usize::from(key.tier)];
+        self.age(now, key);
+        let tier = self.tiers[usize::from(key.tier)];
         if until <= now || tier.quota.is_unlimited() {
             return;
         }
-        let left = i128::from(if tier.rate.0 == 0 { 0 } else { TOKEN });
-        let but_one = (tier.tolerance() - left).max(0);
-        let paused = self.end(now, key).max(tier.clock(until.0).1 + but_one);
-        let word = (!self.knows(key)).then(|| self.newcomer(key).0);
-        let before = word.map(|way| {
-            let gone = &self.sets[self.index(key)].capacity[way];
-            (gone.tier, gone.end)
-        });
-        let (bucket, evicts) = self.place(now, key);
+        let token = if tier.frozen.is_some() {
+            0
+        } else {
+            tier.interval
+        };
+        let but_one = (tier.tolerance - token).max(0);
+        let paused = tier.clock(until.0) + but_one;
+        let end = self.end(now, key) + i128::from(self.evicts(key));
+        let bucket = self.entry(now, key);
         bucket.charges.clear();
-        let same = evicts && before == Some((key.tier, paused));
-        bucket.end = paused + i128::from(same);
+        bucket.end = end.max(paused).min(tier.begins() + LAST);
     }
 
-    pub(super) fn available(&self, now: Tick, key: Place) -> u32 {
+    pub(super) fn available(&mut self, now: Tick, key: Place) -> u32 {
+        self.age(now, key);
         let tier = &self.tiers[usize::from(key.tier)];
         if tier.quota.is_unlimited() {
             return u32::MAX;
         }
-        let debt = (self.end(now, key) - tier.clock(now.0).0).max(0);
-        ((tier.tolerance() - debt).max(0) / i128::from(TOKEN)) as u32
+        let debt = (self.end(now, key) - tier.clock(now.0)).max(0);
+        ((tier.tolerance - debt).max(0) / tier.interval) as u32
     }
 }
 

@@ -1,6 +1,8 @@
 //! A set: the few entries that a key may have. Why in these orders stands at the head of
 //! [`super`].
 
+use super::Place;
+use crate::rate_limit::state::word::Word;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Entries in a set: the tags of one are a cache line, and so are its words. Two for the models.
@@ -10,30 +12,47 @@ pub(super) const WAYS: usize = 8;
 pub(super) const WAYS: usize = 2;
 
 const HASH_BITS: u32 = 44;
-const HASH: u64 = (1 << HASH_BITS) - 1;
+const TIER_BITS: u32 = 4;
+const VERSION_BITS: u32 = 16;
 
-/// What a tag keeps of a hash; never 0, which is a tag without an owner.
-#[inline]
-pub(super) fn short(hash: u64) -> u64 {
-    (hash & HASH).max(1)
+/// A key's hash and tier, as a tag keeps them; never 0, which is a tag without an owner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner(u64);
+
+impl Owner {
+    #[inline]
+    pub(super) fn new(key: Place) -> Self {
+        let hash = (key.hash & (u64::MAX >> (64 - HASH_BITS))).max(1);
+        Self((hash << TIER_BITS) | u64::from(key.tier))
+    }
+
+    pub(super) fn hash(self) -> u64 {
+        self.0 >> TIER_BITS
+    }
+
+    pub(super) fn tier(self) -> u8 {
+        (self.0 & (u64::MAX >> (64 - TIER_BITS))) as u8
+    }
 }
 
-/// The owner of an entry: `[hash: 44 bits][version: 20 bits]`. The version counts the owners of
-/// the entry, and what separates an owner's charges from those that are not given back any more:
-/// a charge in another tier, a pause.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag(pub(super) u64);
+/// The owner of an entry: `[hash: 44 bits][tier: 4 bits][version: 16 bits]`. The version counts
+/// the owners of the entry, and what separates an owner's charges from those that are not given
+/// back any more: a charge in another tier, a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag(u64);
 
 impl Tag {
-    const VERSION: u64 = u64::MAX >> HASH_BITS;
+    pub(super) const NONE: Self = Self(0);
+
+    const VERSION: u64 = u64::MAX >> (64 - VERSION_BITS);
 
     #[inline]
-    pub(super) fn hash(self) -> u64 {
-        self.0 >> (64 - HASH_BITS)
+    pub(super) fn owner(self) -> Owner {
+        Owner(self.0 >> VERSION_BITS)
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self.hash() == 0
+        self.owner() == Owner(0)
     }
 
     /// Without an owner.
@@ -41,34 +60,8 @@ impl Tag {
         Self(self.0 & Self::VERSION)
     }
 
-    pub(super) fn next(self, hash: u64) -> Self {
-        Self((hash << (64 - HASH_BITS)) | (self.0.wrapping_add(1) & Self::VERSION))
-    }
-}
-
-/// The debt of an entry: `[end: 60 bits][tier: 4 bits]`, the end in the tier's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word(pub(super) u64);
-
-impl Word {
-    #[inline]
-    pub(super) fn new(end: u64, tier: u8) -> Self {
-        Self((end << 4) | u64::from(tier))
-    }
-
-    #[inline]
-    pub(super) fn end(self) -> u64 {
-        self.0 >> 4
-    }
-
-    #[inline]
-    pub(super) fn tier(self) -> u8 {
-        (self.0 & 15) as u8
-    }
-
-    /// The same with another end.
-    pub(super) fn moved(self, end: u64) -> Self {
-        Self::new(end, self.tier())
+    pub(super) fn next(self, owner: Owner) -> Self {
+        Self((owner.0 << VERSION_BITS) | (self.0.wrapping_add(1) & Self::VERSION))
     }
 }
 
@@ -83,22 +76,32 @@ pub(super) struct Set {
 
 impl Set {
     /// Entries without an owner.
-    pub(super) fn new(word: Word) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             tags: std::array::from_fn(|_| AtomicU64::new(0)),
-            words: std::array::from_fn(|_| AtomicU64::new(word.0)),
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
-    /// A key's entry, with the tag that was seen.
+    /// The entry of a key in its tier, with the tag that was seen.
     #[inline]
-    pub(super) fn find(&self, hash: u64) -> Option<(usize, Tag)> {
+    pub(super) fn find(&self, owner: Owner) -> Option<(usize, Tag)> {
+        self.find_by(|tag| tag.owner() == owner)
+    }
+
+    /// The entry of a key, in whichever tier.
+    pub(super) fn find_in_any_tier(&self, owner: Owner) -> Option<(usize, Tag)> {
+        self.find_by(|tag| tag.owner().hash() == owner.hash())
+    }
+
+    #[inline]
+    fn find_by(&self, is_it: impl Fn(Tag) -> bool) -> Option<(usize, Tag)> {
         // Loads all of them: a branch that depends on the key costs more than the other loads.
         let mut found = 0;
         let mut seen = [Tag(0); WAYS];
         for (way, tag) in seen.iter_mut().enumerate() {
             *tag = self.tag(way);
-            found |= u32::from(tag.hash() == hash) << way;
+            found |= u32::from(is_it(*tag)) << way;
         }
         let way = found.trailing_zeros() as usize;
         seen.get(way).map(|tag| (way, *tag))
@@ -128,7 +131,8 @@ impl Set {
             .is_ok()
     }
 
-    /// Gives an entry to another owner, or moves its clock.
+    /// Gives an entry to another owner, or carries it over to another configuration. Under the
+    /// set's lock.
     pub(super) fn turn(&self, way: usize, from: Word, to: Word) -> bool {
         self.words[way % WAYS]
             .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire)

@@ -225,7 +225,7 @@ fn cx15_everything_that_is_wrong_is_told_at_once() {
         ]
     );
     let text = error.to_string();
-    let part = "attempt_timeout is 2s, allowed is at most the total_timeout of 1s";
+    let part = "invalid `attempt_timeout`: 2s (must be at most the total_timeout of 1s)";
     assert!(text.contains(part), "{text}");
 }
 

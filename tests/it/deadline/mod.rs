@@ -261,7 +261,7 @@ async fn to8_a_shield_ends_by_its_own_bound_and_drops_its_work_first() {
     assert!(
         rejection
             .policy()
-            .starts_with("shield@tests/it/deadline.rs:")
+            .starts_with("shield@tests/it/deadline/mod.rs:")
     );
 
     // Clean-up after the deadline: the whole of its bound, however long that has passed.

@@ -21,7 +21,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use super::counted::{all_places_are_free, enter_flight};
 use super::record::{Log, Watch};
 use super::{Around, Changes, Until, some_mode};
-use crate::support::{Random, leave_all, ms, secs};
+use crate::support::{Random, full_budget, ms, secs};
 
 /// What the service is to do.
 #[derive(Clone, Copy, Debug)]
@@ -382,7 +382,7 @@ impl Calls {
             timeout.build().unwrap()
         };
         let race = |listener| {
-            let hedge = Hedge::builder().delay(ms(0)).budget(leave_all());
+            let hedge = Hedge::builder().delay(ms(0)).budget(full_budget());
             hedge.on_event(listener).build().unwrap()
         };
         let queue = |listener| {

@@ -16,7 +16,7 @@ use seawall::{
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Do, Mock, Recorder, Strict, leave_all, ms, reason, secs};
+use crate::support::{Do, Mock, Recorder, Strict, full_budget, ms, reason, secs};
 
 /// The policies of the full stack.
 pub(crate) struct Policies {
@@ -51,7 +51,7 @@ pub(crate) fn quiet() -> Policies {
     let named = |name, limit| Timeout::builder(limit).name(name).build().unwrap();
     Policies {
         total: named("total", secs(5)),
-        retry: retry_every(10).budget(leave_all()).build().unwrap(),
+        retry: retry_every(10).budget(full_budget()).build().unwrap(),
         hedge: Hedge::builder().budget(dry()).build().unwrap(),
         breaker: tripping(4_000).build().unwrap(),
         bulkhead: Bulkhead::new(64).queue(128),
@@ -260,7 +260,7 @@ async fn cx12_a_refusal_from_below_is_found_again_in_a_response() {
     let service = full!(policies, new).layer(CircuitBreakerLayer::new(deep()));
     let response = service.service(inner).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
-    let told = response.refusal().expect("it is marked");
+    let told = response.reason().expect("it is marked");
     assert_eq!(told.policy().as_str(), "deep");
     assert_eq!(recorder.take(), ["Ignored"]);
     assert_eq!(policies.retry.snapshot().retried, 0);

@@ -13,7 +13,7 @@ use tokio::time::{Sleep, advance, sleep};
 use tower::{BoxError, Service, ServiceExt};
 
 use super::{Policies, full, retry_every, tripping};
-use crate::support::{Random, Recorder, Strict, Task, leave_all, locked, ms, secs};
+use crate::support::{Random, Recorder, Strict, Task, full_budget, locked, ms, secs};
 
 const CALLS: usize = 10_000;
 
@@ -143,7 +143,7 @@ const BURST: u32 = 100_000;
 
 impl Storm {
     fn new(seed: u64, limiter: RateLimiter) -> Self {
-        let budget = leave_all();
+        let budget = full_budget();
         assert_eq!(budget.snapshot().balance, f64::from(BURST));
         let open = Backoff::constant(ms(8)).jitter(Jitter::None);
         let breaker = tripping(6).open_for(open).probes(2);

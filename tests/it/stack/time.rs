@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
 use super::{Policies, full, quiet, retry_every, tripping};
-use crate::support::{leave_all, locked, ms, reason, secs};
+use crate::support::{full_budget, locked, ms, reason, secs};
 
 type Answer = Result<u32, BoxError>;
 
@@ -57,7 +57,7 @@ async fn to2_the_total_covers_attempts_and_backoffs_and_an_attempt_gets_what_rem
     // TO4: 800 ms, a backoff of 100, and the rest.
     let policies = Policies {
         total: named("total", secs(1)),
-        retry: retry_every(100).budget(leave_all()).build().unwrap(),
+        retry: retry_every(100).budget(full_budget()).build().unwrap(),
         ..quiet()
     };
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -78,7 +78,7 @@ async fn to4_a_wait_that_would_end_after_the_deadline_is_not_begun() {
     // A backoff: the last failure is kept.
     let policies = Policies {
         total: named("total", secs(1)),
-        retry: retry_every(300).budget(leave_all()).build().unwrap(),
+        retry: retry_every(300).budget(full_budget()).build().unwrap(),
         ..quiet()
     };
     let service = full!(policies, new).service_fn(hang);
@@ -165,7 +165,7 @@ async fn rt11_an_extra_attempt_neither_queues_nor_waits_for_a_token() {
 
 #[tokio::test(start_paused = true)]
 async fn rt11_a_hedge_does_not_queue_behind_its_own_first_attempt() {
-    let budget = leave_all();
+    let budget = full_budget();
     let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
     let policies = Policies {
         hedge: hedge.build().unwrap(),
@@ -244,7 +244,7 @@ async fn cb14_callers_with_little_time_do_not_trip_what_they_share() {
 // TO3, HG7, RT8
 #[tokio::test(start_paused = true)]
 async fn to3_hg7_the_innermost_service_reads_its_deadline_and_its_attempt() {
-    let budget = leave_all();
+    let budget = full_budget();
     let hedge = Hedge::builder().delay(ms(100)).budget(&budget);
     let policies = Policies {
         hedge: hedge.build().unwrap(),

@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::rate::{Rate, TOKEN};
-use super::{Charge, Place, Table};
+use super::{Charge, Owner, Place, Table};
 use crate::rate_limit::{Quota, Refused};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
+mod exact;
 mod known;
 mod naive;
 mod pause;

@@ -29,7 +29,7 @@ fn beside_strangers(
 
 /// Whether a key has a place, in a table of one set.
 fn is_known(table: &Table, n: u64) -> bool {
-    let found = table.sets[0].find(super::super::short(key(n).hash));
+    let found = table.sets[0].find_in_any_tier(Owner::new(key(n)));
     found.is_some()
 }
 
@@ -170,35 +170,6 @@ fn rl5_a_charge_of_a_key_that_was_dropped_returns_nothing() {
     assert_eq!(table.available(at(ms(100)), key(0)), left - 1);
 }
 
-// RL3, KY5: who makes room is the same at every instant, though a slow tier's clock shows its
-// debts repaid a little late.
-#[test]
-fn rl3_the_wait_of_a_new_key_is_exact_beside_a_slow_tier() {
-    let quotas = [
-        Quota::per_day(1),
-        Quota::per_second(10).burst(1),
-        Quota::per_hour(1).burst(100),
-    ];
-    let table = Table::new(START, 8, &quotas);
-    let day = at(24 * 3_600 * SECOND);
-    assert!(table.admit(START, tiered(0, 0), 1).is_ok());
-    for n in 2..8 {
-        assert!(table.admit(START, tiered(n, 2), 100).is_ok());
-    }
-    let last = Tick(day.0 - ms(100) + 10_000);
-    assert!(table.admit(last, tiered(1, 1), 1).is_ok());
-    // What was dropped is repaid just before the slow clock's next unit, which takes 40 us.
-    let now = Tick(day.0 - ms(50));
-    let config = table.config(1, now);
-    let dropped = config.end(config.clock(Tick(now.0 + 39_000)).up);
-    table.raise(0, 1, dropped, |seen| seen != dropped);
-    let new = tiered(100, 1);
-    let due = now.after(wait(table.admit(now, new, 1).unwrap_err()));
-    assert!(due.0 - now.0 <= 39_100, "{due:?}");
-    assert!(table.admit(Tick(due.0 - 1), new, 1).is_err());
-    assert!(table.admit(due, new, 1).is_ok());
-}
-
 proptest! {
     #![proptest_config(cases(512))]
 
@@ -299,7 +270,7 @@ fn ky2_eight_threads_that_bring_the_same_new_keys_share_their_bursts() {
         for (index, set) in table.sets.iter().enumerate() {
             for way in 0..super::super::WAYS {
                 let tag = set.tag(way);
-                assert!(tag.is_empty() || tags.insert((index, tag.hash())));
+                assert!(tag.is_empty() || tags.insert((index, tag.owner().hash())));
             }
         }
     }

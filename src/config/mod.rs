@@ -1,0 +1,59 @@
+//! What every policy has: a [`Name`], a [`Mode`], and a configuration that is checked as a whole.
+
+mod error;
+#[allow(dead_code)] // Until the policies have moved to it.
+mod live;
+mod name;
+
+use std::fmt;
+
+pub(crate) use error::Problems;
+pub use error::{ConfigError, Problem};
+#[allow(unused_imports)] // Until the policies have moved to it.
+pub(crate) use live::{Cached, Live};
+pub use name::Name;
+
+/// What a policy does with its decisions. The mode can change while calls run; a call that is
+/// under way keeps the mode it started with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Decides and rejects.
+    #[default]
+    Enforce,
+    /// Decides, counts and emits "would reject" events, and rejects nothing. Use it to find the
+    /// right numbers for a policy before it can do harm.
+    RecordOnly,
+    /// Switched off: admits every call, counts nothing and emits nothing.
+    Off,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enforce => "enforce",
+            Self::RecordOnly => "record only",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl Mode {
+    #[inline]
+    pub(crate) const fn to_bits(self) -> u64 {
+        match self {
+            Self::Enforce => 0,
+            Self::RecordOnly => 1,
+            Self::Off => 2,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        match bits & 3 {
+            0 => Self::Enforce,
+            1 => Self::RecordOnly,
+            _ => Self::Off,
+        }
+    }
+}

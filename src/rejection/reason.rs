@@ -1,0 +1,245 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::config::Name;
+use crate::outcome::{FailureKind, Outcome};
+
+/// Why a call was rejected or cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The rate limit has no token left, or the wait for one would be too long.
+    RateLimited,
+    /// The call costs more than the rate limit can ever hold. A later call of this cost is
+    /// rejected too.
+    CostAboveBurst {
+        /// The cost of the call.
+        cost: u32,
+        /// The most tokens that the limit holds.
+        burst: u32,
+    },
+    /// The circuit breaker is open, or forced open.
+    CircuitOpen,
+    /// The circuit breaker is half-open, and all its probe permits are in use.
+    HalfOpenFull,
+    /// The circuit breaker has closed and still admits only a share of the calls.
+    Recovering,
+    /// The call did not complete in time. It may have had its effect.
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+        /// The time from the call to the timeout.
+        elapsed: Duration,
+    },
+    /// The deadline had passed before the call was made.
+    Expired,
+    /// The call has no key, and the keyed policy rejects such calls.
+    NoKey,
+    /// The bulkhead has no permit left, and no queue position. With a limit of 0 it is closed.
+    BulkheadFull {
+        /// The most calls in flight.
+        limit: u32,
+        /// The calls in flight.
+        in_flight: u32,
+        /// The calls in the queue.
+        queued: u32,
+    },
+    /// The call waited in the bulkhead's queue for the longest time allowed.
+    QueueTimeout {
+        /// The most calls in flight.
+        limit: u32,
+        /// The calls in flight.
+        in_flight: u32,
+        /// The calls in the queue, including this one.
+        queued: u32,
+        /// How long this call waited.
+        waited: Duration,
+    },
+}
+
+impl fmt::Display for RejectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RateLimited => f.write_str("rate limit exceeded"),
+            Self::CostAboveBurst { cost, burst } => {
+                write!(f, "cost of {cost} is above the burst of {burst}")
+            }
+            Self::CircuitOpen => f.write_str("circuit breaker is open"),
+            Self::HalfOpenFull => {
+                f.write_str("circuit breaker is half-open and all its probes are in flight")
+            }
+            Self::Recovering => {
+                f.write_str("circuit breaker is recovering and admits only a share of the calls")
+            }
+            Self::TimedOut { limit, elapsed } => {
+                write!(f, "timed out after {elapsed:?} (limit {limit:?})")
+            }
+            Self::Expired => f.write_str("deadline passed before the call was made"),
+            Self::NoKey => f.write_str("call has no key"),
+            Self::BulkheadFull { limit: 0, .. } => f.write_str("bulkhead is closed"),
+            Self::BulkheadFull {
+                limit,
+                in_flight,
+                queued,
+            } => write!(
+                f,
+                "bulkhead is full (limit {limit}, {in_flight} in flight, {queued} queued)"
+            ),
+            Self::QueueTimeout {
+                limit,
+                in_flight,
+                queued,
+                waited,
+            } => write!(
+                f,
+                "queued for {waited:?} without a permit (limit {limit}, {in_flight} in flight, \
+                 {queued} queued)"
+            ),
+        }
+    }
+}
+
+/// The details of a rejection: why, by which policy, and when to try again.
+///
+/// It is the [`source`](StdError::source) of every [`Rejection`]. An error is a rejection by this
+/// library exactly if its source is a `Reason`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{policy}: {kind}{}", advice(*.retry_after))]
+pub struct Reason {
+    kind: RejectionKind,
+    policy: Name,
+    retry_after: Option<Duration>,
+}
+
+fn advice(retry_after: Option<Duration>) -> String {
+    match retry_after {
+        Some(wait) => format!("; retry after {wait:?}"),
+        None => String::new(),
+    }
+}
+
+impl Reason {
+    /// Why the call was rejected.
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// The name of the policy that rejected it.
+    pub fn policy(&self) -> &Name {
+        &self.policy
+    }
+
+    /// How long after the rejection the policy may admit such a call, exact to the nanosecond.
+    /// `None` if that is unknown, or never.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// How the policies above count this rejection: as nothing, except for a call that was made
+    /// and timed out, which is a failure.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.kind {
+            RejectionKind::TimedOut { .. } => Outcome::Failure {
+                kind: FailureKind::Timeout,
+                retry_after: None,
+            },
+            _ => Outcome::Ignore,
+        }
+    }
+
+    /// Whether the call was rejected before it was made.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn call_not_made(&self) -> bool {
+        !matches!(self.kind, RejectionKind::TimedOut { .. })
+    }
+
+    /// The reason, if `error` is itself a rejection. This looks through boxes, [`std::io::Error`]
+    /// and transparent variants. A rejection below any other error is a failure of that service,
+    /// and is not returned: use [`find`](Self::find) for it.
+    pub fn of<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        if let Some(reason) = error.downcast_ref() {
+            return Some(reason);
+        }
+        error.source()?.downcast_ref()
+    }
+
+    /// The first reason in the source chain of `error`, also below the errors of other services.
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        std::iter::successors(Some(error), |&error| error.source())
+            .find_map(|error| error.downcast_ref())
+    }
+}
+
+/// A rejection by one of the library's policies.
+///
+/// It dereferences to its [`Reason`] and has the same text.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::{Reason, Rejection, RejectionKind};
+///
+/// let rejection = Rejection::new(RejectionKind::RateLimited, "per caller")
+///     .with_retry_after(Duration::from_millis(20));
+/// assert_eq!(rejection.to_string(), "per caller: rate limit exceeded; retry after 20ms");
+///
+/// let boxed: Box<dyn std::error::Error> = rejection.into();
+/// let reason = Reason::of(&*boxed).expect("it is a rejection");
+/// assert_eq!(reason.policy().as_str(), "per caller");
+/// ```
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejection(#[source] Reason);
+
+impl Rejection {
+    /// Makes a rejection by the policy named `policy`: for tests, and for policies of your own.
+    pub fn new(kind: RejectionKind, policy: impl Into<Name>) -> Self {
+        Self(Reason {
+            kind,
+            policy: policy.into(),
+            retry_after: None,
+        })
+    }
+
+    /// Sets how long after the rejection to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.0.retry_after = wait.into();
+        self
+    }
+
+    /// The details.
+    pub fn reason(&self) -> &Reason {
+        &self.0
+    }
+
+    /// Returns the details.
+    pub fn into_reason(self) -> Reason {
+        self.0
+    }
+}
+
+impl Deref for Rejection {
+    type Target = Reason;
+
+    fn deref(&self) -> &Reason {
+        &self.0
+    }
+}
+
+impl From<Reason> for Rejection {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("kind", &self.0.kind)
+            .field("policy", &self.0.policy)
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}

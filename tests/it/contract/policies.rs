@@ -1,0 +1,361 @@
+//! Each policy and layer in the terms of the suite.
+
+use std::time::Duration;
+
+use seawall::bulkhead::{BulkheadService, QueuedService, Queues};
+use seawall::circuit_breaker::{CircuitBreakerService, State, Trip};
+use seawall::event::Subscription;
+use seawall::hedge::HedgeService;
+use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
+use seawall::retry::RetryService;
+use seawall::service::Native;
+use seawall::timeout::{PerRequest, TimeoutService};
+use seawall::{
+    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError,
+    Deadline, Event, Hedge, HedgeLayer, Jitter, Mode, Quota, RateLimitLayer, RateLimiter, Retry,
+    RetryLayer, Timeout, TimeoutLayer,
+};
+
+use super::{Handle, Policy, Resends, Subject};
+use crate::support::{Do, Mock, Strict, full_budget, secs, spend_to};
+
+macro_rules! handles {
+    ($($policy:ty: $would_reject:ident;)*) => {$(
+        impl Handle for $policy {
+            fn name(&self) -> String {
+                self.name().to_string()
+            }
+
+            fn set_mode(&self, mode: Mode) {
+                self.set_mode(mode);
+            }
+
+            fn would_reject(&self) -> u64 {
+                self.snapshot().$would_reject
+            }
+
+            fn on_event(
+                &self,
+                listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+            ) -> Subscription {
+                self.on_event(listener)
+            }
+        }
+    )*};
+}
+
+handles! {
+    Timeout: would_time_out;
+    CircuitBreaker: would_reject;
+    RateLimiter: would_reject;
+    Bulkhead: would_reject;
+    Retry: would_retry;
+    Hedge: would_hedge;
+}
+
+macro_rules! subjects {
+    ($($name:ident: $policy:ty, $make:expr; $layer:ty, $new:expr; $service:ty;)*) => {$(
+        pub(super) struct $name;
+
+        impl Subject for $name {
+            type Policy = $policy;
+            type Layer = $layer;
+            type Service = $service;
+
+            fn policy(name: &str) -> $policy {
+                $make(name)
+            }
+
+            fn layer(policy: &$policy) -> $layer {
+                $new(policy)
+            }
+        }
+    )*};
+}
+
+type ByRequest = PerRequest<fn(&Do) -> Option<Duration>>;
+
+subjects! {
+    Timed: Timeout, Policy::named;
+        TimeoutLayer<Native, ByRequest>, timed; TimeoutService<Strict<Mock>, Native, ByRequest>;
+    Broken: CircuitBreaker, Policy::named;
+        CircuitBreakerLayer, CircuitBreakerLayer::new; CircuitBreakerService<Strict<Mock>>;
+    Limited: RateLimiter, Policy::named;
+        RateLimitLayer, RateLimitLayer::new; RateLimitService<Strict<Mock>>;
+    Waiting: RateLimiter, Policy::named;
+        RateLimitLayer<Native, One, Waits>, RateLimitLayer::waiting; WaitingService<Strict<Mock>>;
+    Bounded: Bulkhead, Policy::named;
+        BulkheadLayer, BulkheadLayer::new; BulkheadService<Strict<Mock>>;
+    Queued: Bulkhead, with_queue;
+        BulkheadLayer<Native, Queues>, BulkheadLayer::queued; QueuedService<Strict<Mock>>;
+    Retrying: Budgeted<Retry>, Policy::named;
+        RetryLayer, |policy: &Budgeted<Retry>| RetryLayer::new(&policy.0);
+        RetryService<Strict<Mock>>;
+    Hedging: Budgeted<Hedge>, Policy::named;
+        HedgeLayer, |policy: &Budgeted<Hedge>| HedgeLayer::new(&policy.0);
+        HedgeService<Strict<Mock>>;
+}
+
+fn timed(timeout: &Timeout) -> TimeoutLayer<Native, ByRequest> {
+    TimeoutLayer::new(timeout).duration_from(|what| (*what == Do::Late).then_some(secs(0)))
+}
+
+impl Policy for Timeout {
+    type Handle = Self;
+
+    const SCARCE: bool = false;
+    const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
+
+    fn named(name: &str) -> Self {
+        Self::builder(secs(60)).name(name).build().unwrap()
+    }
+
+    fn handle(&self) -> &Self {
+        self
+    }
+
+    fn change_badly(&self) -> ConfigError {
+        self.set_limit(secs(0)).unwrap_err()
+    }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn balance(&self, _: usize) -> String {
+        String::new()
+    }
+
+    fn within<T>(&self, f: impl FnOnce() -> T) -> T {
+        Deadline::after(secs(0)).enter(f)
+    }
+}
+
+impl Policy for CircuitBreaker {
+    type Handle = Self;
+
+    const ENDINGS: [&'static str; 4] = ["Success", "Failure(Error)", "Dropped", "Panicked"];
+
+    fn named(name: &str) -> Self {
+        let nanosecond = Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None);
+        let rule = Trip::consecutive_failures(1_000);
+        let breaker = Self::builder(name).trip_on(rule).open_for(nanosecond);
+        breaker.probes(1).build().unwrap()
+    }
+
+    fn handle(&self) -> &Self {
+        self
+    }
+
+    fn change_badly(&self) -> ConfigError {
+        let error = self.change(|b| b.probes(0).trips([])).unwrap_err();
+        assert_eq!(error.problems().len(), 2, "{error}");
+        error
+    }
+
+    fn settings(&self) -> String {
+        let snapshot = self.snapshot();
+        let rules: Vec<_> = snapshot.rules.into_iter().map(|rule| rule.rule).collect();
+        format!("{:?} {rules:?}", snapshot.mode)
+    }
+
+    fn balance(&self, _: usize) -> String {
+        let snapshot = self.snapshot();
+        format!("{:?}", snapshot.probes.map(|probes| probes.in_flight))
+    }
+
+    fn shut(&self) {
+        self.force_open();
+    }
+
+    fn reopen(&self) {
+        self.release();
+    }
+
+    /// Half-open, with its one probe permit.
+    fn make_scarce(&self) {
+        let trip_after = |failures| {
+            let change = self.change(|b| b.trips([Trip::consecutive_failures(failures)]));
+            change.unwrap();
+        };
+        trip_after(1);
+        self.try_acquire().unwrap().failure();
+        trip_after(1_000);
+        while self.state() != State::HalfOpen {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// No token refills while a test runs.
+const QUOTA: Quota = Quota::new(20_000, secs(30 * 24 * 3_600));
+
+impl Policy for RateLimiter {
+    type Handle = Self;
+
+    const RETURNS: bool = false;
+    const ENDINGS: [&'static str; 4] = ["Admitted"; 4];
+
+    fn named(name: &str) -> Self {
+        Self::builder(QUOTA).name(name).build().unwrap()
+    }
+
+    fn handle(&self) -> &Self {
+        self
+    }
+
+    fn change_badly(&self) -> ConfigError {
+        self.set_quota(Quota::new(1, secs(0))).unwrap_err()
+    }
+
+    fn settings(&self) -> String {
+        format!("{:?} {:?}", self.quota(), self.mode())
+    }
+
+    fn balance(&self, calls: usize) -> String {
+        format!("{}", self.available() as usize + calls)
+    }
+
+    fn shut(&self) {
+        self.pause_for(secs(60));
+    }
+
+    /// A pause leaves one token and no burst, so the bucket is refilled.
+    fn reopen(&self) {
+        self.resume();
+        // With a burst of one and its token available, no debt is left, also in the stripes.
+        let fast = Quota::per_second(1_000_000_000).burst(1);
+        self.set_quota(fast).unwrap();
+        while self.available() < 1 {
+            std::hint::spin_loop();
+        }
+        self.set_quota(QUOTA).unwrap();
+    }
+
+    fn make_scarce(&self) {
+        self.try_acquire_n(self.available() - 1).unwrap();
+    }
+}
+
+const LIMIT: u16 = 1_000;
+
+fn with_queue(name: &str) -> Bulkhead {
+    let bulkhead = Bulkhead::builder(u32::from(LIMIT)).name(name).queue(10);
+    bulkhead.build().unwrap()
+}
+
+impl Policy for Bulkhead {
+    type Handle = Self;
+
+    const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
+
+    fn named(name: &str) -> Self {
+        Self::builder(u32::from(LIMIT)).name(name).build().unwrap()
+    }
+
+    fn handle(&self) -> &Self {
+        self
+    }
+
+    fn change_badly(&self) -> ConfigError {
+        self.set_queue(u32::MAX).unwrap_err()
+    }
+
+    fn settings(&self) -> String {
+        format!("{:?}", self.snapshot())
+    }
+
+    fn balance(&self, _: usize) -> String {
+        let snapshot = self.snapshot();
+        format!("{} {}", snapshot.in_flight, snapshot.queued)
+    }
+
+    fn shut(&self) {
+        self.set_limit(0);
+    }
+
+    fn reopen(&self) {
+        self.set_limit(LIMIT);
+    }
+
+    /// And no queue.
+    fn make_scarce(&self) {
+        let taken = self.snapshot().in_flight;
+        self.set_limit(u16::try_from(taken + 1).unwrap());
+        self.set_queue(0).unwrap();
+    }
+}
+
+/// A policy with the budget of its extra attempts.
+#[derive(Clone)]
+pub(super) struct Budgeted<P>(P, Budget);
+
+macro_rules! budgeted {
+    ($($policy:ty, $attempts:literal, $resent:ident: $make:expr, $change_badly:expr;)*) => {$(
+        impl Policy for Budgeted<$policy> {
+            type Handle = $policy;
+
+            const ATTEMPTS: usize = $attempts;
+            const SCARCE: bool = false;
+            const ENDINGS: [&'static str; 4] =
+                ["Success", "Failure(Error)", "Dropped", "Panicked"];
+
+            fn named(name: &str) -> Self {
+                let budget = full_budget();
+                Self($make(name, &budget), budget)
+            }
+
+            fn handle(&self) -> &$policy {
+                &self.0
+            }
+
+            fn change_badly(&self) -> ConfigError {
+                $change_badly(&self.0)
+            }
+
+            fn settings(&self) -> String {
+                format!("{:?}", self.0)
+            }
+
+            fn balance(&self, _: usize) -> String {
+                let budget = self.1.snapshot();
+                format!("{}", budget.balance + budget.made as f64)
+            }
+        }
+
+        impl Resends for Budgeted<$policy> {
+            fn resent(&self) -> u64 {
+                self.0.snapshot().$resent
+            }
+
+            fn suppressed(&self) -> u64 {
+                self.0.snapshot().suppressed
+            }
+
+            fn spend_to(&self, attempts: u32) {
+                spend_to(&self.1, attempts);
+            }
+        }
+    )*};
+}
+
+budgeted! {
+    Retry, 3, retried: |name: &str, budget| {
+        let nanosecond = Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None);
+        let retry = Retry::builder().name(name).backoff(nanosecond);
+        retry.budget(budget).build().unwrap()
+    }, |retry: &Retry| {
+        let change = retry.change(|now| now.max_attempts(0).max_elapsed(secs(0)));
+        let error = change.unwrap_err();
+        assert_eq!(error.problems().len(), 2, "{error}");
+        error
+    };
+    Hedge, 2, made: |name: &str, budget| {
+        // The delay is longer than any test: only a failure starts an extra attempt.
+        let hedge = Hedge::builder().name(name).delay(secs(60));
+        hedge.budget(budget).build().unwrap()
+    }, |hedge: &Hedge| {
+        hedge.set_quantile(1.0).unwrap_err();
+        hedge.change(|now| now.max_extra(0)).unwrap_err()
+    };
+}
