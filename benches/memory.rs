@@ -125,7 +125,7 @@ impl Memory {
         });
         self.each("bulkhead: seawall", || Bulkhead::new(64));
         self.each("bulkhead: seawall, a queue of 128", || {
-            Bulkhead::new(64).queue(128)
+            Bulkhead::builder(64).queue(128).build().unwrap()
         });
         self.each("budget: tower", TpsBudget::default);
         self.each("budget: seawall", || Budget::percent(10));
@@ -224,7 +224,7 @@ impl Service<u32> for Never {
 }
 
 fn calls(memory: &mut Memory) {
-    let room = Bulkhead::new(10_000).queue(10_000);
+    let room = Bulkhead::builder(10_000).queue(10_000).build().unwrap();
     let limiter = RateLimiter::per_second(LARGE);
     let budget = Budget::percent(10);
     let retry = Retry::builder().budget(&budget).build().unwrap();
@@ -250,7 +250,7 @@ fn calls(memory: &mut Memory) {
         "call: bulkhead, seawall, queued",
         BulkheadLayer::queued(&room)
     );
-    let full = Bulkhead::new(1).queue(10_000);
+    let full = Bulkhead::builder(1).queue(10_000).build().unwrap();
     let _place = full.try_acquire().unwrap();
     on!(
         "call: bulkhead, seawall, in the queue",

@@ -49,7 +49,7 @@ async fn main() -> Result<(), BoxError> {
 
     // Closed, and without a service.
     let permit = reports.acquire().await?;
-    reports.set_limit(0);
+    reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
     let refused = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
     println!("{}", refused.expect_err("it is closed"));

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .retry(retry)
         .hedge(Hedge::fixed(ms(50))) // Inside a retry it draws on the retry's budget.
         .breaker(&pages)
-        .bulkhead(Bulkhead::new(8).queue(16))
+        .bulkhead(Bulkhead::builder(8).queue(16).build()?)
         .waiting_limiter(RateLimiter::per_second(200))
         .attempt_timeout(ms(300)); // One attempt.
 

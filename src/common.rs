@@ -88,6 +88,12 @@ impl Common {
         self.listeners.any()
     }
 
+    /// Whether a rejection would reach a listener or `tracing`.
+    #[inline]
+    pub(crate) fn observes_rejections(&self) -> bool {
+        self.listeners.observes_rejections()
+    }
+
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
         self.listeners.emit(&self.name, kind);
@@ -103,7 +109,7 @@ impl Common {
     #[cold]
     pub(crate) fn record_rejection(&self, rejection: impl FnOnce() -> Rejection) {
         self.would_reject.fetch_add(1, Ordering::Relaxed);
-        if self.observed() {
+        if self.observes_rejections() {
             self.emit(EventKind::WouldReject(&rejection()));
         }
     }
@@ -120,7 +126,6 @@ macro_rules! option_setters {
     () => {
         /// Sets the name, which is in rejections and events. The default is the kind of policy
         /// and its call site.
-        #[must_use]
         pub fn name(mut self, name: impl Into<crate::config::Name>) -> Self {
             self.options.name = name.into();
             self
@@ -128,14 +133,12 @@ macro_rules! option_setters {
 
         /// Sets the mode that the policy starts in. The default is
         /// [`Mode::Enforce`](crate::Mode::Enforce).
-        #[must_use]
         pub fn mode(mut self, mode: crate::Mode) -> Self {
             self.options.mode = mode;
             self
         }
 
         /// Adds a listener, which stays for as long as the policy lives.
-        #[must_use]
         pub fn on_event(
             self,
             listener: impl Fn(&crate::Event<'_>) + Send + Sync + 'static,

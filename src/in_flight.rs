@@ -1,15 +1,15 @@
-//! Small mechanisms that every layer shares.
+//! A call in flight, and what is settled when it ends: its permit.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// Runs `f`; if it panics, `on_panic` gets the state before the panic goes on.
+/// Runs `f`. If it panics, `on_panic` gets the state before the panic continues.
 ///
-/// A guard around the user's code, not `std::thread::panicking()` in a drop: the latter is also
-/// true in a future that is dropped by somebody else's panic, and false after `catch_unwind`.
+/// A guard around the user's code, not `std::thread::panicking()` in a drop: that is also true in
+/// a future that is dropped by another panic, and false after `catch_unwind`.
 #[inline]
 pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(&mut S)) -> T {
     let guard = OnPanic::new(state, on_panic);
@@ -18,10 +18,9 @@ pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(
     output
 }
 
-/// As [`catching`], for what is not to pass through a closure: an answer that is returned as it
-/// came is written once, to where the outermost caller wants it, however many layers it passes.
-/// For that it has to be one and the same variable in each of them, from the call that makes it
-/// to the end.
+/// The guard of [`catching`], for a poll. Its output is then one variable in every layer that it
+/// passes through, and the compiler writes it once, to where the outermost caller wants it. A
+/// closure would copy it in each layer.
 #[must_use]
 pub(crate) struct OnPanic<'a, S> {
     state: &'a mut S,
@@ -34,7 +33,7 @@ impl<'a, S> OnPanic<'a, S> {
         Self { state, on_panic }
     }
 
-    /// It has not panicked.
+    /// There was no panic.
     #[inline]
     pub(crate) fn done(self) {
         std::mem::forget(self);
@@ -48,82 +47,98 @@ impl<S> Drop for OnPanic<'_, S> {
     }
 }
 
-/// What stands for a call under way. Dropped, the call was dropped.
-pub(crate) trait Settle {
+/// What a call in flight holds, such as a permit. Dropped with the call, it was cancelled.
+#[allow(unreachable_pub)] // Only the layers' futures, which name `InFlight`, make it reachable.
+pub trait Settle {
+    /// The call has returned. For what does not depend on the outcome of the call.
+    fn completed(&mut self) {}
+
     /// The call has panicked.
     fn panicked(self);
 
-    /// The call waits. Behind a buffer it was made where the deadline could not be seen; here
-    /// it can.
+    /// The call waits. A call behind a buffer was made where the deadline could not be seen, and
+    /// is polled where it can.
     fn pending(&mut self) {}
 }
 
-/// Ends what stands for a call that has panicked; for [`catching`].
-pub(crate) fn panicked<W: Settle>(watch: &mut Option<W>) {
-    if let Some(watch) = watch.take() {
-        watch.panicked();
+/// Settles the permit of a call that has panicked; for [`catching`].
+pub(crate) fn panicked<P: Settle>(permit: &mut Option<P>) {
+    if let Some(permit) = permit.take() {
+        permit.panicked();
     }
 }
 
 pin_project! {
-    /// A call and what stands for it, such as a permit, which is told of a panic. Awaited, it
-    /// gives back both.
+    /// A call in flight and its permit, which is settled before the outcome is returned.
     #[must_use = "futures do nothing unless polled"]
-    pub(crate) struct InFlight<F, W> {
+    pub struct InFlight<F, P> {
         #[pin]
         call: F,
-        // None once the call is ready or has panicked.
-        watch: Option<W>,
+        // None once the call has returned or panicked.
+        permit: Option<P>,
     }
 }
 
-impl<F, W: Settle> InFlight<F, W> {
-    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+impl<F, P: Settle> InFlight<F, P> {
+    // Inlined, so that the call is built where it stays: passing it through another function copies
+    // it once more.
     #[inline(always)]
-    pub(crate) fn call(watch: W, call: impl FnOnce() -> F) -> Self {
-        let mut watch = Some(watch);
+    pub(crate) fn call(permit: P, call: impl FnOnce() -> F) -> Self {
+        let mut permit = Some(permit);
         Self {
-            call: catching(&mut watch, call, panicked),
-            watch,
+            call: catching(&mut permit, call, panicked),
+            permit,
         }
     }
 
-    /// Polls the call alone.
+    /// Polls the call, and does not settle its permit.
     #[inline]
     pub(crate) fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output>
     where
         F: Future,
     {
         let this = self.project();
-        let guard = OnPanic::new(this.watch, panicked);
+        let guard = OnPanic::new(this.permit, panicked);
         let polled = this.call.poll(cx);
         guard.done();
         if polled.is_pending() {
-            if let Some(watch) = this.watch {
-                watch.pending();
+            if let Some(permit) = this.permit {
+                permit.pending();
             }
         }
         polled
     }
 
-    /// What stands for the call, to be settled where it is once that is ready, and dropped, also by
-    /// a panic. Taken out it would be copied, and a copy waits for what was just stored in parts.
+    /// Settles the permit of a call that has returned, without moving it, and drops it, also on panic.
     #[inline]
-    pub(crate) fn settle<T>(self: Pin<&mut Self>, settle: impl FnOnce(&mut W) -> T) -> Option<T> {
-        let settled = OnPanic::new(self.project().watch, |watch| *watch = None);
-        let told = settled.state.as_mut().map(settle);
-        *settled.state = None;
-        settled.done();
-        told
+    pub(crate) fn settle<T>(self: Pin<&mut Self>, settle: impl FnOnce(&mut P) -> T) -> Option<T> {
+        let guard = OnPanic::new(self.project().permit, |permit| *permit = None);
+        let settled = guard.state.as_mut().map(settle);
+        *guard.state = None;
+        guard.done();
+        settled
+    }
+
+    /// Awaits the call, and returns its permit with the outcome that settles it.
+    pub(crate) async fn unsettled(self) -> (F::Output, Option<P>)
+    where
+        F: Future,
+    {
+        let mut call = pin!(self);
+        let output = poll_fn(|cx| call.as_mut().poll_call(cx)).await;
+        (output, call.project().permit.take())
     }
 }
 
-impl<F: Future, W: Settle> Future for InFlight<F, W> {
-    type Output = (F::Output, Option<W>);
+impl<F: Future, P: Settle> Future for InFlight<F, P> {
+    type Output = F::Output;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let output = ready!(self.as_mut().poll_call(cx));
-        Poll::Ready((output, self.project().watch.take()))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = self.as_mut().poll_call(cx);
+        if polled.is_ready() {
+            self.settle(P::completed);
+        }
+        polled
     }
 }

@@ -156,7 +156,7 @@ fn layers_allocate_nothing(pending_once: bool) {
         "rate limit, waiting"
     );
 
-    let bulkhead = Bulkhead::new(8).queue(8);
+    let bulkhead = Bulkhead::builder(8).queue(8).build().unwrap();
     let full = BulkheadLayer::new(&bulkhead);
     assert_eq!(allocations(&mut full.layer(echo())), 0, "bulkhead");
     let queued = BulkheadLayer::queued(&bulkhead);
@@ -285,7 +285,10 @@ fn ky4_a_known_key_allocates_nothing() {
         0,
         "circuit breaker"
     );
-    let bulkheads = Keyed::new(100, |_: &str| Bulkhead::new(8).queue(8)).unwrap();
+    let bulkheads = Keyed::new(100, |_: &str| {
+        Bulkhead::builder(8).queue(8).build().unwrap()
+    })
+    .unwrap();
     let full = BulkheadLayer::new(bulkheads.by(host));
     assert_eq!(allocations(&mut full.layer(echo())), 0, "bulkhead");
     let queued = BulkheadLayer::queued(bulkheads.by(host));
@@ -311,7 +314,7 @@ fn cx13_run_allocates_nothing() {
         CircuitBreaker::new("run"),
     );
     let timeout = Timeout::new(Duration::from_secs(60));
-    let bulkhead = Bulkhead::new(1).queue(1);
+    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
     let call = || {
         let inner = || timeout.run(|| ready(Ok::<_, Rejection>(7)));
         let inner = || bulkhead.run_queued(inner);

@@ -1025,7 +1025,7 @@ async fn what_is_above_the_capacity_queues_or_is_answered_503() {
     eventually("none is in flight", is(0, 0)).await;
     assert_eq!(calls.load(Ordering::SeqCst), 3);
 
-    bulkhead.set_max_wait(millis(50));
+    bulkhead.change(|now| now.max_wait(millis(50))).unwrap();
     let admitted = [call(), call()];
     eventually("two are in flight again", is(2, 0)).await;
     let start = Instant::now();

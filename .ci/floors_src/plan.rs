@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The modules of `src`, from low to high. Modules on one floor may import each other.
 pub const FLOORS: &[&[&str]] = &[
     &["sync", "time", "rng", "per_thread"],
-    &["config", "registry"],
+    &["config", "registry", "live"],
     &["outcome"],
     &["rejection"],
     &["classify"],
@@ -53,7 +53,7 @@ pub const PATTERNS: &[&str] = &[
     "hedge",
 ];
 pub const ROOMS: &[&[&str]] = &[
-    &["policy", "builder", "permit", "run"],
+    &["policy", "builder", "permit", "waiter", "acquire", "run"],
     &["layer", "service", "future"],
 ];
 

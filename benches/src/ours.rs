@@ -63,7 +63,9 @@ pub fn ours(inner: impl Bottom, window: Duration) -> impl Service<u32, Response 
         .layer(RetryLayer::new(our_retry(&budget)))
         .layer(HedgeLayer::new(our_hedge(&budget, window)))
         .layer(CircuitBreakerLayer::new(CircuitBreaker::new("stack")))
-        .layer(BulkheadLayer::queued(Bulkhead::new(1_000).queue(128)))
+        .layer(BulkheadLayer::queued(
+            Bulkhead::builder(1_000).queue(128).build().unwrap(),
+        ))
         .layer(RateLimitLayer::new(our_limiter(ABUNDANT)))
         .layer(TimeoutLayer::new(LONG / 2))
         .service(inner)

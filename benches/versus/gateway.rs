@@ -105,7 +105,9 @@ fn gateways(upstream: SocketAddr, listeners: [std::net::TcpListener; 2]) {
         .layer(RetryLayer::new(our_retry(&budget)))
         .layer(HedgeLayer::new(our_hedge(&budget, WINDOW)))
         .layer(CircuitBreakerLayer::new(CircuitBreaker::new("gateway")))
-        .layer(BulkheadLayer::queued(Bulkhead::new(1_000).queue(128)))
+        .layer(BulkheadLayer::queued(
+            Bulkhead::builder(1_000).queue(128).build().unwrap(),
+        ))
         .layer(RateLimitLayer::new(our_limiter(ABUNDANT)))
         .layer(TimeoutLayer::new(LONG / 2))
         .map_err(seawall::Error::service)

@@ -99,7 +99,7 @@ fn timeouts(bench: &Bench) -> Vec<Contender> {
 
 /// tower's always queues.
 fn bulkheads(bench: &Bench) -> Vec<Contender> {
-    let bulkhead = Bulkhead::new(1_000).queue(128);
+    let bulkhead = Bulkhead::builder(1_000).queue(128).build().unwrap();
     vec![
         bench.tower(|| tower::limit::ConcurrencyLimit::new(NOOP, ROOM)),
         bench.resilience(resilience_bulkhead()),

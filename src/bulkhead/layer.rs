@@ -8,46 +8,46 @@ use crate::service::{Native, RespondWith};
 
 /// Puts a [`Bulkhead`] around a service.
 ///
-/// `R` says how a refused call is answered, `W` is whether calls queue for a place, and `P` is
+/// `R` makes the answer to a rejected call, `W` says whether calls wait for a permit, and `P` is
 /// the bulkhead, or one per key.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct BulkheadLayer<R = Native, W = Refusing, P = Bulkhead> {
+pub struct BulkheadLayer<R = Native, W = Rejects, P = Bulkhead> {
     bulkhead: P,
     responder: R,
     wait: W,
 }
 
-/// A layer whose calls are refused when there is no place: the default.
+/// A layer that rejects a call if no permit is free: the default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Refusing;
+pub struct Rejects;
 
-/// A layer whose calls queue for a place.
+/// A layer whose calls wait for a permit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Queues {
     max_wait: Option<Duration>,
 }
 
-impl<P> BulkheadLayer<Native, Refusing, P> {
-    /// A layer that refuses what is above the limit, also if the bulkhead has a queue. Takes a
-    /// bulkhead, a reference to one, or one [per key](crate::Keyed::by); all services made by it,
-    /// and by other layers over the same bulkhead, share it.
+impl<P> BulkheadLayer<Native, Rejects, P> {
+    /// A layer that rejects calls above the limit, also if the bulkhead has a queue. Takes a
+    /// bulkhead, a reference to one, or one [per key](crate::Keyed::by). All services made by it,
+    /// and by other layers over the same bulkhead, share the limit.
     pub fn new(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
         Self {
             bulkhead: bulkhead.into_source(),
             responder: Native,
-            wait: Refusing,
+            wait: Rejects,
         }
     }
 }
 
 impl<P> BulkheadLayer<Native, Queues, P> {
-    /// A layer whose calls queue for a place, for at most the bulkhead's
-    /// [`max_wait`](super::Builder::max_wait) and the deadline in force. A call that finds the
-    /// queue full is refused at once; a bulkhead without a [queue](Bulkhead::queue) has it always
-    /// full.
+    /// A layer whose calls wait for a permit, for at most the bulkhead's
+    /// [`max_wait`](super::Builder::max_wait) and until the deadline in force. A call that finds
+    /// the queue full is rejected at once. So is every call above the limit if the bulkhead has no
+    /// [queue](super::Builder::queue).
     ///
-    /// The service has to be `Clone`: whoever queues holds no capacity of it.
+    /// The service has to be `Clone`, because a call that waits holds no capacity of it.
     pub fn queued(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
         Self {
             bulkhead: bulkhead.into_source(),
@@ -58,7 +58,7 @@ impl<P> BulkheadLayer<Native, Queues, P> {
 }
 
 impl<R, P> BulkheadLayer<R, Queues, P> {
-    /// For how long a call queues at most, in place of what the bulkhead says.
+    /// Sets the longest wait of calls through this layer, instead of the bulkhead's.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.wait.max_wait = Some(max_wait);
         self
@@ -66,14 +66,14 @@ impl<R, P> BulkheadLayer<R, Queues, P> {
 }
 
 impl<R, W, P> BulkheadLayer<R, W, P> {
-    /// Answers a refused call with what `respond` makes of the rejection, in place of the
-    /// service's own terms.
+    /// Answers a rejected call with what `respond` makes of the rejection, instead of the
+    /// service's own error or response.
     pub fn respond<F>(self, respond: F) -> BulkheadLayer<RespondWith<F>, W, P> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a refused call by a [`Respond`](crate::service::Respond) of your own, which
-    /// may read the request first.
+    /// Answers a rejected call by a [`Respond`](crate::service::Respond), which may read the
+    /// request first.
     pub fn respond_as<R2>(self, responder: R2) -> BulkheadLayer<R2, W, P> {
         BulkheadLayer {
             bulkhead: self.bulkhead,
@@ -83,7 +83,7 @@ impl<R, W, P> BulkheadLayer<R, W, P> {
     }
 }
 
-impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Refusing, P> {
+impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Rejects, P> {
     type Service = BulkheadService<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -95,7 +95,7 @@ impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Queues, P> {
     type Service = QueuedService<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let refusing = BulkheadService::new(inner, self.bulkhead.clone(), self.responder.clone());
-        QueuedService::new(refusing, self.wait.max_wait)
+        let service = BulkheadService::new(inner, self.bulkhead.clone(), self.responder.clone());
+        QueuedService::new(service, self.wait.max_wait)
     }
 }

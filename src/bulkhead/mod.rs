@@ -1,32 +1,32 @@
-//! Bulkhead: at most so many calls at once.
+//! Bulkhead: a limit on how many calls run at once.
 //!
 //! ```text
 //!                limit: 4
 //!             ┌───────────┐
 //!  call ────> │ ● ● ● ○   │ ──────────> service
 //!     │       └───────────┘
-//!     │             ^ a call ends, and the next one goes
+//!     │             ^ a call ends, and the next one is admitted
 //!     │  full       │
-//!     ├─ BulkheadLayer::new     refused at once
-//!     └─ BulkheadLayer::queued  ● ● ● ○ ○ ○   waits; refused if the queue is full,
-//!                               queue: 6      or after max_wait, or at the deadline
+//!     ├─ BulkheadLayer::new     rejects at once
+//!     └─ BulkheadLayer::queued  ● ● ● ○ ○ ○   waits; rejects if the queue is full,
+//!                               queue: 6      after max_wait, or at the deadline
 //! ```
 //!
 //! # What it does
 //!
-//! `poll_ready` forwards, and reserves nothing: idle clones hold no place. If the inner service
-//! is not ready and the bulkhead would refuse, it is ready and the call is refused.
+//! `poll_ready` forwards and reserves nothing: an idle clone holds no permit. If the inner service
+//! is not ready and the bulkhead would reject, the layer is ready and rejects the call.
 //!
-//! `call` takes a place and calls the inner service at once, or refuses. A queued layer takes a
-//! place in the queue in `call` if there is no other, lets go of the service that was readied for
-//! it, waits, readies a fresh clone and calls that. Nobody overtakes those who queue.
+//! `call` takes a permit and calls the inner service at once, or rejects. In a queued layer a call
+//! that finds no permit drops the service that was readied for it, waits in the queue, readies a
+//! fresh clone and calls that. No call overtakes the queue.
 //!
-//! The place is held until the response head is there, or the call is dropped or panics, and is
-//! free before the caller sees the outcome. While somebody queues it is handed over and never
-//! free in between. How many are in flight never exceeds the limit, from any number of threads;
-//! only after it was lowered those already in flight may.
+//! The permit is held until the response head is there, or the call is dropped or panics. It is
+//! free before the caller sees the outcome. While calls wait, a permit is handed to a waiter and
+//! never free in between. The number of calls in flight never exceeds the limit, from any number
+//! of threads, except that calls already in flight go on after the limit was lowered.
 //!
-//! An extra attempt of a retry or a hedge never queues: it is admitted at once or refused.
+//! An extra attempt of a retry or a hedge never waits: it is admitted or rejected at once.
 //!
 //! # Example
 //!
@@ -59,7 +59,7 @@
 //!     .build()?;
 //! let layer = BulkheadLayer::queued(&reports);
 //! // Later, while calls run:
-//! reports.set_limit(32);
+//! reports.set_limit(32)?;
 //! println!("{:?}", reports.snapshot());
 //! # let _ = layer;
 //! # Ok::<_, seawall::ConfigError>(())
@@ -67,16 +67,16 @@
 //!
 //! # Without a service
 //!
-//! [`try_acquire`](Bulkhead::try_acquire) takes a place or is refused, `acquire` (feature
-//! `tokio`) queues for one and [`acquire_blocking`](Bulkhead::acquire_blocking) blocks for one;
-//! `run` and `run_blocking` make one call in a place that is free, `run_queued` one that queues
-//! for it.
+//! [`try_acquire`](Bulkhead::try_acquire) takes a permit or is rejected, `acquire` (feature
+//! `tokio`) waits for one and [`acquire_blocking`](Bulkhead::acquire_blocking) blocks the thread
+//! for one. `run` and `run_blocking` make one call if a permit is free; `run_queued` makes one
+//! that waits for it.
 //!
 //! ```
 //! use seawall::Bulkhead;
 //!
 //! let reports = Bulkhead::new(1);
-//! let permit = reports.try_acquire()?; // The place is held until the permit goes.
+//! let permit = reports.try_acquire()?;
 //! assert!(reports.try_acquire().is_err());
 //! permit.release();
 //! let pages = reports.run_blocking(|| Ok::<_, std::io::Error>(12));
@@ -86,67 +86,71 @@
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | why |
 //! |---|---|---|
-//! | limit | required | no number fits all; throughput times latency is a beginning |
-//! | [`queue`](Builder::queue) | 0 | to be refused at once is what a caller can act on |
-//! | without a place | refused | waiting is asked for, by the layer's type |
-//! | [`max_wait`](Builder::max_wait) | 100 ms, and the deadline in force | longer serves callers who have given up |
-//! | [`order`](Builder::order) | first come, first served | the other is for lasting overload |
-//! | [`name`](Builder::name) | `bulkhead@` and the place | a rejection must say which limit it was |
+//! | limit | required | no number fits all; start from throughput times latency |
+//! | [`queue`](Builder::queue) | 0 | a caller can act on a rejection at once |
+//! | a call without a permit | is rejected | waiting is part of the layer's type |
+//! | [`max_wait`](Builder::max_wait) | 100 ms, and the deadline in force | longer serves callers that have given up |
+//! | [`order`](Builder::order) | first in, first out | the other is for lasting overload |
+//! | [`name`](Builder::name) | `bulkhead@` and the call site | a rejection must say which limit it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
-//! Clones of a [`Bulkhead`], layers over it and services made by them are one limit, and one
-//! queue. Those that refuse and those that queue may share it.
+//! Clones of a [`Bulkhead`], layers over it and services made by them share one limit and one
+//! queue. Layers that reject and layers that queue may share it.
 //!
 //! # Changing it while calls run
 //!
-//! [`set_limit`](Bulkhead::set_limit) blocks nobody: raised, as many of those who queue go
-//! ahead; lowered, what is in flight goes on; zero closes. The length of the queue and its
-//! longest wait change for who comes from now on, its order at once. In
-//! [`RecordOnly`](crate::Mode::RecordOnly) calls are let ahead above the limit and counted as
-//! what it would have refused; what begins while it is [`Off`](crate::Mode::Off) is not in its
-//! count. In both, those who queue go ahead.
+//! [`set_limit`](Bulkhead::set_limit) blocks no caller. A raised limit admits waiters, a lowered
+//! one leaves calls in flight alone, and zero closes. [`change`](Bulkhead::change) changes the rest
+//! too: the length of the queue and the longest wait hold for calls that start later, the order at
+//! once. In [`RecordOnly`](crate::Mode::RecordOnly) calls are admitted above the limit, and the
+//! ones that it would have rejected are counted. Calls that begin in [`Off`](crate::Mode::Off) are
+//! not counted in flight. Both modes admit the waiters.
 //!
 //! # Cancel safety
 //!
-//! A call that is dropped while it queues leaves the queue; if it was handed a place in that
-//! moment the next one gets it. Dropped in flight its place is free at once, or handed over. So
-//! after a panic in the inner service.
+//! A call that is dropped while it waits leaves the queue. If it was handed a permit at that
+//! moment, the next waiter gets it. A call that is dropped in flight, or panics, frees its permit
+//! at once or hands it over.
 //!
 //! # Errors
 //!
 //! [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull) and
-//! [`RejectionKind::QueueTimeout`](crate::RejectionKind::QueueTimeout), both with the limit, how many were in
-//! flight and how many queued; [`RejectionKind::Expired`](crate::RejectionKind::Expired) for a call that would have
-//! to queue when its deadline has passed. The first two are a 503 in HTTP and `UNAVAILABLE` in
-//! gRPC, the last a 504. None says when to come back: nobody knows when a call in flight will
-//! end.
+//! [`RejectionKind::QueueTimeout`](crate::RejectionKind::QueueTimeout), both with the limit, the
+//! calls in flight and the waiters; [`RejectionKind::Expired`](crate::RejectionKind::Expired) for a
+//! call that would have to wait when its deadline has passed. The first two are a 503 in HTTP and
+//! `UNAVAILABLE` in gRPC, the last a 504. None has a delay to retry after, because the end of a
+//! call in flight cannot be predicted.
 //!
 //! # When not to use it
 //!
-//! To bound how many calls are made in a time: that is a
-//! [rate limit](crate::rate_limit). With a long queue in place of a limit that fits: it makes
-//! every caller wait and none succeed. To share a limit between processes: this one lives in
-//! one.
+//! - To bound how many calls are made in a period: that is a [rate limit](crate::rate_limit).
+//! - With a long queue instead of a limit that fits: every caller waits and none succeeds.
+//! - To share a limit between processes: this one is within a process.
 
-mod future;
+#[cfg(feature = "tokio")]
+mod acquire;
 #[cfg(feature = "tower")]
 mod layer;
+mod permit;
 mod policy;
+mod run;
 #[cfg(feature = "tower")]
 mod service;
 mod state;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+mod waiter;
 
-#[cfg(feature = "tower")]
-pub use future::{QueuedFuture, ResponseFuture};
-#[cfg(feature = "tower")]
-pub use layer::{BulkheadLayer, Queues, Refusing};
 #[cfg(feature = "tokio")]
-pub use policy::Acquire;
-pub use policy::{Builder, Bulkhead, Permit, Snapshot};
+pub use acquire::Acquire;
 #[cfg(feature = "tower")]
-pub use service::{BulkheadService, QueuedService};
+pub use layer::{BulkheadLayer, Queues, Rejects};
+pub use permit::Permit;
+pub use policy::{Builder, Bulkhead, Snapshot};
+#[cfg(feature = "tower")]
+pub use service::{BulkheadService, QueuedFuture, QueuedService};
 pub use state::Order;

@@ -1,17 +1,21 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Bulkhead;
-use super::future::{QueuedFuture, ResponseFuture};
-use super::policy::Entry;
-use super::policy::acquire::Waiting;
+use super::acquire::Waiting;
+use super::waiter::Entry;
+use super::{Bulkhead, Permit};
 use crate::context::ClockReading;
+use crate::in_flight::InFlight;
 use crate::keyed::{Fixed, Source};
 use crate::rejection::Rejection;
-use crate::service::Readiness;
-use crate::service::{Guard, Native};
+use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
+use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 
 /// A service behind a [`Bulkhead`]; made by [`BulkheadLayer`](super::BulkheadLayer).
 #[derive(Clone, Debug)]
@@ -32,16 +36,16 @@ impl<S, R, P> BulkheadService<S, R, P> {
         }
     }
 
-    /// What this call is refused with because the inner service is not ready for it.
-    fn take_refusal(&mut self) -> Option<Rejection>
+    /// The rejection of a call for which the inner service is not ready.
+    fn take_rejection(&mut self) -> Option<Rejection>
     where
         P: Fixed<Bulkhead>,
     {
-        let refusal = self.readiness.take_rejection()?;
+        let rejection = self.readiness.take_rejection()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {
-            bulkhead.emit_rejected(&refusal);
+            bulkhead.emit_rejected(&rejection);
         }
-        Some(refusal)
+        Some(rejection)
     }
 }
 
@@ -52,50 +56,46 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Format>;
+    type Future = ResponseFuture<InFlight<S::Future, Permit>, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        let refusal = || self.bulkhead.fixed()?.peek().err();
-        self.readiness.poll(inner, refusal)
+        let rejection = || self.bulkhead.fixed()?.peek().err();
+        self.readiness.poll(inner, rejection)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
-        if let Some(refusal) = self.take_refusal() {
-            return ResponseFuture::rejected(refusal, format);
+        if let Some(rejection) = self.take_rejection() {
+            return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.bulkhead.pick(&request);
-        match picked.and_then(|bulkhead| bulkhead.into_policy().into_permit()) {
+        match picked.and_then(|bulkhead| Permit::admit(bulkhead.into_policy())) {
             Ok(permit) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(permit, call, format)
+                ResponseFuture::calling(|| InFlight::call(permit, call), format)
             }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
     }
 }
 
-/// A service whose calls queue for a place in a [`Bulkhead`]; made by
+/// A service whose calls wait for a permit of a [`Bulkhead`]; made by
 /// [`BulkheadLayer::queued`](super::BulkheadLayer::queued).
 #[derive(Clone, Debug)]
 pub struct QueuedService<S, R = Native, P = Bulkhead> {
-    refusing: BulkheadService<S, R, P>,
+    service: BulkheadService<S, R, P>,
+    /// Instead of the bulkhead's own.
     max_wait: Option<Duration>,
 }
 
 impl<S, R, P> QueuedService<S, R, P> {
-    pub(super) fn new(refusing: BulkheadService<S, R, P>, max_wait: Option<Duration>) -> Self {
-        Self { refusing, max_wait }
-    }
-
-    /// As the layer says, or else the bulkhead, which may say something new at any time.
-    fn max_wait(&self, bulkhead: &Bulkhead) -> Duration {
-        self.max_wait.unwrap_or(bulkhead.max_wait())
+    pub(super) fn new(service: BulkheadService<S, R, P>, max_wait: Option<Duration>) -> Self {
+        Self { service, max_wait }
     }
 }
 
@@ -110,41 +110,109 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let max_wait = self.refusing.bulkhead.fixed();
-        let max_wait = max_wait.map(|bulkhead| self.max_wait(bulkhead));
-        let this = &mut self.refusing;
-        let inner = || this.inner.poll_ready(cx);
-        let would_refuse = || this.bulkhead.fixed()?.peek_queue(max_wait?).err();
-        this.readiness.poll(inner, would_refuse)
+        let service = &mut self.service;
+        let inner = || service.inner.poll_ready(cx);
+        let rejection = || service.bulkhead.fixed()?.peek_queued(self.max_wait).err();
+        service.readiness.poll(inner, rejection)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
-        let format = S::format(&self.refusing.responder, &request);
-        if let Some(refusal) = self.refusing.take_refusal() {
-            return QueuedFuture::rejected(refusal, format);
+        let format = S::format(&self.service.responder, &request);
+        if let Some(rejection) = self.service.take_rejection() {
+            return QueuedFuture::rejected(rejection, format);
         }
-        let picked = self.refusing.bulkhead.pick(&request);
-        let entry = picked.and_then(|bulkhead| {
-            let (bulkhead, _) = bulkhead.parts();
-            bulkhead.enter(self.max_wait(bulkhead))
-        });
-        let this = &mut self.refusing;
+        let picked = self.service.bulkhead.pick(&request);
+        let entry = picked.and_then(|bulkhead| bulkhead.parts().0.enter(self.max_wait));
+        let inner = &mut self.service.inner;
         match entry {
             Ok(Entry::Admitted(permit)) => {
-                let inner = &mut this.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
                 QueuedFuture::calling(permit, call, format)
             }
-            Ok(Entry::Queued(place)) => {
-                // The readied service goes: a clone beside it could wait for ever for what it
-                // holds, and whoever queues is to hold nothing.
-                let service = this.inner.clone();
-                this.inner = this.inner.clone();
-                QueuedFuture::waiting(Waiting::new(place), service, request, format)
+            Ok(Entry::Waiting(waiter)) => {
+                // The readied service is dropped: it may hold capacity, which a waiter must not,
+                // and which a clone would wait for.
+                let service = inner.clone();
+                *inner = inner.clone();
+                QueuedFuture::waiting(Waiting::new(waiter), service, request, format)
             }
             Err(rejection) => QueuedFuture::rejected(rejection, format),
         }
+    }
+}
+
+type Queued<S, Req, F, M> = QueuedCall<Waiting, Permit, S, Req, InFlight<F, Permit>, M>;
+
+pin_project! {
+    /// The response future of [`QueuedService`]. Dropping it leaves the queue, or frees its
+    /// permit.
+    ///
+    /// Not `Unpin`: it holds its timer itself, without a box.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct QueuedFuture<S: Service<Req>, Req, M> {
+        #[pin]
+        call: Queued<S, Req, S::Future, M>,
+    }
+}
+
+impl<S: Service<Req>, Req, M> QueuedFuture<S, Req, M> {
+    // Inlined, so that the call is built where it stays: passing it through another function copies
+    // the request once more.
+    #[inline(always)]
+    fn calling(permit: Permit, call: impl FnOnce() -> S::Future, format: M) -> Self {
+        Self {
+            call: QueuedCall::calling(|| InFlight::call(permit, call), format),
+        }
+    }
+
+    fn waiting(waiting: Waiting, service: S, request: Req, format: M) -> Self {
+        Self {
+            call: QueuedCall::waiting(waiting, service, request, format),
+        }
+    }
+
+    fn rejected(rejection: Rejection, format: M) -> Self {
+        Self {
+            call: QueuedCall::rejected(rejection, format),
+        }
+    }
+}
+
+impl<S, Req, M> Future for QueuedFuture<S, Req, M>
+where
+    S: Service<Req>,
+    M: Format<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().call.poll(cx)
+    }
+}
+
+impl<S: Service<Req>, Req, M> fmt::Debug for QueuedFuture<S, Req, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueuedFuture")
+            .field("state", &self.call)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Wait for Waiting {
+    type Permit = Permit;
+
+    fn poll_permit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejection>> {
+        self.poll(cx)
+    }
+}
+
+impl<F: Future> MakeCall<F> for Permit {
+    type Call = InFlight<F, Permit>;
+
+    fn make(self, call: impl FnOnce() -> F) -> Self::Call {
+        InFlight::call(self, call)
     }
 }

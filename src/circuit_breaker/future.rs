@@ -65,7 +65,7 @@ impl CircuitBreaker {
         C: Classify<T, E>,
     {
         let permit = self.try_acquire()?;
-        let (output, permit) = InFlight::call(permit, call).await;
+        let (output, permit) = InFlight::call(permit, call).unsettled().await;
         self.end(permit, &classifier, &output);
         output.map_err(Error::Service)
     }

@@ -143,7 +143,7 @@ mod layers {
 
     #[test]
     fn every_layer_hands_on_what_it_was_handed() {
-        let bulkhead = Bulkhead::new(8).queue(8);
+        let bulkhead = Bulkhead::builder(8).queue(8).build().unwrap();
         let limiter = RateLimiter::per_second(8);
         let retry = Retry::new(Backoff::constant(Duration::from_secs(1)));
         let hedge = Hedge::builder().quantile(0.9).build().unwrap();

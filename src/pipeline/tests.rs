@@ -197,7 +197,7 @@ async fn cx7_a_storm_of_drops_leaves_everything_where_it_began() {
         .trip_on(crate::circuit_breaker::Trip::consecutive_failures(4_000))
         .build()
         .unwrap();
-    let bulkhead = Bulkhead::new(4).queue(8);
+    let bulkhead = Bulkhead::builder(4).queue(8).build().unwrap();
     // Exact, so that after a rest all tokens are there.
     let limiter = RateLimiter::builder(crate::Quota::per_second(100_000)).striped(false);
     let limiter = limiter.build().unwrap();

@@ -133,7 +133,10 @@ impl Builder {
 
     fn assemble(self) -> Retry {
         let funding = self.funding.or_own(&self.options.name);
-        let jitter = self.options.seed.map_or_else(Jitter::from_entropy, Jitter::seeded);
+        let jitter = self
+            .options
+            .seed
+            .map_or_else(Jitter::from_entropy, Jitter::seeded);
         let ledger = Arc::new(Ledger::new(self.options));
         Retry(Arc::new(Shared {
             ledger: Arc::clone(&ledger),

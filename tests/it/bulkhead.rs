@@ -16,8 +16,8 @@ fn counts(bulkhead: &Bulkhead) -> (u32, u32) {
     (snapshot.in_flight, snapshot.queued)
 }
 
-fn queued(limit: u16, queue: u16) -> (Bulkhead, Mock, QueuedService<Strict<Mock>>) {
-    let bulkhead = Bulkhead::new(limit).queue(queue);
+fn queued(limit: u32, queue: u32) -> (Bulkhead, Mock, QueuedService<Strict<Mock>>) {
+    let bulkhead = Bulkhead::builder(limit).queue(queue).build().unwrap();
     let mock = Mock::new();
     let service = BulkheadLayer::queued(&bulkhead).layer(Strict::new(mock.clone()));
     (bulkhead, mock, service)
@@ -115,13 +115,13 @@ async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
         queued: 1,
     };
     assert_eq!(why(ready_call(&mut service, Do::Answer).run()), full);
-    bulkhead.set_queue(0).unwrap();
+    bulkhead.change(|now| now.queue(0)).unwrap();
     drop(second);
     assert!(matches!(
         why(ready_call(&mut service, Do::Answer).run()),
         RejectionKind::BulkheadFull { .. }
     ));
-    bulkhead.set_unbounded_queue();
+    bulkhead.change(|now| now.unbounded_queue()).unwrap();
     let mut many: Vec<_> = (0..1_000)
         .map(|_| ready_call(&mut service, Do::Answer))
         .collect();
@@ -158,7 +158,9 @@ async fn bh4_first_come_first_served_and_a_cancelled_waiter_costs_nothing() {
 #[tokio::test]
 async fn bh4_last_come_first_served_if_asked_for() {
     let (bulkhead, _, mut service) = queued(1, 10);
-    bulkhead.set_order(seawall::bulkhead::Order::Lifo);
+    bulkhead
+        .change(|now| now.order(seawall::bulkhead::Order::Lifo))
+        .unwrap();
     let mut held = ready_call(&mut service, Do::Hang);
     assert!(held.run().is_pending());
     let mut tasks: Vec<_> = (0..3)
@@ -179,12 +181,12 @@ async fn bh5_the_limit_changes_while_calls_queue() {
     let (bulkhead, mock, mut service) = queued(1, 10);
     let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
-    bulkhead.set_limit(3);
+    bulkhead.set_limit(3).unwrap();
     let wakes: Vec<_> = tasks.iter().map(Task::wakes).collect();
     assert_eq!(wakes, [0, 1, 1, 0, 0]);
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
     assert_eq!((mock.calls(), counts(&bulkhead)), (3, (3, 2)));
-    bulkhead.set_limit(0);
+    bulkhead.set_limit(0).unwrap();
     for task in &mut tasks[3..] {
         assert_eq!(task.wakes(), 1);
         assert!(matches!(
@@ -201,7 +203,7 @@ async fn bh5_the_limit_changes_while_calls_queue() {
 // queue, capacity of the inner service.
 #[tokio::test]
 async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
-    let bulkhead = Bulkhead::new(1).queue(10);
+    let bulkhead = Bulkhead::builder(1).queue(10).build().unwrap();
     let limited = ConcurrencyLimit::new(Mock::new(), 1);
     let mut service = BulkheadLayer::queued(&bulkhead).layer(limited.clone());
     let held = bulkhead.try_acquire().unwrap();
@@ -236,7 +238,7 @@ async fn bh3_a_refusal_opens_no_breaker_above() {
         RejectionKind::BulkheadFull { limit: 0, .. }
     ));
     assert_eq!(breaker.state(), State::Closed);
-    bulkhead.set_limit(1);
+    bulkhead.set_limit(1).unwrap();
     assert!(ready_call(&mut service, Do::Fail).run().is_ready());
     assert_eq!(breaker.state(), State::Open);
 }
@@ -337,7 +339,7 @@ async fn cx8_a_panic_after_the_queue_hands_the_place_on() {
         assert_eq!(counts(&bulkhead), (0, 0));
     }
 
-    let bulkhead = Bulkhead::new(1).queue(1);
+    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
     let mut service = BulkheadLayer::queued(&bulkhead).layer(Unready(Mock::new()));
     let held = bulkhead.try_acquire().unwrap();
     let mut panicking = Task::new(service.call(Do::Answer));
@@ -390,7 +392,7 @@ async fn cx14_who_queues_ends_in_one_event() {
 // RN1, CX7
 #[tokio::test]
 async fn rn1_run_queued_waits_for_its_place() {
-    let bulkhead = Bulkhead::new(1).queue(1);
+    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let run = || bulkhead.run_queued(|| async { Ok::<_, BoxError>(7) });
     let mut dropped = Task::new(run());
@@ -445,7 +447,7 @@ mod timed {
         assert_eq!(counts(&bulkhead), (1, 0));
 
         // Live, and for what comes from now on.
-        bulkhead.set_max_wait(ms(30));
+        bulkhead.change(|now| now.max_wait(ms(30))).unwrap();
         let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
         assert!(outcome.is_err());
         assert_eq!(took, ms(30));
@@ -457,7 +459,7 @@ mod timed {
         assert_eq!(took, ms(5));
 
         // Nobody waits where the wait is nothing.
-        bulkhead.set_max_wait(ms(0));
+        bulkhead.change(|now| now.max_wait(ms(0))).unwrap();
         let outcome = service.clone().oneshot(Do::Answer).await;
         let why = reason(&outcome.unwrap_err()).kind();
         assert!(matches!(why, RejectionKind::BulkheadFull { .. }));

@@ -117,7 +117,10 @@ async fn ky1_the_limiters_layers_take_a_limit_per_key() {
 // KY1: the bulkhead's two layers.
 #[tokio::test]
 async fn ky1_the_bulkheads_layers_take_a_bulkhead_per_key() {
-    let per_host = Keyed::new(100, |_: &str| Bulkhead::new(1).queue(1)).unwrap();
+    let per_host = Keyed::new(100, |_: &str| {
+        Bulkhead::builder(1).queue(1).build().unwrap()
+    })
+    .unwrap();
     let refusing = BulkheadLayer::new(per_host.by(host)).layer(service_fn(answer));
     let queued = BulkheadLayer::queued(per_host.by(host)).layer(service_fn(answer));
     let mut cx = Context::from_waker(Waker::noop());

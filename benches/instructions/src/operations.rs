@@ -138,7 +138,7 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
         layer_none => answers(serve(&runtime, noop.clone()));
         layer_timeout => layer!(TimeoutLayer::new(LONG));
         layer_bulkhead => layer!(BulkheadLayer::new(Bulkhead::new(64)));
-        layer_bulkhead_queued => layer!(BulkheadLayer::queued(Bulkhead::new(64).queue(128)));
+        layer_bulkhead_queued => layer!(BulkheadLayer::queued(Bulkhead::builder(64).queue(128).build().unwrap()));
         layer_rate_limit => layer!(RateLimitLayer::new(our_limiter(ABUNDANT)));
         layer_rate_limit_exact => layer!(RateLimitLayer::new(our_limiter(100)));
         layer_rate_limit_waiting => layer!(RateLimitLayer::waiting(our_limiter(ABUNDANT)));

@@ -1,11 +1,11 @@
-//! The claims under `# Orderings`, over every interleaving that the memory model allows. Who
-//! waits here sleeps until he is woken, so that a wake-up that is lost is a deadlock.
+//! The claims of "Memory ordering", over every interleaving that the memory model allows. A waiter
+//! here sleeps until it is woken, so that a lost wake-up is a deadlock.
 
 use std::task::{Wake, Waker};
 
 use ::loom::thread::{self, Thread};
 
-use super::{Answer, MOST_QUEUED, Machine, Order, Turn};
+use super::{Admission, MAX_QUEUED, Machine, Order, Settings, WaiterId, WaiterState};
 use crate::config::Mode;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -17,9 +17,37 @@ impl Wake for Unpark {
     }
 }
 
-fn machine(limit: u16) -> Arc<Machine> {
+fn settings(limit: u32, mode: Mode) -> Settings {
     let order = Order::Fifo;
-    Arc::new(Machine::new(limit, Mode::Enforce, MOST_QUEUED, order))
+    Settings { limit, mode, order }
+}
+
+fn machine(limit: u32) -> Arc<Machine> {
+    Arc::new(Machine::new(settings(limit, Mode::Enforce)))
+}
+
+fn set_limit(machine: &Machine, limit: u32) {
+    let admitted = machine.apply(|| settings(limit, Mode::Enforce));
+    admitted.into_iter().for_each(Waker::wake);
+}
+
+fn queue(machine: &Machine) -> WaiterId {
+    match machine.admit_or_queue(MAX_QUEUED) {
+        Admission::Queued(waiter) => waiter,
+        admission => panic!("a permit is free: {admission:?}"),
+    }
+}
+
+/// Sleeps until the wait ends. False if the bulkhead was closed.
+fn wait(machine: &Machine, waiter: WaiterId) -> bool {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match machine.poll_waiter(waiter, &waker) {
+            WaiterState::Admitted => return true,
+            WaiterState::Closed(_) => return false,
+            WaiterState::Waiting => thread::park(),
+        }
+    }
 }
 
 fn spawn<T: 'static>(
@@ -30,67 +58,55 @@ fn spawn<T: 'static>(
     thread::spawn(move || f(&machine))
 }
 
-/// Goes ahead, queueing for as long as it takes. False if the bulkhead was closed.
+/// Admits a call, which waits as long as it takes. False if the bulkhead was closed.
 fn enter(machine: &Machine) -> bool {
-    let ticket = match machine.admit_or_queue() {
-        Answer::Ahead => return true,
-        Answer::Queued(ticket) => ticket,
-        Answer::Full(word) => {
+    match machine.admit_or_queue(MAX_QUEUED) {
+        Admission::Admitted => true,
+        Admission::Queued(waiter) => wait(machine, waiter),
+        Admission::Full(word) => {
             assert_eq!(word.limit(), 0);
-            return false;
+            false
         }
-        answer => panic!("{answer:?}"),
-    };
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    loop {
-        match machine.look(ticket, &waker) {
-            Turn::Handed => return true,
-            Turn::Closed(_) => return false,
-            Turn::Waits => thread::park(),
-        }
+        admission => panic!("{admission:?}"),
     }
 }
 
-fn leave(machine: &Machine) {
-    if let Some(waker) = machine.leave() {
+fn release(machine: &Machine) {
+    if let Some(waker) = machine.release() {
         waker.wake();
     }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
 }
 
 fn is_empty(machine: &Machine) {
     let word = machine.word();
     assert_eq!((word.in_flight(), word.queued()), (0, 0));
-    assert!(machine.line.lock().waiting.is_empty());
+    assert!(machine.queue.lock().waiters.is_empty());
 }
 
 // BH1
 #[test]
-fn two_calls_never_share_the_last_place() {
+fn two_calls_never_share_the_last_permit() {
     ::loom::model(|| {
         let machine = machine(1);
-        let other = spawn(&machine, |machine| machine.admit() == Answer::Ahead);
-        let here = machine.admit() == Answer::Ahead;
+        let other = spawn(&machine, |machine| machine.admit() == Admission::Admitted);
+        let here = machine.admit() == Admission::Admitted;
         let there = other.join().unwrap();
         assert!(here != there);
         assert_eq!(machine.word().in_flight(), 1);
-        leave(&machine);
+        release(&machine);
         is_empty(&machine);
     });
 }
 
-// BH1: what both write in the one place is never written at once, and never lost.
+// BH1: two calls under one permit never write at once, and no write is lost.
 #[test]
-fn a_place_carries_what_was_done_in_it() {
+fn a_permit_carries_what_its_call_did() {
     fn add(machine: &Machine, data: &AtomicU64) {
         assert!(enter(machine));
-        // No exchange: only the place keeps the two apart.
+        // Not an exchange: only the permit keeps the two apart.
         let read = data.load(Ordering::Relaxed);
         data.store(read + 1, Ordering::Relaxed);
-        leave(machine);
+        release(machine);
     }
     ::loom::model(|| {
         let machine = machine(1);
@@ -106,239 +122,229 @@ fn a_place_carries_what_was_done_in_it() {
     });
 }
 
-// BH1: who leaves goes to the lock for one who has quit by then, and gives the place up there:
-// that too carries what was done in it.
+// BH1: a call that ends takes the lock for a waiter that was cancelled meanwhile, and frees its
+// permit there. That too carries what the call did.
 #[test]
-fn a_place_that_nobody_waits_for_any_more_carries_what_was_done_in_it() {
+fn a_permit_without_a_waiter_carries_what_its_call_did() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
-        let Answer::Queued(ticket) = machine.admit_or_queue() else {
-            panic!("there is no place");
-        };
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let waiter = queue(&machine);
         let all = Arc::new([0, 0].map(AtomicU64::new));
-        let quitting = {
+        let cancelling = {
             let all = Arc::clone(&all);
             spawn(&machine, move |machine| {
-                let [data, gone] = &*all;
-                let handed = machine.quit(ticket).is_none();
-                // Only so that loom tries the leaving before this: it does not where both look
-                // at the word before they exchange it.
-                gone.load(Ordering::Relaxed);
-                if handed || machine.admit() == Answer::Ahead {
+                let [data, ended] = &*all;
+                let handed = machine.cancel(waiter).is_none();
+                // So that loom tries the end of the other call before this: it does not if both
+                // read the word before they exchange it.
+                ended.load(Ordering::Relaxed);
+                if handed || machine.admit() == Admission::Admitted {
                     assert_eq!(data.load(Ordering::Relaxed), 1);
-                    leave(machine);
+                    release(machine);
                 }
             })
         };
-        let [data, gone] = &*all;
+        let [data, ended] = &*all;
         data.store(1, Ordering::Relaxed);
-        leave(&machine);
-        gone.store(1, Ordering::Relaxed);
-        quitting.join().unwrap();
+        release(&machine);
+        ended.store(1, Ordering::Relaxed);
+        cancelling.join().unwrap();
         is_empty(&machine);
     });
 }
 
-// BH1, BH5: the place of one who left before the limit was lowered goes, when it is raised again,
-// to one who has queued in between.
+// BH1, BH5: the permit of a call that ended before the limit was lowered goes, when the limit is
+// raised again, to a call that queued in between.
 #[test]
-fn a_place_that_is_raised_again_carries_what_was_done_in_it() {
+fn a_permit_of_a_raised_limit_carries_what_its_call_did() {
     ::loom::model(|| {
         let machine = machine(2);
         assert_eq!(
             (machine.admit(), machine.admit()),
-            (Answer::Ahead, Answer::Ahead)
+            (Admission::Admitted, Admission::Admitted)
         );
         let data = Arc::new(AtomicU64::new(0));
-        let leaving = {
+        let ending = {
             let data = Arc::clone(&data);
             spawn(&machine, move |machine| {
                 data.store(1, Ordering::Relaxed);
-                leave(machine);
+                release(machine);
             })
         };
-        wake(machine.set_limit(1));
-        let Answer::Queued(ticket) = machine.admit_or_queue() else {
-            panic!("there is no place");
-        };
-        wake(machine.set_limit(2));
-        if machine.quit(ticket).is_none() {
+        set_limit(&machine, 1);
+        let waiter = queue(&machine);
+        set_limit(&machine, 2);
+        if machine.cancel(waiter).is_none() {
             assert_eq!(data.load(Ordering::Relaxed), 1);
-            leave(&machine);
+            release(&machine);
         }
-        leaving.join().unwrap();
-        leave(&machine);
+        ending.join().unwrap();
+        release(&machine);
         is_empty(&machine);
     });
 }
 
-// BH4: two leave beside one who queues, and one of them hands over.
+// BH4: two calls end while another one queues, and one of them hands its permit over.
 #[test]
-fn who_queues_is_not_forgotten() {
+fn a_new_waiter_gets_a_permit_that_is_released() {
     ::loom::model(|| {
         let machine = machine(2);
         assert_eq!(
             (machine.admit(), machine.admit()),
-            (Answer::Ahead, Answer::Ahead)
+            (Admission::Admitted, Admission::Admitted)
         );
-        let one = spawn(&machine, leave);
-        let other = spawn(&machine, leave);
+        let one = spawn(&machine, release);
+        let other = spawn(&machine, release);
         assert!(enter(&machine));
-        leave(&machine);
+        release(&machine);
         one.join().unwrap();
         other.join().unwrap();
         is_empty(&machine);
     });
 }
 
-// BH4: he who is handed the place and goes away at that moment passes it on to the other.
+// BH4: a waiter that is cancelled when it is handed a permit passes it on to the other.
 #[test]
-fn who_quits_passes_his_place_on() {
+fn a_cancelled_waiter_passes_its_permit_on() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
-        let Answer::Queued(ticket) = machine.admit_or_queue() else {
-            panic!("there is no place");
-        };
-        let leaving = spawn(&machine, leave);
-        let quitting = spawn(&machine, move |machine| {
-            if machine.quit(ticket).is_none() {
-                leave(machine);
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let waiter = queue(&machine);
+        let ending = spawn(&machine, release);
+        let cancelling = spawn(&machine, move |machine| {
+            if machine.cancel(waiter).is_none() {
+                release(machine);
             }
         });
         assert!(enter(&machine));
-        leave(&machine);
-        leaving.join().unwrap();
-        quitting.join().unwrap();
+        release(&machine);
+        ending.join().unwrap();
+        cancelling.join().unwrap();
         is_empty(&machine);
     });
 }
 
-// BH4, BH5: he who is handed the place by a change, and goes away at that moment, leaves it.
+// BH4, BH5: a waiter that is cancelled when a change admits it releases its permit.
 #[test]
-fn who_quits_beside_a_change_leaves_the_place_he_was_handed() {
+fn a_waiter_cancelled_during_a_change_releases_its_permit() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
-        let Answer::Queued(ticket) = machine.admit_or_queue() else {
-            panic!("there is no place");
-        };
-        let raising = spawn(&machine, |machine| wake(machine.set_limit(2)));
-        if machine.quit(ticket).is_none() {
-            leave(&machine);
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let waiter = queue(&machine);
+        let raising = spawn(&machine, |machine| set_limit(machine, 2));
+        if machine.cancel(waiter).is_none() {
+            release(&machine);
         }
         raising.join().unwrap();
-        leave(&machine);
+        release(&machine);
         is_empty(&machine);
     });
 }
 
 // BH5
 #[test]
-fn a_change_of_limit_wakes_who_queues() {
+fn a_raised_limit_wakes_the_waiter() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
-        let raising = spawn(&machine, |machine| wake(machine.set_limit(2)));
-        // Nobody leaves before it is in.
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let raising = spawn(&machine, |machine| set_limit(machine, 2));
+        // No call ends before this one is admitted.
         assert!(enter(&machine));
         assert_eq!(machine.word().in_flight(), 2);
         raising.join().unwrap();
-        leave(&machine);
-        leave(&machine);
+        release(&machine);
+        release(&machine);
         is_empty(&machine);
     });
 }
 
-// BH5: never above the lower limit once who was in has left.
+// BH5: never above the lower limit once a call has ended.
 #[test]
-fn lowering_against_leaving_hands_nothing_over() {
+fn a_lowered_limit_admits_no_waiter() {
     ::loom::model(|| {
         let machine = machine(2);
         assert_eq!(
             (machine.admit(), machine.admit()),
-            (Answer::Ahead, Answer::Ahead)
+            (Admission::Admitted, Admission::Admitted)
         );
-        let lowering = spawn(&machine, |machine| wake(machine.set_limit(1)));
-        let leaving = spawn(&machine, |machine| {
+        let lowering = spawn(&machine, |machine| set_limit(machine, 1));
+        let ending = spawn(&machine, |machine| {
             let lowered = machine.word().limit() == 1;
-            leave(machine);
+            release(machine);
             lowered
         });
-        let answer = machine.admit_or_queue();
+        let admission = machine.admit_or_queue(MAX_QUEUED);
         lowering.join().unwrap();
-        let lowered = leaving.join().unwrap();
-        let ticket = match answer {
-            Answer::Ahead => None,
-            Answer::Queued(ticket) => Some(ticket),
-            answer => panic!("{answer:?}"),
+        let lowered = ending.join().unwrap();
+        let waiter = match admission {
+            Admission::Admitted => None,
+            Admission::Queued(waiter) => Some(waiter),
+            admission => panic!("{admission:?}"),
         };
-        let handed = ticket.is_some_and(|ticket| machine.quit(ticket).is_none());
+        let handed = waiter.is_some_and(|waiter| machine.cancel(waiter).is_none());
         let word = machine.word();
-        let ours = u32::from(ticket.is_none() || handed);
+        let ours = u32::from(waiter.is_none() || handed);
         assert!(
             ours == 0 || !lowered,
-            "a place that is no more was handed over"
+            "a permit above the limit was handed over"
         );
         assert_eq!((word.in_flight(), word.queued()), (1 + ours, 0));
         for _ in 0..word.in_flight() {
-            leave(&machine);
+            release(&machine);
         }
         is_empty(&machine);
     });
 }
 
-// BH5: closed, everybody who queues is told.
+// BH5
 #[test]
-fn closing_tells_who_queues() {
+fn a_closed_bulkhead_wakes_its_waiters() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
-        let closing = spawn(&machine, |machine| wake(machine.set_limit(0)));
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let closing = spawn(&machine, |machine| set_limit(machine, 0));
         assert!(!enter(&machine));
         closing.join().unwrap();
-        leave(&machine);
+        release(&machine);
         is_empty(&machine);
     });
 }
 
-// BH5: closed and opened again at once, whoever queued is told or goes ahead.
+// BH5: a waiter is rejected or admitted, whichever change it sees.
 #[test]
-fn opened_again_nobody_is_left_asleep() {
+fn a_bulkhead_closed_and_reopened_leaves_no_waiter_asleep() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
+        assert_eq!(machine.admit(), Admission::Admitted);
         let closing = spawn(&machine, |machine| {
-            wake(machine.set_limit(0));
-            wake(machine.set_limit(2));
+            set_limit(machine, 0);
+            set_limit(machine, 2);
         });
         if enter(&machine) {
-            leave(&machine);
+            release(&machine);
         }
         closing.join().unwrap();
-        leave(&machine);
+        release(&machine);
         is_empty(&machine);
     });
 }
 
 // CX19
 #[test]
-fn switched_off_nobody_is_left_in_the_queue() {
+fn a_switched_off_bulkhead_admits_its_waiters() {
     ::loom::model(|| {
         let machine = machine(1);
-        assert_eq!(machine.admit(), Answer::Ahead);
-        let Answer::Queued(ticket) = machine.admit_or_queue() else {
-            panic!("there is no place");
-        };
-        let off = spawn(&machine, |machine| wake(machine.set_mode(Mode::Off)));
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        while machine.look(ticket, &waker) == Turn::Waits {
-            thread::park();
-        }
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let waiter = queue(&machine);
+        let off = spawn(&machine, |machine| {
+            let admitted = machine.apply(|| settings(1, Mode::Off));
+            admitted.into_iter().for_each(Waker::wake);
+        });
+        assert!(wait(&machine, waiter));
         off.join().unwrap();
-        leave(&machine);
-        leave(&machine);
+        release(&machine);
+        release(&machine);
         is_empty(&machine);
     });
 }

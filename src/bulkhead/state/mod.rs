@@ -1,39 +1,38 @@
-//! The bulkhead's machine: one word, and a line of those who wait under a lock.
+//! The bulkhead's machine: one word, and a queue of waiters under a lock.
 //!
-//! The word counts who is in flight and who queues, beside the limit and the mode, so that one
-//! exchange decides. A call that finds a place, and one that leaves with nobody waiting, touch
-//! nothing else. Who finds none takes the lock of the line, and so does who leaves while
-//! somebody waits: he does not give his place up but hands it over. A place that is free while
-//! somebody waits is therefore never seen, and nobody overtakes.
+//! The word counts the calls in flight and the waiters, beside the limit and the mode, so that one
+//! compare-exchange decides. A call that is admitted at once, and a call that ends while none
+//! waits, touch nothing else. A call that has to wait takes the lock of the queue, and so does a
+//! call that ends while others wait: it hands its permit to a waiter instead of freeing it. So no
+//! permit is free while a call waits, and no call overtakes the queue.
 //!
-//! Whose ticket is not in the line any more has been handed a place.
+//! A waiter that is no longer in the queue has been admitted.
 //!
-//! # Orderings
+//! # Memory ordering
 //!
-//! - A call goes ahead, and leaves, by compare-exchange on the word, so their number is exact
-//!   (model: `two_calls_never_share_the_last_place`).
-//! - Leaving is Release and going ahead Acquire: what was done in a place is seen by whoever gets
-//!   it next. Both are read-modify-writes, so a call between them breaks no release sequence
-//!   (models: `a_place_carries_what_was_done_in_it`,
-//!   `a_place_that_nobody_waits_for_any_more_carries_what_was_done_in_it`). Who queues has
-//!   acquired, by queueing, what was done in all places left before; whoever leaves later does
-//!   it under the lock of the line, which carries it to who is handed the place, also by a change
-//!   of limit (model: `a_place_that_is_raised_again_carries_what_was_done_in_it`).
-//! - Who queues says so in the word, by an exchange that succeeds only while there is no place.
-//!   Whoever leaves later exchanges the same word, finds the waiter counted and goes to the
-//!   lock, which is held until the waiter stands in the line
-//!   (models: `who_queues_is_not_forgotten`, `a_change_of_limit_wakes_who_queues`).
-//! - While somebody queues the word is written only under the lock, so what is taken from the line
-//!   and what the word counts are the same (models: `who_quits_passes_his_place_on`,
-//!   `who_quits_beside_a_change_leaves_the_place_he_was_handed`,
-//!   `opened_again_nobody_is_left_asleep`).
-//! - Raising, lowering and closing go by the same word and lock
-//!   (models: `lowering_against_leaving_hands_nothing_over`, `closing_tells_who_queues`,
-//!   `switched_off_nobody_is_left_in_the_queue`).
-//! - `most_queued` decides nothing but whether the next one queues: relaxed.
+//! - Calls are admitted and end by compare-exchange on the word, so the count is exact
+//!   (model: `two_calls_never_share_the_last_permit`).
+//! - The end of a call is a Release and an admission an Acquire: what a call did under its permit
+//!   is visible to the next call under that permit. Both are read-modify-writes, so calls between
+//!   them do not break the release sequence (models: `a_permit_carries_what_its_call_did`,
+//!   `a_permit_without_a_waiter_carries_what_its_call_did`). A waiter has acquired, when it
+//!   queued, what was done under all permits released before. A later release holds the lock of
+//!   the queue, which carries it to the waiter that gets the permit, also when a change of limit
+//!   admits it (model: `a_permit_of_a_raised_limit_carries_what_its_call_did`).
+//! - A waiter is counted by an exchange that succeeds only while there is no permit. A call that
+//!   ends later exchanges the same word, sees the waiter counted and takes the lock, which is held
+//!   until the waiter is in the queue
+//!   (models: `a_new_waiter_gets_a_permit_that_is_released`, `a_raised_limit_wakes_the_waiter`).
+//! - While a call waits the word is written only under the lock, so queue and count agree (models:
+//!   `a_cancelled_waiter_passes_its_permit_on`,
+//!   `a_waiter_cancelled_during_a_change_releases_its_permit`,
+//!   `a_bulkhead_closed_and_reopened_leaves_no_waiter_asleep`).
+//! - A change of limit or mode uses the same word and lock
+//!   (models: `a_lowered_limit_admits_no_waiter`, `a_closed_bulkhead_wakes_its_waiters`,
+//!   `a_switched_off_bulkhead_admits_its_waiters`).
 //!
-//! Wakers are returned and woken by the caller, and dropped outside the lock: a waker may run
-//! anything.
+//! The functions return the wakers, and the caller wakes them. Wakers are dropped outside the lock
+//! too: a waker may run any code.
 
 #[cfg(all(test, seawall_loom))]
 mod loom;
@@ -48,87 +47,100 @@ use std::task::Waker;
 use crate::config::Mode;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 
-use word::MOST_IN_FLIGHT;
-pub(super) use word::{MOST_QUEUED, Word};
+use word::MAX_IN_FLIGHT;
+pub(super) use word::{MAX_QUEUED, Word};
 
-/// Who of those that queue goes next.
+/// Which waiter is admitted next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Order {
-    /// Who came first.
+    /// The oldest.
     #[default]
     Fifo,
-    /// Who came last: under overload the newest caller is the one who still wants the answer.
+    /// The newest: under overload it is the one whose caller still wants the answer.
     Lifo,
 }
 
-/// What becomes of a call that asks.
+/// The part of the configuration that the machine itself needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a call that goes ahead has to leave"]
-pub(super) enum Answer {
-    /// It goes ahead, and is counted.
-    Ahead,
-    /// It goes ahead and is counted, though there was no place: refusals are only recorded.
-    Above(Word),
-    /// It goes ahead and is not counted.
-    Unseen,
-    /// It has this ticket in the line.
-    Queued(u64),
-    /// There is no place, not in the line either.
+pub(super) struct Settings {
+    pub(super) limit: u32,
+    pub(super) mode: Mode,
+    pub(super) order: Order,
+}
+
+/// A waiter's number; a later waiter has a higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WaiterId(u64);
+
+/// The decision on a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a call that is admitted has to be released"]
+pub(super) enum Admission {
+    /// It is admitted and counted.
+    Admitted,
+    /// It is admitted and counted above the limit, because rejections are only recorded.
+    AboveLimit(Word),
+    /// It is admitted and not counted.
+    Uncounted,
+    /// It waits in the queue.
+    Queued(WaiterId),
+    /// It is rejected: no permit is free, and the queue is full.
     Full(Word),
 }
 
-/// What has become of somebody who queues.
+/// What has become of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "who was handed a place has to leave it"]
-pub(super) enum Turn {
-    /// He is in flight.
-    Handed,
-    /// He still queues.
-    Waits,
-    /// He queues no more: the bulkhead was closed.
+#[must_use = "a waiter that is admitted has to be released"]
+pub(super) enum WaiterState {
+    Admitted,
+    Waiting,
+    /// The bulkhead was closed. The waiter is no longer in the queue.
     Closed(Word),
 }
 
 pub(super) struct Machine {
     word: CachePadded<AtomicU64>,
-    /// How many may queue. Nothing but itself: relaxed.
-    most_queued: AtomicU64,
-    line: Mutex<Line>,
+    queue: Mutex<Queue>,
 }
 
-/// Who queues, by ascending ticket: who comes stands at the back, whatever the order. A waker is
-/// there from the first time that somebody waited for the turn.
-struct Line {
-    next: u64,
+struct Queue {
+    next: WaiterId,
     order: Order,
-    waiting: VecDeque<(u64, Option<Waker>)>,
+    /// By ascending number, whatever the order. A waker is there once the waiter was polled.
+    waiters: VecDeque<(WaiterId, Option<Waker>)>,
 }
 
-impl Line {
-    fn find(&self, ticket: u64) -> Option<usize> {
-        self.waiting.binary_search_by_key(&ticket, |(t, _)| *t).ok()
+impl Queue {
+    fn find(&self, waiter: WaiterId) -> Option<usize> {
+        self.waiters
+            .binary_search_by_key(&waiter, |(id, _)| *id)
+            .ok()
     }
 
-    /// Takes the next one out.
-    fn call_up(&mut self) -> Option<Waker> {
+    fn push(&mut self) {
+        self.waiters.push_back((self.next, None));
+        self.next = WaiterId(self.next.0 + 1);
+    }
+
+    /// Removes the waiter that is admitted next.
+    fn pop(&mut self) -> Option<Waker> {
         let next = match self.order {
-            Order::Fifo => self.waiting.pop_front(),
-            Order::Lifo => self.waiting.pop_back(),
+            Order::Fifo => self.waiters.pop_front(),
+            Order::Lifo => self.waiters.pop_back(),
         };
         next.and_then(|(_, waker)| waker)
     }
 }
 
 impl Machine {
-    pub(super) fn new(limit: u16, mode: Mode, most_queued: u32, order: Order) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         Self {
-            word: CachePadded::new(AtomicU64::new(Word::new(limit, mode).0)),
-            most_queued: AtomicU64::new(u64::from(most_queued)),
-            line: Mutex::new(Line {
-                next: 0,
-                order,
-                waiting: VecDeque::new(),
+            word: CachePadded::new(AtomicU64::new(Word::new(settings.limit, settings.mode).0)),
+            queue: Mutex::new(Queue {
+                next: WaiterId(0),
+                order: settings.order,
+                waiters: VecDeque::new(),
             }),
         }
     }
@@ -138,70 +150,51 @@ impl Machine {
         Word(self.word.load(Ordering::Relaxed))
     }
 
-    pub(super) fn most_queued(&self) -> u32 {
-        // It is stored as one.
-        self.most_queued.load(Ordering::Relaxed) as u32
-    }
-
-    pub(super) fn set_most_queued(&self, most: u32) {
-        self.most_queued.store(u64::from(most), Ordering::Relaxed);
-    }
-
-    pub(super) fn order(&self) -> Order {
-        self.line.lock().order
-    }
-
-    pub(super) fn set_order(&self, order: Order) {
-        self.line.lock().order = order;
-    }
-
-    /// Asks for a place. Takes no lock.
+    /// Admits a call if a permit is free. Takes no lock.
     #[inline]
-    pub(super) fn admit(&self) -> Answer {
+    pub(super) fn admit(&self) -> Admission {
         let mut word = self.word();
         loop {
-            let answer = Self::answer(word);
-            match answer {
-                Answer::Ahead | Answer::Above(_) => {}
-                other => return other,
+            let admission = Self::decide(word);
+            match admission {
+                Admission::Admitted | Admission::AboveLimit(_) => {}
+                uncounted => return uncounted,
             }
-            match self.exchange(word, word.one_in(), Ordering::Acquire) {
-                Ok(()) => return answer,
+            match self.exchange(word, word.call_admitted(), Ordering::Acquire) {
+                Ok(()) => return admission,
                 Err(now) => word = now,
             }
         }
     }
 
-    /// Asks for a place, or for one in the line.
-    #[inline]
-    pub(super) fn admit_or_queue(&self) -> Answer {
-        let answer = self.admit();
-        match answer {
-            // Without the lock, which the overloaded would otherwise crowd.
-            Answer::Full(word) if word.refuses(self.most_queued()) => answer,
-            Answer::Full(_) => self.queue(),
-            _ => answer,
+    /// Admits a call, or queues it if fewer than `max_queued` wait.
+    pub(super) fn admit_or_queue(&self, max_queued: u32) -> Admission {
+        let admission = self.admit();
+        match admission {
+            // Without the lock, for which rejected calls would otherwise contend.
+            Admission::Full(word) if word.rejects(max_queued) => admission,
+            Admission::Full(_) => self.queue(max_queued),
+            admitted => admitted,
         }
     }
 
     #[cold]
-    fn queue(&self) -> Answer {
-        let mut line = self.line.lock();
+    fn queue(&self, max_queued: u32) -> Admission {
+        let mut queue = self.queue.lock();
         let mut word = self.word();
         loop {
-            let (next, answer) = match Self::answer(word) {
-                Answer::Full(_) if word.refuses(self.most_queued()) => return Answer::Full(word),
-                Answer::Full(_) => (word.one_queues(), Answer::Queued(line.next)),
-                answer @ (Answer::Ahead | Answer::Above(_)) => (word.one_in(), answer),
-                answer => return answer,
+            let (next, admission) = match Self::decide(word) {
+                full @ Admission::Full(_) if word.rejects(max_queued) => return full,
+                Admission::Full(_) => (word.waiter_queued(), Admission::Queued(queue.next)),
+                Admission::Uncounted => return Admission::Uncounted,
+                admitted => (word.call_admitted(), admitted),
             };
             match self.exchange(word, next, Ordering::Acquire) {
                 Ok(()) => {
-                    if let Answer::Queued(ticket) = answer {
-                        line.waiting.push_back((ticket, None));
-                        line.next += 1;
+                    if let Admission::Queued(_) = admission {
+                        queue.push();
                     }
-                    return answer;
+                    return admission;
                 }
                 Err(now) => word = now,
             }
@@ -209,23 +202,23 @@ impl Machine {
     }
 
     #[inline]
-    fn answer(word: Word) -> Answer {
+    fn decide(word: Word) -> Admission {
         match word.mode() {
-            Mode::Off => Answer::Unseen,
-            _ if word.has_room() => Answer::Ahead,
-            Mode::Enforce => Answer::Full(word),
-            Mode::RecordOnly if word.in_flight() == MOST_IN_FLIGHT => Answer::Unseen,
-            Mode::RecordOnly => Answer::Above(word),
+            Mode::Off => Admission::Uncounted,
+            _ if word.has_permit() => Admission::Admitted,
+            Mode::Enforce => Admission::Full(word),
+            Mode::RecordOnly if word.in_flight() == MAX_IN_FLIGHT => Admission::Uncounted,
+            Mode::RecordOnly => Admission::AboveLimit(word),
         }
     }
 
-    /// A counted call leaves its place: to the one that is to be woken, if somebody queues.
+    /// Ends a counted call. Its permit goes to the waiter that is to be woken, if there is one.
     #[inline]
-    #[must_use = "whose turn it is has to be woken"]
-    pub(super) fn leave(&self) -> Option<Waker> {
+    #[must_use = "the waiter that was admitted has to be woken"]
+    pub(super) fn release(&self) -> Option<Waker> {
         let mut word = self.word();
         while word.queued() == 0 {
-            match self.exchange(word, word.one_out(), Ordering::Release) {
+            match self.exchange(word, word.call_ended(), Ordering::Release) {
                 Ok(()) => return None,
                 Err(now) => word = now,
             }
@@ -235,83 +228,79 @@ impl Machine {
 
     #[cold]
     fn hand_over(&self) -> Option<Waker> {
-        let mut line = self.line.lock();
-        // Who queued may have left the line before it was locked, and the limit may have been
-        // lowered: then the place is given up.
+        let mut queue = self.queue.lock();
+        // Before the lock was taken the waiter may have been cancelled or the limit lowered. The
+        // permit is freed then.
         let (before, after) = self.update(Ordering::Release, |word| {
-            let left = word.one_out();
-            left.handed(left.free().min(1))
+            let ended = word.call_ended();
+            ended.waiters_admitted(ended.admissible().min(1))
         });
         match before.queued() == after.queued() {
             true => None,
-            false => line.call_up(),
+            false => queue.pop(),
         }
     }
 
-    /// Looks whether it is the turn of `ticket`. If not, `waker` is woken when it is.
-    pub(super) fn look(&self, ticket: u64, waker: &Waker) -> Turn {
-        let mut line = self.line.lock();
-        let Some(at) = line.find(ticket) else {
-            return Turn::Handed;
+    /// The state of a waiter. `waker` is woken when that changes.
+    pub(super) fn poll_waiter(&self, waiter: WaiterId, waker: &Waker) -> WaiterState {
+        let mut queue = self.queue.lock();
+        let Some(at) = queue.find(waiter) else {
+            return WaiterState::Admitted;
         };
-        let (turn, old) = if self.word().limit() == 0 {
-            let (word, _) = self.update(Ordering::Relaxed, Word::one_quits);
-            let old = line.waiting.remove(at).and_then(|(_, waker)| waker);
-            (Turn::Closed(word), old)
+        let (state, old_waker) = if self.word().limit() == 0 {
+            let (word, _) = self.update(Ordering::Relaxed, Word::waiter_cancelled);
+            let removed = queue.waiters.remove(at);
+            let old = removed.and_then(|(_, waker)| waker);
+            (WaiterState::Closed(word), old)
         } else {
-            let known = &mut line.waiting[at].1;
+            let known = &mut queue.waiters[at].1;
             let old = match known {
                 Some(known) if known.will_wake(waker) => None,
                 _ => known.replace(waker.clone()),
             };
-            (Turn::Waits, old)
+            (WaiterState::Waiting, old)
         };
-        drop(line);
-        drop(old);
-        turn
+        drop(queue);
+        drop(old_waker);
+        state
     }
 
-    /// `ticket` leaves the line. None if it was handed a place before.
-    #[must_use = "who was handed a place has to leave it"]
-    pub(super) fn quit(&self, ticket: u64) -> Option<Word> {
-        let mut line = self.line.lock();
-        let at = line.find(ticket)?;
-        let removed = line.waiting.remove(at);
-        let (word, _) = self.update(Ordering::Relaxed, Word::one_quits);
-        drop(line);
+    /// Removes a waiter from the queue. None if it was admitted before.
+    #[must_use = "a waiter that is admitted has to be released"]
+    pub(super) fn cancel(&self, waiter: WaiterId) -> Option<Word> {
+        let mut queue = self.queue.lock();
+        let at = queue.find(waiter)?;
+        let removed = queue.waiters.remove(at);
+        let (word, _) = self.update(Ordering::Relaxed, Word::waiter_cancelled);
+        drop(queue);
         drop(removed);
         Some(word)
     }
 
-    /// Changes the limit, and returns whom to wake: as many as there are new places for, or all,
-    /// to be told, if it is closed.
-    #[must_use = "whose turn it is has to be woken"]
-    pub(super) fn set_limit(&self, limit: u16) -> Vec<Waker> {
-        self.change(|word| word.with_limit(limit))
-    }
-
-    /// Changes the mode, and returns whom to wake: all, unless it is enforced.
-    #[must_use = "whose turn it is has to be woken"]
-    pub(super) fn set_mode(&self, mode: Mode) -> Vec<Waker> {
-        self.change(|word| word.with_mode(mode))
-    }
-
-    fn change(&self, change: impl Fn(Word) -> Word) -> Vec<Waker> {
-        let mut line = self.line.lock();
+    /// Changes the settings, and returns the waiters to wake: those that are admitted now, or all
+    /// of them if the bulkhead is closed.
+    ///
+    /// `settings` runs under the lock. It reads the newest configuration, so that the last of
+    /// several concurrent changes to get here installs what the last of them made.
+    #[must_use = "the waiters that were admitted have to be woken"]
+    pub(super) fn apply(&self, settings: impl FnOnce() -> Settings) -> Vec<Waker> {
+        let mut queue = self.queue.lock();
+        let Settings { limit, mode, order } = settings();
+        queue.order = order;
         let (before, after) = self.update(Ordering::Relaxed, |word| {
-            let changed = change(word);
-            changed.handed(changed.free())
+            let changed = word.with(limit, mode);
+            changed.waiters_admitted(changed.admissible())
         });
-        let handed = before.queued() - after.queued();
-        let mut wakers: Vec<Waker> = (0..handed).filter_map(|_| line.call_up()).collect();
+        let admitted = before.queued() - after.queued();
+        let mut wakers: Vec<Waker> = (0..admitted).filter_map(|_| queue.pop()).collect();
         if after.limit() == 0 {
-            let left = line.waiting.iter_mut();
-            wakers.extend(left.filter_map(|(_, waker)| waker.take()));
+            let rest = queue.waiters.iter_mut();
+            wakers.extend(rest.filter_map(|(_, waker)| waker.take()));
         }
         wakers
     }
 
-    /// Moves the word, and returns it as it was and as it is.
+    /// Changes the word, and returns it as it was and as it is.
     fn update(&self, order: Ordering, f: impl Fn(Word) -> Word) -> (Word, Word) {
         let mut word = self.word();
         loop {

@@ -2,12 +2,14 @@ use std::task::{Wake, Waker};
 
 use proptest::prelude::*;
 
-use super::{Answer, MOST_IN_FLIGHT, MOST_QUEUED, Machine, Order, Turn};
+use super::{
+    Admission, MAX_IN_FLIGHT, MAX_QUEUED, Machine, Order, Settings, WaiterId, WaiterState,
+};
 use crate::config::Mode;
 use crate::fuzzing::cases;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// Counts how often it is woken.
+/// Counts its wakes.
 #[derive(Default)]
 struct Wakes(AtomicU64);
 
@@ -17,88 +19,96 @@ impl Wake for Wakes {
     }
 }
 
+fn settings(limit: u32, mode: Mode) -> Settings {
+    let order = Order::Fifo;
+    Settings { limit, mode, order }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Admit,
     Queue,
-    /// One of those in flight leaves.
-    Leave,
-    /// One of those who came looks; which, modulo how many.
-    Look(usize),
-    /// One of those who queue goes away.
-    Quit(usize),
-    Limit(u16),
-    Most(u32),
+    Release,
+    /// Polls one of the waiters: which, modulo their number.
+    Poll(usize),
+    Cancel(usize),
+    Limit(u32),
+    MaxQueued(u32),
     Mode(Mode),
     Order(Order),
 }
 
-/// Keeps everything by name and searches it every time.
-struct Model {
-    limit: usize,
-    most: usize,
-    mode: Mode,
-    order: Order,
+/// The naive bulkhead: a list of its waiters, searched every time.
+struct Naive {
+    settings: Settings,
+    max_queued: usize,
     in_flight: usize,
     /// Oldest first.
-    waiting: Vec<u64>,
+    waiting: Vec<WaiterId>,
     next: u64,
 }
 
 #[derive(Debug, PartialEq)]
-enum Said {
-    Ahead,
-    Above,
-    Unseen,
-    Queued(u64),
+enum Decision {
+    Admitted,
+    AboveLimit,
+    Uncounted,
+    Queued(WaiterId),
     Full,
 }
 
-impl Model {
-    fn ask(&mut self, queue: bool) -> Said {
-        if self.mode == Mode::Off {
-            return Said::Unseen;
-        }
-        if self.waiting.is_empty() && self.in_flight < self.limit {
-            self.in_flight += 1;
-            return Said::Ahead;
-        }
-        if self.mode == Mode::RecordOnly {
-            self.in_flight += 1;
-            return Said::Above;
-        }
-        if queue && self.limit > 0 && self.waiting.len() < self.most {
-            self.waiting.push(self.next);
-            self.next += 1;
-            return Said::Queued(self.next - 1);
-        }
-        Said::Full
+impl Naive {
+    fn limit(&self) -> usize {
+        self.settings.limit as usize
     }
 
-    /// Whose turn it is, now that something has changed.
-    fn turns(&mut self) -> Vec<u64> {
-        let mut turns = Vec::new();
-        while !self.waiting.is_empty()
-            && (self.mode != Mode::Enforce || self.in_flight < self.limit)
-        {
-            let next = match self.order {
+    fn decide(&mut self, queue: bool) -> Decision {
+        if self.settings.mode == Mode::Off {
+            return Decision::Uncounted;
+        }
+        if self.waiting.is_empty() && self.in_flight < self.limit() {
+            self.in_flight += 1;
+            return Decision::Admitted;
+        }
+        if self.settings.mode == Mode::RecordOnly {
+            self.in_flight += 1;
+            return Decision::AboveLimit;
+        }
+        if queue && self.limit() > 0 && self.waiting.len() < self.max_queued {
+            let waiter = WaiterId(self.next);
+            self.waiting.push(waiter);
+            self.next += 1;
+            return Decision::Queued(waiter);
+        }
+        Decision::Full
+    }
+
+    /// The waiters that are admitted, now that something has changed.
+    fn admitted(&mut self) -> Vec<WaiterId> {
+        let mut admitted = Vec::new();
+        let max = match self.settings.mode {
+            Mode::Enforce => self.limit(),
+            _ => usize::MAX,
+        };
+        while !self.waiting.is_empty() && self.in_flight < max {
+            let next = match self.settings.order {
                 Order::Fifo => 0,
                 Order::Lifo => self.waiting.len() - 1,
             };
-            turns.push(self.waiting.remove(next));
+            admitted.push(self.waiting.remove(next));
             self.in_flight += 1;
         }
-        turns
+        admitted
     }
 }
 
-fn said(answer: Answer) -> Said {
-    match answer {
-        Answer::Ahead => Said::Ahead,
-        Answer::Above(_) => Said::Above,
-        Answer::Unseen => Said::Unseen,
-        Answer::Queued(ticket) => Said::Queued(ticket),
-        Answer::Full(_) => Said::Full,
+fn decision(admission: Admission) -> Decision {
+    match admission {
+        Admission::Admitted => Decision::Admitted,
+        Admission::AboveLimit(_) => Decision::AboveLimit,
+        Admission::Uncounted => Decision::Uncounted,
+        Admission::Queued(waiter) => Decision::Queued(waiter),
+        Admission::Full(_) => Decision::Full,
     }
 }
 
@@ -111,15 +121,15 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         3 => Just(Op::Admit),
         6 => Just(Op::Queue),
-        6 => Just(Op::Leave),
-        3 => (0..64_usize).prop_map(Op::Look),
-        2 => (0..64_usize).prop_map(Op::Quit),
-        2 => (0..6_u16).prop_map(Op::Limit),
-        1 => (0..6_u32).prop_map(Op::Most),
+        6 => Just(Op::Release),
+        3 => (0..64_usize).prop_map(Op::Poll),
+        2 => (0..64_usize).prop_map(Op::Cancel),
+        2 => (0..6_u32).prop_map(Op::Limit),
+        1 => (0..6_u32).prop_map(Op::MaxQueued),
         1 => mode.prop_map(Op::Mode),
         1 => prop_oneof![Just(Order::Fifo), Just(Order::Lifo)].prop_map(Op::Order),
     ];
-    // Most are short, so that what fails is.
+    // Most are short, so that a failure is.
     prop_oneof![
         9 => prop::collection::vec(op.clone(), 0..120),
         1 => prop::collection::vec(op, 0..3_000),
@@ -127,124 +137,107 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
-    let machine = Machine::new(2, Mode::Enforce, 3, Order::Fifo);
-    let mut model = Model {
-        limit: 2,
-        most: 3,
-        mode: Mode::Enforce,
-        order: Order::Fifo,
+    let mut naive = Naive {
+        settings: settings(2, Mode::Enforce),
+        max_queued: 3,
         in_flight: 0,
         waiting: Vec::new(),
         next: 0,
     };
-    // Of all that ever queued and have not been told: the ticket and who is woken.
-    let mut tickets: Vec<(u64, Arc<Wakes>)> = Vec::new();
-    // Who was woken by a closing and has not looked since: he is not woken again.
-    let mut closed: Vec<u64> = Vec::new();
+    let machine = Machine::new(naive.settings);
+    // The waiters whose wait has not ended, and their wakes.
+    let mut waiters: Vec<(WaiterId, Arc<Wakes>)> = Vec::new();
+    // The waiters that a closing woke and that were not polled since: they are not woken again.
+    let mut closed: Vec<WaiterId> = Vec::new();
     for op in ops {
         let mut woken: Vec<Waker> = Vec::new();
-        let mut turns = Vec::new();
+        let mut admitted = Vec::new();
         match op {
-            Op::Admit => prop_assert_eq!(said(machine.admit()), model.ask(false)),
+            Op::Admit => prop_assert_eq!(decision(machine.admit()), naive.decide(false)),
             Op::Queue => {
-                let answer = said(machine.admit_or_queue());
-                prop_assert_eq!(&answer, &model.ask(true));
-                if let Said::Queued(ticket) = answer {
+                let decided = decision(machine.admit_or_queue(naive.max_queued as u32));
+                prop_assert_eq!(&decided, &naive.decide(true));
+                if let Decision::Queued(waiter) = decided {
                     let wakes = Arc::new(Wakes::default());
                     let waker = Waker::from(Arc::clone(&wakes));
-                    prop_assert_eq!(machine.look(ticket, &waker), Turn::Waits);
-                    tickets.push((ticket, wakes));
+                    prop_assert_eq!(machine.poll_waiter(waiter, &waker), WaiterState::Waiting);
+                    waiters.push((waiter, wakes));
                 }
             }
-            // Who was handed a place and does not know it yet cannot leave it.
-            Op::Leave if model.in_flight + model.waiting.len() == tickets.len() => {}
-            Op::Leave => {
-                woken.extend(machine.leave());
-                model.in_flight -= 1;
-                turns = model.turns();
-                prop_assert!(turns.len() <= 1);
+            // A waiter that was admitted and not polled since has no permit to release yet.
+            Op::Release if naive.in_flight + naive.waiting.len() == waiters.len() => {}
+            Op::Release => {
+                woken.extend(machine.release());
+                naive.in_flight -= 1;
+                admitted = naive.admitted();
+                prop_assert!(admitted.len() <= 1);
             }
-            Op::Look(_) | Op::Quit(_) if tickets.is_empty() => {}
-            Op::Look(which) => {
-                let at = which % tickets.len();
-                let (ticket, wakes) = &tickets[at];
+            Op::Poll(_) | Op::Cancel(_) if waiters.is_empty() => {}
+            Op::Poll(which) => {
+                let at = which % waiters.len();
+                let (waiter, wakes) = &waiters[at];
                 let waker = Waker::from(Arc::clone(wakes));
-                let waits = model.waiting.contains(ticket);
-                let turn = machine.look(*ticket, &waker);
-                closed.retain(|other| other != ticket);
-                match turn {
-                    Turn::Handed => prop_assert!(!waits),
-                    Turn::Waits => prop_assert!(waits && model.limit > 0),
-                    Turn::Closed(word) => {
-                        prop_assert!(waits && model.limit == 0);
-                        prop_assert_eq!(word.queued() as usize, model.waiting.len());
-                        model.waiting.retain(|other| other != ticket);
+                let waits = naive.waiting.contains(waiter);
+                let state = machine.poll_waiter(*waiter, &waker);
+                closed.retain(|other| other != waiter);
+                match state {
+                    WaiterState::Admitted => prop_assert!(!waits),
+                    WaiterState::Waiting => prop_assert!(waits && naive.limit() > 0),
+                    WaiterState::Closed(word) => {
+                        prop_assert!(waits && naive.limit() == 0);
+                        prop_assert_eq!(word.queued() as usize, naive.waiting.len());
+                        naive.waiting.retain(|other| other != waiter);
                     }
                 }
-                if turn != Turn::Waits {
-                    tickets.remove(at);
+                if state != WaiterState::Waiting {
+                    waiters.remove(at);
                 }
             }
-            Op::Quit(which) => {
-                let (ticket, _) = tickets.remove(which % tickets.len());
-                let waits = model.waiting.contains(&ticket);
-                model.waiting.retain(|other| *other != ticket);
-                prop_assert_eq!(machine.quit(ticket).is_some(), waits);
+            Op::Cancel(which) => {
+                let (waiter, _) = waiters.remove(which % waiters.len());
+                let waits = naive.waiting.contains(&waiter);
+                naive.waiting.retain(|other| *other != waiter);
+                prop_assert_eq!(machine.cancel(waiter).is_some(), waits);
                 if !waits {
-                    woken.extend(machine.leave());
-                    model.in_flight -= 1;
-                    turns = model.turns();
+                    woken.extend(machine.release());
+                    naive.in_flight -= 1;
+                    admitted = naive.admitted();
                 }
             }
-            Op::Limit(limit) => {
-                model.limit = usize::from(limit);
-                turns = model.turns();
-                woken = machine.set_limit(limit);
-            }
-            Op::Most(most) => {
-                model.most = most as usize;
-                machine.set_most_queued(most);
-            }
-            Op::Mode(mode) => {
-                model.mode = mode;
-                turns = model.turns();
-                woken = machine.set_mode(mode);
-            }
-            Op::Order(order) => {
-                model.order = order;
-                machine.set_order(order);
+            Op::MaxQueued(max) => naive.max_queued = max as usize,
+            Op::Limit(_) | Op::Mode(_) | Op::Order(_) => {
+                match op {
+                    Op::Limit(limit) => naive.settings.limit = limit,
+                    Op::Mode(mode) => naive.settings.mode = mode,
+                    Op::Order(order) => naive.settings.order = order,
+                    _ => {}
+                }
+                admitted = naive.admitted();
+                woken = machine.apply(|| naive.settings);
             }
         }
         woken.into_iter().for_each(Waker::wake);
-        // Whose turn it is was woken, and, but by closing, nobody else.
-        for (ticket, wakes) in &tickets {
+        // The waiters that were admitted are woken, and no other, except by a closing.
+        for (waiter, wakes) in &waiters {
             let woken = wakes.0.swap(0, Ordering::Relaxed);
-            if turns.contains(ticket) {
-                // Once, but for who was woken by a closing and has not looked since.
-                prop_assert!(woken == 1 || closed.contains(ticket), "{}", ticket);
-            } else if model.limit > 0 {
+            if admitted.contains(waiter) {
+                prop_assert!(woken == 1 || closed.contains(waiter), "{:?}", waiter);
+            } else if naive.limit() > 0 {
                 prop_assert_eq!(woken, 0);
-            } else if model.waiting.contains(ticket) && !closed.contains(ticket) {
+            } else if naive.waiting.contains(waiter) && !closed.contains(waiter) {
                 prop_assert_eq!(woken, 1);
-                closed.push(*ticket);
+                closed.push(*waiter);
             }
         }
         let word = machine.word();
-        prop_assert_eq!(word.in_flight() as usize, model.in_flight);
-        prop_assert!(word.queued() == 0 || !word.has_room());
-        prop_assert_eq!(word.queued() as usize, model.waiting.len());
-        prop_assert_eq!(
-            (word.limit(), word.mode()),
-            (model.limit as u16, model.mode)
-        );
-        let line: Vec<u64> = machine
-            .line
-            .lock()
-            .waiting
-            .iter()
-            .map(|(t, _)| *t)
-            .collect();
-        prop_assert_eq!(line, model.waiting.clone());
+        prop_assert_eq!(word.in_flight() as usize, naive.in_flight);
+        prop_assert!(word.queued() == 0 || !word.has_permit());
+        prop_assert_eq!(word.queued() as usize, naive.waiting.len());
+        let (limit, mode) = (naive.settings.limit, naive.settings.mode);
+        prop_assert_eq!((word.limit(), word.mode()), (limit, mode));
+        let queue = machine.queue.lock();
+        let queued: Vec<WaiterId> = queue.waiters.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(queued, naive.waiting.clone());
     }
     Ok(())
 }
@@ -254,88 +247,100 @@ proptest! {
 
     // BH1, BH2, BH4, BH5, CX16
     #[test]
-    fn bh1_bh4_bh5_decides_like_a_naive_one(ops in ops()) {
+    fn bh1_bh4_bh5_the_machine_decides_like_the_naive_bulkhead(ops in ops()) {
         check(ops)?;
     }
 }
 
-fn fill(machine: &Machine, tickets: u64) {
-    for ticket in 0..tickets {
-        assert_eq!(machine.admit_or_queue(), Answer::Queued(ticket));
+fn fill(machine: &Machine, waiters: u64) {
+    for waiter in 0..waiters {
+        let queued = Admission::Queued(WaiterId(waiter));
+        assert_eq!(machine.admit_or_queue(10), queued);
     }
 }
 
-// BH2
 #[test]
-fn bh2_a_queue_without_bound_ends_where_it_can_be_counted() {
-    let machine = Machine::new(1, Mode::Enforce, MOST_QUEUED, Order::Fifo);
-    assert_eq!(machine.admit(), Answer::Ahead);
-    // As if four million had come: the line itself is not looked at.
-    let one_less = (0..MOST_QUEUED - 1).fold(machine.word(), |word, _| word.one_queues());
+fn bh2_an_unbounded_queue_ends_at_the_highest_count() {
+    let machine = Machine::new(settings(1, Mode::Enforce));
+    assert_eq!(machine.admit(), Admission::Admitted);
+    // As if a million calls had queued; only their number matters here.
+    let one_less = (0..MAX_QUEUED - 1).fold(machine.word(), |word, _| word.waiter_queued());
     machine.word.store(one_less.0, Ordering::Relaxed);
-    assert_eq!(machine.admit_or_queue(), Answer::Queued(0));
-    let Answer::Full(word) = machine.admit_or_queue() else {
-        panic!("it wrapped");
+    let queued = Admission::Queued(WaiterId(0));
+    assert_eq!(machine.admit_or_queue(MAX_QUEUED), queued);
+    let Admission::Full(word) = machine.admit_or_queue(MAX_QUEUED) else {
+        panic!("the count wrapped");
     };
     assert_eq!(
         (word.limit(), word.in_flight(), word.queued()),
-        (1, 1, MOST_QUEUED)
+        (1, 1, MAX_QUEUED)
     );
-    // CX19: all of them at once, and the counts are still right.
-    drop(machine.set_mode(Mode::Off));
-    assert_eq!(machine.word().in_flight(), 1 + MOST_QUEUED);
+    // CX19: all of them are admitted at once, and the counts are still right.
+    drop(machine.apply(|| settings(1, Mode::Off)));
+    assert_eq!(machine.word().in_flight(), 1 + MAX_QUEUED);
     assert_eq!(machine.word().queued(), 0);
 }
 
-// CX16: what is only recorded is counted up to what the word holds, and goes ahead beyond.
 #[test]
-fn cx16_what_cannot_be_counted_goes_ahead_uncounted() {
-    let machine = Machine::new(1, Mode::RecordOnly, 0, Order::Fifo);
-    let full = (0..MOST_IN_FLIGHT - 1).fold(machine.word(), |word, _| word.one_in());
+fn cx16_calls_above_the_highest_count_are_admitted_uncounted() {
+    let machine = Machine::new(settings(1, Mode::RecordOnly));
+    let full = (0..MAX_IN_FLIGHT - 1).fold(machine.word(), |word, _| word.call_admitted());
     machine.word.store(full.0, Ordering::Relaxed);
-    assert_eq!(machine.admit(), Answer::Above(full));
-    assert_eq!(machine.admit(), Answer::Unseen);
+    assert_eq!(machine.admit(), Admission::AboveLimit(full));
+    assert_eq!(machine.admit(), Admission::Uncounted);
     let word = machine.word();
-    assert_eq!((word.in_flight(), word.queued()), (MOST_IN_FLIGHT, 0));
+    assert_eq!((word.in_flight(), word.queued()), (MAX_IN_FLIGHT, 0));
     assert_eq!((word.limit(), word.mode()), (1, Mode::RecordOnly));
 }
 
-// BH4
 #[test]
-fn bh4_who_is_in_the_middle_can_go() {
-    let machine = Machine::new(1, Mode::Enforce, 10, Order::Fifo);
-    assert_eq!(machine.admit(), Answer::Ahead);
+fn bh5_the_word_holds_the_highest_limit() {
+    let machine = Machine::new(settings(1_000_000, Mode::Enforce));
+    assert_eq!(machine.admit(), Admission::Admitted);
+    let word = machine.word();
+    assert_eq!((word.limit(), word.in_flight()), (1_000_000, 1));
+}
+
+#[test]
+fn bh4_a_waiter_in_the_middle_can_leave() {
+    let machine = Machine::new(settings(1, Mode::Enforce));
+    let poll = |waiter| machine.poll_waiter(WaiterId(waiter), Waker::noop());
+    assert_eq!(machine.admit(), Admission::Admitted);
     fill(&machine, 3);
-    assert!(machine.quit(1).is_some());
-    assert!(machine.leave().is_none(), "nobody has looked yet");
-    assert_eq!(machine.look(0, Waker::noop()), Turn::Handed);
-    assert_eq!(machine.look(2, Waker::noop()), Turn::Waits);
-    assert!(machine.leave().is_some());
-    assert_eq!(machine.look(2, Waker::noop()), Turn::Handed);
-    assert!(machine.leave().is_none());
+    assert!(machine.cancel(WaiterId(1)).is_some());
+    assert!(machine.release().is_none(), "no waiter was polled yet");
+    assert_eq!(
+        (poll(0), poll(2)),
+        (WaiterState::Admitted, WaiterState::Waiting)
+    );
+    assert!(machine.release().is_some());
+    assert_eq!(poll(2), WaiterState::Admitted);
+    assert!(machine.release().is_none());
     assert_eq!(format!("{machine:?}"), "0/1 in flight, 0 queued, Enforce");
 }
 
-// BH4: a waker that is replaced is dropped outside of the lock, for it may hold the last handle
-// of a task that queues here too.
+// A waker that is replaced is dropped outside the lock, because it may hold the last handle of a
+// task that waits here too.
 #[test]
-fn bh4_a_waker_may_come_back_in_its_drop() {
-    struct Back(Arc<Machine>);
-    impl Wake for Back {
+fn bh4_the_drop_of_a_waker_may_use_the_bulkhead() {
+    struct Reentrant(Arc<Machine>);
+    impl Wake for Reentrant {
         fn wake(self: Arc<Self>) {}
     }
-    impl Drop for Back {
+    impl Drop for Reentrant {
         fn drop(&mut self) {
-            let _ = self.0.order();
+            drop(self.0.queue.lock());
         }
     }
-    let machine = Arc::new(Machine::new(1, Mode::Enforce, 10, Order::Fifo));
-    assert_eq!(machine.admit(), Answer::Ahead);
+    let machine = Arc::new(Machine::new(settings(1, Mode::Enforce)));
+    assert_eq!(machine.admit(), Admission::Admitted);
     fill(&machine, 2);
-    for ticket in [0, 1] {
-        let back = Waker::from(Arc::new(Back(Arc::clone(&machine))));
-        assert_eq!(machine.look(ticket, &back), Turn::Waits);
+    for waiter in [0, 1].map(WaiterId) {
+        let reentrant = Waker::from(Arc::new(Reentrant(Arc::clone(&machine))));
+        let state = machine.poll_waiter(waiter, &reentrant);
+        assert_eq!(state, WaiterState::Waiting);
     }
-    assert_eq!(machine.look(0, Waker::noop()), Turn::Waits);
-    assert!(machine.quit(1).is_some());
+    let state = machine.poll_waiter(WaiterId(0), Waker::noop());
+    assert_eq!(state, WaiterState::Waiting);
+    assert!(machine.cancel(WaiterId(1)).is_some());
 }

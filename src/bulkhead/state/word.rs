@@ -1,25 +1,37 @@
 use crate::config::Mode;
 
-/// The word, unpacked: `[queued: 22][in flight: 24][limit: 16][mode: 2]`
+/// The state word: `[queued: 20][in flight: 22][limit: 20][mode: 2]`.
 ///
-/// Read by every call. While nobody queues it is written by whoever is admitted and whoever
-/// leaves; while somebody does, only under the lock of the line. Changes of limit and mode are
-/// always made under it.
+/// Limit and mode are in it, beside the counts, because one compare-exchange has to decide on all
+/// four: a call that is admitted by a limit read elsewhere could be admitted after that limit was
+/// lowered.
+///
+/// Every call reads it. While no call waits, calls write it when they are admitted and when they
+/// end. While a call waits, it is written only under the lock of the queue. A change of limit or
+/// mode always holds that lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::bulkhead) struct Word(pub(super) u64);
 
 const LIMIT: u32 = 2;
-const IN_FLIGHT: u32 = 18;
-const QUEUED: u32 = 42;
+const IN_FLIGHT: u32 = 22;
+const QUEUED: u32 = 44;
 
-/// The most calls in flight that are counted: only what is recorded and not refused comes near.
-pub(super) const MOST_IN_FLIGHT: u32 = (1 << (QUEUED - IN_FLIGHT)) - 1;
-/// The most that can queue, asked for or not.
-pub(in crate::bulkhead) const MOST_QUEUED: u32 = (1 << (u64::BITS - QUEUED)) - 1;
+const LIMIT_MASK: u64 = (1 << (IN_FLIGHT - LIMIT)) - 1;
+/// How many calls in flight can be counted: four times the highest limit, for the calls that
+/// record-only mode admits above it and the waiters that a change of mode admits at once.
+pub(super) const MAX_IN_FLIGHT: u32 = (1 << (QUEUED - IN_FLIGHT)) - 1;
+/// How many waiters can be counted.
+pub(in crate::bulkhead) const MAX_QUEUED: u32 = (1 << (u64::BITS - QUEUED)) - 1;
 
 impl Word {
-    pub(super) fn new(limit: u16, mode: Mode) -> Self {
-        Self(mode.to_bits() | (u64::from(limit) << LIMIT))
+    pub(super) fn new(limit: u32, mode: Mode) -> Self {
+        Self(0).with(limit, mode)
+    }
+
+    #[must_use]
+    pub(super) fn with(self, limit: u32, mode: Mode) -> Self {
+        let counts = self.0 & !((1 << IN_FLIGHT) - 1);
+        Self(counts | (u64::from(limit) & LIMIT_MASK) << LIMIT | mode.to_bits())
     }
 
     #[inline]
@@ -28,14 +40,13 @@ impl Word {
     }
 
     #[inline]
-    pub(in crate::bulkhead) fn limit(self) -> u16 {
-        // Sixteen bits by construction.
-        (self.0 >> LIMIT) as u16
+    pub(in crate::bulkhead) fn limit(self) -> u32 {
+        (self.0 >> LIMIT & LIMIT_MASK) as u32
     }
 
     #[inline]
     pub(in crate::bulkhead) fn in_flight(self) -> u32 {
-        (self.0 >> IN_FLIGHT) as u32 & MOST_IN_FLIGHT
+        (self.0 >> IN_FLIGHT) as u32 & MAX_IN_FLIGHT
     }
 
     #[inline]
@@ -43,66 +54,54 @@ impl Word {
         (self.0 >> QUEUED) as u32
     }
 
-    /// Whether there is a place. Never while somebody queues, for then places are handed over: so
-    /// whoever takes it overtakes nobody.
+    /// Whether a call can be admitted within the limit. Never while a call waits, because a
+    /// permit that is released then goes to a waiter: no call overtakes the queue.
     #[inline]
-    pub(in crate::bulkhead) fn has_room(self) -> bool {
-        self.in_flight() < u32::from(self.limit())
+    pub(in crate::bulkhead) fn has_permit(self) -> bool {
+        self.in_flight() < self.limit()
     }
 
-    /// Whether a call that comes now, and would queue behind fewer than `most_queued`, is
-    /// refused.
+    /// Whether a call that would wait in a queue of at most `max_queued` is rejected now.
     #[inline]
-    pub(in crate::bulkhead) fn refuses(self, most_queued: u32) -> bool {
+    pub(in crate::bulkhead) fn rejects(self, max_queued: u32) -> bool {
         let closed = self.limit() == 0;
-        self.mode() == Mode::Enforce && !self.has_room() && (closed || self.queued() >= most_queued)
+        let queue_full = closed || self.queued() >= max_queued;
+        self.mode() == Mode::Enforce && !self.has_permit() && queue_full
     }
 
-    /// How many of those who queue can go ahead at once. All, once refusing is over.
-    pub(super) fn free(self) -> u32 {
-        let most = match self.mode() {
-            Mode::Enforce => u32::from(self.limit()),
-            Mode::RecordOnly | Mode::Off => MOST_IN_FLIGHT,
+    /// How many waiters can be admitted now: all of them if the limit is not enforced.
+    pub(super) fn admissible(self) -> u32 {
+        let max = match self.mode() {
+            Mode::Enforce => self.limit(),
+            Mode::RecordOnly | Mode::Off => MAX_IN_FLIGHT,
         };
-        most.saturating_sub(self.in_flight()).min(self.queued())
-    }
-
-    #[must_use]
-    pub(super) fn with_mode(self, mode: Mode) -> Self {
-        Self((self.0 & !3) | mode.to_bits())
-    }
-
-    #[must_use]
-    pub(super) fn with_limit(self, limit: u16) -> Self {
-        let cleared = self.0 & !(u64::from(u16::MAX) << LIMIT);
-        Self(cleared | (u64::from(limit) << LIMIT))
+        max.saturating_sub(self.in_flight()).min(self.queued())
     }
 
     #[must_use]
     #[inline]
-    pub(super) fn one_in(self) -> Self {
+    pub(super) fn call_admitted(self) -> Self {
         Self(self.0 + (1 << IN_FLIGHT))
     }
 
     #[must_use]
     #[inline]
-    pub(super) fn one_out(self) -> Self {
+    pub(super) fn call_ended(self) -> Self {
         Self(self.0 - (1 << IN_FLIGHT))
     }
 
     #[must_use]
-    pub(super) fn one_queues(self) -> Self {
+    pub(super) fn waiter_queued(self) -> Self {
         Self(self.0 + (1 << QUEUED))
     }
 
     #[must_use]
-    pub(super) fn one_quits(self) -> Self {
+    pub(super) fn waiter_cancelled(self) -> Self {
         Self(self.0 - (1 << QUEUED))
     }
 
-    /// With `n` of those who queue in flight.
     #[must_use]
-    pub(super) fn handed(self, n: u32) -> Self {
+    pub(super) fn waiters_admitted(self, n: u32) -> Self {
         let n = u64::from(n);
         Self(self.0 - (n << QUEUED) + (n << IN_FLIGHT))
     }

@@ -117,7 +117,7 @@ fn ky5_the_policy_may_depend_on_the_key() -> Result<(), ConfigError> {
     assert_eq!(clients.get("pro").available(), 3);
     assert_eq!(clients.quota(1), Some(plans[1]));
     assert_eq!(clients.quota(2), None);
-    let bulkheads = Keyed::new(100, |key: &str| Bulkhead::new(key.len() as u16))?;
+    let bulkheads = Keyed::new(100, |key: &str| Bulkhead::new(key.len() as u32))?;
     assert_eq!(bulkheads.get("four").limit(), 4);
     Ok(())
 }
@@ -233,9 +233,9 @@ fn a_view_of_one_key_is_that_keys_limit() -> Result<(), ConfigError> {
 // CX1
 #[test]
 fn forgetting_makes_anew_and_all_shows_everybody() -> Result<(), ConfigError> {
-    let hosts = Keyed::new(10, |host: &str| Bulkhead::new(host.len() as u16))?;
+    let hosts = Keyed::new(10, |host: &str| Bulkhead::new(host.len() as u32))?;
     let clone = hosts.clone();
-    hosts.get("a").set_limit(7);
+    hosts.get("a").set_limit(7).unwrap();
     assert_eq!(clone.get("a").limit(), 7);
     let _ = hosts.get("bb");
     let mut all: Vec<_> = hosts

@@ -334,7 +334,7 @@ fn cx19_what_a_change_is_not_about_stays_as_a_handle_has_left_it() {
     let (breaker, bulkhead) = (stack.breakers().get("a"), stack.bulkheads().get("a"));
     breaker.change(|b| b.trips([Trip::failures(7)])).unwrap();
     breaker.set_mode(Mode::RecordOnly);
-    bulkhead.set_limit(3);
+    bulkhead.set_limit(3).unwrap();
     bulkhead.set_mode(Mode::Off);
     stack.retry().set_mode(Mode::Off);
     stack.hedge().set_mode(Mode::RecordOnly);
@@ -542,7 +542,7 @@ async fn one_responder_answers_for_every_part() {
     let ready = service_fn(|_: Call| async { Ok::<u32, BoxError>(7) });
     let service = stack.layer(ready);
     stack.breakers().get("a").force_open();
-    stack.bulkheads().get("b").set_limit(0);
+    stack.bulkheads().get("b").set_limit(0).unwrap();
     let limit = RateLimiter::per_second(0);
     let limited = stack.clone().rate_limit(&limit).layer(ready);
     let refused = |error: Result<u32, BoxError>| error.unwrap_err().to_string();

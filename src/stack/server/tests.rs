@@ -148,7 +148,7 @@ fn cx19_a_change_is_checked_as_a_whole_and_changes_what_it_is_about() {
     assert_eq!(stack.limiter().quota(), Quota::per_second(5));
     assert_eq!(stack.limiter().mode(), Mode::Enforce);
     // What a change is not about stays as a handle has left it.
-    stack.bulkhead().set_limit(4);
+    stack.bulkhead().set_limit(4).unwrap();
     stack.limiter().set_mode(Mode::RecordOnly);
     stack.change(|now| now.timeout(secs(1))).unwrap();
     stack

@@ -237,10 +237,10 @@ impl Policy for RateLimiter {
     }
 }
 
-const LIMIT: u16 = 1_000;
+const LIMIT: u32 = 1_000;
 
 fn with_queue(name: &str) -> Bulkhead {
-    let bulkhead = Bulkhead::builder(u32::from(LIMIT)).name(name).queue(10);
+    let bulkhead = Bulkhead::builder(LIMIT).name(name).queue(10);
     bulkhead.build().unwrap()
 }
 
@@ -250,7 +250,7 @@ impl Policy for Bulkhead {
     const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
 
     fn named(name: &str) -> Self {
-        Self::builder(u32::from(LIMIT)).name(name).build().unwrap()
+        Self::builder(LIMIT).name(name).build().unwrap()
     }
 
     fn handle(&self) -> &Self {
@@ -258,7 +258,7 @@ impl Policy for Bulkhead {
     }
 
     fn change_badly(&self) -> ConfigError {
-        self.set_queue(u32::MAX).unwrap_err()
+        self.change(|now| now.queue(u32::MAX)).unwrap_err()
     }
 
     fn settings(&self) -> String {
@@ -271,18 +271,18 @@ impl Policy for Bulkhead {
     }
 
     fn shut(&self) {
-        self.set_limit(0);
+        self.set_limit(0).unwrap();
     }
 
     fn reopen(&self) {
-        self.set_limit(LIMIT);
+        self.set_limit(LIMIT).unwrap();
     }
 
     /// And no queue.
     fn make_scarce(&self) {
         let taken = self.snapshot().in_flight;
-        self.set_limit(u16::try_from(taken + 1).unwrap());
-        self.set_queue(0).unwrap();
+        self.set_limit(taken + 1).unwrap();
+        self.change(|now| now.queue(0)).unwrap();
     }
 }
 

@@ -110,7 +110,7 @@ fn answering(
 /// Reads the log before each poll: what let a call in was done after the poll before.
 struct Polls<'a, F> {
     call: Pin<Box<F>>,
-    log: &'a Log<Option<u16>>,
+    log: &'a Log<Option<u32>>,
     read: usize,
     waited_from: Rc<Cell<usize>>,
 }
@@ -170,7 +170,7 @@ pub(super) struct Calls {
     short: Set<Timeout, Option<Duration>>,
     /// Whether the delay is zero, and how many extra attempts there are.
     race: Set<Hedge, (bool, usize)>,
-    queue: Set<Bulkhead, Option<u16>>,
+    queue: Set<Bulkhead, Option<u32>>,
     in_queue: AtomicUsize,
     paid: Paid,
     stack: Stack,
@@ -329,8 +329,9 @@ impl Stack {
         self.limiter.policy.set_max_pause(ms(1 + n)).unwrap();
         self.bulkhead
             .policy
-            .set_limit(u16::try_from(4 + n).unwrap());
-        self.bulkhead.policy.set_queue(few).unwrap();
+            .set_limit(u32::try_from(4 + n).unwrap())
+            .unwrap();
+        self.bulkhead.policy.change(|now| now.queue(few)).unwrap();
         self.budget.set_ratio(0.05 * n as f64).unwrap();
         // One mode at a time.
         let mode = some_mode(random);
@@ -755,7 +756,7 @@ impl Calls {
         }
         changes.made("hedge");
 
-        let limit = u16::try_from(random.below(5)).unwrap();
+        let limit = u32::try_from(random.below(5)).unwrap();
         let mode = match round % 32 {
             0 => some_mode(random),
             _ => queue.policy.mode(),
@@ -763,13 +764,14 @@ impl Calls {
         let limited = (mode == Mode::Enforce).then_some(limit);
         queue.log.change(limited, |_| {
             queue.modes.change(mode, |mode| queue.policy.set_mode(mode));
-            queue.policy.set_limit(limit);
+            queue.policy.set_limit(limit).unwrap();
         });
-        queue.policy.set_max_wait(ms(1 + random.below(5)));
-        queue.policy.set_queue(1 + u32::from(limit)).unwrap();
+        let max_wait = ms(1 + random.below(5));
+        let order = [Order::Fifo, Order::Lifo][some(random, 2)];
         queue
             .policy
-            .set_order([Order::Fifo, Order::Lifo][some(random, 2)]);
+            .change(|now| now.max_wait(max_wait).queue(1 + limit).order(order))
+            .unwrap();
         changes.made("limit, queue");
 
         self.paid.change(around, random, round);
@@ -799,7 +801,7 @@ impl Calls {
             timeout.set_limit(secs(0)).is_err(),
             hedge.change(|now| now.max_extra(17)).is_err(),
             hedge.set_quantile(1.0).is_err(),
-            bulkhead.set_queue(1_000_001).is_err(),
+            bulkhead.change(|now| now.queue(1_000_001)).is_err(),
         ];
         let after = (timeout.limit(), settings(hedge), bulkhead.snapshot().queue);
         let kept = before == after && retry.snapshot().max_attempts == attempts;

@@ -217,7 +217,7 @@ struct Places {
     watch: Watch,
     modes: Arc<Log<Mode>>,
     /// None where it is not enforced.
-    limits: Log<Option<u16>>,
+    limits: Log<Option<u32>>,
     in_flight: AtomicUsize,
     refused: AtomicUsize,
 }
@@ -250,18 +250,18 @@ impl Drop for Held<'_> {
 pub(super) fn enter_flight(
     name: &str,
     around: &Around,
-    limits: &Log<Option<u16>>,
+    limits: &Log<Option<u32>>,
     in_flight: &AtomicUsize,
     from: usize,
 ) -> bool {
-    let limited = |limits: &[Option<u16>]| limits.iter().all(Option::is_some);
+    let limited = |limits: &[Option<u32>]| limits.iter().all(Option::is_some);
     if !limits.during(limits.since(from), limited) {
         return false;
     }
     let together = in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-    let most = |limits: &[Option<u16>]| limits.iter().flatten().max().copied();
+    let most = |limits: &[Option<u32>]| limits.iter().flatten().max().copied();
     let limit = limits.during(limits.since(from), most).unwrap();
-    (around.faults).check(together <= usize::from(limit), || {
+    (around.faults).check(together <= limit as usize, || {
         format!("{name}: {together} in flight, the limit was at most {limit}")
     });
     true
@@ -303,7 +303,7 @@ impl Places {
     }
 
     fn change(&self, random: &mut Random, round: u64) {
-        let limit = u16::try_from(random.below(7)).unwrap();
+        let limit = u32::try_from(random.below(7)).unwrap();
         let mode = match round % 16 {
             0 => some_mode(random),
             _ => self.bulkhead.mode(),
@@ -311,7 +311,7 @@ impl Places {
         let limited = (mode == Mode::Enforce).then_some(limit);
         self.limits.change(limited, |_| {
             self.modes.change(mode, |mode| self.bulkhead.set_mode(mode));
-            self.bulkhead.set_limit(limit);
+            self.bulkhead.set_limit(limit).unwrap();
         });
     }
 
@@ -326,7 +326,7 @@ impl Places {
 /// Every place and nothing else is there.
 pub(super) fn all_places_are_free(around: &Around, bulkhead: &Bulkhead) {
     bulkhead.set_mode(Mode::Enforce);
-    bulkhead.set_limit(5);
+    bulkhead.set_limit(5).unwrap();
     let bulkhead::Snapshot {
         in_flight, queued, ..
     } = bulkhead.snapshot();

@@ -54,7 +54,7 @@ pub(crate) fn quiet() -> Policies {
         retry: retry_every(10).budget(full_budget()).build().unwrap(),
         hedge: Hedge::builder().budget(dry()).build().unwrap(),
         breaker: tripping(4_000).build().unwrap(),
-        bulkhead: Bulkhead::new(64).queue(128),
+        bulkhead: Bulkhead::builder(64).queue(128).build().unwrap(),
         limiter: RateLimiter::per_second(1_000_000),
         attempt: named("attempt", ms(800)),
     }

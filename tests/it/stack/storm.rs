@@ -156,7 +156,7 @@ impl Storm {
                 retry: retry_every(5).budget(&budget).build().unwrap(),
                 hedge: hedge.budget(&budget).build().unwrap(),
                 breaker: breaker.half_open_for(ms(40)).build().unwrap(),
-                bulkhead: Bulkhead::new(6).queue(6),
+                bulkhead: Bulkhead::builder(6).queue(6).build().unwrap(),
                 limiter,
                 attempt: Timeout::new(ms(14)),
             },

@@ -139,7 +139,7 @@ async fn rt11_an_extra_attempt_neither_queues_nor_waits_for_a_token() {
 
     // All places are taken, and there is room to queue.
     let policies = Policies {
-        bulkhead: Bulkhead::new(1).queue(8),
+        bulkhead: Bulkhead::builder(1).queue(8).build().unwrap(),
         ..quiet()
     };
     let place = Mutex::new(None);
@@ -169,7 +169,7 @@ async fn rt11_a_hedge_does_not_queue_behind_its_own_first_attempt() {
     let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
     let policies = Policies {
         hedge: hedge.build().unwrap(),
-        bulkhead: Bulkhead::new(1).queue(8),
+        bulkhead: Bulkhead::builder(1).queue(8).build().unwrap(),
         ..quiet()
     };
     let service = full!(policies, new).service_fn(async |n: u32| {

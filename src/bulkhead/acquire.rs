@@ -1,4 +1,4 @@
-//! Waiting for a place without blocking a thread.
+//! Waiting for a permit without blocking a thread.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,75 +7,75 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::place::{Entry, Place};
+use super::waiter::{Entry, Waiter};
 use super::{Bulkhead, Permit};
 use crate::rejection::Rejection;
 use crate::time::Sleep;
 
 pin_project! {
-    /// Waits in the queue: until it is handed a place, or for as long as its own is kept.
+    /// A waiter and the timer that ends its wait.
     #[derive(Debug)]
-    pub(in crate::bulkhead) struct Waiting {
-        place: Place,
-        // None before the first poll, which knows by when the wait ends.
+    pub(super) struct Waiting {
+        waiter: Waiter,
+        // None before the first poll, which may end the wait earlier.
         #[pin]
         sleep: Option<Sleep>,
     }
 }
 
 impl Waiting {
-    pub(in crate::bulkhead) fn new(place: Place) -> Self {
-        Self { place, sleep: None }
+    pub(super) fn new(waiter: Waiter) -> Self {
+        Self {
+            waiter,
+            sleep: None,
+        }
     }
 
     /// # Panics
     /// When polled after it was ready.
-    pub(in crate::bulkhead) fn poll(
+    pub(super) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit, Rejection>> {
         let mut this = self.project();
         if this.sleep.is_none() {
-            this.place.begin()?;
-            this.sleep.set(Some(Sleep::until(this.place.latest())));
+            this.waiter.first_poll()?;
+            this.sleep.set(Some(Sleep::until(this.waiter.until())));
         }
-        if let Some(turn) = this.place.look(cx.waker()) {
-            return Poll::Ready(turn);
+        if let Some(ended) = this.waiter.poll(cx.waker()) {
+            return Poll::Ready(ended);
         }
         let sleep = this.sleep.as_pin_mut().expect("it was set above");
         let now = ready!(sleep.poll_elapsed(cx));
-        Poll::Ready(this.place.give_up(now))
+        Poll::Ready(this.waiter.time_out(now))
     }
 }
 
 pin_project! {
-    /// A future of a place; made by [`Bulkhead::acquire`].
+    /// Waits for a permit; made by [`Bulkhead::acquire`].
     ///
     /// # Cancel safety
-    /// Dropping it leaves the queue. A place that it was handed in that moment goes to the next.
+    /// Dropping it leaves the queue. A permit that it has just been handed goes to the next
+    /// waiter.
     #[must_use = "futures do nothing unless polled"]
     pub struct Acquire {
         bulkhead: Bulkhead,
         max_wait: Option<Duration>,
-        // None before the first poll: the place in the queue, and the deadline, are those of
-        // the first poll and not of the making.
+        // None before the first poll, which is when the wait starts.
         #[pin]
         waiting: Option<Waiting>,
     }
 }
 
 impl Bulkhead {
-    /// A future of a place: queues for at most [`max_wait`](super::Builder::max_wait) and the
+    /// Waits for a permit, for at most [`max_wait`](super::Builder::max_wait) and until the
     /// [deadline](crate::Deadline) in force.
     ///
-    /// It queues from its first poll on, and holds its place in the queue until that time is
-    /// over: nobody knows when a call in flight will end. It holds no clone of any service and
-    /// no lock.
+    /// It waits in the queue from its first poll. It holds no clone of any service and no lock.
     ///
     /// ```
     /// # use seawall::{Bulkhead, Rejection};
-    /// # async fn f() -> Result<(), Rejection> {
-    /// let bulkhead = Bulkhead::new(8).queue(16);
+    /// # async fn f(bulkhead: &Bulkhead) -> Result<(), Rejection> {
     /// let permit = bulkhead.acquire().await?;
     /// // ... make the call
     /// permit.release();
@@ -83,14 +83,14 @@ impl Bulkhead {
     /// ```
     ///
     /// # Errors
-    /// It resolves to [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull) at once if the queue is
-    /// full too, or the bulkhead is closed; to
+    /// It resolves to [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull) at once
+    /// if the queue is full too, or the bulkhead is closed; to
     /// [`RejectionKind::QueueTimeout`](crate::RejectionKind::QueueTimeout) after the wait; to
-    /// [`RejectionKind::Expired`](crate::RejectionKind::Expired) if it would have to wait and the deadline has
-    /// passed.
+    /// [`RejectionKind::Expired`](crate::RejectionKind::Expired) if it would have to wait and the
+    /// deadline has passed.
     ///
     /// # Panics
-    /// When polled outside of a tokio runtime, and then only if there is something to wait for.
+    /// When it has to wait outside of a tokio runtime with time enabled.
     pub fn acquire(&self) -> Acquire {
         Acquire {
             bulkhead: self.clone(),
@@ -101,8 +101,8 @@ impl Bulkhead {
 }
 
 impl Acquire {
-    /// For how long to queue at most; what the bulkhead says at the first poll if not set. After
-    /// the first poll it changes nothing.
+    /// Sets the longest wait. The default is the bulkhead's own at the first poll. After the
+    /// first poll it has no effect.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.max_wait = Some(max_wait);
         self
@@ -115,10 +115,9 @@ impl Future for Acquire {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.waiting.is_none() {
-            let max_wait = this.max_wait.unwrap_or(this.bulkhead.max_wait());
-            match this.bulkhead.enter(max_wait)? {
+            match this.bulkhead.enter(*this.max_wait)? {
                 Entry::Admitted(permit) => return Poll::Ready(Ok(permit)),
-                Entry::Queued(place) => this.waiting.set(Some(Waiting::new(place))),
+                Entry::Waiting(waiter) => this.waiting.set(Some(Waiting::new(waiter))),
             }
         }
         let waiting = this.waiting.as_mut().as_pin_mut();

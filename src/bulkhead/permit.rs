@@ -1,0 +1,222 @@
+//! The permit of one call in flight.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::time::Duration;
+
+use super::Bulkhead;
+use super::state::{Admission, Word};
+use crate::context::CallContext;
+use crate::event::{Ending, EventKind};
+use crate::in_flight::Settle;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::time::{self, Tick};
+
+/// The permit of one call, held until it is [released](Self::release) or dropped.
+///
+/// Either way the permit is free at once, or goes to the next waiter. Only the event differs.
+#[must_use = "a permit that is dropped is released"]
+pub struct Permit<B: Borrow<Bulkhead> = Bulkhead> {
+    bulkhead: B,
+    /// Whether the call is counted in flight: not once it has ended, nor if it began while the
+    /// bulkhead was off.
+    counted: bool,
+    /// When the call was admitted; zero if there was no listener to report the time to.
+    start: Tick,
+}
+
+impl<B: Borrow<Bulkhead>> Permit<B> {
+    /// The permit of a call that the machine has counted.
+    #[inline]
+    pub(super) fn counted(bulkhead: B) -> Self {
+        let start = match bulkhead.borrow().common().observed() {
+            true => time::now(),
+            false => Tick::ZERO,
+        };
+        Self {
+            bulkhead,
+            counted: true,
+            start,
+        }
+    }
+
+    /// The permit of a call that the machine has not counted.
+    fn uncounted(bulkhead: B) -> Self {
+        Self {
+            bulkhead,
+            counted: false,
+            start: Tick::ZERO,
+        }
+    }
+
+    /// Admits a call that does not wait.
+    #[inline]
+    pub(super) fn admit(bulkhead: B) -> Result<Self, Rejection> {
+        match bulkhead.borrow().machine().admit() {
+            Admission::Admitted => Ok(Self::counted(bulkhead)),
+            other => Self::decided(bulkhead, other, 0),
+        }
+    }
+
+    /// What comes of a decision on a call that would have waited in a queue of at most
+    /// `max_queued`.
+    #[cold]
+    pub(super) fn decided(
+        bulkhead: B,
+        decision: Admission,
+        max_queued: u32,
+    ) -> Result<Self, Rejection> {
+        match decision {
+            Admission::Admitted => {}
+            Admission::AboveLimit(word) => bulkhead.borrow().record_if_full(word, max_queued),
+            Admission::Uncounted => return Ok(Self::uncounted(bulkhead)),
+            Admission::Full(word) => return Err(bulkhead.borrow().reject_full(word)),
+            Admission::Queued(_) => unreachable!("a waiter has no permit yet"),
+        }
+        Ok(Self::counted(bulkhead))
+    }
+
+    /// Ends the call. The event says [`Completed`](Ending::Completed); after a drop it says
+    /// [`Dropped`](Ending::Dropped).
+    #[inline]
+    pub fn release(mut self) {
+        self.end(Ending::Completed);
+    }
+
+    #[inline]
+    fn end(&mut self, ending: Ending) {
+        if !std::mem::replace(&mut self.counted, false) {
+            return;
+        }
+        let bulkhead = self.bulkhead.borrow();
+        if let Some(waker) = bulkhead.machine().release() {
+            waker.wake();
+        }
+        if bulkhead.common().observed() {
+            let elapsed = match self.start {
+                Tick::ZERO => Duration::ZERO,
+                start => time::now().since(start),
+            };
+            let ended = EventKind::Ended { ending, elapsed };
+            bulkhead.common().emit(ended);
+        }
+    }
+}
+
+impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
+    // Inlined into the future that ends the call.
+    #[inline(always)]
+    fn completed(&mut self) {
+        self.end(Ending::Completed);
+    }
+
+    fn panicked(mut self) {
+        self.end(Ending::Panicked);
+    }
+}
+
+impl<B: Borrow<Bulkhead>> Drop for Permit<B> {
+    #[inline]
+    fn drop(&mut self) {
+        self.end(Ending::Dropped);
+    }
+}
+
+impl<B: Borrow<Bulkhead>> fmt::Debug for Permit<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("bulkhead", self.bulkhead.borrow().name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bulkhead {
+    /// Admits a call if a permit is free and no call waits. Never waits itself.
+    ///
+    /// # Errors
+    /// [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull).
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejection> {
+        Permit::admit(self)
+    }
+
+    /// Admits a call by a permit that owns a handle of the bulkhead, for a call that goes to
+    /// another task.
+    ///
+    /// # Errors
+    /// [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull).
+    #[inline]
+    pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
+        Permit::admit(self.clone())
+    }
+
+    /// Whether a call that does not wait would be rejected now. Takes no permit and emits no
+    /// event. Other calls may change the answer before it is used.
+    ///
+    /// # Errors
+    /// The rejection of [`try_acquire`](Self::try_acquire).
+    pub fn peek(&self) -> Result<(), Rejection> {
+        self.peek_queue_of(0)
+    }
+
+    /// Whether a call that waits for at most `max_wait` would be rejected now.
+    #[cfg(feature = "tower")]
+    pub(super) fn peek_queued(&self, max_wait: Option<Duration>) -> Result<(), Rejection> {
+        self.peek_queue_of(self.queueing(max_wait).1)
+    }
+
+    fn peek_queue_of(&self, max_queued: u32) -> Result<(), Rejection> {
+        let word = self.machine().word();
+        match word.rejects(max_queued) {
+            true => Err(self.full(word)),
+            false => Ok(()),
+        }
+    }
+
+    /// How long a call waits at most, and in a queue of what length: of none for an extra attempt,
+    /// which takes no permit from a first one.
+    pub(super) fn queueing(&self, max_wait: Option<Duration>) -> (Duration, u32) {
+        let (longest, max_queued) = self.queue_bounds();
+        let max_wait = max_wait.unwrap_or(longest);
+        match max_wait.is_zero() || CallContext::extra() {
+            true => (max_wait, 0),
+            false => (max_wait, max_queued),
+        }
+    }
+
+    #[cold]
+    fn full(&self, word: Word) -> Rejection {
+        let kind = RejectionKind::BulkheadFull {
+            limit: word.limit(),
+            in_flight: word.in_flight(),
+            queued: word.queued(),
+        };
+        Rejection::new(kind, self.name().clone())
+    }
+
+    /// Records a call that was admitted above the limit, unless it would have waited: of the calls
+    /// in flight, those above the limit are the ones that would be in the queue.
+    pub(super) fn record_if_full(&self, word: Word, max_queued: u32) {
+        let above_limit = word.in_flight().saturating_sub(word.limit());
+        if word.limit() == 0 || above_limit >= max_queued {
+            self.common().record_rejection(|| self.full(word));
+        }
+    }
+
+    #[cold]
+    pub(super) fn reject_full(&self, word: Word) -> Rejection {
+        let rejection = self.full(word);
+        self.emit_rejected(&rejection);
+        rejection
+    }
+
+    pub(super) fn reject(&self, kind: RejectionKind) -> Rejection {
+        let rejection = Rejection::new(kind, self.name().clone());
+        self.emit_rejected(&rejection);
+        rejection
+    }
+
+    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
+        self.common().emit(EventKind::Rejected(rejection));
+    }
+}

@@ -1,0 +1,357 @@
+//! The bulkhead's handle, its builder and its snapshot.
+
+use std::fmt;
+use std::panic::Location;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::state::{MAX_QUEUED, Machine, Order, Settings};
+use crate::common::{Common, Options, common_methods, option_setters};
+use crate::config::{ConfigError, Live, Mode, Problems};
+use crate::keyed::Rest;
+use crate::sync::Arc;
+
+/// Longer serves callers that have given up, and makes the waiters behind them late as well.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// The highest limit, and the longest queue that has a bound.
+const HIGHEST: u32 = 1_000_000;
+
+/// A limit on how many calls run at once.
+///
+/// A handle: cheap to clone, and every clone is the same limit. It needs no runtime, except for
+/// [`acquire`](Self::acquire) and [`run_queued`](Self::run_queued). The [module](super) has a
+/// picture and the defaults.
+///
+/// ```
+/// use seawall::{Bulkhead, RejectionKind};
+///
+/// let bulkhead = Bulkhead::new(1);
+/// let permit = bulkhead.try_acquire()?;
+/// let rejection = bulkhead.try_acquire().unwrap_err();
+/// assert_eq!(rejection.kind(), RejectionKind::BulkheadFull { limit: 1, in_flight: 1, queued: 0 });
+/// permit.release();
+/// assert!(bulkhead.try_acquire().is_ok());
+/// # Ok::<(), seawall::Rejection>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Bulkhead(Arc<Inner>);
+
+struct Inner {
+    /// Its mode is not used: the machine's is decided on together with the counts.
+    common: Common,
+    /// Holds a copy of the configuration's settings.
+    machine: Machine,
+    config: Live<Config>,
+}
+
+#[derive(Clone, Copy)]
+struct Config {
+    settings: Settings,
+    /// None for a queue without a bound.
+    queue: Option<u32>,
+    max_wait: Duration,
+}
+
+impl Bulkhead {
+    /// A bulkhead that admits at most `limit` calls at once, without a queue. A limit of 0 is
+    /// closed.
+    ///
+    /// # Panics
+    /// If `limit` is above 1,000,000. For a limit that comes from data use
+    /// [`builder`](Self::builder).
+    #[track_caller]
+    pub fn new(limit: u32) -> Self {
+        match Self::builder(limit).build() {
+            Ok(bulkhead) => bulkhead,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts a bulkhead with options that admits at most `limit` calls at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::Bulkhead;
+    ///
+    /// let bulkhead = Bulkhead::builder(64)
+    ///     .name("search api")
+    ///     .queue(128)
+    ///     .max_wait(Duration::from_millis(50))
+    ///     .build()?;
+    /// # let _ = bulkhead;
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    #[track_caller]
+    pub fn builder(limit: u32) -> Builder {
+        Builder {
+            options: Options::at("bulkhead", Location::caller()),
+            limit,
+            queue: Some(0),
+            max_wait: MAX_WAIT,
+            order: Order::Fifo,
+        }
+    }
+
+    common_methods!();
+
+    /// How many calls are admitted at once.
+    pub fn limit(&self) -> u32 {
+        self.machine().word().limit()
+    }
+
+    /// The mode.
+    pub fn mode(&self) -> Mode {
+        self.machine().word().mode()
+    }
+
+    /// Changes the limit while calls run, and waits for none of them. A raised limit admits as
+    /// many waiters as it has new permits. After a lowered limit the calls in flight go on, and
+    /// none is admitted until their number is below it. Zero closes: waiters are rejected too.
+    ///
+    /// # Errors
+    /// If the limit is above 1,000,000; nothing changes then.
+    pub fn set_limit(&self, limit: u32) -> Result<(), ConfigError> {
+        self.change(|now| now.limit(limit))
+    }
+
+    /// Changes the mode. Waiters are admitted unless the new mode is [`Mode::Enforce`].
+    ///
+    /// Calls in flight stay counted until they end, so the count is right when the limit is
+    /// enforced again. Calls that begin in [`Mode::Off`] are not counted.
+    pub fn set_mode(&self, mode: Mode) {
+        let changed = self.change(|now| now.mode(mode));
+        debug_assert!(changed.is_ok(), "every mode is valid");
+    }
+
+    /// Changes any of the options while calls run: `change` gets a builder of the current ones.
+    /// It runs again if another change comes first. Name and listeners stay as they are.
+    ///
+    /// Limit, mode and order hold at once; the length of the queue and the longest wait for calls
+    /// that start from now on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let bulkhead = seawall::Bulkhead::new(64);
+    /// bulkhead.change(|now| now.limit(32).queue(64).max_wait(Duration::from_millis(20)))?;
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The problems that [`Builder::build`] reports; nothing changes then.
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let name = self.name();
+        self.0.config.change(|now| {
+            let Settings { limit, mode, order } = now.settings;
+            let options = Options {
+                mode,
+                ..Options::named(name.clone())
+            };
+            let current = Builder {
+                options,
+                limit,
+                queue: now.queue,
+                max_wait: now.max_wait,
+                order,
+            };
+            change(current).config()
+        })?;
+        let admitted = self.machine().apply(|| self.0.config.load().settings);
+        admitted.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// The configuration and the counts. Takes no permit. Limit, mode and counts are of one
+    /// moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let word = self.machine().word();
+        let config = self.0.config.load();
+        Snapshot {
+            limit: word.limit(),
+            in_flight: word.in_flight(),
+            queued: word.queued(),
+            queue: config.queue,
+            order: config.settings.order,
+            max_wait: config.max_wait,
+            mode: word.mode(),
+            would_reject: self.common().would_reject(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn common(&self) -> &Common {
+        &self.0.common
+    }
+
+    #[inline]
+    pub(super) fn machine(&self) -> &Machine {
+        &self.0.machine
+    }
+
+    /// The longest wait, and how many calls may wait.
+    pub(super) fn queue_bounds(&self) -> (Duration, u32) {
+        let config = self.0.config.load();
+        (config.max_wait, config.queue.unwrap_or(MAX_QUEUED))
+    }
+
+    /// Whether a keyed store may drop it: no call is in it, and there is no other handle.
+    pub(crate) fn rest(&self) -> Rest {
+        let word = self.machine().word();
+        let empty = word.in_flight() == 0 && word.queued() == 0;
+        match empty && Arc::strong_count(&self.0) == 1 {
+            true => Rest::Sound,
+            false => Rest::None,
+        }
+    }
+}
+
+impl From<&Bulkhead> for Bulkhead {
+    fn from(bulkhead: &Bulkhead) -> Self {
+        bulkhead.clone()
+    }
+}
+
+impl fmt::Debug for Bulkhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bulkhead")
+            .field("name", self.name())
+            .field("state", self.machine())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`Bulkhead`]; made by [`Bulkhead::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    options: Options,
+    limit: u32,
+    queue: Option<u32>,
+    max_wait: Duration,
+    order: Order,
+}
+
+impl Builder {
+    option_setters!();
+
+    /// Sets how many calls are admitted at once, at most 1,000,000. A limit of 0 is closed.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets how many calls may wait, at most 1,000,000. The default is 0, because a caller can act
+    /// on a rejection at once. Only calls that are made to wait do:
+    /// [`BulkheadLayer::queued`](crate::BulkheadLayer::queued), [`acquire`](Bulkhead::acquire),
+    /// [`run_queued`](Bulkhead::run_queued).
+    pub fn queue(mut self, len: u32) -> Self {
+        self.queue = Some(len);
+        self
+    }
+
+    /// Lets any number of calls wait, up to the million that the bulkhead can count.
+    ///
+    /// Each waiter holds its memory and its caller, so this only moves the overload. It is for
+    /// callers that are bounded elsewhere, such as the workers of a batch.
+    pub fn unbounded_queue(mut self) -> Self {
+        self.queue = None;
+        self
+    }
+
+    /// Sets the longest wait. The default is 100 ms, because a longer one serves callers that have
+    /// given up. The [deadline](crate::Deadline) in force bounds it too. With zero no call waits.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.max_wait = max_wait;
+        self
+    }
+
+    /// Sets which waiter is admitted next. The default is [`Order::Fifo`].
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Admits the newest waiter next: under lasting overload it serves some callers in time
+    /// instead of all of them too late.
+    pub fn lifo(self) -> Self {
+        self.order(Order::Lifo)
+    }
+
+    /// Builds the bulkhead.
+    ///
+    /// # Errors
+    /// With every problem at once: a limit above 1,000,000, a queue above 1,000,000 that is not
+    /// an [unbounded](Self::unbounded_queue) one.
+    pub fn build(self) -> Result<Bulkhead, ConfigError> {
+        let config = self.config()?;
+        Ok(Bulkhead(Arc::new(Inner {
+            common: Common::new(self.options),
+            machine: Machine::new(config.settings),
+            config: Live::new(config),
+        })))
+    }
+
+    fn config(&self) -> Result<Config, ConfigError> {
+        let mut problems = Problems::default();
+        let (limit, queue) = (self.limit, self.queue.unwrap_or(0));
+        problems.check(limit <= HIGHEST, "limit", limit, "at most 1,000,000");
+        let allowed = "at most 1,000,000, or an unbounded queue";
+        problems.check(queue <= HIGHEST, "queue", queue, allowed);
+        problems.finish(&self.options.name)?;
+        Ok(Config {
+            settings: Settings {
+                limit,
+                mode: self.options.mode,
+                order: self.order,
+            },
+            queue: self.queue,
+            max_wait: self.max_wait,
+        })
+    }
+
+    /// How long a call waits at most, if there is a queue.
+    #[cfg(feature = "tower")]
+    pub(crate) fn longest_queueing(&self) -> Option<Duration> {
+        (self.queue != Some(0)).then_some(self.max_wait)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.options.mode
+    }
+
+    /// Changes `bulkhead` to these options, which are valid. Its name, mode and listeners stay.
+    #[cfg(feature = "tower")]
+    pub(crate) fn change(&self, bulkhead: &Bulkhead) {
+        let changed = bulkhead.change(|now| Self {
+            options: now.options,
+            ..self.clone()
+        });
+        debug_assert!(changed.is_ok(), "the options are valid");
+    }
+}
+
+/// The configuration and the counts of a [`Bulkhead`] at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// How many calls are admitted at once.
+    pub limit: u32,
+    /// How many calls are in flight: more than the limit after it was lowered, and while
+    /// rejections are only recorded. Calls that began in [`Mode::Off`] are not counted.
+    pub in_flight: u32,
+    /// How many calls wait.
+    pub queued: u32,
+    /// How many calls may wait; none for an unbounded queue.
+    pub queue: Option<u32>,
+    /// Which waiter is admitted next.
+    pub order: Order,
+    /// The longest wait.
+    pub max_wait: Duration,
+    /// The mode.
+    pub mode: Mode,
+    /// How many calls [`Mode::RecordOnly`] would have rejected since the bulkhead was built.
+    pub would_reject: u64,
+}

@@ -1,0 +1,192 @@
+//! A call that waits in the queue.
+
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use super::state::{Admission, WaiterId, WaiterState};
+use super::{Bulkhead, Permit};
+use crate::context::CallContext;
+use crate::event::{Ending, EventKind};
+use crate::rejection::{Rejection, RejectionKind};
+use crate::sync::Arc;
+use crate::time::{self, Tick};
+
+/// What a call gets that would wait.
+pub(super) enum Entry {
+    Admitted(Permit),
+    Waiting(Waiter),
+}
+
+/// A position in the queue, or the permit that was handed to it. Dropping it gives back either.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    bulkhead: Bulkhead,
+    /// None once the wait has ended.
+    id: Option<WaiterId>,
+    since: Tick,
+    /// When it ends: after the longest wait, or at an earlier deadline.
+    until: Tick,
+}
+
+const ENDED: &str = "polled after it was ready";
+
+impl Bulkhead {
+    /// Waits for a permit and blocks this thread meanwhile, for at most
+    /// [`max_wait`](super::Builder::max_wait) and until the [deadline](crate::Deadline) in force.
+    /// For code that is not async; it needs no runtime.
+    ///
+    /// # Errors
+    /// [`RejectionKind::BulkheadFull`] at once if the queue is full too, or the bulkhead is
+    /// closed; [`RejectionKind::QueueTimeout`] after the wait; [`RejectionKind::Expired`] if it
+    /// would have to wait and the deadline has passed.
+    pub fn acquire_blocking(&self) -> Result<Permit, Rejection> {
+        let mut waiter = match self.enter(None)? {
+            Entry::Admitted(permit) => return Ok(permit),
+            Entry::Waiting(waiter) => waiter,
+        };
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            if let Some(ended) = waiter.poll(&waker) {
+                return ended;
+            }
+            let now = time::now();
+            if now >= waiter.until {
+                return waiter.time_out(now);
+            }
+            time::park_until(waiter.until);
+        }
+    }
+
+    /// Admits a call, or queues it. `max_wait` replaces the longest wait of the configuration.
+    #[inline]
+    pub(super) fn enter(&self, max_wait: Option<Duration>) -> Result<Entry, Rejection> {
+        match self.machine().admit() {
+            Admission::Admitted => Ok(Entry::Admitted(Permit::counted(self.clone()))),
+            other => self.enter_full(other, max_wait),
+        }
+    }
+
+    /// The rest of [`enter`](Self::enter), for a call that was not admitted within the limit. The
+    /// configuration is read only here.
+    #[cold]
+    fn enter_full(
+        &self,
+        mut decision: Admission,
+        max_wait: Option<Duration>,
+    ) -> Result<Entry, Rejection> {
+        let (max_wait, max_queued) = self.queueing(max_wait);
+        if let Admission::Full(_) = decision {
+            decision = self.machine().admit_or_queue(max_queued);
+        }
+        let Admission::Queued(id) = decision else {
+            let permit = Permit::decided(self.clone(), decision, max_queued)?;
+            return Ok(Entry::Admitted(permit));
+        };
+        let now = time::now();
+        let mut waiter = Waiter {
+            bulkhead: self.clone(),
+            id: Some(id),
+            since: now,
+            until: now.after(max_wait),
+        };
+        waiter.end_by(CallContext::deadline(), now)?;
+        Ok(Entry::Waiting(waiter))
+    }
+}
+
+impl Waiter {
+    /// When the wait ends.
+    #[cfg(feature = "tokio")]
+    pub(super) fn until(&self) -> Tick {
+        self.until
+    }
+
+    /// Applies the context of the first poll: a call behind a buffer was made where neither its
+    /// deadline could be seen nor whether it is an extra attempt, which never waits.
+    #[cfg(feature = "tokio")]
+    pub(super) fn first_poll(&mut self) -> Result<(), Rejection> {
+        let context = CallContext::current();
+        if !context.deadline.is_never() {
+            self.end_by(context.deadline, time::now())?;
+        }
+        if context.extra {
+            let cancelled = self.id.and_then(|id| self.bulkhead.machine().cancel(id));
+            if let Some(word) = cancelled {
+                self.id = None;
+                return Err(self.bulkhead.reject_full(word));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the wait at `deadline` at the latest; now, if that has passed.
+    fn end_by(&mut self, deadline: Tick, now: Tick) -> Result<(), Rejection> {
+        self.until = self.until.min(deadline);
+        if now < deadline {
+            return Ok(());
+        }
+        self.give_back();
+        Err(self.bulkhead.reject(RejectionKind::Expired))
+    }
+
+    /// How the wait ended, if it has. If not, `waker` is woken when it does.
+    pub(super) fn poll(&mut self, waker: &Waker) -> Option<Result<Permit, Rejection>> {
+        let id = self.id.expect(ENDED);
+        let ended = match self.bulkhead.machine().poll_waiter(id, waker) {
+            WaiterState::Waiting => return None,
+            WaiterState::Admitted => Ok(Permit::counted(self.bulkhead.clone())),
+            WaiterState::Closed(word) => Err(self.bulkhead.reject_full(word)),
+        };
+        self.id = None;
+        Some(ended)
+    }
+
+    /// Ends a wait that has taken too long. The call is admitted if it has just got a permit.
+    pub(super) fn time_out(&mut self, now: Tick) -> Result<Permit, Rejection> {
+        let id = self.id.take().expect(ENDED);
+        match self.bulkhead.machine().cancel(id) {
+            None => Ok(Permit::counted(self.bulkhead.clone())),
+            Some(word) => Err(self.bulkhead.reject(RejectionKind::QueueTimeout {
+                limit: word.limit(),
+                in_flight: word.in_flight(),
+                queued: word.queued(),
+                waited: now.since(self.since),
+            })),
+        }
+    }
+
+    /// Leaves the queue, or passes on the permit that it was handed. False if the wait ended
+    /// before.
+    fn give_back(&mut self) -> bool {
+        let Some(id) = self.id.take() else {
+            return false;
+        };
+        let machine = self.bulkhead.machine();
+        if machine.cancel(id).is_none() {
+            if let Some(waker) = machine.release() {
+                waker.wake();
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.give_back() && self.bulkhead.common().observed() {
+            let elapsed = time::now().since(self.since);
+            let ending = Ending::Dropped;
+            let ended = EventKind::Ended { ending, elapsed };
+            self.bulkhead.common().emit(ended);
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

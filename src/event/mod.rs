@@ -1,0 +1,138 @@
+//! Events of the policies: one terminal event per admission, and the transitions of circuit
+//! breakers.
+//!
+//! A listener runs on the thread of the call that caused the event, after the policy has changed
+//! its state and outside every critical section, so it may call the policy itself. It sees the
+//! state after the event, or a later one. A panic of a listener is caught, and the call goes on.
+//! Without a listener an event costs one relaxed load.
+//!
+//! A listener receives the events of calls that start after it was added. A call that started
+//! earlier may end without an event.
+//!
+//! # Tracing
+//!
+//! With the feature `tracing`, which is on by default, the policies also report to
+//! [`tracing`](https://docs.rs/tracing) with the target `seawall`:
+//!
+//! | level | message | fields |
+//! |---|---|---|
+//! | `WARN` | a circuit breaker opened, or was forced open | `policy`, `from`, `to`, `cause`, `open_for` |
+//! | `INFO` | any other transition of a circuit breaker | the same |
+//! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
+//! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
+//!
+//! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
+//! admitted call nothing.
+
+mod listeners;
+#[cfg(feature = "tracing")]
+mod trace;
+
+use std::time::Duration;
+
+pub(crate) use listeners::Listeners;
+pub use listeners::Subscription;
+
+use crate::circuit_breaker::Transition;
+use crate::config::{ConfigError, Name};
+use crate::outcome::FailureKind;
+use crate::rejection::Rejection;
+
+/// Something that a policy did.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// The name of the policy.
+    pub policy: &'a Name,
+    /// What it did.
+    pub kind: EventKind<'a>,
+    /// The number of attempts that were made, in the terminal event of a policy that makes several.
+    pub attempts: Option<u32>,
+}
+
+/// What a policy did.
+///
+/// Every admission ends in exactly one `Ended` or `Rejected`, also if its future is dropped or the
+/// call panics.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum EventKind<'a> {
+    /// An admitted call ended.
+    Ended {
+        /// How it ended.
+        ending: Ending,
+        /// The time from the admission to the end. For a limiter, the time that the caller waited.
+        elapsed: Duration,
+    },
+    /// A call was rejected or cut short.
+    Rejected(&'a Rejection),
+    /// A call would have been rejected, but the policy is in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call goes on, and its own terminal event
+    /// follows.
+    WouldReject(&'a Rejection),
+    /// A new key of a [keyed](crate::keyed) policy found no idle entry, so the overflow policy
+    /// serves this call. A limiter evicts a key in debt instead, and this call's key starts with
+    /// that debt.
+    Overflow,
+    /// The policy of this call's key could not be constructed, so the overflow policy serves this
+    /// call.
+    ConstructionFailed(&'a ConfigError),
+    /// A hedge starts an extra attempt.
+    Hedging {
+        /// The number of the attempt; the first is 1.
+        attempt: u32,
+        /// The time since the call.
+        delay: Duration,
+    },
+    /// A hedge would have started an extra attempt, but it is in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode.
+    WouldHedge {
+        /// The number of the attempt.
+        attempt: u32,
+        /// The time since the call.
+        delay: Duration,
+    },
+    /// A circuit breaker changed its state.
+    Transition(&'a Transition),
+    /// An attempt failed, and another one follows. It belongs to the same call, whose terminal
+    /// event follows later.
+    Retrying {
+        /// The number of the next attempt; the first is 1.
+        attempt: u32,
+        /// The wait before it.
+        delay: Duration,
+        /// How the last attempt failed.
+        kind: FailureKind,
+    },
+    /// Another attempt would have followed, but the policy is in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call ends here, and its terminal event
+    /// follows.
+    WouldRetry {
+        /// The number that the attempt would have had.
+        attempt: u32,
+        /// The wait that it would have had.
+        delay: Duration,
+        /// How the last attempt failed.
+        kind: FailureKind,
+    },
+}
+
+/// How an admitted call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// A limiter admitted the call. What the call did is not the limiter's concern.
+    Admitted,
+    /// The call completed, with any response or error: within its timeout, or under a bulkhead.
+    Completed,
+    /// The call completed and was classified as a success.
+    Success,
+    /// The call completed and was classified as a failure.
+    Failure(FailureKind),
+    /// The call completed and says nothing about the service's health.
+    Ignored,
+    /// The caller dropped the call before it completed, or while it waited.
+    Dropped,
+    /// The call panicked.
+    Panicked,
+}
