@@ -6,7 +6,7 @@ use super::{Inner, Keyed};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::keyed::Key;
 use crate::rate_limit::table::{Place, Table};
-use crate::rate_limit::{Quota, RateLimiter};
+use crate::rate_limit::{Ask, Quota, RateLimiter};
 use crate::rejection::Rejection;
 use crate::sync::Arc;
 use crate::time;
@@ -90,7 +90,7 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
     }
 
     fn refuses(&self, rejection: &Rejection) -> bool {
-        self.limiter.refuses(rejection)
+        self.limiter.rejects(rejection)
     }
 }
 
@@ -214,7 +214,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     pub fn allow_n(&self, key: &K, cost: u32) -> bool {
         let picked = self.pick(key);
         let (limiter, place) = picked.parts();
-        limiter.allow_at(place, cost)
+        limiter.admit(Ask::now(cost).of(place), time::now).is_ok()
     }
 
     /// Takes a token of this key's, if one is there.
@@ -225,7 +225,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     pub fn try_acquire(&self, key: &K) -> Result<(), Rejection> {
         let picked = self.pick(key);
         let (limiter, place) = picked.parts();
-        limiter.try_acquire_at(place, 1)
+        limiter.admit(Ask::now(1).of(place), time::now)
     }
 
     /// Changes the quota of a tier while calls run; of a limiter without tiers, that of tier 0.
