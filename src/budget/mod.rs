@@ -133,6 +133,7 @@ mod builder;
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
+mod per_key;
 mod permit;
 mod policy;
 #[cfg(feature = "tower")]

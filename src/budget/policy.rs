@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Live, Mode, Name};
 use crate::context::CallContext;
 #[cfg(feature = "tokio")]
 use crate::context::ClockReading;
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::rate_limit::Bucket;
 use crate::registry::{PolicyId, Registry};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
@@ -142,9 +142,9 @@ impl Budget {
 
     /// Whether it may be evicted: it has what a new one starts with, or was unused for as long as
     /// its floor takes to give that much.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         if Arc::strong_count(&self.0) > 1 {
-            return Rest::None;
+            return Idle::No;
         }
         let (now, terms) = (time::now(), self.terms());
         let idle = self.0.account.idle(now);
@@ -153,8 +153,8 @@ impl Budget {
         let burst = (terms.burst() / ONE) as f64;
         let balance = self.0.account.balance(now, terms);
         match balance >= terms.burst() || given >= burst {
-            true => Rest::Sound,
-            false => Rest::None,
+            true => Idle::Fresh,
+            false => Idle::No,
         }
     }
 

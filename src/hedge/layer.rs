@@ -9,7 +9,7 @@ use crate::attempts::{Again, CopyBy, OnlyIf};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
-use crate::keyed::{Fixed, IntoSource};
+use crate::keyed::IntoSource;
 
 /// Puts a [`Hedge`] around a service.
 ///
@@ -122,7 +122,7 @@ where
     C: Clone,
     A: Clone,
     D: Clone,
-    P: Fixed<Hedge> + Clone,
+    P: IntoSource<Hedge> + Clone,
 {
     type Service = HedgeService<S, C, A, D, P>;
 

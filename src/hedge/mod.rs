@@ -177,6 +177,8 @@ mod future;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tokio")]
+mod per_key;
+#[cfg(feature = "tokio")]
 mod permit;
 #[cfg(feature = "tokio")]
 mod policy;

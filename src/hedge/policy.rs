@@ -11,7 +11,7 @@ use crate::common::{Common, Options, common_methods};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode};
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::sync::Arc;
 use crate::time;
 
@@ -93,17 +93,17 @@ impl Hedge {
 
     /// Whether it may be evicted: there is no other handle, no latency in its window, and its own
     /// budget may be evicted.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         if Arc::strong_count(&self.0) > 1 {
-            return Rest::None;
+            return Idle::No;
         }
         let config = self.0.config.load();
         let latencies = config.latencies.as_ref();
         let samples = latencies.map_or((0, 0), |latencies| latencies.samples(time::now()));
         match &config.plan.funding {
-            _ if samples != (0, 0) => Rest::None,
-            Funding::Own(budget) => budget.rest(),
-            _ => Rest::Sound,
+            _ if samples != (0, 0) => Idle::No,
+            Funding::Own(budget) => budget.idle(),
+            _ => Idle::Fresh,
         }
     }
 

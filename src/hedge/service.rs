@@ -11,7 +11,7 @@ use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
-use crate::keyed::{Fixed, Picked, Source};
+use crate::keyed::{IntoSource, Picked, Source};
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge> {
     classifier: C,
 }
 
-impl<S: Clone, C, A, D, P: Fixed<Hedge>> HedgeService<S, C, A, D, P> {
+impl<S: Clone, C, A, D, P: IntoSource<Hedge>> HedgeService<S, C, A, D, P> {
     pub(super) fn new(inner: S, hedge: P, classifier: C, again: A, delay: D) -> Self {
         let mut live = hedge.fixed().map(Hedge::cached);
         let rules = Rules {
