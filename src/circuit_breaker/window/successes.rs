@@ -1,5 +1,5 @@
 use super::{Relaxed, Release, Tally, is_newer, pack, unpack};
-use crate::per_thread::{Lines, SMALL, ThreadSlot};
+use crate::per_thread::{PerThread, SMALL, ThreadSlot};
 
 /// How many succeeded in each bucket of a time window.
 ///
@@ -11,7 +11,7 @@ pub(super) struct Successes {
     pub(super) shared: Box<[Tally]>,
     /// What no success can be older than, for words that are made later.
     vacant: u32,
-    pub(super) own: Lines<Tally>,
+    pub(super) own: PerThread<Tally>,
 }
 
 /// From how many successes in one bucket on words of a thread's own are worth their memory.
@@ -27,7 +27,7 @@ impl Successes {
         Self {
             shared: (0..size).map(|_| Tally::new(vacant)).collect(),
             vacant,
-            own: Lines::new(size as usize),
+            own: PerThread::new(size as usize),
         }
     }
 

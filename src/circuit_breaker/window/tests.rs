@@ -127,7 +127,7 @@ fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
         (0..8)
             .for_each(|eighth| window.succeed(0, Tick(0), Some(ThreadSlot::numbered(8 * eighth))));
         assert_eq!(
-            window.successes.own.firsts().count(),
+            window.successes.own.first_words().count(),
             crate::per_thread::SLOTS
         );
         let (mut generation, mut now) = (1, 0);
