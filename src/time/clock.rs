@@ -32,14 +32,6 @@ impl Scale {
         let whole = counts.wrapping_mul(self.whole).wrapping_add(start);
         whole.wrapping_add(rest as u64)
     }
-
-    /// The number of counts that are no more than `nanos`, or slightly less.
-    pub(super) fn counts_before(&self, nanos: u64) -> u64 {
-        let of_one = u128::from(self.whole) << u64::BITS | u128::from(self.rest);
-        // One for the rounding of each of the two.
-        let counts = ((u128::from(nanos) << u64::BITS) / of_one).saturating_sub(2);
-        u64::try_from(counts).unwrap_or(u64::MAX)
-    }
 }
 
 /// Where the first reading lies. A runtime that was paused before the first reading shows times
@@ -48,9 +40,9 @@ const BIAS: u64 = 24 * 3_600 * 1_000_000_000;
 
 #[cfg(not(feature = "test-util"))]
 mod reader {
-    use super::super::{Count, Tick};
     use super::{BIAS, Scale};
     use crate::sync::OnceLock;
+    use crate::time::Tick;
 
     struct Clock {
         counter: quanta::Clock,
@@ -76,25 +68,11 @@ mod reader {
 
     #[inline]
     pub(in crate::time) fn now() -> Tick {
-        tick_at(count())
-    }
-
-    #[inline]
-    pub(in crate::time) fn count() -> Count {
         #[cfg(all(debug_assertions, feature = "tokio"))]
         super::drift::check();
-        Count(clock().counter.raw())
-    }
-
-    #[inline]
-    pub(in crate::time) fn tick_at(count: Count) -> Tick {
         // No counter runs for 584 years.
         let clock = clock();
-        Tick(clock.scale.nanos_after(clock.bias, count.0))
-    }
-
-    pub(in crate::time) fn count_before(tick: Tick) -> Count {
-        Count(clock().scale.counts_before(tick.0.saturating_sub(BIAS)))
+        Tick(clock.scale.nanos_after(clock.bias, clock.counter.raw()))
     }
 
     pub(in crate::time) fn std_now() -> std::time::Instant {
@@ -104,9 +82,9 @@ mod reader {
 
 #[cfg(feature = "test-util")]
 mod reader {
-    use super::super::{Count, Tick, nanos};
     use super::BIAS;
     use crate::sync::OnceLock;
+    use crate::time::{Tick, nanos};
 
     #[inline]
     pub(in crate::time) fn now() -> Tick {
@@ -119,26 +97,12 @@ mod reader {
         })
     }
 
-    #[inline]
-    pub(in crate::time) fn count() -> Count {
-        Count(now().0)
-    }
-
-    #[inline]
-    pub(in crate::time) fn tick_at(count: Count) -> Tick {
-        Tick(count.0)
-    }
-
-    pub(in crate::time) fn count_before(tick: Tick) -> Count {
-        Count(tick.0)
-    }
-
     pub(in crate::time) fn std_now() -> std::time::Instant {
         tokio::time::Instant::now().into_std()
     }
 }
 
-pub(super) use reader::{count, count_before, now, std_now, tick_at};
+pub(super) use reader::{now, std_now};
 
 /// Warns a test that advances tokio's clock when the policies do not follow it (CX17).
 #[cfg(all(debug_assertions, feature = "tokio", not(feature = "test-util")))]

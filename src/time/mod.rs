@@ -51,33 +51,6 @@ pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A reading of the counter behind the clock, in its own unit. It is cheaper than a [`Tick`] by the
-/// conversion. Only to be compared with [`Count::before`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Count(pub(crate) u64);
-
-impl Count {
-    #[inline]
-    pub(crate) fn read() -> Self {
-        clock::count()
-    }
-
-    /// What the clock shows at this reading.
-    #[inline]
-    pub(crate) fn tick(self) -> Tick {
-        clock::tick_at(self)
-    }
-
-    /// Close to the reading at which the clock shows `tick`, and no later: a lower one is certainly
-    /// before `tick`.
-    pub(crate) fn before(tick: Tick) -> Self {
-        match tick.is_never() {
-            true => Self(u64::MAX),
-            false => clock::count_before(tick),
-        }
-    }
-}
-
 /// Reads the clock.
 #[inline]
 pub(crate) fn now() -> Tick {
