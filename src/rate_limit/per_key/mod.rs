@@ -6,7 +6,7 @@ mod tests;
 use std::collections::hash_map::RandomState;
 
 use super::policy::Limit;
-use super::table::{KeyId, Table};
+use super::table::{KeyHandle, Table};
 use super::{Ask, Builder, Quota, RateLimiter};
 use crate::config::{ConfigError, Mode, Problems};
 use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
@@ -19,7 +19,7 @@ const MAX_TIERS: usize = 15;
 
 impl PerKey for RateLimiter {
     type Store<K: ?Sized + Key> = Limits<K>;
-    type Entry = KeyId;
+    type Entry = KeyHandle;
 
     const REJECTS: bool = true;
 
@@ -31,7 +31,7 @@ impl PerKey for RateLimiter {
         self.set_mode(mode);
     }
 
-    fn at(self, entry: KeyId) -> Self {
+    fn at(self, entry: KeyHandle) -> Self {
         self.viewed(Some(entry))
     }
 }
@@ -66,7 +66,7 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
     fn pick(&self, hash: u64, key: &K) -> Picked<'_, RateLimiter> {
         #[allow(clippy::cast_possible_truncation)] // At most 15.
         let tier = self.tier(key) as u8;
-        Picked::Entry(&self.limiter, KeyId { hash, tier })
+        Picked::Entry(&self.limiter, KeyHandle { hash, tier })
     }
 
     fn len(&self) -> usize {
