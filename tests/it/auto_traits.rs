@@ -65,7 +65,8 @@ type BulkheadFuture<F> = ResponseFuture<InFlight<F, bulkhead::Permit>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
 type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
 type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
-type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
+type BreakerFuture<F> =
+    seawall::service::ResponseFuture<circuit_breaker::JudgedCall<F, By<Standard>>, AsError>;
 
 #[test]
 fn cx10_policies_and_layers_go_everywhere() {

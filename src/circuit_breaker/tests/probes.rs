@@ -50,22 +50,22 @@ async fn cb5_late_outcomes_change_nothing_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb5_an_outcome_that_is_late_by_any_number_of_eras_changes_nothing() {
-    // A run's word has twelve bits of the era, a failure's sixteen.
-    for eras in [1, 2_047, 2_048, 3_000, 4_096, 65_536] {
+async fn cb5_an_outcome_that_is_late_by_any_number_of_generations_changes_nothing() {
+    // The word of a streak has twelve bits of the generation, that of a failure sixteen.
+    for generations in [1, 2_047, 2_048, 3_000, 4_096, 65_536] {
         let rules = [Trip::consecutive_failures(2), Trip::failures(2)];
         let breaker = built(touchy().trips(rules));
         let late: Vec<_> = (0..3).map(|_| breaker.try_acquire().unwrap()).collect();
-        (0..eras).for_each(|_| breaker.reset());
+        (0..generations).for_each(|_| breaker.reset());
         fail(&breaker);
         let before = breaker.snapshot();
         late.into_iter().for_each(Permit::failure);
-        assert_eq!(breaker.snapshot(), before, "{eras}");
+        assert_eq!(breaker.snapshot(), before, "{generations}");
     }
 }
 
 #[test]
-fn cb6_threads_never_have_more_probes_out_than_there_are() {
+fn cb6_threads_never_have_more_probes_in_flight_than_configured() {
     let breaker = built(
         touchy()
             .open_for(constant(Duration::from_nanos(1)))
@@ -124,17 +124,17 @@ fn cb3_with_threads_no_completed_outcome_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb7_a_dropped_or_elsewhere_refused_probe_frees_its_slot_and_closes_nothing() {
+async fn cb7_a_probe_that_is_dropped_or_rejected_below_frees_its_permit_and_closes_nothing() {
     let breaker = half_open(touchy().probes(1)).await;
     for _ in 0..100 {
         let probe = breaker.try_acquire().unwrap();
-        assert_eq!(why(&breaker), RejectionKind::HalfOpenFull);
+        assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
         drop(probe);
-        let refused_below = || async {
+        let rejected_below = || async {
             let rejection = Rejection::new(RejectionKind::RateLimited, "below");
             Err::<(), Box<dyn std::error::Error + Send + Sync>>(rejection.into())
         };
-        assert!(breaker.run(refused_below).await.is_err());
+        assert!(breaker.run(rejected_below).await.is_err());
     }
     assert_eq!(breaker.state(), State::HalfOpen);
     succeed(&breaker);
@@ -142,26 +142,26 @@ async fn cb7_a_dropped_or_elsewhere_refused_probe_frees_its_slot_and_closes_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb7_a_hung_probe_is_given_up_by_whoever_comes_next() {
+async fn cb7_a_hung_probe_is_given_up_by_the_next_call() {
     for (to, expected) in [(GiveUp::Open, State::Open), (GiveUp::Closed, State::Closed)] {
         let breaker = half_open(touchy().probes(1).half_open_for(SECOND).give_up_to(to)).await;
-        let told = Told::by(&breaker);
+        let events = Events::of(&breaker);
         let hung = breaker.try_acquire().unwrap();
         advance(SECOND).await;
-        assert_eq!(told.take(), [""; 0]);
+        assert_eq!(events.take(), [""; 0]);
         assert_eq!(breaker.peek().is_ok(), to == GiveUp::Closed);
         assert_eq!(
             breaker.try_acquire().map(Permit::success).is_ok(),
             to == GiveUp::Closed
         );
-        assert_eq!(told.take()[0], format!("HalfOpen to {expected:?}"));
+        assert_eq!(events.take()[0], format!("HalfOpen to {expected:?}"));
         hung.failure();
         assert_eq!(breaker.state(), expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb7_fewer_probes_asked_for_while_it_is_half_open_do_not_wedge_it() {
+async fn cb7_a_change_to_fewer_probes_does_not_wedge_the_half_open_state() {
     // CB19
     let breaker = half_open(touchy().probes(5).close_after(3)).await;
     fail(&breaker);
@@ -174,7 +174,7 @@ async fn cb7_fewer_probes_asked_for_while_it_is_half_open_do_not_wedge_it() {
         breaker.peek().unwrap_err().kind(),
         RejectionKind::CircuitOpen
     );
-    assert_eq!(why(&breaker), RejectionKind::CircuitOpen);
+    assert_eq!(kind(&breaker), RejectionKind::CircuitOpen);
     assert_eq!(breaker.state(), State::Open);
 }
 
@@ -191,11 +191,11 @@ async fn cb16_with_a_ramp_the_admitted_share_grows() {
         assert!(admitted.abs_diff(share) < 50, "{admitted} of {share}");
         advance(SECOND).await;
     }
-    // CB11: read as closed, and moved only by a call.
+    // CB11: it reads closed, and only a call makes the transition.
     assert_eq!(breaker.state(), State::Closed);
-    let told = Told::by(&breaker);
+    let events = Events::of(&breaker);
     succeed(&breaker);
-    assert_eq!(told.take()[0], "Recovering to Closed");
+    assert_eq!(events.take()[0], "Recovering to Closed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,7 +218,7 @@ async fn cb16_failures_in_the_ramp_open_it_again() {
             }
         }
     }
-    // From ten calls on, with the next failure: four of twelve.
+    // Evaluated from ten calls on, at the next failure: four of twelve.
     assert_eq!((breaker.state(), calls), (State::Open, 12));
 }
 
@@ -237,7 +237,7 @@ async fn half_open_by_hand(builder: Builder) -> CircuitBreaker {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb10_a_failure_that_asks_for_no_retry_counts_and_sets_no_wait() {
+async fn cb10_a_failure_that_forbids_a_retry_counts_and_extends_no_wait() {
     let wait = Backoff::constant(SECOND).jitter(crate::Jitter::None);
     let breaker = built(touchy().open_for(wait));
     let permit = breaker.try_acquire().unwrap();
@@ -249,7 +249,7 @@ async fn cb10_a_failure_that_asks_for_no_retry_counts_and_sets_no_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb10_the_wait_grows_and_starts_over_on_close() {
+async fn cb10_the_wait_grows_and_resets_on_close() {
     let wait = Backoff::exponential(SECOND)
         .max(SECOND * 5)
         .jitter(crate::Jitter::None);

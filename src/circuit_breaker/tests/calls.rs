@@ -23,14 +23,14 @@ async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_trip_it() {
         let outcome = timeout.run(|| hang(&breaker)).await;
         assert!(outcome.is_err());
     }
-    let trouble = breaker.snapshot().trouble.expect("it tripped");
-    assert_eq!(trouble.tripped.kind, FailureKind::Timeout);
+    let last_trip = breaker.snapshot().last_trip.expect("it tripped");
+    assert_eq!(last_trip.tripped.kind, FailureKind::Timeout);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb8_a_plain_drop_says_nothing() {
+async fn cb8_a_plain_drop_is_ignored() {
     let breaker = built(touchy());
-    let told = Told::by(&breaker);
+    let events = Events::of(&breaker);
     for _ in 0..100 {
         poll_once(hang(&breaker)).await;
         drop(breaker.try_acquire().unwrap());
@@ -38,7 +38,7 @@ async fn cb8_a_plain_drop_says_nothing() {
         Deadline::after(SECOND).enter(|| drop(breaker.try_acquire().unwrap()));
     }
     assert_eq!(breaker.state(), State::Closed);
-    assert_eq!(told.take(), ["Dropped"; 300]);
+    assert_eq!(events.take(), ["Dropped"; 300]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn cb8_a_drop_at_the_deadline_is_a_failure_and_one_before_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb8_what_a_drop_means_can_be_set() {
+async fn cb8_the_outcome_of_a_drop_is_configurable() {
     for (on_drop, overdue, expected) in [
         (OnDrop::Failure, false, State::Open),
         (OnDrop::Ignore, true, State::Closed),
@@ -102,7 +102,7 @@ async fn cb14_a_caller_with_little_time_left_trips_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb13_the_permit_ends_the_call_and_measures_it() {
+async fn cb13_the_permit_settles_and_times_the_call() {
     let slow = Trip::slow_rate(1.0, ms(10)).over(Window::count(1));
     let breaker = built(CircuitBreaker::builder("two steps").trip_on(slow));
     let permit = breaker.try_acquire().unwrap();
@@ -112,12 +112,12 @@ async fn cb13_the_permit_ends_the_call_and_measures_it() {
     let permit = breaker.try_acquire_owned().unwrap();
     advance(ms(11)).await;
     permit.success();
-    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    let tripped = breaker.snapshot().last_trip.unwrap().tripped;
     assert_eq!((tripped.kind, tripped.counts.slow), (FailureKind::Slow, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb13_a_question_mark_in_between_is_an_ignore() {
+async fn cb13_a_question_mark_before_the_permit_is_settled_is_an_ignore() {
     fn call(breaker: &CircuitBreaker) -> Result<(), Box<dyn std::error::Error>> {
         let permit = breaker.try_acquire()?;
         let _: u32 = "no number".parse()?;
@@ -125,14 +125,14 @@ async fn cb13_a_question_mark_in_between_is_an_ignore() {
         Ok(())
     }
     let breaker = built(touchy());
-    let told = Told::by(&breaker);
+    let events = Events::of(&breaker);
     assert!(call(&breaker).is_err());
     assert_eq!(breaker.state(), State::Closed);
-    assert_eq!(told.take(), ["Dropped"]);
+    assert_eq!(events.take(), ["Dropped"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rn1_run_returns_the_calls_own_or_the_rejection() {
+async fn rn1_run_returns_the_outcome_of_the_call_or_the_rejection() {
     let breaker = built(touchy());
     let answer = breaker.run(|| async { Ok::<_, &str>(42) }).await;
     assert_eq!(answer, Ok(42));
@@ -182,20 +182,20 @@ fn rn3_the_blocking_twin_needs_no_runtime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx8_a_panic_in_call_or_poll_is_a_failure_and_gives_the_slot_back() {
+async fn cx8_a_panic_in_call_or_poll_is_a_failure_and_releases_the_permit() {
     use futures_catch::catch;
     for in_poll in [false, true] {
         let breaker = half_open(touchy()).await;
-        let told = Told::by(&breaker);
+        let events = Events::of(&breaker);
         let call = breaker.run(|| {
             assert!(in_poll, "in the call");
             async { panic!("in the poll") as Result<(), &str> }
         });
         assert!(catch(call).await.is_err());
         assert_eq!(breaker.state(), State::Open);
-        assert_eq!(told.take(), ["HalfOpen to Open", "Panicked"]);
-        let trouble = breaker.snapshot();
-        assert_eq!(trouble.probes, None);
+        assert_eq!(events.take(), ["HalfOpen to Open", "Panicked"]);
+        let last_trip = breaker.snapshot();
+        assert_eq!(last_trip.probes, None);
     }
 }
 
@@ -216,22 +216,22 @@ mod futures_catch {
 }
 
 #[test]
-fn cx8_a_permit_dropped_by_a_panic_of_somebody_else_is_a_drop() {
+fn cx8_a_permit_dropped_by_another_panic_is_a_drop() {
     // CX14: and a listener that panics meanwhile does not abort.
     let breaker = built(touchy());
-    let told = Told::by(&breaker);
+    let events = Events::of(&breaker);
     breaker.on_event(|_| panic!("a listener")).forever();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let _permit = breaker.try_acquire().unwrap();
         panic!("of the caller's");
     }));
     assert!(panicked.is_err());
-    assert_eq!(told.take(), ["Dropped"]);
+    assert_eq!(events.take(), ["Dropped"]);
     assert_eq!(breaker.state(), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx14_every_admission_has_one_end() {
+async fn cx14_every_admission_has_one_terminal_event() {
     let own = |why| Outcome::Failure {
         kind: why,
         retry_after: None,
@@ -250,14 +250,14 @@ async fn cx14_every_admission_has_one_end() {
                 true => half_open(touchy()).await,
                 false => built(touchy()),
             };
-            let told = Told::by(&breaker);
+            let events = Events::of(&breaker);
             let permit = breaker.try_acquire().unwrap();
-            assert_eq!(told.take(), [""; 0]);
+            assert_eq!(events.take(), [""; 0]);
             match finish {
                 Some(outcome) => permit.finish(outcome),
                 None => drop(permit),
             }
-            let mut ends = told.take();
+            let mut ends = events.take();
             ends.retain(|words| !words.contains(" to "));
             assert_eq!(ends, [format!("{ending:?}")]);
         }
@@ -265,20 +265,20 @@ async fn cx14_every_admission_has_one_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx14_a_refusal_is_one_end_too() {
+async fn cx14_a_rejection_is_one_terminal_event() {
     let breaker = built(touchy());
     fail(&breaker);
-    let told = Told::by(&breaker);
-    let _ = why(&breaker);
-    assert_eq!(told.take(), ["Rejected"]);
+    let events = Events::of(&breaker);
+    let _ = kind(&breaker);
+    assert_eq!(events.take(), ["Rejected"]);
     let _ = breaker.run(|| async { Ok::<_, &str>(()) }).await;
-    assert_eq!(told.take(), ["Rejected"]);
+    assert_eq!(events.take(), ["Rejected"]);
     assert!(breaker.peek().is_err());
-    assert_eq!(told.take(), [""; 0]);
+    assert_eq!(events.take(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb13_the_cheapest_way_to_ask_is_answered_as_the_others_are() {
+async fn cb13_allow_decides_as_try_acquire_does() {
     // CB9
     let breaker = built(touchy().probes(1));
     breaker.allow().expect("it is closed").failure();
@@ -287,50 +287,50 @@ async fn cb13_the_cheapest_way_to_ask_is_answered_as_the_others_are() {
     assert!(breaker.allow().is_none());
     advance(Duration::from_nanos(1)).await;
     let probe = breaker.allow().expect("its wait is over");
-    assert!(breaker.allow().is_none(), "the probe is out");
+    assert!(breaker.allow().is_none(), "the probe is in flight");
     probe.success();
     assert_eq!(breaker.state(), State::Closed);
 
     breaker.force_open();
     assert!(breaker.allow().is_none());
     breaker.set_mode(Mode::RecordOnly);
-    breaker.allow().expect("it refuses nothing").ignore();
+    breaker.allow().expect("it rejects nothing").ignore();
     assert_eq!(breaker.snapshot().would_reject, 1);
     breaker.set_mode(Mode::Off);
     breaker.allow().expect("it is off").failure();
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx14_who_is_refused_without_a_word_is_told_of_to_who_listens() {
+async fn cx14_a_listener_receives_the_rejections_of_allow() {
     let breaker = built(touchy());
     fail(&breaker);
-    let told = Told::by(&breaker);
+    let events = Events::of(&breaker);
     assert!(breaker.allow().is_none());
-    assert_eq!(told.take(), ["Rejected"]);
+    assert_eq!(events.take(), ["Rejected"]);
     breaker.force_open();
-    assert_eq!(told.take(), ["Open to ForcedOpen"]);
+    assert_eq!(events.take(), ["Open to ForcedOpen"]);
     assert!(breaker.allow().is_none());
-    assert_eq!(told.take(), ["Rejected"]);
+    assert_eq!(events.take(), ["Rejected"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx14_a_call_ends_by_the_mode_it_began_in() {
+async fn cx14_a_call_ends_by_the_mode_it_started_in() {
     // CX19
     let breaker = built(touchy());
-    let told = Told::by(&breaker);
+    let events = Events::of(&breaker);
     let on = breaker.try_acquire().unwrap();
     breaker.set_mode(Mode::Off);
     let off = breaker.try_acquire().unwrap();
     on.success();
-    assert_eq!(told.take(), ["Success"]);
+    assert_eq!(events.take(), ["Success"]);
     breaker.set_mode(Mode::Enforce);
     off.failure();
-    assert_eq!(told.take(), [""; 0]);
+    assert_eq!(events.take(), [""; 0]);
     assert_eq!(breaker.state(), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx7_ten_thousand_random_drops_end_where_they_began() {
+async fn cx7_ten_thousand_random_drops_leave_no_permit() {
     let breaker = half_open(touchy().probes(5).half_open_for(SECOND * 1_000_000)).await;
     let mut rng = fastrand::Rng::with_seed(7);
     let mut calls = Vec::new();
@@ -340,10 +340,10 @@ async fn cx7_ten_thousand_random_drops_end_where_they_began() {
             let polled = std::future::poll_fn(|cx| {
                 std::task::Poll::Ready(call.as_mut().poll(cx).is_ready())
             });
-            let refused = polled.await;
+            let rejected = polled.await;
             let in_flight = breaker.snapshot().probes.unwrap().in_flight;
             assert!(in_flight <= 5);
-            if !refused {
+            if !rejected {
                 calls.push(call);
             }
         }
@@ -360,7 +360,7 @@ async fn cx7_ten_thousand_random_drops_end_where_they_began() {
 }
 
 #[test]
-fn cb1_failures_that_end_together_are_no_more_than_they_are() {
+fn cb1_failures_that_end_together_are_counted_once_each() {
     const THREADS: usize = 8;
     // Ten seconds in use, an hour here: a busy machine takes its time for the 1,000 bursts.
     let many = Trip::failures(10_000).within(SECOND * 3_600);
@@ -380,7 +380,7 @@ fn cb1_failures_that_end_together_are_no_more_than_they_are() {
         }
     });
     let snapshot = breaker.snapshot();
-    assert_eq!(snapshot.trouble, None);
+    assert_eq!(snapshot.last_trip, None);
     let counts = snapshot.rules[0].counts;
     assert_eq!(counts.failures, 8_000);
     // The rest opens it, neither earlier nor later.
@@ -389,7 +389,7 @@ fn cb1_failures_that_end_together_are_no_more_than_they_are() {
         assert_eq!(breaker.state(), State::Closed, "{at}");
     }
     fail(&breaker);
-    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    let tripped = breaker.snapshot().last_trip.unwrap().tripped;
     assert_eq!(tripped.counts.failures, 10_000);
 }
 
@@ -411,12 +411,12 @@ fn cb1_a_custom_rule_alone_opens_at_the_sixth_failure_in_a_row() {
     assert_eq!(breaker.state(), State::Closed);
     fail(&breaker);
     assert_eq!(breaker.state(), State::Open);
-    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    let tripped = breaker.snapshot().last_trip.unwrap().tripped;
     assert_eq!(tripped.counts.consecutive, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb1_three_failures_within_a_minute_trip_however_old_the_run_is() {
+async fn cb1_three_failures_within_a_minute_trip_in_a_run_of_any_age() {
     let three = Trip::consecutive_failures(3).within(SECOND * 60);
     let breaker = built(CircuitBreaker::builder("three").trip_on(three));
     for (pause, state) in [
@@ -432,7 +432,7 @@ async fn cb1_three_failures_within_a_minute_trip_however_old_the_run_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb10_the_open_wait_is_half_to_whole_whatever_jitter_is_asked_for() {
+async fn cb10_the_open_wait_is_half_to_whole_with_any_jitter() {
     // Backoffs have full jitter if not set.
     let waits = [
         Backoff::constant(SECOND),

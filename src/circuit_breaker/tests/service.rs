@@ -1,24 +1,17 @@
-#![cfg(feature = "test-util")]
-#![allow(clippy::disallowed_methods)] // Tests may box.
+//! The service and its readiness.
 
-use std::future::{Future, Ready, pending, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::future::{Future, Ready, poll_fn, ready};
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::time::advance;
 use tower_layer::Layer;
+use tower_service::Service;
 
 use super::*;
-use crate::circuit_breaker::{CircuitBreakerLayer, Permit, State, Trip};
-use crate::rejection::{Reason, RejectionKind};
-use crate::sync::Arc;
-use crate::{Backoff, Jitter, Mode};
+use crate::rejection::Reason;
+use crate::{Backoff, Jitter};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn touchy() -> CircuitBreaker {
     CircuitBreaker::builder("touchy")
@@ -35,7 +28,7 @@ fn opened() -> CircuitBreaker {
     breaker
 }
 
-/// Answers as it is told, and counts how often it is polled and called.
+/// Returns its request, and counts how often it is polled and called.
 #[derive(Clone, Debug, Default)]
 struct Inner {
     polls: Arc<AtomicUsize>,
@@ -105,7 +98,7 @@ fn waiting(breaker: &CircuitBreaker) -> usize {
     breaker.gate().waiting()
 }
 
-fn why(error: &BoxError) -> Option<RejectionKind> {
+fn kind_of(error: &BoxError) -> Option<RejectionKind> {
     Reason::of(&**error).map(Reason::kind)
 }
 
@@ -133,7 +126,7 @@ async fn cb12_a_gate_is_pending_while_open_and_wakes_once_when_a_probe_is_due() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb12_a_gate_wakes_when_the_breaker_is_moved_by_hand() {
+async fn cb12_a_gate_wakes_when_the_handle_changes_the_state() {
     let closed: [fn(&CircuitBreaker); 4] = [
         CircuitBreaker::reset,
         |breaker| breaker.set_mode(Mode::Off),
@@ -170,7 +163,7 @@ async fn cb12_a_gate_forced_open_has_no_timer_and_wakes_on_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb12_a_gate_wakes_when_a_slot_frees_and_when_the_probe_is_given_up() {
+async fn cb12_a_gate_wakes_when_a_probe_permit_is_free_and_when_the_probe_is_given_up() {
     let ends: [(fn(Permit), bool); 4] = [
         (Permit::ignore, true),
         (drop, true),
@@ -203,14 +196,14 @@ async fn cb12_a_gate_wakes_when_a_slot_frees_and_when_the_probe_is_given_up() {
     // Ready, so that a call can give the probe up, and then shut again.
     assert!(is_ready(&mut service, &waker));
     assert_eq!(
-        why(&service.call(Ok(7)).await.unwrap_err()),
+        kind_of(&service.call(Ok(7)).await.unwrap_err()),
         Some(RejectionKind::CircuitOpen)
     );
     assert!(!is_ready(&mut service, &waker));
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb12_a_waiting_gate_that_is_dropped_leaves_no_waker() {
+async fn cb12_a_waiting_gate_that_is_dropped_removes_its_waker() {
     let breaker = opened();
     let (wakes, waker) = Wakes::new();
     let mut services: Vec<_> = (0..10).map(|_| gated(&breaker)).collect();
@@ -234,7 +227,7 @@ async fn cb12_a_waiting_gate_that_is_dropped_leaves_no_waker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb12_a_moved_waiter_is_woken_through_its_latest_waker() {
+async fn cb12_a_waiter_that_changes_its_task_is_woken_by_its_latest_waker() {
     let breaker = opened();
     let mut service = gated(&breaker);
     let (old, old_waker) = Wakes::new();
@@ -260,7 +253,7 @@ async fn cb12_no_gate_waits_for_ever_when_it_is_released_meanwhile() {
     }
 }
 
-fn refusing(breaker: &CircuitBreaker) -> CircuitBreakerService<Inner> {
+fn service(breaker: &CircuitBreaker) -> CircuitBreakerService<Inner> {
     CircuitBreakerLayer::new(breaker).layer(Inner::default())
 }
 
@@ -276,7 +269,7 @@ async fn call(
 async fn cb9_an_open_breaker_does_not_call_the_inner_service() {
     // CB9, CX5, CX6
     let breaker = touchy();
-    let mut service = refusing(&breaker);
+    let mut service = service(&breaker);
     let inner = service.inner.clone();
     assert_eq!(call(&mut service, Ok(1)).await.unwrap(), 1);
     assert!(call(&mut service, Err("broken")).await.is_err());
@@ -287,10 +280,10 @@ async fn cb9_an_open_breaker_does_not_call_the_inner_service() {
         (RejectionKind::CircuitOpen, Some(SECOND))
     );
     assert_eq!(inner.seen().1, 2);
-    // Refused while the inner service is stuck, and the same service goes on after that.
+    // Rejected while the inner service is stuck; the same service works after that.
     inner.stuck.store(1, Ordering::SeqCst);
     let error = call(&mut service, Ok(1)).await.unwrap_err();
-    assert_eq!(why(&error), Some(RejectionKind::CircuitOpen));
+    assert_eq!(kind_of(&error), Some(RejectionKind::CircuitOpen));
     inner.stuck.store(0, Ordering::SeqCst);
     advance(SECOND).await;
     assert_eq!(call(&mut service, Ok(3)).await.unwrap(), 3);
@@ -328,8 +321,8 @@ async fn cx8_a_panic_of_the_inner_service_is_a_failure() {
             let _ = call.as_mut().poll(&mut cx);
         }));
         assert!(panicked.is_err());
-        let trouble = breaker.snapshot().trouble.unwrap();
-        assert_eq!(trouble.tripped.kind, crate::classify::FailureKind::Panic);
+        let last_trip = breaker.snapshot().last_trip.unwrap();
+        assert_eq!(last_trip.tripped.kind, crate::classify::FailureKind::Panic);
     }
 }
 
@@ -360,7 +353,10 @@ async fn cb8_outer_timeouts_over_the_layer_trip_it_and_drops_do_not() {
     assert_eq!(breaker.state(), State::Closed);
     let mut service = crate::TimeoutLayer::new(SECOND).layer(service);
     let error = service.call(()).await.unwrap_err();
-    assert!(matches!(why(&error), Some(RejectionKind::TimedOut { .. })));
+    assert!(matches!(
+        kind_of(&error),
+        Some(RejectionKind::TimedOut { .. })
+    ));
     assert_eq!(breaker.state(), State::Open);
 }
 
@@ -372,8 +368,8 @@ async fn cb7_a_dropped_response_future_frees_its_probe() {
     let mut service = CircuitBreakerLayer::new(&breaker).layer(Hangs);
     for _ in 0..10 {
         let probe = service.call(());
-        let refused = service.call(()).await.unwrap_err();
-        assert_eq!(why(&refused), Some(RejectionKind::HalfOpenFull));
+        let rejection = service.call(()).await.unwrap_err();
+        assert_eq!(kind_of(&rejection), Some(RejectionKind::HalfOpenFull));
         drop(probe);
     }
     assert_eq!(breaker.snapshot().probes.unwrap().in_flight, 0);

@@ -13,11 +13,11 @@ async fn cb1_by_default_five_in_a_row_within_less_than_a_second_do_not_trip() {
     // 19 x 50 ms, and on to a second.
     advance(ms(50)).await;
     fail(&breaker);
-    let trouble = breaker.snapshot().trouble.unwrap().tripped;
+    let last_trip = breaker.snapshot().last_trip.unwrap().tripped;
     assert!(
-        trouble.rule.starts_with("5 consecutive failures"),
+        last_trip.rule.starts_with("5 consecutive failures"),
         "{}",
-        trouble.rule
+        last_trip.rule
     );
 }
 
@@ -41,7 +41,7 @@ async fn cb1_by_default_ninety_percent_of_fifty_calls_trip() {
     }
     assert_eq!(breaker.state(), State::Closed);
     fail(&breaker);
-    let tripped = breaker.snapshot().trouble.unwrap().tripped;
+    let tripped = breaker.snapshot().last_trip.unwrap().tripped;
     assert_eq!(tripped.rule, "failure rate of 0.9 over 10s");
     assert_eq!((tripped.counts.calls, tripped.counts.failures), (50, 45));
 }
@@ -116,9 +116,9 @@ async fn cb10_by_default_open_lasts_250_ms_doubling_to_a_second_with_equal_jitte
 async fn cb6_by_default_one_probe_closes_and_half_open_lasts_over_an_hour() {
     let breaker = half_open(touchy()).await;
     let probe = breaker.try_acquire().unwrap();
-    assert_eq!(why(&breaker), RejectionKind::HalfOpenFull);
+    assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
     advance(SECOND * 3_600).await;
-    assert_eq!(why(&breaker), RejectionKind::HalfOpenFull);
+    assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
     // The slow rule and the ramp are off.
     probe.success();
     assert_eq!(breaker.state(), State::Closed);
@@ -126,7 +126,7 @@ async fn cb6_by_default_one_probe_closes_and_half_open_lasts_over_an_hour() {
     let breaker = half_open(touchy()).await;
     let hung = breaker.try_acquire().unwrap();
     advance(SECOND * 7_200).await;
-    assert_eq!(why(&breaker), RejectionKind::CircuitOpen);
+    assert_eq!(kind(&breaker), RejectionKind::CircuitOpen);
     drop(hung);
     advance(SECOND).await;
     succeed(&breaker);
@@ -165,7 +165,7 @@ async fn cb7_a_healthy_host_is_closed_after_three_polls_however_rare_they_are() 
 async fn cb7_calls_of_twelve_seconds_close_it_and_are_served() {
     let breaker = CircuitBreaker::new("default");
     after_an_outage(&breaker).await;
-    let (mut asked, mut served) = (0, 0);
+    let (mut calls, mut served) = (0, 0);
     // Twenty callers, each with the next call a second after it was rejected or served.
     let mut callers: [Option<(Permit<_>, u32)>; 20] = std::array::from_fn(|_| None);
     for second in 0..360 {
@@ -180,7 +180,7 @@ async fn cb7_calls_of_twelve_seconds_close_it_and_are_served() {
                         .ok()
                         .map(|permit| (permit, second + 12));
                     if second >= 60 {
-                        asked += 1;
+                        calls += 1;
                         served += u32::from(caller.is_some());
                     }
                 }
@@ -188,17 +188,17 @@ async fn cb7_calls_of_twelve_seconds_close_it_and_are_served() {
         }
     }
     assert_eq!(breaker.state(), State::Closed);
-    assert!(served * 100 >= asked * 95, "{served} of {asked}");
+    assert!(served * 100 >= calls * 95, "{served} of {calls}");
     assert!(served > 400, "{served}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn cb10_by_default_retry_after_counts_up_to_a_minute() {
-    for (asked, wait) in [(30, 30), (60, 60), (600, 60)] {
+    for (secs, wait) in [(30, 30), (60, 60), (600, 60)] {
         let breaker = built(touchy());
-        let asked = Duration::from_secs(asked);
+        let delay = Duration::from_secs(secs);
         let permit = breaker.try_acquire().unwrap();
-        permit.failure_with(FailureKind::Throttled, Some(asked));
+        permit.failure_with(FailureKind::Throttled, Some(delay));
         let wait = Duration::from_secs(wait);
         // CB9
         let rejection = breaker.try_acquire().unwrap_err();

@@ -1,15 +1,16 @@
 use std::time::Duration;
 
+use super::trip::Trip;
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::trip::Trip;
+
 use crate::config::{ConfigError, Name, Problems};
 
-/// What becomes of a call whose future is dropped before it came back.
+/// How a call counts whose future is dropped before the call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDrop {
-    /// A failure if the deadline that the call was given has passed, else ignored: a caller who
-    /// hangs up says nothing of the service, a timeout does.
+    /// A failure if the deadline that the call was given has passed, else ignored: a caller that
+    /// cancels says nothing about the service, a timeout does.
     #[default]
     ByDeadline,
     /// Ignored.
@@ -18,7 +19,7 @@ pub enum OnDrop {
     Failure,
 }
 
-/// Where a half-open breaker goes that has waited for its probes too long.
+/// The state that a half-open breaker enters when its probes take too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GiveUp {
@@ -29,37 +30,38 @@ pub enum GiveUp {
     Closed,
 }
 
-/// The slow return after closing.
+/// The slow return after closing: the admitted share grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::circuit_breaker) struct Ramp {
-    pub(in crate::circuit_breaker) over: Duration,
-    pub(in crate::circuit_breaker) reopen_at: f64,
+pub(super) struct Ramp {
+    pub(super) over: Duration,
+    pub(super) reopen_at: f64,
 }
 
-/// All knobs of a breaker.
+/// All settings of a breaker but its [options](crate::common::Options).
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::circuit_breaker) struct Config {
-    pub(in crate::circuit_breaker) trips: Vec<Trip>,
-    pub(in crate::circuit_breaker) open_for: Backoff,
-    pub(in crate::circuit_breaker) retry_after_cap: Duration,
-    pub(in crate::circuit_breaker) probes: u32,
+pub(super) struct Config {
+    pub(super) trips: Vec<Trip>,
+    pub(super) open_for: Backoff,
+    pub(super) retry_after_cap: Duration,
+    pub(super) probes: u32,
     /// None: all of them.
-    pub(in crate::circuit_breaker) close_after: Option<u32>,
-    pub(in crate::circuit_breaker) half_open_for: Duration,
-    pub(in crate::circuit_breaker) give_up: GiveUp,
-    pub(in crate::circuit_breaker) ramp: Option<Ramp>,
-    pub(in crate::circuit_breaker) on_drop: OnDrop,
-    pub(in crate::circuit_breaker) fair_time: Option<Duration>,
+    pub(super) close_after: Option<u32>,
+    pub(super) half_open_for: Duration,
+    pub(super) give_up: GiveUp,
+    pub(super) ramp: Option<Ramp>,
+    pub(super) on_drop: OnDrop,
+    pub(super) fair_time: Option<Duration>,
 }
 
+/// The word has 8 bits for each count of probes.
 const MOST_PROBES: u32 = 255;
 
-/// Longer than any call that a breaker should stand before, and than the pauses of a client that
-/// polls: only a probe that hangs, with no timeout below, is given up by it.
+/// Longer than any call, and than the pauses of a client that polls: only a probe that hangs, with
+/// no timeout below it, reaches this.
 const HALF_OPEN_FOR: Duration = Duration::from_secs(2 * 3_600);
 
 impl Config {
-    pub(in crate::circuit_breaker) fn default_trips() -> Vec<Trip> {
+    pub(super) fn default_trips() -> Vec<Trip> {
         let secs = Duration::from_secs;
         vec![
             Trip::consecutive_failures(5)
@@ -69,35 +71,11 @@ impl Config {
         ]
     }
 
-    /// This one, made out of `base`, with everything that it has not changed as it is in `now`.
-    /// All rules together are one knob.
-    pub(in crate::circuit_breaker) fn over(self, base: &Self, now: &Self) -> Self {
-        fn pick<T: PartialEq + Clone>(mine: T, base: &T, now: &T) -> T {
-            if mine == *base { now.clone() } else { mine }
-        }
-        Self {
-            trips: pick(self.trips, &base.trips, &now.trips),
-            open_for: pick(self.open_for, &base.open_for, &now.open_for),
-            retry_after_cap: pick(
-                self.retry_after_cap,
-                &base.retry_after_cap,
-                &now.retry_after_cap,
-            ),
-            probes: pick(self.probes, &base.probes, &now.probes),
-            close_after: pick(self.close_after, &base.close_after, &now.close_after),
-            half_open_for: pick(self.half_open_for, &base.half_open_for, &now.half_open_for),
-            give_up: pick(self.give_up, &base.give_up, &now.give_up),
-            ramp: pick(self.ramp, &base.ramp, &now.ramp),
-            on_drop: pick(self.on_drop, &base.on_drop, &now.on_drop),
-            fair_time: pick(self.fair_time, &base.fair_time, &now.fair_time),
-        }
-    }
-
-    pub(in crate::circuit_breaker) fn close_after(&self) -> u32 {
+    pub(super) fn close_after(&self) -> u32 {
         self.close_after.unwrap_or(self.probes)
     }
 
-    pub(in crate::circuit_breaker) fn check(&self, name: &Name) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
         let mut problems = Problems::default();
         let allowed = "at least one rule; to never open, use Mode::Off";
         problems.check(!self.trips.is_empty(), "trip_on", &self.trips, allowed);

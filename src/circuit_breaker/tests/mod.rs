@@ -1,4 +1,3 @@
-#![cfg(feature = "test-util")]
 #![allow(clippy::disallowed_methods)] // Tests may box.
 
 use std::future::pending;
@@ -9,17 +8,20 @@ use tokio::time::advance;
 
 use super::*;
 use crate::backoff::Backoff;
-use crate::circuit_breaker::{GiveUp, OnDrop, Trip, Window};
 use crate::classify::{FailureKind, Outcome};
-use crate::event::Ending;
-use crate::rejection::{Error, RejectionKind};
-use crate::sync::{Mutex, Ordering};
+use crate::config::Mode;
+use crate::event::{Ending, EventKind};
+use crate::rejection::{Error, Rejection, RejectionKind};
+use crate::sync::{Arc, Mutex, Ordering};
+use crate::time;
 use crate::{Deadline, Timeout};
 
 mod calls;
 mod defaults;
 mod handle;
 mod probes;
+#[cfg(feature = "tower")]
+mod service;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -50,7 +52,7 @@ fn succeed(breaker: &CircuitBreaker) {
     breaker.try_acquire().unwrap().success();
 }
 
-/// Half-open, with no probe out.
+/// Half-open, with no probe in flight.
 async fn half_open(builder: Builder) -> CircuitBreaker {
     let breaker = built(builder);
     fail(&breaker);
@@ -63,31 +65,31 @@ async fn half_open(builder: Builder) -> CircuitBreaker {
     breaker
 }
 
-fn why(breaker: &CircuitBreaker) -> RejectionKind {
+fn kind(breaker: &CircuitBreaker) -> RejectionKind {
     breaker.try_acquire().unwrap_err().kind()
 }
 
-/// What a breaker tells, in words.
+/// The events of a breaker, in words.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
+struct Events(Arc<Mutex<Vec<String>>>);
 
-impl Told {
-    fn by(breaker: &CircuitBreaker) -> Self {
-        let told = Self::default();
-        let list = Arc::clone(&told.0);
+impl Events {
+    fn of(breaker: &CircuitBreaker) -> Self {
+        let events = Self::default();
+        let list = Arc::clone(&events.0);
         breaker
             .on_event(move |event| {
                 let words = match event.kind {
                     EventKind::Ended { ending, .. } => format!("{ending:?}"),
                     EventKind::Rejected(_) => "Rejected".to_owned(),
                     EventKind::WouldReject(_) => "WouldReject".to_owned(),
-                    EventKind::Transition(moved) => format!("{:?} to {:?}", moved.from, moved.to),
+                    EventKind::Transition(edge) => format!("{:?} to {:?}", edge.from, edge.to),
                     other => format!("{other:?}"),
                 };
                 list.lock().push(words);
             })
             .forever();
-        told
+        events
     }
 
     fn take(&self) -> Vec<String> {

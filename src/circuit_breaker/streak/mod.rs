@@ -1,45 +1,42 @@
-//! Failures in a row, and the last so many failures: what the rules without a rate remember.
+//! Failures in a row, and the times of the last failures: the memory of the rules without a rate.
 //!
-//! # Orderings
+//! # Memory ordering
 //!
-//! As in `window`: every word carries its era and publishes nothing but itself, so all but the
-//! [`Hint`] is relaxed (models: `a_late_failure_never_lengthens_a_newer_run`,
-//! `as_many_failures_as_asked_for_are_seen_by_one_of_them`,
-//! `a_run_that_is_cut_counts_no_failure_twice`).
+//! Every word carries its generation and publishes nothing but itself, so all is relaxed (models:
+//! `a_late_failure_never_lengthens_a_newer_streak`,
+//! `one_of_as_many_failures_as_configured_finds_the_others`,
+//! `a_streak_that_is_cut_counts_no_failure_twice`).
 
 use super::window::Tally;
-use crate::sync::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::Tick;
 
-/// Failures in a row, and when the run began: one word, so that both move at once.
+/// Failures in a row and the time of the first: one word, so that both change at once.
 ///
-/// `[era: 12 bits][count: 12 bits][first failure: 40 bits, ms]`
+/// `[generation: 12 bits][count: 12 bits][first failure: 40 bits, ms]`
 ///
-/// Twelve bits of era would wrap within reach; the machine therefore begins a new era here with
-/// every transition, and an outcome is never more than a few eras late.
+/// Twelve bits of generation wrap soon. Therefore every transition [begins](Self::begin) the
+/// streak, and an outcome is never more than a few generations late.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Streak {
     word: AtomicU64,
     times: Times,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct RunWord {
+struct StreakWord {
     generation: u32,
     count: u32,
     first: u64,
 }
 
-const RUN_BITS: u32 = 12;
-const RUN_MASK: u32 = (1 << RUN_BITS) - 1;
+const COUNT_BITS: u32 = 12;
+const COUNT_MASK: u32 = (1 << COUNT_BITS) - 1;
 const FIRST_MASK: u64 = (1 << 40) - 1;
 
-impl RunWord {
+impl StreakWord {
     fn pack(self) -> u64 {
-        u64::from(self.generation & RUN_MASK) << 52
+        u64::from(self.generation & COUNT_MASK) << 52
             | u64::from(self.count) << 40
             | self.first & FIRST_MASK
     }
@@ -47,47 +44,47 @@ impl RunWord {
     fn unpack(word: u64) -> Self {
         Self {
             generation: (word >> 52) as u32,
-            count: (word >> 40) as u32 & RUN_MASK,
+            count: (word >> 40) as u32 & COUNT_MASK,
             first: word & FIRST_MASK,
         }
     }
 
-    /// Whether this word is of an era later than `era`.
+    /// Whether this word belongs to a later generation.
     fn is_newer_than(self, generation: u32) -> bool {
-        let ahead = self.generation.wrapping_sub(generation) & RUN_MASK;
-        ahead != 0 && ahead < 1 << (RUN_BITS - 1)
+        let ahead = self.generation.wrapping_sub(generation) & COUNT_MASK;
+        ahead != 0 && ahead < 1 << (COUNT_BITS - 1)
     }
 }
 
 const MILLI: u64 = 1_000_000;
 
-/// From `then` to `now`, both kept in as many bits as `mask` has: zero if `now` is earlier.
+/// The time from `then` to `now`, both cut to the bits of `mask`; zero if `now` is earlier.
 fn ago(now: u64, then: u64, mask: u64) -> u64 {
     let passed = now.wrapping_sub(then) & mask;
-    // What would be more than half of what can be told is a step back.
+    // More than half of the range means that the clock has stepped back.
     if passed > mask / 2 { 0 } else { passed }
 }
 
-impl Run {
-    /// Of a rule that looks back over no time.
+impl Streak {
+    /// For a rule without a time.
     pub(super) fn new(generation: u32) -> Self {
         Self::with(Times::of(0), generation)
     }
 
-    /// Of a rule for so many failures within a time.
-    pub(super) fn cut(failures: u32, generation: u32) -> Self {
+    /// For a rule for `failures` within a time.
+    pub(super) fn within(failures: u32, generation: u32) -> Self {
         Self::with(Times::of((failures - 1).max(LEAST_TIMES)), generation)
     }
 
     fn with(times: Times, generation: u32) -> Self {
         let word = AtomicU64::new(0);
-        let run = Self { word, times };
-        run.begin(generation);
-        run
+        let streak = Self { word, times };
+        streak.begin(generation);
+        streak
     }
 
     pub(super) fn begin(&self, generation: u32) {
-        let word = RunWord {
+        let word = StreakWord {
             generation,
             count: 0,
             first: 0,
@@ -95,18 +92,18 @@ impl Run {
         self.word.swap(word.pack(), Relaxed);
     }
 
-    /// A success ends the run. Without one it costs a load.
+    /// Ends the streak. Where there is none, this is one load.
     pub(super) fn success(&self, generation: u32) {
         let mut word = self.word.load(Relaxed);
         loop {
-            let run = RunWord::unpack(word);
-            if run.count == 0 || run.generation != generation & RUN_MASK {
+            let streak = StreakWord::unpack(word);
+            if streak.count == 0 || streak.generation != generation & COUNT_MASK {
                 return;
             }
-            let ended = RunWord {
+            let ended = StreakWord {
                 count: 0,
                 first: 0,
-                ..run
+                ..streak
             };
             match (self.word).compare_exchange_weak(word, ended.pack(), Relaxed, Relaxed) {
                 Ok(_) => return,
@@ -115,36 +112,35 @@ impl Run {
         }
     }
 
-    /// A failure makes the run longer. Where the run has grown older than `within`, only the
-    /// failures stay that are not. Gives its length and how long it has lasted, both in whole
-    /// milliseconds of the clock.
+    /// Adds a failure. If the streak is older than `within`, only the failures within that time
+    /// stay. Returns the streak's length and how long it has lasted, in whole milliseconds.
     pub(super) fn failure(&self, generation: u32, now: Tick, within: Option<u64>) -> (u32, u64) {
         let now = (now.0 / MILLI) & FIRST_MASK;
         let mut word = self.word.load(Relaxed);
         loop {
-            let run = RunWord::unpack(word);
-            if run.is_newer_than(generation) {
+            let streak = StreakWord::unpack(word);
+            if streak.is_newer_than(generation) {
                 return (0, 0);
             }
-            let starts = run.generation != generation & RUN_MASK || run.count == 0;
-            let lasted = ago(now, run.first, FIRST_MASK);
+            let starts = streak.generation != generation & COUNT_MASK || streak.count == 0;
+            let lasted = ago(now, streak.first, FIRST_MASK);
             let next = match within {
-                _ if starts => RunWord {
+                _ if starts => StreakWord {
                     generation,
                     count: 1,
                     first: now,
                 },
                 Some(most) if lasted > most => {
                     let (kept, oldest) = self.times.within(now, most);
-                    RunWord {
-                        count: (kept + 1).min(RUN_MASK),
+                    StreakWord {
+                        count: (kept + 1).min(COUNT_MASK),
                         first: now.wrapping_sub(oldest) & FIRST_MASK,
-                        ..run
+                        ..streak
                     }
                 }
-                _ => RunWord {
-                    count: (run.count + 1).min(RUN_MASK),
-                    ..run
+                _ => StreakWord {
+                    count: (streak.count + 1).min(COUNT_MASK),
+                    ..streak
                 },
             };
             match (self.word).compare_exchange_weak(word, next.pack(), Relaxed, Relaxed) {
@@ -158,28 +154,28 @@ impl Run {
     }
 
     pub(super) fn length(&self, generation: u32) -> u32 {
-        let run = RunWord::unpack(self.word.load(Relaxed));
-        if run.generation == generation & RUN_MASK {
-            run.count
+        let streak = StreakWord::unpack(self.word.load(Relaxed));
+        if streak.generation == generation & COUNT_MASK {
+            streak.count
         } else {
             0
         }
     }
 }
 
-/// How many times a run remembers at least: a change to a few more failures finds them.
+/// How many times a streak keeps at least, so that a change to a few more failures finds them.
 const LEAST_TIMES: u32 = 7;
 
-/// When the last failures of a run came, for when the run has grown too old.
+/// The times of a streak's last failures, for when the streak is older than its rule looks back.
 ///
-/// A time is put here after its failure is in the run's word. So a run that is cut while other
-/// threads fail may miss one of them, and counts none twice.
+/// A time is stored after its failure is in the streak's word. So a streak that is cut while other
+/// threads fail may miss one of their failures, and counts none twice.
 #[derive(Debug)]
 struct Times {
     next: AtomicU64,
-    /// The first of this run.
+    /// The first of this streak.
     start: AtomicU64,
-    /// In milliseconds, as in the run's word. Empty where the rule looks back over no time.
+    /// In milliseconds, as in the streak's word. Empty for a rule without a time.
     ring: Box<[AtomicU64]>,
 }
 
@@ -207,12 +203,12 @@ impl Times {
         self.cell(at).store(now, Relaxed);
     }
 
-    /// How many of this run came within the last `most` milliseconds, and how long ago the oldest
-    /// of them did.
+    /// The number of this streak's failures in the last `most` milliseconds, and the age of the
+    /// oldest of them.
     fn within(&self, now: u64, most: u64) -> (u32, u64) {
         let next = self.next.load(Relaxed);
-        let of_this_run = next.saturating_sub(self.start.load(Relaxed));
-        let known = of_this_run.min(self.ring.len() as u64);
+        let of_this_streak = next.saturating_sub(self.start.load(Relaxed));
+        let known = of_this_streak.min(self.ring.len() as u64);
         let ages = (next - known..next)
             .map(|at| ago(now, self.cell(at).load(Relaxed), FIRST_MASK))
             .filter(|age| *age <= most);
@@ -220,11 +216,11 @@ impl Times {
     }
 }
 
-/// How many calls have failed in a row, whatever the rules are: it looks back over no time.
+/// How many calls have failed in a row, whatever the rules are.
 #[derive(Debug)]
-pub(super) struct Row(Tally);
+pub(super) struct Consecutive(Tally);
 
-impl Row {
+impl Consecutive {
     pub(super) fn new(generation: u32) -> Self {
         Self(Tally::new(generation))
     }
@@ -233,7 +229,7 @@ impl Row {
         self.0.add(generation, 1);
     }
 
-    /// A success ends the row. Without one it costs a load.
+    /// Starts again from zero. Where it is zero, this is one load.
     pub(super) fn success(&self, generation: u32) {
         if self.length(generation) > 0 {
             self.0.update(generation, |_| 0);
@@ -245,16 +241,16 @@ impl Row {
     }
 }
 
-/// When each of the last failures came: one fewer than the rule asks for.
+/// The times of the last failures: one fewer than the rule needs.
 ///
-/// A failure swaps its own time for the one in its cell, which is that of the first of as many
-/// failures as the rule asks for, itself among them. It never reads a cell of a failure that came
-/// after that one. Of two failures that are a whole ring apart and meet at their cell, the second
-/// one there finds the first, so none is missed.
+/// A failure swaps its own time for the one in its cell. That is the time of the first of as many
+/// failures as the rule needs, of which this one is the last. It never reads a cell of a failure
+/// after that first one. If two failures that are a whole ring apart meet at their cell, the second
+/// one finds the first, so none is missed.
 #[derive(Debug)]
 pub(super) struct Recent {
     next: Tally,
-    /// Each `[era: 16 bits][time: 48 bits, microseconds]`.
+    /// Each `[generation: 16 bits][time: 48 bits, microseconds]`.
     ring: Box<[AtomicU64]>,
 }
 
@@ -264,7 +260,7 @@ const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
 impl Recent {
     pub(super) fn new(failures: u32, generation: u32) -> Self {
-        // Sixteen bits of an era that no failure of this one can have.
+        // A generation that no failure of this one has.
         let vacant = u64::from(generation.wrapping_sub(1)) << TIME_BITS;
         Self {
             next: Tally::new(generation),
@@ -272,8 +268,8 @@ impl Recent {
         }
     }
 
-    /// How many of the failures that it knows came within this time, in microseconds.
-    pub(super) fn within(&self, generation: u32, now: Tick, most: u64) -> u32 {
+    /// How many of the stored failures are at most this old, in microseconds.
+    pub(super) fn count(&self, generation: u32, now: Tick, most: u64) -> u32 {
         let now = (now.0 / MICRO) & TIME_MASK;
         let stamp = u64::from(generation & 0xFFFF) << TIME_BITS;
         let counts =
@@ -282,16 +278,16 @@ impl Recent {
         held.count() as u32
     }
 
-    /// A failure. Gives how long ago, in microseconds, the first of as many failures as the rule
-    /// asks for came, this one counted; none before there were so many.
+    /// Adds a failure. Returns the age, in microseconds, of the first of as many failures as the rule
+    /// needs, this one included; none while there are fewer.
     pub(super) fn failure(&self, generation: u32, now: Tick) -> Option<u64> {
         let size = self.ring.len();
         let after = |at: i32| if at as usize + 1 >= size { 0 } else { at + 1 };
-        let place = self.next.update(generation, after)? as usize;
+        let at = self.next.update(generation, after)? as usize;
         let now = (now.0 / MICRO) & TIME_MASK;
         let stamp = u64::from(generation & 0xFFFF) << TIME_BITS;
-        let Some(cell) = self.ring.get(place) else {
-            // The rule asks for one failure.
+        let Some(cell) = self.ring.get(at) else {
+            // The rule needs one failure.
             return Some(0);
         };
         let mut word = cell.load(Relaxed);
@@ -308,47 +304,11 @@ impl Recent {
         (word & !TIME_MASK == stamp).then(|| ago(now, word & TIME_MASK, TIME_MASK))
     }
 
-    /// Forgets everything: `era` has begun.
+    /// Forgets everything: a generation begins.
     pub(super) fn begin(&self, generation: u32) {
         let vacant = u64::from(generation.wrapping_sub(1)) << TIME_BITS;
         for cell in &self.ring {
             cell.swap(vacant, Relaxed);
-        }
-    }
-}
-
-/// Whether a run of failures may be going on, told to successes by one load.
-///
-/// `[era + 1 of the latest failure: 64 bits]`, zero for none. A failure sets it after the run has
-/// grown, a success clears it before it ends the run, and clears nothing that a later era has
-/// set: so no run is left standing with this clear, and a success that finds it clear has
-/// nothing to end. Clearing acquires what every set before it has released, through the
-/// read-modify-writes in between, so that the success finds the run (model:
-/// `no_run_is_left_standing_unseen`).
-#[derive(Debug, Default)]
-pub(super) struct Hint(AtomicU64);
-
-impl Hint {
-    #[inline]
-    pub(super) fn is_set(&self) -> bool {
-        self.0.load(Relaxed) != 0
-    }
-
-    pub(super) fn set(&self, generation: u32) {
-        self.0.swap(u64::from(generation) + 1, Release);
-    }
-
-    pub(super) fn clear(&self, generation: u32) {
-        let mut word = self.0.load(Relaxed);
-        while word != 0 {
-            let ahead = (word as u32).wrapping_sub(generation.wrapping_add(1)) as i32;
-            if ahead > 0 {
-                return;
-            }
-            match (self.0).compare_exchange_weak(word, 0, Acquire, Relaxed) {
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
         }
     }
 }
