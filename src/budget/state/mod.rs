@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use crate::per_thread::{self, Lines, SLOTS, SMALL, ThreadSlot};
+use crate::per_thread::{self, PerThread, SLOTS, SMALL, ThreadSlot};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Tick;
 
@@ -68,7 +68,7 @@ pub(super) struct Account {
     /// Each thread's sum of deposits, in thousandths of an attempt, and the whole number of the
     /// epoch of its last one: with 22 bits of it, an epoch 485 days ago would look like this one.
     /// Both wrap after more years than a tick has.
-    earned: Lines<AtomicU64>,
+    earned: PerThread<AtomicU64>,
     /// How much of each sum was added to the word, by thread slot. Empty until there are sums.
     added: Mutex<Vec<u64>>,
 }
@@ -154,7 +154,7 @@ impl Account {
         };
         Self {
             word: AtomicU64::new(word.pack()),
-            earned: Lines::new(2),
+            earned: PerThread::new(2),
             added: Mutex::default(),
         }
     }
@@ -172,7 +172,7 @@ impl Account {
     /// A deposit by the thread with this slot.
     #[inline]
     pub(super) fn deposit_by(&self, slot: Option<ThreadSlot>, now: Tick, terms: Terms) {
-        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.words(slot)) {
             if latest.load(Relaxed) == now.0 / EPOCH {
                 let sum_now = sum.load(Relaxed).wrapping_add(terms.ratio());
                 return sum.store(sum_now, Relaxed);
@@ -183,7 +183,7 @@ impl Account {
 
     #[inline(never)]
     fn deposit_slowly(&self, slot: Option<ThreadSlot>, now: Tick, terms: Terms) {
-        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.words(slot)) {
             // The sum is of an earlier epoch, which ends here: see "Memory ordering".
             self.update(now, terms, Some);
             latest.store(now.0 / EPOCH, Relaxed);
@@ -250,7 +250,7 @@ impl Account {
     }
 
     fn sums(&self) -> impl Iterator<Item = (usize, u64)> {
-        let sums = self.earned.firsts();
+        let sums = self.earned.first_words();
         sums.map(|(slot, sum)| (slot, sum.load(Relaxed)))
     }
 
