@@ -133,7 +133,7 @@ fn two_changes_against_admission() {
 // RL7: as above, of one that owes. What it owes at the one rate is more than the burst at the
 // other, so by a mixture it would be refused.
 #[test]
-fn two_changes_against_refusal() {
+fn two_changes_against_rejection() {
     fn take(bucket: &Bucket) -> u32 {
         u32::from(bucket.take(NOW, NOW, 1, NOW).is_ok())
     }
@@ -164,7 +164,7 @@ fn two_changes_against_refusal() {
 // RL7: who finds the stripes empty is refused by the word alone. What is owed at the slower rate
 // is more than the burst at the faster one.
 #[test]
-fn change_against_refusal_by_empty_stripes() {
+fn change_against_rejection_by_empty_stripes() {
     seen_beside(
         || empty_stripes(1_000),
         |bucket| bucket.change(NOW, Quota::per_second(1).burst(4)),
@@ -178,7 +178,7 @@ fn change_against_refusal_by_empty_stripes() {
 
 // RL7: as above, where the second change rewrites the slot that is being read.
 #[test]
-fn two_changes_against_refusal_by_empty_stripes() {
+fn two_changes_against_rejection_by_empty_stripes() {
     seen_beside(
         || empty_stripes(1),
         |bucket| {
@@ -306,7 +306,7 @@ fn spend_of_two_against_spend() {
 // RL1, RL2: who is refused by the word looks into the other stripes; what is on its way there
 // may be missed, and is neither lost nor found twice.
 #[test]
-fn lease_against_refusal() {
+fn lease_against_rejection() {
     beside_on(
         || {
             let bucket = two_stripes();
