@@ -336,7 +336,7 @@ impl Builder {
             quotas.len(),
             "at most 15",
         );
-        keyed::check_places("capacity", capacity, &mut problems);
+        keyed::check_capacity("capacity", capacity, &mut problems);
         problems.finish(&self.options.name)?;
         // A key belongs to one set of a few entries; with half of all in use, a set is seldom full.
         let table = Limit::Keyed(Table::new(time::now(), 2 * capacity, &quotas));

@@ -187,6 +187,7 @@ mod joint;
 #[cfg(feature = "tower")]
 mod layer;
 mod limit;
+mod per_key;
 mod policy;
 mod quota;
 mod reservation;

@@ -10,7 +10,7 @@ use super::policy::RateLimiter;
 use super::reservation::Reservation;
 use crate::context::ClockReading;
 use crate::event::EventKind;
-use crate::keyed::{Fixed, Source};
+use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
 use crate::service::{Guard, Native, QueuedCall, Readiness, ResponseFuture};
 
@@ -45,7 +45,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     where
         S: Service<Req>,
         K: Cost<Req>,
-        P: Fixed<RateLimiter>,
+        P: IntoSource<RateLimiter>,
     {
         let inner = || self.inner.poll_ready(cx);
         let rejection = || would_reject(self.limiter.fixed()?, K::FIXED?);
@@ -55,7 +55,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     /// The rejection of this call, if the inner service is not ready for it.
     fn take_rejection(&mut self) -> Option<Rejection>
     where
-        P: Fixed<RateLimiter>,
+        P: IntoSource<RateLimiter>,
     {
         let rejection = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {
