@@ -1,5 +1,5 @@
-//! The one way to a token: [`Ask`] says what is wanted, [`RateLimiter::admit`] decides now, and
-//! [`RateLimiter::take`] may grant a later instant.
+//! The one way to a token: an [`Ask`] from every entry point, which [`RateLimiter::admit`] decides now
+//! and [`RateLimiter::take`] may grant for a later instant.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::joint;
 use super::limit::Charges;
 use super::policy::{Limit, RateLimiter};
 use super::state::Shortfall;
-use super::table::Place;
+use super::table::KeyId;
 use crate::config::Mode;
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
@@ -20,7 +20,7 @@ pub(crate) struct Ask {
     /// How many tokens; 0 is free.
     pub(super) cost: u32,
     /// The key whose bucket is charged, where the handle has none of its own.
-    pub(super) key: Option<Place>,
+    pub(super) key: Option<KeyId>,
     /// The latest instant that is of use. One that has passed stands for now.
     pub(super) latest: Tick,
     /// Whether tokens that are available at once may still be returned.
@@ -40,7 +40,7 @@ impl Ask {
     }
 
     #[inline]
-    pub(crate) fn of(self, key: Option<Place>) -> Self {
+    pub(crate) fn of(self, key: Option<KeyId>) -> Self {
         Self { key, ..self }
     }
 
@@ -196,7 +196,7 @@ impl RateLimiter {
         }
         let charge = self
             .charge(key, ask.cost, now, now, latest)
-            .map_err(|refused| self.rejection(ask.cost, refused))?;
+            .map_err(|shortfall| self.rejection(ask.cost, shortfall))?;
         let at = charge.at();
         let charges = match is_kept(at) {
             true => Charges::One(charge),
@@ -221,12 +221,12 @@ impl RateLimiter {
     }
 
     #[cold]
-    pub(super) fn rejection(&self, cost: u32, refused: Shortfall) -> Rejection {
-        let kind = match refused.above_burst {
+    pub(super) fn rejection(&self, cost: u32, shortfall: Shortfall) -> Rejection {
+        let kind = match shortfall.above_burst {
             Some(burst) => RejectionKind::CostAboveBurst { cost, burst },
             None => RejectionKind::RateLimited,
         };
-        Rejection::new(kind, self.name().clone()).with_retry_after(refused.wait)
+        Rejection::new(kind, self.name().clone()).with_retry_after(shortfall.wait)
     }
 
     #[inline]

@@ -22,7 +22,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// One wrong header from an upstream must not stop a client for a day.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Of the 16 numbers that a word has for a tier, one is not in use.
+/// The tag of an entry has 16 numbers for a tier.
 const MAX_TIERS: usize = 15;
 
 /// Builds a [`RateLimiter`]; made by [`RateLimiter::builder`].

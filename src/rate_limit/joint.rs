@@ -3,7 +3,7 @@
 use super::limit::JointCharge;
 use super::policy::{MAX_MEMBERS, RateLimiter};
 use super::state::Shortfall;
-use super::table::Place;
+use super::table::KeyId;
 use crate::config::Mode;
 use crate::rejection::Rejection;
 use crate::time::Tick;
@@ -16,7 +16,7 @@ use crate::time::Tick;
 /// one gained.
 pub(super) fn take(
     members: &[RateLimiter],
-    key: Option<Place>,
+    key: Option<KeyId>,
     cost: u32,
     now: Tick,
     latest: Tick,
@@ -51,7 +51,7 @@ const NOTHING: [Option<Rejection>; MAX_MEMBERS] = [const { None }; MAX_MEMBERS];
 /// What [`take`] would be rejected with. Takes nothing and emits nothing.
 pub(super) fn peek(
     members: &[RateLimiter],
-    key: Option<Place>,
+    key: Option<KeyId>,
     cost: u32,
     now: Tick,
     latest: Tick,
@@ -60,7 +60,7 @@ pub(super) fn peek(
 }
 
 /// Returns what was taken, as far as no later charge depends on it.
-pub(super) fn give_back(members: &[RateLimiter], key: Option<Place>, charges: &JointCharge) {
+pub(super) fn give_back(members: &[RateLimiter], key: Option<KeyId>, charges: &JointCharge) {
     for (member, charge) in members.iter().zip(charges) {
         if let Some(charge) = charge {
             member.cancel(key, charge);
@@ -75,7 +75,7 @@ pub(super) fn give_back(members: &[RateLimiter], key: Option<Place>, charges: &J
 /// later one, up to the end of what it can count.
 fn common_instant(
     members: &[RateLimiter],
-    key: Option<Place>,
+    key: Option<KeyId>,
     cost: u32,
     now: Tick,
     latest: Tick,
@@ -88,7 +88,7 @@ fn common_instant(
         if mode == Mode::Off {
             continue;
         }
-        let refused = match member.probe(key, cost, now, now) {
+        let shortfall = match member.probe(key, cost, now, now) {
             Ok(at) if at <= latest => {
                 if mode == Mode::Enforce {
                     common = common.max(at);
@@ -96,9 +96,9 @@ fn common_instant(
                 continue;
             }
             Ok(at) => Shortfall::until(at, now),
-            Err(refused) => refused,
+            Err(shortfall) => shortfall,
         };
-        let rejection = member.rejection(cost, refused);
+        let rejection = member.rejection(cost, shortfall);
         if mode == Mode::RecordOnly {
             *recorded = Some(rejection);
         } else if longest
@@ -118,7 +118,7 @@ fn common_instant(
         {
             member
                 .probe(key, cost, now, common)
-                .map_err(|refused| member.rejection(cost, refused))?;
+                .map_err(|shortfall| member.rejection(cost, shortfall))?;
         }
     }
     Ok(common)

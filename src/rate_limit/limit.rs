@@ -2,7 +2,7 @@
 
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::state::{self, Shortfall};
-use super::table::{self, Place};
+use super::table::{self, KeyId};
 use crate::event::EventKind;
 use crate::time::Tick;
 
@@ -35,7 +35,7 @@ pub(super) enum Charges {
 pub(super) type JointCharge = [Option<Charge>; MAX_MEMBERS];
 
 /// The entry of a call without a key: only a joint limiter with a keyed member can be called so.
-const NO_KEY: Place = Place { hash: 0, tier: 0 };
+const NO_KEY: KeyId = KeyId { hash: 0, tier: 0 };
 
 const MEMBERS: &str = "a joint limiter is charged member by member";
 
@@ -43,7 +43,7 @@ const MEMBERS: &str = "a joint limiter is charged member by member";
 impl RateLimiter {
     /// The entry of `key`, or of this handle's own key.
     #[inline]
-    pub(super) fn place(&self, key: Option<Place>) -> Place {
+    pub(super) fn key_id(&self, key: Option<KeyId>) -> KeyId {
         self.key.or(key).unwrap_or(NO_KEY)
     }
 
@@ -52,7 +52,7 @@ impl RateLimiter {
     #[inline]
     pub(super) fn charge(
         &self,
-        key: Option<Place>,
+        key: Option<KeyId>,
         cost: u32,
         now: Tick,
         not_before: Tick,
@@ -62,7 +62,7 @@ impl RateLimiter {
             Limit::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charge::One),
             Limit::Keyed(table) => self
                 .with_eviction(|evicted| {
-                    table.take_evicting(now, not_before, self.place(key), cost, latest, evicted)
+                    table.take_evicting(now, not_before, self.key_id(key), cost, latest, evicted)
                 })
                 .map(Charge::Keyed),
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
@@ -72,32 +72,32 @@ impl RateLimiter {
     /// The instant at which a charge would be granted. Takes nothing.
     pub(super) fn probe(
         &self,
-        key: Option<Place>,
+        key: Option<KeyId>,
         cost: u32,
         now: Tick,
         not_before: Tick,
     ) -> Result<Tick, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.probe(now, not_before, cost),
-            Limit::Keyed(table) => table.probe(now, not_before, self.place(key), cost),
+            Limit::Keyed(table) => table.probe(now, not_before, self.key_id(key), cost),
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
         }
     }
 
     /// The available tokens.
-    pub(super) fn tokens(&self, key: Option<Place>, now: Tick) -> u32 {
+    pub(super) fn tokens(&self, key: Option<KeyId>, now: Tick) -> u32 {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.available(now),
-            Limit::Keyed(table) => table.available(now, self.place(key)),
+            Limit::Keyed(table) => table.available(now, self.key_id(key)),
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
         }
     }
 
     /// Returns a charge, as far as no later one depends on it.
-    pub(super) fn cancel(&self, key: Option<Place>, charge: &Charge) {
+    pub(super) fn cancel(&self, key: Option<KeyId>, charge: &Charge) {
         match (&self.shared.limit, charge) {
             (Limit::One(bucket), Charge::One(charge)) => bucket.cancel(charge),
-            (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.place(key), charge),
+            (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.key_id(key), charge),
             _ => unreachable!("a charge is returned to the bucket it was taken from"),
         }
     }

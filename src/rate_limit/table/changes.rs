@@ -1,4 +1,4 @@
-//! What changes a tier's configuration, for all keys.
+//! Changes of a tier's configuration, for all keys.
 
 use super::Table;
 use super::set::WAYS;
@@ -8,19 +8,19 @@ use crate::rate_limit::state::word::Word;
 use crate::time::Tick;
 
 impl Table {
-    /// Changes a tier's quota, which has been checked. Debts stay what they are in tokens; who
-    /// has an instant keeps it.
+    /// Changes a tier to a valid quota. Every debt stays the same number of tokens, and an instant that
+    /// was granted stays.
     pub(crate) fn change(&self, now: Tick, tier: u8, quota: Quota) {
         let sweep = || self.sweep(now, tier);
         self.tier(tier).change(now, quota, sweep);
     }
 
-    /// A tier's quota as it was asked for. Takes the lock of changes.
+    /// A tier's quota as configured.
     pub(crate) fn quota(&self, tier: u8) -> Quota {
         self.tier(tier).quota()
     }
 
-    /// A tier's tokens per second, as they are kept.
+    /// A tier's exact rate, in tokens per second.
     pub(crate) fn rate(&self, tier: u8) -> f64 {
         self.tier(tier).current().rate()
     }
@@ -50,12 +50,12 @@ impl Table {
         }
     }
 
-    /// Carries all that a set holds of a tier over to the current configuration, which it
-    /// returns. Under the set's lock. A call that was decided with the one before finds that its
-    /// word has moved on.
+    /// Carries a tier's words in a set over to the current configuration, which it returns. Under
+    /// the set's lock. A call that was decided with the configuration before fails to exchange its
+    /// word.
     pub(super) fn settle(&self, index: usize, now: Tick, tier: u8) -> Config {
         let (set, next) = (&self.sets[index], self.tier(tier).current());
-        let seen = self.dropped(index, tier);
+        let seen = self.evicted_debt(index, tier);
         let carried = |word: Word| {
             let old = self.tier(tier).config_of(word);
             Word::new(old.carried(&next, word.tat(), now), next.changes)
@@ -71,7 +71,7 @@ impl Table {
                     word = set.word(way);
                 }
             }
-            self.set_dropped(index, tier, carried(seen));
+            self.set_evicted_debt(index, tier, carried(seen));
         }
         next
     }

@@ -1,11 +1,11 @@
-//! The table beside the naive one: several keys and strangers, that change tiers while the tiers
-//! change, with room for all or with too little.
+//! The table against the naive one: several keys, that change tiers while the tiers change, with
+//! room for all or with too little.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::naive::{Naive, same};
-use super::{Charge, Place, Table, WAYS};
+use super::{Charge, KeyId, Table, WAYS};
 use crate::config::Problems;
 use crate::fuzzing::{Bytes, Granted, check_windows};
 use crate::rate_limit::Quota;
@@ -15,14 +15,14 @@ const MS: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000 * MS;
 const START: u64 = 24 * HOUR;
 
-/// A key's place, its hash mixed as a hasher would.
-fn place(n: u32, tier: u8) -> Place {
+/// A key with a hash mixed like that of a hasher.
+fn key_id(n: u32, tier: u8) -> KeyId {
     let mut x = u64::from(n).wrapping_add(0x9e37_79b9_7f4a_7c15);
     for by in [0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb] {
         x = (x ^ (x >> 29)).wrapping_mul(by);
     }
     let hash = x ^ (x >> 32);
-    Place { hash, tier }
+    KeyId { hash, tier }
 }
 
 /// From a token in weeks to several in a nanosecond. See [`wild`] for others.
@@ -46,14 +46,15 @@ fn quota(bytes: &mut Bytes<'_>) -> Quota {
     }
 }
 
-/// What stood in the end, by key and by set, under one quota and with one tier for each key.
+/// The charges that were not returned, by key and by set, under one quota and with one tier for each
+/// key.
 #[derive(Default)]
 struct Grants {
     by_id: HashMap<usize, (u32, usize, u8, Granted)>,
 }
 
 impl Grants {
-    /// RL1 for each key; KY3 for each set, whose places have so many bursts, whoever comes.
+    /// RL1 for each key; KY3 for each set, which has one burst for each entry, whatever keys come.
     fn check(&mut self, tier: u8, quota: Quota) {
         let mut keys: HashMap<u32, Vec<Granted>> = HashMap::new();
         let mut sets: HashMap<usize, Vec<Granted>> = HashMap::new();
@@ -67,7 +68,7 @@ impl Grants {
         if quota.is_unlimited() {
             return;
         }
-        // None in each second is as none in each year.
+        // Zero in each second is the same as zero in each year.
         let keys = keys.into_values().map(|grants| (1, grants));
         let sets = sets.into_values().map(|grants| (WAYS as u32, grants));
         for (times, mut grants) in keys.chain(sets) {
@@ -76,8 +77,8 @@ impl Grants {
     }
 }
 
-/// KY2, KY3, KY5, RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: every decision is the naive
-/// table's, and who loses his place.
+/// KY2, KY3, KY5, RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: every decision and every eviction
+/// is that of the naive table.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let capacity = match bytes.byte() % 4 {
@@ -86,30 +87,30 @@ pub fn run(data: &[u8]) {
         n => usize::from(n - 1) * WAYS,
     };
     let fixed = bytes.byte() % 2 == 0;
-    let strangers = if capacity == 64 { 6 } else { 48 };
+    let new_keys = if capacity == 64 { 6 } else { 48 };
     let quotas = [quota(&mut bytes), quota(&mut bytes)];
     let table = Table::new(Tick(START), capacity, &quotas);
     let mut naive = Naive::new(Tick(START), capacity, &quotas);
     let mut now = START + HOUR;
-    let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
+    let mut charges: Vec<(usize, KeyId, Charge)> = Vec::new();
     let mut grants = Grants::default();
-    let (mut id, mut told) = (0, 0);
+    let (mut id, mut expected) = (0, 0);
     while !bytes.is_empty() {
         id += 1;
         let tick = Tick(now);
         let key = |bytes: &mut Bytes<'_>| {
-            let (n, tier) = (bytes.below(strangers), bytes.byte() % 2);
-            (n, place(n, if fixed { (n % 2) as u8 } else { tier }))
+            let (n, tier) = (bytes.below(new_keys), bytes.byte() % 2);
+            (n, key_id(n, if fixed { (n % 2) as u8 } else { tier }))
         };
         match bytes.byte() % 16 {
             0..=6 => {
                 let ((n, key), cost) = (key(&mut bytes), bytes.below(8));
                 let seen = table.peek(tick, key, cost);
-                let mut dropped = false;
+                let mut evicted = false;
                 let ours = table
-                    .take_evicting(tick, tick, key, cost, tick, &mut dropped)
+                    .take_evicting(tick, tick, key, cost, tick, &mut evicted)
                     .map(drop);
-                told += u64::from(dropped);
+                expected += u64::from(evicted);
                 assert_eq!(seen, ours, "{id}");
                 let expected = naive.take(id, tick, tick, key, cost, tick);
                 assert!(
@@ -127,9 +128,9 @@ pub fn run(data: &[u8]) {
                 let latest = Tick(start + u64::from(bytes.word()) * (MS / 16));
                 let start = Tick(start);
                 let seen = table.probe(tick, start, key, cost);
-                let mut dropped = false;
-                let ours = table.take_evicting(tick, start, key, cost, latest, &mut dropped);
-                told += u64::from(dropped);
+                let mut evicted = false;
+                let ours = table.take_evicting(tick, start, key, cost, latest, &mut evicted);
+                expected += u64::from(evicted);
                 let expected = naive.take(id, tick, start, key, cost, latest);
                 let at = ours.map(|charge| charge.at.0);
                 assert!(same(at, expected, tick), "{id}: {ours:?}, {expected:?}");
@@ -162,9 +163,9 @@ pub fn run(data: &[u8]) {
             13 => {
                 let (_, key) = key(&mut bytes);
                 let until = Tick(now + u64::from(bytes.word()) * (MS / 16));
-                let mut dropped = false;
-                table.pause(tick, key, until, &mut dropped);
-                told += u64::from(dropped);
+                let mut evicted = false;
+                table.pause(tick, key, until, &mut evicted);
+                expected += u64::from(evicted);
                 naive.pause(tick, key, until);
             }
             14 => match bytes.byte() % 4 {
@@ -181,8 +182,8 @@ pub fn run(data: &[u8]) {
             },
             _ => now += u64::from(bytes.word()) * (MS / 64),
         }
-        for n in 0..strangers.min(16) {
-            let key = place(n, (id % 2) as u8);
+        for n in 0..new_keys.min(16) {
+            let key = key_id(n, (id % 2) as u8);
             assert_eq!(
                 table.available(Tick(now), key),
                 naive.available(Tick(now), key),
@@ -191,19 +192,19 @@ pub fn run(data: &[u8]) {
             let owner = super::Owner::new(key);
             assert_eq!(
                 table.set(key).find_in_any_tier(owner).is_some(),
-                naive.knows(key),
+                naive.has(key),
                 "{id}: {n}"
             );
         }
         assert_eq!(
-            (table.evicted(), told),
+            (table.evicted(), expected),
             (naive.evicted, naive.evicted),
             "{id}"
         );
     }
     if fixed {
-        for (tier, told) in naive.tiers.iter().enumerate() {
-            grants.check(tier as u8, told.quota);
+        for (tier, expected) in naive.tiers.iter().enumerate() {
+            grants.check(tier as u8, expected.quota);
         }
     }
 }
@@ -237,13 +238,13 @@ fn wild(mut bytes: Bytes<'_>) {
     let capacity = [8, 64][usize::from(bytes.byte() % 2)];
     let table = Table::new(Tick(now), capacity, &quotas);
     let index = Naive::new(Tick(now), capacity, &quotas);
-    let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
+    let mut charges: Vec<(usize, KeyId, Charge)> = Vec::new();
     let mut grants = Grants::default();
     let mut id = 0;
     while !bytes.is_empty() {
         id += 1;
         let n = bytes.below(24);
-        let key = place(n, (n % 2) as u8);
+        let key = key_id(n, (n % 2) as u8);
         let tick = Tick(now);
         let cost = match bytes.byte() {
             0xFF => bytes.magnitude() as u32,

@@ -1,26 +1,26 @@
 //! The claims under `# Orderings`, over every interleaving that the memory model allows. Sets
 //! have two entries here. Time stands still, so nothing is repaid and every count is exact.
 //!
-//! Who only looks, or looks before it exchanges, is the spawned thread and comes second: loom
-//! remembers one access of each atomic, so that a write is not tried before the looks of another
-//! thread if its own look came between.
+//! The thread that only loads, or loads before it exchanges, is spawned and comes second: loom
+//! remembers one access of each atomic, so it tries a write before the loads of another thread only
+//! then.
 
 use ::loom::thread;
 
-use super::{Place, Table, WAYS};
+use super::{KeyId, Table, WAYS};
 use crate::rate_limit::Quota;
 use crate::sync::Arc;
 use crate::time::Tick;
 
 const NOW: Tick = Tick(1 << 50);
 
-/// One set of two places.
+/// One set of two entries.
 fn table(quota: Quota) -> Table {
     Table::new(NOW, WAYS, &[quota])
 }
 
-fn key(hash: u64) -> Place {
-    Place { hash, tier: 0 }
+fn key(hash: u64) -> KeyId {
+    KeyId { hash, tier: 0 }
 }
 
 /// A charge reads a whole configuration, so a run is longer than loom expects.
@@ -38,25 +38,24 @@ fn admit_n(table: &Table, n: u64, cost: u32) -> u32 {
     u32::from(table.admit(NOW, key(n), cost).is_ok())
 }
 
-/// The first owes 3 and the second 1, so that it is the one to be evicted.
+/// The first owes 3 and the second 1, so the second is evicted first.
 fn two_entries(table: &Table) {
     assert_eq!((admit_n(table, 1, 3), admit_n(table, 2, 1)), (1, 1));
 }
 
-/// No key is there twice.
+/// No key has two entries.
 fn is_whole(table: &Table) {
     let set = &table.sets[0];
     let tags = [set.tag(0).owner().hash(), set.tag(1).owner().hash()];
     assert!(tags[0] != tags[1] || tags[0] == 0, "{tags:?}");
-    // Every word is of the configuration that the set is of.
+    // All words of a set have one configuration.
     for way in (0..WAYS).filter(|way| !set.tag(*way).is_empty()) {
-        let dropped = table.dropped(0, set.tag(way).owner().tier());
+        let dropped = table.evicted_debt(0, set.tag(way).owner().tier());
         assert_eq!(set.word(way).generation(), dropped.generation());
     }
 }
 
-/// Runs `one` beside `other` over a table that `before` was done to, then `check` with what
-/// came of both.
+/// Runs `before` on a table, then `one` and `other` on two threads, then `check` with the results.
 fn beside<A: Send + 'static, B: 'static>(
     quota: Quota,
     before: fn(&Table),
@@ -114,7 +113,7 @@ fn one_new_key_of_two_calls_that_evicts() {
         |table| admit_n(table, 3, 2),
         |table| admit_n(table, 3, 1),
         |table, a, b| {
-            // The debt of 1 is behind both.
+            // Both start after the debt of 1.
             assert_eq!((a, b), (1, 1));
             assert_eq!(table.available(NOW, key(3)), 0);
             assert_eq!((table.used(), table.evicted()), (2, 1));
@@ -122,7 +121,7 @@ fn one_new_key_of_two_calls_that_evicts() {
     );
 }
 
-// KY3: there is room for one of them behind the debt of 1, and for none behind 3.
+// KY3: there is room for one of them after the debt of 1, and for none after 3.
 #[test]
 fn two_new_keys_for_one_entry() {
     beside(
@@ -137,8 +136,8 @@ fn two_new_keys_for_one_entry() {
     );
 }
 
-// KY3, RL1: the charge is part of the debt that is evicted, behind which there is no room for
-// two more; or it comes after the two, behind which there is none for it.
+// KY3, RL1: the charge is part of the debt that is evicted, after which there is no room for two
+// more; or it comes after the two, and there is no room for it.
 #[test]
 fn eviction_against_charge() {
     beside(
@@ -153,7 +152,7 @@ fn eviction_against_charge() {
     );
 }
 
-// KY3: a call of a key that stays finds it beside an eviction in the same set.
+// KY3: a call of a key that stays finds its entry during an eviction in the same set.
 #[test]
 fn eviction_against_charge_of_another_key() {
     beside(
@@ -176,7 +175,7 @@ fn a_charge_is_never_made_to_the_next_owner() {
     beside_eviction_of_the_second(|table| assert_eq!(admit(table, 3), 1));
 }
 
-// RL5, RL1, KY2: the same where the third's charge is given back.
+// RL5, RL1, KY2: the same where the third's charge is returned.
 #[test]
 fn a_refund_brings_no_word_of_the_last_owner_back() {
     beside_eviction_of_the_second(|table| {
@@ -185,7 +184,7 @@ fn a_refund_brings_no_word_of_the_last_owner_back() {
     });
 }
 
-/// The second, which owes 3, is charged 2 beside `other`.
+/// The second, which owes 3, is charged 2 while `other` runs.
 fn beside_eviction_of_the_second(other: fn(&Table)) {
     model(move || {
         let table = Arc::new(table(Quota::per_second(1).burst(8)));
@@ -198,14 +197,13 @@ fn beside_eviction_of_the_second(other: fn(&Table)) {
         other(&table);
         thread.join().unwrap();
         is_whole(&table);
-        // Else what the entries owe would be behind the second too.
+        // Otherwise the debt of the entries would be after that of the second too.
         table.cancel(key(1), &first);
         assert!(table.available(NOW, key(2)) <= 3);
     });
 }
 
-// RL15, RL1: the same where the third is paused, for less time than the debt takes that it begins
-// behind.
+// RL15, RL1: the same where the third is paused, for less time than the debt that it starts after.
 #[test]
 fn a_pause_brings_no_word_of_the_last_owner_back() {
     let later = |nanos| Tick(NOW.0 + nanos);
@@ -228,7 +226,7 @@ fn a_pause_brings_no_word_of_the_last_owner_back() {
     });
 }
 
-// RL10, KY3: a new key is seen with its own debt, behind what was evicted before.
+// RL10, KY3: a new key is seen with its own debt, after the evicted one.
 #[test]
 fn a_new_key_is_never_seen_with_the_debt_of_another() {
     model(|| {
@@ -247,7 +245,7 @@ fn a_new_key_is_never_seen_with_the_debt_of_another() {
     });
 }
 
-// RL5: the charge goes back whole before the other, or not at all after it.
+// RL5: the charge returns whole before the other, or not at all after it.
 #[test]
 fn cancel_against_charge() {
     model(|| {
@@ -264,7 +262,7 @@ fn cancel_against_charge() {
     });
 }
 
-// RL5, KY3: the charge goes back before its key is dropped, or not at all.
+// RL5, KY3: the charge goes back before its key is evicted, or not at all.
 #[test]
 fn cancel_against_eviction() {
     model(|| {
@@ -278,7 +276,7 @@ fn cancel_against_eviction() {
         assert!(table.admit(NOW, key(3), 1).is_ok());
         thread.join().unwrap();
         is_whole(&table);
-        // Behind a debt of 2, or of none.
+        // After a debt of 2, or of none.
         let left = table.available(NOW, key(3));
         assert!(left == 1 || left == 3, "{left}");
     });
@@ -323,11 +321,11 @@ fn two_changes_against_admission() {
     );
 }
 
-// RL5, KY5: in another tier the debt is repaid at once, and where the first tier's clock stood
-// the key comes to owe the same again. A charge from before that is not given back.
+// RL5, KY5: in another tier the debt is repaid at once, and in the first tier, whose clock stands
+// still, the key then has the same debt again. A charge from before is not returned.
 #[test]
 fn a_change_of_tier_against_a_charge() {
-    let in_tier = |tier| Place { hash: 1, tier };
+    let in_tier = |tier| KeyId { hash: 1, tier };
     let later = |seconds: u64| Tick(NOW.0 + seconds * 1_000_000_000);
     model(move || {
         let stopped = Quota::per_second(0).burst(3);
@@ -347,7 +345,7 @@ fn a_change_of_tier_against_a_charge() {
     });
 }
 
-// RL15, RL5: a charge from before the pause is not given back from under it.
+// RL15, RL5: a charge from before the pause is not returned during it.
 #[test]
 fn a_pause_against_a_charge() {
     let until = Tick(NOW.0 + 1_000_000_000);
@@ -366,7 +364,7 @@ fn a_pause_against_a_charge() {
     });
 }
 
-// RL7, KY3: the new key's word is carried over with the others, or made with the new quota.
+// RL7, KY3: the new key's word is carried over with the others, or counted with the new quota.
 #[test]
 fn change_against_insertion() {
     beside(

@@ -7,11 +7,10 @@
 //! decided as a limiter of its own would be. A call of an existing key takes no lock: it loads the
 //! tags, loads the word and exchanges the word.
 //!
-//! A new key gets an entry under the set's lock ([`insert`]): one without an owner, else that of
-//! the key idle for the longest, else that of the one that is idle first. Its debt begins where
-//! the largest debt ends that was ever evicted from its set, so that no key gains by being
-//! evicted, or by being made up: those share what is left of one debt. A key that is rejected
-//! gets no entry.
+//! A new key gets an entry under the set's lock ([`insert`]): one without an owner, otherwise that
+//! of the key that has been idle for the longest, otherwise that of the key with the least debt. Its
+//! debt starts at the end of the largest debt that was ever evicted from its set, so that no key
+//! gains by being evicted, and made-up keys share one debt. A key that is rejected gets no entry.
 //!
 //! # Orderings
 //!
@@ -24,15 +23,15 @@
 //!   (Acquire) finds its key's debt in the word. Models: `one_new_key_of_two_calls`,
 //!   `a_new_key_is_never_seen_with_the_debt_of_another`, `a_change_of_tier_against_a_charge`,
 //!   `a_pause_against_a_charge`.
-//! - Tags, and what was dropped, are written under the set's lock. Models:
+//! - Tags and evicted debts are written under the set's lock. Models:
 //!   `two_new_keys_for_one_entry`, `cancel_against_eviction`.
 //! - A word names its configuration by its generation, as the bucket's does: a change stores the
 //!   slot (Release) that no word names, and carries every word over to it (Release), set by set
 //!   under the lock. A slow reader may find in its slot values of the change after. That began
 //!   after every word was carried over, so the reader then sees that its word has moved on: its
-//!   exchange fails, or its second load of the word tells. Models: `change_against_admission`,
+//!   exchange fails, or its second load of the word shows it. Models: `change_against_admission`,
 //!   `two_changes_against_admission`, `change_against_insertion`, `rebase_against_charge`.
-//! - What the lock guards beside the tags is loaded and stored Relaxed.
+//! - All else that the lock guards is loaded and stored Relaxed.
 
 mod changes;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
@@ -58,22 +57,23 @@ use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
-/// Where a key belongs.
+/// A key as the table knows it: its hash, which names the set and the entry, and its tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Well mixed and seeded: equal only for equal keys, but for one pair in 2^44 of a set.
+pub struct KeyId {
+    /// Well mixed and seeded. Two keys of one set are mistaken for one another with a probability of
+    /// 2^-44.
     pub(crate) hash: u64,
     pub(crate) tier: u8,
 }
 
-/// Tokens taken. It may be given back once, with [`Table::cancel`].
+/// Tokens taken. They can be returned once, with [`Table::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
-    /// The instant granted: now, or when the tokens will be there.
+    /// The instant granted: now, or when the tokens will be available.
     pub(crate) at: Tick,
-    /// Where the key's debt ends with it.
+    /// The end of the key's debt with it.
     end: u64,
-    /// What it added; 0 if there is nothing to give back.
+    /// What it added to the debt, in units; 0 if nothing can be returned.
     units: u64,
     /// The configuration it was made with.
     changes: u64,
@@ -103,7 +103,7 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Whether what was seen belongs together.
+    /// Whether the parts belong together.
     #[inline]
     fn is_still(&self) -> bool {
         self.set.word(self.way).generation() == self.word.generation()
@@ -115,14 +115,14 @@ impl Seen<'_> {
 /// no lock.
 pub(crate) struct Table {
     sets: Box<[Set]>,
-    /// One for each set: held while an entry gets another owner.
+    /// One for each set, held while an entry gets another owner.
     locks: Box<[Mutex<()>]>,
-    /// For each set and tier the word with the largest debt that was evicted: behind it the debt
-    /// of every new key begins. It is repaid by itself, as the clock moves on. Its generation is
-    /// that of all words of the tier in the set. Written under the set's lock.
-    dropped: Box<[AtomicU64]>,
+    /// For each set and tier the word with the largest debt that was evicted, which is repaid like
+    /// any other. Its generation is that of all words of the tier in the set. Written under the
+    /// set's lock.
+    evicted_debts: Box<[AtomicU64]>,
     tiers: Box<[CachePadded<Tier>]>,
-    /// How many keys in debt lost their place. Publishes nothing: relaxed.
+    /// How many keys in debt were evicted. Publishes nothing: Relaxed.
     evicted: AtomicU64,
     /// Exchanges that failed, to prove that a test had any.
     #[cfg(all(test, not(seawall_loom)))]
@@ -130,14 +130,13 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// At least `places` places, and a tier for each of the one to sixteen quotas, which have
-    /// been checked.
+    /// At least `capacity` entries, and a tier for each of the quotas: at most sixteen, all valid.
     pub(crate) fn new(now: Tick, capacity: usize, quotas: &[Quota]) -> Self {
         let sets = capacity.div_ceil(WAYS).max(1);
         Self {
             sets: (0..sets).map(|_| Set::new()).collect(),
             locks: (0..sets).map(|_| Mutex::new(())).collect(),
-            dropped: (0..sets * quotas.len())
+            evicted_debts: (0..sets * quotas.len())
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             tiers: quotas
@@ -150,52 +149,52 @@ impl Table {
         }
     }
 
-    /// How many keys fit.
+    /// The number of entries.
     pub(crate) fn capacity(&self) -> usize {
         self.sets.len() * WAYS
     }
 
-    /// How many places are taken. Counts them.
+    /// The number of entries with an owner. Counts them.
     pub(crate) fn used(&self) -> usize {
         let used = |set: &Set| (0..WAYS).filter(|way| !set.tag(*way).is_empty()).count();
         self.sets.iter().map(used).sum()
     }
 
-    /// How many keys in debt have lost their place.
+    /// How many keys in debt were evicted.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Takes `cost` tokens of a key's if they are there. A cost of 0 is free.
+    /// Takes `cost` tokens of a key if they are available. A cost of 0 is free.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn admit(&self, now: Tick, key: Place, cost: u32) -> Result<(), Shortfall> {
+    pub(crate) fn admit(&self, now: Tick, key: KeyId, cost: u32) -> Result<(), Shortfall> {
         self.take(now, now, key, cost, now).map(drop)
     }
 
-    /// Takes `cost` tokens of a key's, for use not before `not_before`, if they are there by
-    /// `latest` at the latest; else takes nothing.
+    /// Takes `cost` tokens of a key, for use not before `not_before`, if they are available by
+    /// `latest`; otherwise takes nothing.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn take(
         &self,
         now: Tick,
         not_before: Tick,
-        key: Place,
+        key: KeyId,
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Shortfall> {
         self.take_evicting(now, not_before, key, cost, latest, &mut false)
     }
 
-    /// The same; sets `dropped` if a key in debt lost its place by it.
+    /// The same; sets `evicted` if that evicted a key in debt.
     #[inline]
     pub(crate) fn take_evicting(
         &self,
         now: Tick,
         not_before: Tick,
-        key: Place,
+        key: KeyId,
         cost: u32,
         latest: Tick,
-        dropped: &mut bool,
+        evicted: &mut bool,
     ) -> Result<Charge, Shortfall> {
         let decide = |config: &Config, end| {
             let grant = config.grant(end, now, not_before, cost)?;
@@ -207,7 +206,7 @@ impl Table {
                 if cost == 0 || config.is_unlimited() {
                     return Ok(Charge::new(&decide(&config, 0)?, &config, Tag::NONE));
                 }
-                match self.rewrite(now, key, false, &decide, dropped) {
+                match self.rewrite(now, key, false, &decide, evicted) {
                     Some(decided) => return decided,
                     None => continue,
                 }
@@ -227,13 +226,13 @@ impl Table {
         }
     }
 
-    /// When a charge of `cost` to a key, for use not before `not_before`, would be granted.
-    /// Takes nothing, and no place.
+    /// The instant at which a charge of `cost` to a key, for use not before `not_before`, would be
+    /// granted. Takes nothing and makes no entry.
     pub(crate) fn probe(
         &self,
         now: Tick,
         not_before: Tick,
-        key: Place,
+        key: KeyId,
         cost: u32,
     ) -> Result<Tick, Shortfall> {
         self.look(now, key, |end, config| {
@@ -242,27 +241,27 @@ impl Table {
         })
     }
 
-    /// What [`admit`](Self::admit) would say. Takes nothing, and no place.
+    /// What [`admit`](Self::admit) would return. Takes nothing and makes no entry.
     #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
-    pub(crate) fn peek(&self, now: Tick, key: Place, cost: u32) -> Result<(), Shortfall> {
+    pub(crate) fn peek(&self, now: Tick, key: KeyId, cost: u32) -> Result<(), Shortfall> {
         match self.probe(now, now, key, cost)? {
             at if at > now => Err(Shortfall::until(at, now)),
             _ => Ok(()),
         }
     }
 
-    /// A key's tokens; `u32::MAX` if there is no limit. Takes nothing, and no place.
-    pub(crate) fn available(&self, now: Tick, key: Place) -> u32 {
+    /// A key's tokens; `u32::MAX` if there is no limit. Makes no entry.
+    pub(crate) fn available(&self, now: Tick, key: KeyId) -> u32 {
         self.look(now, key, |end, config| config.available(end, now))
     }
 
-    /// Gives a charge back: whole if none was made to the key after it that has not been given
-    /// back, else not at all; and not to another configuration, nor to a key that has lost its
-    /// place, been in another tier or been paused since.
+    /// Returns a charge whole, if all later charges to the key have been returned; otherwise returns
+    /// nothing. Nothing is returned to another configuration, nor to a key that was evicted, in
+    /// another tier or paused since.
     ///
-    /// A charge is known by where it ended and by the tag. With one tag the end moves on with
-    /// each charge and back over the last one only, so it is no other charge's.
-    pub(crate) fn cancel(&self, key: Place, charge: &Charge) {
+    /// The end of the debt and the tag identify a charge: with one tag the end moves on with each
+    /// charge, and back over the last one only.
+    pub(crate) fn cancel(&self, key: KeyId, charge: &Charge) {
         let (set, tier) = (self.set(key), self.tier(key.tier));
         let back = Word::new(charge.end - charge.units, charge.changes);
         while let Some((way, tag)) = set.find(Owner::new(key)) {
@@ -284,21 +283,21 @@ impl Table {
     }
 
     #[inline]
-    fn index(&self, key: Place) -> usize {
-        // By the upper bits, where the tag has the lower ones.
+    fn index(&self, key: KeyId) -> usize {
+        // By the upper bits; the tag has the lower ones.
         let scaled = (u128::from(key.hash) * self.sets.len() as u128) >> 64;
         scaled as usize
     }
 
     #[inline]
-    fn set(&self, key: Place) -> &Set {
+    fn set(&self, key: KeyId) -> &Set {
         &self.sets[self.index(key)]
     }
 
-    /// An existing key's entry. What was loaded may not belong together, which the exchange or
-    /// [`Seen::is_still`] finds.
+    /// An existing key's entry. Its parts may not belong together: the exchange or
+    /// [`Seen::is_still`] finds out.
     #[inline]
-    fn find(&self, now: Tick, key: Place) -> Option<Seen<'_>> {
+    fn find(&self, now: Tick, key: KeyId) -> Option<Seen<'_>> {
         let (set, owner) = (self.set(key), Owner::new(key));
         loop {
             let (way, tag) = set.find(owner)?;
@@ -317,8 +316,8 @@ impl Table {
         }
     }
 
-    /// What `see` makes of the end of a key's debt, or of where that of a new key begins.
-    fn look<T>(&self, now: Tick, key: Place, see: impl Fn(u64, &Config) -> T) -> T {
+    /// What `see` makes of the end of a key's debt; for a new key, of the start of its debt.
+    fn look<T>(&self, now: Tick, key: KeyId, see: impl Fn(u64, &Config) -> T) -> T {
         loop {
             if let Some(seen) = self.find(now, key) {
                 let answer = see(seen.word.tat(), &seen.config);
@@ -328,23 +327,24 @@ impl Table {
                 continue;
             }
             self.current(key.tier, now);
-            if let Some((begins, config)) = self.newcomer(now, key) {
-                return see(begins, &config);
+            if let Some((start, config)) = self.new_key(now, key) {
+                return see(start, &config);
             }
         }
     }
 
-    /// See the field. Under the set's lock.
-    fn dropped(&self, index: usize, tier: u8) -> Word {
-        Word(self.dropped_at(index, tier).load(Ordering::Relaxed))
+    /// Under the set's lock, like the next one.
+    fn evicted_debt(&self, index: usize, tier: u8) -> Word {
+        Word(self.evicted_debt_at(index, tier).load(Ordering::Relaxed))
     }
 
-    fn set_dropped(&self, index: usize, tier: u8, to: Word) {
-        self.dropped_at(index, tier).store(to.0, Ordering::Relaxed);
+    fn set_evicted_debt(&self, index: usize, tier: u8, to: Word) {
+        self.evicted_debt_at(index, tier)
+            .store(to.0, Ordering::Relaxed);
     }
 
-    fn dropped_at(&self, index: usize, tier: u8) -> &AtomicU64 {
-        &self.dropped[index * self.tiers.len() + usize::from(tier)]
+    fn evicted_debt_at(&self, index: usize, tier: u8) -> &AtomicU64 {
+        &self.evicted_debts[index * self.tiers.len() + usize::from(tier)]
     }
 }
 

@@ -1,15 +1,15 @@
-//! The table told naively: buckets in numbers that cannot overflow, in sets of eight that are
-//! searched from end to end. Times and debts are in units of 1/32 ns since time began.
+//! A naive table: buckets in numbers that cannot overflow, in sets of eight that are searched from
+//! end to end. Times and debts are in units of 1/32 ns since time began.
 
 use std::time::Duration;
 
-use super::{Place, WAYS};
+use super::{KeyId, WAYS};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 use crate::rate_limit::{Shortfall, state::config};
 use crate::time::Tick;
 
 const PER_NANO: i128 = UNITS as i128;
-/// What a word holds after the origin.
+/// The last time that a word holds, after the origin.
 const LAST: i128 = config::LAST as i128;
 const STALE: i128 = 1 << 61;
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
@@ -22,7 +22,7 @@ pub(super) struct Tier {
     tolerance: i128,
     /// Before it time stands still.
     origin: u64,
-    /// Where the clock stands still, if it does.
+    /// The instant at which the clock was stopped, if it was.
     frozen: Option<u64>,
     changes: u64,
 }
@@ -88,7 +88,7 @@ struct Bucket {
     hash: Option<u64>,
     tier: u8,
     end: i128,
-    /// By id: the configuration, the end with it, and the one that it goes back to.
+    /// By id: the configuration, the end of the debt with it, and the end that it returns to.
     charges: Vec<(usize, u64, i128, i128)>,
 }
 
@@ -96,7 +96,7 @@ struct Bucket {
 struct Set {
     entries: Vec<Bucket>,
     /// For each tier.
-    dropped: Vec<i128>,
+    evicted: Vec<i128>,
 }
 
 pub(super) struct Naive {
@@ -116,7 +116,7 @@ impl Naive {
         };
         let set = Set {
             entries: vec![unowned; WAYS],
-            dropped: tiers.iter().map(Tier::begins).collect(),
+            evicted: tiers.iter().map(Tier::begins).collect(),
         };
         Self {
             tiers,
@@ -125,19 +125,19 @@ impl Naive {
         }
     }
 
-    /// Which set is a key's: the hash is a fraction of them.
-    pub(super) fn index(&self, key: Place) -> usize {
+    /// The set of a key: the hash is a fraction of them.
+    pub(super) fn index(&self, key: KeyId) -> usize {
         ((u128::from(key.hash) * self.sets.len() as u128) >> 64) as usize
     }
 
-    fn find(&self, key: Place) -> Option<&Bucket> {
+    fn find(&self, key: KeyId) -> Option<&Bucket> {
         let set = &self.sets[self.index(key)];
         set.entries
             .iter()
             .find(|entry| entry.hash == Some(key.hash))
     }
 
-    pub(super) fn knows(&self, key: Place) -> bool {
+    pub(super) fn has(&self, key: KeyId) -> bool {
         self.find(key).is_some()
     }
 
@@ -149,21 +149,21 @@ impl Naive {
             for entry in owned.filter(|entry| entry.tier == tier) {
                 entry.end = new.carried(&old, entry.end, now);
             }
-            let dropped = &mut set.dropped[usize::from(tier)];
-            *dropped = new.carried(&old, *dropped, now);
+            let evicted = &mut set.evicted[usize::from(tier)];
+            *evicted = new.carried(&old, *evicted, now);
         }
         self.tiers[usize::from(tier)] = new;
     }
 
-    /// What every question about a key does first: an origin lasts for two years.
-    fn age(&mut self, now: Tick, key: Place) {
+    /// The first step of every operation on a key: an origin lasts for two years.
+    fn age(&mut self, now: Tick, key: KeyId) {
         let tier = self.tiers[usize::from(key.tier)];
         if tier.clock(now.0) - tier.begins() >= STALE {
             self.change(now, key.tier, tier.quota);
         }
     }
 
-    /// When an entry's debt is repaid; none without an owner.
+    /// The instant at which an entry's debt is repaid; none without an owner.
     fn idle_at(&self, bucket: &Bucket) -> Option<u64> {
         bucket.hash?;
         let tier = &self.tiers[usize::from(bucket.tier)];
@@ -173,22 +173,22 @@ impl Naive {
         Some(u64::try_from(ceil(bucket.end, PER_NANO)).unwrap_or(u64::MAX))
     }
 
-    /// The entry in its set that a new key gets, and where its debt begins.
-    fn newcomer(&self, key: Place) -> (usize, i128) {
+    /// The entry that a new key gets, and the start of its debt.
+    fn new_key(&self, key: KeyId) -> (usize, i128) {
         let set = &self.sets[self.index(key)];
         let idle = set.entries.iter().map(|entry| self.idle_at(entry));
         let first = idle.enumerate().min_by_key(|&(way, idle)| (idle, way));
         let way = first.map_or(0, |(way, _)| way);
-        let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.entries[way]);
+        let (evicted, first) = (set.evicted[usize::from(key.tier)], &set.entries[way]);
         match first.tier == key.tier {
-            true => (way, dropped.max(first.end)),
-            false => (way, dropped),
+            true => (way, evicted.max(first.end)),
+            false => (way, evicted),
         }
     }
 
-    fn end(&self, now: Tick, key: Place) -> i128 {
+    fn end(&self, now: Tick, key: KeyId) -> i128 {
         match self.find(key) {
-            None => self.newcomer(key).1,
+            None => self.new_key(key).1,
             Some(bucket) if bucket.tier == key.tier => bucket.end,
             Some(bucket) => {
                 let from = &self.tiers[usize::from(bucket.tier)];
@@ -198,16 +198,16 @@ impl Naive {
     }
 
     /// Whether a new key takes an entry from another key.
-    fn evicts(&self, key: Place) -> bool {
+    fn evicts(&self, key: KeyId) -> bool {
         let set = &self.sets[self.index(key)];
-        !self.knows(key) && set.entries[self.newcomer(key).0].hash.is_some()
+        !self.has(key) && set.entries[self.new_key(key).0].hash.is_some()
     }
 
-    /// A key's entry, given to it now if it has none.
-    fn entry(&mut self, now: Tick, key: Place) -> &mut Bucket {
-        let (way, end) = self.newcomer(key);
-        let (known, index) = (self.knows(key), self.index(key));
-        if !known {
+    /// A key's entry, which it gets now if it has none.
+    fn entry(&mut self, now: Tick, key: KeyId) -> &mut Bucket {
+        let (way, end) = self.new_key(key);
+        let (exists, index) = (self.has(key), self.index(key));
+        if !exists {
             let gone = &self.sets[index].entries[way];
             self.evicted += u64::from(self.idle_at(gone) > Some(now.0));
             let set = &mut self.sets[index];
@@ -221,8 +221,8 @@ impl Naive {
                 },
             );
             if gone.hash.is_some() {
-                let dropped = &mut set.dropped[usize::from(gone.tier)];
-                *dropped = (*dropped).max(gone.end);
+                let evicted = &mut set.evicted[usize::from(gone.tier)];
+                *evicted = (*evicted).max(gone.end);
             }
         }
         let mut entries = self.sets[index].entries.iter_mut();
@@ -239,7 +239,7 @@ impl Naive {
         id: usize,
         now: Tick,
         start: Tick,
-        key: Place,
+        key: KeyId,
         cost: u32,
         latest: Tick,
     ) -> Result<u64, Option<u64>> {
@@ -266,7 +266,7 @@ impl Naive {
         if granted > latest.0 || begins + units > tier.begins() + LAST {
             return Err(Some(granted));
         }
-        // The last unit of the first charge of an evicting key is not given back.
+        // The last unit of the first charge of an evicting key is not returned.
         let back = back + i128::from(self.evicts(key));
         let bucket = self.entry(now, key);
         bucket.end = begins + units;
@@ -274,7 +274,7 @@ impl Naive {
         Ok(granted)
     }
 
-    pub(super) fn cancel(&mut self, id: usize, key: Place) {
+    pub(super) fn cancel(&mut self, id: usize, key: KeyId) {
         let (index, changes) = (self.index(key), self.tiers[usize::from(key.tier)].changes);
         let mut entries = self.sets[index].entries.iter_mut();
         let Some(bucket) = entries.find(|entry| entry.hash == Some(key.hash)) else {
@@ -288,7 +288,7 @@ impl Naive {
         }
     }
 
-    pub(super) fn pause(&mut self, now: Tick, key: Place, until: Tick) {
+    pub(super) fn pause(&mut self, now: Tick, key: KeyId, until: Tick) {
         self.age(now, key);
         let tier = self.tiers[usize::from(key.tier)];
         if until <= now || tier.quota.is_unlimited() {
@@ -307,7 +307,7 @@ impl Naive {
         bucket.end = end.max(paused).min(tier.begins() + LAST);
     }
 
-    pub(super) fn available(&mut self, now: Tick, key: Place) -> u32 {
+    pub(super) fn available(&mut self, now: Tick, key: KeyId) -> u32 {
         self.age(now, key);
         let tier = &self.tiers[usize::from(key.tier)];
         if tier.quota.is_unlimited() {
@@ -318,12 +318,12 @@ impl Naive {
     }
 }
 
-/// Whether the table answers as it is told: the instant, or the one to come back at.
+/// Whether the table decides as expected: the instant granted, or the one to retry at.
 pub(super) fn same(
     ours: Result<u64, Shortfall>,
-    told: Result<u64, Option<u64>>,
+    expected: Result<u64, Option<u64>>,
     now: Tick,
 ) -> bool {
     let due = |wait: Duration| now.after(wait).0;
-    ours.map_err(|refused| refused.wait.map(due)) == told
+    ours.map_err(|shortfall| shortfall.wait.map(due)) == expected
 }

@@ -1,22 +1,22 @@
-//! Stopping one key.
+//! Pausing one key.
 
-use super::{Place, Table};
+use super::{KeyId, Table};
 use crate::rate_limit::state::config::{Config, Grant, LAST};
 use crate::time::Tick;
 
 impl Table {
-    /// Admits nothing of a key's until `until`; one token is there then, and no burst. What was
-    /// charged before is not given back.
+    /// Admits nothing of a key until `until`; one token is available then, not a burst. Charges
+    /// from before are not returned.
     ///
-    /// It is a debt: a change of quota or of the key's tier meanwhile keeps the tokens that are
-    /// owed, and not the instant. It lasts no longer than a debt can. With a quota of zero
-    /// nothing is there until it changes, and a key without a limit is not paused.
-    pub(crate) fn pause(&self, now: Tick, key: Place, until: Tick, dropped: &mut bool) {
-        // Parted from the charges before, or the debt would fall below the pause with what is
-        // given back.
+    /// The pause is a debt: a change of quota or tier keeps its tokens, not its end. It lasts no
+    /// longer than a debt can. With a quota of zero nothing is available until the quota changes,
+    /// and an unlimited key is not paused.
+    pub(crate) fn pause(&self, now: Tick, key: KeyId, until: Tick, evicted: &mut bool) {
+        // Separated from the charges before. If these were returned, the debt would fall below the
+        // pause.
         let paused = |config: &Config, end| Ok(config.paused(end, until));
         while until > now && !self.current(key.tier, now).is_unlimited() {
-            if self.rewrite(now, key, true, &paused, dropped).is_some() {
+            if self.rewrite(now, key, true, &paused, evicted).is_some() {
                 return;
             }
         }
@@ -24,7 +24,7 @@ impl Table {
 }
 
 impl Config {
-    /// A debt up to `end`, and nothing before `until`.
+    /// A debt up to `end`, and no token before `until`.
     fn paused(&self, end: u64, until: Tick) -> Grant {
         let token = if self.is_stopped() { 0 } else { self.interval };
         let paused = self.clock(until) + self.tolerance.saturating_sub(token);

@@ -1,7 +1,6 @@
-//! A set: the few entries that a key may have. Why in these orders stands at the head of
-//! [`super`].
+//! A set: the few entries that a key may have. [`super`] has the reasons for the orderings.
 
-use super::Place;
+use super::KeyId;
 use crate::rate_limit::state::word::Word;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -15,13 +14,13 @@ const HASH_BITS: u32 = 44;
 const TIER_BITS: u32 = 4;
 const VERSION_BITS: u32 = 16;
 
-/// A key's hash and tier, as a tag keeps them; never 0, which is a tag without an owner.
+/// A key's hash and tier in a tag; 0 in a tag without an owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner(u64);
 
 impl Owner {
     #[inline]
-    pub(super) fn new(key: Place) -> Self {
+    pub(super) fn new(key: KeyId) -> Self {
         let hash = (key.hash & (u64::MAX >> (64 - HASH_BITS))).max(1);
         Self((hash << TIER_BITS) | u64::from(key.tier))
     }
@@ -36,8 +35,8 @@ impl Owner {
 }
 
 /// The owner of an entry: `[hash: 44 bits][tier: 4 bits][version: 16 bits]`. The version counts
-/// the owners of the entry, and what separates an owner's charges from those that are not given
-/// back any more: a charge in another tier, a pause.
+/// the owners of the entry, and the events that separate an owner's charges from those that are no
+/// longer returned: a charge in another tier, a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u64);
 
@@ -83,20 +82,20 @@ impl Set {
         }
     }
 
-    /// The entry of a key in its tier, with the tag that was seen.
+    /// The entry of a key in its tier, with its tag.
     #[inline]
     pub(super) fn find(&self, owner: Owner) -> Option<(usize, Tag)> {
         self.find_by(|tag| tag.owner() == owner)
     }
 
-    /// The entry of a key, in whichever tier.
+    /// The entry of a key in any tier.
     pub(super) fn find_in_any_tier(&self, owner: Owner) -> Option<(usize, Tag)> {
         self.find_by(|tag| tag.owner().hash() == owner.hash())
     }
 
     #[inline]
     fn find_by(&self, is_it: impl Fn(Tag) -> bool) -> Option<(usize, Tag)> {
-        // Loads all of them: a branch that depends on the key costs more than the other loads.
+        // Loads all tags: a branch that depends on the key costs more than the other loads.
         let mut found = 0;
         let mut seen = [Tag(0); WAYS];
         for (way, tag) in seen.iter_mut().enumerate() {
@@ -122,8 +121,8 @@ impl Set {
         Word(self.words[way % WAYS].load(Ordering::Acquire))
     }
 
-    /// A charge or a refund: it publishes nothing, and being a read-modify-write it continues
-    /// the release sequence of the exchange that gave the entry to its owner.
+    /// A charge or a refund. It publishes nothing, and as a read-modify-write it continues the release
+    /// sequence of the exchange that gave the entry to its owner.
     #[inline]
     pub(super) fn charge(&self, way: usize, from: Word, to: Word) -> bool {
         self.words[way % WAYS]

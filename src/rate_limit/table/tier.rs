@@ -1,5 +1,5 @@
-//! A tier: one quota, with the configuration that the threads share. Why in these orders stands at
-//! the head of [`super`].
+//! A tier: one quota, and the configuration that threads share. [`super`] has the reasons for the
+//! orderings.
 
 use crate::rate_limit::quota::{Quota, UNITS};
 use crate::rate_limit::state::Striped;
@@ -8,14 +8,14 @@ use crate::rate_limit::state::word::{Slot, Word};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Tick;
 
-/// Two slots, of which each entry's word names one, as the bucket's does. Changes are serialised
-/// by the mutex; a call takes no lock.
+/// Each entry's word names one of two slots, like the bucket's word does. Changes are serialised by
+/// the mutex; a call takes no lock.
 pub(super) struct Tier {
     slots: [Slot; 2],
     /// How many configurations came before the current one; its low bit names the slot. Written
     /// under the mutex. Publishes the slot.
     version: AtomicU64,
-    /// The quota as it was asked for.
+    /// The quota as configured.
     control: Mutex<Quota>,
 }
 
@@ -29,8 +29,7 @@ impl Tier {
         }
     }
 
-    /// The configuration that a word is read with. Another one, or a torn one, if the word has
-    /// moved on since.
+    /// The configuration of a word; another one, or a torn one, if the word has moved on since.
     #[inline]
     pub(super) fn config_of(&self, word: Word) -> Config {
         self.slot(word.generation()).read()
@@ -41,14 +40,14 @@ impl Tier {
         loop {
             let version = self.version.load(Ordering::Acquire);
             let config = self.slot(version).read();
-            // The loads of the slot, being Acquire, come before.
+            // The loads of the slot are Acquire, so they come before this.
             if self.version.load(Ordering::Relaxed) == version {
                 return config;
             }
         }
     }
 
-    /// The quota as it was asked for. Takes the lock of changes.
+    /// The quota as configured.
     pub(super) fn quota(&self) -> Quota {
         *self.control.lock()
     }
@@ -68,8 +67,8 @@ impl Tier {
         }
     }
 
-    /// Under the mutex. When it returns no word names the configuration before, whose slot is the
-    /// next to be written.
+    /// Under the mutex. When it returns, no word names the slot of the configuration before, which is
+    /// written next.
     fn install(&self, now: Tick, quota: Quota, sweep: impl FnOnce()) {
         let next = self.current().next(now, quota, Tick::ZERO, Striped::Never);
         self.slot(next.changes).write(&next);
@@ -84,7 +83,7 @@ impl Tier {
 }
 
 impl Config {
-    /// When a debt is repaid; the past if it is.
+    /// The instant at which a debt is repaid.
     pub(super) fn idle_at(&self, end: u64) -> Tick {
         if self.is_stopped() && end > self.clock(Tick::ZERO) {
             return Tick::NEVER;

@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(cases(1_024))]
 
-    // RL2, RL3, RL5, RL6, RL7, RL9, RL10: whatever is decided, and when.
+    // RL2, RL3, RL5, RL6, RL7, RL9, RL10: every decision and every instant.
     #[test]
     fn rl2_a_key_is_decided_as_a_limiter_of_its_own_at_any_period(
         quota in at_any_period(), steps in prop::collection::vec(step(), 1..150),
@@ -70,8 +70,8 @@ proptest! {
                 Step::Admit(n, cost) => {
                     let ours = table.admit(now, key(n), cost);
                     prop_assert_eq!(ours, buckets[n as usize].admit(now, cost));
-                    let told = naive.take(id, now, now, key(n), cost, now);
-                    prop_assert!(same(ours.map(|()| now.0), told, now), "{ours:?}, told {told:?}");
+                    let expected = naive.take(id, now, now, key(n), cost, now);
+                    prop_assert!(same(ours.map(|()| now.0), expected, now), "{ours:?}, expected {expected:?}");
                 }
                 Step::Reserve { key: n, cost, later, max_wait } => {
                     let (bucket, key) = (&buckets[n as usize], key(n));
@@ -85,8 +85,8 @@ proptest! {
                     if let (Ok(ours), Ok(its)) = (ours, its) {
                         charges.push((id, n, ours, its));
                     }
-                    let told = naive.take(id, now, start, key, cost, latest);
-                    prop_assert!(same(ours.map(|charge| charge.at.0), told, now), "{ours:?}, told {told:?}");
+                    let expected = naive.take(id, now, start, key, cost, latest);
+                    prop_assert!(same(ours.map(|charge| charge.at.0), expected, now), "{ours:?}, expected {expected:?}");
                 }
                 Step::Cancel(which) => if !charges.is_empty() {
                     let (id, n, ours, its) = charges.remove(which % charges.len());
@@ -127,8 +127,8 @@ fn rl2_the_burst_of_a_slow_limit_is_whole() {
                 assert!(table.admit(begin, key(n), 1).is_ok(), "{quota}, key {n}");
                 assert_eq!(table.available(begin, key(n)), left, "{quota}, key {n}");
             }
-            let refused = table.admit(begin, key(n), 1).unwrap_err();
-            assert_eq!(wait(refused), Duration::from_nanos(each));
+            let shortfall = table.admit(begin, key(n), 1).unwrap_err();
+            assert_eq!(wait(shortfall), Duration::from_nanos(each));
         }
     }
 }

@@ -3,21 +3,21 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Charge, Owner, Place, Table};
+use super::{Charge, KeyId, Owner, Table};
 use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
 mod exact;
-mod known;
+mod existing_keys;
 mod naive;
+mod new_keys;
 mod pause;
-mod strangers;
 
 const SECOND: u64 = 1_000_000_000;
 const YEAR: u64 = 365 * 24 * 3_600 * SECOND;
 
-/// Where the tests' clock begins: as the real one, a day after its origin.
+/// The start of the tests' clock, a day after its origin like that of the real one.
 const START: Tick = Tick(24 * 3_600 * SECOND);
 
 fn at(nanos: u64) -> Tick {
@@ -28,29 +28,29 @@ const fn ms(n: u64) -> u64 {
     n * 1_000_000
 }
 
-/// A key's place, its hash mixed as a hasher would.
-fn key(n: u64) -> Place {
+/// A key with a hash mixed like that of a hasher.
+fn key(n: u64) -> KeyId {
     let mut x = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     for by in [0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb] {
         x = (x ^ (x >> 29)).wrapping_mul(by);
     }
     let hash = x ^ (x >> 32);
-    Place { hash, tier: 0 }
+    KeyId { hash, tier: 0 }
 }
 
-fn tiered(n: u64, tier: u8) -> Place {
-    Place { tier, ..key(n) }
+fn tiered(n: u64, tier: u8) -> KeyId {
+    KeyId { tier, ..key(n) }
 }
 
 fn table(capacity: usize, quota: Quota) -> Table {
     Table::new(START, capacity, &[quota])
 }
 
-fn wait(refused: Shortfall) -> Duration {
-    refused.wait.expect("it is a matter of time")
+fn wait(shortfall: Shortfall) -> Duration {
+    shortfall.wait.expect("a wait is known")
 }
 
-fn drain(table: &Table, now: Tick, key: Place) -> u32 {
+fn drain(table: &Table, now: Tick, key: KeyId) -> u32 {
     (0..100_000)
         .take_while(|_| table.admit(now, key, 1).is_ok())
         .count() as u32
@@ -59,7 +59,7 @@ fn drain(table: &Table, now: Tick, key: Place) -> u32 {
 /// A grant: its instant and its cost.
 type Granted = (u64, u32);
 
-/// RL1 over every pair of grants, against the rate that was asked for, in integers.
+/// RL1 over every pair of grants, against the configured rate, in integers.
 fn check_windows(quota: Quota, grants: &mut [Granted]) -> Result<(), String> {
     grants.sort_unstable();
     let period = quota.period().as_nanos() as i128;

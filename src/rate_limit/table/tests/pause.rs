@@ -7,31 +7,30 @@ use crate::rate_limit::quota::UNITS;
 proptest! {
     #![proptest_config(cases(512))]
 
-    // RL15, RL3: at its end one token is there and no burst, whether the key was known or not;
-    // who owes more than that is served as late as without the pause.
+    // RL15, RL3: for existing and new keys. A key with a longer debt is admitted when that is repaid.
     #[test]
-    fn rl15_one_token_is_there_at_the_end_and_no_burst(
-        quota in quotas(), taken in 0u32..12, lasts in 1..SECOND, known in any::<bool>(),
+    fn rl15_one_token_is_available_at_the_end_and_no_burst(
+        quota in quotas(), taken in 0u32..12, lasts in 1..SECOND, exists in any::<bool>(),
     ) {
         let (table, now) = (table(8, quota), at(ms(7)));
-        let who = key(if known { 1 } else { 99 });
+        let paused = key(if exists { 1 } else { 99 });
         for _ in 0..taken {
             let _ = table.take(now, now, key(1), 1, Tick(now.0 + 2 * SECOND));
         }
-        let before = table.probe(now, now, who, 1).unwrap();
+        let before = table.probe(now, now, paused, 1).unwrap();
         let until = Tick(now.0 + lasts);
-        table.pause(now, who, until, &mut false);
-        let due = table.probe(now, now, who, 1).unwrap();
+        table.pause(now, paused, until, &mut false);
+        let due = table.probe(now, now, paused, 1).unwrap();
         prop_assert_eq!(due, before.max(until));
-        prop_assert!(table.admit(Tick(due.0 - 1), who, 1).is_err());
-        prop_assert_eq!(table.available(Tick(due.0 - 1), who), 0);
-        prop_assert_eq!(table.available(due, who), 1);
-        prop_assert!(table.admit(due, who, 1).is_ok());
-        // The next one comes as the rate has it.
-        let next = table.probe(due, due, who, 1).unwrap();
+        prop_assert!(table.admit(Tick(due.0 - 1), paused, 1).is_err());
+        prop_assert_eq!(table.available(Tick(due.0 - 1), paused), 0);
+        prop_assert_eq!(table.available(due, paused), 1);
+        prop_assert!(table.admit(due, paused, 1).is_ok());
+        // The next token comes at the rate.
+        let next = table.probe(due, due, paused, 1).unwrap();
         let each = quota.interval().div_ceil(UNITS);
         prop_assert!((next.0 - due.0).abs_diff(each) <= 1, "{next:?}");
-        // Nobody else was paused.
+        // No other key is paused.
         prop_assert_eq!(table.available(now, key(2)), quota.max_burst());
     }
 }
@@ -50,9 +49,9 @@ fn rl15_a_pause_is_not_shortened_by_another() {
     assert_eq!(due, Ok(at(3 * SECOND)));
 }
 
-// RL15, RL5: a charge from before it, under which the debt would end before the pause, stays.
+// RL15, RL5: a charge from before the pause is not returned, because the debt would end before it.
 #[test]
-fn rl15_what_is_given_back_does_not_end_a_pause() {
+fn rl15_a_returned_charge_does_not_end_a_pause() {
     let table = table(8, Quota::per_second(10));
     let latest = at(10 * SECOND);
     let charge = table.take(START, START, key(1), 10, latest).unwrap();
@@ -62,15 +61,15 @@ fn rl15_what_is_given_back_does_not_end_a_pause() {
     table.cancel(key(1), &charge);
     let due = table.probe(START, START, key(1), 1).unwrap();
     assert_eq!(due, at(ms(1_100)));
-    // One from after it goes back.
+    // A charge from after the pause returns.
     let later = table.take(START, START, key(1), 10, latest).unwrap();
     table.cancel(key(1), &later);
     assert_eq!(table.probe(START, START, key(1), 1), Ok(due));
 }
 
-// RL15, RL7, KY5: what a pause adds is a debt, and kept in tokens.
+// RL15, RL7, KY5: a pause is a debt, and kept in tokens.
 #[test]
-fn rl15_a_change_of_quota_or_tier_keeps_what_is_owed() {
+fn rl15_a_change_of_quota_or_tier_keeps_the_debt() {
     let quotas = [Quota::per_second(10), Quota::per_second(20).burst(5)];
     let table = Table::new(START, 8, &quotas);
     // 30 tokens of time, and nine of the burst.
@@ -80,7 +79,7 @@ fn rl15_a_change_of_quota_or_tier_keeps_what_is_owed() {
     assert_eq!(due(1), at((39 + 1 - 5) * ms(50)));
     table.change(START, 0, Quota::per_second(20).burst(10));
     assert_eq!(due(0), at(30 * ms(50)));
-    // Paused in the other tier, it comes with the debt that it had in this one.
+    // Paused in the other tier, the key brings its debt from this one.
     table.pause(START, tiered(1, 1), at(3 * SECOND), &mut false);
     assert_eq!(due(1), at(3 * SECOND));
     assert_eq!(due(0), at((64 + 1 - 10) * ms(50)));
@@ -93,37 +92,37 @@ fn rl15_what_a_pause_does_not_stop() {
     table.pause(START, key(1), at(SECOND), &mut false);
     assert!(table.admit(START, key(1), 0).is_ok());
     assert!(table.admit(START, key(1), 1).is_err());
-    // Without a limit nobody looks at what is owed.
+    // Without a limit the debt does not matter.
     table.change(START, 0, Quota::unlimited());
     assert!(table.admit(START, key(1), 100).is_ok());
     table.pause(START, key(1), at(2 * SECOND), &mut false);
     table.pause(START, key(2), at(2 * SECOND), &mut false);
     assert!(table.admit(START, key(1), 1).is_ok());
     assert_eq!(table.used(), 1);
-    // But it is owed still.
+    // But it is kept.
     table.change(START, 0, Quota::per_second(10));
     assert_eq!(
         table.probe(START, START, key(1), 1),
         Ok(at(SECOND)),
         "the pause from before"
     );
-    // One that is past makes no place.
+    // A pause that has passed makes no entry.
     table.pause(START, key(3), START, &mut false);
     assert_eq!(table.used(), 1);
 }
 
-// RL15, RL7: with the clock standing there is no instant to wait for.
+// RL15, RL7: with a stopped clock there is no instant to wait for.
 #[test]
-fn rl15_with_a_quota_of_zero_nothing_is_there_until_it_changes() {
+fn rl15_with_a_quota_of_zero_a_pause_lasts_until_the_quota_changes() {
     let table = table(8, Quota::per_second(0).burst(5));
     assert!(table.admit(START, key(1), 2).is_ok());
     table.pause(START, key(1), at(SECOND), &mut false);
-    let refused = Shortfall {
+    let shortfall = Shortfall {
         wait: None,
         above_burst: None,
     };
     for now in [START, at(SECOND), at(YEAR)] {
-        assert_eq!(table.admit(now, key(1), 1), Err(refused));
+        assert_eq!(table.admit(now, key(1), 1), Err(shortfall));
         assert_eq!(table.available(now, key(2)), 5);
     }
     table.change(at(YEAR), 0, Quota::per_second(10).burst(5));
@@ -133,27 +132,27 @@ fn rl15_with_a_quota_of_zero_nothing_is_there_until_it_changes() {
 
 // RL15, RL9: it lasts no longer than what a word can hold.
 #[test]
-fn rl15_a_pause_beyond_what_the_word_holds_is_as_long_as_that() {
+fn rl15_a_pause_is_no_longer_than_the_word_holds() {
     let table = table(8, Quota::per_second(10));
     table.pause(START, key(1), at(10 * YEAR), &mut false);
-    // Its end has no room behind it, so nothing can be reserved for then.
-    let refused = table.probe(START, START, key(1), 1).unwrap_err();
-    let due = START.after(refused.wait.unwrap());
+    // There is no room after its end, so nothing can be reserved for then.
+    let shortfall = table.probe(START, START, key(1), 1).unwrap_err();
+    let due = START.after(shortfall.wait.unwrap());
     assert!(due > at(4 * YEAR) && due < at(5 * YEAR), "{due:?}");
     assert!(table.admit(Tick(due.0 - 1), key(1), 1).is_err());
     assert!(table.admit(due, key(1), 1).is_ok());
 }
 
-// RL15, KY3: among debtors, the one that is paused is the last to lose its place.
+// RL15, KY3: among keys in debt, the paused one is evicted last.
 #[test]
 fn rl15_made_up_keys_do_not_end_a_pause() {
     let table = table(8, Quota::per_second(10));
     for n in 0..8 {
         assert!(table.admit(START, key(n), 3).is_ok());
     }
-    let mut dropped = false;
-    table.pause(START, key(100), at(60 * SECOND), &mut dropped);
-    assert!(dropped, "it took a debtor's place");
+    let mut evicted = false;
+    table.pause(START, key(100), at(60 * SECOND), &mut evicted);
+    assert!(evicted, "a key in debt is evicted");
     for n in 200..1_000 {
         let now = at(n * ms(50));
         let _ = table.admit(now, key(n), 1 + (n % 4) as u32);

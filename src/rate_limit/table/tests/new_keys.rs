@@ -1,13 +1,13 @@
-//! More keys than places.
+//! More keys than entries.
 
 use super::*;
 use crate::fuzzing::cases;
 
-/// Grants to one key among `strangers` new ones between its calls.
-fn beside_strangers(
+/// Grants to one key, with `new_keys` new ones between its calls.
+fn beside_new_keys(
     quota: Quota,
     capacity: usize,
-    strangers: u64,
+    new_keys: u64,
     calls: u64,
     each: u64,
 ) -> Vec<Granted> {
@@ -18,7 +18,7 @@ fn beside_strangers(
         if table.admit(now, key(1), 1).is_ok() {
             grants.push((now.0, 1));
         }
-        for _ in 0..strangers {
+        for _ in 0..new_keys {
             next += 1;
             let _ = table.admit(now, key(next), 1 + (next % 3) as u32);
         }
@@ -27,35 +27,35 @@ fn beside_strangers(
     grants
 }
 
-/// Whether a key has a place, in a table of one set.
+/// Whether a key has an entry, in a table of one set.
 fn is_known(table: &Table, n: u64) -> bool {
     let found = table.sets[0].find_in_any_tier(Owner::new(key(n)));
     found.is_some()
 }
 
-// KY3, RL1: whoever makes up other names, one key gets what its quota gives.
+// KY3, RL1: with any made-up keys, one key gets its quota.
 #[test]
-fn ky3_a_key_that_is_dropped_and_comes_back_gets_no_more_than_its_quota() {
-    for (capacity, strangers) in [(1, 1), (1, 20), (16, 3), (64, 100)] {
+fn ky3_a_key_that_is_evicted_and_returns_gets_no_more_than_its_quota() {
+    for (capacity, new_keys) in [(1, 1), (1, 20), (16, 3), (64, 100)] {
         for each in [0, 1, ms(3), ms(40), ms(101)] {
             let quota = Quota::per_second(10).burst(4);
-            let mut grants = beside_strangers(quota, capacity, strangers, 500, each);
+            let mut grants = beside_new_keys(quota, capacity, new_keys, 500, each);
             check_windows(quota, &mut grants).unwrap();
         }
     }
 }
 
-// KY3: a key that uses its quota is never the least indebted, so it keeps its place.
+// KY3: a key that uses its quota is never the least indebted, so it keeps its entry.
 #[test]
-fn ky3_a_known_key_that_stays_in_use_keeps_working() {
+fn ky3_an_existing_key_that_stays_in_use_keeps_its_entry() {
     let quota = Quota::per_second(10).burst(10);
-    for (capacity, strangers) in [(16, 10), (64, 100)] {
-        let grants = beside_strangers(quota, capacity, strangers, 2_500, ms(4));
+    for (capacity, new_keys) in [(16, 10), (64, 100)] {
+        let grants = beside_new_keys(quota, capacity, new_keys, 2_500, ms(4));
         assert!(grants.len() >= 99, "{}", grants.len());
     }
 }
 
-// KY3: new keys share what the places have; none brings a burst of its own.
+// KY3: new keys share the bursts of the entries; none brings its own.
 #[test]
 fn ky3_made_up_keys_get_no_fresh_bursts() {
     let (capacity, keys) = (
@@ -67,24 +67,24 @@ fn ky3_made_up_keys_get_no_fresh_bursts() {
         },
     );
     let table = table(capacity, Quota::per_second(10).burst(5));
-    let mut told = 0;
+    let mut emitted = 0;
     let admitted = (0..keys)
         .filter(|n| {
-            let mut dropped = false;
+            let mut evicted = false;
             let admitted = table
-                .take_evicting(START, START, key(*n), 1, START, &mut dropped)
+                .take_evicting(START, START, key(*n), 1, START, &mut evicted)
                 .is_ok();
-            told += u64::from(dropped);
+            emitted += u64::from(evicted);
             admitted
         })
         .count();
     assert!(admitted <= table.capacity() * 5, "{admitted}");
     assert!(admitted >= table.capacity() * 4, "{admitted}");
     assert_eq!(table.used(), table.capacity());
-    // Each that was admitted after the places were taken has taken one from a debtor.
+    // Every key that was admitted after the table was full has evicted a key in debt.
     assert_eq!(table.evicted(), (admitted - table.capacity()) as u64);
-    assert_eq!(told, table.evicted());
-    // A tenth of a second later there is one for each set, and not for each key.
+    assert_eq!(emitted, table.evicted());
+    // A tenth of a second later there is a token for each set, not for each key.
     let later = at(ms(100));
     let admitted = (keys..keys + 100_000)
         .filter(|n| table.admit(later, key(*n), 1).is_ok())
@@ -95,21 +95,21 @@ fn ky3_made_up_keys_get_no_fresh_bursts() {
 
 // KY3
 #[test]
-fn ky3_the_longest_at_rest_goes_first_and_nobody_is_told() {
+fn ky3_the_key_idle_for_the_longest_is_evicted_first_and_without_an_event() {
     let table = table(8, Quota::per_second(10));
     for n in 0..8 {
         assert!(table.admit(at(n * ms(10)), key(n), 1).is_ok());
     }
     let now = at(SECOND);
-    // The first is used again, so the second is longest at rest.
+    // The first is used again, so the second has been idle for the longest.
     assert!(table.admit(now, key(0), 1).is_ok());
-    let mut dropped = false;
+    let mut evicted = false;
     assert!(
         table
-            .take_evicting(now, now, key(100), 10, now, &mut dropped)
+            .take_evicting(now, now, key(100), 10, now, &mut evicted)
             .is_ok()
     );
-    assert!(!dropped);
+    assert!(!evicted);
     assert_eq!(table.evicted(), 0);
     let known = |n| is_known(&table, n);
     assert!(known(0) && !known(1) && (2..8).all(known) && known(100));
@@ -117,31 +117,29 @@ fn ky3_the_longest_at_rest_goes_first_and_nobody_is_told() {
 
 // KY3, KY5: with several tiers, by time and not by tokens.
 #[test]
-fn ky3_the_first_to_be_at_rest_goes_by_time() {
+fn ky3_the_least_debt_is_that_which_is_repaid_first() {
     let quotas = [Quota::per_second(1), Quota::per_second(100)].map(|quota| quota.burst(50));
     let table = Table::new(START, 8, &quotas);
     for n in 0..4 {
         assert!(table.admit(START, tiered(n, 0), 2).is_ok());
         assert!(table.admit(START, tiered(n + 4, 1), 40 + n as u32).is_ok());
     }
-    let mut dropped = false;
+    let mut evicted = false;
     assert!(
         table
-            .take_evicting(START, START, tiered(100, 0), 50, START, &mut dropped)
+            .take_evicting(START, START, tiered(100, 0), 50, START, &mut evicted)
             .is_ok()
     );
-    assert!(dropped);
+    assert!(evicted);
     let known = |n| is_known(&table, n);
     assert!((0..8).all(|n| known(n) == (n != 4)));
-    // Its debt is kept in its tier: a new key there begins behind that, and behind the next to be
-    // evicted.
+    // Its debt is kept in its tier: a new key there starts after it, and after the next evicted one.
     assert_eq!(table.available(START, tiered(4, 1)), 50 - 41);
 }
 
-// KY3: what was dropped is owed by whoever is new there, also where those with a place owe less
-// since.
+// KY3: a new key starts after the largest evicted debt, also if the entries have smaller debts since.
 #[test]
-fn ky3_what_was_dropped_is_kept_though_places_come_free() {
+fn ky3_an_evicted_debt_is_kept_while_entries_become_idle() {
     let table = table(8, Quota::per_second(10));
     let charges: Vec<_> = (0..8)
         .map(|n| table.take(START, START, key(n), 6, START).unwrap())
@@ -157,10 +155,9 @@ fn ky3_what_was_dropped_is_kept_though_places_come_free() {
     assert_eq!(table.available(START, key(200)), 4);
 }
 
-// KY3, RL5: a charge goes back to nobody who has the place after its key, or to the key itself
-// once it came anew.
+// KY3, RL5: neither to the next owner of the entry, nor to the key itself after it has returned.
 #[test]
-fn rl5_a_charge_of_a_key_that_was_dropped_returns_nothing() {
+fn rl5_a_charge_of_an_evicted_key_returns_nothing() {
     let table = table(8, Quota::per_second(10));
     let charge = table.take(START, START, key(0), 1, START).unwrap();
     for n in 1..8 {
@@ -179,7 +176,7 @@ fn rl5_a_charge_of_a_key_that_was_dropped_returns_nothing() {
 proptest! {
     #![proptest_config(cases(512))]
 
-    // RL3, RL10, KY5: whatever is there.
+    // RL3, RL10, KY5: with any debts.
     #[test]
     fn rl3_the_wait_of_a_new_key_is_exact_among_keys_of_several_tiers(
         quotas in prop::collection::vec(quotas(), 3), tier in 0u8..3, cost in 1u32..6,
@@ -205,7 +202,7 @@ proptest! {
     }
 }
 
-// KY4: it would wait for ever here.
+// KY4: a call that took the lock would block for ever here.
 #[test]
 fn ky4_a_call_of_an_existing_key_takes_no_lock() {
     let table = table(8, Quota::per_second(10));
@@ -220,7 +217,7 @@ fn ky4_a_call_of_an_existing_key_takes_no_lock() {
 
 // RL10
 #[test]
-fn rl10_looking_makes_no_place() {
+fn rl10_peek_makes_no_entry() {
     let table = table(8, Quota::per_second(10));
     for n in 0..100 {
         assert!(table.peek(START, key(n), 1).is_ok());
@@ -231,9 +228,8 @@ fn rl10_looking_makes_no_place() {
     assert_eq!(table.used(), 0);
 }
 
-// KY3: a refused key takes nobody's place.
 #[test]
-fn ky3_who_is_refused_takes_no_place() {
+fn ky3_a_rejected_key_makes_no_entry() {
     let table = table(8, Quota::per_second(10));
     for n in 0..8 {
         assert_eq!(drain(&table, START, key(n)), 10);
@@ -248,7 +244,7 @@ fn ky3_who_is_refused_takes_no_place() {
 
 // KY2, RL1: keys that are inserted by several threads at once are inserted once.
 #[test]
-fn ky2_eight_threads_that_bring_the_same_new_keys_share_their_bursts() {
+fn ky2_eight_threads_with_the_same_new_keys_share_their_bursts() {
     for capacity in [8, 64, 10_000] {
         let table = table(capacity, Quota::per_second(1).burst(3));
         let grants: Vec<Vec<u64>> = thread::scope(|scope| {
@@ -282,10 +278,10 @@ fn ky2_eight_threads_that_bring_the_same_new_keys_share_their_bursts() {
     }
 }
 
-// KY3, RL1 with 8 threads: those that come back, among those that are made up, get no more
-// than their quotas, while the places change hands all the time.
+// KY3, RL1 with 8 threads: keys that return, among made-up ones, get no more than their quotas, while
+// the entries change owners all the time.
 #[test]
-fn ky3_eight_threads_that_drop_each_others_keys_mint_nothing() {
+fn ky3_eight_threads_that_evict_each_others_keys_mint_nothing() {
     let quota = Quota::per_second(10_000).burst(20);
     let table = table(16, quota);
     let clock = AtomicU64::new(START.0);

@@ -1,4 +1,4 @@
-//! What one key has: a bucket like any other.
+//! One key: a bucket like any other.
 
 use super::*;
 use crate::fuzzing::cases;
@@ -7,8 +7,8 @@ use crate::rate_limit::RateLimiter;
 proptest! {
     #![proptest_config(cases(512))]
 
-    // RL1, RL5, RL9: whatever is reserved, for now or later, and given back in any order, with
-    // a clock that also steps back.
+    // RL1, RL5, RL9: with reservations for now and for later, returned in any order, and a clock that
+    // also steps back.
     #[test]
     fn rl1_no_window_admits_a_key_more_than_burst_and_rate(
         quota in quotas(), seed in any::<u64>(),
@@ -44,7 +44,8 @@ proptest! {
         check_windows(quota, &mut grants).map_err(TestCaseError::fail)?;
     }
 
-    // RL3, RL10: asking before and after the instant, with any debt, known or not.
+    // RL3, RL10: one nanosecond before the instant, and at the instant, with any debt, also of a new
+    // key.
     #[test]
     fn rl3_the_wait_is_exact_to_the_nanosecond(
         quota in quotas(), taken in 0u32..20, cost in 1u32..6, passed in 0..SECOND, strange in any::<bool>(),
@@ -64,14 +65,14 @@ proptest! {
                 prop_assert_eq!(table.probe(now, now, key, cost), Ok(due));
                 prop_assert!(table.admit(due, key, cost).is_ok());
             }
-            Err(refused) => {
+            Err(shortfall) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(refused.above_burst, Some(quota.max_burst()));
+                prop_assert_eq!(shortfall.above_burst, Some(quota.max_burst()));
             }
         }
     }
 
-    // RL9: however often the clock swings, what it gives is what lies between its ends.
+    // RL9: a clock that swings gives the tokens between its ends, however often it swings.
     #[test]
     fn rl9_a_clock_that_steps_back_mints_nothing(
         quota in quotas(), readings in prop::collection::vec(0..SECOND, 1..300),
@@ -142,7 +143,7 @@ fn rl1_holds_with_eight_threads_that_collide() {
 
 // RL6
 #[test]
-fn rl6_a_cost_above_the_burst_is_impossible_and_takes_no_place() {
+fn rl6_a_cost_above_the_burst_is_impossible_and_makes_no_entry() {
     let table = table(16, Quota::per_second(10));
     let impossible = Shortfall {
         wait: None,
@@ -153,9 +154,9 @@ fn rl6_a_cost_above_the_burst_is_impossible_and_takes_no_place() {
     assert_eq!(table.used(), 0);
     assert!(table.admit(START, key(1), 10).is_ok());
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
-    let refused = table.admit(START, key(1), 10).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_secs(1));
-    assert_eq!(refused.above_burst, None);
+    let shortfall = table.admit(START, key(1), 10).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_secs(1));
+    assert_eq!(shortfall.above_burst, None);
 }
 
 // RL8, RL3: at whole milliseconds rates per second and minute are exact from any of them on.
@@ -178,7 +179,6 @@ fn rl8_ten_a_second_is_ten_a_second() {
     }
 }
 
-// RL9: as the limiter's.
 #[test]
 fn rl9_the_kept_rate_can_be_read() {
     for n in [1, 3, 9_999_999, 10_000_000, u32::MAX] {
@@ -201,14 +201,14 @@ fn rl7_a_change_keeps_the_debt_and_mints_nothing() {
     assert!(table.admit(START, key(1), 8).is_ok());
     table.change(START, 0, Quota::per_second(1).burst(10));
     assert_eq!(table.available(START, key(1)), 2);
-    let refused = table.admit(START, key(1), 3).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_secs(1));
+    let shortfall = table.admit(START, key(1), 3).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_secs(1));
     table.change(START, 0, Quota::per_second(10).burst(20));
     assert_eq!(table.available(START, key(1)), 12);
     table.change(START, 0, Quota::per_second(10).burst(5));
     assert_eq!(table.available(START, key(1)), 0);
-    let refused = table.admit(START, key(1), 1).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_millis(400));
+    let shortfall = table.admit(START, key(1), 1).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(400));
 }
 
 // RL7
@@ -217,21 +217,21 @@ fn rl7_zero_stops_the_clock_and_a_rate_starts_it_again() {
     let table = table(16, Quota::per_second(10));
     assert_eq!(drain(&table, START, key(1)), 10);
     table.change(at(ms(50)), 0, Quota::per_second(0).burst(10));
-    let refused = Shortfall {
+    let shortfall = Shortfall {
         wait: None,
         above_burst: None,
     };
     let later = at(YEAR);
-    assert_eq!(table.admit(later, key(1), 1), Err(refused));
+    assert_eq!(table.admit(later, key(1), 1), Err(shortfall));
     assert_eq!(
         table.take(later, later, key(1), 1, Tick::NEVER),
-        Err(refused)
+        Err(shortfall)
     );
     assert_eq!(drain(&table, later, key(2)), 10);
     table.change(later, 0, Quota::per_second(10));
     // Half a token had come before the stop.
-    let refused = table.admit(later, key(1), 1).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_millis(50));
+    let shortfall = table.admit(later, key(1), 1).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(50));
 }
 
 // RL7
@@ -246,8 +246,8 @@ fn rl7_unlimited_admits_everything_and_forgets_nothing() {
     assert_eq!(drain(&table, at(ms(300)), key(1)), 3);
 }
 
-// RL5, RL1, KY5: repaid in another tier, the key comes to owe as much in the first one again,
-// where the clock stood still or has moved on by whole tokens.
+// RL5, RL1, KY5: after the debt was repaid in another tier, the key gets the same debt in the first
+// one again, whose clock stood still or has moved on by whole tokens.
 #[test]
 fn rl5_a_charge_from_before_another_tier_returns_nothing() {
     for (quota, again) in [
@@ -267,9 +267,9 @@ fn rl5_a_charge_from_before_another_tier_returns_nothing() {
     }
 }
 
-// RL9: where the time of a token is a whole number of 1/32 ns.
+// RL9: if the emission interval is a whole number of 1/32 ns.
 #[test]
-fn rl9_a_token_is_there_at_the_very_nanosecond() {
+fn rl9_a_token_is_available_at_the_exact_nanosecond() {
     for (n, period) in [(7, 999_999_938), (1, 3), (32, 7), (80, 1_015)] {
         let quota = Quota::new(n, Duration::from_nanos(period)).burst(n);
         let table = table(8, quota);
@@ -333,7 +333,7 @@ fn rl7_a_charge_from_before_a_change_returns_nothing() {
     assert_eq!(table.available(START, key(1)), 5);
 }
 
-// KY5, RL7: who is moved to another tier owes what it owed.
+// KY5, RL7
 #[test]
 fn ky5_a_key_that_comes_with_another_tier_keeps_its_debt() {
     let quotas = [Quota::per_second(10), Quota::per_second(1).burst(20)];
@@ -344,7 +344,7 @@ fn ky5_a_key_that_comes_with_another_tier_keeps_its_debt() {
     assert!(table.admit(START, tiered(1, 1), 2).is_ok());
     assert_eq!(table.available(START, tiered(1, 0)), 0);
     assert_eq!(table.used(), 1);
-    // It is repaid at the rate of the tier that it was last charged in.
+    // It is repaid at the rate of the tier of its last charge.
     assert_eq!(table.available(at(SECOND), tiered(1, 1)), 11);
     assert_eq!(table.available(at(SECOND), tiered(1, 0)), 1);
 }
@@ -402,8 +402,8 @@ fn rl9_the_extremes_neither_wrap_nor_panic() {
     assert_eq!(drain(&table, Tick(u64::MAX), key(1)), 0);
 }
 
-// RL9: the clock goes round its word many times, in steps small and large, and every key is
-// where a bucket made for it alone would be.
+// RL9: the clock goes round its word many times, in small and large steps, and every key has the debt
+// that a bucket of its own would have.
 #[test]
 fn rl9_the_clock_may_go_round_its_word() {
     let quota = Quota::per_second(u32::MAX).burst(1_000_000);
@@ -424,14 +424,14 @@ fn rl9_the_clock_may_go_round_its_word() {
             1_000_000
         );
     }
-    // Who has not come for any number of rounds is at rest, and no more than that.
+    // A key without calls for any number of rounds is idle, and no more than that.
     assert_eq!(
         table.available(now.after(Duration::from_secs(1)), key(9)),
         1_000_000
     );
 }
 
-// RL9: what the word cannot hold is rejected, and not cut.
+// RL9: a charge that the word cannot hold is rejected, not cut.
 #[test]
 fn rl9_nothing_is_reserved_beyond_what_the_word_holds() {
     let table = table(16, Quota::per_day(100));
@@ -448,20 +448,20 @@ fn rl9_nothing_is_reserved_beyond_what_the_word_holds() {
     assert!(table.admit(START, key(1), 1).is_err());
 }
 
-// RL9, CX17: a paused runtime that began before the limiter was made.
+// RL9, CX17: a paused runtime that started before the limiter was built.
 #[test]
 fn rl9_a_clock_that_stepped_back_still_runs() {
     let table = table(16, Quota::per_second(10));
     let early = Tick(START.0 - 3_600 * SECOND);
     assert_eq!(drain(&table, early, key(1)), 10);
-    let refused = table.admit(early, key(1), 1).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_millis(100));
+    let shortfall = table.admit(early, key(1), 1).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(100));
     assert!(table.admit(Tick(early.0 + ms(100)), key(1), 1).is_ok());
 }
 
 // RL9
 #[test]
-fn rl9_a_century_of_days_has_as_many_tokens() {
+fn rl9_a_century_gives_a_token_each_day() {
     let table = table(16, Quota::per_day(3).burst(1));
     let third = 8 * 3_600 * SECOND;
     for i in 0..100 * 365 * 3 {
