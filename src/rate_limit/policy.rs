@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::quota::Quota;
 use super::state::Bucket;
-use super::table::{KeyId, Table};
+use super::table::{KeyHandle, Table};
 use crate::common::{Common, common_methods};
 use crate::config::{ConfigError, Live, Mode, Problems};
 use crate::event::EventKind;
@@ -31,7 +31,7 @@ use crate::time::{self, Tick};
 pub struct RateLimiter {
     pub(super) shared: Arc<Shared>,
     /// The key whose bucket this handle uses, if the limiter is keyed.
-    pub(super) key: Option<KeyId>,
+    pub(super) key: Option<KeyHandle>,
 }
 
 pub(super) struct Shared {
@@ -140,7 +140,7 @@ impl RateLimiter {
             .iter()
             .min_by_key(|member| member.tokens(self.key, now));
         tightest.map_or(Quota::unlimited(), |member| match &member.shared.limit {
-            Limit::Keyed(table) => table.quota(member.key_id(self.key).tier),
+            Limit::Keyed(table) => table.quota(member.handle(self.key).tier),
             _ => member.shared.config.load().quota,
         })
     }
@@ -153,7 +153,7 @@ impl RateLimiter {
             .iter()
             .map(|member| match &member.shared.limit {
                 Limit::One(bucket) => bucket.rate(),
-                Limit::Keyed(table) => table.rate(member.key_id(self.key).tier),
+                Limit::Keyed(table) => table.rate(member.handle(self.key).tier),
                 Limit::Joint(_) => f64::INFINITY,
             })
             .fold(f64::INFINITY, f64::min)
@@ -232,9 +232,9 @@ impl RateLimiter {
         for member in self.members() {
             match &member.shared.limit {
                 Limit::One(bucket) => bucket.pause(now, until),
-                Limit::Keyed(table) => member.with_eviction(|evicted| {
-                    table.pause(now, member.key_id(self.key), until, evicted);
-                }),
+                Limit::Keyed(table) => {
+                    member.emit_eviction(table.pause(now, member.handle(self.key), until));
+                }
                 Limit::Joint(_) => {}
             }
         }
@@ -304,7 +304,7 @@ impl RateLimiter {
     }
 
     /// The same limiter, for `key` where this handle has no key of its own.
-    pub(crate) fn viewed(&self, key: Option<KeyId>) -> Self {
+    pub(crate) fn viewed(&self, key: Option<KeyHandle>) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
             key: self.key.or(key),

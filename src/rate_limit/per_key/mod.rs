@@ -3,7 +3,7 @@
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use super::table::{KeyId, Table};
+use super::table::{KeyHandle, Table};
 use super::{Ask, Quota, RateLimiter};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::keyed::{Key, Keyed, PerKey, Picked, Store};
@@ -13,7 +13,7 @@ use crate::time;
 
 impl PerKey for RateLimiter {
     type Store<K: ?Sized + Key> = Limits<K>;
-    type Entry = KeyId;
+    type Entry = KeyHandle;
 
     const REJECTS: bool = true;
 
@@ -25,7 +25,7 @@ impl PerKey for RateLimiter {
         self.set_mode(mode);
     }
 
-    fn at(self, entry: KeyId) -> Self {
+    fn at(self, entry: KeyHandle) -> Self {
         self.viewed(Some(entry))
     }
 }
@@ -50,7 +50,7 @@ impl<K: ?Sized + Key> Limits<K> {
     }
 
     #[inline]
-    fn entry(&self, hash: u64, key: &K) -> KeyId {
+    fn entry(&self, hash: u64, key: &K) -> KeyHandle {
         let tier = match self.tiers {
             1 => 0,
             tiers => Some((self.tier)(key))
@@ -59,7 +59,7 @@ impl<K: ?Sized + Key> Limits<K> {
         };
         #[allow(clippy::cast_possible_truncation)] // There are at most 15.
         let tier = tier as u8;
-        KeyId { hash, tier }
+        KeyHandle { hash, tier }
     }
 }
 

@@ -1,30 +1,30 @@
-//! Pausing one key.
+//! The pause of one key.
 
-use super::{KeyId, Table};
+use super::{KeyHandle, Table};
 use crate::rate_limit::state::config::{Config, Grant, LAST};
 use crate::time::Tick;
 
 impl Table {
-    /// Admits nothing of a key until `until`; one token is available then, not a burst. Charges
-    /// from before are not returned.
+    /// Admits nothing of a key until `until`; then one token is available, and no burst. Earlier
+    /// charges of the key can no longer be given back. Returns whether a key in debt was evicted.
     ///
-    /// The pause is a debt: a change of quota or tier keeps its tokens, not its end. It lasts no
-    /// longer than a debt can. With a quota of zero nothing is available until the quota changes,
-    /// and an unlimited key is not paused.
-    pub(crate) fn pause(&self, now: Tick, key: KeyId, until: Tick, evicted: &mut bool) {
-        // Separated from the charges before. If these were returned, the debt would fall below the
-        // pause.
+    /// A pause is a debt: a change of quota or of the key's tier keeps it in tokens, not its
+    /// instant, and it ends no later than the latest instant that a word holds. With a quota of
+    /// zero no token is available until the quota changes. A key without a limit is not paused.
+    pub(crate) fn pause(&self, now: Tick, key: KeyHandle, until: Tick) -> bool {
         let paused = |config: &Config, end| Ok(config.paused(end, until));
         while until > now && !self.current(key.tier, now).is_unlimited() {
-            if self.rewrite(now, key, true, &paused, evicted).is_some() {
-                return;
+            // Parted, because a refund of an earlier charge would shorten the pause.
+            if let Some(charge) = self.assign(now, key, true, &paused) {
+                return charge.is_ok_and(|charge| charge.evicted);
             }
         }
+        false
     }
 }
 
 impl Config {
-    /// A debt up to `end`, and no token before `until`.
+    /// A debt up to `end` at least, with no token before `until`.
     fn paused(&self, end: u64, until: Tick) -> Grant {
         let token = if self.is_stopped() { 0 } else { self.interval };
         let paused = self.clock(until) + self.tolerance.saturating_sub(token);

@@ -10,10 +10,11 @@ use std::fmt;
 use tower_layer::Layer;
 
 pub use self::config::ClientConfig;
-pub use self::service::{Again, ClientService, PerAuthority};
+pub use self::service::{ClientService, PerAuthority};
 
 use self::policies::Policies;
 use super::ByAuthority;
+use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
 use crate::budget::Budget;
 use crate::bulkhead::{Bulkhead, BulkheadLayer};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};
@@ -22,7 +23,7 @@ use crate::config::{ConfigError, Name};
 use crate::hedge::{Hedge, HedgeLayer};
 use crate::keyed::{IntoSource, Keyed};
 use crate::rate_limit::{RateLimitLayer, RateLimiter};
-use crate::retry::{ByRequest, CopyBy, OnlyIf, Retry, RetryLayer};
+use crate::retry::{Retry, RetryLayer};
 use crate::service::{Native, RespondWith};
 use crate::sync::Arc;
 use crate::timeout::{Timeout, TimeoutLayer};
@@ -121,32 +122,34 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
         }
     }
 
-    fn again<O2, K2>(self, again: impl FnOnce(O, K) -> (O2, K2)) -> ClientStack<R, C, L, O2, K2> {
-        let (only, copier) = again(self.again.only, self.again.copier);
+    fn again<O2, K2>(
+        self,
+        change: impl FnOnce(Again<O, K>) -> Again<O2, K2>,
+    ) -> ClientStack<R, C, L, O2, K2> {
         ClientStack {
             policies: self.policies,
             limiter: self.limiter,
             own_limiter: self.own_limiter,
             responder: self.responder,
             classifier: self.classifier,
-            again: Again { only, copier },
+            again: change(self.again),
         }
     }
 
     /// Retries and hedges the requests for which `only` is true, instead of those that say so
-    /// themselves ([`Idempotent`](crate::classify::Idempotent)): for gRPC, where every request is a
+    /// themselves ([`Idempotent`](crate::attempts::Idempotent)): for gRPC, where every request is a
     /// POST.
     pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
-        self.again(|_, copier| (OnlyIf::new(only), copier))
+        self.again(|again| again.only(only))
     }
 
-    /// Copies requests by `copy`, instead of [`Resend::copy`](crate::classify::Resend::copy): for a
+    /// Copies requests by `copy`, instead of [`Resend::copy`](crate::attempts::Resend::copy): for a
     /// body that is not `Clone`. A request that has no copy is sent once.
     ///
     /// A copier says how to copy a request, never whether it may be sent again: that is still for
-    /// the request ([`Idempotent`](crate::classify::Idempotent)) or for [`only`](Self::only) to say.
+    /// the request ([`Idempotent`](crate::attempts::Idempotent)) or for [`only`](Self::only) to say.
     pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
-        self.again(|only, _| (only, CopyBy::new(copy)))
+        self.again(|again| again.resend(copy))
     }
 }
 
@@ -229,11 +232,11 @@ where
             .layer(inner);
         let inner = HedgeLayer::new(&policies.hedge)
             .classify(classifier())
-            .safe_by(self.again.clone())
+            .again(self.again.clone())
             .layer(inner);
         let inner = RetryLayer::new(&policies.retry)
             .classify(classifier())
-            .again_by(self.again.only.clone(), self.again.copier.clone())
+            .again(self.again.clone())
             .layer(inner);
         ClientService::new(
             TimeoutLayer::new(&policies.total)

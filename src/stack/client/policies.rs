@@ -5,7 +5,7 @@ use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Name};
-use crate::hedge::Hedge;
+use crate::hedge::{self, Hedge};
 use crate::keyed::Keyed;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{self, Retry};
@@ -99,8 +99,14 @@ impl Policies {
             self.retry.change(change).expect(CHECKED);
         }
         if set.hedge {
-            let mode = modes.hedge.then(|| config.hedge_mode());
-            config.hedge.change(&self.hedge, mode);
+            let change = |now: hedge::Builder| {
+                let mode = match modes.hedge {
+                    true => config.hedge_mode(),
+                    false => now.mode_to_start_in(),
+                };
+                config.hedge.clone().budget_or(&self.budget).mode(mode)
+            };
+            self.hedge.change(change).expect(CHECKED);
         }
         if let (true, Some(quota)) = (set.rate_limit, config.rate_limit) {
             self.limiter.set_quota(quota).expect(CHECKED);
