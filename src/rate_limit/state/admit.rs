@@ -3,7 +3,8 @@
 use super::bucket::Bucket;
 use super::shortfall::Shortfall;
 use super::word::Word;
-use crate::sync::{Ordering, thread_slot};
+use crate::per_thread;
+use crate::sync::Ordering;
 use crate::time::Tick;
 
 impl Bucket {
@@ -28,7 +29,7 @@ impl Bucket {
         if self.stripes.is_empty() {
             return self.admit_from_word(clock(), cost);
         }
-        self.admit_from_stripe(thread_slot(), clock, cost)
+        self.admit_from_stripe(per_thread::stripe(), clock, cost)
     }
 
     /// Takes tokens of the word alone. Not inlined, so that an admission from a stripe does not
