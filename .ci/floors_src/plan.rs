@@ -59,6 +59,7 @@ pub const ROOMS: &[&[&str]] = &[
         "permit",
         "waiter",
         "reservation",
+        "call",
         "acquire",
         "ask",
         "limit",
