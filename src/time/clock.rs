@@ -42,7 +42,7 @@ const BIAS: u64 = 24 * 3_600 * 1_000_000_000;
 mod reader {
     use super::{BIAS, Scale};
     use crate::sync::OnceLock;
-    use crate::time::Tick;
+    use crate::time::tick::Tick;
 
     struct Clock {
         counter: quanta::Clock,
@@ -84,7 +84,7 @@ mod reader {
 mod reader {
     use super::BIAS;
     use crate::sync::OnceLock;
-    use crate::time::{Tick, nanos};
+    use crate::time::tick::{Tick, nanos};
 
     #[inline]
     pub(in crate::time) fn now() -> Tick {

@@ -205,7 +205,7 @@ fn cx15_everything_that_is_wrong_is_told_at_once() {
         .retry(|retry| retry.max_attempts(0).backoff(Backoff::constant(secs(0))))
         .hedge(|hedge| hedge.quantile(2.0).min_samples(0))
         .breaker(|breaker| breaker.probes(0).half_open_for(secs(1)))
-        .bulkhead(|bulkhead| bulkhead.limit(70_000).queue(1).max_wait(secs(2)));
+        .bulkhead(|bulkhead| bulkhead.limit(2_000_000).queue(1).max_wait(secs(2)));
     let error = config.clone().build().unwrap_err();
     assert_eq!(&**error.policy(), "bad");
     assert_eq!(

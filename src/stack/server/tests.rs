@@ -41,7 +41,7 @@ fn cx15_the_defaults_are_those_of_the_table() {
 
 #[test]
 fn cx15_everything_that_is_wrong_is_told_at_once() {
-    let config = ServerStack::builder("bad", 70_000)
+    let config = ServerStack::builder("bad", 2_000_000)
         .timeout(secs(1))
         .rate_limit(Quota::new(1, secs(0)))
         .bulkhead(|bulkhead| bulkhead.queue(5).max_wait(ms(1_001)));
