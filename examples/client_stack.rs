@@ -52,7 +52,7 @@ async fn main() -> Result<(), BoxError> {
             }
         }
     }
-    for (host, breaker) in search.stack.breakers().all() {
+    for (host, breaker) in search.stack.breakers().entries() {
         println!("{host}: {:?}", breaker.state());
     }
     println!("{:?}", search.stack.budget().snapshot());

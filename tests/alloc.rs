@@ -284,10 +284,7 @@ fn ky4_a_known_key_allocates_nothing() {
         0,
         "circuit breaker"
     );
-    let bulkheads = Keyed::new(100, |_: &str| {
-        Bulkhead::builder(8).queue(8).build().unwrap()
-    })
-    .unwrap();
+    let bulkheads = Keyed::new(100, |_: &str| Bulkhead::builder(8).queue(8).build()).unwrap();
     let full = BulkheadLayer::new(bulkheads.by(host));
     assert_eq!(allocations(&mut full.layer(echo())), 0, "bulkhead");
     let queued = BulkheadLayer::queued(bulkheads.by(host));
@@ -296,10 +293,10 @@ fn ky4_a_known_key_allocates_nothing() {
         0,
         "bulkhead, queued"
     );
-    let hedges = Keyed::new(100, move |_: &str| Hedge::fixed(secs(60))).unwrap();
+    let hedges = Keyed::new(100, move |_: &str| Ok(Hedge::fixed(secs(60)))).unwrap();
     let hedge = HedgeLayer::new(hedges.by(host));
     assert_eq!(allocations(&mut hedge.layer(echo())), 0, "hedge");
-    let budgets = Keyed::new(100, |_: &str| Budget::percent(10)).unwrap();
+    let budgets = Keyed::new(100, |_: &str| Ok(Budget::percent(10))).unwrap();
     budgets.get("a.example").on_call();
     let counted = allocation_counter::measure(|| budgets.get("a.example").on_call());
     assert_eq!(counted.count_total, 0, "budget");

@@ -53,7 +53,7 @@ pub const PATTERNS: &[&str] = &[
     "hedge",
 ];
 pub const ROOMS: &[&[&str]] = &[
-    &["policy", "permit", "waiter", "acquire", "run"],
+    &["policy", "permit", "waiter", "acquire", "run", "per_key"],
     &["layer", "service", "future"],
 ];
 

@@ -20,7 +20,7 @@ impl<P> BudgetLayer<P> {
     /// use http::Request;
     /// use seawall::{Backoff, Budget, BudgetLayer, Keyed, Retry, RetryLayer};
     ///
-    /// let per_host = Keyed::new(1_000, |_: &str| Budget::percent(10))?;
+    /// let per_host = Keyed::new(1_000, |_: &str| Ok(Budget::percent(10)))?;
     /// let budget = BudgetLayer::new(per_host.by(|request: &Request<()>| request.uri().host()));
     /// // Outermost, or below the total timeout; then the retry, which was given none.
     /// let retry = RetryLayer::new(Retry::new(Backoff::exponential(std::time::Duration::from_millis(50))));

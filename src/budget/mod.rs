@@ -129,6 +129,7 @@
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
+mod per_key;
 mod policy;
 #[cfg(feature = "tower")]
 mod service;

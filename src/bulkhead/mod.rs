@@ -135,6 +135,7 @@
 mod acquire;
 #[cfg(feature = "tower")]
 mod layer;
+mod per_key;
 mod permit;
 mod policy;
 mod run;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::state::{MAX_QUEUED, Machine, Order, Settings};
 use crate::common::{Common, Options, common_methods, option_setters};
 use crate::config::{ConfigError, Live, Mode, Problems};
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::sync::Arc;
 
 /// Longer serves callers that have given up, and makes the waiters behind them late as well.
@@ -197,12 +197,12 @@ impl Bulkhead {
     }
 
     /// Whether a keyed store may drop it: no call is in it, and there is no other handle.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         let word = self.machine().word();
         let empty = word.in_flight() == 0 && word.queued() == 0;
         match empty && Arc::strong_count(&self.0) == 1 {
-            true => Rest::Sound,
-            false => Rest::None,
+            true => Idle::Fresh,
+            false => Idle::No,
         }
     }
 }

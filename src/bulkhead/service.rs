@@ -12,7 +12,7 @@ use super::waiter::Entry;
 use super::{Bulkhead, Permit};
 use crate::context::ClockReading;
 use crate::in_flight::InFlight;
-use crate::keyed::{Fixed, Source};
+use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
 use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
 use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
@@ -39,7 +39,7 @@ impl<S, R, P> BulkheadService<S, R, P> {
     /// The rejection of a call for which the inner service is not ready.
     fn take_rejection(&mut self) -> Option<Rejection>
     where
-        P: Fixed<Bulkhead>,
+        P: IntoSource<Bulkhead>,
     {
         let rejection = self.readiness.take_rejection()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {

@@ -143,6 +143,7 @@ mod future;
 mod gate;
 #[cfg(feature = "tower")]
 mod layer;
+mod per_key;
 mod policy;
 mod rules;
 mod run;

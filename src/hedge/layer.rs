@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{Hedge, HedgeService};
 use crate::classify::{Idempotent, Resend, Standard};
-use crate::keyed::{Fixed, IntoSource};
+use crate::keyed::IntoSource;
 
 /// Puts a [`Hedge`] around a service.
 ///
@@ -89,7 +89,7 @@ where
     C: Clone,
     K: Clone,
     D: Clone,
-    P: Fixed<Hedge> + Clone,
+    P: IntoSource<Hedge> + Clone,
 {
     type Service = HedgeService<S, C, K, D, P>;
 

@@ -173,6 +173,7 @@ mod future;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tokio")]
+mod per_key;
 mod policy;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod quantile;

@@ -7,7 +7,7 @@ use super::future::{Resent, ResponseFuture};
 use super::layer::{ByResend, DelayOf, Own, Safe};
 use crate::classify::Standard;
 use crate::context::ClockReading;
-use crate::keyed::{Fixed, Picked, Source};
+use crate::keyed::{IntoSource, Picked, Source};
 use crate::service::template::Template;
 use crate::service::{Judged, Silent};
 
@@ -29,7 +29,7 @@ pub(super) struct Rules<K, D> {
     pub(super) delay: D,
 }
 
-impl<S: Clone, C, K, D, P: Fixed<Hedge>> HedgeService<S, C, K, D, P> {
+impl<S: Clone, C, K, D, P: IntoSource<Hedge>> HedgeService<S, C, K, D, P> {
     pub(super) fn new(inner: S, hedge: P, classifier: C, safe: K, delay: D) -> Self {
         let rules = Rules {
             hedge: hedge.fixed().cloned(),

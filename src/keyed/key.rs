@@ -2,43 +2,43 @@ use std::borrow::Cow;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What a policy is had per: text, bytes, an address, a number, a tuple of them, or a type of
-/// your own by one line of [`key!`](crate::key).
+/// What a policy is kept per: text, bytes, an address, a number, a tuple of these, or your own
+/// type by one line of [`key!`](crate::key).
 ///
-/// A key is looked up as it is borrowed (`&str`), and kept as it is owned (`String`).
+/// A lookup takes the borrowed form (`&str`), an entry keeps the owned one (`String`).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no key",
-    note = "write `seawall::key!({Self}, ..)` for a type of yours, with the key that stands for nobody; for a type of another crate use its text or its bytes"
+    message = "`{Self}` is not a key",
+    note = "for a type of yours write `seawall::key!({Self}, ..)`, with the key that stands for requests without one; for a type of another crate use its text or its bytes"
 )]
 pub trait Key: Hash + Eq + ToOwned<Owned: Send + Sync + 'static> + 'static {
-    /// What stands for whoever has no key: the anonymous policy is made with it, and so is the
-    /// one that serves whoever finds no place. Nothing is looked up by it.
-    fn nobody() -> Cow<'static, Self>;
+    /// Stands for requests without a key: the anonymous and the overflow policy are constructed
+    /// with it. It is never looked up.
+    fn anonymous() -> Cow<'static, Self>;
 }
 
 impl Key for str {
-    fn nobody() -> Cow<'static, Self> {
+    fn anonymous() -> Cow<'static, Self> {
         Cow::Borrowed("anonymous")
     }
 }
 
 impl Key for [u8] {
-    fn nobody() -> Cow<'static, Self> {
+    fn anonymous() -> Cow<'static, Self> {
         Cow::Borrowed(b"anonymous")
     }
 }
 
 impl<const N: usize> Key for [u8; N] {
-    fn nobody() -> Cow<'static, Self> {
+    fn anonymous() -> Cow<'static, Self> {
         Cow::Owned([0; N])
     }
 }
 
 macro_rules! keys {
-    ($($ty:ty: $nobody:expr),* $(,)?) => {$(
+    ($($ty:ty: $anonymous:expr),* $(,)?) => {$(
         impl Key for $ty {
-            fn nobody() -> Cow<'static, Self> {
-                Cow::Owned($nobody)
+            fn anonymous() -> Cow<'static, Self> {
+                Cow::Owned($anonymous)
             }
         }
     )*};
@@ -73,8 +73,8 @@ macro_rules! tuples {
         where
             $($part: Key + ToOwned<Owned = $part> + Clone + Send + Sync),*
         {
-            fn nobody() -> Cow<'static, Self> {
-                Cow::Owned(($($part::nobody().into_owned(),)*))
+            fn anonymous() -> Cow<'static, Self> {
+                Cow::Owned(($($part::anonymous().into_owned(),)*))
             }
         }
     )*};
@@ -82,8 +82,8 @@ macro_rules! tuples {
 
 tuples!((A, B), (A, B, C), (A, B, C, D));
 
-/// Lets a type of yours be a key. It has to be `Clone`, `Eq` and `Hash`; the second argument
-/// stands for nobody.
+/// Makes your own type a [`Key`]. It has to be `Clone`, `Eq` and `Hash`. The second argument
+/// stands for requests without a key.
 ///
 /// ```
 /// #[derive(Clone, PartialEq, Eq, Hash)]
@@ -97,10 +97,10 @@ tuples!((A, B), (A, B, C), (A, B, C, D));
 /// ```
 #[macro_export]
 macro_rules! key {
-    ($ty:ty, $nobody:expr) => {
+    ($ty:ty, $anonymous:expr) => {
         impl $crate::keyed::Key for $ty {
-            fn nobody() -> ::std::borrow::Cow<'static, Self> {
-                ::std::borrow::Cow::Owned($nobody)
+            fn anonymous() -> ::std::borrow::Cow<'static, Self> {
+                ::std::borrow::Cow::Owned($anonymous)
             }
         }
     };

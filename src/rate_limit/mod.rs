@@ -180,6 +180,7 @@
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
+mod per_key;
 mod policy;
 mod quota;
 #[cfg(feature = "tower")]

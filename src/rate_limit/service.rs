@@ -8,7 +8,7 @@ use super::future::WaitingFuture;
 use super::layer::{Cost, One};
 use crate::context::ClockReading;
 use crate::event::EventKind;
-use crate::keyed::{Fixed, Source};
+use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
 use crate::service::{Guard, Native, Readiness, ResponseFuture};
 
@@ -43,7 +43,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     where
         S: Service<Req>,
         K: Cost<Req>,
-        P: Fixed<RateLimiter>,
+        P: IntoSource<RateLimiter>,
     {
         let inner = || self.inner.poll_ready(cx);
         let refusal = || would_refuse(self.limiter.fixed()?, K::FIXED?);
@@ -53,7 +53,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     /// What this call is refused with because the inner service is not ready for it.
     fn take_refusal(&mut self) -> Option<Rejection>
     where
-        P: Fixed<RateLimiter>,
+        P: IntoSource<RateLimiter>,
     {
         let refusal = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {

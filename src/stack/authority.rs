@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 
 use crate::classify::for_plain_types;
-use crate::keyed::KeyOf;
+use crate::keyed::{ByKey, PerKey, Picked, Source};
+use crate::rejection::Rejection;
 
 /// A request that can say for which authority it is: a host, and a port that is not the usual
 /// one. Circuit breaker and bulkhead of a [`ClientStack`](super::ClientStack) are per authority.
@@ -66,10 +67,10 @@ for_plain_types!(without_authority);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByAuthority;
 
-impl<Req: Addressed> KeyOf<Req, str> for ByAuthority {
+impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     #[inline]
-    fn with_key<T>(&self, request: &Req, use_key: impl FnOnce(&str) -> T) -> Option<T> {
-        request.authority().map(|authority| use_key(&authority))
+    fn pick(&self, request: &Req) -> Result<Picked<'_, P>, Rejection> {
+        self.pick_key(request.authority().as_deref())
     }
 }
 

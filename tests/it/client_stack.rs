@@ -179,12 +179,12 @@ mod timed {
         }
         let state = stack.breakers().get("host-0:80").state();
         assert_ne!(state, State::Closed);
-        let open = stack.breakers().all().into_iter();
+        let open = stack.breakers().entries().into_iter();
         let open = open.filter(|(_, breaker)| breaker.state() != State::Closed);
         assert_eq!(open.count(), 1);
-        assert_eq!(stack.breakers().used(), HOSTS);
+        assert_eq!(stack.breakers().len(), HOSTS);
         assert_eq!(stack.breakers().overflowed(), 0);
-        for (host, bulkhead) in stack.bulkheads().all() {
+        for (host, bulkhead) in stack.bulkheads().entries() {
             assert_eq!(bulkhead.snapshot().in_flight, 0, "{host}");
         }
     }
@@ -298,16 +298,16 @@ mod timed {
         }
         while calls.join_next().await.is_some() {}
         assert_eq!(mock.in_flight(), 0);
-        for (host, bulkhead) in stack.bulkheads().all() {
+        for (host, bulkhead) in stack.bulkheads().entries() {
             let bulkhead = bulkhead.snapshot();
             assert_eq!((bulkhead.in_flight, bulkhead.queued), (0, 0), "{host}");
         }
-        for (host, breaker) in stack.breakers().all() {
+        for (host, breaker) in stack.breakers().entries() {
             let probes = breaker.snapshot().probes;
             assert_eq!(probes.map_or(0, |probes| probes.in_flight), 0, "{host}");
         }
         // Nobody is left who holds a place in the maps.
-        assert!(stack.bulkheads().used() == 3 && stack.breakers().used() == 3);
+        assert!(stack.bulkheads().len() == 3 && stack.breakers().len() == 3);
     }
 }
 
@@ -372,7 +372,7 @@ mod http_clients {
             let answer = call(Method::GET, here).await;
             assert_eq!(status(&answer.ok().unwrap()), StatusCode::OK);
         }
-        assert_eq!(stack.breakers().used(), 2);
+        assert_eq!(stack.breakers().len(), 2);
         assert_eq!(stack.retry().snapshot().retried, 2);
     }
 

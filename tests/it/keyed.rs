@@ -80,7 +80,7 @@ async fn ky2_one_dead_host_of_a_hundred_is_refused_alone() {
     }
     assert_eq!((served, refused), (20 * 99, 17));
     assert_eq!(made.load(Ordering::Relaxed), 20 * 99 + 3);
-    assert_eq!(per_host.used(), 100);
+    assert_eq!(per_host.len(), 100);
 }
 
 // KY1: the limiter's two layers.
@@ -117,10 +117,7 @@ async fn ky1_the_limiters_layers_take_a_limit_per_key() {
 // KY1: the bulkhead's two layers.
 #[tokio::test]
 async fn ky1_the_bulkheads_layers_take_a_bulkhead_per_key() {
-    let per_host = Keyed::new(100, |_: &str| {
-        Bulkhead::builder(1).queue(1).build().unwrap()
-    })
-    .unwrap();
+    let per_host = Keyed::new(100, |_: &str| Bulkhead::builder(1).queue(1).build()).unwrap();
     let refusing = BulkheadLayer::new(per_host.by(host)).layer(service_fn(answer));
     let queued = BulkheadLayer::queued(per_host.by(host)).layer(service_fn(answer));
     let mut cx = Context::from_waker(Waker::noop());
@@ -210,7 +207,7 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
             *count.lock().unwrap() += u32::from(rejection.kind() == RejectionKind::NoKey);
         }
     });
-    let refusing = layer(by().or_refuse());
+    let refusing = layer(by().or_reject());
     let error = refusing.clone().oneshot((None, 1)).await.unwrap_err();
     assert_eq!(reason(&error).unwrap().kind(), RejectionKind::NoKey);
     assert_eq!(reason(&error).unwrap().policy(), per_host.name());
@@ -233,10 +230,10 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
     );
     assert!(open(by().or_skip()).oneshot((None, 1)).await.is_ok());
     assert_eq!(
-        why(open(by().or_refuse()).oneshot((None, 1)).await),
+        why(open(by().or_reject()).oneshot((None, 1)).await),
         Some(RejectionKind::NoKey)
     );
-    let bulkheads = Keyed::new(10, |_: &str| Bulkhead::new(0)).unwrap();
+    let bulkheads = Keyed::new(10, |_: &str| Ok(Bulkhead::new(0))).unwrap();
     let full = |source| BulkheadLayer::new(source).layer(service_fn(answer));
     let by = || bulkheads.by(host as fn(&Request) -> Option<&str>);
     assert!(matches!(
@@ -264,7 +261,7 @@ fn a_layer_per_key_is_as_ready_as_what_is_under_it() {
     let mut service = RateLimitLayer::new(per_host.by(host)).layer(Stuck);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Service::<Request>::poll_ready(&mut service, &mut cx).is_pending());
-    let bulkheads = Keyed::new(10, |_: &str| Bulkhead::new(0)).unwrap();
+    let bulkheads = Keyed::new(10, |_: &str| Ok(Bulkhead::new(0))).unwrap();
     let mut service = BulkheadLayer::queued(bulkheads.by(host)).layer(Stuck);
     assert!(Service::<Request>::poll_ready(&mut service, &mut cx).is_pending());
 }
@@ -393,7 +390,7 @@ async fn ky3_a_budget_in_debt_stays_until_its_floor_has_given_as_much() {
 // KY3: a bulkhead whose call has been answered rests, though the call's future is still there.
 #[tokio::test]
 async fn ky3_who_has_been_answered_holds_no_place_of_his_key() {
-    let bulkheads = Keyed::new(1, |_: &str| Bulkhead::new(1)).unwrap();
+    let bulkheads = Keyed::new(1, |_: &str| Ok(Bulkhead::new(1))).unwrap();
     let mut service = BulkheadLayer::new(bulkheads.by(host)).layer(service_fn(answer));
     let mut answered = Box::pin(service.ready().await.unwrap().call((Some("a"), 1)));
     assert_eq!((&mut answered).await.unwrap(), 1);

@@ -9,7 +9,7 @@ use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::context::CallContext;
 #[cfg(feature = "tokio")]
 use crate::context::ClockReading;
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::rate_limit::{Bucket, Quota};
 use crate::registry::Registry;
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -111,9 +111,9 @@ impl Budget {
 
     /// Whether it may be forgotten: what a new one would start with is there, or nobody has used
     /// it for so long that the floor has given as much.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         if Arc::strong_count(&self.0) > 1 {
-            return Rest::None;
+            return Idle::No;
         }
         let (now, terms) = (time::now(), self.terms());
         let idle = self.0.account.idle(now);
@@ -122,8 +122,8 @@ impl Budget {
         let burst = (terms.burst() / ONE) as f64;
         let balance = self.0.account.balance(now, terms);
         match balance >= terms.burst() || given >= burst {
-            true => Rest::Sound,
-            false => Rest::None,
+            true => Idle::Fresh,
+            false => Idle::No,
         }
     }
 

@@ -15,7 +15,7 @@ use super::state::{Cause, Flags, Machine, State, Word};
 use super::trip::Counts;
 use crate::config::{ConfigError, Mode, Name};
 use crate::event::{Event, EventKind, Listeners, Subscription};
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::rejection::Rejection;
 use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicU64};
@@ -96,17 +96,17 @@ impl CircuitBreaker {
 
     /// Whether it may be forgotten: it is closed, and nobody else has a handle. One that has seen
     /// failures of late had better stay.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         if Arc::strong_count(&self.0) > 1 || self.state() != State::Closed {
-            return Rest::None;
+            return Idle::No;
         }
         let now = time::now();
         let rules = self.0.rules.load();
         let counts = rules.counts(self.0.machine.word().generation(), now);
         let ill = |counts: &Counts| counts.failures > 0 || counts.slow > 0;
         match counts.iter().any(|(_, counts)| ill(counts)) {
-            true => Rest::Light,
-            false => Rest::Sound,
+            true => Idle::WithHistory,
+            false => Idle::Fresh,
         }
     }
 

@@ -8,7 +8,7 @@ use super::quantile::{LONGEST, Latencies, Wanted};
 use crate::budget::Budget;
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::event::{Event, EventKind, Listeners, Subscription};
-use crate::keyed::Rest;
+use crate::keyed::Idle;
 use crate::sync::{Arc, AtomicU64, OnceLock, Ordering};
 use crate::time::{self, Tick, nanos};
 
@@ -165,18 +165,18 @@ impl Hedge {
 
     /// Whether it may be forgotten: it has no latency in its window, its own budget owes nothing,
     /// and nobody else has a handle.
-    pub(crate) fn rest(&self) -> Rest {
+    pub(crate) fn idle(&self) -> Idle {
         if Arc::strong_count(&self.0) > 1 {
-            return Rest::None;
+            return Idle::No;
         }
         let seen = match self.0.latencies.get() {
             Some(latencies) => latencies.samples(time::now()),
             None => (0, 0),
         };
         match (seen, self.0.budget_given) {
-            ((0, 0), true) => Rest::Sound,
-            ((0, 0), false) => self.0.budget.rest(),
-            _ => Rest::None,
+            ((0, 0), true) => Idle::Fresh,
+            ((0, 0), false) => self.0.budget.idle(),
+            _ => Idle::No,
         }
     }
 

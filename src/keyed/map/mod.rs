@@ -1,215 +1,239 @@
-//! A bounded map from keys to policies, in shards with a lock each.
+//! A bounded map from keys to policies, in shards with one lock each.
 //!
-//! Nothing of a user's runs under a lock but `Eq` of his keys, and `Clone` where all are listed:
-//! policies are made before it and dropped after it, since both may run closures of his.
+//! The only user code that runs under a lock is `Eq` of a key, and `Clone` of the keys where all
+//! entries are listed. Policies are constructed before the lock is taken and dropped after it is
+//! released, since both may run closures of the user's.
 //!
-//! A place is taken by counting up to `places`, over all shards; so all of them can be used,
-//! however the keys fall. Where none is left, a policy that rests gives way.
+//! The entries are counted over all shards, so that the whole capacity can be used, however the
+//! keys hash. At capacity a new key evicts an idle entry.
 //!
-//! # Orderings
+//! # Memory ordering
 //!
-//! The count publishes nothing but itself: relaxed. It is moved by compare-exchange, so that it
-//! never passes `places` (models: `never_more_than_its_places`,
-//! `a_place_given_back_is_there_again`, `one_place_for_one_key`).
+//! - `len` publishes nothing: relaxed. It moves by compare-exchange and never passes `capacity`.
+//!   Models: `the_capacity_is_never_exceeded`, `an_evicted_entry_can_be_used_again`,
+//!   `a_new_key_inserted_twice_uses_one_entry`.
+//! - `version` is increased (Release) after the configuration of new policies has changed, and
+//!   read (Acquire) before a policy is constructed: one that is constructed under the new version
+//!   has the new configuration. A change then visits every shard under its lock, and an insertion
+//!   compares the version under the same lock: either the change sees the inserted policy, or the
+//!   insertion sees the new version. Model: `a_change_reaches_a_policy_under_construction`.
 
 use std::borrow::Borrow;
 
 use hashbrown::HashTable;
 
-use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering::Relaxed};
+use super::Idle;
+use crate::sync::{
+    AtomicU64, CachePadded, Mutex,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
-/// How ready a policy is to be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rest {
-    /// It would lose nothing.
-    Sound,
-    /// It would lose counts that decide nothing yet.
-    Light,
-    /// It is in use, or holds what must not be forgotten.
-    None,
-}
-
-/// One of the places, that is counted as taken; given back unless somebody keeps it.
-struct Place<'a>(&'a AtomicU64);
-
-impl Place<'_> {
-    fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-/// About as many places to a shard, so that a look at all of them stays short.
+/// Few enough entries in a shard that a search through all of them stays short.
 const PER_SHARD: usize = 8;
-const MOST_SHARDS: usize = 64;
+const MAX_SHARDS: usize = 64;
 
-/// How many policies are asked at most whether one of them rests.
-const MOST_ASKED: usize = 1_024;
+/// The most policies that one insertion checks for being idle.
+const MAX_CHECKED: usize = 1_024;
 
 type Locked<O, P> = CachePadded<Mutex<Shard<O, P>>>;
 
 pub(crate) struct Map<O, P> {
     shards: Box<[Locked<O, P>]>,
     capacity: u64,
-    /// How many are taken.
-    used: AtomicU64,
+    len: AtomicU64,
+    /// Counts the changes of all policies.
+    version: AtomicU64,
 }
 
 struct Shard<O, P> {
     table: HashTable<Entry<O, P>>,
-    /// Counts the looks at this shard.
-    looks: u64,
+    /// Counts the lookups in this shard.
+    lookups: u64,
 }
 
 struct Entry<O, P> {
     hash: u64,
     key: O,
     policy: P,
-    /// The look that found it last.
-    looked: u64,
+    /// The number of the lookup that found it last.
+    last_used: u64,
+}
+
+/// What an insertion has led to.
+#[must_use]
+pub(super) enum Inserted<P> {
+    /// The key has this policy: the given one, or one that another thread inserted first.
+    Entry(P),
+    /// All policies have been changed since the given one was constructed: construct it again.
+    Outdated,
+    /// The map is full, and no entry is idle.
+    Full,
+}
+
+/// One entry that is counted in `len`. Dropping it takes it out of the count again.
+struct Counted<'a>(&'a AtomicU64);
+
+impl Counted<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl<O, P> Map<O, P> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let shards = (capacity / PER_SHARD).clamp(1, MOST_SHARDS);
+    pub(super) fn new(capacity: usize) -> Self {
+        let shards = (capacity / PER_SHARD).clamp(1, MAX_SHARDS);
         let shard = || {
             let table = HashTable::new();
-            CachePadded::new(Mutex::new(Shard { table, looks: 0 }))
+            CachePadded::new(Mutex::new(Shard { table, lookups: 0 }))
         };
         Self {
             shards: (0..shards.next_power_of_two()).map(|_| shard()).collect(),
             capacity: capacity as u64,
-            used: AtomicU64::new(0),
+            len: AtomicU64::new(0),
+            version: AtomicU64::new(0),
         }
     }
 
-    /// How many keys have a policy.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Relaxed)
+    pub(super) fn len(&self) -> u64 {
+        self.len.load(Relaxed)
     }
 
-    pub(crate) fn capacity(&self) -> u64 {
+    pub(super) fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    fn shard(&self, number: usize) -> &Mutex<Shard<O, P>> {
-        &self.shards[number & (self.shards.len() - 1)]
+    /// To be read before a policy is constructed, and given to [`insert`](Self::insert) with it.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Acquire)
     }
 
-    /// From the bits that the tables below use least.
-    fn number(hash: u64) -> usize {
-        (hash >> 40) as usize & (MOST_SHARDS - 1)
+    fn shard(&self, index: usize) -> &Mutex<Shard<O, P>> {
+        &self.shards[index & (self.shards.len() - 1)]
+    }
+
+    /// From the bits that the tables of the shards use least.
+    fn shard_index(hash: u64) -> usize {
+        (hash >> 40) as usize & (MAX_SHARDS - 1)
     }
 }
 
 impl<O, P: Clone> Map<O, P> {
     /// The policy of `key`, if it has one.
-    pub(crate) fn find<K>(&self, hash: u64, key: &K) -> Option<P>
+    pub(super) fn find<K>(&self, hash: u64, key: &K) -> Option<P>
     where
         K: ?Sized + Eq,
         O: Borrow<K>,
     {
-        let mut shard = self.shard(Self::number(hash)).lock();
-        shard.find(hash, key)
+        self.shard(Self::shard_index(hash)).lock().find(hash, key)
     }
 
-    /// Gives `key` the policy `made`, unless it has got one meanwhile, which is returned then.
-    /// None if there is no place, and nobody who may give way.
-    pub(crate) fn insert<K>(
+    /// Inserts `policy` for `key`, unless the key has got one in the meantime.
+    pub(super) fn insert<K>(
         &self,
         hash: u64,
         key: &K,
-        made: P,
-        rest: impl Fn(&P) -> Rest,
-    ) -> Option<P>
+        policy: P,
+        version: u64,
+        idle: impl Fn(&P) -> Idle,
+    ) -> Inserted<P>
     where
         K: ?Sized + Eq + ToOwned<Owned = O>,
         O: Borrow<K>,
     {
-        // Declared before a lock is taken, so dropped after it.
+        // Declared before a lock is taken, so dropped after it is released.
         let owned = key.to_owned();
-        let (mut place, mut _gave_way) = (None, None);
-        let number = Self::number(hash);
-        let mut asked = false;
+        let (mut counted, mut _evicted) = (None, None);
+        let index = Self::shard_index(hash);
+        let mut searched = false;
         loop {
-            let mut shard = self.shard(number).lock();
+            let mut shard = self.shard(index).lock();
             if let Some(found) = shard.find(hash, key) {
-                return Some(found);
+                return Inserted::Entry(found);
             }
-            if place.is_none() {
-                // Only here, where it is known that there is no such key: two who bring the same
-                // one would take two, and a third be refused for it.
-                place = self.take_place();
+            if self.version.load(Relaxed) != version {
+                return Inserted::Outdated;
             }
-            if let Some(place) = place {
-                shard.insert(hash, owned, made.clone());
-                place.keep();
-                return Some(made);
+            // Counted only now that the key is known to be new: two threads with the same new key
+            // would count it twice, and another key could be rejected for that.
+            counted = counted.or_else(|| self.count_one());
+            if let Some(counted) = counted {
+                shard.insert(hash, owned, policy.clone());
+                counted.keep();
+                return Inserted::Entry(policy);
             }
             drop(shard);
-            if asked {
-                return None;
+            if searched {
+                return Inserted::Full;
             }
-            asked = true;
-            (place, _gave_way) = self.forget_one(number, &rest).unzip();
+            searched = true;
+            (counted, _evicted) = self.evict_idle(index, &idle).unzip();
         }
     }
 
-    /// Forgets `key`; its policy, if it had one.
-    pub(crate) fn remove<K>(&self, hash: u64, key: &K) -> Option<P>
+    /// Removes the entry of `key` and returns its policy, if it had one.
+    pub(super) fn remove<K>(&self, hash: u64, key: &K) -> Option<P>
     where
         K: ?Sized + Eq,
         O: Borrow<K>,
     {
-        let mut shard = self.shard(Self::number(hash)).lock();
+        let mut shard = self.shard(Self::shard_index(hash)).lock();
         let same = |entry: &Entry<O, P>| entry.hash == hash && entry.key.borrow() == key;
         let entry = shard.table.find_entry(hash, same).ok()?.remove().0;
         drop(shard);
-        self.used.fetch_sub(1, Relaxed);
+        drop(Counted(&self.len));
         Some(entry.policy)
     }
 
     /// All keys with their policies, shard by shard.
-    pub(crate) fn all(&self) -> Vec<(O, P)>
+    pub(super) fn entries(&self) -> Vec<(O, P)>
     where
         O: Clone,
     {
+        self.collect(|entry| (entry.key.clone(), entry.policy.clone()))
+    }
+
+    /// All policies, to be changed. One that is under construction now will not be inserted.
+    pub(super) fn start_change(&self) -> Vec<P> {
+        self.version.fetch_add(1, Release);
+        self.collect(|entry| entry.policy.clone())
+    }
+
+    fn collect<T>(&self, item: impl Fn(&Entry<O, P>) -> T) -> Vec<T> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            let shard = shard.lock();
-            let pairs = shard.table.iter();
-            all.extend(pairs.map(|entry| (entry.key.clone(), entry.policy.clone())));
+            all.extend(shard.lock().table.iter().map(&item));
         }
         all
     }
 
-    fn take_place(&self) -> Option<Place<'_>> {
-        let next = |used| (used < self.capacity).then_some(used + 1);
-        self.used.fetch_update(Relaxed, Relaxed, next).ok()?;
-        Some(Place(&self.used))
+    fn count_one(&self) -> Option<Counted<'_>> {
+        let next = |len| (len < self.capacity).then_some(len + 1);
+        self.len.fetch_update(Relaxed, Relaxed, next).ok()?;
+        Some(Counted(&self.len))
     }
 
-    /// Takes out somebody who rests; his place stays taken, for whoever comes in his stead. The
-    /// own shard is asked first, then those after it: one lock at a time.
-    fn forget_one(
+    /// Evicts an idle entry, and returns it with its count. The search starts in the shard at
+    /// `first` and goes on through the others, one lock at a time.
+    fn evict_idle(
         &self,
         first: usize,
-        rest: impl Fn(&P) -> Rest,
-    ) -> Option<(Place<'_>, Entry<O, P>)> {
-        for most in [Rest::Sound, Rest::Light] {
-            let mut asked = 0;
-            for number in first..first + self.shards.len() {
-                let mut shard = self.shard(number).lock();
-                asked += shard.table.len();
-                if let Some(entry) = shard.forget_one(most, &rest) {
-                    return Some((Place(&self.used), entry));
+        idle: impl Fn(&P) -> Idle,
+    ) -> Option<(Counted<'_>, Entry<O, P>)> {
+        for most in [Idle::Fresh, Idle::WithHistory] {
+            let mut checked = 0;
+            for index in first..first + self.shards.len() {
+                let mut shard = self.shard(index).lock();
+                checked += shard.table.len();
+                if let Some(entry) = shard.evict_idle(most, &idle) {
+                    return Some((Counted(&self.len), entry));
                 }
-                if asked >= MOST_ASKED {
+                if checked >= MAX_CHECKED {
                     break;
                 }
             }
@@ -226,32 +250,31 @@ impl<O, P: Clone> Shard<O, P> {
     {
         let same = |entry: &Entry<O, P>| entry.hash == hash && entry.key.borrow() == key;
         let entry = self.table.find_mut(hash, same)?;
-        self.looks += 1;
-        entry.looked = self.looks;
+        self.lookups += 1;
+        entry.last_used = self.lookups;
         Some(entry.policy.clone())
     }
 
     fn insert(&mut self, hash: u64, key: O, policy: P) {
-        self.looks += 1;
+        self.lookups += 1;
         let entry = Entry {
             hash,
             key,
             policy,
-            looked: self.looks,
+            last_used: self.lookups,
         };
         self.table.insert_unique(hash, entry, |entry| entry.hash);
     }
 
-    /// Takes out the one that was not looked at for longest, of those that rest so well.
-    fn forget_one(&mut self, most: Rest, rest: impl Fn(&P) -> Rest) -> Option<Entry<O, P>> {
-        let resting = self
+    /// Removes the least recently used of the entries whose eviction loses `most` at most.
+    fn evict_idle(&mut self, most: Idle, idle: impl Fn(&P) -> Idle) -> Option<Entry<O, P>> {
+        let (hash, last_used) = self
             .table
             .iter()
-            .filter(|entry| rest(&entry.policy) <= most);
-        let (hash, looked) = resting
-            .map(|entry| (entry.hash, entry.looked))
-            .min_by_key(|(_, looked)| *looked)?;
-        let same = |entry: &Entry<O, P>| entry.looked == looked;
+            .filter(|entry| idle(&entry.policy) <= most)
+            .map(|entry| (entry.hash, entry.last_used))
+            .min_by_key(|(_, last_used)| *last_used)?;
+        let same = |entry: &Entry<O, P>| entry.last_used == last_used;
         let found = self.table.find_entry(hash, same).ok()?;
         Some(found.remove().0)
     }

@@ -2,23 +2,23 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Map, Rest};
+use super::{Idle, Inserted, Map};
 use crate::sync::{Arc, Mutex};
 
 fn hash(key: u64) -> u64 {
     key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// A policy that rests as it is told.
+/// A policy that is as idle as the test sets it.
 #[derive(Clone)]
-struct Told(Arc<Mutex<Rest>>);
+struct Policy(Arc<Mutex<Idle>>);
 
-impl Told {
-    fn new(rest: Rest) -> Self {
-        Self(Arc::new(Mutex::new(rest)))
+impl Policy {
+    fn new(idle: Idle) -> Self {
+        Self(Arc::new(Mutex::new(idle)))
     }
 
-    fn rest(&self) -> Rest {
+    fn idle(&self) -> Idle {
         *self.0.lock()
     }
 
@@ -27,87 +27,79 @@ impl Told {
     }
 }
 
-// KY3
-#[test]
-fn ky3_the_soundest_that_was_not_asked_for_longest_gives_way() {
-    let map: Map<u64, Told> = Map::new(4);
-    let rests = [Rest::None, Rest::Light, Rest::Sound, Rest::Sound];
-    let told: Vec<_> = rests.into_iter().map(Told::new).collect();
-    for (key, told) in (0..).zip(&told) {
-        assert!(
-            map.insert(hash(key), &key, told.clone(), Told::rest)
-                .is_some()
-        );
+impl Map<u64, Policy> {
+    fn get(&self, key: u64) -> Option<Policy> {
+        self.find(hash(key), &key)
     }
-    // Of the two that rest best, 3 has not been asked for since.
-    assert!(map.find(hash(2), &2).is_some());
-    let newcomer = |key: u64| {
-        let made = Told::new(Rest::None);
-        map.insert(hash(key), &key, made, Told::rest).is_some()
-    };
-    assert!(newcomer(10));
-    assert!(map.find(hash(3), &3).is_none());
-    assert!(newcomer(11));
-    assert!(map.find(hash(2), &2).is_none());
-    // Then one that would lose a little.
-    assert!(newcomer(12));
-    assert!(map.find(hash(1), &1).is_none());
-    // And then nobody.
-    assert!(!newcomer(13));
-    assert_eq!(map.used(), 4);
-    assert!(map.find(hash(0), &0).unwrap().is(&told[0]));
-}
 
-#[test]
-fn all_places_can_be_used_however_the_keys_fall() {
-    for capacity in [1_usize, 2, 7, 8, 9, 100, 1_000] {
-        let map: Map<u64, Told> = Map::new(capacity);
-        for key in 0..capacity as u64 {
-            let made = Told::new(Rest::None);
-            assert!(
-                map.insert(hash(key), &key, made, Told::rest).is_some(),
-                "{key} of {capacity}"
-            );
+    fn put(&self, key: u64, policy: &Policy) -> Option<Policy> {
+        let version = self.version();
+        match self.insert(hash(key), &key, policy.clone(), version, Policy::idle) {
+            Inserted::Entry(policy) => Some(policy),
+            Inserted::Full => None,
+            Inserted::Outdated => unreachable!("nothing was changed"),
         }
-        assert_eq!(map.used(), capacity as u64);
-        let made = Told::new(Rest::None);
-        let one_more = u64::MAX;
-        assert!(
-            map.insert(hash(one_more), &one_more, made, Told::rest)
-                .is_none()
-        );
     }
 }
 
 #[test]
-fn who_comes_second_has_what_the_first_one_made() {
-    let map: Map<u64, Told> = Map::new(8);
-    let (first, second) = (Told::new(Rest::Sound), Told::new(Rest::Sound));
-    assert!(
-        map.insert(hash(1), &1, first.clone(), Told::rest)
-            .unwrap()
-            .is(&first)
-    );
-    assert!(
-        map.insert(hash(1), &1, second, Told::rest)
-            .unwrap()
-            .is(&first)
-    );
-    assert_eq!(map.used(), 1);
+fn ky3_the_least_recently_used_of_the_most_idle_entries_is_evicted() {
+    let map = Map::new(4);
+    let idle = [Idle::No, Idle::WithHistory, Idle::Fresh, Idle::Fresh];
+    let policies = idle.map(Policy::new);
+    for (key, policy) in (0..).zip(&policies) {
+        assert!(map.put(key, policy).is_some());
+    }
+    // 2 and 3 are the most idle ones, and 3 is not used again.
+    assert!(map.get(2).is_some());
+    let insert = |key| map.put(key, &Policy::new(Idle::No)).is_some();
+    assert!(insert(10));
+    assert!(map.get(3).is_none());
+    assert!(insert(11));
+    assert!(map.get(2).is_none());
+    // Then the one with a history.
+    assert!(insert(12));
+    assert!(map.get(1).is_none());
+    // The others are in use.
+    assert!(!insert(13));
+    assert_eq!(map.len(), 4);
+    assert!(map.get(0).unwrap().is(&policies[0]));
+}
+
+#[test]
+fn ky3_the_whole_capacity_can_be_used_however_the_keys_hash() {
+    for capacity in [1_usize, 2, 7, 8, 9, 100, 1_000] {
+        let map = Map::new(capacity);
+        for key in 0..capacity as u64 {
+            let inserted = map.put(key, &Policy::new(Idle::No));
+            assert!(inserted.is_some(), "{key} of {capacity}");
+        }
+        assert_eq!(map.len(), capacity as u64);
+        assert!(map.put(u64::MAX, &Policy::new(Idle::No)).is_none());
+    }
+}
+
+#[test]
+fn ky2_a_second_insertion_of_a_key_returns_the_first_policy() {
+    let map = Map::new(8);
+    let (first, second) = (Policy::new(Idle::Fresh), Policy::new(Idle::Fresh));
+    assert!(map.put(1, &first).unwrap().is(&first));
+    assert!(map.put(1, &second).unwrap().is(&first));
+    assert_eq!(map.len(), 1);
 }
 
 proptest! {
-    // KY2, KY3: against a map that keeps every key, no key that does not rest is ever forgotten
-    // or given another's policy, and no more have a place than there are.
+    // KY2, KY3: compared with a map that keeps every key. No key in use is evicted or gets the
+    // policy of another, and the capacity is not exceeded.
     #[test]
-    fn no_key_in_use_is_forgotten(
+    fn ky3_no_key_in_use_is_evicted(
         capacity in 1_usize..40,
         steps in prop::collection::vec((0_u64..60, 0_u8..4), 1..400),
     ) {
-        let map: Map<u64, Told> = Map::new(capacity);
-        let mut model: BTreeMap<u64, Told> = BTreeMap::new();
-        for (key, what) in steps {
-            if what == 3 {
+        let map = Map::new(capacity);
+        let mut model: BTreeMap<u64, Policy> = BTreeMap::new();
+        for (key, step) in steps {
+            if step == 3 {
                 let removed = map.remove(hash(key), &key);
                 let expected = model.remove(&key);
                 if let Some(removed) = &removed {
@@ -115,58 +107,54 @@ proptest! {
                 }
                 continue;
             }
-            let found = map.find(hash(key), &key);
+            let found = map.get(key);
             if let Some(found) = &found {
                 prop_assert!(model[&key].is(found), "the policy of another key");
-            } else if let Some(forgotten) = model.remove(&key) {
-                prop_assert_ne!(forgotten.rest(), Rest::None);
+            } else if let Some(evicted) = model.remove(&key) {
+                prop_assert_ne!(evicted.idle(), Idle::No);
             }
-            let rest = [Rest::Sound, Rest::Light, Rest::None][what as usize];
+            let idle = [Idle::Fresh, Idle::WithHistory, Idle::No][step as usize];
             match found {
-                Some(found) => *found.0.lock() = rest,
+                Some(found) => *found.0.lock() = idle,
                 None => {
-                    let made = Told::new(rest);
-                    match map.insert(hash(key), &key, made.clone(), Told::rest) {
+                    let policy = Policy::new(idle);
+                    match map.put(key, &policy) {
                         Some(_) => {
-                            model.insert(key, made);
+                            model.insert(key, policy);
                         }
                         None => {
-                            let all = map.all();
+                            let all = map.entries();
                             prop_assert_eq!(all.len(), capacity);
-                            prop_assert!(all.iter().all(|(_, told)| told.rest() == Rest::None));
+                            prop_assert!(all.iter().all(|(_, policy)| policy.idle() == Idle::No));
                         }
                     }
                 }
             }
-            prop_assert!(map.used() <= capacity as u64);
-            prop_assert_eq!(map.used(), map.all().len() as u64);
+            prop_assert!(map.len() <= capacity as u64);
+            prop_assert_eq!(map.len(), map.entries().len() as u64);
         }
-        for (key, told) in model {
-            if told.rest() == Rest::None {
-                prop_assert!(map.find(hash(key), &key).is_some_and(|found| found.is(&told)));
+        for (key, policy) in model {
+            if policy.idle() == Idle::No {
+                prop_assert!(map.get(key).is_some_and(|found| found.is(&policy)));
             }
         }
     }
 }
 
 #[test]
-fn threads_that_insert_the_same_keys_have_one_policy_each() {
-    let map: Map<u64, Told> = Map::new(64);
+fn ky2_threads_that_insert_the_same_keys_get_one_policy_for_each() {
+    let map = Map::new(64);
     let start = std::sync::Barrier::new(8);
-    let seen: Vec<Vec<Told>> = std::thread::scope(|scope| {
+    let seen: Vec<Vec<Policy>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
                     start.wait();
-                    (0..64_u64)
-                        .map(|key| {
-                            let made = Told::new(Rest::None);
-                            let found = map.find(hash(key), &key);
-                            found.unwrap_or_else(|| {
-                                map.insert(hash(key), &key, made, Told::rest).unwrap()
-                            })
-                        })
-                        .collect()
+                    let policy_of = |key| match map.get(key) {
+                        Some(found) => found,
+                        None => map.put(key, &Policy::new(Idle::No)).unwrap(),
+                    };
+                    (0..64).map(policy_of).collect()
                 })
             })
             .collect();
@@ -178,5 +166,5 @@ fn threads_that_insert_the_same_keys_have_one_policy_each() {
     for others in &seen[1..] {
         assert!(seen[0].iter().zip(others).all(|(a, b)| a.is(b)));
     }
-    assert_eq!(map.used(), 64);
+    assert_eq!(map.len(), 64);
 }

@@ -336,7 +336,7 @@ impl Builder {
             quotas.len(),
             "at most 15",
         );
-        keyed::check_places("capacity", capacity, &mut problems);
+        keyed::check_capacity("capacity", capacity, &mut problems);
         problems.finish(&self.name)?;
         // A key has its place among a few; with half of all taken, these few are seldom full.
         let shape = Shape::Keyed(Table::new(time::now(), 2 * capacity, &quotas));

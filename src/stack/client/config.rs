@@ -6,7 +6,7 @@ use crate::bulkhead::{self, Bulkhead};
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::hedge::{self, Hedge};
-use crate::keyed::check_places;
+use crate::keyed::check_capacity;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{self, Retry};
 use crate::stack::{check, part};
@@ -228,7 +228,7 @@ impl ClientConfig {
         let (total, attempt) = (self.total_timeout, self.attempt_timeout);
         check::timeout("total_timeout", total, problems);
         check::timeout("attempt_timeout", attempt, problems);
-        check_places("authorities", self.authorities, problems);
+        check_capacity("authorities", self.authorities, problems);
         if let Some(quota) = self.rate_limit {
             let limiter = RateLimiter::builder(quota).build();
             check::part("rate_limit", limiter, problems);

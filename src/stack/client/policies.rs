@@ -6,7 +6,7 @@ use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Name};
 use crate::hedge::Hedge;
-use crate::keyed::{Follow, Keyed};
+use crate::keyed::Keyed;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{self, Retry};
 use crate::stack::plan::Plan;
@@ -23,10 +23,7 @@ pub(super) struct Policies {
     pub(super) hedge: Hedge,
     pub(super) budget: Budget,
     pub(super) breakers: Keyed<str, CircuitBreaker>,
-    /// What serves the authorities that find no place.
-    pub(super) breaker_of_others: CircuitBreaker,
     pub(super) bulkheads: Keyed<str, Bulkhead>,
-    pub(super) bulkhead_of_others: Bulkhead,
     pub(super) limiter: RateLimiter,
     pub(super) attempt: Timeout,
 }
@@ -55,18 +52,13 @@ impl Policies {
             (config.authorities, config.breaker_of(OTHERS).build()?);
         let bulkhead_of_others = config.bulkhead_of(OTHERS).build()?;
         let plan = Arc::new(Plan::new(config));
-        let following = || Following(Arc::clone(&plan));
         let breakers = {
-            let following = following();
-            Keyed::builder(move |authority: &str| {
-                following.0.config().breaker_of(authority).build()
-            })
+            let plan = Arc::clone(&plan);
+            Keyed::builder(move |authority: &str| plan.config().breaker_of(authority).build())
         };
         let bulkheads = {
-            let following = following();
-            Keyed::builder(move |authority: &str| {
-                following.0.config().bulkhead_of(authority).build()
-            })
+            let plan = Arc::clone(&plan);
+            Keyed::builder(move |authority: &str| plan.config().bulkhead_of(authority).build())
         };
         let breakers = breakers.name(part(&name, "breaker")).capacity(capacity);
         let bulkheads = bulkheads.name(part(&name, "bulkhead")).capacity(capacity);
@@ -75,16 +67,8 @@ impl Policies {
             retry: retry.budget_or(&budget).build()?,
             hedge: hedge.budget_or(&budget).build()?,
             budget,
-            breakers: breakers
-                .overflow(&breaker_of_others)
-                .following(following())
-                .build()?,
-            breaker_of_others,
-            bulkheads: bulkheads
-                .overflow(&bulkhead_of_others)
-                .following(following())
-                .build()?,
-            bulkhead_of_others,
+            breakers: breakers.overflow(breaker_of_others).build()?,
+            bulkheads: bulkheads.overflow(bulkhead_of_others).build()?,
             limiter: limiter.build()?,
             attempt,
             name,
@@ -125,27 +109,14 @@ impl Policies {
             self.limiter.set_mode(limit_mode(config.rate_limit));
         }
         if set.breaker || set.attempt_timeout {
-            self.all_breakers(|breaker| {
+            self.breakers.change_all(|breaker| {
                 config.apply_to_breaker(breaker, set.breaker, modes.breaker);
             });
         }
         if set.bulkhead {
-            self.all_bulkheads(|bulkhead| config.apply_to_bulkhead(bulkhead, modes.bulkhead));
+            let change = |bulkhead: &Bulkhead| config.apply_to_bulkhead(bulkhead, modes.bulkhead);
+            self.bulkheads.change_all(change);
         }
-    }
-
-    fn all_breakers(&self, apply: impl Fn(&CircuitBreaker)) {
-        apply(self.breakers.anonymous());
-        apply(&self.breaker_of_others);
-        let all = self.breakers.all();
-        all.iter().for_each(|(_, breaker)| apply(breaker));
-    }
-
-    fn all_bulkheads(&self, apply: impl Fn(&Bulkhead)) {
-        apply(self.bulkheads.anonymous());
-        apply(&self.bulkhead_of_others);
-        let all = self.bulkheads.all();
-        all.iter().for_each(|(_, bulkhead)| apply(bulkhead));
     }
 }
 
@@ -170,30 +141,5 @@ impl ClientConfig {
         if mode {
             bulkhead.set_mode(self.bulkhead.mode_to_start_in());
         }
-    }
-}
-
-/// Keeps the policies of new authorities in step with the plan.
-struct Following(Arc<Plan<ClientConfig>>);
-
-impl Follow<CircuitBreaker> for Following {
-    fn version(&self) -> u64 {
-        self.0.version()
-    }
-
-    fn follow(&self, breaker: &CircuitBreaker) {
-        self.0
-            .carry_out(|config| config.apply_to_breaker(breaker, true, true));
-    }
-}
-
-impl Follow<Bulkhead> for Following {
-    fn version(&self) -> u64 {
-        self.0.version()
-    }
-
-    fn follow(&self, bulkhead: &Bulkhead) {
-        self.0
-            .carry_out(|config| config.apply_to_bulkhead(bulkhead, true));
     }
 }

@@ -64,7 +64,7 @@ fn cx15_the_defaults_are_those_of_the_table() {
     for bulkhead in [
         stack.bulkheads().get("a"),
         stack.bulkheads().anonymous().clone(),
-        stack.policies.bulkhead_of_others.clone(),
+        stack.bulkheads().overflow().clone(),
     ] {
         let bulkhead = bulkhead.snapshot();
         assert_eq!((bulkhead.limit, bulkhead.queue), (100, Some(0)));
@@ -74,7 +74,7 @@ fn cx15_the_defaults_are_those_of_the_table() {
     for breaker in [
         stack.breakers().get("a"),
         stack.breakers().anonymous().clone(),
-        stack.policies.breaker_of_others.clone(),
+        stack.breakers().overflow().clone(),
     ] {
         assert_eq!(rules(&breaker), plain);
         assert_eq!(fair_time(&breaker), Some(ms(1_500)));
@@ -272,7 +272,7 @@ async fn cx19_a_change_reaches_known_and_new_authorities_and_running_services() 
         known.0,
         stack.breakers().get("new"),
         stack.breakers().anonymous().clone(),
-        stack.policies.breaker_of_others.clone(),
+        stack.breakers().overflow().clone(),
     ];
     for breaker in breakers {
         assert_eq!(rules(&breaker), ["2 consecutive failures"]);
@@ -283,7 +283,7 @@ async fn cx19_a_change_reaches_known_and_new_authorities_and_running_services() 
         known.1,
         stack.bulkheads().get("new"),
         stack.bulkheads().anonymous().clone(),
-        stack.policies.bulkhead_of_others.clone(),
+        stack.bulkheads().overflow().clone(),
     ];
     for bulkhead in bulkheads {
         let bulkhead = bulkhead.snapshot();
@@ -471,10 +471,10 @@ fn cx19_no_authority_keeps_old_numbers_however_late_it_comes() {
     let config = stack.policies.plan.config();
     let fair = config.fair_time();
     let limit = stack.bulkheads().anonymous().limit();
-    for (authority, bulkhead) in stack.bulkheads().all() {
+    for (authority, bulkhead) in stack.bulkheads().entries() {
         assert_eq!(bulkhead.limit(), limit, "{authority}");
     }
-    for (authority, breaker) in stack.breakers().all() {
+    for (authority, breaker) in stack.breakers().entries() {
         assert_eq!(fair_time(&breaker), Some(fair), "{authority}");
     }
 }

@@ -102,7 +102,7 @@ impl<R, L> ServerStack<R, L> {
     }
 
     /// Limits calls by `limiter`: one that others share, or one [per key](crate::Keyed::by), in
-    /// place of the stack's own. One of both kinds is made by [`Keyed::and`](crate::Keyed::and).
+    /// place of the stack's own. One of both kinds is made by [`Keyed::with_limits`](crate::Keyed::with_limits).
     ///
     #[cfg_attr(feature = "http", doc = "```")]
     #[cfg_attr(not(feature = "http"), doc = "```ignore")]

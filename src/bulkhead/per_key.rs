@@ -1,0 +1,24 @@
+//! A bulkhead per key: an object of its own for each.
+
+use super::Bulkhead;
+use crate::config::Mode;
+use crate::keyed::{Idle, Key, PerKey, Policies};
+
+impl PerKey for Bulkhead {
+    type Store<K: ?Sized + Key> = Policies<K, Self>;
+    type Entry = ();
+
+    const REJECTS: bool = true;
+
+    fn mode(&self) -> Mode {
+        self.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
+    }
+
+    fn idle(&self) -> Idle {
+        self.idle()
+    }
+}

@@ -1,0 +1,117 @@
+//! What a pattern implements so that its policy comes keyed.
+
+use std::fmt;
+
+use super::Key;
+use crate::config::{Mode, Name};
+use crate::rejection::Rejection;
+
+/// A policy that can be kept per key: [`RateLimiter`](crate::RateLimiter),
+/// [`CircuitBreaker`](crate::CircuitBreaker), [`Bulkhead`](crate::Bulkhead),
+/// [`Budget`](crate::Budget), [`Hedge`](crate::Hedge). Sealed.
+pub trait PerKey: Clone + Send + Sync + 'static {
+    /// Where the policies of all keys are kept.
+    #[doc(hidden)]
+    type Store<K: ?Sized + Key>: Store<K, Self>;
+
+    /// The part of a shared policy that is one key's. `()` for a policy that is an object of its
+    /// own for each key.
+    #[doc(hidden)]
+    type Entry: Copy;
+
+    /// Whether the policy rejects calls.
+    #[doc(hidden)]
+    const REJECTS: bool;
+
+    #[doc(hidden)]
+    fn mode(&self) -> Mode;
+
+    #[doc(hidden)]
+    fn set_mode(&self, mode: Mode);
+
+    /// Whether a [`Map`](super::map::Map) may evict it.
+    #[doc(hidden)]
+    fn idle(&self) -> Idle {
+        Idle::No
+    }
+
+    /// A handle to one key's part of it.
+    #[doc(hidden)]
+    #[must_use]
+    fn at(self, entry: Self::Entry) -> Self {
+        let _ = entry;
+        self
+    }
+}
+
+/// What is lost if an entry is evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Idle {
+    /// Nothing: it is as good as new.
+    Fresh,
+    /// Counts that decide nothing yet.
+    WithHistory,
+    /// It is in use, or holds a state that must not be lost.
+    No,
+}
+
+/// Keeps the policies of one kind. It cannot be named outside of the crate.
+pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
+    fn name(&self) -> &Name;
+    /// The policy of `key`.
+    fn pick(&self, hash: u64, key: &K) -> Picked<'_, P>;
+    /// The policy of all requests without a key.
+    fn anonymous(&self) -> &P;
+    /// A policy that is switched off.
+    fn off(&self) -> &P;
+    fn capacity(&self) -> usize;
+    fn len(&self) -> usize;
+    fn overflowed(&self) -> u64;
+    /// Emits or records the rejection of a request without a key. Returns whether the request is
+    /// rejected in the current mode.
+    fn rejects(&self, rejection: &Rejection) -> bool;
+}
+
+/// The policy of one request.
+pub struct Picked<'a, P: PerKey>(pub(super) Held<'a, P>);
+
+pub(super) enum Held<'a, P: PerKey> {
+    Shared(&'a P),
+    /// One key's part of a shared policy.
+    Entry(&'a P, P::Entry),
+    Own(P),
+}
+
+impl<'a, P: PerKey> Picked<'a, P> {
+    /// One key's part of `policy`.
+    #[inline]
+    pub(crate) fn entry(policy: &'a P, entry: P::Entry) -> Self {
+        Self(Held::Entry(policy, entry))
+    }
+
+    /// The policy, and which part of it is the request's.
+    #[inline]
+    pub(crate) fn parts(&self) -> (&P, Option<P::Entry>) {
+        match &self.0 {
+            Held::Shared(policy) => (policy, None),
+            Held::Entry(policy, entry) => (policy, Some(*entry)),
+            Held::Own(policy) => (policy, None),
+        }
+    }
+
+    /// A handle to the policy.
+    #[inline]
+    pub(crate) fn into_policy(self) -> P {
+        match self.0 {
+            Held::Shared(policy) => policy.clone(),
+            Held::Entry(policy, entry) => policy.clone().at(entry),
+            Held::Own(policy) => policy,
+        }
+    }
+}
+
+impl<P: PerKey> fmt::Debug for Picked<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Picked(..)")
+    }
+}

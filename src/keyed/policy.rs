@@ -1,0 +1,307 @@
+//! The handle and its builder.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::panic::Location;
+
+use super::Key;
+use super::map::Map;
+use super::per_key::{PerKey, Picked, Store};
+use super::store::{Make, Policies};
+use crate::config::{ConfigError, Mode, Name, Problems};
+use crate::event::{Event, Listeners};
+use crate::rejection::{Rejection, RejectionKind};
+use crate::sync::{Arc, AtomicU64};
+
+const MAX_CAPACITY: usize = 1 << 24;
+
+pub(crate) fn check_capacity(field: &str, capacity: usize, problems: &mut Problems) {
+    let fits = (1..=MAX_CAPACITY).contains(&capacity);
+    problems.check(fits, field, capacity, "from 1 to 16,777,216");
+}
+
+/// A policy for each key: a limit per caller, a circuit breaker per host.
+///
+/// A handle: clones have the same policies. The [module](crate::keyed) has the defaults, and says
+/// what happens at capacity.
+///
+/// ```
+/// use seawall::{CircuitBreaker, Keyed};
+///
+/// let per_host = Keyed::new(1_000, |host: &str| CircuitBreaker::builder(host).build())?;
+/// per_host.get("a.example").force_open();
+/// assert!(per_host.get("a.example").try_acquire().is_err());
+/// assert!(per_host.get("b.example").try_acquire().is_ok());
+/// # Ok::<_, seawall::ConfigError>(())
+/// ```
+pub struct Keyed<K: ?Sized + Key, P: PerKey>(Arc<Inner<K, P>>);
+
+struct Inner<K: ?Sized + Key, P: PerKey> {
+    hasher: RandomState,
+    store: P::Store<K>,
+}
+
+impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
+    pub(crate) fn from_store(store: P::Store<K>) -> Self {
+        let hasher = RandomState::new();
+        Self(Arc::new(Inner { hasher, store }))
+    }
+
+    /// The same keys in another store, with the same hashes.
+    pub(crate) fn with_store(&self, store: P::Store<K>) -> Self {
+        let hasher = self.0.hasher.clone();
+        Self(Arc::new(Inner { hasher, store }))
+    }
+
+    #[inline]
+    pub(crate) fn store(&self) -> &P::Store<K> {
+        &self.0.store
+    }
+
+    /// The policy of this key. A new key gets one.
+    ///
+    /// The entry is not evicted while a handle to its policy is held: to keep a change that was
+    /// made by the handle, hold the handle. A limiter's handle is one to the key's tokens. Its
+    /// name, mode, waits and listeners are those of all keys, and a change of them by any handle
+    /// is for all. A pause is for the key alone, and is a debt: calls that wait already keep the
+    /// instant that was granted, and [`resume`](crate::RateLimiter::resume) does not end it.
+    pub fn get(&self, key: &K) -> P {
+        self.pick(key).into_policy()
+    }
+
+    /// The policy that all requests without a key share.
+    pub fn anonymous(&self) -> &P {
+        self.store().anonymous()
+    }
+
+    /// The name: in events, and in rejections of requests without a key.
+    pub fn name(&self) -> &Name {
+        self.store().name()
+    }
+
+    /// The most keys that have an entry of their own. The table of a limiter has twice as many
+    /// entries, so that this number of keys fits.
+    pub fn capacity(&self) -> usize {
+        self.store().capacity()
+    }
+
+    /// How many keys have an entry. A limiter counts them for each call of this.
+    pub fn len(&self) -> usize {
+        self.store().len()
+    }
+
+    /// Whether no key has an entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many times a key got no entry and was served by the
+    /// [overflow policy](Builder::overflow). For a limiter: how many times a key in debt was
+    /// evicted.
+    pub fn overflowed(&self) -> u64 {
+        self.store().overflowed()
+    }
+
+    fn hash(&self, key: &K) -> u64 {
+        self.0.hasher.hash_one(key)
+    }
+
+    #[inline]
+    pub(crate) fn pick(&self, key: &K) -> Picked<'_, P> {
+        self.store().pick(self.hash(key), key)
+    }
+
+    /// Rejects a request without a key, if the mode says so.
+    #[cold]
+    pub(super) fn reject_keyless(&self) -> Result<(), Rejection> {
+        let rejection = Rejection::new(RejectionKind::NoKey, self.name().clone());
+        match self.store().rejects(&rejection) {
+            true => Err(rejection),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
+    /// A policy for each of at most `capacity` keys, constructed by `make` when a key is new.
+    ///
+    /// `make` also constructs the anonymous and the overflow policy, with
+    /// [`Key::anonymous`]. For options see [`builder`](Self::builder); for limiters,
+    /// [`limit`](Self::limit).
+    ///
+    /// # Errors
+    /// If `capacity` is not from 1 to 16,777,216, or if `make` fails for the anonymous key.
+    #[track_caller]
+    pub fn new(
+        capacity: usize,
+        make: impl Fn(&K) -> Result<P, ConfigError> + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        Self::builder(make).capacity(capacity).build()
+    }
+
+    /// A builder of a policy per key, each constructed by `make` when a key is new.
+    #[track_caller]
+    pub fn builder(
+        make: impl Fn(&K) -> Result<P, ConfigError> + Send + Sync + 'static,
+    ) -> Builder<K, P> {
+        Builder {
+            name: Name::at("keyed", Location::caller()),
+            capacity: 10_000,
+            make: Box::new(make),
+            anonymous: None,
+            overflow: None,
+            listeners: Listeners::default(),
+        }
+    }
+
+    /// The policy that new keys share while every entry is in use.
+    pub fn overflow(&self) -> &P {
+        &self.store().overflow
+    }
+
+    /// The policy of this key, if it has an entry.
+    pub fn find(&self, key: &K) -> Option<P> {
+        self.store().map.find(self.hash(key), key)
+    }
+
+    /// Evicts this key's entry, idle or not, and returns its policy. Calls in flight stay under
+    /// that policy. The next call of this key gets a new one.
+    pub fn evict(&self, key: &K) -> Option<P> {
+        self.store().map.remove(self.hash(key), key)
+    }
+
+    /// All keys that have an entry, with their policies, in no order.
+    pub fn entries(&self) -> Vec<(K::Owned, P)>
+    where
+        K::Owned: Clone,
+    {
+        self.store().map.entries()
+    }
+
+    /// Applies `change` to the policies of all keys, to the anonymous and the overflow policy.
+    ///
+    /// For new keys `make` has to read the changed configuration, so change that first. A policy
+    /// that another thread is constructing at the same time is then constructed again.
+    pub fn change_all(&self, change: impl Fn(&P)) {
+        let store = self.store();
+        change(&store.anonymous);
+        change(&store.overflow);
+        store.map.start_change().iter().for_each(change);
+    }
+}
+
+impl<K: ?Sized + Key, P: PerKey> Clone for Keyed<K, P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: ?Sized + Key, P: PerKey> From<&Keyed<K, P>> for Keyed<K, P> {
+    fn from(keyed: &Keyed<K, P>) -> Self {
+        keyed.clone()
+    }
+}
+
+/// Shows no key: keys may be secrets, and there may be thousands.
+impl<K: ?Sized + Key, P: PerKey> fmt::Debug for Keyed<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyed")
+            .field("name", self.name())
+            .field("capacity", &self.capacity())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`Keyed`] of breakers, bulkheads, budgets or hedges; made by [`Keyed::builder`]. For
+/// limiters there is [`rate_limit::Builder::per_key`](crate::rate_limit::Builder::per_key).
+#[must_use = "a builder does nothing until `.build()`"]
+pub struct Builder<K: ?Sized, P> {
+    name: Name,
+    capacity: usize,
+    make: Make<K, P>,
+    anonymous: Option<P>,
+    overflow: Option<P>,
+    listeners: Listeners,
+}
+
+impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
+    /// Sets the name, which is in events and in rejections of requests without a key. The default
+    /// is `keyed` and the call site of the builder.
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the most keys that have an entry of their own. The default is 10,000.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// Sets the policy of requests without a key. The default is what `make` constructs for
+    /// [`Key::anonymous`].
+    pub fn anonymous(mut self, policy: impl Into<P>) -> Self {
+        self.anonymous = Some(policy.into());
+        self
+    }
+
+    /// Sets the policy that new keys share while every entry is in use. The default is what
+    /// `make` constructs for [`Key::anonymous`].
+    pub fn overflow(mut self, policy: impl Into<P>) -> Self {
+        self.overflow = Some(policy.into());
+        self
+    }
+
+    /// Adds a listener for as long as the keyed policy lives. It receives
+    /// [`EventKind::Overflow`](crate::event::EventKind::Overflow),
+    /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed), and
+    /// rejections of requests without a key. Events of the policies themselves go to the
+    /// listeners that `make` gives them.
+    pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.listeners.add(listener).forever();
+        self
+    }
+
+    /// Builds it, without any entry.
+    ///
+    /// # Errors
+    /// If the capacity is not from 1 to 16,777,216, or if `make` fails for the anonymous key.
+    pub fn build(self) -> Result<Keyed<K, P>, ConfigError> {
+        let mut problems = Problems::default();
+        check_capacity("capacity", self.capacity, &mut problems);
+        let make = || (self.make)(&K::anonymous());
+        let made = || {
+            let off = make()?;
+            off.set_mode(Mode::Off);
+            let anonymous = self.anonymous.map_or_else(make, Ok)?;
+            Ok((off, anonymous, self.overflow.map_or_else(make, Ok)?))
+        };
+        let made: Result<_, ConfigError> = made();
+        if let Err(error) = &made {
+            problems.add(error);
+        }
+        problems.finish(&self.name)?;
+        let (off, anonymous, overflow) = made?;
+        Ok(Keyed::from_store(Policies {
+            map: Map::new(self.capacity),
+            name: self.name,
+            make: self.make,
+            anonymous,
+            overflow,
+            off,
+            listeners: self.listeners,
+            overflowed: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl<K: ?Sized, P> fmt::Debug for Builder<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
