@@ -11,7 +11,7 @@ use crate::keyed::ByKey;
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
 use crate::retry::{ByRequest, Copier, MayResend, RetryService};
 use crate::service::Native;
-use crate::stack::{ByAuthority, ResponseFuture};
+use crate::stack::ByAuthority;
 use crate::timeout::TimeoutService;
 
 /// A policy per authority.
@@ -45,7 +45,7 @@ where
 {
     type Response = <Whole<S, R, C, L, O, K> as Service<Req>>::Response;
     type Error = <Whole<S, R, C, L, O, K> as Service<Req>>::Error;
-    type Future = ResponseFuture<<Whole<S, R, C, L, O, K> as Service<Req>>::Future>;
+    type Future = <Whole<S, R, C, L, O, K> as Service<Req>>::Future;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -54,7 +54,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(self.0.call(request))
+        self.0.call(request)
     }
 }
 
@@ -64,7 +64,7 @@ impl<S, R, C, L, O, K> fmt::Debug for ClientService<S, R, C, L, O, K> {
     }
 }
 
-/// Which requests are hedged, and how they are copied for it: as for a retry.
+/// Which requests are hedged, and how they are copied: the same as for a retry.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Again<O = ByRequest, K = ByRequest> {
     pub(super) only: O,
