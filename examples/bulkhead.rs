@@ -1,5 +1,7 @@
-//! One bulkhead, asked in three ways: refuse, queue, and changed while calls run.
-#![allow(clippy::disallowed_methods)] // The ban on clocks is for the library.
+//! One bulkhead in three ways: it rejects, it queues, and it changes while calls run.
+//!
+//!     cargo run --example bulkhead
+#![allow(clippy::disallowed_methods)] // The crate itself bans clocks.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ async fn main() -> Result<(), BoxError> {
         Ok::<_, BoxError>(n)
     });
 
-    // Refuses what is too much.
+    // Rejects the calls above the limit.
     let service = ServiceBuilder::new()
         .layer(BulkheadLayer::new(&reports))
         .service(slow);
@@ -27,7 +29,7 @@ async fn main() -> Result<(), BoxError> {
     let served = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     println!("{served} of 16 at once");
 
-    // Queues. Every clone and every layer shares the four places, and the queue.
+    // Queues. All clones and layers share the four permits and the queue.
     let queued = ServiceBuilder::new()
         .layer(BulkheadLayer::queued(&reports))
         .service(slow);
@@ -45,14 +47,14 @@ async fn main() -> Result<(), BoxError> {
             },
         }
     }
-    println!("{served} of 16 in {took:?}; {full} found the queue full, {late} waited too long");
+    println!("{served} of 16 in {took:?}; queue full: {full}, waited too long: {late}");
 
     // Closed, and without a service.
     let permit = reports.acquire().await?;
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
-    let refused = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
-    println!("{}", refused.expect_err("it is closed"));
+    let rejected = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
+    println!("{}", rejected.expect_err("it is closed"));
     permit.release();
     Ok(())
 }

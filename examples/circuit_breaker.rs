@@ -1,4 +1,6 @@
-//! A breaker of two rules around a dependency that dies and comes back.
+//! A breaker with two rules, around a dependency that fails and recovers.
+//!
+//!     cargo run --example circuit_breaker
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,19 +19,20 @@ async fn main() -> Result<(), BoxError> {
         .trip_on(Trip::failure_rate(0.5).over(Window::count(20)))
         .open_for(Backoff::exponential(ms(100)).max(ms(400)))
         .on_event(|event| {
-            if let EventKind::Transition(moved) = event.kind {
-                println!("{}: {:?} -> {:?}", event.policy, moved.from, moved.to);
+            if let EventKind::Transition(transition) = event.kind {
+                let (from, to) = (transition.from, transition.to);
+                println!("{}: {from:?} -> {to:?}", event.policy);
             }
         })
         .build()?;
 
-    let dead = Arc::new(AtomicBool::new(false));
+    let down = Arc::new(AtomicBool::new(false));
     let dependency = service_fn({
-        let dead = Arc::clone(&dead);
+        let down = Arc::clone(&down);
         move |item: u32| {
-            let dead = dead.load(Ordering::Relaxed);
+            let down = down.load(Ordering::Relaxed);
             async move {
-                match dead {
+                match down {
                     true => Err(BoxError::from("connection refused")),
                     false => Ok(item),
                 }
@@ -41,7 +44,7 @@ async fn main() -> Result<(), BoxError> {
         .service(dependency);
 
     for step in 0..60 {
-        dead.store((10..35).contains(&step), Ordering::Relaxed);
+        down.store((10..35).contains(&step), Ordering::Relaxed);
         if let Err(error) = client.ready().await?.call(step).await {
             println!("{step}: {error}");
         }

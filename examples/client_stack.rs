@@ -1,4 +1,4 @@
-//! A client of three hosts, of which one is down: its breaker opens, and the others never notice.
+//! A client of three hosts. One is down: its breaker opens, and the calls to the others go on.
 //!
 //!     cargo run --example client_stack
 
@@ -16,7 +16,7 @@ struct Query {
 seawall::resend!(Query);
 seawall::authority!(Query, |query| Some(query.host));
 
-/// Stands in for a client of hyper's or reqwest's, whose requests need no such lines.
+/// Instead of a client from hyper or reqwest, whose requests need no macros.
 fn client() -> impl Service<Query, Response = u32, Error = BoxError> + Clone {
     service_fn(|query: Query| async move {
         match query.host {
@@ -26,7 +26,7 @@ fn client() -> impl Service<Query, Response = u32, Error = BoxError> + Clone {
     })
 }
 
-/// What a struct of an application holds.
+/// The types, for a struct of an application.
 struct Search<S> {
     stack: ClientStack,
     client: ClientService<S>,

@@ -1,4 +1,6 @@
-//! All policies around a plain async call: what goes wrong, and what the caller sees of it.
+//! All policies around a plain async call: what fails, and what the caller sees.
+//!
+//!     cargo run --example pipeline
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pipeline = Pipeline::new()
         .timeout(ms(2_000)) // The whole operation.
         .retry(Retry::new(Backoff::exponential(ms(10))).budget(&budget))
-        .hedge(Hedge::fixed(ms(50))) // Inside a retry it draws on the retry's budget.
+        .hedge(Hedge::fixed(ms(50))) // Inside a retry it uses the retry's budget.
         .breaker(&pages)
         .bulkhead(Bulkhead::builder(8).queue(16).build()?)
         .waiting_limiter(RateLimiter::per_second(200))

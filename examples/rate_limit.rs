@@ -1,5 +1,7 @@
-//! One limit, asked in three ways: refuse, wait, and several limits as one.
-#![allow(clippy::disallowed_methods)] // The ban on clocks is for the library.
+//! One limit in three ways: it rejects, it waits, and it is one of several.
+//!
+//!     cargo run --example rate_limit
+#![allow(clippy::disallowed_methods)] // The crate itself bans clocks.
 
 use std::time::Duration;
 
@@ -13,14 +15,14 @@ async fn main() -> Result<(), BoxError> {
         .max_wait(Duration::from_millis(200))
         .build()?;
 
-    // Refuses, and says when to come back.
+    // Rejects, and says when to retry.
     let admitted = (0..20).filter(|_| limiter.allow()).count();
     println!("{admitted} of 20 at once");
     if let Err(rejection) = limiter.try_acquire() {
         println!("{rejection}");
     }
 
-    // Waits its turn. Every clone and every layer shares the one limit.
+    // Waits. All clones and layers share one limit.
     let echo = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
     let mut service = ServiceBuilder::new()
         .layer(RateLimitLayer::waiting(&limiter))
@@ -31,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
     }
     println!("5 more, after {:?}", start.elapsed());
 
-    // Both or none: what one refuses costs nothing of the other.
+    // Both admit a call, or none is charged.
     let daily = RateLimiter::builder(Quota::per_day(8))
         .name("daily")
         .build()?;

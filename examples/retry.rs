@@ -1,4 +1,4 @@
-//! A client that tries again: within a budget, and only as long as somebody waits.
+//! A client that retries within a budget and within the deadline of its caller.
 //!
 //!     cargo run --example retry
 
@@ -12,7 +12,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
     let ms = Duration::from_millis;
-    // One for all that this process calls: in an outage 1.1 times the load, not three.
+    // One for all calls of this process: in an outage 1.1 times the load, not three.
     let budget = Budget::percent(10);
     let retry = Retry::new(Backoff::exponential(ms(20)))
         .max_attempts(3)
@@ -43,7 +43,7 @@ async fn main() -> Result<(), BoxError> {
         println!("{:?}", client.ready().await?.call(page).await);
     }
 
-    // Without a service: a new call for each attempt, so nothing has to be `Clone`.
+    // Without a service, each attempt makes a new call, so nothing has to be `Clone`.
     println!("a dependency that is down");
     let answer = retry.run(|attempt| async move {
         Err::<(), _>(std::io::Error::other(format!(

@@ -1,4 +1,4 @@
-//! A server that works on four requests at once and lets each client have two a second.
+//! A server with at most four requests in flight, and two a second for each client.
 //!
 //!     cargo run --example server_stack
 
@@ -20,8 +20,8 @@ fn client(request: &Request<Body>) -> Option<&str> {
     request.headers().get("x-api-key")?.to_str().ok()
 }
 
-/// How often each status was answered to `clients`, each of whom sends three requests at once.
-async fn ask(app: &Router, clients: u32) -> BTreeMap<StatusCode, u32> {
+/// The statuses of the answers to `clients`, each of which sends three requests at once.
+async fn send(app: &Router, clients: u32) -> BTreeMap<StatusCode, u32> {
     let mut answers = tokio::task::JoinSet::new();
     for client in 0..3 * clients {
         let request = Request::get("/").header("x-api-key", client / 3);
@@ -44,14 +44,14 @@ async fn main() -> Result<(), BoxError> {
         .rate_limit(per_client.by(client));
     let app = Router::new().route("/", get(work)).layer(stack.clone());
 
-    println!("one client:    {:?}", ask(&app, 1).await);
-    // Six of nine are within their limits, and there are four places.
+    println!("one client:    {:?}", send(&app, 1).await);
+    // Six of the nine are within their limits, and four permits are available.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("three clients: {:?}", ask(&app, 3).await);
+    println!("three clients: {:?}", send(&app, 3).await);
 
     stack.change(|now| now.bulkhead(|bulkhead| bulkhead.limit(4).queue(2)))?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("with a queue:  {:?}", ask(&app, 3).await);
+    println!("with a queue:  {:?}", send(&app, 3).await);
     println!("{stack:#?}");
     Ok(())
 }

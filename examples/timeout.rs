@@ -1,14 +1,16 @@
-//! A timeout around a service, and a deadline that the code below it can read.
+//! A timeout around a service, and a deadline that the code inside can read.
+//!
+//!     cargo run --example timeout
 
 use std::time::Duration;
 
 use seawall::{Deadline, Reason, TimeoutLayer};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
-/// Works for as long as it is asked to, but knows when nobody will want the answer.
+/// Works for `millis`, and knows when its caller stops waiting.
 async fn work(millis: u64) -> Result<&'static str, BoxError> {
-    let left = Deadline::remaining().expect("there is a timeout above");
-    println!("asked for {millis} ms of work with {left:?} left");
+    let remaining = Deadline::remaining().expect("it runs under a timeout");
+    println!("{millis} ms of work, {remaining:?} remaining");
     tokio::time::sleep(Duration::from_millis(millis)).await;
     Ok("done")
 }
@@ -23,7 +25,7 @@ async fn main() -> Result<(), BoxError> {
     println!("{answer}");
 
     let error = service.ready().await?.call(1_000).await.unwrap_err();
-    let reason = Reason::of(&*error).expect("it was cut short");
+    let reason = Reason::of(&*error).expect("it timed out");
     println!("{reason}");
     Ok(())
 }

@@ -60,6 +60,16 @@ impl Common {
         }
     }
 
+    /// The options of a policy like this one, with the mode of now and copies of the listeners.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            name: self.name.clone(),
+            mode: self.mode(),
+            listeners: self.listeners.clone(),
+            seed: None,
+        }
+    }
+
     #[inline]
     pub(crate) fn name(&self) -> &Name {
         &self.name

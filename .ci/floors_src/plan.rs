@@ -53,7 +53,19 @@ pub const PATTERNS: &[&str] = &[
     "hedge",
 ];
 pub const ROOMS: &[&[&str]] = &[
-    &["policy", "permit", "waiter", "acquire", "run", "per_key"],
+    &[
+        "policy",
+        "builder",
+        "permit",
+        "waiter",
+        "reservation",
+        "acquire",
+        "ask",
+        "limit",
+        "joint",
+        "per_key",
+        "run",
+    ],
     &["layer", "service", "future"],
 ];
 

@@ -1,5 +1,4 @@
-//! The command line. Whatever is wrong with it ends in one line that names the flag, its value
-//! and what is allowed.
+//! The command line. An error is one line with the flag, its value and what is allowed.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -17,15 +16,15 @@ use crate::target::Target;
 use crate::upstream::WORKERS;
 
 /// A reverse proxy that puts rate limits, timeouts, retries, hedging, circuit breakers and bulkheads
-/// in front of HTTP services. Without --upstream it shows what they are worth: it starts a faulty upstream, sends
-/// the same load through an unprotected proxy and through a protected one, and prints a table.
+/// in front of HTTP services. Without --upstream it demonstrates them: it starts a faulty upstream,
+/// sends the same load through an unprotected proxy and through a protected one, and prints a table.
 ///
-/// It answers /healthz and /readyz itself; everything else is passed on.
+/// It answers /healthz and /readyz itself and forwards everything else.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// The service to protect: http://host[:port][/path]. https is not supported. Given several
-    /// times, requests go to each in turn, but to none whose breaker refuses them
+    /// The service to protect: http://host[:port][/path]. https is not supported. With several, requests
+    /// go to each in turn, except to those whose breaker rejects them
     #[arg(long, value_name = "URL", value_parser = Target::parse)]
     pub(crate) upstream: Vec<Target>,
 
@@ -45,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) seconds: Option<Duration>,
 
-    /// Requests a second that are let through
+    /// Requests a second
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = count, allow_hyphen_values = true)]
     rate: u32,
 
@@ -53,17 +52,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     burst: Option<u32>,
 
-    /// Requests a second of one client that are let through, and may come at one instant
-    /// [default: as many as of all]
+    /// Requests a second of one client, and at one instant [default: no limit of its own]
     #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     client_rate: Option<u32>,
 
-    /// The header that says who a client is, where something in front has checked it
-    /// [default: his address]
+    /// The header that identifies a client, if a proxy in front has verified it
+    /// [default: the address]
     #[arg(long, value_name = "HEADER", value_parser = header, requires = "client_rate")]
     client_key: Option<HeaderName>,
 
-    /// Requests that are worked on at once, to whichever upstream
+    /// Requests in flight, to all upstreams together
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = up_to::<65_535>, allow_hyphen_values = true)]
     in_flight: u32,
 
@@ -77,32 +75,32 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     attempt_timeout: Option<Duration>,
 
-    /// Attempts of a request at most, the first counted. Only idempotent requests without a body
-    /// have more than one
+    /// Attempts of a request at most, with the first. Only idempotent requests without a body have
+    /// more than one
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to::<10>, allow_hyphen_values = true)]
     attempts: u32,
 
-    /// Attempts beyond the first, of retries and hedges together, in percent of the requests;
-    /// besides these there is one a second
+    /// Extra attempts of retries and hedges together, in percent of the requests; one a second is
+    /// always allowed
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = within::<0, 100>, allow_hyphen_values = true)]
     budget: u32,
 
-    /// Makes another attempt when one has taken longer than this share of them, and takes the
-    /// answer that comes first [default: none; in the demonstration 0.95]
+    /// Starts an extra attempt when one takes longer than this share of them, and returns the first
+    /// answer [default: none; in the demonstration 0.95]
     #[arg(long, value_name = "SHARE", value_parser = quantile, allow_hyphen_values = true)]
     hedge: Option<f64>,
 
-    /// Attempts that one upstream is given at once
+    /// Attempts in flight to one upstream
     /// [default: 100; in the demonstration 5, one for each worker of its upstream]
     #[arg(long, value_name = "N", value_parser = up_to::<65_535>, allow_hyphen_values = true)]
     capacity: Option<u32>,
 
-    /// Requests that wait at most for one of them to end
+    /// Requests that wait for one of these permits, at most
     /// [default: 100; in the demonstration 10]
     #[arg(long, value_name = "N", value_parser = within::<0, 1_000_000>, allow_hyphen_values = true)]
     queue: Option<u32>,
 
-    /// How long they wait at most [default: 100ms; at most the --timeout]
+    /// How long such a request waits at most [default: 100ms; at most the --timeout]
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
     queue_wait: Option<Duration>,
 
@@ -119,34 +117,35 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share, allow_hyphen_values = true)]
     failure_rate: f64,
 
-    /// ... once so many calls were made in them
+    /// ... once they have this number of calls
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_hyphen_values = true)]
     min_calls: u32,
 
-    /// How long the breaker first stays open; doubled with each failed recovery [default: 250ms]
+    /// How long the breaker stays open at first; it doubles with each failed recovery
+    /// [default: 250ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     open_for: Option<Duration>,
 
-    /// The longest that it stays open [default: 1s]
+    /// How long it stays open at most [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     open_at_most: Option<Duration>,
 
-    /// Probes that a half-open breaker lets through, all of which must succeed
+    /// Probes that a half-open breaker admits; all must succeed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<255>, allow_hyphen_values = true)]
     probes: u32,
 }
 
-/// Why a command line leads to nothing.
+/// Why the program does not start.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It asked for the help or the version.
+    /// The help or the version was requested.
     Answered(clap::Error),
-    /// It is wrong, and this is the one line that says how.
+    /// The command line is invalid; the one line that says why.
     Wrong(String),
 }
 
 impl Args {
-    /// Reads the command line; the error is the exit code, everything having been said.
+    /// Reads the command line. With an error everything is printed, and the exit code is left.
     pub(crate) fn read() -> Result<Self, ExitCode> {
         Self::from(std::env::args_os()).map_err(|stop| match stop {
             Stop::Answered(error) => {
@@ -165,14 +164,14 @@ impl Args {
             kind => {
                 let text = error.to_string();
                 let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-                // What follows the first line is the usage, but for the names of what is missing.
-                let told = if kind == ErrorKind::MissingRequiredArgument {
+                // After the first line comes the usage, or the names of the missing flags.
+                let count = if kind == ErrorKind::MissingRequiredArgument {
                     2
                 } else {
                     1
                 };
-                let told: Vec<_> = lines.take(told).collect();
-                Stop::Wrong(told.join(" ").trim_start_matches("error: ").to_owned())
+                let lines: Vec<_> = lines.take(count).collect();
+                Stop::Wrong(lines.join(" ").trim_start_matches("error: ").to_owned())
             }
         })?;
         args.check().map_err(Stop::Wrong)?;
@@ -181,11 +180,11 @@ impl Args {
 
     fn check(&self) -> Result<(), String> {
         match (self.upstream.is_empty(), self.listen, self.seconds) {
-            (true, Some(listen), _) => Err(format!(
-                "--listen is {listen}, allowed is only together with --upstream"
-            )),
+            (true, Some(listen), _) => {
+                Err(format!("invalid --listen: {listen} (only with --upstream)"))
+            }
             (false, _, Some(seconds)) => Err(format!(
-                "--seconds is {}, allowed is only without --upstream",
+                "invalid --seconds: {} (only without --upstream)",
                 seconds.as_secs_f64()
             )),
             _ => Ok(()),
@@ -196,7 +195,7 @@ impl Args {
         self.listen.unwrap_or(([127, 0, 0, 1], 8080).into())
     }
 
-    /// The limits of a gateway before an upstream of unknown speed.
+    /// The limits in front of an upstream of unknown speed.
     pub(crate) fn limits(&self) -> Result<Limits, String> {
         self.limits_with(&Defaults {
             timeout: Duration::from_secs(10),
@@ -209,15 +208,15 @@ impl Args {
         })
     }
 
-    /// The limits before the demonstration's upstream, which answers in milliseconds. A short
-    /// demonstration has short outages, and the breaker's times shrink by `scale` with them.
+    /// The limits in front of the demonstration's upstream, which answers in milliseconds. A short
+    /// demonstration has short outages, so `scale` shortens the breaker's times.
     pub(crate) fn demo_limits(&self, scale: f64) -> Result<Limits, String> {
         let attempt = Duration::from_millis(250).mul_f64(scale.max(0.6));
         self.limits_with(&Defaults {
             timeout: 2 * attempt,
             attempt_timeout: attempt,
             hedge: Some(0.95),
-            // A quarter of a second's load: what there is before the first stragglers.
+            // A quarter of a second's load: fewer calls than before the first stragglers.
             hedge_samples: 50,
             capacity: WORKERS,
             queue: 2 * WORKERS,
@@ -231,7 +230,7 @@ impl Args {
         let open_at_most = self.open_at_most.unwrap_or(second.max(open_for));
         if open_at_most < open_for {
             return Err(format!(
-                "--open-at-most is {open_at_most:?}, allowed is at least the {open_for:?} of --open-for"
+                "invalid --open-at-most: {open_at_most:?} (must be at least the {open_for:?} of --open-for)"
             ));
         }
         let timeout = self.timeout.unwrap_or(defaults.timeout);
@@ -265,7 +264,7 @@ impl Args {
 
 const QUEUE_WAIT: Duration = Duration::from_millis(100);
 
-/// What differs between a gateway and the demonstration.
+/// The defaults that differ between a gateway and the demonstration.
 struct Defaults {
     timeout: Duration,
     attempt_timeout: Duration,
@@ -273,12 +272,12 @@ struct Defaults {
     hedge_samples: u32,
     capacity: u32,
     queue: u32,
-    /// What the breaker takes for one.
+    /// The second that the breaker's times are in.
     second: Duration,
 }
 
-/// What the policies refuse, under the names of the flags; what a flag allows by itself was
-/// checked with it.
+/// The problems that the policies found, under the names of the flags. Each flag by itself was
+/// checked before.
 pub(crate) fn named(error: &ConfigError) -> String {
     let problems = error.problems().iter().map(|problem| {
         let flag = match problem.field.as_str() {
@@ -286,12 +285,12 @@ pub(crate) fn named(error: &ConfigError) -> String {
             field => field.replace('_', "-"),
         };
         let allowed = problem.allowed.replace("total_timeout", "--timeout");
-        format!("--{flag} is {}, allowed is {allowed}", problem.value)
+        format!("invalid --{flag}: {} (must be {allowed})", problem.value)
     });
     problems.collect::<Vec<_>>().join("; ")
 }
 
-/// Says what is wrong.
+/// Prints what is wrong.
 pub(crate) fn wrong(what: impl Display) -> ExitCode {
     eprintln!("gateway: {what}");
     ExitCode::from(2)
@@ -299,12 +298,12 @@ pub(crate) fn wrong(what: impl Display) -> ExitCode {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
-        .map_err(|_| "allowed is an address and a port like 127.0.0.1:8080".into())
+        .map_err(|_| "must be an address and a port like 127.0.0.1:8080".into())
 }
 
 fn header(text: &str) -> Result<HeaderName, String> {
     text.parse()
-        .map_err(|_| "allowed is the name of a header like x-api-key".into())
+        .map_err(|_| "must be the name of a header like x-api-key".into())
 }
 
 fn count(text: &str) -> Result<u32, String> {
@@ -318,41 +317,40 @@ fn up_to<const MOST: u32>(text: &str) -> Result<u32, String> {
 fn within<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(count) if (LEAST..=MOST).contains(&count) => Ok(count),
-        _ => Err(format!("allowed is a whole number from {LEAST} to {MOST}")),
+        _ => Err(format!("must be a whole number from {LEAST} to {MOST}")),
     }
 }
 
 fn quantile(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.000_001..=0.999_999).contains(&share) => Ok(share),
-        _ => Err("allowed is a number above 0 and below 1, to the millionth".into()),
+        _ => Err("must be a number above 0 and below 1, to the millionth".into()),
     }
 }
 
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
-        _ => Err("allowed is a number above 0 and at most 1".into()),
+        _ => Err("must be a number above 0 and at most 1".into()),
     }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) if (6.0..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("allowed is a number of seconds from 6 to 600".into()),
+        _ => Err("must be a number of seconds from 6 to 600".into()),
     }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Some(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("allowed is a time above 0 and at most 1h, like 250ms, 3s or 1m".into()),
+        _ => Err("must be a time above 0 and at most 1h, like 250ms, 3s or 1m".into()),
     }
 }
 
 fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    parse_duration(text)
-        .ok_or_else(|| "allowed is a time from 0s to 1h, like 250ms, 3s or 1m".into())
+    parse_duration(text).ok_or_else(|| "must be a time from 0s to 1h, like 250ms, 3s or 1m".into())
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

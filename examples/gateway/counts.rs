@@ -1,4 +1,4 @@
-//! What is under way, so that a drain knows when it is done.
+//! What is in flight, so that a drain knows when it is done.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
 
-/// What is under way.
+/// Connections and requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     connections: AtomicUsize,
@@ -20,7 +20,7 @@ impl Counts {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Requests whose response has not been sent to its end.
+    /// Requests whose response is not sent to its end.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -57,7 +57,7 @@ impl Drop for Counted {
     }
 }
 
-/// A body whose request is under way until it ends or is dropped.
+/// A body whose request is in flight until the body ends or is dropped.
 #[derive(Debug)]
 pub(crate) struct CountedBody {
     body: Body,

@@ -16,17 +16,17 @@ use crate::serve::serve;
 use crate::target::Target;
 use crate::upstream::{BUSY, Behaviour, Faulty, PHASES as COUNT, Switch, WORKERS};
 
-/// Requests a second to each proxy: little for a machine, so that it is not what is measured.
+/// Requests a second to each proxy: few, so that the machine is not what is measured.
 const RATE: u32 = 200;
 
-// As the phase of that name says.
+// "Twice the capacity".
 const _: () = assert!(RATE as u128 * BUSY.as_millis() == 2 * 1_000 * WORKERS as u128);
 
 struct Phase {
     name: &'static str,
     upstream: Behaviour,
-    told: &'static str,
-    /// Its part of the whole.
+    text: &'static str,
+    /// Its share of the whole run.
     share: f64,
 }
 
@@ -34,46 +34,46 @@ const PHASES: [Phase; COUNT] = [
     Phase {
         name: "healthy",
         upstream: Behaviour::Healthy,
-        told: "the upstream answers in 1 to 4 ms",
+        text: "the upstream answers in 1 to 4 ms",
         share: 0.08,
     },
     Phase {
         name: "1 % stragglers",
         upstream: Behaviour::Straggling,
-        told: "the same, but every 100th answer takes 100 to 120 ms",
+        text: "the same, but every 100th answer takes 100 to 120 ms",
         share: 0.18,
     },
     Phase {
         name: "30 % errors",
         upstream: Behaviour::Failing,
-        told: "no stragglers, but 30 of 100 answers are a 500",
+        text: "no stragglers, but 30 of 100 answers are a 500",
         share: 0.10,
     },
     Phase {
         name: "twice the capacity",
         upstream: Behaviour::Busy,
-        told: "every answer takes 50 ms of one of 5 workers: 100/s, half of what is asked for",
+        text: "every answer takes 50 ms of one of 5 workers: 100/s, half of the load",
         share: 0.18,
     },
-    // Longer than the phase before: the upstream works off what is left of that meanwhile.
+    // Longer than the phase before, because the upstream first finishes the work of that.
     Phase {
         name: "total outage",
         upstream: Behaviour::Hanging,
-        told: "the upstream takes every request and answers none",
+        text: "the upstream takes every request and answers none",
         share: 0.24,
     },
     // Longer than the breaker stays open.
     Phase {
         name: "recovery",
         upstream: Behaviour::Healthy,
-        told: "the upstream answers in 1 to 4 ms again",
+        text: "the upstream answers in 1 to 4 ms again",
         share: 0.22,
     },
 ];
 const RECOVERY: usize = 5;
 
-/// By how much a demonstration of `length` is faster than the one of 30 s that the breaker's
-/// default times fit into. A longer one has longer phases, not slower policies.
+/// How much shorter than 30 s, which fit the breaker's default times, a demonstration of `length` is.
+/// A longer one has longer phases, not slower policies.
 pub(crate) fn scale(length: Duration) -> f64 {
     (length.as_secs_f64() / 30.0).min(1.0)
 }
@@ -91,14 +91,14 @@ impl Side {
         switch: &Switch,
         proxy: impl FnOnce(&Target) -> Result<Gateway, String>,
     ) -> Result<(Self, std::net::SocketAddr), String> {
-        let told =
+        let failed =
             |error: io::Error| format!("the demonstration cannot listen on loopback: {error}");
-        let upstream = Faulty::start(switch).await.map_err(told)?;
+        let upstream = Faulty::start(switch).await.map_err(failed)?;
         let target = Target::parse(&format!("http://{}", upstream.addr))?;
         let gateway = proxy(&target)?;
         let health = gateway.health.clone();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(told)?;
-        let addr = listener.local_addr().map_err(told)?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
         let running = serve(listener, gateway, std::future::pending(), Duration::ZERO);
         tokio::spawn(running);
         Ok((
@@ -116,14 +116,14 @@ impl Side {
         Summary::of(&self.samples.of_phase(phase))
     }
 
-    /// What became of the attempts beyond the first.
+    /// The extra attempts.
     fn extra(&self) -> Option<String> {
         let policies = self.health.policies.as_ref()?;
         let client = &policies.client;
         let (hedge, budget) = (client.hedge().snapshot(), client.budget().snapshot());
         let requests: usize = (0..COUNT).map(|phase| self.summary(phase).requests).sum();
         Some(format!(
-            "Attempts beyond the first: {:.1} % of all requests; {} by the retry and {} by the hedge, {} of which came first. The budget held back {}.",
+            "Extra attempts: {:.1} % of all requests; {} by the retry and {} by the hedge, {} of which won. The budget suppressed {}.",
             100.0 * budget.made as f64 / requests.max(1) as f64,
             client.retry().snapshot().retried,
             hedge.made,
@@ -142,7 +142,7 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
         phases: lengths.to_vec(),
     };
     let switch = Switch::new();
-    // A moment ahead, so that the first requests are not late for what is done until then.
+    // A moment later, so that the first requests are on time.
     let start = Instant::now() + Duration::from_millis(50);
     let (unprotected, plain_addr) = Side::start("unprotected", &switch, |target| {
         Ok(Gateway::plain(std::slice::from_ref(target)))
@@ -171,23 +171,23 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     ];
     let sides = [unprotected, protected];
 
-    let mut begins = Duration::ZERO;
+    let mut end = Duration::ZERO;
     for (phase, lasts) in PHASES.iter().zip(lengths) {
         switch.set(phase.upstream);
         println!(
             "{:6.2} s  {}: {}",
             start.elapsed().as_secs_f64(),
             phase.name,
-            phase.told,
+            phase.text,
         );
-        begins += lasts;
-        // Half a gap early: what is due at the boundary belongs to the next phase.
-        sleep_until(start + begins - Duration::from_secs(1) / (2 * RATE)).await;
+        end += lasts;
+        // Half a gap early: a request at the boundary belongs to the next phase.
+        sleep_until(start + end - Duration::from_secs(1) / (2 * RATE)).await;
     }
     for callers in callers {
         callers
             .await
-            .map_err(|error| format!("the load broke off: {error}"))?;
+            .map_err(|error| format!("the load failed: {error}"))?;
     }
     println!(
         "{:6.2} s  done, the last caller was answered\n",
@@ -205,30 +205,29 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
 
 /// How to read the table.
 pub(crate) const LEGEND: &str = "\
-A request is served if it is answered 200, whole, within its caller's patience. The times are those
-of all callers, also of those who were refused or gave up: in the outage the protected ones learn in
-milliseconds what the others wait their whole patience for. The upstream that recovers here does so
-whatever it is asked; a real one that is asked for everything at once may not. The protected proxy
-pays for sparing it with the rest of the breaker's wait, up to 1 s by default.";
+A request is served if its whole answer is a 200 and arrives within the caller's patience. The times
+include rejected callers and those that gave up: in the outage the protected callers get an answer in
+milliseconds, the others wait for their whole patience. This upstream recovers under any load; a real
+one may not. The price of protecting it is the rest of the breaker's wait, up to 1 s by default.";
 
 fn settings(limits: &Limits) -> String {
     let hedge = match limits.hedge {
         Some(share) => format!(
-            "the next begins when one takes longer than {} % of them, known from {}",
+            "starts when one takes longer than {} % of them, from {} on",
             100.0 * share,
             limits.hedge_samples
         ),
-        None => "none is hedged".into(),
+        None => "off".into(),
     };
     format!(
         "The protected one
-  rate limit: lets through {}/s;
-  timeouts:   gives a request {} and an attempt {};
-  retry:      makes up to {} attempts;
+  rate limit: {}/s;
+  timeouts:   {} for a request, {} for an attempt;
+  retry:      up to {} attempts;
   hedge:      {hedge};
-  budget:     attempts beyond the first are {} % of the requests of 10 to 20 s;
+  budget:     extra attempts for {} % of the requests of 10 to 20 s;
   breaker:    opens after {} failures in a row that last {}, for {} to {};
-  bulkhead:   has {} attempts in flight and {} that wait for at most {}.
+  bulkhead:   {} attempts in flight and {} in the queue, for at most {}.
 ",
         limits.rate,
         millis(limits.timeout),

@@ -1,4 +1,4 @@
-//! What a proxy must change in the head of a message, and nothing else.
+//! The changes that a proxy has to make in the head of a message.
 
 use std::net::SocketAddr;
 
@@ -11,8 +11,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What belongs to one connection and not to the message. Without `Trailer`: it announces what
-/// is passed on, and HTTP/1 sends only the trailers that it names.
+/// Headers of a connection, not of the message. `Trailer` is not among them: trailers are forwarded, and
+/// HTTP/1 sends only those that it names.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -24,22 +24,21 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// The protocol that a request asks to change to, if it does.
+/// The protocol of an upgrade request.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
     let protocol = headers.get(UPGRADE)?;
-    // HTTP/2 has no upgrade any more, and a server may always answer in HTTP/1.1 instead.
+    // HTTP/2 has no upgrade any more, and a server may always answer in HTTP/1.1.
     let ignored = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
     (!ignored && tokens(headers, CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")))
         .then_some(protocol)
 }
 
-/// Whether the caller takes trailers; asked before [`strip`].
+/// Whether the caller accepts trailers; read before [`strip`].
 pub(crate) fn wants_trailers(headers: &HeaderMap) -> bool {
     tokens(headers, TE).any(|token| token.eq_ignore_ascii_case("trailers"))
 }
 
-/// Asks for trailers. HTTP/2 knows no `Connection` header, and a `TE` that is named there goes
-/// with it.
+/// Accepts trailers. HTTP/2 has no `Connection` header, so `TE` is not named there.
 pub(crate) fn want_trailers(headers: &mut HeaderMap, http2: bool) {
     headers.insert(TE, HeaderValue::from_static("trailers"));
     if !http2 {
@@ -47,16 +46,16 @@ pub(crate) fn want_trailers(headers: &mut HeaderMap, http2: bool) {
     }
 }
 
-/// HTTP/2 may send cookies one by one; HTTP/1 has one header of them.
+/// HTTP/2 may split cookies into several headers; HTTP/1 has one.
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     join(headers, COOKIE, b"; ");
 }
 
-/// Says for whom the request is made, and what host it asked for.
+/// Adds the client, the host and the protocol of the original request.
 pub(crate) fn forwarded(
     headers: &mut HeaderMap,
     peer: Option<SocketAddr>,
-    asked: Option<HeaderValue>,
+    host: Option<HeaderValue>,
 ) {
     if let Some(peer) = peer {
         let peer = peer.ip().to_canonical().to_string();
@@ -64,14 +63,14 @@ pub(crate) fn forwarded(
         headers.append(X_FORWARDED_FOR, peer);
         join(headers, X_FORWARDED_FOR, b", ");
     }
-    if let Some(asked) = asked {
-        headers.entry(X_FORWARDED_HOST).or_insert(asked);
+    if let Some(host) = host {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
     let proto = HeaderValue::from_static("http");
     headers.entry(X_FORWARDED_PROTO).or_insert(proto);
 }
 
-/// Removes what belongs to the connection that the message came by.
+/// Removes the headers of the connection.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = tokens(headers, CONNECTION)
         .filter_map(|name| name.parse().ok())

@@ -1,7 +1,7 @@
-//! An open-loop load and what its callers saw.
+//! An open-loop load, and what its callers saw.
 //!
-//! Requests leave by the clock, whether or not earlier ones have come back, and each wait counts
-//! from the instant its request was due: a proxy that stalls cannot slow down its own measuring.
+//! Requests are sent by the clock, whether or not earlier ones have returned. Each wait counts from the
+//! instant at which its request was due: a proxy that stalls does not slow down its measurement.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub(crate) struct Sample {
     pub(crate) served: bool,
 }
 
-/// The samples so far, in the order in which they ended.
+/// The samples so far, in the order of their ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Arc<Mutex<Vec<Sample>>>);
 
@@ -45,7 +45,7 @@ impl Samples {
     }
 }
 
-/// What is sent.
+/// The load.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) rate: u32,
@@ -140,8 +140,8 @@ impl Summary {
     }
 }
 
-/// How long after `from` the service had recovered: when the first request was due that was
-/// served and from which on at least 99 in 100 were. None if too few are left to tell.
+/// How long after `from` the service had recovered: the first request that was served and from which on
+/// at least 99 in 100 were. None if too few follow.
 pub(crate) fn recovery(samples: &[Sample], from: Duration) -> Option<Duration> {
     const ENOUGH: usize = 20;
     let mut samples = samples.to_vec();

@@ -1,13 +1,12 @@
-//! A reverse proxy that protects an HTTP service, and a demonstration of what that is worth.
+//! A reverse proxy that protects an HTTP service, and a demonstration of its effect.
 //!
 //! ```text
 //! cargo run --release --example gateway
 //! cargo run --release --example gateway -- --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080
 //! ```
 //!
-//! `policies.rs` has the two stacks; `Gateway::protected` in `proxy.rs` is where they are put
-//! together.
-// The bans hold the walls of the library; a program has clocks, tasks and counters of its own.
+//! The two stacks are in `policies.rs`; `Gateway::protected` in `proxy.rs` puts them together.
+// The bans are for the crate; a program has clocks, tasks and counters of its own.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod args;
@@ -37,27 +36,27 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    // Each request under way holds two sockets, and many systems begin with 1,024 or fewer. Where
-    // more cannot be had, fewer will do.
+    // Each request in flight holds two sockets, and many systems start with 1,024 or fewer. It also
+    // runs with fewer.
     let _ = rlimit::increase_nofile_limit(65_536);
-    let asked_to_stop = match asked_to_stop() {
-        Ok(asked) => asked,
+    let stop_signal = match stop_signal() {
+        Ok(signal) => signal,
         Err(error) => {
             eprintln!("gateway: cannot listen for signals: {error}");
             return ExitCode::FAILURE;
         }
     };
     match args.upstream.is_empty() {
-        false => gateway(&args, asked_to_stop).await,
-        true => demonstrate(&args, asked_to_stop).await,
+        false => gateway(&args, stop_signal).await,
+        true => demonstrate(&args, stop_signal).await,
     }
 }
 
-async fn gateway(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCode {
+async fn gateway(args: &Args, stop_signal: impl Future<Output = ()>) -> ExitCode {
     let start = Instant::now();
     let log = move |line: &str| eprintln!("{:10.3} s  {line}", start.elapsed().as_secs_f64());
     let gateway = args.limits().and_then(|limits| {
-        let http2 = |target: &Target| target.clone().spoken_to_in_http2(args.upstream_http2);
+        let http2 = |target: &Target| target.clone().with_http2(args.upstream_http2);
         let targets: Vec<_> = args.upstream.iter().map(http2).collect();
         Gateway::protected(&targets, &limits, log).map_err(|error| args::named(&error))
     });
@@ -70,7 +69,7 @@ async fn gateway(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCo
         Ok(listener) => listener,
         Err(error) => {
             return wrong(format_args!(
-                "--listen is {listen}, allowed is a free address of this machine: {error}"
+                "invalid --listen: {listen} (must be a free address of this machine: {error})"
             ));
         }
     };
@@ -80,7 +79,7 @@ async fn gateway(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCo
     log(&format!("listening on {bound}, in front of {targets}"));
     let (drain, health) = (args.drain, gateway.health.clone());
     let stop = async move {
-        asked_to_stop.await;
+        stop_signal.await;
         let (requests, connections) = (health.counts.requests(), health.counts.connections());
         log(&format!(
             "draining {requests} requests on {connections} connections, for at most {drain:?}"
@@ -93,7 +92,7 @@ async fn gateway(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCo
     ExitCode::SUCCESS
 }
 
-async fn demonstrate(args: &Args, asked_to_stop: impl Future<Output = ()>) -> ExitCode {
+async fn demonstrate(args: &Args, stop_signal: impl Future<Output = ()>) -> ExitCode {
     let length = args.seconds.unwrap_or(Duration::from_secs(30));
     let limits = match args.demo_limits(demo::scale(length)) {
         Ok(limits) => limits,
@@ -101,8 +100,8 @@ async fn demonstrate(args: &Args, asked_to_stop: impl Future<Output = ()>) -> Ex
     };
     let table = tokio::select! {
         table = demo::run(length, &limits) => table,
-        // A table of half a run would be no measurement.
-        () = asked_to_stop => return ExitCode::from(130),
+        // Half a run is no measurement.
+        () = stop_signal => return ExitCode::from(130),
     };
     match table {
         Ok(table) => {
@@ -113,9 +112,9 @@ async fn demonstrate(args: &Args, asked_to_stop: impl Future<Output = ()>) -> Ex
     }
 }
 
-/// Ctrl-C, or what a supervisor sends; heard from the call of this function on.
+/// Ctrl-C, or a supervisor's signal; received from the call of this function on.
 #[cfg(unix)]
-fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -127,9 +126,9 @@ fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ctrl-C; heard from the call of this function on.
+/// Ctrl-C; received from the call of this function on.
 #[cfg(windows)]
-fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;
     Ok(async move {
         interrupt.recv().await;

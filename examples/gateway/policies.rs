@@ -1,4 +1,4 @@
-//! The two stacks: one in front of the gateway, one in front of its upstreams.
+//! The two stacks: one for the requests that arrive, one for the calls to the upstreams.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,23 +19,23 @@ use seawall::{Backoff, Budget, ClientStack, ConfigError, Jitter, Quota, RateLimi
 pub(crate) struct Limits {
     pub(crate) rate: u32,
     pub(crate) burst: u32,
-    /// Of one client, a second; none where clients have no limit of their own.
+    /// Requests a second of one client; none if clients have no limit of their own.
     pub(crate) client_rate: Option<u32>,
-    /// The header that says who the client is; else it is the peer's address.
+    /// The header that identifies the client; without it, the peer's address does.
     pub(crate) client_key: Option<HeaderName>,
-    /// Requests at once.
+    /// Requests in flight.
     pub(crate) in_flight: u32,
     pub(crate) timeout: Duration,
     pub(crate) attempt_timeout: Duration,
-    /// Of one request at most, the first counted.
+    /// Attempts of one request at most, with the first.
     pub(crate) attempts: u32,
-    /// Attempts beyond the first, in percent of the requests.
+    /// Extra attempts, in percent of the requests.
     pub(crate) budget: u32,
-    /// The share of attempts after whose time another begins; none where nothing is hedged.
+    /// The quantile of the latency after which a hedge starts; none without hedging.
     pub(crate) hedge: Option<f64>,
-    /// How many latencies that share is taken of at least.
+    /// How many latencies the quantile needs.
     pub(crate) hedge_samples: u32,
-    /// Of each upstream, as all that follows.
+    /// Attempts in flight to one upstream. All that follows is per upstream too.
     pub(crate) capacity: u32,
     pub(crate) queue: u32,
     pub(crate) queue_wait: Duration,
@@ -48,13 +48,13 @@ pub(crate) struct Limits {
     pub(crate) probes: u32,
 }
 
-/// How many clients and upstreams are told apart.
+/// How many clients have a limit of their own.
 const CLIENTS: usize = 10_000;
 
-/// What requests come in through. `F` is the way from one to its client.
+/// The stack for requests. `F` finds the client of one.
 pub(crate) type Server<F> = ServerStack<Native, ByKey<[u8], RateLimiter, OwnedKey<F>>>;
 
-/// What attempts go out through.
+/// The stack for calls to the upstreams.
 pub(crate) type Client =
     ClientStack<Native, Standard, RateLimiter, ByRequest, CopyBy<fn(&Request) -> Option<Request>>>;
 
@@ -68,7 +68,7 @@ pub(crate) fn server(
         None => Quota::unlimited(),
     };
     let each = RateLimiter::builder(each).name("client");
-    // Nobody is told apart where nobody has a limit of his own.
+    // Without a limit of their own, clients need no keys.
     let header = limits.client_rate.map(|_| limits.client_key.clone());
     let by_client = each
         .per_key::<[u8]>(CLIENTS)?
@@ -79,8 +79,8 @@ pub(crate) fn server(
     Ok(stack.build()?.rate_limit(by_client))
 }
 
-/// Who has sent `request`: as its header says, or else its peer. An address is shorter than what
-/// stands for a header, so that nobody passes for another by his header.
+/// The client that sent `request`: its header, or else its peer. The key of an address is shorter than
+/// that of any header, so a header cannot imitate an address.
 fn client(header: Option<&HeaderName>, request: &Request) -> Option<Vec<u8>> {
     if let Some(key) = header.and_then(|header| request.headers().get(header)) {
         return Some([b"by its header: ", key.as_bytes()].concat());
@@ -88,7 +88,7 @@ fn client(header: Option<&HeaderName>, request: &Request) -> Option<Vec<u8>> {
     let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     Some(match peer.ip().to_canonical() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
-        // One customer has a whole /64 of them.
+        // One customer has a whole /64.
         IpAddr::V6(ip) => ip.octets()[..8].to_vec(),
     })
 }
@@ -101,7 +101,7 @@ pub(crate) fn upstream(
         .name("upstream.budget")
         .ratio(f64::from(limits.budget) / 100.0)
         .build()?;
-    // So many fit, however short the time is.
+    // All attempts fit into the timeout, also if it is short.
     let longest = limits.timeout / limits.attempts;
     let second = Duration::from_secs(1);
     let backoff = Backoff::exponential((second / 20).min(longest)).max((2 * second).min(longest));
@@ -128,7 +128,7 @@ pub(crate) fn upstream(
                 .probes(limits.probes)
                 .on_event(move |event| {
                     if let EventKind::Transition(transition) = event.kind {
-                        log(&told(event.policy, transition));
+                        log(&text(event.policy, transition));
                     }
                 })
         })
@@ -160,12 +160,12 @@ fn copy(request: &Request) -> Option<Request> {
     Some(copy)
 }
 
-fn told(breaker: &str, transition: &Transition) -> String {
+fn text(breaker: &str, transition: &Transition) -> String {
     let why = match &transition.cause {
         Cause::Tripped(tripped) => format!("{}, the last a {:?}", tripped.rule, tripped.kind),
         Cause::ProbesFailed(kind) => format!("a probe failed, a {kind:?}"),
         Cause::ProbesSucceeded => "the probes succeeded".into(),
-        Cause::WaitOver => "its wait is over".into(),
+        Cause::WaitOver => "the wait is over".into(),
         other => format!("{other:?}"),
     };
     let (from, to) = (name(transition.from), name(transition.to));

@@ -35,27 +35,27 @@ pub(crate) struct Gateway {
     pub(crate) health: Health,
 }
 
-/// What can be read of a gateway that runs.
+/// The state of a running gateway.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
     pub(crate) counts: Arc<Counts>,
-    /// None of a proxy that protects nobody.
+    /// None without protection.
     pub(crate) policies: Option<Policies>,
     draining: Arc<AtomicBool>,
 }
 
-/// What requests and their attempts go through.
+/// The policies of requests and of their attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct Policies {
-    /// Of all requests together.
-    #[allow(dead_code, reason = "the tests see that all capacity come back")]
+    /// For all requests together.
+    #[allow(dead_code, reason = "the tests check that all permits are returned")]
     pub(crate) bulkhead: Bulkhead,
     pub(crate) client: Client,
     pub(crate) upstreams: Upstreams,
 }
 
 impl Health {
-    /// From now on nothing new is let in.
+    /// Rejects new requests from now on.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -66,7 +66,7 @@ impl Health {
 }
 
 impl Gateway {
-    /// A proxy that protects nobody.
+    /// A proxy without protection.
     pub(crate) fn plain(targets: &[Target]) -> Self {
         let client = client(is_http2(targets), None);
         let health = Health::default();
@@ -78,7 +78,7 @@ impl Gateway {
         Self { router, health }
     }
 
-    /// A proxy that protects its callers from the upstreams, and these from its callers.
+    /// A proxy that protects callers and upstreams from each other.
     pub(crate) fn protected(
         targets: &[Target],
         limits: &Limits,
@@ -113,8 +113,8 @@ fn is_http2(targets: &[Target]) -> bool {
     targets.iter().any(|target| target.http2)
 }
 
-/// An open breaker does not make the gateway unready: every replica has the same upstreams, and
-/// one that answers 503 fast serves better than none.
+/// An open breaker does not make the gateway unready: all replicas have the same upstreams, and a fast
+/// 503 is better than no replica.
 async fn readyz(extract::State(health): extract::State<Health>) -> Response {
     if health.draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
@@ -148,8 +148,8 @@ pub(crate) fn client(http2: bool, connect_timeout: Option<Duration>) -> Upstream
         .build(connector)
 }
 
-/// Lets in what can be passed on, as it is to be passed on. What never reaches the upstream must
-/// not count with its breaker, so this stands before the policies.
+/// Prepares a request for its upstream, or answers it. It comes before the policies, because a request
+/// that never reaches the upstream must not count in its breaker.
 async fn admit(
     extract::State((upstreams, health)): extract::State<(Upstreams, Health)>,
     mut request: Request,
@@ -159,8 +159,8 @@ async fn admit(
         let head = [(CONNECTION, "close"), (RETRY_AFTER, "1")];
         return (StatusCode::SERVICE_UNAVAILABLE, head, "draining\n").into_response();
     }
-    if let Err(refusal) = prepare(upstreams.pick(), &mut request) {
-        return refusal.into_response();
+    if let Err(rejection) = prepare(upstreams.pick(), &mut request) {
+        return rejection.into_response();
     }
     let counted = Counted::request(&health.counts);
     let response = next.run(request).await;
@@ -168,50 +168,49 @@ async fn admit(
 }
 
 fn prepare(target: &Target, request: &mut Request) -> Result<(), (StatusCode, String)> {
-    let refuse = |what: String| Err((StatusCode::NOT_IMPLEMENTED, what));
+    let unsupported = |what: String| Err((StatusCode::NOT_IMPLEMENTED, what));
     if request.method() == Method::CONNECT {
-        return refuse("CONNECT is not supported by this gateway\n".into());
+        return unsupported("CONNECT is not supported by this gateway\n".into());
     }
     if let Some(protocol) = headers::upgrade(request.headers()) {
-        return refuse(format!(
+        return unsupported(format!(
             "an upgrade to {protocol:?} is not supported by this gateway\n"
         ));
     }
     if request.uri().path() == "*" {
-        return refuse("a request for * is not supported by this gateway\n".into());
+        return unsupported("a request for * is not supported by this gateway\n".into());
     }
     let Ok(uri) = target.uri(request.uri()) else {
         return Err((StatusCode::BAD_REQUEST, "the path makes no URL\n".into()));
     };
-    let asked = request.uri().authority().map(Authority::as_str);
-    let asked = match asked {
-        Some(asked) => HeaderValue::try_from(asked).ok(),
+    let host = request.uri().authority().map(Authority::as_str);
+    let host = match host {
+        Some(host) => HeaderValue::try_from(host).ok(),
         None => request.headers().get(HOST).cloned(),
     };
     let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map(|peer| peer.0);
-    let crumbled = request.version() == Version::HTTP_2;
+    let may_split_cookies = request.version() == Version::HTTP_2;
     let headers = request.headers_mut();
     let wants_trailers = headers::wants_trailers(headers);
     headers::strip(headers);
     if wants_trailers {
         headers::want_trailers(headers, target.http2);
     }
-    if crumbled && !target.http2 {
+    if may_split_cookies && !target.http2 {
         headers::join_cookies(headers);
     }
-    headers::forwarded(headers, peer, asked);
+    headers::forwarded(headers, peer, host);
     headers.insert(HOST, target.host.clone());
     *request.uri_mut() = uri;
-    // The client speaks what the upstream speaks, whatever the caller spoke.
+    // The protocol to the upstream does not depend on that of the caller.
     *request.version_mut() = Version::HTTP_11;
     Ok(())
 }
 
-/// The upstream's answer, or a 502 in its place. It stands under the breaker, which takes both
-/// for what they are.
+/// The upstream's answer, or a 502. The breaker is above and judges both.
 async fn forward(client: Upstream, request: Request) -> Result<Response, Infallible> {
     let mut response = match client.request(request).await {
         Ok(response) => response,
@@ -219,7 +218,7 @@ async fn forward(client: Upstream, request: Request) -> Result<Response, Infalli
             let what = if error.is_connect() {
                 "the upstream cannot be reached\n"
             } else {
-                "the upstream broke off\n"
+                "the upstream closed the connection\n"
             };
             return Ok((StatusCode::BAD_GATEWAY, what).into_response());
         }

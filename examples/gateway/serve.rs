@@ -20,10 +20,10 @@ use tower::ServiceExt;
 use crate::counts::Counted;
 use crate::proxy::Gateway;
 
-/// Serves until `stop`, then for at most `drain` longer. The number is that of the requests that
-/// were cut off at the end.
+/// Serves until `stop`, then for at most `drain` longer. Returns how many requests were cut off.
 ///
-/// While it drains it still accepts, so that `/readyz` can say so; new requests are refused.
+/// While it drains it still accepts connections, so that `/readyz` can say so. New requests are
+/// rejected.
 pub(crate) async fn serve(
     listener: TcpListener,
     gateway: Gateway,
@@ -67,8 +67,8 @@ pub(crate) async fn serve(
         mut connections,
         ..
     } = server;
-    // Half a second more than the bound for what is sent already and idle connections, so that a
-    // bound of zero does not reset those that have nothing to lose.
+    // Without requests, half a second more than the bound: answers that are already sent arrive, and
+    // idle connections close.
     let flushed = bound + Duration::from_millis(500);
     let at_most = if counts.requests() == 0 {
         flushed
@@ -93,8 +93,8 @@ impl Server<'_> {
         while self.connections.try_join_next().is_some() {}
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
-            // A connection that went away before it was accepted harms nobody; without file
-            // descriptors the next accept would fail at once, again and again.
+            // This connection was closed before it was accepted. Without file descriptors, however,
+            // the next accept would fail at once, again and again.
             Err(error) if is_of_the_connection(&error) => return,
             Err(_) => return tokio::time::sleep(Duration::from_millis(50)).await,
         };
@@ -106,7 +106,7 @@ impl Server<'_> {
         let counted = Counted::connection(&self.gateway.health.counts);
         self.connections.spawn(async move {
             let _counted = counted;
-            // An error here is the caller's going away; there is nobody to tell.
+            // An error means that the caller has closed the connection.
             let _ = connection.await;
         });
     }

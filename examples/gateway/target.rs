@@ -1,23 +1,23 @@
-//! The service that is protected, as its URL names it.
+//! The protected service, by its URL.
 
 use axum::http::header::HeaderValue;
 use axum::http::uri::{Authority, Scheme};
 use axum::http::{Error, Uri};
 
-/// The service that is protected.
+/// The protected service.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     authority: Authority,
     pub(crate) host: HeaderValue,
-    /// The path that is put before every request's own, without a slash at its end.
+    /// The path before that of each request, without a slash at its end.
     prefix: String,
-    /// Whether it is spoken to in HTTP/2.
+    /// Whether requests are sent in HTTP/2.
     pub(crate) http2: bool,
 }
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        const ALLOWED: &str = "allowed is an absolute http URL like http://127.0.0.1:9000";
+        const ALLOWED: &str = "must be an absolute http URL like http://127.0.0.1:9000";
         let uri: Uri = url.parse().map_err(|_| ALLOWED)?;
         if uri.scheme() == Some(&Scheme::HTTPS) {
             return Err(format!("https is not supported, {ALLOWED}"));
@@ -46,13 +46,13 @@ impl Target {
         })
     }
 
-    pub(crate) fn spoken_to_in_http2(self, http2: bool) -> Self {
+    pub(crate) fn with_http2(self, http2: bool) -> Self {
         Self { http2, ..self }
     }
 
-    /// The URL of what `asked` asks for.
-    pub(crate) fn uri(&self, asked: &Uri) -> Result<Uri, Error> {
-        let path = asked.path_and_query().map_or("/", |path| path.as_str());
+    /// The URL at this service for a request to `uri`.
+    pub(crate) fn uri(&self, uri: &Uri) -> Result<Uri, Error> {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.authority.clone())

@@ -1,4 +1,4 @@
-//! A real upstream on loopback, whose health is switched while it runs.
+//! A real upstream on loopback. Its behaviour is switched while it runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-/// How many requests an upstream works on at once. The others wait in its own queue, which has
-/// no bound.
+/// How many requests an upstream works on at once. The others wait in its unbounded queue.
 pub(crate) const WORKERS: u32 = 5;
 /// How long each keeps a worker while the upstream is [`Behaviour::Busy`].
 pub(crate) const BUSY: Duration = Duration::from_millis(50);
@@ -28,9 +27,9 @@ pub(crate) enum Behaviour {
     Straggling,
     /// The same, but 30 of 100 answers are a 500.
     Failing,
-    /// Each answer takes [`BUSY`], as of a service whose cache was lost.
+    /// Each answer takes [`BUSY`], as if a cache was lost.
     Busy,
-    /// It takes the request and never answers it.
+    /// It accepts requests and never answers.
     Hanging,
 }
 
@@ -61,10 +60,10 @@ impl Switch {
 /// The header in which a request of the load names its phase.
 pub(crate) const PHASE: &str = "x-phase";
 
-/// How many phases are told apart.
+/// How many phases there are.
 pub(crate) const PHASES: usize = 6;
 
-/// An upstream that runs.
+/// A running upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     pub(crate) addr: SocketAddr,
@@ -110,7 +109,7 @@ async fn handle(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
         seen.fetch_add(1, Ordering::SeqCst);
     }
     let behaviour = shared.switch.get();
-    // By count, not by chance: a short demonstration has too few to be sure of one.
+    // By count, not by chance: a short demonstration may have too few requests for one.
     let hundredth = shared.answers.fetch_add(1, Ordering::SeqCst) % 100 == 50;
     let takes = match behaviour {
         Behaviour::Hanging => return std::future::pending().await,
@@ -121,8 +120,8 @@ async fn handle(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respon
         _ => Duration::from_micros(fastrand::u64(1_000..4_000)),
     };
     let workers = Arc::clone(&shared.workers);
-    // In a task, because few services notice that a caller has left: what he asked for keeps its
-    // place in the queue and its worker.
+    // In a task, because few services notice that a caller has left: the request keeps its queue
+    // position and its worker.
     let work = tokio::spawn(async move {
         let _worker = workers.acquire().await;
         sleep(takes).await;

@@ -1,4 +1,4 @@
-//! The services behind the gateway, of which each request is for one.
+//! The services behind the gateway. Each request is for one of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use seawall::{Bulkhead, CircuitBreaker};
 use crate::policies::Client;
 use crate::target::Target;
 
-/// All of them. Clones take turns together.
+/// All of them. Clones share the turns.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstreams(Arc<Inner>);
 
@@ -23,7 +23,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct One {
     pub(crate) target: Target,
-    /// None before a gateway that protects nobody.
+    /// None without protection.
     pub(crate) policies: Option<(CircuitBreaker, Bulkhead)>,
 }
 
@@ -34,7 +34,7 @@ impl Upstreams {
 
     pub(crate) fn protected(targets: &[Target], client: &Client) -> Self {
         Self::of(targets, |target| {
-            // As the stack will find them by the requests for it.
+            // The stack finds them by the authority of a request.
             let uri = target.uri(&axum::http::Uri::from_static("/")).ok()?;
             let request = Request::get(uri).body(()).ok()?;
             let authority = request.authority()?;
@@ -63,8 +63,8 @@ impl Upstreams {
         &self.0.all
     }
 
-    /// The one whose turn it is, or the next one whose breaker would let a call through. If none
-    /// would, the one whose turn it is refuses, and says when to come back.
+    /// The next in turn whose breaker would admit a call. If none would, the next in turn: it
+    /// rejects the call and says when to retry.
     pub(crate) fn pick(&self) -> &Target {
         let Inner { all, next } = &*self.0;
         let turn = match all.len() {

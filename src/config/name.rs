@@ -66,16 +66,6 @@ impl Name {
             Text::Counted(name) => name,
         }
     }
-
-    /// A clone, unless it would increment a reference count.
-    #[cfg(feature = "tokio")]
-    #[inline]
-    pub(crate) fn kept_only(&self) -> Option<Self> {
-        match self.0 {
-            Text::Kept(name) => Some(Self(Text::Kept(name))),
-            Text::Counted(_) => None,
-        }
-    }
 }
 
 impl Deref for Name {

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{RateLimitService, RateLimiter, WaitingService};
+use super::cost::{One, PerRequest};
+use super::policy::RateLimiter;
+use super::service::{RateLimitService, WaitingService};
 use crate::keyed::IntoSource;
 use crate::service::{Native, RespondWith};
 
@@ -94,7 +96,7 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
         RateLimitLayer {
             limiter: self.limiter,
             responder: self.responder,
-            cost: PerRequest(cost),
+            cost: PerRequest::new(cost),
             wait: self.wait,
         }
     }
@@ -124,44 +126,5 @@ impl<S, R: Clone, K: Clone, P: Clone> Layer<S> for RateLimitLayer<R, K, Waits, P
             self.cost.clone(),
         );
         WaitingService::new(refusing, self.wait.max_wait)
-    }
-}
-
-/// What a call costs.
-pub trait Cost<Req> {
-    /// The cost of every request, where it is known without one.
-    const FIXED: Option<u32>;
-
-    /// The tokens that this request takes.
-    fn cost(&self, request: &Req) -> u32;
-}
-
-/// One token for every request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct One;
-
-impl<Req> Cost<Req> for One {
-    const FIXED: Option<u32> = Some(1);
-
-    fn cost(&self, _: &Req) -> u32 {
-        1
-    }
-}
-
-/// A cost that a closure reads from the request.
-#[derive(Clone, Copy)]
-pub struct PerRequest<F>(F);
-
-impl<F> std::fmt::Debug for PerRequest<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PerRequest(..)")
-    }
-}
-
-impl<Req, F: Fn(&Req) -> u32> Cost<Req> for PerRequest<F> {
-    const FIXED: Option<u32> = None;
-
-    fn cost(&self, request: &Req) -> u32 {
-        (self.0)(request)
     }
 }

@@ -176,28 +176,41 @@
 //! calls are in flight, since a slow service is overrun at any rate. To share one limit between
 //! processes: this one knows only its own.
 
+#[cfg(feature = "tokio")]
+mod acquire;
+mod ask;
+mod builder;
 #[cfg(feature = "tower")]
-mod future;
+mod cost;
+mod joint;
 #[cfg(feature = "tower")]
 mod layer;
+mod limit;
 mod per_key;
 mod policy;
 mod quota;
+mod reservation;
+mod run;
 #[cfg(feature = "tower")]
 mod service;
 mod state;
 pub(crate) mod table;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
 
-#[cfg(feature = "tower")]
-pub use future::WaitingFuture;
-#[cfg(feature = "tower")]
-pub use layer::{Cost, One, PerRequest, RateLimitLayer, Refusing, Waits};
 #[cfg(feature = "tokio")]
-pub use policy::Acquire;
-pub use policy::{Builder, RateLimiter, Reservation, Snapshot};
-pub use quota::Quota;
+pub use acquire::Acquire;
+pub(crate) use ask::Ask;
+pub use builder::Builder;
 #[cfg(feature = "tower")]
-pub use service::{RateLimitService, WaitingService};
+pub use cost::{Cost, One, PerRequest};
+#[cfg(feature = "tower")]
+pub use layer::{RateLimitLayer, Refusing, Waits};
+pub use policy::{RateLimiter, Snapshot};
+pub use quota::Quota;
+pub use reservation::Reservation;
+#[cfg(feature = "tower")]
+pub use service::{RateLimitService, WaitingFuture, WaitingService};
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) use state::fuzz;
-pub(crate) use state::{Bucket, Charge, Refused};
+pub(crate) use state::{Bucket, Charge, Shortfall};

@@ -3,14 +3,16 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use super::RateLimiter;
-use super::future::WaitingFuture;
-use super::layer::{Cost, One};
+use super::acquire::Waiting;
+use super::ask::{Ask, fresh_after};
+use super::cost::{Cost, One};
+use super::policy::RateLimiter;
+use super::reservation::Reservation;
 use crate::context::ClockReading;
 use crate::event::EventKind;
 use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
-use crate::service::{Guard, Native, Readiness, ResponseFuture};
+use crate::service::{Guard, Native, QueuedCall, Readiness, ResponseFuture};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug)]
@@ -33,12 +35,12 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
         }
     }
 
-    /// Polls the inner service; where it is not ready and the cost is known, asks whether a
-    /// call would be refused anyway.
+    /// Polls the inner service. If that is not ready and the cost is known, `would_reject` says
+    /// whether the call would be rejected anyway.
     fn poll_inner<Req>(
         &mut self,
         cx: &mut Context<'_>,
-        would_refuse: impl FnOnce(&RateLimiter, u32) -> Option<Rejection>,
+        would_reject: impl FnOnce(&RateLimiter, u32) -> Option<Rejection>,
     ) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req>,
@@ -46,20 +48,20 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
         P: IntoSource<RateLimiter>,
     {
         let inner = || self.inner.poll_ready(cx);
-        let refusal = || would_refuse(self.limiter.fixed()?, K::FIXED?);
-        self.readiness.poll(inner, refusal)
+        let rejection = || would_reject(self.limiter.fixed()?, K::FIXED?);
+        self.readiness.poll(inner, rejection)
     }
 
-    /// What this call is refused with because the inner service is not ready for it.
-    fn take_refusal(&mut self) -> Option<Rejection>
+    /// The rejection of this call, if the inner service is not ready for it.
+    fn take_rejection(&mut self) -> Option<Rejection>
     where
         P: IntoSource<RateLimiter>,
     {
-        let refusal = self.readiness.take_rejection()?;
+        let rejection = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {
-            limiter.emit(EventKind::Rejected(&refusal));
+            limiter.emit(EventKind::Rejected(&rejection));
         }
-        Some(refusal)
+        Some(rejection)
     }
 }
 
@@ -82,13 +84,13 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
-        if let Some(refusal) = self.take_refusal() {
-            return ResponseFuture::rejected(refusal, format);
+        if let Some(rejection) = self.take_rejection() {
+            return ResponseFuture::rejected(rejection, format);
         }
-        let cost = self.cost.cost(&request);
+        let ask = Ask::now(self.cost.cost(&request));
         let admitted = self.limiter.pick(&request).and_then(|picked| {
-            let (limiter, place) = picked.parts();
-            limiter.try_acquire_by(&mut clock, place, cost)
+            let (limiter, key) = picked.parts();
+            limiter.admit(ask.of(key), fresh_after(|| clock.now()))
         });
         match admitted {
             Ok(()) => {
@@ -101,17 +103,25 @@ where
     }
 }
 
-/// A service whose calls wait for their token from a [`RateLimiter`]; made by
+/// The response future of [`WaitingService`]. Dropping it during the wait returns the token, if no
+/// tokens were reserved after it.
+pub type WaitingFuture<S, Req, M> =
+    QueuedCall<Waiting, Reservation, S, Req, <S as Service<Req>>::Future, M>;
+
+/// A service whose calls wait for their token; made by
 /// [`RateLimitLayer::waiting`](super::RateLimitLayer::waiting).
 #[derive(Clone, Debug)]
 pub struct WaitingService<S, R = Native, K = One, P = RateLimiter> {
-    refusing: RateLimitService<S, R, K, P>,
+    rejecting: RateLimitService<S, R, K, P>,
     max_wait: Option<Duration>,
 }
 
 impl<S, R, K, P> WaitingService<S, R, K, P> {
-    pub(super) fn new(refusing: RateLimitService<S, R, K, P>, max_wait: Option<Duration>) -> Self {
-        Self { refusing, max_wait }
+    pub(super) fn new(rejecting: RateLimitService<S, R, K, P>, max_wait: Option<Duration>) -> Self {
+        Self {
+            rejecting,
+            max_wait,
+        }
     }
 }
 
@@ -128,26 +138,22 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let max_wait = self.max_wait;
-        let would_refuse = |limiter: &RateLimiter, cost| {
-            let max_wait = max_wait.unwrap_or(limiter.max_wait());
-            limiter.peek_wait(cost, max_wait).err()
-        };
-        self.refusing.poll_inner(cx, would_refuse)
+        self.rejecting
+            .poll_inner(cx, |limiter, cost| limiter.peek_wait(cost, max_wait).err())
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let this = &mut self.refusing;
+        let this = &mut self.rejecting;
         let format = S::format(&this.responder, &request);
-        if let Some(refusal) = this.take_refusal() {
-            return WaitingFuture::rejected(refusal, format);
+        if let Some(rejection) = this.take_rejection() {
+            return WaitingFuture::rejected(rejection, format);
         }
-        let cost = this.cost.cost(&request);
+        let ask = Ask::now(this.cost.cost(&request));
         let reserved = this.limiter.pick(&request).and_then(|picked| {
-            let (limiter, place) = picked.parts();
-            let max_wait = self.max_wait.unwrap_or(limiter.max_wait());
-            limiter.reserve_or_go(&mut clock, place, cost, max_wait)
+            let (limiter, key) = picked.parts();
+            limiter.acquire_or_reserve(clock.now(), ask.of(key), self.max_wait)
         });
         match reserved {
             Ok(None) => {
@@ -156,11 +162,11 @@ where
                 WaitingFuture::calling(call, format)
             }
             Ok(Some(reservation)) => {
-                // The readied service goes: a clone beside it could wait for ever for what it
-                // holds, and whoever waits for a token is to hold nothing.
+                // The readied service is given up, because a waiting call must hold no capacity:
+                // another call could wait for it for ever.
                 let service = this.inner.clone();
                 this.inner = this.inner.clone();
-                WaitingFuture::waiting(reservation, service, request, format)
+                WaitingFuture::waiting(Waiting::new(reservation), service, request, format)
             }
             Err(rejection) => WaitingFuture::rejected(rejection, format),
         }

@@ -3,6 +3,7 @@
 
 mod bounds;
 pub(crate) mod queued_call;
+pub use queued_call::QueuedCall;
 mod readiness;
 mod respond;
 mod response;

@@ -37,7 +37,7 @@ pub(crate) trait MakeCall<F: Future>: Settle {
 pin_project! {
     /// The response future of a layer that waits. It is not `Unpin`, because `W` holds its timer
     /// in place instead of in a box.
-    pub(crate) struct QueuedCall<W, P, S, Req, C, M> {
+    pub struct QueuedCall<W, P, S, Req, C, M> {
         #[pin]
         state: State<W, P, S, Req, C>,
         format: M,

@@ -2,28 +2,28 @@
 //!
 //! ```text
 //! call ──┬──────────── the service works ────────────┬──> its response
-//!        │ Deadline::remaining() is right in here    │
+//!        │ Deadline::remaining() is right here       │
 //!        └── limit ──────────────────────x           │
-//!                                        └─ the call is dropped, then: timed out
+//!                                        └─ the call is dropped, then rejected
 //! ```
 //!
 //! # What it does
 //!
-//! `poll_ready` forwards. If the inner service is not ready and the deadline that the caller
-//! came with has passed, it is ready and the call is refused.
+//! `poll_ready` forwards. If the inner service is not ready and the caller's deadline has passed,
+//! the layer is ready and rejects the call.
 //!
-//! `call` starts the clock, sets a deadline for all that runs below (the inner `call`, and every
-//! poll of its future) and calls the inner service at once. The limit reaches to the response
+//! `call` starts the clock, sets a deadline for everything that runs below (the inner `call`, and
+//! every poll of its future) and calls the inner service at once. The limit reaches to the response
 //! head: a body that streams for longer is not cut. If response and timer are ready in the same
-//! poll, the response wins. A call whose deadline has passed already is refused and not made.
+//! poll, the response wins. A call whose deadline has already passed is rejected and not made.
 //!
-//! Layers of the crate that stand directly upon one another read the clock once: the reading of
-//! the outermost serves all, and is older by what the functions take that they were given (what
-//! copies a request, what it costs). Below any other service, and in polls, it is read anew.
+//! Layers of this crate that stand directly on one another read the clock once. The reading of the
+//! outermost one serves all of them, and is older by the time that their closures take, for example
+//! to copy a request. Below any other service, and in polls, the clock is read again.
 //!
 //! A call keeps the deadline that it has at `call`: its limit, or an earlier deadline in force
 //! there. If a timeout further up enforces the earlier one, that timeout ends the call, and the
-//! rejection has its name. A deadline that was only handed on, by
+//! rejection has its name. A deadline that was only inherited, by
 //! [`Deadline::scope`](crate::Deadline::scope) or [`spawn`](crate::spawn), is enforced by the first
 //! timeout below it.
 //!
@@ -45,7 +45,7 @@
 //!     .service(service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
 //!
 //! let error = service.oneshot(()).await.unwrap_err();
-//! let reason = Reason::of(&*error).expect("it was cut short");
+//! let reason = Reason::of(&*error).expect("it timed out");
 //! assert!(matches!(reason.kind(), RejectionKind::TimedOut { .. }));
 //! # }
 //! ```
@@ -59,7 +59,7 @@
 //!
 //! struct Report { pages: u32 }
 //!
-//! // Only told for now, and longer for longer reports.
+//! // Only recorded for now, and longer for longer reports.
 //! let timeout = Timeout::builder(Duration::from_secs(1))
 //!     .name("reports")
 //!     .mode(Mode::RecordOnly)
@@ -74,8 +74,8 @@
 //!
 //! # Without a service
 //!
-//! [`Timeout::run`] bounds one call. Its clock starts with the first poll, and the deadline is
-//! there inside as it is under a layer.
+//! [`Timeout::run`] bounds one call. Its clock starts with the first poll, and code inside sees the
+//! deadline as it does under a layer.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -90,57 +90,58 @@
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | why |
 //! |---|---|---|
-//! | limit | required; zero is refused | no number fits all |
+//! | limit | required; zero is rejected | no number fits all |
 //! | reaches to | the response head | a streamed download must not be cut by accident |
-//! | [`name`](Builder::name) | `timeout@` and the place | a rejection must say which of several timeouts ended the call |
+//! | [`name`](Builder::name) | `timeout@` and the call site | a rejection must say which of several timeouts ended the call |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
-//! Clones of a [`Timeout`], layers over it and services made by them share limit, mode and
-//! counts. Each call has a clock of its own.
+//! Clones of a [`Timeout`], layers over it and services made by them share limit, mode and counts.
+//! Each call has its own clock.
 //!
 //! # Changing it while calls run
 //!
-//! [`set_limit`](Timeout::set_limit) and [`set_mode`](Timeout::set_mode) hold for calls that
-//! start from now on; a running call keeps what it started with.
-//! [`RecordOnly`](crate::Mode::RecordOnly) counts the calls that would have been cut and lets
-//! them go on; so it sets no deadline for what runs below. Nor does
-//! [`Off`](crate::Mode::Off).
+//! [`set_limit`](Timeout::set_limit) and [`set_mode`](Timeout::set_mode) hold for calls that start
+//! from now on; a running call keeps what it started with.
+//! [`RecordOnly`](crate::Mode::RecordOnly) counts the calls that would have timed out and lets them
+//! go on, so it sets no deadline for what runs below. Neither does [`Off`](crate::Mode::Off).
 //!
 //! # Cancel safety
 //!
 //! Dropping the response future drops the call. The deadline is in force only while the call is
-//! polled, and is taken back also when it panics.
+//! polled, and is restored also when it panics.
 //!
 //! # Errors
 //!
-//! [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) with the time that the call was given and the time
-//! passed, which counts as a failure with the policies above: the call was made, and may have
-//! had its effect. It was given less than the limit where an earlier deadline was handed on to
-//! it. [`RejectionKind::Expired`](crate::RejectionKind::Expired) when the deadline had passed before: nothing was
-//! done, and nothing is counted. Both are a 504 in HTTP and `DEADLINE_EXCEEDED` in gRPC; neither
-//! says when to come back.
+//! [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) with the time that the call had and
+//! the time that has passed. For the policies above it is a failure, because the call was made and
+//! may have had its effect. The call had less than the limit if it inherited an earlier deadline.
+//! [`RejectionKind::Expired`](crate::RejectionKind::Expired) if the deadline had passed before: the
+//! call was not made, and no policy counts it. Both are a 504 in HTTP and `DEADLINE_EXCEEDED` in
+//! gRPC, and neither has a delay to retry after.
 //!
 //! # When not to use it
 //!
-//! For a bound on a whole body, which comes after the response head. Around blocking code, which
-//! cannot be dropped: it goes on to the end. Around what must not be cut in the middle: give
-//! that a task of its own, with [`spawn`](crate::spawn), and bound the wait for it.
+//! - For a bound on a whole body, which comes after the response head.
+//! - Around blocking code, which cannot be dropped: it runs to its end.
+//! - Around work that must not stop in the middle: give it its own task, with
+//!   [`spawn`](crate::spawn), and bound the wait for that.
 
+mod call;
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
 mod policy;
+mod run;
 #[cfg(feature = "tower")]
 mod service;
 
+pub use future::Timed;
 #[cfg(feature = "tower")]
-pub use future::ResponseFuture;
-#[cfg(feature = "tower")]
-pub use layer::{DurationOf, Fixed, PerRequest, TimeoutLayer};
+pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};
 #[cfg(feature = "tower")]
-pub use service::TimeoutService;
+pub use service::{Fixed, PerRequest, TimeoutService};

@@ -1,13 +1,16 @@
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower_service::Service;
 
 use super::Timeout;
-use super::future::{ResponseFuture, Run};
-use super::layer::{DurationOf, Fixed};
+use super::call::TimedCall;
+use super::future::Timed;
+use crate::config::Mode;
 use crate::context::ClockReading;
-use crate::service::Readiness;
-use crate::service::{Guard, Native};
+use crate::deadline::Deadline;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::service::{Guard, Native, Readiness, ResponseFuture};
 
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Clone, Debug)]
@@ -29,6 +32,20 @@ impl<S, R, D> TimeoutService<S, R, D> {
             readiness: Readiness::default(),
         }
     }
+
+    /// The rejection of a call for which the inner service is not ready.
+    fn take_rejection(&mut self) -> Option<Rejection> {
+        let rejection = self.readiness.take_rejection()?;
+        self.timeout.emit_rejected(&rejection);
+        Some(rejection)
+    }
+}
+
+/// The rejection of a call whose deadline has passed before it is made.
+fn peek(timeout: &Timeout) -> Option<Rejection> {
+    let deadline = Deadline::current()?;
+    let expired = timeout.mode() == Mode::Enforce && deadline.has_passed();
+    expired.then(|| timeout.rejection(RejectionKind::Expired))
 }
 
 impl<S, Req, R, D> Service<Req> for TimeoutService<S, R, D>
@@ -38,12 +55,12 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Format>;
+    type Future = ResponseFuture<Timed<S::Future, S::Format>, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        self.readiness.poll(inner, || self.timeout.would_refuse())
+        self.readiness.poll(inner, || peek(&self.timeout))
     }
 
     #[inline]
@@ -51,10 +68,49 @@ where
         let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         let limit = self.duration.duration(&request);
-        let refused = self.readiness.take_rejection();
-        let run = Run::start(&self.timeout, limit, &mut clock, refused);
-        let inner = &mut self.inner;
-        let call = || clock.call(inner, |inner| inner.call(request));
-        ResponseFuture::call(run, format, call)
+        if let Some(rejection) = self.take_rejection() {
+            return ResponseFuture::rejected(rejection, format);
+        }
+        match TimedCall::start(&self.timeout, limit, &mut clock) {
+            Ok(started) => {
+                let inner = &mut self.inner;
+                let make = || clock.call(inner, |inner| inner.call(request));
+                ResponseFuture::calling(|| Timed::new(started, make, format), format)
+            }
+            Err(rejection) => ResponseFuture::rejected(rejection, format),
+        }
+    }
+}
+
+/// Where the duration of a call comes from. Only named in bounds: [`Fixed`] and [`PerRequest`]
+/// have it.
+pub trait DurationOf<Req> {
+    /// The duration for this request; none for the timeout's own.
+    fn duration(&self, request: &Req) -> Option<Duration>;
+}
+
+/// The timeout's own duration for every request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fixed;
+
+impl<Req> DurationOf<Req> for Fixed {
+    fn duration(&self, _: &Req) -> Option<Duration> {
+        None
+    }
+}
+
+/// A duration that a closure reads from the request.
+#[derive(Clone, Copy)]
+pub struct PerRequest<F>(pub(super) F);
+
+impl<F> std::fmt::Debug for PerRequest<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PerRequest(..)")
+    }
+}
+
+impl<Req, F: Fn(&Req) -> Option<Duration>> DurationOf<Req> for PerRequest<F> {
+    fn duration(&self, request: &Req) -> Option<Duration> {
+        (self.0)(request)
     }
 }

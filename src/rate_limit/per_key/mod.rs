@@ -4,7 +4,7 @@
 mod tests;
 
 use super::table::{Place, Table};
-use super::{Quota, RateLimiter};
+use super::{Ask, Quota, RateLimiter};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::keyed::{Key, Keyed, PerKey, Picked, Store};
 use crate::rejection::Rejection;
@@ -94,7 +94,7 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
     }
 
     fn rejects(&self, rejection: &Rejection) -> bool {
-        self.limiter.refuses(rejection)
+        self.limiter.rejects(rejection)
     }
 }
 
@@ -216,7 +216,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     pub fn allow_n(&self, key: &K, cost: u32) -> bool {
         let picked = self.pick(key);
         let (limiter, entry) = picked.parts();
-        limiter.allow_at(entry, cost)
+        limiter.admit(Ask::now(cost).of(entry), time::now).is_ok()
     }
 
     /// Takes a token of this key, if there is one.
@@ -228,7 +228,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     pub fn try_acquire(&self, key: &K) -> Result<(), Rejection> {
         let picked = self.pick(key);
         let (limiter, entry) = picked.parts();
-        limiter.try_acquire_at(entry, 1)
+        limiter.admit(Ask::now(1).of(entry), time::now)
     }
 
     /// Changes the quota of a tier while calls run. Without tiers the tier is 0. The anonymous

@@ -20,8 +20,14 @@ impl Bucket {
     /// Changes the quota, which has been checked. The debt stays what it is in tokens; who has
     /// an instant keeps it.
     pub(crate) fn change(&self, now: Tick, quota: Quota) {
+        self.change_to(now, || quota);
+    }
+
+    /// The same, with the quota read under the lock, so that the last change installs the last
+    /// quota.
+    pub(crate) fn change_to(&self, now: Tick, quota: impl FnOnce() -> Quota) {
         let mut control = self.control.lock();
-        control.quota = quota;
+        control.quota = quota();
         let old = self.current();
         self.install(&mut control, &old, old.paused, Turn::Change, now);
     }
@@ -47,6 +53,7 @@ impl Bucket {
     }
 
     /// The quota as it was asked for. Takes the lock of changes.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn quota(&self) -> Quota {
         self.control.lock().quota
     }

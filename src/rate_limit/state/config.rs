@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stripes::Striped;
-use super::{Refused, Tick};
+use super::{Shortfall, Tick};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 
 /// The latest time that the word holds: 4.5 years after the configuration's origin.
@@ -56,12 +56,10 @@ pub(in crate::rate_limit) struct Grant {
 
 impl Grant {
     /// This, unless it is later than `latest` or than the word holds.
-    pub(in crate::rate_limit) fn by(self, now: Tick, latest: Tick) -> Result<Self, Refused> {
+    pub(in crate::rate_limit) fn by(self, now: Tick, latest: Tick) -> Result<Self, Shortfall> {
         let fits = self.at <= latest && self.end <= LAST;
-        fits.then_some(self).ok_or(Refused {
-            wait: Some(self.at.since(now)),
-            impossible: None,
-        })
+        fits.then_some(self)
+            .ok_or_else(|| Shortfall::until(self.at, now))
     }
 }
 
@@ -230,7 +228,7 @@ impl Config {
         now: Tick,
         not_before: Tick,
         cost: u32,
-    ) -> Result<Grant, Refused> {
+    ) -> Result<Grant, Shortfall> {
         let start = now.max(not_before);
         if cost == 0 || self.is_unlimited() {
             let at = if cost == 0 {
@@ -248,7 +246,7 @@ impl Config {
         let from = self.clock(start);
         // No sum below leaves a u64: each term fits 62 bits.
         if units > self.tolerance {
-            return Err(self.refuse_for_good(!self.is_stopped()));
+            return Err(self.never(!self.is_stopped()));
         }
         let end = tat.max(from) + units;
         let due = end.saturating_sub(self.ready());
@@ -269,16 +267,16 @@ impl Config {
                 Ok(Grant { at, units, end })
             }
             // The clock stands still, or the instant is after the end of time.
-            _ => Err(self.refuse_for_good(false)),
+            _ => Err(self.never(false)),
         }
     }
 
     /// No token will come, so far as anybody knows, or never so many at once.
     #[cold]
-    fn refuse_for_good(&self, impossible: bool) -> Refused {
-        Refused {
+    fn never(&self, is_above_burst: bool) -> Shortfall {
+        Shortfall {
             wait: None,
-            impossible: impossible.then(|| self.burst()),
+            above_burst: is_above_burst.then(|| self.burst()),
         }
     }
 
@@ -291,7 +289,7 @@ impl Config {
         not_before: Tick,
         cost: u32,
         tokens: u32,
-    ) -> (Result<Grant, Refused>, u32) {
+    ) -> (Result<Grant, Shortfall>, u32) {
         let start = now.max(not_before);
         let missing = match tokens {
             0 => 0,

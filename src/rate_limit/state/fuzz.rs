@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bucket, Charge, Early, Refused, Striped};
+use super::{Bucket, Charge, Shortfall, Striped};
 use crate::config::Problems;
 use crate::fuzzing::{Bytes, Granted, check_windows};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
@@ -94,7 +94,7 @@ impl Ledger {
     }
 
     /// The charge that would be made: its instant, what it adds, where the debt then ends.
-    fn grant(&self, now: u64, not_before: u64, cost: u32) -> Result<(u64, i128, i128), Refused> {
+    fn grant(&self, now: u64, not_before: u64, cost: u32) -> Result<(u64, i128, i128), Shortfall> {
         let start = now.max(not_before);
         if cost == 0 {
             return Ok((start, 0, self.end));
@@ -103,14 +103,14 @@ impl Ledger {
             return Ok((start.max(self.paused), 0, self.end));
         }
         let units = i128::from(cost) * self.interval;
-        let never = Refused {
+        let never = Shortfall {
             wait: None,
-            impossible: None,
+            above_burst: None,
         };
         if units > self.tolerance {
             let most = u32::try_from(self.tolerance / self.interval).unwrap();
-            return Err(Refused {
-                impossible: self.runs().then_some(most),
+            return Err(Shortfall {
+                above_burst: self.runs().then_some(most),
                 ..never
             });
         }
@@ -132,13 +132,13 @@ impl Ledger {
         id: usize,
         (now, not_before, latest): (u64, u64, u64),
         cost: u32,
-    ) -> Result<u64, Refused> {
+    ) -> Result<u64, Shortfall> {
         self.age(now);
         let (at, units, end) = self.grant(now, not_before, cost)?;
         if at > latest || end - self.begins() > LAST {
-            return Err(Refused {
+            return Err(Shortfall {
                 wait: Some(Duration::from_nanos(at.saturating_sub(now))),
-                impossible: None,
+                above_burst: None,
             });
         }
         if units > 0 {
@@ -281,11 +281,6 @@ fn quota(bytes: &mut Bytes<'_>) -> Option<Quota> {
     checked.is_ok().then_some(quota)
 }
 
-/// As an admission answers: a wait to the end of time is none that is known.
-fn short(decided: Result<(), Refused>) -> Result<(), Refused> {
-    decided.map_err(|refused| Refused::from(Early::from(refused)))
-}
-
 /// Where the clock goes.
 fn moved(now: u64, bytes: &mut Bytes<'_>) -> u64 {
     const MS: u64 = 1_000_000;
@@ -354,10 +349,9 @@ fn striped(mut bytes: Bytes<'_>) {
                     let seen = bucket.peek(Tick(now), cost);
                     let decided = match cost {
                         0 => bucket.admit(Tick(now), cost),
-                        _ => (bucket.ask_stripes(slot.into(), || Tick(now), cost))
-                            .map_err(Refused::from),
+                        _ => bucket.admit_from_stripe(slot.into(), || Tick(now), cost),
                     };
-                    assert_eq!(decided, short(seen), "{id}");
+                    assert_eq!(decided, seen, "{id}");
                     if decided.is_ok() && cost > 0 {
                         grants.push((id, (now, cost)));
                     }
@@ -373,10 +367,10 @@ fn striped(mut bytes: Bytes<'_>) {
                     match (decided, ledger.take(0, (now, now, now), cost)) {
                         (Ok(()), told) => assert!(told.is_ok(), "{id}: {told:?}"),
                         (Err(refused), Err(told)) => {
-                            assert_eq!(refused.impossible, told.impossible, "{id}");
+                            assert_eq!(refused.above_burst, told.above_burst, "{id}");
                         }
                         (Err(refused), Ok(_)) => {
-                            assert_eq!(refused.impossible, None, "{id}");
+                            assert_eq!(refused.above_burst, None, "{id}");
                             owe_lacking(&bucket, &mut low, &mut before, now);
                             let (there, ahead) = (low.available(now), before.1);
                             assert!(there <= cost + ahead, "{id}: {there} for {cost}, {ahead}");
@@ -488,9 +482,9 @@ pub fn run(data: &[u8]) {
                 let cost = cost(&mut bytes);
                 let seen = bucket.peek(Tick(now), cost);
                 let decided = bucket.admit(Tick(now), cost);
-                assert_eq!(decided, short(seen), "{id}");
+                assert_eq!(decided, seen, "{id}");
                 let told = ledger.take(id, (now, now, now), cost);
-                assert_eq!(decided, short(told.map(drop)), "{id}");
+                assert_eq!(decided, told.map(drop), "{id}");
             }
             5..=8 => {
                 let cost = cost(&mut bytes);

@@ -1,97 +1,13 @@
-//! What a bucket does with its stripes: spends from them, fills them, and looks into all of them
-//! before it refuses.
+//! What a bucket does with the tokens of all its stripes: takes from them, returns to them, and
+//! takes them away for good.
 
 use super::config::Config;
 use super::stripes::{Held, MOST};
 use super::word::Word;
-use super::{Bucket, Charge, Early, Refused};
-use crate::sync::Ordering;
+use super::{Bucket, Charge, Shortfall};
 use crate::time::Tick;
 
 impl Bucket {
-    /// As [`ask`](Self::ask), of a bucket with stripes; `slot` picks the caller's.
-    #[inline]
-    pub(super) fn ask_stripes(
-        &self,
-        slot: usize,
-        clock: impl FnMut() -> Tick,
-        cost: u32,
-    ) -> Result<(), Early> {
-        if self.stripes.spend(slot, cost) {
-            return Ok(());
-        }
-        self.ask_beyond(slot, clock, cost)
-    }
-
-    /// As [`ask_stripes`](Self::ask_stripes), where the caller's stripe does not have it.
-    #[inline(never)]
-    fn ask_beyond(
-        &self,
-        slot: usize,
-        mut clock: impl FnMut() -> Tick,
-        cost: u32,
-    ) -> Result<(), Early> {
-        let now = clock();
-        let word = Word(self.word.load(Ordering::Acquire));
-        let pace = self.slot(word.generation()).pace();
-        match pace.charge(word.tat(), now, cost) {
-            Some(Err(lack)) if self.stripes.tokens() == 0 && self.is_still(word) => {
-                match lack.early() {
-                    Some(early) => Err(early),
-                    None => self.ask_leasing(slot, clock, now, cost),
-                }
-            }
-            _ => self.ask_leasing(slot, clock, now, cost),
-        }
-    }
-
-    fn ask_leasing(
-        &self,
-        slot: usize,
-        mut clock: impl FnMut() -> Tick,
-        mut now: Tick,
-        cost: u32,
-    ) -> Result<(), Early> {
-        if self.lease(now, cost).is_some() {
-            if let Some(owned) = self.stripes.begin_lease(slot) {
-                // Anew: see the head of `stripes`.
-                now = clock();
-                let leased = loop {
-                    match self.lease(now, cost) {
-                        Some((from, to, lease)) if self.exchange(from, to) => break lease,
-                        Some(_) => {}
-                        None => break 0,
-                    }
-                };
-                self.stripes.fill(owned, leased);
-                if leased > 0 {
-                    return Ok(());
-                }
-            }
-        }
-        let early = match self.ask_word::<true>(|| now, cost) {
-            Err(early) if self.stripes.tokens() > 0 => early,
-            decided => return decided,
-        };
-        if cost == 1 {
-            return self.stripes.spend_any().then_some(()).ok_or(early);
-        }
-        self.ask_all(now, cost)
-    }
-
-    /// The exchange that charges `cost` and a lease, and the lease, if as much is there.
-    #[inline]
-    fn lease(&self, now: Tick, cost: u32) -> Option<(Word, Word, u32)> {
-        let word = Word(self.word.load(Ordering::Acquire));
-        let slot = self.slot(word.generation());
-        let lease = slot.lease();
-        let both = cost.checked_add(lease).filter(|_| lease > 0)?;
-        match slot.pace().charge(word.tat(), now, both)? {
-            Ok(end) => Some((word, Word::new(end, word.generation()), lease)),
-            Err(_) => None,
-        }
-    }
-
     /// As [`take`](Self::take), where the word alone does not grant it at once. The tokens in
     /// the stripes are taken first, so that nobody comes before who waits for the rest.
     #[cold]
@@ -101,7 +17,7 @@ impl Bucket {
         not_before: Tick,
         cost: u32,
         latest: Tick,
-    ) -> Result<Charge, Refused> {
+    ) -> Result<Charge, Shortfall> {
         loop {
             let (_, before) = self.view(now);
             let mut held: Held = [None; MOST];

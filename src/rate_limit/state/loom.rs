@@ -84,7 +84,7 @@ fn empty_stripes(per_second: u32) -> Bucket {
 }
 
 fn ask(bucket: &Bucket, slot: usize) -> u32 {
-    u32::from(bucket.ask_stripes(slot, || NOW, 1).is_ok())
+    u32::from(bucket.admit_from_stripe(slot, || NOW, 1).is_ok())
 }
 
 // RL1
@@ -294,7 +294,7 @@ fn spend_of_two_against_spend() {
             assert!(bucket.take(NOW, NOW, 30, NOW).is_ok());
             bucket
         },
-        |bucket| u32::from(bucket.ask_stripes(0, || NOW, 2).is_ok()) * 2,
+        |bucket| u32::from(bucket.admit_from_stripe(0, || NOW, 2).is_ok()) * 2,
         |bucket| ask(bucket, 0),
         |bucket, a, b| {
             assert!(a + b >= 1);
@@ -331,7 +331,7 @@ fn gathering_against_spend() {
             assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
             bucket
         },
-        |bucket| u32::from(bucket.ask_stripes(1, || NOW, 2).is_ok()) * 2,
+        |bucket| u32::from(bucket.admit_from_stripe(1, || NOW, 2).is_ok()) * 2,
         |bucket| ask(bucket, 0),
         |bucket, a, b| assert_eq!(a + b + bucket.available(NOW), 2),
     );
@@ -423,8 +423,8 @@ fn refund_against_lease() {
         };
         let later = NOW.after(Duration::from_secs(3));
         // The second leaves room in the stripe that a lease has filled.
-        assert!(bucket.ask_stripes(0, || later, 1).is_ok());
-        let second = u32::from(bucket.ask_stripes(0, || later, 1).is_ok());
+        assert!(bucket.admit_from_stripe(0, || later, 1).is_ok());
+        let second = u32::from(bucket.admit_from_stripe(0, || later, 1).is_ok());
         thread.join().unwrap();
         let left = bucket.available(later) + second;
         assert!(left == 2 || left == 4, "{left}");

@@ -36,7 +36,7 @@
 //!   Models: `refund_against_admission`, `refund_against_change`.
 //! - A pause is a change like any other. Model: `pause_against_admission`.
 
-mod ask;
+mod admit;
 mod changes;
 pub(super) mod config;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
@@ -44,8 +44,7 @@ pub(crate) mod fuzz;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
-mod pace;
-mod refused;
+mod shortfall;
 mod stripes;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -56,7 +55,7 @@ use std::time::Duration;
 
 use self::changes::Control;
 use self::config::{Config, Grant};
-pub(crate) use self::refused::{Early, Refused};
+pub(crate) use self::shortfall::Shortfall;
 pub(crate) use self::stripes::Striped;
 use self::stripes::Stripes;
 use self::word::{Slot, Word};
@@ -146,7 +145,7 @@ impl Bucket {
         not_before: Tick,
         cost: u32,
         latest: Tick,
-    ) -> Result<Charge, Refused> {
+    ) -> Result<Charge, Shortfall> {
         let start = now.max(not_before);
         loop {
             let (word, config) = self.view_for(now, cost);
@@ -171,7 +170,7 @@ impl Bucket {
 
     /// When a charge of `cost`, for use not before `not_before`, would be granted. Takes
     /// nothing.
-    pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Refused> {
+    pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Shortfall> {
         loop {
             let (word, config) = self.view_for(now, cost);
             let tokens = self.stripes.tokens();
@@ -183,16 +182,12 @@ impl Bucket {
     }
 
     /// What [`admit`](Self::admit) would say. Takes nothing.
-    pub(crate) fn peek(&self, now: Tick, cost: u32) -> Result<(), Refused> {
-        let at = self.probe(now, now, cost)?;
-        let wait = at.since(now);
-        if wait.is_zero() {
-            return Ok(());
+    #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+    pub(crate) fn peek(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
+        match self.probe(now, now, cost)? {
+            at if at > now => Err(Shortfall::until(at, now)),
+            _ => Ok(()),
         }
-        Err(Refused {
-            wait: Some(wait),
-            impossible: None,
-        })
     }
 
     /// The tokens that are there; `u32::MAX` if there is no limit. Takes nothing.
@@ -291,7 +286,7 @@ impl Bucket {
     }
 
     /// A charge that is granted is made; for a refusal the word need only be what it was.
-    fn settle(&self, word: Word, decided: &Result<Grant, Refused>) -> bool {
+    fn settle(&self, word: Word, decided: &Result<Grant, Shortfall>) -> bool {
         match decided {
             Ok(grant) if grant.units > 0 => {
                 self.exchange(word, Word::new(grant.end, word.generation()))

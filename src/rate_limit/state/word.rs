@@ -1,8 +1,9 @@
 //! What the threads share: the word, and the configurations that it names. Why in these orders
 //! stands at the head of [`super`].
 
-use super::config::Config;
-use super::pace::Pace;
+use super::Shortfall;
+use super::config::{Config, STALE};
+use crate::rate_limit::quota::UNITS;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -39,7 +40,7 @@ impl Slot {
     }
 
     fn values(config: &Config) -> [u64; 8] {
-        let pace = config.pace();
+        let pace = Pace::of(config);
         [
             pace.interval,
             pace.tolerance,
@@ -108,4 +109,52 @@ fn load(place: &AtomicU64) -> u64 {
 fn halves(word: u64) -> (u32, u32) {
     // Both fit: one is shifted down, the other is cut out.
     ((word >> 32) as u32, word as u32)
+}
+
+/// As much of a configuration as decides over a charge for now at a rate that runs, which most
+/// admissions are: the first three values of a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// As in [`Config`].
+    pub(super) interval: u64,
+    /// The burst in units, less what the stripes may hold. 0 if the limiter is stopped or
+    /// unlimited, or if its origin is so near the end of time that an instant before the origin
+    /// could look like one after it.
+    pub(super) tolerance: u64,
+    /// As in [`Config`].
+    pub(super) origin: Tick,
+}
+
+impl Pace {
+    fn of(config: &Config) -> Self {
+        let runs = !config.is_unlimited() && !config.is_stopped();
+        let is_early = config.origin.0 <= u64::MAX - STALE / UNITS;
+        Self {
+            interval: config.interval,
+            tolerance: if runs && is_early { config.ready() } else { 0 },
+            origin: config.origin,
+        }
+    }
+
+    /// Where the debt ends after a charge of `cost`, at least 1, or the shortfall. None where only
+    /// the whole configuration can tell: without a rate, with a cost above the burst, near the
+    /// end of an origin's time.
+    #[inline]
+    pub(super) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Shortfall>> {
+        // Wraps to a large number if the clock stepped back behind the origin.
+        let passed = now.0.wrapping_sub(self.origin.0);
+        let units = u64::from(cost).checked_mul(self.interval)?;
+        if units > self.tolerance || passed >= STALE / UNITS {
+            return None;
+        }
+        // No sum below overflows: each term fits 62 bits.
+        let from = passed * UNITS;
+        // Without the time, which the processor has last.
+        let due = (tat + units).saturating_sub(self.tolerance);
+        if due <= from {
+            return Some(Ok(tat.max(from) + units));
+        }
+        let at = self.origin.0.checked_add(due.div_ceil(UNITS))?;
+        Some(Err(Shortfall::until(Tick(at), now)))
+    }
 }

@@ -106,7 +106,9 @@ pub fn run(data: &[u8]) {
                 let ((n, key), cost) = (key(&mut bytes), bytes.below(8));
                 let seen = table.peek(tick, key, cost);
                 let mut dropped = false;
-                let ours = table.admit_telling(tick, key, cost, &mut dropped);
+                let ours = table
+                    .take_evicting(tick, tick, key, cost, tick, &mut dropped)
+                    .map(drop);
                 told += u64::from(dropped);
                 assert_eq!(seen, ours, "{id}");
                 let expected = naive.take(id, tick, tick, key, cost, tick);
@@ -126,7 +128,7 @@ pub fn run(data: &[u8]) {
                 let start = Tick(start);
                 let seen = table.probe(tick, start, key, cost);
                 let mut dropped = false;
-                let ours = table.take_telling(tick, start, key, cost, latest, &mut dropped);
+                let ours = table.take_evicting(tick, start, key, cost, latest, &mut dropped);
                 told += u64::from(dropped);
                 let expected = naive.take(id, tick, start, key, cost, latest);
                 let at = ours.map(|charge| charge.at.0);

@@ -27,14 +27,14 @@
 
 use super::set::{Owner, Set, Tag, WAYS};
 use super::{Charge, Place, Table};
-use crate::rate_limit::Refused;
+use crate::rate_limit::Shortfall;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::sync::Ordering;
 use crate::time::Tick;
 
 /// What a call makes of the end of its key's debt.
-pub(super) type Decide<'a> = &'a dyn Fn(&Config, u64) -> Result<Grant, Refused>;
+pub(super) type Decide<'a> = &'a dyn Fn(&Config, u64) -> Result<Grant, Shortfall>;
 
 /// The entry of a new key, of one that comes with another tier, or of one whose earlier charges
 /// are parted from those to come. Made under the set's lock.
@@ -62,7 +62,7 @@ impl Table {
         parted: bool,
         decide: Decide<'_>,
         dropped: &mut bool,
-    ) -> Option<Result<Charge, Refused>> {
+    ) -> Option<Result<Charge, Shortfall>> {
         let index = self.index(key);
         let _locked = self.locks[index].lock();
         let entry = self.entry(index, now, key, parted)?;

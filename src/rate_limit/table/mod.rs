@@ -54,7 +54,7 @@ use self::set::{Owner, Set, Tag, WAYS};
 use self::tier::Tier;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
-use crate::rate_limit::{Quota, Refused};
+use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
@@ -168,21 +168,8 @@ impl Table {
 
     /// Takes `cost` tokens of a key's if they are there. A cost of 0 is free.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn admit(&self, now: Tick, key: Place, cost: u32) -> Result<(), Refused> {
-        self.admit_telling(now, key, cost, &mut false)
-    }
-
-    /// The same; sets `dropped` if a key in debt lost its place by it.
-    #[inline]
-    pub(crate) fn admit_telling(
-        &self,
-        now: Tick,
-        key: Place,
-        cost: u32,
-        dropped: &mut bool,
-    ) -> Result<(), Refused> {
-        self.take_telling(now, now, key, cost, now, dropped)
-            .map(drop)
+    pub(crate) fn admit(&self, now: Tick, key: Place, cost: u32) -> Result<(), Shortfall> {
+        self.take(now, now, key, cost, now).map(drop)
     }
 
     /// Takes `cost` tokens of a key's, for use not before `not_before`, if they are there by
@@ -195,13 +182,13 @@ impl Table {
         key: Place,
         cost: u32,
         latest: Tick,
-    ) -> Result<Charge, Refused> {
-        self.take_telling(now, not_before, key, cost, latest, &mut false)
+    ) -> Result<Charge, Shortfall> {
+        self.take_evicting(now, not_before, key, cost, latest, &mut false)
     }
 
     /// The same; sets `dropped` if a key in debt lost its place by it.
     #[inline]
-    pub(crate) fn take_telling(
+    pub(crate) fn take_evicting(
         &self,
         now: Tick,
         not_before: Tick,
@@ -209,7 +196,7 @@ impl Table {
         cost: u32,
         latest: Tick,
         dropped: &mut bool,
-    ) -> Result<Charge, Refused> {
+    ) -> Result<Charge, Shortfall> {
         let decide = |config: &Config, end| {
             let grant = config.grant(end, now, not_before, cost)?;
             grant.by(now, latest)
@@ -248,7 +235,7 @@ impl Table {
         not_before: Tick,
         key: Place,
         cost: u32,
-    ) -> Result<Tick, Refused> {
+    ) -> Result<Tick, Shortfall> {
         self.look(now, key, |end, config| {
             let grant = config.grant(end, now, not_before, cost)?;
             grant.by(now, Tick::NEVER).map(|grant| grant.at)
@@ -256,15 +243,12 @@ impl Table {
     }
 
     /// What [`admit`](Self::admit) would say. Takes nothing, and no place.
-    pub(crate) fn peek(&self, now: Tick, key: Place, cost: u32) -> Result<(), Refused> {
-        let wait = self.probe(now, now, key, cost)?.since(now);
-        if wait.is_zero() {
-            return Ok(());
+    #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+    pub(crate) fn peek(&self, now: Tick, key: Place, cost: u32) -> Result<(), Shortfall> {
+        match self.probe(now, now, key, cost)? {
+            at if at > now => Err(Shortfall::until(at, now)),
+            _ => Ok(()),
         }
-        Err(Refused {
-            wait: Some(wait),
-            impossible: None,
-        })
     }
 
     /// A key's tokens; `u32::MAX` if there is no limit. Takes nothing, and no place.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Place, WAYS};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
-use crate::rate_limit::{Refused, state::config};
+use crate::rate_limit::{Shortfall, state::config};
 use crate::time::Tick;
 
 const PER_NANO: i128 = UNITS as i128;
@@ -319,7 +319,11 @@ impl Naive {
 }
 
 /// Whether the table answers as it is told: the instant, or the one to come back at.
-pub(super) fn same(ours: Result<u64, Refused>, told: Result<u64, Option<u64>>, now: Tick) -> bool {
+pub(super) fn same(
+    ours: Result<u64, Shortfall>,
+    told: Result<u64, Option<u64>>,
+    now: Tick,
+) -> bool {
     let due = |wait: Duration| now.after(wait).0;
     ours.map_err(|refused| refused.wait.map(due)) == told
 }

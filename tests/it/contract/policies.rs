@@ -45,7 +45,7 @@ macro_rules! handles {
 }
 
 handles! {
-    Timeout: would_time_out;
+    Timeout: would_reject;
     CircuitBreaker: would_reject;
     RateLimiter: would_reject;
     Bulkhead: would_reject;

@@ -1,16 +1,15 @@
-//! Live change under load: rates, limits, thresholds, budgets, timeouts, attempts and modes change
-//! some thousand times a second while four threads call, directly and through layers, for ten
+//! Live change under load: quotas, limits, rules, budgets, timeouts, attempts and modes change a
+//! thousand times a second and more, while four threads call, directly and through layers, for ten
 //! seconds of real time.
 //!
-//! With a real clock and real threads no single call is foretold, so all that is asserted holds
-//! whatever the scheduler does: between two looks at a [`Log`] a call may have met any of the
-//! values announced in between, and no other.
+//! With a real clock and real threads no single outcome is determined. Every assertion holds for
+//! any scheduling: between two readings of a [`Log`](record::Log) a call may have met each of the
+//! values that were announced in between, and no other.
 
-mod calls;
-mod counted;
+mod direct;
+mod layered;
 mod record;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -18,46 +17,41 @@ use std::time::{Duration, Instant};
 
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use seawall::Mode;
+use seawall::{Bulkhead, Mode};
 
-use self::calls::Calls;
-use self::counted::Counted;
-use self::record::{Clock, Faults};
-use crate::support::{Random, secs};
+use self::record::{Clock, Faults, Log};
+use crate::support::{Random, ms, secs};
 
 const THREADS: u64 = 4;
 
-/// Changes of each kind a second, at least; twice as many are tried.
+/// Changes of each part a second, at least; twice as many are tried.
 const A_SECOND: u64 = 1_000;
 
-/// How long the test lasts. On a machine so busy that the changes do not keep their pace it lasts
-/// until they are made.
+/// How long the test lasts. On a machine that is too busy for the changes it lasts longer, but at
+/// most by [`LATEST`].
 const LASTS: Duration = secs(10);
-
-/// By so much at most.
 const LATEST: Duration = secs(60);
 
-/// After half of it memory has to be flat.
+/// Memory is flat after this time.
 const WARM: Duration = secs(5);
 
-/// What a change would have to leak to be seen is a few bytes: there are ten thousand and more of
-/// each kind while it is looked for.
+/// A leak of a few bytes a change would exceed this: there are ten thousand changes of each part.
 const FLAT: i64 = 256 * 1024;
 
-/// What every part of the test has at hand.
-#[derive(Clone, Debug)]
-struct Around {
+/// What all parts share.
+#[derive(Debug)]
+struct World {
     clock: Clock,
     faults: Faults,
-    /// In every listener and in every rule: whoever is not freed keeps one.
+    /// Every listener and every rule holds a clone, so a leaked one is seen.
     marker: Arc<()>,
-    started: Arc<AtomicUsize>,
-    returned: Arc<AtomicUsize>,
-    /// How often everything was changed.
-    rounds: Arc<AtomicU64>,
+    started: AtomicUsize,
+    returned: AtomicUsize,
+    /// How often every part was changed.
+    rounds: AtomicU64,
 }
 
-/// When a part of the test is over.
+/// When calls and changes stop.
 #[derive(Clone, Copy, Debug)]
 struct Until {
     at: Instant,
@@ -65,43 +59,91 @@ struct Until {
 }
 
 impl Until {
-    fn new(began: Instant, lasts: Duration) -> Self {
+    fn new(start: Instant, lasts: Duration) -> Self {
         Self {
-            at: began + lasts,
+            at: start + lasts,
             rounds: A_SECOND * lasts.as_secs(),
         }
     }
 }
 
-impl Around {
+impl World {
+    fn new() -> Self {
+        Self {
+            clock: Clock::start(),
+            faults: Faults::default(),
+            marker: Arc::default(),
+            started: AtomicUsize::new(0),
+            returned: AtomicUsize::new(0),
+            rounds: AtomicU64::new(0),
+        }
+    }
+
+    fn check(&self, holds: bool, fault: impl FnOnce() -> String) {
+        self.faults.check(holds, fault);
+    }
+
     fn is_over(&self, until: Until) -> bool {
         let late = Instant::now().saturating_duration_since(until.at);
         let changed = self.rounds.load(Ordering::SeqCst) >= until.rounds;
         Instant::now() >= until.at && (changed || late > LATEST)
     }
+}
 
-    /// Until `until`, makes calls that each come back or are given up by their caller.
-    async fn calls(&self, until: Until, mut call: impl AsyncFnMut()) {
-        while !self.is_over(until) {
-            self.started.fetch_add(1, Ordering::SeqCst);
-            call().await;
-            self.returned.fetch_add(1, Ordering::SeqCst);
+type Call<'a> = LocalBoxFuture<'a, ()>;
+
+/// Policies with their calls, their changes and what has to hold of both.
+trait Part: Sync {
+    /// A call, or a few, of a caller with its own numbers.
+    fn call<'a>(&'a self, world: &'a World, random: &'a mut Random) -> Call<'a>;
+    fn change(&self, world: &World, random: &mut Random, round: u64);
+    /// Checks what was recorded, when nothing is in flight any more.
+    fn finish(&self, world: &World);
+}
+
+/// The callers of each part on one thread.
+const CALLERS: u64 = 3;
+
+/// The load of one thread: many callers at once. Each is polled only when it is woken itself, so a
+/// lost wake-up is seen.
+fn load(parts: &[Box<dyn Part>], world: &World, seed: u64, until: Until) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_time().build().unwrap();
+    let mut callers = FuturesUnordered::new();
+    for (n, part) in parts
+        .iter()
+        .flat_map(|part| (0..CALLERS).map(move |n| (n, part)))
+    {
+        let mut random = Random::new(seed * CALLERS + n);
+        callers.push(async move {
+            while !world.is_over(until) {
+                add(&world.started, 1);
+                part.call(world, &mut random).await;
+                add(&world.returned, 1);
+            }
+        });
+    }
+    let all = runtime.block_on(async {
+        let all = async { while callers.next().await.is_some() {} };
+        // Longer than any wait here.
+        tokio::time::timeout(LATEST + LASTS + secs(20), all).await
+    });
+    world.check(all.is_ok(), || "a call did not return".to_owned());
+}
+
+/// Changes every part once a round, and catches up after a delay.
+fn change(parts: &[Box<dyn Part>], world: &World, random: &mut Random, start: Instant, end: Until) {
+    while !world.is_over(end) {
+        let round = world.rounds.fetch_add(1, Ordering::SeqCst);
+        for part in parts {
+            part.change(world, random, round);
         }
+        let due = start + Duration::from_micros(round * 500_000 / A_SECOND);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 }
 
-/// How many changes of each kind were made.
-#[derive(Debug, Default)]
-struct Changes(BTreeMap<&'static str, u64>);
-
-impl Changes {
-    fn made(&mut self, kind: &'static str) {
-        *self.0.entry(kind).or_default() += 1;
-    }
-}
-
-/// Some mode; enforced half of the time.
-fn some_mode(random: &mut Random) -> Mode {
+fn any_mode(random: &mut Random) -> Mode {
     match random.below(4) {
         0 => Mode::Off,
         1 => Mode::RecordOnly,
@@ -109,118 +151,98 @@ fn some_mode(random: &mut Random) -> Mode {
     }
 }
 
-#[derive(Debug)]
-struct Live {
-    around: Around,
-    counted: Counted,
-    calls: Calls,
+fn count(count: &AtomicUsize) -> usize {
+    count.load(Ordering::SeqCst)
 }
 
-impl Live {
-    fn new() -> Self {
-        let around = Around {
-            clock: Clock::start(),
-            faults: Faults::default(),
-            marker: Arc::default(),
-            started: Arc::default(),
-            returned: Arc::default(),
-            rounds: Arc::default(),
-        };
-        Self {
-            counted: Counted::new(&around),
-            calls: Calls::new(&around),
-            around,
-        }
-    }
+fn add(count: &AtomicUsize, n: usize) {
+    count.fetch_add(n, Ordering::SeqCst);
+}
 
-    /// The load of one thread: many callers at once.
-    fn load(&self, runtime: &tokio::runtime::Runtime, seed: u64, until: Until) {
-        // Each is polled only when it is woken itself, so that a wake-up that is lost is missed.
-        let mut callers: FuturesUnordered<LocalBoxFuture<'_, ()>> = FuturesUnordered::new();
-        callers.extend(self.counted.callers(seed, until));
-        callers.extend(self.calls.callers(seed, until));
-        let all = runtime.block_on(async {
-            // Longer than any wait here.
-            let all = async { while callers.next().await.is_some() {} };
-            tokio::time::timeout(LATEST + LASTS + secs(20), all).await
-        });
-        (self.around.faults).check(all.is_ok(), || "some call never came back".to_owned());
-    }
-
-    /// Changes everything once in a round, and keeps to its pace also after it was held up.
-    fn change(&self, changes: &mut Changes, random: &mut Random, began: Instant, until: Until) {
-        while !self.around.is_over(until) {
-            let round = self.around.rounds.fetch_add(1, Ordering::SeqCst);
-            self.counted.change(changes, random, round);
-            self.calls.change(changes, random, round);
-            let due = began + Duration::from_micros(round * 500_000 / A_SECOND);
-            let ahead = due.saturating_duration_since(Instant::now());
-            if !ahead.is_zero() {
-                thread::sleep(ahead);
-            }
-        }
+/// Lets the other callers of the thread run, and now and then the other threads.
+async fn pause(random: &mut Random) {
+    match random.below(20) {
+        0 => tokio::time::sleep(ms(1)).await,
+        _ => tokio::task::yield_now().await,
     }
 }
 
-// CX19, RL1, RL7, BH5, CB19, RT4; CX14 and D5 by the way.
+/// Counts a call that was admitted after `from` was read: with it not more are in flight than the
+/// greatest limit that may have been in force since. False, and not counted, if there may have been
+/// none.
+fn enter(world: &World, limits: &Log<Option<u32>>, in_flight: &AtomicUsize, from: usize) -> bool {
+    if !limits.during(limits.since(from), |limits| {
+        limits.iter().all(Option::is_some)
+    }) {
+        return false;
+    }
+    let together = in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+    let most = |limits: &[Option<u32>]| limits.iter().flatten().max().copied();
+    let limit = limits.during(limits.since(from), most).unwrap();
+    world.check(together <= limit as usize, || {
+        format!("{together} in flight, the limit was at most {limit}")
+    });
+    true
+}
+
+/// All permits of an idle bulkhead are available, and no others.
+fn has_all_permits(world: &World, bulkhead: &Bulkhead) {
+    bulkhead.set_mode(Mode::Enforce);
+    bulkhead.set_limit(5).unwrap();
+    let now = bulkhead.snapshot();
+    world.check((now.in_flight, now.queued) == (0, 0), || format!("{now:?}"));
+    let permits: Vec<_> = (0..9).filter_map(|_| bulkhead.try_acquire().ok()).collect();
+    world.check(permits.len() == 5, || format!("{} permits", permits.len()));
+}
+
+// CX19, RL1, RL7, BH5, CB19, RT4, CX14
 #[test]
 fn cx19_under_load_a_change_loses_nothing_and_mints_nothing() {
-    let live = Live::new();
-    let began = Instant::now();
-    let (warm, end) = (Until::new(began, WARM), Until::new(began, LASTS));
-    let (mut changes, mut random) = (Changes::default(), Random::new(7));
+    let world = World::new();
+    let parts: Vec<Box<dyn Part>> = [direct::parts(&world), layered::parts(&world)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let start = Instant::now();
+    let (warm, end) = (Until::new(start, WARM), Until::new(start, LASTS));
     let grown: i64 = thread::scope(|scope| {
-        let live = &live;
+        let (parts, world) = (&parts, &world);
         let loads: Vec<_> = (0..THREADS)
             .map(|seed| {
                 scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread();
-                    let runtime = { runtime }.enable_time().build().unwrap();
-                    live.load(&runtime, 2 * seed, warm);
-                    let load = || live.load(&runtime, 2 * seed + 1, end);
-                    allocation_counter::measure(load).bytes_current
+                    load(parts, world, 2 * seed, warm);
+                    let measured = || load(parts, world, 2 * seed + 1, end);
+                    allocation_counter::measure(measured).bytes_current
                 })
             })
             .collect();
-        live.change(&mut changes, &mut random, began, warm);
-        let rest = || live.change(&mut changes, &mut random, began, end);
-        let grown = allocation_counter::measure(rest).bytes_current;
+        let mut random = Random::new(7);
+        change(parts, world, &mut random, start, warm);
+        let measured = || change(parts, world, &mut random, start, end);
+        let grown = allocation_counter::measure(measured).bytes_current;
         let loads = loads.into_iter().map(|load| load.join().unwrap());
         grown + loads.sum::<i64>()
     });
 
-    let Live {
-        around,
-        counted,
-        calls,
-    } = live;
-    let Around { faults, marker, .. } = &around;
-    faults.check(grown < FLAT, || format!("memory grew by {grown} bytes"));
-    let (started, returned) = (&around.started, &around.returned);
-    let (started, returned) = (
-        started.load(Ordering::SeqCst),
-        returned.load(Ordering::SeqCst),
-    );
-    faults.check(started == returned, || {
-        format!("of {started} calls {returned} came back")
+    world.check(grown < FLAT, || format!("memory grew by {grown} bytes"));
+    let (started, returned) = (count(&world.started), count(&world.returned));
+    world.check(started == returned, || {
+        format!("{returned} of {started} calls returned")
     });
-    for (kind, made) in &changes.0 {
-        let enough = *made >= A_SECOND * LASTS.as_secs();
-        faults.check(enough, || format!("{kind}: only {made} changes"));
+    let rounds = world.rounds.load(Ordering::SeqCst);
+    world.check(rounds >= end.rounds, || format!("only {rounds} changes"));
+    for part in &parts {
+        part.finish(&world);
     }
-    counted.finish(&around);
-    calls.finish(&around);
-    drop((counted, calls));
-    // Here, and in `around` itself.
-    let kept = Arc::strong_count(marker) - 1;
-    faults.check(kept == 0, || {
-        format!("{kept} listeners or rules were not freed")
+    drop(parts);
+    let leaked = Arc::strong_count(&world.marker) - 1;
+    world.check(leaked == 0, || {
+        format!("{leaked} listeners or rules leaked")
     });
-    let faults = faults.take();
+    let faults = world.faults.take();
     assert!(faults.is_empty(), "{}: {faults:#?}", faults.len());
-    let lasted = began.elapsed();
     println!(
-        "{started} calls in {lasted:?}, memory {grown:+} bytes, {:?}",
-        changes.0
+        "{started} calls and {rounds} changes in {:?}, memory {grown:+}",
+        start.elapsed()
     );
 }

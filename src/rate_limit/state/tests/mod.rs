@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Bucket, Charge, Refused, fuzz};
+use super::{Bucket, Charge, Shortfall, fuzz};
 use crate::fuzzing::cases;
 use crate::rate_limit::quota::{Quota, UNITS};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +26,7 @@ const fn ms(n: u64) -> u64 {
     n * 1_000_000
 }
 
-fn wait(refused: Refused) -> Duration {
+fn wait(refused: Shortfall) -> Duration {
     refused.wait.expect("it is a matter of time")
 }
 
@@ -172,7 +172,7 @@ proptest! {
                     (Ok(()), Ok(_)) => {}
                     (Err(refused), Err(due)) => {
                         prop_assert_eq!(refused.wait.map(|w| now.after(w).0), due);
-                        prop_assert_eq!(refused.impossible.is_some(), due.is_none());
+                        prop_assert_eq!(refused.above_burst.is_some(), due.is_none());
                     }
                     (ours, naive) => prop_assert!(false, "{ours:?}, naive {naive:?}"),
                 },
@@ -260,7 +260,7 @@ proptest! {
         let now = at(passed);
         match bucket.peek(now, cost) {
             Ok(()) => prop_assert!(bucket.available(now) >= cost),
-            Err(Refused { wait: Some(wait), .. }) => {
+            Err(Shortfall { wait: Some(wait), .. }) => {
                 prop_assert!(bucket.available(now) < cost);
                 let due = now.after(wait);
                 prop_assert_eq!(bucket.admit(now, cost), bucket.peek(now, cost));
@@ -270,7 +270,7 @@ proptest! {
             }
             Err(refused) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(refused.impossible, Some(quota.max_burst()));
+                prop_assert_eq!(refused.above_burst, Some(quota.max_burst()));
             }
         }
     }
@@ -382,31 +382,31 @@ fn rl6_a_cost_above_the_burst_is_impossible_and_not_late() {
     let refused = bucket.admit(START, 11).unwrap_err();
     assert_eq!(
         refused,
-        Refused {
+        Shortfall {
             wait: None,
-            impossible: Some(10)
+            above_burst: Some(10)
         }
     );
     let refused = bucket.admit(START, 10).unwrap_err();
     assert_eq!(
         refused,
-        Refused {
+        Shortfall {
             wait: Some(Duration::from_secs(1)),
-            impossible: None
+            above_burst: None
         }
     );
     assert!(
         bucket
             .admit(START, u32::MAX)
             .unwrap_err()
-            .impossible
+            .above_burst
             .is_some()
     );
     assert!(
         bucket
             .take(START, START, 11, Tick::NEVER)
             .unwrap_err()
-            .impossible
+            .above_burst
             .is_some()
     );
 }
@@ -487,9 +487,9 @@ fn rl7_zero_stops_the_clock_and_a_change_starts_it_where_it_stood() {
     let refused = bucket.admit(later, 1).unwrap_err();
     assert_eq!(
         refused,
-        Refused {
+        Shortfall {
             wait: None,
-            impossible: None
+            above_burst: None
         }
     );
     assert_eq!(

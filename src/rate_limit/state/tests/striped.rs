@@ -10,7 +10,7 @@ use super::{Granted, Naive, SECOND, START, YEAR, at, check_windows, ms, wait};
 use crate::fuzzing::cases;
 use crate::rate_limit::quota::{Quota, UNITS};
 use crate::rate_limit::state::stripes::Striped;
-use crate::rate_limit::state::{Bucket, Charge, Early, Refused};
+use crate::rate_limit::state::{Bucket, Charge, Shortfall};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -23,12 +23,11 @@ fn ahead(quota: Quota, stripes: usize) -> u32 {
     Striped::Always(stripes).lease(quota.max_burst()).1
 }
 
-fn ask(bucket: &Bucket, slot: usize, now: Tick, cost: u32) -> Result<(), Refused> {
+fn ask(bucket: &Bucket, slot: usize, now: Tick, cost: u32) -> Result<(), Shortfall> {
     if cost == 0 {
         return bucket.admit(now, cost);
     }
-    let asked = bucket.ask_stripes(slot, || now, cost);
-    asked.map_err(|early: Early| early.into())
+    bucket.admit_from_stripe(slot, || now, cost)
 }
 
 fn drain(bucket: &Bucket, now: Tick) -> u32 {
@@ -105,7 +104,7 @@ proptest! {
                 prop_assert_eq!(decided, seen);
                 match decided {
                     Ok(()) => prop_assert!(cost == 0 || naive.take(0, now, cost, now.0).is_ok()),
-                    Err(refused) if refused.impossible.is_some() => {
+                    Err(refused) if refused.above_burst.is_some() => {
                         prop_assert!(cost > quota.max_burst());
                     }
                     Err(_) => {
@@ -158,7 +157,7 @@ proptest! {
                             prop_assert!(charge.at <= latest);
                             open.push((charge, cost));
                         }
-                        Err(Refused { wait: Some(wait), .. }) => {
+                        Err(Shortfall { wait: Some(wait), .. }) => {
                             prop_assert!(later == 0, "{not_before:?} after {seen:?}");
                             prop_assert_eq!(seen, Ok(now.after(wait)));
                         }
@@ -190,7 +189,7 @@ proptest! {
                 _ => {}
             }
         }
-        if let Err(Refused { wait: Some(wait), .. }) = ask(&bucket, slot, now, cost) {
+        if let Err(Shortfall { wait: Some(wait), .. }) = ask(&bucket, slot, now, cost) {
             let due = now.after(wait);
             prop_assert_eq!(bucket.probe(now, now, cost), Ok(due));
             prop_assert!(ask(&bucket, slot, Tick(due.0 - 1), cost).is_err());
@@ -326,7 +325,7 @@ fn rl1_holds_with_eight_threads_that_collide_on_stripes() {
                     }
                     taken.is_ok() && i % 2 == 1
                 } else {
-                    bucket.ask_stripes(n as usize, clock, cost).is_ok()
+                    bucket.admit_from_stripe(n as usize, clock, cost).is_ok()
                 };
                 if admitted {
                     spans.push((begin.0, clock().0, cost));
@@ -463,7 +462,13 @@ fn rl6_a_cost_of_the_whole_burst_is_admitted_in_its_time() {
     assert!(bucket.admit(at(ms(1) - 1), 1_000).is_err());
     assert!(bucket.admit(at(ms(1)), 1_000).is_ok());
     assert_eq!(drain(&bucket, at(60 * SECOND)), 1_000);
-    assert!(bucket.admit(START, 1_001).unwrap_err().impossible.is_some());
+    assert!(
+        bucket
+            .admit(START, 1_001)
+            .unwrap_err()
+            .above_burst
+            .is_some()
+    );
 }
 
 // RL4: who reserves takes what the stripes have first, so that nobody comes before.
@@ -547,7 +552,7 @@ fn rl1_a_lease_is_charged_to_when_it_is_fetched() {
         }
         START
     };
-    assert!(bucket.ask_stripes(0, clock, 1).is_ok());
+    assert!(bucket.admit_from_stripe(0, clock, 1).is_ok());
     let admitted = passed.get() + drain(&bucket, later);
     assert!(admitted <= 32, "{admitted} at once");
 }

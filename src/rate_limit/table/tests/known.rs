@@ -56,7 +56,7 @@ proptest! {
         let (now, key) = (at(passed), key(99));
         match table.peek(now, key, cost) {
             Ok(()) => prop_assert!(table.available(now, key) >= cost),
-            Err(Refused { wait: Some(wait), .. }) => {
+            Err(Shortfall { wait: Some(wait), .. }) => {
                 prop_assert!(table.available(now, key) < cost);
                 let due = now.after(wait);
                 prop_assert_eq!(table.admit(now, key, cost), table.peek(now, key, cost));
@@ -66,7 +66,7 @@ proptest! {
             }
             Err(refused) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(refused.impossible, Some(quota.max_burst()));
+                prop_assert_eq!(refused.above_burst, Some(quota.max_burst()));
             }
         }
     }
@@ -144,9 +144,9 @@ fn rl1_holds_with_eight_threads_that_collide() {
 #[test]
 fn rl6_a_cost_above_the_burst_is_impossible_and_takes_no_place() {
     let table = table(16, Quota::per_second(10));
-    let impossible = Refused {
+    let impossible = Shortfall {
         wait: None,
-        impossible: Some(10),
+        above_burst: Some(10),
     };
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
     assert_eq!(table.admit(START, key(1), u32::MAX), Err(impossible));
@@ -155,7 +155,7 @@ fn rl6_a_cost_above_the_burst_is_impossible_and_takes_no_place() {
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
     let refused = table.admit(START, key(1), 10).unwrap_err();
     assert_eq!(wait(refused), Duration::from_secs(1));
-    assert_eq!(refused.impossible, None);
+    assert_eq!(refused.above_burst, None);
 }
 
 // RL8, RL3: at whole milliseconds rates per second and minute are exact from any of them on.
@@ -217,9 +217,9 @@ fn rl7_zero_stops_the_clock_and_a_rate_starts_it_again() {
     let table = table(16, Quota::per_second(10));
     assert_eq!(drain(&table, START, key(1)), 10);
     table.change(at(ms(50)), 0, Quota::per_second(0).burst(10));
-    let refused = Refused {
+    let refused = Shortfall {
         wait: None,
-        impossible: None,
+        above_burst: None,
     };
     let later = at(YEAR);
     assert_eq!(table.admit(later, key(1), 1), Err(refused));

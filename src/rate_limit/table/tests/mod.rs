@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Charge, Owner, Place, Table};
-use crate::rate_limit::{Quota, Refused};
+use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -46,7 +46,7 @@ fn table(capacity: usize, quota: Quota) -> Table {
     Table::new(START, capacity, &[quota])
 }
 
-fn wait(refused: Refused) -> Duration {
+fn wait(refused: Shortfall) -> Duration {
     refused.wait.expect("it is a matter of time")
 }
 

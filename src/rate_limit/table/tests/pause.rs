@@ -118,9 +118,9 @@ fn rl15_with_a_quota_of_zero_nothing_is_there_until_it_changes() {
     let table = table(8, Quota::per_second(0).burst(5));
     assert!(table.admit(START, key(1), 2).is_ok());
     table.pause(START, key(1), at(SECOND), &mut false);
-    let refused = Refused {
+    let refused = Shortfall {
         wait: None,
-        impossible: None,
+        above_burst: None,
     };
     for now in [START, at(SECOND), at(YEAR)] {
         assert_eq!(table.admit(now, key(1), 1), Err(refused));

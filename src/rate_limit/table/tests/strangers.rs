@@ -71,7 +71,9 @@ fn ky3_made_up_keys_get_no_fresh_bursts() {
     let admitted = (0..keys)
         .filter(|n| {
             let mut dropped = false;
-            let admitted = table.admit_telling(START, key(*n), 1, &mut dropped).is_ok();
+            let admitted = table
+                .take_evicting(START, START, key(*n), 1, START, &mut dropped)
+                .is_ok();
             told += u64::from(dropped);
             admitted
         })
@@ -102,7 +104,11 @@ fn ky3_the_longest_at_rest_goes_first_and_nobody_is_told() {
     // The first is used again, so the second is longest at rest.
     assert!(table.admit(now, key(0), 1).is_ok());
     let mut dropped = false;
-    assert!(table.admit_telling(now, key(100), 10, &mut dropped).is_ok());
+    assert!(
+        table
+            .take_evicting(now, now, key(100), 10, now, &mut dropped)
+            .is_ok()
+    );
     assert!(!dropped);
     assert_eq!(table.evicted(), 0);
     let known = |n| is_known(&table, n);
@@ -121,7 +127,7 @@ fn ky3_the_first_to_be_at_rest_goes_by_time() {
     let mut dropped = false;
     assert!(
         table
-            .admit_telling(START, tiered(100, 0), 50, &mut dropped)
+            .take_evicting(START, START, tiered(100, 0), 50, START, &mut dropped)
             .is_ok()
     );
     assert!(dropped);
@@ -188,7 +194,7 @@ proptest! {
         let new = tiered(1_000, tier);
         match table.peek(now, new, cost) {
             Ok(()) => prop_assert!(table.available(now, new) >= cost),
-            Err(Refused { wait: Some(wait), .. }) => {
+            Err(Shortfall { wait: Some(wait), .. }) => {
                 let due = now.after(wait);
                 prop_assert_eq!(table.probe(now, now, new, cost), Ok(due));
                 prop_assert!(table.admit(Tick(due.0 - 1), new, cost).is_err());

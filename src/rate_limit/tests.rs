@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::RateLimiter;
+use super::{RateLimiter, Reservation};
 use crate::config::Mode;
 use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
@@ -76,7 +76,7 @@ fn cx18_the_name_is_given_or_the_place() {
         limiter.name()
     );
     assert!(
-        limiter.name().contains("policy/tests.rs:"),
+        limiter.name().contains("rate_limit/tests.rs:"),
         "{:?}",
         limiter.name()
     );
@@ -541,12 +541,13 @@ fn rl15_a_pause_is_capped_and_can_be_ended() {
 fn cx19_the_cap_of_a_pause_changes_for_pauses_to_come() {
     let secs = Duration::from_secs;
     let limiter = RateLimiter::per_day(100);
-    limiter.set_max_pause(secs(500)).unwrap();
+    limiter.change(|now| now.max_pause(secs(500))).unwrap();
     limiter.pause_for(Duration::MAX);
-    let error = limiter.set_max_pause(secs(366 * 24 * 3_600)).unwrap_err();
+    let far = secs(366 * 24 * 3_600);
+    let error = limiter.change(|now| now.max_pause(far)).unwrap_err();
     assert_eq!(error.problems()[0].field, "max_pause");
     assert_eq!(limiter.snapshot().max_pause, secs(500));
-    limiter.set_max_pause(secs(5)).unwrap();
+    limiter.change(|now| now.max_pause(secs(5))).unwrap();
     let paused = limiter.snapshot().paused.unwrap();
     assert!(paused <= secs(500) && paused > secs(400), "{paused:?}");
     limiter.resume();
@@ -554,12 +555,64 @@ fn cx19_the_cap_of_a_pause_changes_for_pauses_to_come() {
     assert!(limiter.snapshot().paused.unwrap() <= secs(5));
 }
 
+#[test]
+fn cx19_concurrent_changes_of_different_fields_both_stay() {
+    let limiter = slow(5);
+    let runs = std::cell::Cell::new(0);
+    limiter
+        .change(|now| {
+            if runs.replace(runs.get() + 1) == 0 {
+                limiter.set_quota(Quota::per_day(2).burst(9)).unwrap();
+            }
+            now.max_wait(Duration::ZERO).mode(Mode::RecordOnly)
+        })
+        .unwrap();
+    let snapshot = limiter.snapshot();
+    assert_eq!(runs.get(), 2);
+    assert_eq!(snapshot.quota, Quota::per_day(2).burst(9));
+    assert_eq!(snapshot.max_wait, Duration::ZERO);
+    assert_eq!(snapshot.mode, Mode::RecordOnly);
+    assert_eq!(snapshot.available, 9);
+}
+
+#[test]
+fn cx19_a_change_checks_everything_and_keeps_reservations_if_the_quota_stays() {
+    let limiter = slow(5);
+    let reservation = limiter.reserve_n(2).unwrap();
+    limiter.change(|now| now.max_wait(Duration::ZERO)).unwrap();
+    drop(reservation);
+    assert_eq!(limiter.available(), 5);
+    let bad = |now: super::Builder| {
+        now.quota(Quota::per_second(1).burst(0))
+            .max_pause(Duration::MAX)
+            .mode(Mode::Off)
+    };
+    let error = limiter.change(bad).unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|p| &*p.field).collect();
+    assert_eq!(fields, ["burst", "max_pause"]);
+    assert_eq!(limiter.mode(), Mode::Enforce);
+    let joint = RateLimiter::all_of("joint", [limiter]).unwrap();
+    joint.change(|now| now.max_wait(Duration::ZERO)).unwrap();
+    let error = joint.change(|now| now.quota(Quota::per_second(1)));
+    assert_eq!(error.unwrap_err().problems()[0].field, "quota");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn rl1_a_reading_of_the_clock_is_used_once() {
+    use crate::time::{self, Tick};
+    let mut clock = super::ask::fresh_after(|| Tick::ZERO);
+    let now = time::now();
+    assert_eq!(clock(), Tick::ZERO);
+    assert!(clock() >= now && clock() >= now);
+}
+
 // CX10
 #[test]
 fn cx10_the_handle_and_what_it_makes_can_be_sent_and_shared() {
     fn both<T: Send + Sync + Unpin>() {}
     both::<RateLimiter>();
-    both::<super::Reservation>();
+    both::<Reservation>();
     #[cfg(feature = "tokio")]
     {
         fn sent<T: Send + Sync>() {}
@@ -678,14 +731,14 @@ mod waiting {
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         // It comes when it is first polled.
         let made_before = limiter.acquire();
-        limiter.set_max_wait(ms(150));
+        limiter.change(|now| now.max_wait(ms(150))).unwrap();
         assert_eq!(limiter.snapshot().max_wait, ms(150));
         let rejection = made_before.await.unwrap_err();
         assert_eq!(rejection.retry_after(), Some(ms(200)));
         assert!(limiter.reserve().is_err());
-        limiter.set_max_wait(ms(0));
+        limiter.change(|now| now.max_wait(ms(0))).unwrap();
         waiting.await.unwrap();
-        limiter.set_max_wait(ms(200));
+        limiter.change(|now| now.max_wait(ms(200))).unwrap();
         limiter.acquire().await.unwrap();
     }
 

@@ -1,0 +1,360 @@
+//! Building a limiter, and changing one.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::panic::Location;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::policy::{Config, Limit, MAX_MEMBERS, RateLimiter, Shared};
+use super::quota::Quota;
+use super::state::{Bucket, Striped};
+use super::table::Table;
+use crate::common::{Common, Options, option_setters};
+use crate::config::{ConfigError, Live, Name, Problems};
+use crate::keyed::{self, Key, Keyed};
+use crate::sync::{Arc, OnceLock};
+use crate::time;
+
+/// Long enough to smooth a burst, short enough that the caller still wants the answer.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// One wrong header from an upstream must not stop a client for a day.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Of the 16 numbers that a word has for a tier, one is not in use.
+const MAX_TIERS: usize = 15;
+
+/// Builds a [`RateLimiter`]; made by [`RateLimiter::builder`].
+#[derive(Debug)]
+#[must_use = "nothing is built before `.build()`"]
+pub struct Builder {
+    options: Options,
+    config: Config,
+    /// None if it depends on the burst.
+    striped: Option<bool>,
+}
+
+impl RateLimiter {
+    /// `n` a second, in bursts of `n`. With 0 the limiter admits nothing.
+    #[track_caller]
+    pub fn per_second(n: u32) -> Self {
+        Self::builder(Quota::per_second(n)).build_checked()
+    }
+
+    /// `n` a minute, in bursts of `n`. With 0 the limiter admits nothing.
+    #[track_caller]
+    pub fn per_minute(n: u32) -> Self {
+        Self::builder(Quota::per_minute(n)).build_checked()
+    }
+
+    /// `n` an hour, in bursts of `n`. With 0 the limiter admits nothing.
+    #[track_caller]
+    pub fn per_hour(n: u32) -> Self {
+        Self::builder(Quota::per_hour(n)).build_checked()
+    }
+
+    /// `n` a day, in bursts of `n`. With 0 the limiter admits nothing.
+    #[track_caller]
+    pub fn per_day(n: u32) -> Self {
+        Self::builder(Quota::per_day(n)).build_checked()
+    }
+
+    /// Admits everything, until [`set_quota`](Self::set_quota) sets a limit.
+    #[track_caller]
+    pub fn unlimited() -> Self {
+        Self::builder(Quota::unlimited()).build_checked()
+    }
+
+    /// A limiter with any quota, and with options.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::{Quota, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::builder(Quota::per_minute(600).burst(20))
+    ///     .name("search api")
+    ///     .max_wait(Duration::from_millis(200))
+    ///     .build()?;
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    #[track_caller]
+    pub fn builder(quota: Quota) -> Builder {
+        Builder {
+            options: Options::at("rate_limit", Location::caller()),
+            config: Config {
+                quota,
+                max_wait: MAX_WAIT,
+                max_pause: MAX_PAUSE,
+            },
+            striped: None,
+        }
+    }
+
+    /// Several limits as one, such as per second and per day: a call is admitted if all of them
+    /// admit it; otherwise none is charged.
+    ///
+    /// Each member is still the limit it was: it is shared with its other clones, is changed
+    /// through them, and keeps its mode. A rejection is emitted by the joint limiter; its policy
+    /// is the member with the longest wait. If other calls take from the same members at the
+    /// same instant, a rejected call may cost a member a token, and never gains one. The
+    /// [`max_wait`](Builder::max_wait) of the joint limiter is the shortest of its members.
+    ///
+    /// ```
+    /// use seawall::RateLimiter;
+    ///
+    /// let plan = RateLimiter::all_of("plan", [RateLimiter::per_second(10), RateLimiter::per_day(5_000)])?;
+    /// assert!(plan.allow());
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// With no member, with more than 8, because they are charged one by one, and with the same
+    /// limit twice. A joint limiter among them counts as its members.
+    pub fn all_of(
+        name: impl Into<Name>,
+        limits: impl IntoIterator<Item = Self>,
+    ) -> Result<Self, ConfigError> {
+        let name = name.into();
+        let mut members = Vec::new();
+        for limit in limits {
+            members.extend(
+                limit
+                    .members()
+                    .iter()
+                    .map(|member| member.viewed(limit.key)),
+            );
+        }
+        let mut problems = Problems::default();
+        let fits = (1..=MAX_MEMBERS).contains(&members.len());
+        problems.check(fits, "limits", members.len(), "from 1 to 8");
+        for (i, member) in members.iter().enumerate() {
+            let is_first = members[..i].iter().all(|other| !other.overlaps(member));
+            problems.check(is_first, "limits", &**member.name(), "each limit once");
+        }
+        problems.finish(&name)?;
+        // All joint limiters charge in the same order, so that two over the same members do not
+        // each take what the other one lacks.
+        members.sort_by_key(|member| (Arc::as_ptr(&member.shared) as usize, member.key));
+        let mut config = Config {
+            quota: Quota::unlimited(),
+            max_wait: Duration::MAX,
+            max_pause: Duration::MAX,
+        };
+        for member in &members {
+            let of_member = member.shared.config.load();
+            config.max_wait = config.max_wait.min(of_member.max_wait);
+            config.max_pause = config.max_pause.min(of_member.max_pause);
+        }
+        let joint = Limit::Joint(members.into());
+        Ok(Self::new(Options::named(name), config, joint))
+    }
+
+    /// Whether a call may be charged to one bucket by both. A handle of a keyed limiter without a
+    /// key may be used for any key.
+    fn overlaps(&self, other: &Self) -> bool {
+        let may_meet = self.key.is_none() || other.key.is_none() || self.key == other.key;
+        Arc::ptr_eq(&self.shared, &other.shared) && may_meet
+    }
+
+    /// A builder of a limiter with the same options, and with another quota.
+    pub(crate) fn beside(&self, quota: Quota) -> Builder {
+        let now = self.shared.config.load();
+        Builder {
+            options: self.common().options(),
+            config: Config {
+                quota,
+                ..Config::clone(&now)
+            },
+            striped: None,
+        }
+    }
+
+    fn new(options: Options, config: Config, limit: Limit) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                common: Common::new(options),
+                config: Live::new(config),
+                limit,
+            }),
+            key: None,
+        }
+    }
+
+    /// Changes any of quota, mode, `max_wait` and `max_pause` while calls run: `change` gets a
+    /// builder with the values of now. It may run again if another change comes between. Name,
+    /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their instants, a
+    /// pause keeps its end.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seawall::RateLimiter;
+    /// let limiter = RateLimiter::per_second(100);
+    /// limiter.change(|now| now.max_wait(Duration::from_millis(50)))?;
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`] and of [`set_quota`](Self::set_quota); nothing changes then.
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let before = self.mode();
+        let mode = Cell::new(before);
+        let changed = self.shared.config.change(|now| {
+            let mut options = Options::named(self.name().clone());
+            options.mode = before;
+            let next = change(Builder {
+                options,
+                config: now.clone(),
+                striped: None,
+            });
+            self.check(&next.config, next.config.quota != now.quota)?;
+            mode.set(next.options.mode);
+            Ok(next.config)
+        })?;
+        self.install(&changed);
+        if mode.get() != before {
+            self.set_mode(mode.get());
+        }
+        Ok(())
+    }
+}
+
+impl Builder {
+    option_setters!();
+
+    /// The longest wait for a token; 1 s by default: long enough to smooth a burst, short enough
+    /// that the caller still wants the answer. With zero no call waits.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.config.max_wait = max_wait;
+        self
+    }
+
+    /// The longest [pause](RateLimiter::pause_for); 60 s by default, so that one wrong header
+    /// from an upstream cannot stop a client for a day. At most 365 days.
+    pub fn max_pause(mut self, max_pause: Duration) -> Self {
+        self.config.max_pause = max_pause;
+        self
+    }
+
+    /// The quota.
+    pub fn quota(mut self, quota: Quota) -> Self {
+        self.config.quota = quota;
+        self
+    }
+
+    /// Whether threads lease tokens, so that they spend them without contention, or all take them
+    /// from one exact bucket. By default they do if the burst is at least 128 tokens for each
+    /// stripe. There is a stripe for each core, rounded up to a power of two, at most 16.
+    ///
+    /// [What it costs](crate::rate_limit#large-bursts): up to a sixteenth of a large burst may be
+    /// missing after an idle time. If it is forced on a small burst, up to a half may be missing;
+    /// with fewer than two tokens for each stripe the bucket stays exact. A limiter that starts
+    /// exact, also because it starts stopped or unlimited, stays exact when its quota is
+    /// [changed](RateLimiter::set_quota).
+    ///
+    /// ```
+    /// use seawall::{Quota, RateLimiter};
+    ///
+    /// let exact = RateLimiter::builder(Quota::per_second(100_000)).striped(false).build()?;
+    /// # let _ = exact;
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    pub fn striped(mut self, striped: bool) -> Self {
+        self.striped = Some(striped);
+        self
+    }
+
+    /// Builds the limiter, with a full bucket.
+    ///
+    /// # Errors
+    /// With all problems: a period of zero, a burst of zero at a rate above zero, a burst that
+    /// takes more than 416 days to fill, a `max_pause` above 365 days.
+    pub fn build(self) -> Result<RateLimiter, ConfigError> {
+        let mut problems = Problems::default();
+        self.config.check(&mut problems);
+        problems.finish(&self.options.name)?;
+        Ok(self.build_checked())
+    }
+
+    /// Builds a limiter with a valid configuration.
+    fn build_checked(self) -> RateLimiter {
+        let stripes = stripes(self.striped);
+        let bucket = Bucket::striped(time::now(), self.config.quota, stripes);
+        RateLimiter::new(self.options, self.config, Limit::One(bucket))
+    }
+
+    pub(crate) fn policy_name(&self) -> &Name {
+        &self.options.name
+    }
+
+    /// A limiter for each of at most `capacity` keys: every key has a bucket of its own with this
+    /// quota; name, mode and listeners are shared. See [`keyed`](crate::keyed).
+    ///
+    /// ```
+    /// use std::net::{IpAddr, Ipv4Addr};
+    /// use seawall::{Keyed, Quota, RateLimiter};
+    ///
+    /// let per_client: Keyed<IpAddr, RateLimiter> =
+    ///     RateLimiter::builder(Quota::per_second(1)).name("per client").per_key(10_000)?;
+    /// assert!(per_client.allow(&Ipv4Addr::LOCALHOST.into()));
+    /// assert!(!per_client.allow(&Ipv4Addr::LOCALHOST.into()));
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build), and if `capacity` is not from 1 to 16,777,216.
+    pub fn per_key<K: ?Sized + Key>(
+        self,
+        capacity: usize,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        self.per_key_in_tiers(capacity, [], |_| 0)
+    }
+
+    /// The same with quotas that depend on the key. This builder's quota is that of tier 0, those
+    /// of `more` are the tiers from 1 on, and `tier` returns the tier of a key; a number that is
+    /// no tier stands for tier 0. There are at most 15 tiers.
+    ///
+    /// A key that moves to another tier keeps its debt, in tokens.
+    ///
+    /// # Errors
+    /// Those of [`per_key`](Self::per_key), for each quota.
+    pub fn per_key_in_tiers<K: ?Sized + Key>(
+        self,
+        capacity: usize,
+        more: impl IntoIterator<Item = Quota>,
+        tier: impl Fn(&K) -> usize + Send + Sync + 'static,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        let mut problems = Problems::default();
+        self.config.check(&mut problems);
+        let quotas: Vec<_> = std::iter::once(self.config.quota).chain(more).collect();
+        quotas[1..]
+            .iter()
+            .for_each(|quota| quota.check(&mut problems));
+        problems.check(
+            quotas.len() <= MAX_TIERS,
+            "tiers",
+            quotas.len(),
+            "at most 15",
+        );
+        keyed::check_capacity("capacity", capacity, &mut problems);
+        problems.finish(&self.options.name)?;
+        // A key belongs to one set of a few entries; with half of all in use, a set is seldom full.
+        let table = Limit::Keyed(Table::new(time::now(), 2 * capacity, &quotas));
+        Ok(Keyed::of_limiter(
+            RateLimiter::new(self.options, self.config, table),
+            quotas.len(),
+            Arc::new(tier),
+        ))
+    }
+}
+
+/// How many stripes a bucket has: one for each core, if any.
+fn stripes(striped: Option<bool>) -> Striped {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = || *CORES.get_or_init(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    match striped {
+        Some(false) => Striped::Never,
+        Some(true) => Striped::Always(cores()),
+        None => Striped::IfLarge(cores()),
+    }
+}

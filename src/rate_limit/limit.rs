@@ -1,0 +1,115 @@
+//! The operations on one bucket: a limiter's own, or that of a key.
+
+use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
+use super::state::{self, Shortfall};
+use super::table::{self, Place};
+use crate::event::EventKind;
+use crate::time::Tick;
+
+/// Tokens taken from one bucket. They can be returned once.
+#[derive(Clone, Copy)]
+pub(super) enum Charge {
+    One(state::Charge),
+    Keyed(table::Charge),
+}
+
+impl Charge {
+    /// The instant granted.
+    pub(super) fn at(&self) -> Tick {
+        match self {
+            Self::One(charge) => charge.at,
+            Self::Keyed(charge) => charge.at,
+        }
+    }
+}
+
+/// The charges of a call, to be returned if it is not made.
+pub(super) enum Charges {
+    /// Nothing was charged, or it is spent.
+    None,
+    One(Charge),
+    /// By member. A waiting call may allocate once.
+    Joint(Box<JointCharge>),
+}
+
+pub(super) type JointCharge = [Option<Charge>; MAX_MEMBERS];
+
+/// The entry of a call without a key: only a joint limiter with a keyed member can be called so.
+const NO_KEY: Place = Place { hash: 0, tier: 0 };
+
+const MEMBERS: &str = "a joint limiter is charged member by member";
+
+/// These are called on the [members](RateLimiter::members) of a limiter, never on a joint one.
+impl RateLimiter {
+    /// The entry of `key`, or of this handle's own key.
+    #[inline]
+    pub(super) fn place(&self, key: Option<Place>) -> Place {
+        self.key.or(key).unwrap_or(NO_KEY)
+    }
+
+    /// Takes `cost` tokens, for use not before `not_before`, if they are available by `latest`;
+    /// otherwise takes nothing.
+    #[inline]
+    pub(super) fn charge(
+        &self,
+        key: Option<Place>,
+        cost: u32,
+        now: Tick,
+        not_before: Tick,
+        latest: Tick,
+    ) -> Result<Charge, Shortfall> {
+        match &self.shared.limit {
+            Limit::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charge::One),
+            Limit::Keyed(table) => self
+                .with_eviction(|evicted| {
+                    table.take_evicting(now, not_before, self.place(key), cost, latest, evicted)
+                })
+                .map(Charge::Keyed),
+            Limit::Joint(_) => unreachable!("{MEMBERS}"),
+        }
+    }
+
+    /// The instant at which a charge would be granted. Takes nothing.
+    pub(super) fn probe(
+        &self,
+        key: Option<Place>,
+        cost: u32,
+        now: Tick,
+        not_before: Tick,
+    ) -> Result<Tick, Shortfall> {
+        match &self.shared.limit {
+            Limit::One(bucket) => bucket.probe(now, not_before, cost),
+            Limit::Keyed(table) => table.probe(now, not_before, self.place(key), cost),
+            Limit::Joint(_) => unreachable!("{MEMBERS}"),
+        }
+    }
+
+    /// The available tokens.
+    pub(super) fn tokens(&self, key: Option<Place>, now: Tick) -> u32 {
+        match &self.shared.limit {
+            Limit::One(bucket) => bucket.available(now),
+            Limit::Keyed(table) => table.available(now, self.place(key)),
+            Limit::Joint(_) => unreachable!("{MEMBERS}"),
+        }
+    }
+
+    /// Returns a charge, as far as no later one depends on it.
+    pub(super) fn cancel(&self, key: Option<Place>, charge: &Charge) {
+        match (&self.shared.limit, charge) {
+            (Limit::One(bucket), Charge::One(charge)) => bucket.cancel(charge),
+            (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.place(key), charge),
+            _ => unreachable!("a charge is returned to the bucket it was taken from"),
+        }
+    }
+
+    /// Runs `operation` on the table, and emits an event if that evicted a key in debt.
+    #[inline]
+    pub(super) fn with_eviction<T>(&self, operation: impl FnOnce(&mut bool) -> T) -> T {
+        let mut evicted = false;
+        let done = operation(&mut evicted);
+        if evicted {
+            self.emit(EventKind::Overflow);
+        }
+        done
+    }
+}

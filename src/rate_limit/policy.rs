@@ -1,0 +1,337 @@
+//! The limiter's handle: what it consists of, how it is read and how it is changed.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::quota::Quota;
+use super::state::Bucket;
+use super::table::{Place, Table};
+use crate::common::{Common, common_methods};
+use crate::config::{ConfigError, Live, Mode, Problems};
+use crate::event::EventKind;
+use crate::sync::Arc;
+use crate::time::{self, Tick};
+
+/// A limit on how many calls are made in a time: a token bucket.
+///
+/// Cheap to clone; every clone is the same limit. It needs no runtime, except for `acquire`. See
+/// the [module](super) for a picture and the defaults.
+///
+/// ```
+/// use seawall::RateLimiter;
+///
+/// let limiter = RateLimiter::per_second(2);
+/// assert!(limiter.allow());
+/// assert!(limiter.allow());
+/// let rejection = limiter.try_acquire().unwrap_err();
+/// assert!(rejection.retry_after().is_some());
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct RateLimiter {
+    pub(super) shared: Arc<Shared>,
+    /// The key whose bucket this handle uses, if the limiter is keyed.
+    pub(super) key: Option<Place>,
+}
+
+pub(super) struct Shared {
+    pub(super) common: Common,
+    /// Read where a call waits and where a pause begins, never by an admission at once.
+    pub(super) config: Live<Config>,
+    pub(super) limit: Limit,
+}
+
+/// The options that a change replaces as a whole.
+///
+/// What an admission needs of the quota is in the bucket, because the rate and the word that
+/// counts in it change in one exchange.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    /// The quota of the one bucket, as configured. A keyed limiter has one for each tier, in its
+    /// table.
+    pub(super) quota: Quota,
+    pub(super) max_wait: Duration,
+    pub(super) max_pause: Duration,
+}
+
+/// The longest pause that the bucket's word is sure to hold.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+impl Config {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        self.quota.check(problems);
+        let fits = self.max_pause <= LONGEST_PAUSE;
+        problems.check(fits, "max_pause", self.max_pause, "at most 365 days");
+    }
+}
+
+#[allow(clippy::large_enum_variant)] // One for each limiter, behind its Arc.
+pub(super) enum Limit {
+    One(Bucket),
+    /// A bucket for each key.
+    Keyed(Table),
+    /// At most [`MAX_MEMBERS`] limiters, none of them joint.
+    Joint(Box<[RateLimiter]>),
+}
+
+/// The most limiters in a joint one: their charges are kept on the stack.
+pub(super) const MAX_MEMBERS: usize = 8;
+
+/// The state and the configuration of a limiter, at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The quota as configured. For a joint limiter, the quota of the member with the fewest
+    /// tokens.
+    pub quota: Quota,
+    /// The available tokens; `u32::MAX` if there is no limit.
+    pub available: u32,
+    /// The mode.
+    pub mode: Mode,
+    /// The longest wait for a token.
+    pub max_wait: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+    /// The rest of the current pause.
+    pub paused: Option<Duration>,
+    /// How many calls [`Mode::RecordOnly`] would have rejected since the limiter was built.
+    pub would_reject: u64,
+}
+
+impl From<&RateLimiter> for RateLimiter {
+    fn from(limiter: &RateLimiter) -> Self {
+        limiter.clone()
+    }
+}
+
+impl RateLimiter {
+    common_methods!();
+
+    /// The mode.
+    #[inline]
+    pub fn mode(&self) -> Mode {
+        self.common().mode()
+    }
+
+    /// Sets the mode. Calls that already wait are not affected.
+    pub fn set_mode(&self, mode: Mode) {
+        self.common().set_mode(mode);
+    }
+
+    /// The available tokens: the fewest of a joint limiter's members, `u32::MAX` if there is no
+    /// limit. Takes nothing. Another thread may take them before the caller acts on the number.
+    pub fn available(&self) -> u32 {
+        let mode = self.mode();
+        let now = time::now();
+        self.members()
+            .iter()
+            .filter(|member| mode != Mode::Off && member.mode() != Mode::Off)
+            .map(|member| member.tokens(self.key, now))
+            .min()
+            .unwrap_or(u32::MAX)
+    }
+
+    /// The quota as configured. For a joint limiter, the quota of the member with the fewest
+    /// tokens now.
+    pub fn quota(&self) -> Quota {
+        let now = time::now();
+        let tightest = self
+            .members()
+            .iter()
+            .min_by_key(|member| member.tokens(self.key, now));
+        tightest.map_or(Quota::unlimited(), |member| match &member.shared.limit {
+            Limit::Keyed(table) => table.quota(member.place(self.key).tier),
+            _ => member.shared.config.load().quota,
+        })
+    }
+
+    /// The exact rate in tokens per second: the configured rate, less the rounding of the time per
+    /// token up to 1/32 ns. Zero if the limiter is stopped, infinite if it is unlimited. For a
+    /// joint limiter, the lowest of its members.
+    pub fn kept_rate(&self) -> f64 {
+        self.members()
+            .iter()
+            .map(|member| match &member.shared.limit {
+                Limit::One(bucket) => bucket.rate(),
+                Limit::Keyed(table) => table.rate(member.place(self.key).tier),
+                Limit::Joint(_) => f64::INFINITY,
+            })
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// Sets the quota while calls run. No token is lost or gained: a debt stays the same number of
+    /// tokens. A waiting call keeps its instant. A [`Reservation`](super::Reservation) made
+    /// before the change returns nothing when it is dropped.
+    ///
+    /// A rate of zero stops the limiter's clock, and the next change starts it again. Unlimited
+    /// admits everything; meanwhile a debt is repaid at the rate before. A pause goes on.
+    ///
+    /// # Errors
+    /// An invalid quota, as at [`Builder::build`](super::Builder::build); nothing changes then. A
+    /// joint limiter has no quota of its own, and for a [keyed](crate::keyed) limiter the quota
+    /// of a tier is set by [`Keyed::set_quota`](crate::Keyed::set_quota).
+    pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
+        let changed = self.shared.config.change(|now| {
+            let next = Config {
+                quota,
+                ..now.clone()
+            };
+            self.check(&next, true).map(|()| next)
+        })?;
+        self.install(&changed);
+        Ok(())
+    }
+
+    /// Whether `next` can be installed. `sets_quota` is whether its quota is a new one.
+    pub(super) fn check(&self, next: &Config, sets_quota: bool) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        next.check(&mut problems);
+        let allowed = match &self.shared.limit {
+            Limit::Keyed(_) => "set for each tier, by `Keyed::set_quota`",
+            Limit::Joint(_) => "set on the members of a joint limiter",
+            Limit::One(_) => "",
+        };
+        let settable = !sets_quota || allowed.is_empty();
+        problems.check(settable, "quota", next.quota, allowed);
+        problems.finish(self.name())
+    }
+
+    /// Carries a changed quota over to the bucket. Of two concurrent changes, the bucket ends with
+    /// the quota that the configuration has, whichever comes here first.
+    pub(super) fn install(&self, (before, after): &(Arc<Config>, Arc<Config>)) {
+        if let Limit::One(bucket) = &self.shared.limit {
+            if before.quota != after.quota {
+                bucket.change_to(time::now(), || self.shared.config.load().quota);
+            }
+        }
+    }
+
+    /// Admits nothing for `d`, at most for [`max_pause`](super::Builder::max_pause): for an
+    /// outbound limiter whose upstream has answered 429 or 503 with `Retry-After`.
+    ///
+    /// At the end of the pause one token is available, not a burst. A later pause never shortens
+    /// an earlier one. A waiter whose token would have come during the pause reserves again when
+    /// it wakes. A call that costs nothing is not paused. A joint limiter pauses all its members.
+    ///
+    /// One key of a [keyed](crate::keyed) limiter is paused by a debt.
+    /// [`resume`](Self::resume) does not end it, a waiter keeps its instant, and a change of
+    /// quota keeps the debt in tokens, not the end of the pause. With a quota of zero the pause
+    /// ends when the quota changes; an unlimited key is not paused.
+    pub fn pause_for(&self, d: Duration) {
+        let now = time::now();
+        self.pause(now, now.after(d));
+    }
+
+    /// Admits nothing until `instant`, like [`pause_for`](Self::pause_for).
+    pub fn pause_until(&self, instant: Instant) {
+        self.pause(time::now(), time::tick_of(instant));
+    }
+
+    fn pause(&self, now: Tick, until: Tick) {
+        let until = until.min(now.after(self.shared.config.load().max_pause));
+        for member in self.members() {
+            match &member.shared.limit {
+                Limit::One(bucket) => bucket.pause(now, until),
+                Limit::Keyed(table) => member.with_eviction(|evicted| {
+                    table.pause(now, member.place(self.key), until, evicted);
+                }),
+                Limit::Joint(_) => {}
+            }
+        }
+    }
+
+    /// Ends a pause; one token is available then, not a burst. A waiter keeps its instant.
+    pub fn resume(&self) {
+        let now = time::now();
+        for member in self.members() {
+            if let Limit::One(bucket) = &member.shared.limit {
+                bucket.resume(now);
+            }
+        }
+    }
+
+    /// The rest of the longest pause.
+    fn pause_left(&self, now: Tick) -> Option<Duration> {
+        self.members()
+            .iter()
+            .filter_map(|member| match &member.shared.limit {
+                Limit::One(bucket) => bucket.pause_left(now),
+                _ => None,
+            })
+            .max()
+    }
+
+    /// Whether a pause holds calls up now.
+    pub(super) fn is_paused(&self, now: Tick) -> bool {
+        let enforced = |limiter: &Self| limiter.mode() == Mode::Enforce;
+        let paused = |member: &Self| enforced(member) && member.pause_left(now).is_some();
+        enforced(self) && self.members().iter().any(paused)
+    }
+
+    /// The state and the configuration now. Takes no token.
+    pub fn snapshot(&self) -> Snapshot {
+        let config = self.shared.config.full();
+        Snapshot {
+            quota: self.quota(),
+            available: self.available(),
+            mode: self.mode(),
+            max_wait: config.max_wait,
+            max_pause: config.max_pause,
+            paused: self.pause_left(time::now()),
+            would_reject: self.common().would_reject(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn common(&self) -> &Common {
+        &self.shared.common
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind<'_>) {
+        self.common().emit(kind);
+    }
+
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.shared.config.load().max_wait
+    }
+
+    /// The limiters that a call is charged to: this one, or the members of a joint one.
+    pub(super) fn members(&self) -> &[Self] {
+        match &self.shared.limit {
+            Limit::Joint(members) => members,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    /// The same limiter, for `key` where this handle has no key of its own.
+    pub(crate) fn viewed(&self, key: Option<Place>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            key: self.key.or(key),
+        }
+    }
+    /// The buckets of all keys, if this is a keyed limiter or has one as a member.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        self.members()
+            .iter()
+            .find_map(|member| match &member.shared.limit {
+                Limit::Keyed(table) => Some(table),
+                _ => None,
+            })
+    }
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut limiter = f.debug_struct("RateLimiter");
+        limiter
+            .field("name", self.name())
+            .field("mode", &self.mode());
+        match &self.shared.limit {
+            Limit::One(bucket) => limiter.field("limit", bucket),
+            Limit::Keyed(table) => limiter.field("keys", table),
+            Limit::Joint(members) => limiter.field("members", members),
+        };
+        limiter.finish_non_exhaustive()
+    }
+}

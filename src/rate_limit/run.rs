@@ -1,0 +1,35 @@
+//! Calls without a service.
+
+use std::future::Future;
+
+use super::policy::RateLimiter;
+use crate::rejection::Error;
+
+impl RateLimiter {
+    /// Makes the call if a token is available. Does not wait, and needs no runtime.
+    ///
+    /// ```
+    /// # use seawall::{Error, RateLimiter};
+    /// # async fn f() -> Result<(), Error<std::io::Error>> {
+    /// # async fn query() -> std::io::Result<u32> { Ok(1) }
+    /// let limiter = RateLimiter::per_second(100);
+    /// let rows = limiter.run(|| query()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// To wait for the token, `limiter.acquire().await?` before the call.
+    ///
+    /// Dropped before its first poll, it has taken nothing; after that the token is spent.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with the rejections of [`try_acquire`](Self::try_acquire), without
+    /// calling `call`; [`Error::Service`] with the error of the call.
+    pub async fn run<T, E, F, Fut>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.try_acquire()?;
+        call().await.map_err(Error::Service)
+    }
+}

@@ -1,0 +1,152 @@
+//! The clock and the deadline of one call.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::Timeout;
+use crate::config::Mode;
+use crate::context::{CallContext, ClockReading, Restore};
+use crate::event::Ending;
+use crate::rejection::{Rejection, RejectionKind};
+use crate::time::{Sleep, Tick};
+
+/// 146 years. A limit is cut to it, so that a deadline is never [`Tick::NEVER`].
+const LONGEST: Duration = Duration::from_nanos(u64::MAX >> 2);
+
+/// A call under a timeout, from its start to its one terminal event.
+pub(super) struct TimedCall {
+    timeout: Timeout,
+    /// The mode at the start.
+    mode: Mode,
+    start: Tick,
+    /// When the limit ends; never in [`Mode::Off`], and once record-only mode has recorded.
+    limit_end: Tick,
+    /// The deadline of the call: the end of the limit, or an earlier deadline in force at `call`.
+    deadline: Tick,
+    /// Whether the terminal event is still to be emitted.
+    open: bool,
+}
+
+impl TimedCall {
+    /// Starts the clock. A call whose deadline has passed is rejected.
+    #[inline]
+    pub(super) fn start(
+        timeout: &Timeout,
+        limit: Option<Duration>,
+        clock: &mut ClockReading,
+    ) -> Result<Self, Rejection> {
+        let mode = timeout.mode();
+        let mut call = Self {
+            timeout: timeout.clone(),
+            mode,
+            start: Tick::ZERO,
+            limit_end: Tick::NEVER,
+            deadline: Tick::NEVER,
+            open: mode != Mode::Off,
+        };
+        if mode != Mode::Off {
+            call.start = clock.now();
+            let limit = limit.unwrap_or_else(|| timeout.limit()).min(LONGEST);
+            call.limit_end = call.start.after(limit);
+            call.deadline = call.limit_end.min(CallContext::deadline());
+            if call.deadline <= call.start {
+                if let Some(rejection) = call.time_is_up(RejectionKind::Expired) {
+                    timeout.emit_rejected(&rejection);
+                    return Err(rejection);
+                }
+            }
+        }
+        Ok(call)
+    }
+
+    pub(super) fn timeout(&self) -> &Timeout {
+        &self.timeout
+    }
+
+    /// Sets the deadline for the user's code until the guard is dropped.
+    #[inline]
+    pub(super) fn enter(&self) -> Restore {
+        let deadline = match self.mode {
+            Mode::Enforce => self.deadline,
+            Mode::RecordOnly | Mode::Off => Tick::NEVER,
+        };
+        CallContext::current().enforcing(deadline).enter()
+    }
+
+    /// At the first poll, takes over the deadline in force if no timer further up enforces it: a
+    /// call behind a buffer was made where it could not be seen. An enforced deadline is not taken
+    /// over. It may belong to a caller that polls this future by reference, and end before the
+    /// call does.
+    #[inline]
+    pub(super) fn first_poll(&mut self) {
+        let deadline = CallContext::deadline();
+        if !self.deadline.is_never() && deadline < CallContext::enforced() {
+            self.deadline = self.deadline.min(deadline);
+        }
+    }
+
+    /// Waits for the timer of a pending call. Resolves to the rejection.
+    pub(super) fn poll_timer(
+        &mut self,
+        mut sleep: Pin<&mut Option<Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Rejection> {
+        // At every poll, because the future may have moved out of an earlier deadline.
+        let due = self.due();
+        let armed = sleep.as_ref().get_ref().as_ref().map(Sleep::deadline);
+        if armed != Some(due) {
+            sleep.set(Some(Sleep::until(due)));
+        }
+        let timer = sleep.as_pin_mut().expect("it was set above");
+        let now = ready!(timer.poll_elapsed(cx));
+        let rejection = self.time_is_up(RejectionKind::TimedOut {
+            limit: due.since(self.start),
+            elapsed: now.since(self.start),
+        });
+        rejection.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// When the timer of a pending call fires. A deadline that a timeout further up enforces ends
+    /// the call under the name of that timeout, so the timer is for the limit. It is always set:
+    /// this future may outlive that timeout without another poll, in a `FuturesUnordered` or a
+    /// local task.
+    #[inline]
+    fn due(&self) -> Tick {
+        match self.deadline == CallContext::enforced() {
+            true => self.limit_end,
+            false => self.deadline,
+        }
+    }
+
+    /// The rejection of a call that has no time left. Record-only mode counts it and lets the call
+    /// go on.
+    #[cold]
+    fn time_is_up(&mut self, kind: RejectionKind) -> Option<Rejection> {
+        if self.mode == Mode::RecordOnly {
+            self.timeout.record_rejection(kind);
+            (self.limit_end, self.deadline) = (Tick::NEVER, Tick::NEVER);
+            return None;
+        }
+        self.open = false;
+        Some(self.timeout.rejection(kind))
+    }
+
+    #[inline]
+    pub(super) fn end(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.open, false) {
+            self.timeout.emit_ended(ending, self.start);
+        }
+    }
+
+    pub(super) fn panicked(&mut self) {
+        self.end(Ending::Panicked);
+    }
+}
+
+impl Drop for TimedCall {
+    #[inline]
+    fn drop(&mut self) {
+        self.end(Ending::Dropped);
+    }
+}

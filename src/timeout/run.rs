@@ -1,0 +1,52 @@
+//! Calls without a service.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::Timeout;
+use super::call::TimedCall;
+use super::future::Timed;
+use crate::context::ClockReading;
+use crate::rejection::Error;
+
+impl Timeout {
+    /// Makes one call under this timeout.
+    ///
+    /// The clock starts when the returned future is first polled; `call` runs then.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// let timeout = seawall::Timeout::new(Duration::from_secs(1));
+    /// let answer = timeout.run(|| async { Ok::<_, std::io::Error>(42) }).await;
+    /// assert_eq!(answer.unwrap(), 42);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Service`] with the error of the call; [`Error::Rejected`] with
+    /// [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) when the limit or an earlier
+    /// deadline passed first, or [`RejectionKind::Expired`](crate::RejectionKind::Expired),
+    /// without a call of `call`, when the deadline had passed before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the call.
+    ///
+    /// # Panics
+    /// When a pending call is polled outside of a tokio runtime with time enabled.
+    pub async fn run<T, E, F, Fut>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let started = TimedCall::start(self, None, &mut ClockReading::none())?;
+        let mut timed = pin!(Timed::new(started, call, ()));
+        poll_fn(|cx| match timed.as_mut().poll_call(cx) {
+            Poll::Ready(output) => Poll::Ready(output.map_err(Error::Service)),
+            Poll::Pending => timed.as_mut().poll_timer(cx).map(|r| Err(r.into())),
+        })
+        .await
+    }
+}
