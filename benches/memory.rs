@@ -227,7 +227,7 @@ fn calls(memory: &mut Memory) {
     let room = Bulkhead::builder(10_000).queue(10_000).build().unwrap();
     let limiter = RateLimiter::per_second(LARGE);
     let budget = Budget::percent(10);
-    let retry = Retry::new(Backoff::exponential(Duration::from_millis(50))).budget(&budget);
+    let retry = Retry::builder().budget(&budget).build().unwrap();
     let hedge = Hedge::builder().quantile(0.95).budget(&budget);
     let hedge = hedge.build().unwrap();
     let breaker = CircuitBreaker::new("breaker");

@@ -24,10 +24,12 @@ async fn fetch(page: u32) -> io::Result<u32> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ms = Duration::from_millis;
     let budget = Budget::builder().ratio(0.5).build()?;
+    let retry = Retry::builder().backoff(Backoff::exponential(ms(10)));
+    let retry = retry.budget(&budget).build()?;
     let pages = CircuitBreaker::new("pages");
     let pipeline = Pipeline::new()
         .timeout(ms(2_000)) // The whole operation.
-        .retry(Retry::new(Backoff::exponential(ms(10))).budget(&budget))
+        .retry(retry)
         .hedge(Hedge::fixed(ms(50))) // Inside a retry it uses the retry's budget.
         .breaker(&pages)
         .bulkhead(Bulkhead::builder(8).queue(16).build()?)

@@ -14,9 +14,11 @@ async fn main() -> Result<(), BoxError> {
     let ms = Duration::from_millis;
     // One for all calls of this process: in an outage 1.1 times the load, not three.
     let budget = Budget::percent(10);
-    let retry = Retry::new(Backoff::exponential(ms(20)))
+    let retry = Retry::builder()
+        .backoff(Backoff::exponential(ms(20)))
         .max_attempts(3)
-        .budget(&budget);
+        .budget(&budget)
+        .build()?;
     retry
         .on_event(|event| println!("    {:?}", event.kind))
         .forever();

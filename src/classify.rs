@@ -1,4 +1,4 @@
-//! Success or failure, and whether a request may be sent more than once.
+//! Success or failure.
 //!
 //! One classifier serves the circuit breaker, the budget, retry and hedge. The library's own
 //! rejections never reach it: they are [`Outcome::Ignore`], except for a timeout, which is a
@@ -137,36 +137,6 @@ pub trait Judge {
     }
 }
 
-/// A request that says whether it may be sent more than once.
-///
-/// Implemented for `http::Request` and `reqwest::Request` (features), by method or
-/// `Idempotency-Key`, and for unit, numbers and text, which always may. Implement it for your own
-/// `Clone` type with one line of [`resend!`](crate::resend). `.only(|request| ..)` on a layer
-/// overrides it.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say whether it may be sent more than once",
-    note = "write `seawall::resend!({Self})` for a `Clone` type of yours that may be sent any number of times, or `.only(|request: &{Self}| ..)` on the layer or stack"
-)]
-pub trait Idempotent {
-    /// Whether sending it twice has the same effect as sending it once.
-    fn is_idempotent(&self) -> bool;
-}
-
-/// A request that can be copied for an extra attempt. Whether the copy may be sent is a separate
-/// question: see [`Idempotent`].
-///
-/// Implemented for `http::Request` with a `Clone` body and for `reqwest::Request` (features), and
-/// for unit, numbers and text. Implement it for your own `Clone` type with one line of
-/// [`resend!`](crate::resend).
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be copied to be sent again",
-    note = "write `seawall::resend!({Self})` for a `Clone` type of yours, or `.resend(|request: &{Self}| ..)` on the layer or stack"
-)]
-pub trait Resend: Sized {
-    /// A copy to send, or `None` if this request cannot be copied.
-    fn copy(&self) -> Option<Self>;
-}
-
 /// Calls the macro `$each` for each of unit, numbers, text and bytes.
 macro_rules! for_plain_types {
     ($each:ident) => {
@@ -190,7 +160,6 @@ macro_rules! for_plain_types {
         $each!(String, &'static str, Vec<u8>);
     };
 }
-#[cfg(feature = "tower")]
 pub(crate) use for_plain_types;
 
 macro_rules! plain {
@@ -199,20 +168,6 @@ macro_rules! plain {
             #[inline]
             fn judge(&self) -> Outcome {
                 Outcome::Success
-            }
-        }
-
-        impl Idempotent for $ty {
-            #[inline]
-            fn is_idempotent(&self) -> bool {
-                true
-            }
-        }
-
-        impl Resend for $ty {
-            #[inline]
-            fn copy(&self) -> Option<Self> {
-                Some(self.clone())
             }
         }
     )*};
@@ -247,42 +202,6 @@ macro_rules! judge {
             fn judge(&self) -> $crate::classify::Outcome {
                 let $response = self;
                 $outcome
-            }
-        }
-    };
-}
-
-/// Implements [`Idempotent`](crate::classify::Idempotent) and
-/// [`Resend`](crate::classify::Resend) for your own `Clone` request type: every request may be sent
-/// more than once, or those for which the expression is true.
-///
-/// ```
-/// #[derive(Clone)]
-/// struct Query(String);
-///
-/// seawall::resend!(Query);
-///
-/// #[derive(Clone)]
-/// struct Command { reads: bool }
-///
-/// seawall::resend!(Command, |command| command.reads);
-/// ```
-#[macro_export]
-macro_rules! resend {
-    ($ty:ty) => {
-        $crate::resend!($ty, |_| true);
-    };
-    ($ty:ty, |$request:pat_param| $may:expr) => {
-        impl $crate::classify::Idempotent for $ty {
-            fn is_idempotent(&self) -> bool {
-                let $request = self;
-                $may
-            }
-        }
-
-        impl $crate::classify::Resend for $ty {
-            fn copy(&self) -> ::core::option::Option<Self> {
-                ::core::option::Option::Some(::core::clone::Clone::clone(self))
             }
         }
     };

@@ -109,6 +109,12 @@ impl Common {
         self.listeners.emit(&self.name, kind);
     }
 
+    /// Emits the terminal event of a call that made this number of attempts.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn emit_after(&self, kind: EventKind<'_>, attempts: u32) {
+        self.listeners.emit_after(&self.name, kind, attempts);
+    }
+
     /// Counts a rejection of record-only mode, and emits it.
     #[cold]
     pub(crate) fn record_rejection(&self, rejection: impl FnOnce() -> Rejection) {

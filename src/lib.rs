@@ -89,6 +89,7 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
+pub mod attempts;
 pub mod backoff;
 pub mod budget;
 pub mod bulkhead;

@@ -48,34 +48,6 @@ pub(crate) fn nanos(d: Duration) -> u64 {
     u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A reading of the counter that time comes from, in its own unit: cheaper than a [`Tick`] by
-/// what it takes to make nanoseconds of it. Only to be compared with [`Count::before`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Count(pub(crate) u64);
-
-impl Count {
-    /// The counter now.
-    #[inline]
-    pub(crate) fn read() -> Self {
-        reader::count()
-    }
-
-    /// What the clock shows at this reading.
-    #[inline]
-    pub(crate) fn tick(self) -> Tick {
-        reader::tick_at(self)
-    }
-
-    /// Close to the reading at which the clock shows `tick`, and no later: a lower one is surely
-    /// before `tick`.
-    pub(crate) fn before(tick: Tick) -> Self {
-        match tick.is_never() {
-            true => Self(u64::MAX),
-            false => reader::count_before(tick),
-        }
-    }
-}
-
 /// Nanoseconds to a count: whole ones, and what is left in units of 2^-64. So the time is the high
 /// half of one product and two sums, with no shift and no bounds to look at: everything that a call
 /// does after it has read the clock waits for that.
@@ -107,19 +79,11 @@ impl Scale {
         let whole = counts.wrapping_mul(self.whole).wrapping_add(start);
         whole.wrapping_add(rest as u64)
     }
-
-    /// So many counts, or a few less, that are no more than so many nanoseconds.
-    fn counts_before(&self, nanos: u64) -> u64 {
-        let of_one = u128::from(self.whole) << u64::BITS | u128::from(self.rest);
-        // One for the rounding of each of the two.
-        let counts = ((u128::from(nanos) << u64::BITS) / of_one).saturating_sub(2);
-        u64::try_from(counts).unwrap_or(u64::MAX)
-    }
 }
 
 #[cfg(not(feature = "test-util"))]
 mod reader {
-    use super::{BIAS, Count, OnceLock, Scale, Tick};
+    use super::{BIAS, OnceLock, Scale, Tick};
 
     struct Clock {
         counter: quanta::Clock,
@@ -145,25 +109,11 @@ mod reader {
 
     #[inline]
     pub(super) fn now() -> Tick {
-        tick_at(count())
-    }
-
-    #[inline]
-    pub(super) fn count() -> Count {
         #[cfg(all(debug_assertions, feature = "tokio"))]
         super::drift::check();
-        Count(clock().counter.raw())
-    }
-
-    #[inline]
-    pub(super) fn tick_at(count: Count) -> Tick {
         // No counter has run for 584 years.
         let clock = clock();
-        Tick(clock.scale.nanos_after(clock.bias, count.0))
-    }
-
-    pub(super) fn count_before(tick: Tick) -> Count {
-        Count(clock().scale.counts_before(tick.0.saturating_sub(BIAS)))
+        Tick(clock.scale.nanos_after(clock.bias, clock.counter.raw()))
     }
 
     pub(super) fn std_now() -> std::time::Instant {
@@ -173,21 +123,7 @@ mod reader {
 
 #[cfg(feature = "test-util")]
 mod reader {
-    use super::{BIAS, Count, OnceLock, Tick, nanos};
-
-    #[inline]
-    pub(super) fn count() -> Count {
-        Count(now().0)
-    }
-
-    #[inline]
-    pub(super) fn tick_at(count: Count) -> Tick {
-        Tick(count.0)
-    }
-
-    pub(super) fn count_before(tick: Tick) -> Count {
-        Count(tick.0)
-    }
+    use super::{BIAS, OnceLock, Tick, nanos};
 
     static FIRST: OnceLock<tokio::time::Instant> = OnceLock::new();
 
@@ -385,7 +321,7 @@ mod sleep {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Count, Recent, Scale, Tick, now, tick_of};
+    use super::{Recent, Scale, Tick, now, tick_of};
     use std::cell::Cell;
 
     #[test]
@@ -433,21 +369,6 @@ mod tests {
         assert!(asked[15] > started);
     }
 
-    #[test]
-    fn a_count_before_a_tick_is_close_to_it_and_never_after() {
-        let start = now();
-        for ahead in [0, 1, 999, 1 << 20, 1 << 40, 1 << 55] {
-            let tick = Tick(start.0 + ahead);
-            let before = Count::before(tick).tick();
-            let early = tick.since(before);
-            assert!(before <= tick, "{before:?} {tick:?}");
-            assert!(early < Duration::from_micros(1), "{early:?} at {ahead}");
-        }
-        assert_eq!(Count::before(Tick::NEVER), Count(u64::MAX));
-        assert!(Count::before(Tick::ZERO).tick() <= start);
-        assert!(Count::read().tick() >= start);
-    }
-
     /// Counters of so many hertz, from those of a kilohertz to those of more than one to a
     /// nanosecond; 62.5 MHz are just sixteen nanoseconds, whose 2^60 do not fit 64 bits.
     #[test]
@@ -475,10 +396,6 @@ mod tests {
                 let (told, right) = (scale.nanos_after(0, counts), exact(counts) as u64);
                 let off = told.abs_diff(right);
                 assert!(off <= 1 + right / 1_000_000_000, "{hertz}: {told}, {right}");
-                let before = scale.counts_before(told);
-                assert!(before <= counts && scale.nanos_after(0, before) <= told);
-                let early = told - scale.nanos_after(0, before);
-                assert!(early <= 4 * exact(1).max(1) as u64 + 4, "{hertz}: {early}");
             }
         }
     }

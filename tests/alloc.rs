@@ -84,13 +84,13 @@ struct Named(u32);
 
 seawall::authority!(Named, |_| Some("a.example:80"));
 
-impl seawall::classify::Idempotent for Named {
+impl seawall::attempts::Idempotent for Named {
     fn is_idempotent(&self) -> bool {
         true
     }
 }
 
-impl seawall::classify::Resend for Named {
+impl seawall::attempts::Resend for Named {
     fn copy(&self) -> Option<Self> {
         Some(Self(self.0))
     }
@@ -215,7 +215,8 @@ fn layers_allocate_nothing(pending_once: bool) {
     let own = Retry::new(Backoff::exponential(secs(1)));
     let own = RetryLayer::new(own);
     assert_eq!(allocations(&mut own.layer(echo())), 0, "retry");
-    let shared = Retry::new(Backoff::exponential(secs(1))).budget(&budget);
+    let shared = Retry::builder().backoff(Backoff::exponential(secs(1)));
+    let shared = shared.budget(&budget).build().unwrap();
     let retry = RetryLayer::new(shared);
     assert_eq!(allocations(&mut retry.layer(echo())), 0, "retry, a budget");
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderName;
+use seawall::attempts::{ByRequest, CopyBy};
 use seawall::circuit_breaker::{Cause, State, Transition, Trip, Window};
 use seawall::classify::Standard;
 use seawall::event::EventKind;
 use seawall::keyed::{ByKey, OwnedKey};
-use seawall::retry::{ByRequest, CopyBy};
 use seawall::service::Native;
 use seawall::{Backoff, Budget, ClientStack, ConfigError, Jitter, Quota, RateLimiter, ServerStack};
 

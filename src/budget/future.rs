@@ -14,7 +14,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         call: F,
-        // What flows down is its number; kept here, it is found by that. None if it is off.
+        // What flows down is the id, by which it is found while this handle exists. None if it is off.
         budget: Option<Budget>,
     }
 }
@@ -28,7 +28,7 @@ impl<F> ResponseFuture<F> {
 }
 
 fn enter(budget: &Budget) -> Restore {
-    let budget = Some(budget.number());
+    let budget = Some(budget.id());
     CallContext {
         budget,
         ..CallContext::current()

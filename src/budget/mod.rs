@@ -39,7 +39,10 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 //! let budget = Budget::percent(10);
-//! let retry = Retry::new(Backoff::exponential(Duration::from_millis(5))).budget(&budget);
+//! let retry = Retry::builder()
+//!     .backoff(Backoff::exponential(Duration::from_millis(5)))
+//!     .budget(&budget)
+//!     .build()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(RetryLayer::new(&retry))
 //!     .layer(HedgeLayer::new(Hedge::fixed(Duration::from_millis(50)))) // By itself, the retry's.
@@ -125,24 +128,29 @@
 //! has to be done in the end however long it takes: that is a queue with workers, not a retry
 //! within a request.
 
+mod builder;
 #[cfg(feature = "tower")]
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
 mod per_key;
+mod permit;
 mod policy;
 #[cfg(feature = "tower")]
 mod service;
 mod state;
+#[cfg(all(test, not(seawall_loom), feature = "test-util"))]
+mod tests;
 
+pub use builder::{Builder, Refill};
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::BudgetLayer;
-
 #[cfg(feature = "tokio")]
-pub(crate) use policy::Sent;
-pub use policy::{Budget, Builder, Refill, Snapshot, Withdrawal};
+pub(crate) use permit::Sent;
+pub use permit::Withdrawal;
+pub use policy::{Budget, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::BudgetService;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]

@@ -9,7 +9,7 @@ use crate::time::Tick;
 fn rt11_a_call_below_an_extra_attempt_is_extra() {
     let (outer, inner) = (Budget::percent(10), Budget::percent(10));
     let here = || (attempt(), CallContext::extra(), CallContext::budget());
-    let of = |budget: &Budget| Some(budget.number());
+    let of = |budget: &Budget| Some(budget.id());
     let enter = |number, budget| Attempt { number, budget }.enter();
     assert_eq!(here(), (None, false, None));
     {

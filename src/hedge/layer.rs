@@ -2,24 +2,30 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{Hedge, HedgeService};
-use crate::classify::{Idempotent, Resend, Standard};
+use super::delay::{Own, PerRequest};
+use super::policy::Hedge;
+use super::service::HedgeService;
+use crate::attempts::{Again, CopyBy, OnlyIf};
+#[cfg(doc)]
+use crate::attempts::{Idempotent, Resend};
+use crate::classify::Standard;
 use crate::keyed::IntoSource;
 
 /// Puts a [`Hedge`] around a service.
 ///
-/// `C` classifies outcomes, `K` says which requests may be hedged, `D` where the delay comes
-/// from, and `P` is the hedge, or one per key. It refuses nothing, so there is nothing to respond.
+/// `C` classifies outcomes, `A` says which requests may be hedged and copies them, `D` is where
+/// the delay comes from, and `P` is the hedge, or one per key. It rejects nothing, so it has no
+/// responder.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct HedgeLayer<C = Standard, K = ByResend, D = Own, P = Hedge> {
+pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge> {
     hedge: P,
     classifier: C,
-    safe: K,
+    again: A,
     delay: D,
 }
 
-impl<P> HedgeLayer<Standard, ByResend, Own, P> {
+impl<P> HedgeLayer<Standard, Again, Own, P> {
     /// A layer over `hedge`, a reference to it, or one [per key](crate::Keyed::by). All services
     /// made by it, and by other layers over the same hedge, share its latencies and its budget.
     ///
@@ -28,154 +34,105 @@ impl<P> HedgeLayer<Standard, ByResend, Own, P> {
         Self {
             hedge: hedge.into_source(),
             classifier: Standard,
-            safe: ByResend,
+            again: Again::default(),
             delay: Own,
         }
     }
 }
 
-impl<C, K, D, P> HedgeLayer<C, K, D, P> {
-    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), in place of
+impl<C, A, D, P> HedgeLayer<C, A, D, P> {
+    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, K, D, P> {
+    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P> {
         HedgeLayer {
             hedge: self.hedge,
             classifier,
-            safe: self.safe,
+            again: self.again,
             delay: self.delay,
         }
     }
 
-    /// Hedges the requests that `only` names, in place of those that say of themselves that
-    /// they may be sent twice. For gRPC, whose methods say nothing: name those that are safe,
-    /// and no stream.
-    pub fn only<F>(self, only: F) -> HedgeLayer<C, Only<F>, D, P> {
+    /// Sends requests again by `again`.
+    pub fn again<A2>(self, again: A2) -> HedgeLayer<C, A2, D, P> {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
-            safe: Only(only),
+            again,
             delay: self.delay,
         }
     }
 
-    /// Hedges by `safe`.
-    pub(crate) fn safe_by<K2>(self, safe: K2) -> HedgeLayer<C, K2, D, P> {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            safe,
-            delay: self.delay,
-        }
-    }
-
-    /// Takes the delay from the request and the number of the attempt that begins after it,
-    /// from 2 on; where `delay` returns none, the hedge's own applies.
-    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, K, PerRequest<F>, P>
+    /// Takes the delay from the request and the number of the attempt that starts after it, from
+    /// 2 on. Where `delay` returns none, the hedge's own applies.
+    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, A, PerRequest<F>, P>
     where
         F: Fn(&Req, u32) -> Option<Duration>,
     {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
-            safe: self.safe,
+            again: self.again,
             delay: PerRequest(delay),
         }
     }
 }
 
-impl<S, C, K, D, P> Layer<S> for HedgeLayer<C, K, D, P>
+impl<C, O, K, D, P> HedgeLayer<C, Again<O, K>, D, P> {
+    /// Hedges the requests for which `only` is true, instead of those that are [`Idempotent`].
+    /// For gRPC, where every request is a POST: name the methods that are safe, and no stream.
+    pub fn only<F>(self, only: F) -> HedgeLayer<C, Again<OnlyIf<F>, K>, D, P> {
+        HedgeLayer {
+            hedge: self.hedge,
+            classifier: self.classifier,
+            again: self.again.only(only),
+            delay: self.delay,
+        }
+    }
+
+    /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
+    /// request that has no copy is sent once.
+    ///
+    /// A copier says how to copy a request, never whether it may be sent twice: [`Idempotent`] or
+    /// [`only`](Self::only) does.
+    ///
+    /// ```
+    /// use seawall::{Hedge, HedgeLayer};
+    ///
+    /// struct Query { text: String }
+    ///
+    /// let hedge = Hedge::fixed(std::time::Duration::from_millis(50));
+    /// let layer = HedgeLayer::new(&hedge)
+    ///     .only(|_: &Query| true)
+    ///     .resend(|query: &Query| Some(Query { text: query.text.clone() }));
+    /// # let _ = layer;
+    /// ```
+    pub fn resend<F>(self, copy: F) -> HedgeLayer<C, Again<O, CopyBy<F>>, D, P> {
+        HedgeLayer {
+            hedge: self.hedge,
+            classifier: self.classifier,
+            again: self.again.resend(copy),
+            delay: self.delay,
+        }
+    }
+}
+
+impl<S, C, A, D, P> Layer<S> for HedgeLayer<C, A, D, P>
 where
     S: Clone,
     C: Clone,
-    K: Clone,
+    A: Clone,
     D: Clone,
     P: IntoSource<Hedge> + Clone,
 {
-    type Service = HedgeService<S, C, K, D, P>;
+    type Service = HedgeService<S, C, A, D, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         HedgeService::new(
             inner,
             self.hedge.clone(),
             self.classifier.clone(),
-            self.safe.clone(),
+            self.again.clone(),
             self.delay.clone(),
         )
-    }
-}
-
-/// Which requests may be sent twice, and how they are copied for it.
-pub trait Safe<Req> {
-    /// Whether sending it twice does no more than sending it once.
-    fn is_safe(&self, request: &Req) -> bool;
-
-    /// A copy to send; none if it cannot be copied.
-    fn copy(&self, request: &Req) -> Option<Req>;
-}
-
-/// What the request says of itself, by [`Idempotent`]; copied by [`Resend`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ByResend;
-
-impl<Req: Idempotent + Resend> Safe<Req> for ByResend {
-    fn is_safe(&self, request: &Req) -> bool {
-        request.is_idempotent()
-    }
-
-    fn copy(&self, request: &Req) -> Option<Req> {
-        request.copy()
-    }
-}
-
-/// What a closure says of the request.
-#[derive(Clone, Copy)]
-pub struct Only<F>(F);
-
-impl<F> std::fmt::Debug for Only<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Only(..)")
-    }
-}
-
-impl<Req: Resend, F: Fn(&Req) -> bool> Safe<Req> for Only<F> {
-    fn is_safe(&self, request: &Req) -> bool {
-        (self.0)(request)
-    }
-
-    fn copy(&self, request: &Req) -> Option<Req> {
-        request.copy()
-    }
-}
-
-/// Where the delay of an attempt comes from.
-pub trait DelayOf<Req> {
-    /// After how long without an answer attempt number `attempt` begins; none for the hedge's
-    /// own delay.
-    fn delay(&self, request: &Req, attempt: u32) -> Option<Duration>;
-}
-
-/// The hedge's own delay for every request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Own;
-
-impl<Req> DelayOf<Req> for Own {
-    fn delay(&self, _: &Req, _: u32) -> Option<Duration> {
-        None
-    }
-}
-
-/// A delay that a closure reads from the request and the attempt.
-#[derive(Clone, Copy)]
-pub struct PerRequest<F>(F);
-
-impl<F> std::fmt::Debug for PerRequest<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PerRequest(..)")
-    }
-}
-
-impl<Req, F: Fn(&Req, u32) -> Option<Duration>> DelayOf<Req> for PerRequest<F> {
-    fn delay(&self, request: &Req, attempt: u32) -> Option<Duration> {
-        (self.0)(request, attempt)
     }
 }

@@ -29,8 +29,8 @@
 //!
 //! A call has extra attempts only if
 //!
-//! - its request may be sent twice, by [`Idempotent`](crate::classify::Idempotent) or
-//!   [`HedgeLayer::only`], and can be copied, by [`Resend`](crate::classify::Resend);
+//! - its request may be sent twice, by [`Idempotent`](crate::attempts::Idempotent) or
+//!   [`HedgeLayer::only`], and can be copied, by [`Resend`](crate::attempts::Resend);
 //! - the delay is known, and over before the deadline;
 //! - it does not run inside an extra attempt of somebody else: only first attempts hedge;
 //! - the budget has one left, at the time. A spent budget suppresses the extra attempt, nothing
@@ -169,22 +169,39 @@
 //! second call to the same place as the first.
 
 #[cfg(feature = "tokio")]
+mod builder;
+#[cfg(feature = "tower")]
+mod delay;
+#[cfg(feature = "tower")]
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
 #[cfg(feature = "tokio")]
 mod per_key;
+#[cfg(feature = "tokio")]
+mod permit;
+#[cfg(feature = "tokio")]
 mod policy;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
 mod quantile;
+#[cfg(feature = "tokio")]
+mod run;
 #[cfg(feature = "tower")]
 mod service;
+#[cfg(feature = "tokio")]
+mod state;
+#[cfg(all(test, feature = "tower", feature = "test-util", not(seawall_loom)))]
+mod tests;
 
+#[cfg(feature = "tokio")]
+pub use builder::Builder;
+#[cfg(feature = "tower")]
+pub use delay::{DelayOf, Own, PerRequest};
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
-pub use layer::{ByResend, DelayOf, HedgeLayer, Only, Own, PerRequest, Safe};
+pub use layer::HedgeLayer;
 #[cfg(feature = "tokio")]
-pub use policy::{Builder, Hedge, Snapshot};
+pub use policy::{Hedge, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::HedgeService;

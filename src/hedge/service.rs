@@ -1,60 +1,59 @@
+use std::fmt;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::Hedge;
-use super::future::{Resent, ResponseFuture};
-use super::layer::{ByResend, DelayOf, Own, Safe};
+use super::delay::{DelayOf, Own};
+use super::future::{Resent, ResponseFuture, Rules};
+use super::permit::Permit;
+use super::policy::{Config, Hedge};
+use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
+use crate::config::Cached;
 use crate::context::ClockReading;
 use crate::keyed::{IntoSource, Picked, Source};
-use crate::service::template::Template;
 use crate::service::{Judged, Silent};
+use crate::sync::Arc;
 
 /// A service under a [`Hedge`]; made by [`HedgeLayer`](super::HedgeLayer).
-#[derive(Clone, Debug)]
-pub struct HedgeService<S, C = Standard, K = ByResend, D = Own, P = Hedge> {
+#[derive(Clone)]
+pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge> {
     inner: S,
-    classifier: C,
-    spare: Template<S, Rules<K, D>>,
+    template: Template<S, Rules<A, D>>,
     hedge: P,
+    /// None if there is one hedge per key.
+    live: Option<Cached<Hedge, Config>>,
+    classifier: C,
 }
 
-/// What calls share, beside the spare service.
-#[derive(Debug)]
-pub(super) struct Rules<K, D> {
-    /// None if it is one per key.
-    pub(super) hedge: Option<Hedge>,
-    pub(super) safe: K,
-    pub(super) delay: D,
-}
-
-impl<S: Clone, C, K, D, P: IntoSource<Hedge>> HedgeService<S, C, K, D, P> {
-    pub(super) fn new(inner: S, hedge: P, classifier: C, safe: K, delay: D) -> Self {
+impl<S: Clone, C, A, D, P: IntoSource<Hedge>> HedgeService<S, C, A, D, P> {
+    pub(super) fn new(inner: S, hedge: P, classifier: C, again: A, delay: D) -> Self {
+        let mut live = hedge.fixed().map(Hedge::cached);
         let rules = Rules {
-            hedge: hedge.fixed().cloned(),
-            safe,
+            config: live.as_mut().map(|live| Arc::clone(live.load())),
+            again,
             delay,
         };
         Self {
-            spare: Template::new(inner.clone(), rules),
+            template: Template::new(inner.clone(), rules),
             inner,
-            classifier,
             hedge,
+            live,
+            classifier,
         }
     }
 }
 
-impl<S, Req, C, K, D, P> Service<Req> for HedgeService<S, C, K, D, P>
+impl<S, Req, C, A, D, P> Service<Req> for HedgeService<S, C, A, D, P>
 where
     S: Judged<Req, Silent, C> + Clone,
-    K: Safe<Req>,
-    D: DelayOf<Req>,
+    A: SendAgain<Req> + Clone,
+    D: DelayOf<Req> + Clone,
     P: Source<Req, Hedge>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, S::Verdict, K, D>;
+    type Future = ResponseFuture<S, Req, S::Verdict, A, D>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -64,29 +63,53 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let rules = &*self.spare;
-        let safe = rules.safe.is_safe(&request);
-        let delay = || rules.delay.delay(&request, 2);
-        let own = match &rules.hedge {
-            Some(_) => None,
-            None => Some(self.hedge.pick(&request).map(Picked::into_policy)),
-        };
-        let own = own.map(|own| own.unwrap_or_else(|_| unreachable!("a hedge refuses nothing")));
-        let hedge = own.as_ref().or(rules.hedge.as_ref());
-        let mut call = hedge
-            .expect("one or the other")
-            .call(safe, delay, &mut clock);
-        let mut copy = None;
-        if call.needs_copy() {
-            copy = rules.safe.copy(&request);
-            if copy.is_none() {
-                call.left = 0;
+        let mut keyed = None;
+        match &mut self.live {
+            None => {
+                let hedge = self.hedge.pick(&request).map(Picked::into_policy);
+                let hedge = hedge.unwrap_or_else(|_| unreachable!("a hedge rejects nothing"));
+                keyed = Some(hedge.config());
+            }
+            Some(live) => {
+                let config = live.load();
+                if !self.template.is_current(config) {
+                    let config = Some(Arc::clone(config));
+                    let rules = Rules {
+                        config,
+                        ..Rules::clone(&self.template)
+                    };
+                    self.template = self.template.with_shared(rules);
+                }
             }
         }
-        let verdict = S::verdict(&self.classifier);
-        let source = Resent::new(self.spare.clone(), own, copy, verdict);
+        let rules = &*self.template;
+        let config = rules.config_or(keyed.as_ref());
+        let safe = rules.again.may_resend(&request);
+        let delay = || rules.delay.delay(&request, 2);
+        let mut permit = Permit::start(config, safe, delay, &mut clock);
+        let mut copy = None;
+        if permit.needs_copy() {
+            copy = rules.again.copy(&request);
+            if copy.is_none() {
+                permit.stop();
+            }
+        }
         let inner = &mut self.inner;
-        let first = || clock.call(inner, |inner| inner.call(request));
-        ResponseFuture::start(source, call, first)
+        let first = permit.enter(config, || clock.call(inner, |inner| inner.call(request)));
+        let attempts = Resent {
+            template: self.template.clone(),
+            keyed,
+            request: copy,
+            verdict: S::verdict(&self.classifier),
+        };
+        ResponseFuture::new(attempts, permit, first)
+    }
+}
+
+impl<S: fmt::Debug, C, A, D, P> fmt::Debug for HedgeService<S, C, A, D, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }

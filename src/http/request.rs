@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, Request};
 
-use crate::classify::{Idempotent, Resend};
+use crate::attempts::{Idempotent, Resend};
 #[cfg(feature = "tower")]
 use crate::stack::{Addressed, plain};
 

@@ -36,7 +36,7 @@ fn ky1_each_kind_of_policy_comes_keyed_by_one_interface() -> Result<(), ConfigEr
     #[cfg(feature = "tokio")]
     {
         let hedges = Keyed::new(100, |_: &[u8]| Hedge::builder().build())?;
-        hedges.get(b"x").set_max_extra(3)?;
+        hedges.get(b"x").change(|now| now.max_extra(3))?;
         assert_eq!(hedges.get(b"x").snapshot().max_extra, 3);
         assert_eq!(hedges.get(b"y").snapshot().max_extra, 1);
     }

@@ -16,7 +16,8 @@ const fn ms(n: u64) -> Duration {
 fn retry(attempts: u32) -> Retry {
     let backoff = Backoff::constant(ms(10)).jitter(Jitter::None);
     let budget = Budget::builder().burst(1_000).build().unwrap();
-    Retry::new(backoff).max_attempts(attempts).budget(&budget)
+    let retry = Retry::builder().backoff(backoff).max_attempts(attempts);
+    retry.budget(&budget).build().unwrap()
 }
 
 fn failing(calls: &AtomicU64) -> Result<u32, io::Error> {
@@ -170,10 +171,9 @@ async fn rt4_retry_and_hedge_share_one_budget() {
         .floor(0)
         .build()
         .unwrap();
-    let backoff = Backoff::constant(ms(10)).jitter(Jitter::None);
-    let pipeline = Pipeline::new()
-        .retry(Retry::new(backoff).max_attempts(3).budget(&budget))
-        .hedge(Hedge::fixed(ms(20)));
+    let retry = Retry::builder().backoff(Backoff::constant(ms(10)).jitter(Jitter::None));
+    let retry = retry.budget(&budget).build().unwrap();
+    let pipeline = Pipeline::new().retry(retry).hedge(Hedge::fixed(ms(20)));
     let calls = Arc::new(AtomicU64::new(0));
     let outcome = pipeline
         .run(|_| {
@@ -203,10 +203,11 @@ async fn cx7_dropped_calls_release_every_permit_token_and_budget() {
     let limiter = limiter.build().unwrap();
     let budget = Budget::builder().ratio(0.0).burst(50).floor(0).build();
     let budget = budget.unwrap();
-    let backoff = Backoff::constant(ms(7)).jitter(Jitter::None);
+    let retry = Retry::builder().backoff(Backoff::constant(ms(7)).jitter(Jitter::None));
+    let retry = retry.budget(&budget).build().unwrap();
     let pipeline = Pipeline::new()
         .timeout(ms(60))
-        .retry(Retry::new(backoff).max_attempts(3).budget(&budget))
+        .retry(retry)
         .hedge(Hedge::fixed(ms(5)))
         .breaker(&breaker)
         .bulkhead(&bulkhead)

@@ -7,7 +7,7 @@ use super::joint;
 use super::limit::Charges;
 use super::policy::{Limit, RateLimiter};
 use super::state::Shortfall;
-use super::table::Place;
+use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
@@ -20,7 +20,7 @@ pub(crate) struct Ask {
     /// How many tokens; 0 is free.
     pub(super) cost: u32,
     /// The key whose bucket is charged, where the handle has none of its own.
-    pub(super) key: Option<Place>,
+    pub(super) key: Option<KeyHandle>,
     /// The latest instant that is of use. One that has passed stands for now.
     pub(super) latest: Tick,
     /// Whether tokens that are available at once may still be returned.
@@ -40,7 +40,7 @@ impl Ask {
     }
 
     #[inline]
-    pub(crate) fn of(self, key: Option<Place>) -> Self {
+    pub(crate) fn of(self, key: Option<KeyHandle>) -> Self {
         Self { key, ..self }
     }
 

@@ -3,7 +3,7 @@
 use super::limit::JointCharge;
 use super::policy::{MAX_MEMBERS, RateLimiter};
 use super::state::Shortfall;
-use super::table::Place;
+use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::rejection::Rejection;
 use crate::time::Tick;
@@ -16,7 +16,7 @@ use crate::time::Tick;
 /// one gained.
 pub(super) fn take(
     members: &[RateLimiter],
-    key: Option<Place>,
+    key: Option<KeyHandle>,
     cost: u32,
     now: Tick,
     latest: Tick,
@@ -51,7 +51,7 @@ const NOTHING: [Option<Rejection>; MAX_MEMBERS] = [const { None }; MAX_MEMBERS];
 /// What [`take`] would be rejected with. Takes nothing and emits nothing.
 pub(super) fn peek(
     members: &[RateLimiter],
-    key: Option<Place>,
+    key: Option<KeyHandle>,
     cost: u32,
     now: Tick,
     latest: Tick,
@@ -60,7 +60,7 @@ pub(super) fn peek(
 }
 
 /// Returns what was taken, as far as no later charge depends on it.
-pub(super) fn give_back(members: &[RateLimiter], key: Option<Place>, charges: &JointCharge) {
+pub(super) fn give_back(members: &[RateLimiter], key: Option<KeyHandle>, charges: &JointCharge) {
     for (member, charge) in members.iter().zip(charges) {
         if let Some(charge) = charge {
             member.cancel(key, charge);
@@ -75,7 +75,7 @@ pub(super) fn give_back(members: &[RateLimiter], key: Option<Place>, charges: &J
 /// later one, up to the end of what it can count.
 fn common_instant(
     members: &[RateLimiter],
-    key: Option<Place>,
+    key: Option<KeyHandle>,
     cost: u32,
     now: Tick,
     latest: Tick,

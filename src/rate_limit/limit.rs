@@ -2,7 +2,7 @@
 
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::state::{self, Shortfall};
-use super::table::{self, Place};
+use super::table::{self, KeyHandle};
 use crate::event::EventKind;
 use crate::time::Tick;
 
@@ -35,7 +35,7 @@ pub(super) enum Charges {
 pub(super) type JointCharge = [Option<Charge>; MAX_MEMBERS];
 
 /// The entry of a call without a key: only a joint limiter with a keyed member can be called so.
-const NO_KEY: Place = Place { hash: 0, tier: 0 };
+const NO_KEY: KeyHandle = KeyHandle { hash: 0, tier: 0 };
 
 const MEMBERS: &str = "a joint limiter is charged member by member";
 
@@ -43,7 +43,7 @@ const MEMBERS: &str = "a joint limiter is charged member by member";
 impl RateLimiter {
     /// The entry of `key`, or of this handle's own key.
     #[inline]
-    pub(super) fn place(&self, key: Option<Place>) -> Place {
+    pub(super) fn place(&self, key: Option<KeyHandle>) -> KeyHandle {
         self.key.or(key).unwrap_or(NO_KEY)
     }
 
@@ -52,7 +52,7 @@ impl RateLimiter {
     #[inline]
     pub(super) fn charge(
         &self,
-        key: Option<Place>,
+        key: Option<KeyHandle>,
         cost: u32,
         now: Tick,
         not_before: Tick,
@@ -60,11 +60,11 @@ impl RateLimiter {
     ) -> Result<Charge, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charge::One),
-            Limit::Keyed(table) => self
-                .with_eviction(|evicted| {
-                    table.take_evicting(now, not_before, self.place(key), cost, latest, evicted)
-                })
-                .map(Charge::Keyed),
+            Limit::Keyed(table) => {
+                let charge = table.take(now, not_before, self.place(key), cost, latest)?;
+                self.emit_eviction(charge.evicted);
+                Ok(Charge::Keyed(charge))
+            }
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
         }
     }
@@ -72,7 +72,7 @@ impl RateLimiter {
     /// The instant at which a charge would be granted. Takes nothing.
     pub(super) fn probe(
         &self,
-        key: Option<Place>,
+        key: Option<KeyHandle>,
         cost: u32,
         now: Tick,
         not_before: Tick,
@@ -85,7 +85,7 @@ impl RateLimiter {
     }
 
     /// The available tokens.
-    pub(super) fn tokens(&self, key: Option<Place>, now: Tick) -> u32 {
+    pub(super) fn tokens(&self, key: Option<KeyHandle>, now: Tick) -> u32 {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.available(now),
             Limit::Keyed(table) => table.available(now, self.place(key)),
@@ -94,7 +94,7 @@ impl RateLimiter {
     }
 
     /// Returns a charge, as far as no later one depends on it.
-    pub(super) fn cancel(&self, key: Option<Place>, charge: &Charge) {
+    pub(super) fn cancel(&self, key: Option<KeyHandle>, charge: &Charge) {
         match (&self.shared.limit, charge) {
             (Limit::One(bucket), Charge::One(charge)) => bucket.cancel(charge),
             (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.place(key), charge),
@@ -102,14 +102,11 @@ impl RateLimiter {
         }
     }
 
-    /// Runs `operation` on the table, and emits an event if that evicted a key in debt.
+    /// Emits an event if a key in debt was evicted.
     #[inline]
-    pub(super) fn with_eviction<T>(&self, operation: impl FnOnce(&mut bool) -> T) -> T {
-        let mut evicted = false;
-        let done = operation(&mut evicted);
+    pub(super) fn emit_eviction(&self, evicted: bool) {
         if evicted {
             self.emit(EventKind::Overflow);
         }
-        done
     }
 }

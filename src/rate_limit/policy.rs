@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::quota::Quota;
 use super::state::Bucket;
-use super::table::{Place, Table};
+use super::table::{KeyHandle, Table};
 use crate::common::{Common, common_methods};
 use crate::config::{ConfigError, Live, Mode, Problems};
 use crate::event::EventKind;
@@ -31,7 +31,7 @@ use crate::time::{self, Tick};
 pub struct RateLimiter {
     pub(super) shared: Arc<Shared>,
     /// The key whose bucket this handle uses, if the limiter is keyed.
-    pub(super) key: Option<Place>,
+    pub(super) key: Option<KeyHandle>,
 }
 
 pub(super) struct Shared {
@@ -232,9 +232,9 @@ impl RateLimiter {
         for member in self.members() {
             match &member.shared.limit {
                 Limit::One(bucket) => bucket.pause(now, until),
-                Limit::Keyed(table) => member.with_eviction(|evicted| {
-                    table.pause(now, member.place(self.key), until, evicted);
-                }),
+                Limit::Keyed(table) => {
+                    member.emit_eviction(table.pause(now, member.place(self.key), until));
+                }
                 Limit::Joint(_) => {}
             }
         }
@@ -304,7 +304,7 @@ impl RateLimiter {
     }
 
     /// The same limiter, for `key` where this handle has no key of its own.
-    pub(crate) fn viewed(&self, key: Option<Place>) -> Self {
+    pub(crate) fn viewed(&self, key: Option<KeyHandle>) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
             key: self.key.or(key),

@@ -1,18 +1,33 @@
 use std::fmt;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::layer::Copier;
-use super::policy::{Config, Session};
+use super::permit::Permit;
+use super::policy::Config;
+use crate::attempts::{SendAgain, Template};
 use crate::classify::Outcome;
 use crate::service::Verdict;
-use crate::service::template::Template;
 use crate::sync::Arc;
 use crate::time::Sleep;
+
+/// What the calls of a service share, besides the template service.
+#[derive(Debug)]
+pub(super) struct Rules<A> {
+    pub(super) config: Arc<Config>,
+    pub(super) again: A,
+}
+
+impl<S, A> AsRef<Config> for Template<S, Rules<A>> {
+    #[inline]
+    fn as_ref(&self) -> &Config {
+        &self.config
+    }
+}
 
 pin_project! {
     /// The response future of [`RetryService`](super::RetryService). Dropping it drops the
@@ -20,17 +35,16 @@ pin_project! {
     ///
     /// Not `Unpin`: it holds its timer in place instead of in a box.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, V, K> {
+    pub struct ResponseFuture<S: Service<Req>, Req, V, A> {
         #[pin]
         state: State<S, S::Future>,
-        // What the next attempt sends; none if there will be no other.
+        // What the next attempt sends. None if there will be no other.
         request: Option<Req>,
         // The last error of an attempt that was made, for when the next one is not. A failed
-        // response is not kept: it would hold its connection while nobody reads it.
+        // response is dropped: it would hold a connection that the next attempt may need.
         failed: Option<(S::Error, Outcome)>,
         verdict: V,
-        copier: K,
-        session: Session<Template<S, Arc<Config>>>,
+        permit: Permit<Template<S, Rules<A>>>,
     }
 }
 
@@ -42,210 +56,155 @@ pin_project! {
             #[pin]
             call: F,
         },
-        // Nothing is held but leave for the next attempt, and what it sends.
+        // The next attempt has a permit and a request, and no service yet.
         BackingOff {
             #[pin]
             sleep: Sleep,
         },
-        // The backoff is over; the service, a fresh clone, is being readied.
+        // The backoff is over. The service, a clone of the template, is not ready yet.
         Readying { service: S },
     }
 }
 
-impl<S: Service<Req>, Req, V, K> ResponseFuture<S, Req, V, K> {
-    // As one literal, in whoever calls it: what passes through more hands is copied in each.
+impl<S: Service<Req>, Req, V, A> ResponseFuture<S, Req, V, A> {
+    // Inlined, so that the call is built where it stays.
     #[inline(always)]
     pub(super) fn call(
-        mut session: Session<Template<S, Arc<Config>>>,
+        mut permit: Permit<Template<S, Rules<A>>>,
         request: Option<Req>,
         verdict: V,
-        copier: K,
         call: impl FnOnce() -> S::Future,
     ) -> Self {
         Self {
             state: State::Calling {
-                call: session.enter(call),
+                call: permit.enter(call),
             },
             request,
             failed: None,
             verdict,
-            copier,
-            session,
+            permit,
         }
     }
 }
 
-const READY: &str = "polled after it was ready";
-
-impl<S, Req, V, K> ResponseFuture<S, Req, V, K>
+impl<S, Req, V, A> Future for ResponseFuture<S, Req, V, A>
 where
     S: Service<Req> + Clone,
     V: Verdict<S::Response, S::Error>,
-    K: Copier<Req>,
+    A: SendAgain<Req>,
 {
-    /// Polls the attempt under way; pending if there is none.
-    #[inline]
-    fn poll_attempt(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Response, S::Error>> {
-        let this = self.project();
-        let polled;
-        match this.state.project() {
-            StateProjection::Calling { call } => {
-                let (_entered, guard) = this.session.watch();
-                polled = call.poll(cx);
-                guard.done();
-            }
-            _ => polled = Poll::Pending,
-        }
-        polled
-    }
+    type Output = Result<S::Response, S::Error>;
 
-    /// Ends the session of an attempt that succeeded. None if that, or waiting for it, is all
-    /// that is to be done; else what to go on with, which says nothing where there was no attempt.
     #[inline]
-    fn judge(
-        self: Pin<&mut Self>,
-        polled: &Poll<Result<S::Response, S::Error>>,
-    ) -> Option<Outcome> {
-        let this = self.project();
-        match polled {
-            Poll::Ready(output) => {
-                let outcome = this.verdict.outcome(output.as_ref());
-                if outcome != Outcome::Success {
-                    return Some(outcome);
-                }
-                this.session.finish(outcome);
-                None
-            }
-            Poll::Pending => match this.state.project() {
-                StateProjection::Calling { .. } => None,
-                _ => Some(Outcome::Ignore),
-            },
-        }
-    }
-
-    /// After an attempt that was no success, or while there is none.
-    #[cold]
-    fn go_on(
-        mut self: Pin<&mut Self>,
-        mut polled: Poll<Result<S::Response, S::Error>>,
-        mut outcome: Outcome,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Response, S::Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            if let Poll::Ready(output) = polled {
-                if let Some(answer) = self.as_mut().failed(output, outcome) {
-                    return Poll::Ready(answer);
+            let mut this = self.as_mut().project();
+            match this.state.as_mut().project() {
+                StateProjection::Calling { call } => {
+                    let output = ready!(this.permit.enter(|| call.poll(cx)));
+                    let outcome = this.verdict.outcome(output.as_ref());
+                    if outcome == Outcome::Success {
+                        this.permit.finish(outcome);
+                        return Poll::Ready(output);
+                    }
+                    if let ControlFlow::Break(answer) = self.as_mut().back_off(output, outcome) {
+                        return Poll::Ready(answer);
+                    }
                 }
-            }
-            if let Err(error) = ready!(self.as_mut().poll_next(cx)) {
-                return Poll::Ready(Err(error));
-            }
-            polled = self.as_mut().poll_attempt(cx);
-            match self.as_mut().judge(&polled) {
-                None => return polled,
-                Some(next) => outcome = next,
+                StateProjection::BackingOff { sleep } => {
+                    ready!(sleep.poll_elapsed(cx));
+                    this.permit.wake();
+                    let service = this.permit.holder().service();
+                    this.state.set(State::Readying { service });
+                }
+                StateProjection::Readying { service } => {
+                    match ready!(this.permit.enter(|| service.poll_ready(cx))) {
+                        Ok(()) => self.as_mut().send_again(),
+                        Err(error) => {
+                            if let ControlFlow::Break(error) = self.as_mut().not_ready(error) {
+                                return Poll::Ready(Err(error));
+                            }
+                        }
+                    }
+                }
             }
         }
     }
+}
 
-    /// What becomes of an attempt that was no success: the answer, or none if another follows.
+impl<S, Req, V, A> ResponseFuture<S, Req, V, A>
+where
+    S: Service<Req> + Clone,
+    V: Verdict<S::Response, S::Error>,
+    A: SendAgain<Req>,
+{
+    /// From `Calling` to `BackingOff`, after an attempt that did not succeed; or the answer, if no
+    /// other follows.
     #[cold]
-    fn failed(
+    fn back_off(
         self: Pin<&mut Self>,
         output: Result<S::Response, S::Error>,
         outcome: Outcome,
-    ) -> Option<Result<S::Response, S::Error>> {
+    ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        // Nothing was asked of the service: what it said last stands.
         if this.verdict.not_made(output.as_ref()) {
-            this.session.refused();
+            this.permit.rejected();
+            // The service was not called: its last error stands.
             if let Some((error, outcome)) = this.failed.take() {
-                this.session.finish(outcome);
-                return Some(Err(error));
+                this.permit.finish(outcome);
+                return ControlFlow::Break(Err(error));
             }
         }
-        let again = match this.request {
-            Some(_) => this.session.again(outcome),
+        let next = match this.request {
+            Some(_) => this.permit.after(outcome),
             None => None,
         };
-        let Some(until) = again else {
-            this.session.finish(outcome);
-            return Some(output);
+        let Some(until) = next else {
+            this.permit.finish(outcome);
+            return ControlFlow::Break(output);
         };
         if let Err(error) = output {
             *this.failed = Some((error, outcome));
         }
         let sleep = Sleep::until(until);
         this.state.set(State::BackingOff { sleep });
-        None
+        ControlFlow::Continue(())
     }
 
-    /// Waits and readies until the next attempt is made; an error if it is not.
-    #[cold]
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    /// From `Readying` to `Calling`.
+    fn send_again(self: Pin<&mut Self>) {
         let mut this = self.project();
-        loop {
-            let next = match this.state.as_mut().project() {
-                StateProjection::Calling { .. } => return Poll::Ready(Ok(())),
-                StateProjection::BackingOff { sleep } => {
-                    ready!(sleep.poll_elapsed(cx));
-                    this.session.wake();
-                    let service = this.session.holder().service();
-                    State::Readying { service }
-                }
-                StateProjection::Readying { service } => {
-                    match ready!(this.session.enter(|| service.poll_ready(cx))) {
-                        Ok(()) => {
-                            let request = this.request.take().expect(READY);
-                            if this.session.may_go_on() {
-                                *this.request = this.copier.copy(&request);
-                            }
-                            this.session.sent();
-                            let call = this.session.enter(|| service.call(request));
-                            State::Calling { call }
-                        }
-                        Err(error) => {
-                            let outcome = this.verdict.outcome(Err(&error));
-                            // What the service answered is told before what it was not ready for.
-                            let (error, told) = this.failed.take().unwrap_or((error, outcome));
-                            let Some(until) = this.session.again(outcome) else {
-                                this.session.finish(told);
-                                return Poll::Ready(Err(error));
-                            };
-                            *this.failed = Some((error, told));
-                            let sleep = Sleep::until(until);
-                            State::BackingOff { sleep }
-                        }
-                    }
-                }
-            };
-            this.state.set(next);
+        let StateProjection::Readying { service } = this.state.as_mut().project() else {
+            return;
+        };
+        let request = this.request.take().expect("an attempt has a request");
+        if this.permit.may_go_on() {
+            *this.request = this.permit.holder().again.copy(&request);
         }
+        this.permit.send();
+        let call = this.permit.enter(|| service.call(request));
+        this.state.set(State::Calling { call });
+    }
+
+    /// From `Readying` to `BackingOff`, after an error of readiness; or the error to return, if no
+    /// other attempt follows.
+    fn not_ready(self: Pin<&mut Self>, error: S::Error) -> ControlFlow<S::Error> {
+        let mut this = self.project();
+        let outcome = this.verdict.outcome(Err(&error));
+        // What the service answered says more than why it was not ready.
+        let (error, kept) = this.failed.take().unwrap_or((error, outcome));
+        let Some(until) = this.permit.after(outcome) else {
+            this.permit.finish(kept);
+            return ControlFlow::Break(error);
+        };
+        *this.failed = Some((error, kept));
+        let sleep = Sleep::until(until);
+        this.state.set(State::BackingOff { sleep });
+        ControlFlow::Continue(())
     }
 }
 
-impl<S, Req, V, K> Future for ResponseFuture<S, Req, V, K>
-where
-    S: Service<Req> + Clone,
-    V: Verdict<S::Response, S::Error>,
-    K: Copier<Req>,
-{
-    type Output = Result<S::Response, S::Error>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut polled = self.as_mut().poll_attempt(cx);
-        if let Some(outcome) = self.as_mut().judge(&polled) {
-            polled = self.go_on(polled, outcome, cx);
-        }
-        polled
-    }
-}
-
-impl<S: Service<Req>, Req, V, K> fmt::Debug for ResponseFuture<S, Req, V, K> {
+impl<S: Service<Req>, Req, V, A> fmt::Debug for ResponseFuture<S, Req, V, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
@@ -254,7 +213,7 @@ impl<S: Service<Req>, Req, V, K> fmt::Debug for ResponseFuture<S, Req, V, K> {
         };
         f.debug_struct("ResponseFuture")
             .field("state", &state)
-            .field("attempt", &self.session.number())
+            .field("attempt", &self.permit.number())
             .finish_non_exhaustive()
     }
 }

@@ -1,21 +1,23 @@
 use tower_layer::Layer;
 
-use super::{Retry, RetryService};
-use crate::classify::{Idempotent, Resend, Standard};
+use super::policy::Retry;
+use super::service::RetryService;
+use crate::attempts::{Again, CopyBy, OnlyIf};
+#[cfg(doc)]
+use crate::attempts::{Idempotent, Resend};
+use crate::classify::Standard;
 
 /// Puts a [`Retry`] around a service.
 ///
-/// `C` classifies outcomes, `O` says which requests may be sent again, and `K` copies them.
+/// `C` classifies outcomes; `A` says which requests are sent again, and copies them.
 ///
-/// It refuses nothing by itself, so there is nothing to respond: what it returns is always the
-/// service's own.
+/// It rejects nothing, so it has no responder: what it returns is always the service's own.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct RetryLayer<C = Standard, O = ByRequest, K = ByRequest> {
+pub struct RetryLayer<C = Standard, A = Again> {
     retry: Retry,
     classifier: C,
-    only: O,
-    copier: K,
+    again: A,
 }
 
 impl RetryLayer {
@@ -25,40 +27,48 @@ impl RetryLayer {
         Self {
             retry: retry.into(),
             classifier: Standard,
-            only: ByRequest,
-            copier: ByRequest,
+            again: Again::default(),
         }
     }
 }
 
-impl<C, O, K> RetryLayer<C, O, K> {
-    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), in place of
+impl<C, A> RetryLayer<C, A> {
+    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> RetryLayer<C2, O, K> {
+    pub fn classify<C2>(self, classifier: C2) -> RetryLayer<C2, A> {
         RetryLayer {
             retry: self.retry,
             classifier,
-            only: self.only,
-            copier: self.copier,
+            again: self.again,
         }
     }
 
-    /// Retries the requests for which `only` is true, instead of those that say so themselves
-    /// ([`Idempotent`]): for gRPC, where every request is a POST.
-    pub fn only<F>(self, only: F) -> RetryLayer<C, OnlyIf<F>, K> {
+    /// Sends requests again by `again`.
+    pub fn again<A2>(self, again: A2) -> RetryLayer<C, A2> {
         RetryLayer {
             retry: self.retry,
             classifier: self.classifier,
-            only: OnlyIf(only),
-            copier: self.copier,
+            again,
+        }
+    }
+}
+
+impl<C, O, K> RetryLayer<C, Again<O, K>> {
+    /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
+    /// for gRPC, where every request is a POST.
+    pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>> {
+        RetryLayer {
+            retry: self.retry,
+            classifier: self.classifier,
+            again: self.again.only(only),
         }
     }
 
     /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
     /// request that has no copy is sent once.
     ///
-    /// A copier says how to copy a request, never whether it may be sent again: that is still for
-    /// the request ([`Idempotent`]) or for [`only`](Self::only) to say.
+    /// A copier says how to copy a request, never whether it may be sent again: [`Idempotent`] or
+    /// [`only`](Self::only) does.
     ///
     /// ```
     /// use seawall::{Backoff, Retry, RetryLayer};
@@ -71,110 +81,20 @@ impl<C, O, K> RetryLayer<C, O, K> {
     ///     .resend(|query: &Query| Some(Query { text: query.text.clone() }));
     /// # let _ = layer;
     /// ```
-    pub fn resend<F>(self, copy: F) -> RetryLayer<C, O, CopyBy<F>> {
+    pub fn resend<F>(self, copy: F) -> RetryLayer<C, Again<O, CopyBy<F>>> {
         RetryLayer {
             retry: self.retry,
             classifier: self.classifier,
-            only: self.only,
-            copier: CopyBy(copy),
+            again: self.again.resend(copy),
         }
     }
 }
 
-impl<C> RetryLayer<C> {
-    /// Retries by `only` and copies by `copier`.
-    pub(crate) fn again_by<O, K>(self, only: O, copier: K) -> RetryLayer<C, O, K> {
-        RetryLayer {
-            retry: self.retry,
-            classifier: self.classifier,
-            only,
-            copier,
-        }
-    }
-}
-
-impl<S: Clone, C: Clone, O: Clone, K: Clone> Layer<S> for RetryLayer<C, O, K> {
-    type Service = RetryService<S, C, O, K>;
+impl<S: Clone, C: Clone, A: Clone> Layer<S> for RetryLayer<C, A> {
+    type Service = RetryService<S, C, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RetryService::new(
-            inner,
-            self.retry.clone(),
-            self.classifier.clone(),
-            self.only.clone(),
-            self.copier.clone(),
-        )
-    }
-}
-
-/// Which requests may be sent more than once.
-pub trait MayResend<Req> {
-    /// Whether this one may.
-    fn may_resend(&self, request: &Req) -> bool;
-}
-
-/// How requests are copied.
-pub trait Copier<Req> {
-    /// A copy to send; none if it cannot be copied.
-    fn copy(&self, request: &Req) -> Option<Req>;
-}
-
-/// As the request says itself, by [`Idempotent`]; copied by [`Resend`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ByRequest;
-
-impl<Req: Idempotent> MayResend<Req> for ByRequest {
-    fn may_resend(&self, request: &Req) -> bool {
-        request.is_idempotent()
-    }
-}
-
-impl<Req: Resend> Copier<Req> for ByRequest {
-    fn copy(&self, request: &Req) -> Option<Req> {
-        request.copy()
-    }
-}
-
-/// The requests that a closure names.
-#[derive(Clone, Copy)]
-pub struct OnlyIf<F>(F);
-
-impl<F> OnlyIf<F> {
-    pub(crate) fn new(only: F) -> Self {
-        Self(only)
-    }
-}
-
-impl<Req, F: Fn(&Req) -> bool> MayResend<Req> for OnlyIf<F> {
-    fn may_resend(&self, request: &Req) -> bool {
-        (self.0)(request)
-    }
-}
-
-impl<F> std::fmt::Debug for OnlyIf<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnlyIf(..)")
-    }
-}
-
-/// Copies by a closure.
-#[derive(Clone, Copy)]
-pub struct CopyBy<F>(F);
-
-impl<F> CopyBy<F> {
-    pub(crate) fn new(copy: F) -> Self {
-        Self(copy)
-    }
-}
-
-impl<Req, F: Fn(&Req) -> Option<Req>> Copier<Req> for CopyBy<F> {
-    fn copy(&self, request: &Req) -> Option<Req> {
-        (self.0)(request)
-    }
-}
-
-impl<F> std::fmt::Debug for CopyBy<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("CopyBy(..)")
+        let (classifier, again) = (self.classifier.clone(), self.again.clone());
+        RetryService::new(inner, &self.retry, classifier, again)
     }
 }

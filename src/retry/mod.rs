@@ -45,7 +45,10 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
 //! let budget = Budget::percent(10);
-//! let retry = Retry::new(Backoff::exponential(Duration::from_millis(5))).budget(&budget);
+//! let retry = Retry::builder()
+//!     .backoff(Backoff::exponential(Duration::from_millis(5)))
+//!     .budget(&budget)
+//!     .build()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(RetryLayer::new(&retry))
 //!     .service(service_fn(|n: u32| async move {
@@ -148,18 +151,25 @@
 //! budget. Put it outside of the breaker and of the timeout of one attempt, and inside the
 //! timeout of the whole.
 
+mod builder;
 #[cfg(feature = "tower")]
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
+mod permit;
 mod policy;
+mod run;
 #[cfg(feature = "tower")]
 mod service;
+mod state;
+#[cfg(all(test, not(seawall_loom), feature = "test-util"))]
+mod tests;
 
+pub use builder::Builder;
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
-pub use layer::{ByRequest, Copier, CopyBy, MayResend, OnlyIf, RetryLayer};
-pub use policy::{Builder, Retry, Snapshot};
+pub use layer::RetryLayer;
+pub use policy::{Retry, Snapshot};
 #[cfg(feature = "tower")]
-pub use service::{RetryService, Retryable};
+pub use service::RetryService;

@@ -1,5 +1,5 @@
-//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness,
-//! calls that wait, and the template service of extra attempts.
+//! What the layers share: the bounds on a service, how a rejection becomes its outcome, readiness and
+//! calls that wait.
 
 mod bounds;
 pub(crate) mod queued_call;
@@ -7,7 +7,6 @@ pub use queued_call::QueuedCall;
 mod readiness;
 mod respond;
 mod response;
-pub(crate) mod template;
 
 pub use crate::in_flight::InFlight;
 pub(crate) use bounds::Verdict;

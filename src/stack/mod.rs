@@ -171,5 +171,5 @@ mod server;
 #[cfg(feature = "http")]
 pub(crate) use authority::plain;
 pub use authority::{Addressed, ByAuthority};
-pub use client::{Again, ClientConfig, ClientService, ClientStack, PerAuthority};
+pub use client::{ClientConfig, ClientService, ClientStack, PerAuthority};
 pub use server::{ServerConfig, ServerService, ServerStack};

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use seawall::attempts::{Again, ByRequest, CopyBy, OnlyIf};
 use seawall::budget;
 use seawall::bulkhead::{self, BulkheadService, QueuedService, Queues};
 use seawall::circuit_breaker::{
@@ -62,9 +63,10 @@ type LimitFuture<F> = seawall::service::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = ResponseFuture<timeout::Timed<F, AsError>, AsError>;
 type BulkheadFuture<F> = ResponseFuture<InFlight<F, bulkhead::Permit>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
-type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, retry::ByRequest>;
-type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, hedge::ByResend, hedge::Own>;
-type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
+type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
+type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
+type BreakerFuture<F> =
+    seawall::service::ResponseFuture<circuit_breaker::JudgedCall<F, By<Standard>>, AsError>;
 
 #[test]
 fn cx10_policies_and_layers_go_everywhere() {
@@ -99,12 +101,12 @@ fn cx10_policies_and_layers_go_everywhere() {
     is_sync::<budget::Withdrawal>();
     is_all::<Retry>();
     is_all::<RetryLayer>();
-    is_all::<RetryLayer<ErrorsOnly, retry::ByRequest, retry::CopyBy<fn(&Do) -> Option<Do>>>>();
+    is_all::<RetryLayer<ErrorsOnly, Again<ByRequest, CopyBy<fn(&Do) -> Option<Do>>>>>();
     is_all::<retry::Snapshot>();
     is_send::<retry::Builder>();
     is_all::<Hedge>();
     is_all::<HedgeLayer>();
-    is_all::<HedgeLayer<ErrorsOnly, hedge::Only<fn(&Do) -> bool>>>();
+    is_all::<HedgeLayer<ErrorsOnly, Again<OnlyIf<fn(&Do) -> bool>>>>();
     is_all::<hedge::Snapshot>();
     is_send::<hedge::Builder>();
     is_all::<Pipeline>();

@@ -3,9 +3,8 @@
 use std::io;
 use std::task::Poll;
 
-use seawall::classify::{
-    Classify, ErrorsBy, ErrorsOnly, FailureKind, Idempotent, Judge, Resend, Standard,
-};
+use seawall::attempts::{Idempotent, Resend};
+use seawall::classify::{Classify, ErrorsBy, ErrorsOnly, FailureKind, Judge, Standard};
 use seawall::{CircuitBreaker, CircuitBreakerLayer, Outcome, Rejection, RejectionKind};
 use tower::{Layer, Service, service_fn};
 

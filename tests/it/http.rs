@@ -13,7 +13,8 @@ use axum::routing::get;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use seawall::classify::{FailureKind, Idempotent, Judge, Resend};
+use seawall::attempts::{Idempotent, Resend};
+use seawall::classify::{FailureKind, Judge};
 use seawall::http::{Grpc, retry_after};
 use seawall::{
     CircuitBreaker, CircuitBreakerLayer, Outcome, Quota, RateLimitLayer, RateLimiter, Reason,
@@ -724,10 +725,10 @@ mod again {
     impl Sender {
         fn new() -> Self {
             let budget = full_budget();
-            let backoff = Backoff::constant(ms(1));
+            let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
             let hedge = Hedge::builder().delay(ms(10)).budget(&budget);
             Self {
-                retry: Retry::new(backoff).max_attempts(3).budget(&budget),
+                retry: retry.budget(&budget).build().unwrap(),
                 hedge: hedge.build().unwrap(),
             }
         }

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use futures::stream::{self, FuturesUnordered, StreamExt};
 use seawall::event::EventKind;
-use seawall::{
-    Backoff, Deadline, Error, Mode, RejectionKind, Retry, RetryLayer, Timeout, TimeoutLayer,
-};
+use seawall::{Deadline, Error, Mode, RejectionKind, Retry, RetryLayer, Timeout, TimeoutLayer};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -100,7 +98,7 @@ async fn to1_below_a_service_that_takes_its_time_the_clock_starts_anew() {
     let inner = TimeoutLayer::new(ms(100));
     let service = outer().layer(Slow(inner.layer(Mock::new())));
     assert_eq!(passed(service).await, (ms(150), ms(100)));
-    let retry = Retry::new(Backoff::constant(ms(1))).max_attempts(1);
+    let retry = Retry::builder().max_attempts(1).build().unwrap();
     let service = RetryLayer::new(&retry).layer(Slow(inner.layer(Mock::new())));
     let service = outer().layer(service);
     assert_eq!(passed(service).await, (ms(150), ms(100)));

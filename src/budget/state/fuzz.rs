@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Account, EPOCH, EPOCHS, MOST_ROOM, ONE};
-use crate::budget::policy::Terms;
-use crate::config::Mode;
+use super::{Account, EPOCH, EPOCHS, MOST_ROOM, ONE, Terms};
 use crate::fuzzing::Bytes;
 use crate::per_thread::ThreadSlot;
 use crate::time::Tick;
@@ -134,7 +132,7 @@ fn terms(bytes: &mut Bytes<'_>) -> Terms {
         0xFE => 1_022 + u32::from(bytes.byte() % 4),
         n => u32::from(n % 24),
     };
-    Terms::new(ratio, burst, Mode::Enforce)
+    Terms::new(ratio, burst)
 }
 
 /// RT4, CX7: every balance is the log's, and every idle time.

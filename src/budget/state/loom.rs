@@ -2,9 +2,7 @@
 
 use ::loom::thread;
 
-use super::{Account, EPOCH, ONE, epoch};
-use crate::budget::policy::Terms;
-use crate::config::Mode;
+use super::{Account, EPOCH, ONE, Terms, epoch};
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -32,7 +30,7 @@ fn beside<A: Send + 'static, B: 'static>(
 }
 
 fn one_of_burst() -> Terms {
-    Terms::new(1_000, 1, Mode::Enforce)
+    Terms::new(1_000, 1)
 }
 
 fn withdraw(account: &Account, terms: Terms) -> u32 {
@@ -76,7 +74,7 @@ fn hot(terms: Terms) -> Account {
 #[test]
 fn what_a_thread_has_earned_is_brought_once() {
     ::loom::model(|| {
-        let terms = Terms::new(1_000, 2, Mode::Enforce);
+        let terms = Terms::new(1_000, 2);
         let account = Arc::new(hot(terms));
         assert!(account.sums().any(|(_, sum)| sum == ONE));
         let take = || {
@@ -101,7 +99,7 @@ fn what_a_thread_has_earned_is_brought_once() {
 #[test]
 fn what_was_earned_before_the_cut_is_cut() {
     ::loom::model(|| {
-        let terms = Terms::new(1_000, 2, Mode::Enforce);
+        let terms = Terms::new(1_000, 2);
         let account = Arc::new(hot(terms));
         let takes = {
             let account = Arc::clone(&account);
@@ -117,14 +115,14 @@ fn what_was_earned_before_the_cut_is_cut() {
 #[test]
 fn given_back_once_beside_the_cut() {
     beside(
-        || Terms::new(1_000, 2, Mode::Enforce),
+        || Terms::new(1_000, 2),
         |account, terms| {
             let taken = account.withdraw(NOW, terms);
             account.give_back(NEXT, terms, taken.expect("there are two for two"));
         },
         |account, terms| u64::from(account.withdraw(NEXT, terms).is_some()),
         |account, (), taken| {
-            let terms = Terms::new(1_000, 2, Mode::Enforce);
+            let terms = Terms::new(1_000, 2);
             assert_eq!(taken + account.balance(NEXT, terms) / ONE, 2);
         },
     );

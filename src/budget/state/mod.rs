@@ -17,7 +17,6 @@
 
 use std::time::Duration;
 
-use super::policy::Terms;
 use crate::per_thread::{self, Lines, SLOTS, SMALL, ThreadSlot};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Tick;
@@ -27,6 +26,38 @@ const EPOCH: u64 = 10 * 1_000_000_000;
 
 /// One attempt, in the unit of the balance. Thousandths make ratios like 0.6 exact.
 pub(super) const ONE: u64 = 1_000;
+
+/// What a budget is configured with, as every deposit reads it:
+/// `[burst: 32 bits, attempts][ratio: 16 bits, thousandths]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms(u64);
+
+impl Terms {
+    /// `ratio` is in thousandths of an attempt.
+    pub(super) fn new(ratio: u64, burst: u32) -> Self {
+        Self(u64::from(burst) << 16 | ratio)
+    }
+
+    pub(super) fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(super) fn word(self) -> u64 {
+        self.0
+    }
+
+    /// In thousandths of an attempt.
+    #[inline]
+    pub(super) fn ratio(self) -> u64 {
+        self.0 & 0xFFFF
+    }
+
+    /// In thousandths of an attempt.
+    #[inline]
+    pub(super) fn burst(self) -> u64 {
+        (self.0 >> 16) * ONE
+    }
+}
 
 /// `[epoch: 22 bits][room: 10 bits, attempts][balance: 32 bits, thousandths of an attempt]`
 ///

@@ -3,15 +3,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::fuzz::{self, Entry, Log};
-use super::{Account, EPOCH, ONE};
-use crate::budget::policy::Terms;
-use crate::config::Mode;
+use super::{Account, EPOCH, ONE, Terms};
 use crate::fuzzing::cases;
 use crate::per_thread::ThreadSlot;
 use crate::time::Tick;
 
 fn terms(ratio: u64, burst: u32) -> Terms {
-    Terms::new(ratio, burst, Mode::Enforce)
+    Terms::new(ratio, burst)
 }
 
 /// Some epochs after zero, and some way into one.

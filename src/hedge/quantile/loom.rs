@@ -67,11 +67,11 @@ fn what_was_found_last_is_one_of_those_found() {
     beside(
         |latencies| {
             latencies.record(NOW, LONGEST, false);
-            latencies.recent(Tick(NOW.0 + SLICE), || WANTED)
+            latencies.recent(Tick(NOW.0 + SLICE), WANTED)
         },
-        |latencies| latencies.recent(NOW, || WANTED),
+        |latencies| latencies.recent(NOW, WANTED),
         |latencies, one, other| {
-            let found = latencies.recent(NOW, || WANTED);
+            let found = latencies.recent(NOW, WANTED);
             assert!(found == one || found == other, "{found:?}");
             // Of either: what there is before the latency is recorded, or after it.
             let longest = Some(upper_edge(BUCKETS - 1));

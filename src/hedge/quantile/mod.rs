@@ -224,10 +224,10 @@ impl Latencies {
 
     /// The quantile as it was found last, a 300th of the window ago at most where calls go on.
     #[inline]
-    pub(super) fn recent(&self, now: Tick, wanted: impl FnOnce() -> Wanted) -> Option<Duration> {
+    pub(super) fn recent(&self, now: Tick, wanted: Wanted) -> Option<Duration> {
         let due = self.due.load(Relaxed);
         let found = match now.0 >= due {
-            true => self.look(due, now, wanted()),
+            true => self.look(due, now, wanted),
             false => self.found.load(Relaxed),
         };
         (found != NONE).then(|| Duration::from_nanos(found))

@@ -290,13 +290,11 @@ fn what_is_older_than_the_window_is_forgotten() {
 fn the_recent_quantile_is_looked_for_again_after_a_300th_of_the_window() {
     let latencies = Latencies::new(WINDOW);
     latencies.record(START, ms(10), false);
-    let first = latencies.recent(START, || wanted(0.5)).unwrap();
+    let first = latencies.recent(START, wanted(0.5)).unwrap();
     (0..10).for_each(|_| latencies.record(START, ms(100), false));
     let almost = START.after(ms(99));
-    assert_eq!(latencies.recent(almost, || wanted(0.5)), Some(first));
-    let second = latencies
-        .recent(START.after(ms(100)), || wanted(0.5))
-        .unwrap();
+    assert_eq!(latencies.recent(almost, wanted(0.5)), Some(first));
+    let second = latencies.recent(START.after(ms(100)), wanted(0.5)).unwrap();
     assert!(second >= ms(100));
 }
 
@@ -308,7 +306,7 @@ fn counts_and_latencies_at_their_extremes_stay_in_their_bits() {
     for now in [Tick::ZERO, Tick::NEVER] {
         latencies.record(now, ms(1), false);
         latencies.quantile(now, wanted(0.999_999));
-        latencies.recent(now, || wanted(0.000_001));
+        latencies.recent(now, wanted(0.000_001));
     }
     let cell = super::Cell::new();
     for _ in 0..=super::COUNT {
@@ -332,7 +330,7 @@ fn hedged(q: f64, draw: impl Fn(&mut fastrand::Rng) -> Duration) -> (Option<Dura
     for _ in 0..20_000 {
         now = now.after(ms(10));
         let first = draw(&mut rng);
-        match latencies.recent(now, || wanted) {
+        match latencies.recent(now, wanted) {
             Some(delay) if first > delay => {
                 extra += 1;
                 let second = draw(&mut rng);

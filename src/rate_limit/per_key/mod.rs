@@ -3,7 +3,7 @@
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use super::table::{Place, Table};
+use super::table::{KeyHandle, Table};
 use super::{Ask, Quota, RateLimiter};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::keyed::{Key, Keyed, PerKey, Picked, Store};
@@ -13,7 +13,7 @@ use crate::time;
 
 impl PerKey for RateLimiter {
     type Store<K: ?Sized + Key> = Limits<K>;
-    type Entry = Place;
+    type Entry = KeyHandle;
 
     const REJECTS: bool = true;
 
@@ -25,7 +25,7 @@ impl PerKey for RateLimiter {
         self.set_mode(mode);
     }
 
-    fn at(self, entry: Place) -> Self {
+    fn at(self, entry: KeyHandle) -> Self {
         self.viewed(Some(entry))
     }
 }
@@ -50,7 +50,7 @@ impl<K: ?Sized + Key> Limits<K> {
     }
 
     #[inline]
-    fn entry(&self, hash: u64, key: &K) -> Place {
+    fn entry(&self, hash: u64, key: &K) -> KeyHandle {
         let tier = match self.tiers {
             1 => 0,
             tiers => Some((self.tier)(key))
@@ -59,7 +59,7 @@ impl<K: ?Sized + Key> Limits<K> {
         };
         #[allow(clippy::cast_possible_truncation)] // There are at most 15.
         let tier = tier as u8;
-        Place { hash, tier }
+        KeyHandle { hash, tier }
     }
 }
 

@@ -1,11 +1,11 @@
-//! The table beside the naive one: several keys and strangers, that change tiers while the tiers
-//! change, with room for all or with too little.
+//! The table beside the naive one: keys that change tiers while the tiers change, with room for
+//! all of them or with too little.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::naive::{Naive, same};
-use super::{Charge, Place, Table, WAYS};
+use super::naive::{Naive, instants};
+use super::{Charge, KeyHandle, Shortfall, Table, WAYS};
 use crate::config::Problems;
 use crate::fuzzing::{Bytes, Granted, check_windows};
 use crate::rate_limit::Quota;
@@ -15,17 +15,27 @@ const MS: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000 * MS;
 const START: u64 = 24 * HOUR;
 
-/// A key's place, its hash mixed as a hasher would.
-fn place(n: u32, tier: u8) -> Place {
-    let mut x = u64::from(n).wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// The handle of key `n`, with its hash mixed as a hasher would.
+pub(super) fn key(n: u64, tier: u8) -> KeyHandle {
+    let mut x = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
     for by in [0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb] {
         x = (x ^ (x >> 29)).wrapping_mul(by);
     }
     let hash = x ^ (x >> 32);
-    Place { hash, tier }
+    KeyHandle { hash, tier }
 }
 
-/// From a token in weeks to several in a nanosecond. See [`wild`] for others.
+impl Table {
+    /// The decision of [`admit`](Self::admit). Changes nothing.
+    pub(super) fn peek(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Shortfall> {
+        match self.probe(now, now, key, cost)? {
+            at if at > now => Err(Shortfall::until(at, now)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// From a token in weeks to several in a nanosecond. [`wild`] has others.
 fn quota(bytes: &mut Bytes<'_>) -> Quota {
     match bytes.byte() % 8 {
         0 => Quota::unlimited(),
@@ -46,14 +56,15 @@ fn quota(bytes: &mut Bytes<'_>) -> Quota {
     }
 }
 
-/// What stood in the end, by key and by set, under one quota and with one tier for each key.
+/// The grants that were not given back, under one quota and with one tier for each key.
 #[derive(Default)]
 struct Grants {
+    /// By id: the key, its set, its tier and the grant.
     by_id: HashMap<usize, (u32, usize, u8, Granted)>,
 }
 
 impl Grants {
-    /// RL1 for each key; KY3 for each set, whose places have so many bursts, whoever comes.
+    /// RL1 for each key; KY3 for each set: its entries have a burst each, however many keys it has.
     fn check(&mut self, tier: u8, quota: Quota) {
         let mut keys: HashMap<u32, Vec<Granted>> = HashMap::new();
         let mut sets: HashMap<usize, Vec<Granted>> = HashMap::new();
@@ -67,7 +78,6 @@ impl Grants {
         if quota.is_unlimited() {
             return;
         }
-        // None in each second is as none in each year.
         let keys = keys.into_values().map(|grants| (1, grants));
         let sets = sets.into_values().map(|grants| (WAYS as u32, grants));
         for (times, mut grants) in keys.chain(sets) {
@@ -77,7 +87,7 @@ impl Grants {
 }
 
 /// KY2, KY3, KY5, RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: every decision is the naive
-/// table's, and who loses his place.
+/// table's, and so is every eviction.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let capacity = match bytes.byte() % 4 {
@@ -86,53 +96,46 @@ pub fn run(data: &[u8]) {
         n => usize::from(n - 1) * WAYS,
     };
     let fixed = bytes.byte() % 2 == 0;
-    let strangers = if capacity == 64 { 6 } else { 48 };
+    let keys = if capacity == 64 { 6 } else { 48 };
     let quotas = [quota(&mut bytes), quota(&mut bytes)];
     let table = Table::new(Tick(START), capacity, &quotas);
     let mut naive = Naive::new(Tick(START), capacity, &quotas);
     let mut now = START + HOUR;
-    let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
+    let mut charges: Vec<(usize, KeyHandle, Charge)> = Vec::new();
     let mut grants = Grants::default();
-    let (mut id, mut told) = (0, 0);
+    let (mut id, mut evicted) = (0, 0);
     while !bytes.is_empty() {
         id += 1;
         let tick = Tick(now);
-        let key = |bytes: &mut Bytes<'_>| {
-            let (n, tier) = (bytes.below(strangers), bytes.byte() % 2);
-            (n, place(n, if fixed { (n % 2) as u8 } else { tier }))
+        let pick = |bytes: &mut Bytes<'_>| {
+            let (n, tier) = (bytes.below(keys), bytes.byte() % 2);
+            (n, key(n.into(), if fixed { (n % 2) as u8 } else { tier }))
         };
         match bytes.byte() % 16 {
             0..=6 => {
-                let ((n, key), cost) = (key(&mut bytes), bytes.below(8));
+                let ((n, key), cost) = (pick(&mut bytes), bytes.below(8));
                 let seen = table.peek(tick, key, cost);
-                let mut dropped = false;
-                let ours = table
-                    .take_evicting(tick, tick, key, cost, tick, &mut dropped)
-                    .map(drop);
-                told += u64::from(dropped);
-                assert_eq!(seen, ours, "{id}");
+                let ours = table.take(tick, tick, key, cost, tick);
+                evicted += u64::from(ours.is_ok_and(|charge| charge.evicted));
+                assert_eq!(seen, ours.map(drop), "{id}");
                 let expected = naive.take(id, tick, tick, key, cost, tick);
-                assert!(
-                    same(ours.map(|()| now), expected, tick),
-                    "{id}: {ours:?}, {expected:?}"
-                );
+                assert_eq!(instants(ours.map(|_| now), tick), expected, "{id}");
                 if ours.is_ok() && cost > 0 {
                     let grant = (n, naive.index(key), key.tier, (now, cost));
                     grants.by_id.insert(id, grant);
                 }
             }
             7..=9 => {
-                let ((n, key), cost) = (key(&mut bytes), bytes.below(8));
+                let ((n, key), cost) = (pick(&mut bytes), bytes.below(8));
                 let start = now + u64::from(bytes.byte()) * 2 * MS * u64::from(bytes.byte() % 2);
                 let latest = Tick(start + u64::from(bytes.word()) * (MS / 16));
                 let start = Tick(start);
                 let seen = table.probe(tick, start, key, cost);
-                let mut dropped = false;
-                let ours = table.take_evicting(tick, start, key, cost, latest, &mut dropped);
-                told += u64::from(dropped);
+                let ours = table.take(tick, start, key, cost, latest);
+                evicted += u64::from(ours.is_ok_and(|charge| charge.evicted));
                 let expected = naive.take(id, tick, start, key, cost, latest);
                 let at = ours.map(|charge| charge.at.0);
-                assert!(same(at, expected, tick), "{id}: {ours:?}, {expected:?}");
+                assert_eq!(instants(at, tick), expected, "{id}");
                 if let Ok(charge) = ours {
                     assert_eq!(seen, Ok(charge.at), "{id}");
                     charges.push((id, key, charge));
@@ -160,11 +163,9 @@ pub fn run(data: &[u8]) {
                 assert_eq!(table.quota(tier), quota);
             }
             13 => {
-                let (_, key) = key(&mut bytes);
+                let (_, key) = pick(&mut bytes);
                 let until = Tick(now + u64::from(bytes.word()) * (MS / 16));
-                let mut dropped = false;
-                table.pause(tick, key, until, &mut dropped);
-                told += u64::from(dropped);
+                evicted += u64::from(table.pause(tick, key, until));
                 naive.pause(tick, key, until);
             }
             14 => match bytes.byte() % 4 {
@@ -174,15 +175,15 @@ pub fn run(data: &[u8]) {
                         .max(START);
                 }
                 1 => now = now.saturating_sub(HOUR).max(START),
-                // Less than a day in all: an origin lies a day before, and before it a clock
-                // stands still.
+                // Less than a day in all: the origin lies a day before the start, and before the
+                // origin the clock stands still.
                 2 => now = now.max((now + HOUR).min(START + 20 * HOUR)),
                 _ => now += u64::from(bytes.byte()),
             },
             _ => now += u64::from(bytes.word()) * (MS / 64),
         }
-        for n in 0..strangers.min(16) {
-            let key = place(n, (id % 2) as u8);
+        for n in 0..keys.min(16) {
+            let key = key(n.into(), (id % 2) as u8);
             assert_eq!(
                 table.available(Tick(now), key),
                 naive.available(Tick(now), key),
@@ -191,25 +192,24 @@ pub fn run(data: &[u8]) {
             let owner = super::Owner::new(key);
             assert_eq!(
                 table.set(key).find_in_any_tier(owner).is_some(),
-                naive.knows(key),
+                naive.contains(key),
                 "{id}: {n}"
             );
         }
         assert_eq!(
-            (table.evicted(), told),
+            (table.evicted(), evicted),
             (naive.evicted, naive.evicted),
             "{id}"
         );
     }
     if fixed {
-        for (tier, told) in naive.tiers.iter().enumerate() {
-            grants.check(tier as u8, told.quota);
+        for (tier, naive) in naive.tiers.iter().enumerate() {
+            grants.check(tier as u8, naive.quota);
         }
     }
 }
 
-/// RL9, RL1: any rate, and a clock that goes anywhere. What is granted is checked for as long as
-/// it goes forward.
+/// RL9, RL1: any rate, and a clock that goes anywhere. Grants are checked between two steps back.
 fn wild(mut bytes: Bytes<'_>) {
     let quota = |bytes: &mut Bytes<'_>| {
         let n = (bytes.magnitude() >> (bytes.byte() % 32)) as u32;
@@ -237,13 +237,13 @@ fn wild(mut bytes: Bytes<'_>) {
     let capacity = [8, 64][usize::from(bytes.byte() % 2)];
     let table = Table::new(Tick(now), capacity, &quotas);
     let index = Naive::new(Tick(now), capacity, &quotas);
-    let mut charges: Vec<(usize, Place, Charge)> = Vec::new();
+    let mut charges: Vec<(usize, KeyHandle, Charge)> = Vec::new();
     let mut grants = Grants::default();
     let mut id = 0;
     while !bytes.is_empty() {
         id += 1;
         let n = bytes.below(24);
-        let key = place(n, (n % 2) as u8);
+        let key = key(n.into(), (n % 2) as u8);
         let tick = Tick(now);
         let cost = match bytes.byte() {
             0xFF => bytes.magnitude() as u32,
@@ -289,7 +289,7 @@ fn wild(mut bytes: Bytes<'_>) {
             }
             12 => {
                 let until = Tick(moved(&mut bytes, now));
-                table.pause(tick, key, until, &mut false);
+                table.pause(tick, key, until);
             }
             _ => {
                 let to = moved(&mut bytes, now);

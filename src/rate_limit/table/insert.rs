@@ -1,23 +1,23 @@
-//! How an entry gets another owner, or its owner another tier: the only writes of tags.
+//! How an entry is assigned: to a new key, to its own key in another tier, or to its own key
+//! parted from the charges before. Only here are tags written.
 //!
-//! One at a time in a set, under the set's lock:
+//! The steps, under the set's lock:
 //!
-//! 1. the entry is chosen, and the call decided with the debt that its word shows: a key that is
-//!    rejected changes nothing
-//! 2. the tag is cleared: from here no call finds the entry by it
-//! 3. the word is exchanged for the new owner's with its first charge, from the value that was
-//!    decided with; a call that found the entry before step 2 may have charged it, and then the
-//!    call is decided again
-//! 4. the set's dropped debt is raised to the end that the old word showed
-//! 5. the tag is set
+//! 1. The entry is chosen, and the call is decided with the debt in its word. A rejected call
+//!    changes nothing.
+//! 2. The tag is cleared. From here on no call finds the entry by it.
+//! 3. The word is exchanged for the key's, with its first charge. A call that found the entry
+//!    before step 2 may have charged it; then the exchange fails and the call is decided again.
+//! 4. The set's evicted debt is raised to the end of the old word.
+//! 5. The tag is set.
 //!
-//! No word of a tier comes back once it was exchanged: every owner's debt begins at or behind all
-//! ends that were evicted before in the set and tier, and its first charge is never given back to
-//! the last unit. So the exchange of a call that was preempted since it found the entry fails.
+//! No word of a tier returns once it was exchanged: the debt of every owner starts at or behind all
+//! ends that were evicted before in the set and tier, and the last unit of its first charge is
+//! never given back. So the exchange of a call that was preempted after it found the entry fails.
 //!
 //! # What is left
 //!
-//! A thread that is preempted between two instructions may do harm if all of this comes between
+//! A thread that is preempted between two instructions can do harm if all of this happens between
 //! them, and the debt of the entry then ends at the same 1/32 ns as before:
 //!
 //! - the charges of the entry were given back, or its key went to another tier, or the entry to a
@@ -26,42 +26,40 @@
 //! - the entry had 2^16 owners, of which the last is the first one again
 
 use super::set::{Owner, Set, Tag, WAYS};
-use super::{Charge, Place, Table};
+use super::{Charge, KeyHandle, Table};
 use crate::rate_limit::Shortfall;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::sync::Ordering;
 use crate::time::Tick;
 
-/// What a call makes of the end of its key's debt.
+/// Decides a call, given where its key's debt ends.
 pub(super) type Decide<'a> = &'a dyn Fn(&Config, u64) -> Result<Grant, Shortfall>;
 
-/// The entry of a new key, of one that comes with another tier, or of one whose earlier charges
-/// are parted from those to come. Made under the set's lock.
+/// An entry to be assigned. Valid under the set's lock.
 struct Entry<'a> {
     set: &'a Set,
     index: usize,
     way: usize,
     tag: Tag,
-    /// Whether the key has it already.
+    /// Whether it is the key's own.
     is_own: bool,
-    /// The key's, of which all words in the set are.
+    /// That of the key's tier, in which all words of the tier in this set are counted.
     config: Config,
 }
 
 impl Table {
-    /// Makes the first charge of a key that has no entry, or has it in another tier, or whose
-    /// earlier charges are to be `parted` from this one. None if that is no longer so, or the
-    /// key's tier has no limit.
+    /// Assigns an entry to a key that has none in its tier, or whose earlier charges are to be
+    /// `parted` from this one, and makes its first charge. None if the key has an entry by now, if
+    /// the tier has no limit, or if its configuration is stale.
     #[cold]
     #[inline(never)]
-    pub(super) fn rewrite(
+    pub(super) fn assign(
         &self,
         now: Tick,
-        key: Place,
+        key: KeyHandle,
         parted: bool,
         decide: Decide<'_>,
-        dropped: &mut bool,
     ) -> Option<Result<Charge, Shortfall>> {
         let index = self.index(key);
         let _locked = self.locks[index].lock();
@@ -70,80 +68,73 @@ impl Table {
             return None;
         }
         let (set, way, tag) = (entry.set, entry.way, entry.tag);
-        let given = tag.next(Owner::new(key));
+        let next = tag.next(Owner::new(key));
         let evicts = !entry.is_own && !tag.is_empty();
-        // Behind the owner before, so that no word of this one is one of that one's.
+        // A unit behind the previous owner, so that no word of the two is the same.
         let behind = u64::from(evicts);
-        let make = |word| {
-            let begins = self.begins(&entry, word, now, key);
-            let grant = decide(&entry.config, begins + if parted { behind } else { 0 })?;
-            let mut charge = Charge::new(&grant, &entry.config, given);
-            charge.units = charge.units.saturating_sub(behind);
-            Ok((charge, Word::new(grant.end, entry.config.changes)))
+        let decide = |word| {
+            let start = self.debt_start(&entry, word, now, key);
+            decide(&entry.config, start + if parted { behind } else { 0 })
         };
-        let mut word = set.word(way);
-        let mut made = make(word);
-        if made.is_ok() {
-            set.set_tag(way, tag.cleared());
-        }
         loop {
-            let (charge, to) = match made {
-                Ok(made) => made,
-                // Its owner keeps the entry, and may have been charged in between.
-                Err(refused) => {
-                    set.set_tag(way, tag);
-                    return Some(Err(refused));
+            let word = set.word(way);
+            let grant = match decide(word) {
+                Ok(grant) => grant,
+                Err(shortfall) => {
+                    // The owner was charged after its tag was cleared. It keeps the entry.
+                    if set.tag(way) != tag {
+                        set.set_tag(way, tag);
+                    }
+                    return Some(Err(shortfall));
                 }
             };
-            if set.turn(way, word, to) {
-                if evicts {
-                    *dropped |= self.evict(index, tag, word, now);
-                }
-                set.set_tag(way, given);
+            set.set_tag(way, tag.cleared());
+            let to = Word::new(grant.end, entry.config.changes);
+            if set.replace(way, word, to) {
+                let mut charge = Charge::new(&grant, &entry.config, next);
+                charge.units = charge.units.saturating_sub(behind);
+                charge.evicted = evicts && self.evict(index, tag, word, now);
+                set.set_tag(way, next);
                 return Some(Ok(charge));
             }
-            word = set.word(way);
-            made = make(word);
         }
     }
 
-    /// Where the debt of a key begins that has no entry in its tier; none if it has. Takes the
-    /// set's lock, so that no eviction is seen by half.
-    pub(super) fn newcomer(&self, now: Tick, key: Place) -> Option<(u64, Config)> {
+    /// Where the debt of a key starts that has no entry in its tier. None if it has one by now, or
+    /// if the configuration is stale. Takes the set's lock, so as not to see half an eviction.
+    pub(super) fn debt_of_new_key(&self, now: Tick, key: KeyHandle) -> Option<(u64, Config)> {
         let index = self.index(key);
         let _locked = self.locks[index].lock();
         let entry = self.entry(index, now, key, false)?;
         let word = entry.set.word(entry.way);
-        Some((self.begins(&entry, word, now, key), entry.config))
+        Some((self.debt_start(&entry, word, now, key), entry.config))
     }
 
-    /// The entry to be rewritten for a key. None if the key has one in its tier, and is not
-    /// `parted` from its charges, or if its configuration must be replaced first.
-    fn entry(&self, index: usize, now: Tick, key: Place, parted: bool) -> Option<Entry<'_>> {
+    /// The entry to be assigned to a key. None if the key has one in its tier and is not to be
+    /// `parted`, or if the configuration is stale.
+    fn entry(&self, index: usize, now: Tick, key: KeyHandle, parted: bool) -> Option<Entry<'_>> {
         let set = &self.sets[index];
         let own = set.find_in_any_tier(Owner::new(key));
         if own.is_some_and(|(_, tag)| !parted && tag.owner() == Owner::new(key)) {
             return None;
         }
-        let config = self.settle(index, now, key.tier);
+        let config = self.carry_over(index, now, key.tier);
         let (way, tag) = own.unwrap_or_else(|| self.victim(set));
-        let is_own = own.is_some();
-        let entry = Entry {
+        (!config.is_stale(now)).then_some(Entry {
             set,
             index,
             way,
             tag,
-            is_own,
+            is_own: own.is_some(),
             config,
-        };
-        (!config.is_stale(now)).then_some(entry)
+        })
     }
 
-    /// The entry that a new key gets: that of the key that is idle first, or has been for the
-    /// longest.
+    /// The entry that a new key gets: an empty one, else that of the key that is idle first, or has
+    /// been for the longest.
     fn victim(&self, set: &Set) -> (usize, Tag) {
-        // By an instant, so that the choice is the same at any time: a key that is rejected comes
-        // back to the entry that the wait was computed with. None for an entry without an owner.
+        // By instant, so that the choice does not depend on the time: a rejected key that comes
+        // back gets the entry that its wait was computed with.
         let idle_at = |way: usize| {
             let (tag, word) = (set.tag(way), set.word(way));
             let config = || self.tier(tag.owner().tier()).config_of(word);
@@ -153,31 +144,31 @@ impl Table {
         (way, set.tag(way))
     }
 
-    /// Where a key's debt begins in an entry that shows `word`.
-    fn begins(&self, entry: &Entry<'_>, word: Word, now: Tick, key: Place) -> u64 {
-        let tier = entry.tag.owner().tier();
-        let same = !entry.tag.is_empty() && tier == key.tier;
-        if entry.is_own && !same {
-            let from = self.tier(tier).config_of(word);
-            return from.carried(&entry.config, word.tat(), now);
+    /// Where a key's debt starts in an entry whose word is `word`.
+    fn debt_start(&self, entry: &Entry<'_>, word: Word, now: Tick, key: KeyHandle) -> u64 {
+        let owner = entry.tag.owner();
+        let evicted = self.evicted_debt(entry.index, key.tier).tat();
+        match (entry.is_own, owner.is_in(key.tier)) {
+            (true, true) => word.tat(),
+            (true, false) => {
+                let from = self.tier(owner.tier()).config_of(word);
+                from.carried(&entry.config, word.tat(), now)
+            }
+            (false, true) => word.tat().max(evicted),
+            (false, false) => evicted,
         }
-        let here = if same { word.tat() } else { 0 };
-        if entry.is_own {
-            return here;
-        }
-        here.max(self.dropped(entry.index, key.tier).tat())
     }
 
-    /// Keeps the debt of an entry that has another owner from now on. Whether it is owed still.
+    /// Keeps the debt of an evicted key. Returns whether it was still in debt.
     fn evict(&self, index: usize, tag: Tag, word: Word, now: Tick) -> bool {
         let tier = tag.owner().tier();
-        if self.dropped(index, tier).tat() < word.tat() {
-            self.set_dropped(index, tier, word);
+        if self.evicted_debt(index, tier).tat() < word.tat() {
+            self.set_evicted_debt(index, tier, word);
         }
-        let owed = self.tier(tier).config_of(word).idle_at(word.tat()) > now;
-        if owed {
+        let in_debt = self.tier(tier).config_of(word).idle_at(word.tat()) > now;
+        if in_debt {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        owed
+        in_debt
     }
 }

@@ -1,26 +1,26 @@
 //! The claims under `# Orderings`, over every interleaving that the memory model allows. Sets
 //! have two entries here. Time stands still, so nothing is repaid and every count is exact.
 //!
-//! Who only looks, or looks before it exchanges, is the spawned thread and comes second: loom
-//! remembers one access of each atomic, so that a write is not tried before the looks of another
-//! thread if its own look came between.
+//! The thread that only loads, or loads before it exchanges, is the spawned one and comes second:
+//! loom remembers one access of each atomic, so it does not try a write before the loads of
+//! another thread if a load of its own came between.
 
 use ::loom::thread;
 
-use super::{Place, Table, WAYS};
+use super::{KeyHandle, Table, WAYS};
 use crate::rate_limit::Quota;
 use crate::sync::Arc;
 use crate::time::Tick;
 
 const NOW: Tick = Tick(1 << 50);
 
-/// One set of two places.
+/// One set of two entries.
 fn table(quota: Quota) -> Table {
     Table::new(NOW, WAYS, &[quota])
 }
 
-fn key(hash: u64) -> Place {
-    Place { hash, tier: 0 }
+fn key(hash: u64) -> KeyHandle {
+    KeyHandle { hash, tier: 0 }
 }
 
 /// A charge reads a whole configuration, so a run is longer than loom expects.
@@ -38,25 +38,23 @@ fn admit_n(table: &Table, n: u64, cost: u32) -> u32 {
     u32::from(table.admit(NOW, key(n), cost).is_ok())
 }
 
-/// The first owes 3 and the second 1, so that it is the one to be evicted.
+/// Key 1 owes 3 and key 2 owes 1, so key 2 is the one to be evicted.
 fn two_entries(table: &Table) {
     assert_eq!((admit_n(table, 1, 3), admit_n(table, 2, 1)), (1, 1));
 }
 
-/// No key is there twice.
+/// No key has two entries, and every word is of the configuration that the set is of.
 fn is_whole(table: &Table) {
     let set = &table.sets[0];
     let tags = [set.tag(0).owner().hash(), set.tag(1).owner().hash()];
     assert!(tags[0] != tags[1] || tags[0] == 0, "{tags:?}");
-    // Every word is of the configuration that the set is of.
     for way in (0..WAYS).filter(|way| !set.tag(*way).is_empty()) {
-        let dropped = table.dropped(0, set.tag(way).owner().tier());
-        assert_eq!(set.word(way).generation(), dropped.generation());
+        let evicted = table.evicted_debt(0, set.tag(way).owner().tier());
+        assert_eq!(set.word(way).generation(), evicted.generation());
     }
 }
 
-/// Runs `one` beside `other` over a table that `before` was done to, then `check` with what
-/// came of both.
+/// Runs `before`, then `one` beside `other`, then `check` with the results of both.
 fn beside<A: Send + 'static, B: 'static>(
     quota: Quota,
     before: fn(&Table),
@@ -90,7 +88,7 @@ fn two_admissions_never_exceed_the_burst() {
     );
 }
 
-// KY2, RL1: the key has one entry, and both charge that.
+// KY2, RL1: the key gets one entry, which both calls charge.
 #[test]
 fn one_new_key_of_two_calls() {
     beside(
@@ -105,7 +103,7 @@ fn one_new_key_of_two_calls() {
     );
 }
 
-// KY2, RL1: the same where the key has to evict another.
+// KY2, RL1: the same where another key is evicted.
 #[test]
 fn one_new_key_of_two_calls_that_evicts() {
     beside(
@@ -114,7 +112,7 @@ fn one_new_key_of_two_calls_that_evicts() {
         |table| admit_n(table, 3, 2),
         |table| admit_n(table, 3, 1),
         |table, a, b| {
-            // The debt of 1 is behind both.
+            // The evicted debt of 1 comes first.
             assert_eq!((a, b), (1, 1));
             assert_eq!(table.available(NOW, key(3)), 0);
             assert_eq!((table.used(), table.evicted()), (2, 1));
@@ -122,7 +120,7 @@ fn one_new_key_of_two_calls_that_evicts() {
     );
 }
 
-// KY3: there is room for one of them behind the debt of 1, and for none behind 3.
+// KY3: one of the two fits behind the evicted debt of 1, and neither behind 3.
 #[test]
 fn two_new_keys_for_one_entry() {
     beside(
@@ -137,8 +135,8 @@ fn two_new_keys_for_one_entry() {
     );
 }
 
-// KY3, RL1: the charge is part of the debt that is evicted, behind which there is no room for
-// two more; or it comes after the two, behind which there is none for it.
+// KY3, RL1: the charge is part of the evicted debt, behind which the new key does not fit; or the
+// charge comes after the eviction, and does not fit itself.
 #[test]
 fn eviction_against_charge() {
     beside(
@@ -153,7 +151,7 @@ fn eviction_against_charge() {
     );
 }
 
-// KY3: a call of a key that stays finds it beside an eviction in the same set.
+// KY3: a call of a key that stays finds its entry beside an eviction in the same set.
 #[test]
 fn eviction_against_charge_of_another_key() {
     beside(
@@ -169,24 +167,24 @@ fn eviction_against_charge_of_another_key() {
     );
 }
 
-// RL1, KY2: the second's charge is part of the debt that is evicted, or it is a new key's; it is
-// not made to the third, which has the entry by then.
+// RL1, KY2: the charge of key 2 is part of the evicted debt, or that of a new key. It is never made
+// to key 3, which has the entry by then.
 #[test]
 fn a_charge_is_never_made_to_the_next_owner() {
-    beside_eviction_of_the_second(|table| assert_eq!(admit(table, 3), 1));
+    beside_eviction_of_key_2(|table| assert_eq!(admit(table, 3), 1));
 }
 
-// RL5, RL1, KY2: the same where the third's charge is given back.
+// RL5, RL1, KY2: the same where the charge of key 3 is given back.
 #[test]
 fn a_refund_brings_no_word_of_the_last_owner_back() {
-    beside_eviction_of_the_second(|table| {
+    beside_eviction_of_key_2(|table| {
         let charge = table.take(NOW, NOW, key(3), 1, NOW).unwrap();
         table.cancel(key(3), &charge);
     });
 }
 
-/// The second, which owes 3, is charged 2 beside `other`.
-fn beside_eviction_of_the_second(other: fn(&Table)) {
+/// Key 2, which owes 3, is charged 2 beside `other`.
+fn beside_eviction_of_key_2(other: fn(&Table)) {
     model(move || {
         let table = Arc::new(table(Quota::per_second(1).burst(8)));
         let first = table.take(NOW, NOW, key(1), 6, NOW).unwrap();
@@ -198,14 +196,13 @@ fn beside_eviction_of_the_second(other: fn(&Table)) {
         other(&table);
         thread.join().unwrap();
         is_whole(&table);
-        // Else what the entries owe would be behind the second too.
+        // Otherwise the debts of the entries would count for key 2 too.
         table.cancel(key(1), &first);
         assert!(table.available(NOW, key(2)) <= 3);
     });
 }
 
-// RL15, RL1: the same where the third is paused, for less time than the debt takes that it begins
-// behind.
+// RL15, RL1: the same where key 3 is paused, for less time than the evicted debt takes.
 #[test]
 fn a_pause_brings_no_word_of_the_last_owner_back() {
     let later = |nanos| Tick(NOW.0 + nanos);
@@ -218,7 +215,7 @@ fn a_pause_brings_no_word_of_the_last_owner_back() {
             let table = Arc::clone(&table);
             thread::spawn(move || reserve(&table, 2))
         };
-        table.pause(NOW, key(3), later(1), &mut false);
+        table.pause(NOW, key(3), later(1));
         thread.join().unwrap();
         is_whole(&table);
         table.cancel(key(1), &second);
@@ -228,7 +225,7 @@ fn a_pause_brings_no_word_of_the_last_owner_back() {
     });
 }
 
-// RL10, KY3: a new key is seen with its own debt, behind what was evicted before.
+// RL10, KY3: a new key is found with its own debt, behind the evicted one.
 #[test]
 fn a_new_key_is_never_seen_with_the_debt_of_another() {
     model(|| {
@@ -264,7 +261,7 @@ fn cancel_against_charge() {
     });
 }
 
-// RL5, KY3: the charge goes back before its key is dropped, or not at all.
+// RL5, KY3: the charge goes back before its key is evicted, or not at all.
 #[test]
 fn cancel_against_eviction() {
     model(|| {
@@ -278,13 +275,13 @@ fn cancel_against_eviction() {
         assert!(table.admit(NOW, key(3), 1).is_ok());
         thread.join().unwrap();
         is_whole(&table);
-        // Behind a debt of 2, or of none.
+        // Behind an evicted debt of 2, or of none.
         let left = table.available(NOW, key(3));
         assert!(left == 1 || left == 3, "{left}");
     });
 }
 
-// RL7: the admission is counted in full, whichever configuration it saw.
+// RL7: the admission is counted in full, whichever configuration it loaded.
 #[test]
 fn change_against_admission() {
     beside(
@@ -299,15 +296,15 @@ fn change_against_admission() {
     );
 }
 
-// RL7: the second change rewrites the slot that may be being read. A mixture of the two would
-// have a burst of 3 with the count of another change.
+// RL7: the second change writes the slot that the call may be reading. A mixture of both would have
+// the burst of one change with the count of another.
 #[test]
 fn two_changes_against_admission() {
     beside(
         Quota::per_second(1).burst(3),
         |table| assert_eq!(admit(table, 1), 1),
         |table| {
-            let [burst, changes, fast] = table.look(NOW, key(1), |_, config| {
+            let [burst, changes, fast] = table.read(NOW, key(1), |_, config| {
                 let fast = config.interval < 1_000_000_000;
                 let burst = config.tolerance / config.interval;
                 [burst, config.changes, u64::from(fast)]
@@ -323,11 +320,11 @@ fn two_changes_against_admission() {
     );
 }
 
-// RL5, KY5: in another tier the debt is repaid at once, and where the first tier's clock stood
+// RL5, KY5: the debt is repaid in another tier, and back in the first one, whose clock stands still,
 // the key comes to owe the same again. A charge from before that is not given back.
 #[test]
 fn a_change_of_tier_against_a_charge() {
-    let in_tier = |tier| Place { hash: 1, tier };
+    let in_tier = |tier| KeyHandle { hash: 1, tier };
     let later = |seconds: u64| Tick(NOW.0 + seconds * 1_000_000_000);
     model(move || {
         let stopped = Quota::per_second(0).burst(3);
@@ -347,7 +344,7 @@ fn a_change_of_tier_against_a_charge() {
     });
 }
 
-// RL15, RL5: a charge from before the pause is not given back from under it.
+// RL15, RL5: a charge from before the pause is not given back after it.
 #[test]
 fn a_pause_against_a_charge() {
     let until = Tick(NOW.0 + 1_000_000_000);
@@ -357,7 +354,7 @@ fn a_pause_against_a_charge() {
             let table = Arc::clone(&table);
             thread::spawn(move || table.take(NOW, NOW, key(1), 3, Tick::NEVER))
         };
-        table.pause(NOW, key(1), until, &mut false);
+        table.pause(NOW, key(1), until);
         let charge = thread.join().unwrap().unwrap();
         table.cancel(key(1), &charge);
         let due = table.probe(NOW, NOW, key(1), 1).unwrap();
@@ -366,7 +363,7 @@ fn a_pause_against_a_charge() {
     });
 }
 
-// RL7, KY3: the new key's word is carried over with the others, or made with the new quota.
+// RL7, KY3: the word of the new key is carried over with the others, or made with the new quota.
 #[test]
 fn change_against_insertion() {
     beside(
@@ -382,7 +379,7 @@ fn change_against_insertion() {
     );
 }
 
-// RL1, RL9: the origin is moved on under a key that is charged.
+// RL1, RL9: the origin is moved on while a key is charged.
 #[test]
 fn rebase_against_charge() {
     let later = Tick(NOW.0 + 3 * 365 * 24 * 3_600 * 1_000_000_000);

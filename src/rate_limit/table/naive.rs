@@ -1,15 +1,13 @@
-//! The table told naively: buckets in numbers that cannot overflow, in sets of eight that are
-//! searched from end to end. Times and debts are in units of 1/32 ns since time began.
+//! The naive table: buckets in numbers that cannot overflow, in sets of eight that are searched
+//! from end to end. Times and debts are in units of 1/32 ns since tick 0.
 
-use std::time::Duration;
-
-use super::{Place, WAYS};
+use super::{KeyHandle, WAYS};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 use crate::rate_limit::{Shortfall, state::config};
 use crate::time::Tick;
 
 const PER_NANO: i128 = UNITS as i128;
-/// What a word holds after the origin.
+/// The latest time that a word holds, after the origin.
 const LAST: i128 = config::LAST as i128;
 const STALE: i128 = 1 << 61;
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
@@ -20,9 +18,9 @@ pub(super) struct Tier {
     pub(super) quota: Quota,
     interval: i128,
     tolerance: i128,
-    /// Before it time stands still.
+    /// Before this the clock stands still.
     origin: u64,
-    /// Where the clock stands still, if it does.
+    /// Where the clock stands still, with a quota of zero.
     frozen: Option<u64>,
     changes: u64,
 }
@@ -82,21 +80,21 @@ impl Tier {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Bucket {
-    /// None without an owner.
+    /// None if the entry is empty.
     hash: Option<u64>,
     tier: u8,
     end: i128,
-    /// By id: the configuration, the end with it, and the one that it goes back to.
+    /// The id, the configuration, where the debt ended with it, and where it ends without it.
     charges: Vec<(usize, u64, i128, i128)>,
 }
 
 #[derive(Clone)]
 struct Set {
     entries: Vec<Bucket>,
-    /// For each tier.
-    dropped: Vec<i128>,
+    /// For each tier, where the largest debt ended that was evicted.
+    evicted: Vec<i128>,
 }
 
 pub(super) struct Naive {
@@ -108,15 +106,9 @@ pub(super) struct Naive {
 impl Naive {
     pub(super) fn new(now: Tick, capacity: usize, quotas: &[Quota]) -> Self {
         let tiers: Vec<_> = quotas.iter().map(|quota| Tier::new(now, *quota)).collect();
-        let unowned = Bucket {
-            hash: None,
-            tier: 0,
-            end: 0,
-            charges: Vec::new(),
-        };
         let set = Set {
-            entries: vec![unowned; WAYS],
-            dropped: tiers.iter().map(Tier::begins).collect(),
+            entries: vec![Bucket::default(); WAYS],
+            evicted: tiers.iter().map(Tier::begins).collect(),
         };
         Self {
             tiers,
@@ -125,19 +117,19 @@ impl Naive {
         }
     }
 
-    /// Which set is a key's: the hash is a fraction of them.
-    pub(super) fn index(&self, key: Place) -> usize {
+    /// The number of a key's set.
+    pub(super) fn index(&self, key: KeyHandle) -> usize {
         ((u128::from(key.hash) * self.sets.len() as u128) >> 64) as usize
     }
 
-    fn find(&self, key: Place) -> Option<&Bucket> {
+    fn find(&self, key: KeyHandle) -> Option<&Bucket> {
         let set = &self.sets[self.index(key)];
         set.entries
             .iter()
             .find(|entry| entry.hash == Some(key.hash))
     }
 
-    pub(super) fn knows(&self, key: Place) -> bool {
+    pub(super) fn contains(&self, key: KeyHandle) -> bool {
         self.find(key).is_some()
     }
 
@@ -149,21 +141,21 @@ impl Naive {
             for entry in owned.filter(|entry| entry.tier == tier) {
                 entry.end = new.carried(&old, entry.end, now);
             }
-            let dropped = &mut set.dropped[usize::from(tier)];
-            *dropped = new.carried(&old, *dropped, now);
+            let evicted = &mut set.evicted[usize::from(tier)];
+            *evicted = new.carried(&old, *evicted, now);
         }
         self.tiers[usize::from(tier)] = new;
     }
 
-    /// What every question about a key does first: an origin lasts for two years.
-    fn age(&mut self, now: Tick, key: Place) {
+    /// Comes before every decision: an origin lasts for two years.
+    fn rebase(&mut self, now: Tick, key: KeyHandle) {
         let tier = self.tiers[usize::from(key.tier)];
         if tier.clock(now.0) - tier.begins() >= STALE {
             self.change(now, key.tier, tier.quota);
         }
     }
 
-    /// When an entry's debt is repaid; none without an owner.
+    /// When an entry's debt is repaid. None for an empty entry.
     fn idle_at(&self, bucket: &Bucket) -> Option<u64> {
         bucket.hash?;
         let tier = &self.tiers[usize::from(bucket.tier)];
@@ -173,22 +165,22 @@ impl Naive {
         Some(u64::try_from(ceil(bucket.end, PER_NANO)).unwrap_or(u64::MAX))
     }
 
-    /// The entry in its set that a new key gets, and where its debt begins.
-    fn newcomer(&self, key: Place) -> (usize, i128) {
+    /// The entry that a new key gets, and where its debt starts.
+    fn victim(&self, key: KeyHandle) -> (usize, i128) {
         let set = &self.sets[self.index(key)];
         let idle = set.entries.iter().map(|entry| self.idle_at(entry));
         let first = idle.enumerate().min_by_key(|&(way, idle)| (idle, way));
         let way = first.map_or(0, |(way, _)| way);
-        let (dropped, first) = (set.dropped[usize::from(key.tier)], &set.entries[way]);
-        match first.tier == key.tier {
-            true => (way, dropped.max(first.end)),
-            false => (way, dropped),
+        let (evicted, victim) = (set.evicted[usize::from(key.tier)], &set.entries[way]);
+        match victim.tier == key.tier {
+            true => (way, evicted.max(victim.end)),
+            false => (way, evicted),
         }
     }
 
-    fn end(&self, now: Tick, key: Place) -> i128 {
+    fn end(&self, now: Tick, key: KeyHandle) -> i128 {
         match self.find(key) {
-            None => self.newcomer(key).1,
+            None => self.victim(key).1,
             Some(bucket) if bucket.tier == key.tier => bucket.end,
             Some(bucket) => {
                 let from = &self.tiers[usize::from(bucket.tier)];
@@ -197,32 +189,30 @@ impl Naive {
         }
     }
 
-    /// Whether a new key takes an entry from another key.
-    fn evicts(&self, key: Place) -> bool {
+    /// Whether a call of this key evicts another key.
+    fn evicts(&self, key: KeyHandle) -> bool {
         let set = &self.sets[self.index(key)];
-        !self.knows(key) && set.entries[self.newcomer(key).0].hash.is_some()
+        !self.contains(key) && set.entries[self.victim(key).0].hash.is_some()
     }
 
-    /// A key's entry, given to it now if it has none.
-    fn entry(&mut self, now: Tick, key: Place) -> &mut Bucket {
-        let (way, end) = self.newcomer(key);
-        let (known, index) = (self.knows(key), self.index(key));
-        if !known {
+    /// A key's entry. Assigns one if it has none.
+    fn entry(&mut self, now: Tick, key: KeyHandle) -> &mut Bucket {
+        let (way, end) = self.victim(key);
+        let index = self.index(key);
+        if !self.contains(key) {
             let gone = &self.sets[index].entries[way];
             self.evicted += u64::from(self.idle_at(gone) > Some(now.0));
             let set = &mut self.sets[index];
-            let gone = std::mem::replace(
-                &mut set.entries[way],
-                Bucket {
-                    hash: Some(key.hash),
-                    tier: key.tier,
-                    end,
-                    charges: Vec::new(),
-                },
-            );
+            let new = Bucket {
+                hash: Some(key.hash),
+                tier: key.tier,
+                end,
+                charges: Vec::new(),
+            };
+            let gone = std::mem::replace(&mut set.entries[way], new);
             if gone.hash.is_some() {
-                let dropped = &mut set.dropped[usize::from(gone.tier)];
-                *dropped = (*dropped).max(gone.end);
+                let evicted = &mut set.evicted[usize::from(gone.tier)];
+                *evicted = (*evicted).max(gone.end);
             }
         }
         let mut entries = self.sets[index].entries.iter_mut();
@@ -239,11 +229,11 @@ impl Naive {
         id: usize,
         now: Tick,
         start: Tick,
-        key: Place,
+        key: KeyHandle,
         cost: u32,
         latest: Tick,
     ) -> Result<u64, Option<u64>> {
-        self.age(now, key);
+        self.rebase(now, key);
         let end = self.end(now, key);
         let tier = self.tiers[usize::from(key.tier)];
         if cost == 0 || tier.quota.is_unlimited() {
@@ -274,7 +264,7 @@ impl Naive {
         Ok(granted)
     }
 
-    pub(super) fn cancel(&mut self, id: usize, key: Place) {
+    pub(super) fn cancel(&mut self, id: usize, key: KeyHandle) {
         let (index, changes) = (self.index(key), self.tiers[usize::from(key.tier)].changes);
         let mut entries = self.sets[index].entries.iter_mut();
         let Some(bucket) = entries.find(|entry| entry.hash == Some(key.hash)) else {
@@ -288,8 +278,8 @@ impl Naive {
         }
     }
 
-    pub(super) fn pause(&mut self, now: Tick, key: Place, until: Tick) {
-        self.age(now, key);
+    pub(super) fn pause(&mut self, now: Tick, key: KeyHandle, until: Tick) {
+        self.rebase(now, key);
         let tier = self.tiers[usize::from(key.tier)];
         if until <= now || tier.quota.is_unlimited() {
             return;
@@ -307,8 +297,8 @@ impl Naive {
         bucket.end = end.max(paused).min(tier.begins() + LAST);
     }
 
-    pub(super) fn available(&mut self, now: Tick, key: Place) -> u32 {
-        self.age(now, key);
+    pub(super) fn available(&mut self, now: Tick, key: KeyHandle) -> u32 {
+        self.rebase(now, key);
         let tier = &self.tiers[usize::from(key.tier)];
         if tier.quota.is_unlimited() {
             return u32::MAX;
@@ -318,12 +308,8 @@ impl Naive {
     }
 }
 
-/// Whether the table answers as it is told: the instant, or the one to come back at.
-pub(super) fn same(
-    ours: Result<u64, Shortfall>,
-    told: Result<u64, Option<u64>>,
-    now: Tick,
-) -> bool {
-    let due = |wait: Duration| now.after(wait).0;
-    ours.map_err(|refused| refused.wait.map(due)) == told
+/// The table's decision in the form of the naive one: the instant granted, or the one to come back
+/// at.
+pub(super) fn instants(ours: Result<u64, Shortfall>, now: Tick) -> Result<u64, Option<u64>> {
+    ours.map_err(|shortfall| shortfall.wait.map(|wait| now.after(wait).0))
 }

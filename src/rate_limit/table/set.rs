@@ -1,11 +1,10 @@
-//! A set: the few entries that a key may have. Why in these orders stands at the head of
-//! [`super`].
+//! A set: the eight entries that a key may have. The head of [`super`] explains the orderings.
 
-use super::Place;
+use super::KeyHandle;
 use crate::rate_limit::state::word::Word;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Entries in a set: the tags of one are a cache line, and so are its words. Two for the models.
+/// Entries in a set: its tags fill one cache line, and so do its words. Two for the models.
 #[cfg(not(all(test, seawall_loom)))]
 pub(super) const WAYS: usize = 8;
 #[cfg(all(test, seawall_loom))]
@@ -15,13 +14,13 @@ const HASH_BITS: u32 = 44;
 const TIER_BITS: u32 = 4;
 const VERSION_BITS: u32 = 16;
 
-/// A key's hash and tier, as a tag keeps them; never 0, which is a tag without an owner.
+/// A key as a tag names it: its hash and its tier. Never 0, which marks an empty entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner(u64);
 
 impl Owner {
     #[inline]
-    pub(super) fn new(key: Place) -> Self {
+    pub(super) fn new(key: KeyHandle) -> Self {
         let hash = (key.hash & (u64::MAX >> (64 - HASH_BITS))).max(1);
         Self((hash << TIER_BITS) | u64::from(key.tier))
     }
@@ -33,11 +32,16 @@ impl Owner {
     pub(super) fn tier(self) -> u8 {
         (self.0 & (u64::MAX >> (64 - TIER_BITS))) as u8
     }
+
+    /// Whether it is a key of this tier; false for an empty entry.
+    pub(super) fn is_in(self, tier: u8) -> bool {
+        self != Self(0) && self.tier() == tier
+    }
 }
 
-/// The owner of an entry: `[hash: 44 bits][tier: 4 bits][version: 16 bits]`. The version counts
-/// the owners of the entry, and what separates an owner's charges from those that are not given
-/// back any more: a charge in another tier, a pause.
+/// Which key an entry belongs to: `[hash: 44 bits][tier: 4 bits][version: 16 bits]`. The version
+/// changes with the owner, and when earlier charges of the same owner can no longer be given back:
+/// with a charge in another tier, and with a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u64);
 
@@ -55,11 +59,12 @@ impl Tag {
         self.owner() == Owner(0)
     }
 
-    /// Without an owner.
+    /// The tag of the entry without an owner.
     pub(super) fn cleared(self) -> Self {
         Self(self.0 & Self::VERSION)
     }
 
+    /// The tag of the entry with its next owner.
     pub(super) fn next(self, owner: Owner) -> Self {
         Self((owner.0 << VERSION_BITS) | (self.0.wrapping_add(1) & Self::VERSION))
     }
@@ -75,36 +80,35 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// Entries without an owner.
-    pub(super) fn new() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             tags: std::array::from_fn(|_| AtomicU64::new(0)),
             words: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
-    /// The entry of a key in its tier, with the tag that was seen.
+    /// The entry of a key in its tier, and the tag that was loaded.
     #[inline]
     pub(super) fn find(&self, owner: Owner) -> Option<(usize, Tag)> {
         self.find_by(|tag| tag.owner() == owner)
     }
 
-    /// The entry of a key, in whichever tier.
+    /// The entry of a key, whichever tier it was last charged in.
     pub(super) fn find_in_any_tier(&self, owner: Owner) -> Option<(usize, Tag)> {
         self.find_by(|tag| tag.owner().hash() == owner.hash())
     }
 
     #[inline]
-    fn find_by(&self, is_it: impl Fn(Tag) -> bool) -> Option<(usize, Tag)> {
-        // Loads all of them: a branch that depends on the key costs more than the other loads.
+    fn find_by(&self, matches: impl Fn(Tag) -> bool) -> Option<(usize, Tag)> {
+        // Loads all tags: a branch that depends on the key costs more than the other loads.
         let mut found = 0;
-        let mut seen = [Tag(0); WAYS];
-        for (way, tag) in seen.iter_mut().enumerate() {
+        let mut tags = [Tag::NONE; WAYS];
+        for (way, tag) in tags.iter_mut().enumerate() {
             *tag = self.tag(way);
-            found |= u32::from(is_it(*tag)) << way;
+            found |= u32::from(matches(*tag)) << way;
         }
         let way = found.trailing_zeros() as usize;
-        seen.get(way).map(|tag| (way, *tag))
+        tags.get(way).map(|tag| (way, *tag))
     }
 
     #[inline]
@@ -122,8 +126,8 @@ impl Set {
         Word(self.words[way % WAYS].load(Ordering::Acquire))
     }
 
-    /// A charge or a refund: it publishes nothing, and being a read-modify-write it continues
-    /// the release sequence of the exchange that gave the entry to its owner.
+    /// Charges the owner, or gives a charge back. Publishes nothing. As a read-modify-write it
+    /// continues the release sequence of the exchange that assigned the entry.
     #[inline]
     pub(super) fn charge(&self, way: usize, from: Word, to: Word) -> bool {
         self.words[way % WAYS]
@@ -131,9 +135,9 @@ impl Set {
             .is_ok()
     }
 
-    /// Gives an entry to another owner, or carries it over to another configuration. Under the
-    /// set's lock.
-    pub(super) fn turn(&self, way: usize, from: Word, to: Word) -> bool {
+    /// Assigns the entry to another key, or carries its word over to another configuration. Under
+    /// the set's lock.
+    pub(super) fn replace(&self, way: usize, from: Word, to: Word) -> bool {
         self.words[way % WAYS]
             .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()

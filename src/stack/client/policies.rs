@@ -104,8 +104,12 @@ impl Policies {
         }
         let (before, after) = (from.hedge_mode(), to.hedge_mode());
         if !Arc::ptr_eq(&from.hedge, &to.hedge) || before != after {
-            to.hedge
-                .change(&self.hedge, (before != after).then_some(after));
+            let change = |now: hedge::Builder| {
+                let mode = changed_mode(before, after, now.mode_to_start_in());
+                let hedge = hedge::Builder::clone(&to.hedge).budget_or(&self.budget);
+                hedge.mode(mode)
+            };
+            self.hedge.change(change).expect(CHECKED);
         }
         parts::change_limiter(&self.limiter, from.rate_limit, to.rate_limit);
         if !Arc::ptr_eq(&from.breaker, &to.breaker) {
@@ -114,7 +118,7 @@ impl Policies {
         } else if from.fair_time() != to.fair_time() {
             let change = |now: circuit_breaker::Builder| now.fair_time(to.fair_time());
             self.breakers
-                .change_all(|breaker| apply_rules(breaker, change));
+                .change_all(|breaker| breaker.change(change).expect(CHECKED));
         }
         if !Arc::ptr_eq(&from.bulkhead, &to.bulkhead) {
             let change = |bulkhead: &Bulkhead| {
@@ -135,20 +139,13 @@ impl Policies {
 }
 
 fn change_breaker(breaker: &CircuitBreaker, from: &ClientConfig, to: &ClientConfig) {
-    let before = from.breaker.mode_to_start_in();
-    let after = to.breaker.mode_to_start_in();
     let change = |_| circuit_breaker::Builder::clone(&to.breaker).fair_time(to.fair_time());
-    apply_rules(breaker, change);
+    breaker.change(change).expect(CHECKED);
+    let (before, after) = (
+        from.breaker.mode_to_start_in(),
+        to.breaker.mode_to_start_in(),
+    );
     if before != after {
         breaker.set_mode(after);
     }
-}
-
-/// The rules are valid, but merged with a change by another thread they may not be. Then they are
-/// applied to the result of that change.
-fn apply_rules(
-    breaker: &CircuitBreaker,
-    change: impl Fn(circuit_breaker::Builder) -> circuit_breaker::Builder,
-) {
-    while breaker.change(&change).is_err() {}
 }

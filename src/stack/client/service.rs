@@ -3,13 +3,14 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use crate::attempts::{Again, ByRequest};
 use crate::bulkhead::{Bulkhead, QueuedService};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerService};
 use crate::classify::Standard;
-use crate::hedge::{HedgeService, Safe};
+use crate::hedge::HedgeService;
 use crate::keyed::ByKey;
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
-use crate::retry::{ByRequest, Copier, MayResend, RetryService};
+use crate::retry::RetryService;
 use crate::service::Native;
 use crate::stack::ByAuthority;
 use crate::timeout::TimeoutService;
@@ -24,7 +25,7 @@ type Placed<S, R, L> = QueuedService<Limited<S, R, L>, R, PerAuthority<Bulkhead>
 type Broken<S, R, C, L> =
     CircuitBreakerService<Placed<S, R, L>, R, C, PerAuthority<CircuitBreaker>>;
 type Hedged<S, R, C, L, O, K> = HedgeService<Broken<S, R, C, L>, C, Again<O, K>>;
-type Retried<S, R, C, L, O, K> = RetryService<Hedged<S, R, C, L, O, K>, C, O, K>;
+type Retried<S, R, C, L, O, K> = RetryService<Hedged<S, R, C, L, O, K>, C, Again<O, K>>;
 pub(super) type Whole<S, R, C, L, O, K> = TimeoutService<Retried<S, R, C, L, O, K>, R>;
 
 /// A service under a [`ClientStack`](crate::ClientStack).
@@ -61,22 +62,5 @@ where
 impl<S, R, C, L, O, K> fmt::Debug for ClientService<S, R, C, L, O, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientService").finish_non_exhaustive()
-    }
-}
-
-/// Which requests are hedged, and how they are copied: the same as for a retry.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Again<O = ByRequest, K = ByRequest> {
-    pub(super) only: O,
-    pub(super) copier: K,
-}
-
-impl<Req, O: MayResend<Req>, K: Copier<Req>> Safe<Req> for Again<O, K> {
-    fn is_safe(&self, request: &Req) -> bool {
-        self.only.may_resend(request)
-    }
-
-    fn copy(&self, request: &Req) -> Option<Req> {
-        self.copier.copy(request)
     }
 }

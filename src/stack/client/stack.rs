@@ -4,7 +4,8 @@ use tower_layer::Layer;
 
 use super::config::ClientConfig;
 use super::policies::Policies;
-use super::service::{Again, ClientService};
+use super::service::ClientService;
+use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
 use crate::budget::Budget;
 use crate::bulkhead::{Bulkhead, BulkheadLayer};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};
@@ -13,7 +14,7 @@ use crate::config::{ConfigError, Name, Problems};
 use crate::hedge::{Hedge, HedgeLayer};
 use crate::keyed::{IntoSource, Keyed};
 use crate::rate_limit::{RateLimitLayer, RateLimiter};
-use crate::retry::{ByRequest, CopyBy, OnlyIf, Retry, RetryLayer};
+use crate::retry::{Retry, RetryLayer};
 use crate::service::{Native, RespondWith};
 use crate::stack::ByAuthority;
 use crate::sync::Arc;
@@ -121,31 +122,33 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
         }
     }
 
-    fn again<O2, K2>(self, again: impl FnOnce(O, K) -> (O2, K2)) -> ClientStack<R, C, L, O2, K2> {
-        let (only, copier) = again(self.again.only, self.again.copier);
+    fn again<O2, K2>(
+        self,
+        change: impl FnOnce(Again<O, K>) -> Again<O2, K2>,
+    ) -> ClientStack<R, C, L, O2, K2> {
         ClientStack {
             policies: self.policies,
             limiter: self.limiter,
             own_limiter: self.own_limiter,
             responder: self.responder,
             classifier: self.classifier,
-            again: Again { only, copier },
+            again: change(self.again),
         }
     }
 
     /// Retries and hedges the requests for which `only` is true, instead of those that are
-    /// [`Idempotent`](crate::classify::Idempotent). For gRPC, where every request is a POST.
+    /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST.
     pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
-        self.again(|_, copier| (OnlyIf::new(only), copier))
+        self.again(|again| again.only(only))
     }
 
-    /// Copies requests with `copy`, instead of [`Resend::copy`](crate::classify::Resend::copy). For
+    /// Copies requests with `copy`, instead of [`Resend::copy`](crate::attempts::Resend::copy). For
     /// a body that is not `Clone`. A request without a copy is sent once.
     ///
     /// The copier does not decide whether a request may be sent more than once: that is still
-    /// decided by [`Idempotent`](crate::classify::Idempotent) or [`only`](Self::only).
+    /// decided by [`Idempotent`](crate::attempts::Idempotent) or [`only`](Self::only).
     pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
-        self.again(|only, _| (only, CopyBy::new(copy)))
+        self.again(|again| again.resend(copy))
     }
 }
 
@@ -264,11 +267,11 @@ where
             .layer(inner);
         let inner = HedgeLayer::new(&policies.hedge)
             .classify(classifier())
-            .safe_by(self.again.clone())
+            .again(self.again.clone())
             .layer(inner);
         let inner = RetryLayer::new(&policies.retry)
             .classify(classifier())
-            .again_by(self.again.only.clone(), self.again.copier.clone())
+            .again(self.again.clone())
             .layer(inner);
         ClientService::new(
             TimeoutLayer::new(&policies.total)

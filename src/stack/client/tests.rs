@@ -87,13 +87,13 @@ fn rules(breaker: &CircuitBreaker) -> Vec<String> {
 }
 
 fn fair_time(breaker: &CircuitBreaker) -> Option<Duration> {
-    let mut fair_time = None;
+    let fair_time = std::cell::Cell::new(None);
     let look = breaker.change(|now| {
-        fair_time = now.least_fair_time();
+        fair_time.set(now.least_fair_time());
         now
     });
     look.unwrap();
-    fair_time
+    fair_time.get()
 }
 
 #[test]

@@ -356,6 +356,6 @@ budgeted! {
         hedge.budget(budget).build().unwrap()
     }, |hedge: &Hedge| {
         hedge.set_quantile(1.0).unwrap_err();
-        hedge.set_max_extra(0).unwrap_err()
+        hedge.change(|now| now.max_extra(0)).unwrap_err()
     };
 }

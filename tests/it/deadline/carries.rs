@@ -145,8 +145,9 @@ async fn to7_every_attempt_has_it_and_a_bare_timer_sets_none() {
     under(async || {
         let seen = Mutex::new(Vec::new());
         let note = || locked(&seen).push(Deadline::remaining().is_some());
+        let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
         let pipeline = Pipeline::new()
-            .retry(Retry::new(Backoff::constant(ms(1))).max_attempts(2))
+            .retry(retry.max_attempts(2).build().unwrap())
             .hedge(Hedge::fixed(ms(10)));
         let call = pipeline.run(|attempt| {
             note();

@@ -602,7 +602,7 @@ impl Saved {
         let budget = Budget::builder().ratio(0.1).burst(Self::FIRST).floor(0);
         let budget = budget.build().unwrap();
         // No epoch cuts it.
-        budget.set_burst(900_000);
+        budget.change(|now| now.burst(900_000)).unwrap();
         Self {
             budget,
             ratios: Log::new(100),
@@ -642,7 +642,8 @@ impl Part for Saved {
         self.ratios.change(ratio, || {
             self.budget.set_ratio(ratio as f64 / 1_000.0).unwrap();
         });
-        self.budget.set_burst(800_000 + below(random, 100_000));
+        let burst = 800_000 + below(random, 100_000);
+        self.budget.change(|now| now.burst(burst)).unwrap();
     }
 
     fn finish(&self, world: &World) {

@@ -239,7 +239,7 @@ impl Part for Races {
         self.0
             .set((delay == ms(0), extra.try_into().unwrap()), |hedge| {
                 // One of them is as before.
-                hedge.set_max_extra(extra).unwrap();
+                hedge.change(|now| now.max_extra(extra)).unwrap();
                 hedge.set_delay(delay);
             });
         if round % 16 == 0 {
@@ -421,12 +421,15 @@ impl Part for Paid {
         let up_to = |random: &mut Random, most| u32::try_from(random.below(most + 1)).unwrap();
         let ratio = f64::from(up_to(random, Self::RATIO)) / 1_000.0;
         self.budget.set_ratio(ratio).unwrap();
-        self.budget.set_burst(up_to(random, Self::BURST));
-        self.budget.set_floor(up_to(random, Self::FLOOR));
+        let (burst, floor) = (up_to(random, Self::BURST), up_to(random, Self::FLOOR));
+        self.budget
+            .change(|now| now.burst(burst).floor(floor))
+            .unwrap();
         let attempts = 1 + up_to(random, 3);
         let changed = self.retry.change(|now| now.max_attempts(attempts));
         world.check(changed.is_ok(), || format!("{changed:?}"));
-        self.hedge.set_max_extra(1 + up_to(random, 2)).unwrap();
+        let extra = 1 + up_to(random, 2);
+        self.hedge.change(|now| now.max_extra(extra)).unwrap();
         if round % 64 == 0 {
             self.hedge.set_mode(super::any_mode(random));
         }
@@ -564,9 +567,9 @@ impl Part for Stack {
             0 => hedge.set_quantile(0.5).unwrap(),
             n => hedge.set_delay(ms(n / 2)),
         }
-        hedge.set_max_extra(1 + few / 3).unwrap();
-        hedge.set_min_samples(5 + few).unwrap();
-        hedge.set_min_delay(ms(n / 4)).unwrap();
+        hedge.change(|now| now.max_extra(1 + few / 3)).unwrap();
+        hedge.change(|now| now.min_samples(5 + few)).unwrap();
+        hedge.change(|now| now.min_delay(ms(n / 4))).unwrap();
         let breaker = self.breaker.policy.change(|now| {
             let now = now.open_for(Backoff::constant(ms(1 + n))).probes(1 + few);
             now.trips([

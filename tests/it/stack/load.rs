@@ -18,7 +18,8 @@ fn extra_attempts(budget: impl FnOnce() -> Budget, given_to_the_hedge: bool) -> 
     let start = Instant::now();
     let budget = budget();
     let backoff = Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None);
-    let retry = Retry::new(backoff).max_attempts(4).budget(&budget);
+    let retry = Retry::builder().backoff(backoff).max_attempts(4);
+    let retry = retry.budget(&budget).build().unwrap();
     let mut hedge = Hedge::builder().delay(secs(60)).max_extra(2);
     if given_to_the_hedge {
         hedge = hedge.budget(&budget);

@@ -51,7 +51,7 @@ pub(crate) fn quiet() -> Policies {
     let named = |name, limit| Timeout::builder(limit).name(name).build().unwrap();
     Policies {
         total: named("total", secs(5)),
-        retry: retry_every(10).budget(full_budget()),
+        retry: retry_every(10).budget(full_budget()).build().unwrap(),
         hedge: Hedge::builder().budget(dry()).build().unwrap(),
         breaker: tripping(4_000).build().unwrap(),
         bulkhead: Bulkhead::builder(64).queue(128).build().unwrap(),
@@ -61,8 +61,8 @@ pub(crate) fn quiet() -> Policies {
 }
 
 /// A retry that waits for so many milliseconds, no more and no less.
-pub(crate) fn retry_every(millis: u64) -> Retry {
-    Retry::new(Backoff::constant(ms(millis)).jitter(Jitter::None))
+pub(crate) fn retry_every(millis: u64) -> seawall::retry::Builder {
+    Retry::builder().backoff(Backoff::constant(ms(millis)).jitter(Jitter::None))
 }
 
 pub(crate) fn tripping(failures: u32) -> seawall::circuit_breaker::Builder {

@@ -153,7 +153,7 @@ impl Storm {
         Self {
             policies: Policies {
                 total: Timeout::new(ms(60)),
-                retry: retry_every(5).budget(&budget),
+                retry: retry_every(5).budget(&budget).build().unwrap(),
                 hedge: hedge.budget(&budget).build().unwrap(),
                 breaker: breaker.half_open_for(ms(40)).build().unwrap(),
                 bulkhead: Bulkhead::builder(6).queue(6).build().unwrap(),

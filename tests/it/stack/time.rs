@@ -57,7 +57,7 @@ async fn to2_the_total_covers_attempts_and_backoffs_and_an_attempt_gets_what_rem
     // TO4: 800 ms, a backoff of 100, and the rest.
     let policies = Policies {
         total: named("total", secs(1)),
-        retry: retry_every(100).budget(full_budget()),
+        retry: retry_every(100).budget(full_budget()).build().unwrap(),
         ..quiet()
     };
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -78,7 +78,7 @@ async fn to4_a_wait_that_would_end_after_the_deadline_is_not_begun() {
     // A backoff: the last failure is kept.
     let policies = Policies {
         total: named("total", secs(1)),
-        retry: retry_every(300).budget(full_budget()),
+        retry: retry_every(300).budget(full_budget()).build().unwrap(),
         ..quiet()
     };
     let service = full!(policies, new).service_fn(hang);
@@ -221,7 +221,7 @@ async fn cb14_callers_with_little_time_do_not_trip_what_they_share() {
         let policies = Policies {
             total: named("total", total),
             breaker: breaker.clone(),
-            retry: retry_every(10).max_attempts(1),
+            retry: retry_every(10).max_attempts(1).build().unwrap(),
             ..quiet()
         };
         full!(policies, waiting).service_fn(hang)
@@ -284,7 +284,7 @@ async fn hg4_a_uniformly_slow_backend_under_the_stack_gets_one_and_the_ratio_of_
     let budget = Budget::percent(10);
     let hedge = Hedge::builder().delay(ms(50)).budget(&budget);
     let policies = Policies {
-        retry: retry_every(10).budget(&budget),
+        retry: retry_every(10).budget(&budget).build().unwrap(),
         hedge: hedge.build().unwrap(),
         // So that it refuses no attempt.
         bulkhead: Bulkhead::new(1_000),

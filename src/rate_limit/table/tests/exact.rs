@@ -1,8 +1,6 @@
-//! A key of the table against a limiter of its own, and against the naive table, at any period.
+//! A key of the table against a bucket of its own, and against the naive table, at any period.
 
-use super::super::naive::{Naive, same};
 use super::*;
-use crate::fuzzing::cases;
 use crate::rate_limit::quota::{SPAN, UNITS};
 use crate::rate_limit::{self, Bucket};
 
@@ -16,7 +14,7 @@ fn at_any_period() -> impl Strategy<Value = Quota> {
     })
 }
 
-/// Times are in quarters of a token's, and nanoseconds.
+/// Times are a number of quarters of the emission interval, and of nanoseconds.
 #[derive(Clone, Debug)]
 enum Step {
     Advance(u64, u64),
@@ -49,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(cases(1_024))]
 
-    // RL2, RL3, RL5, RL6, RL7, RL9, RL10: whatever is decided, and when.
+    // RL2, RL3, RL5, RL6, RL7, RL9, RL10: every decision and every instant.
     #[test]
     fn rl2_a_key_is_decided_as_a_limiter_of_its_own_at_any_period(
         quota in at_any_period(), steps in prop::collection::vec(step(), 1..150),
@@ -63,15 +61,15 @@ proptest! {
             match step {
                 Step::Advance(quarters, nanos) => now = Tick(now.0 + quarters * quarter + nanos),
                 Step::Back(quarters, nanos) => {
-                    // An origin lies a day before, and before it a clock stands still.
+                    // The origin lies a day before the start, and before it the clock stands still.
                     let by = (quarters * quarter + nanos).min(3_600 * SECOND);
                     now = Tick((now.0 - by).max(START.0));
                 }
                 Step::Admit(n, cost) => {
                     let ours = table.admit(now, key(n), cost);
                     prop_assert_eq!(ours, buckets[n as usize].admit(now, cost));
-                    let told = naive.take(id, now, now, key(n), cost, now);
-                    prop_assert!(same(ours.map(|()| now.0), told, now), "{ours:?}, told {told:?}");
+                    let expected = naive.take(id, now, now, key(n), cost, now);
+                    prop_assert_eq!(instants(ours.map(|()| now.0), now), expected);
                 }
                 Step::Reserve { key: n, cost, later, max_wait } => {
                     let (bucket, key) = (&buckets[n as usize], key(n));
@@ -85,8 +83,8 @@ proptest! {
                     if let (Ok(ours), Ok(its)) = (ours, its) {
                         charges.push((id, n, ours, its));
                     }
-                    let told = naive.take(id, now, start, key, cost, latest);
-                    prop_assert!(same(ours.map(|charge| charge.at.0), told, now), "{ours:?}, told {told:?}");
+                    let expected = naive.take(id, now, start, key, cost, latest);
+                    prop_assert_eq!(instants(ours.map(|charge| charge.at.0), now), expected);
                 }
                 Step::Cancel(which) => if !charges.is_empty() {
                     let (id, n, ours, its) = charges.remove(which % charges.len());
@@ -111,7 +109,7 @@ proptest! {
     }
 }
 
-// RL2: a key's whole burst is there at any instant, and then a token at a time.
+// RL2: a key's whole burst is available at any instant, and then a token at a time.
 #[test]
 fn rl2_the_burst_of_a_slow_limit_is_whole() {
     for (quota, each) in [
@@ -122,13 +120,13 @@ fn rl2_the_burst_of_a_slow_limit_is_whole() {
     ] {
         let table = table(1_000, quota);
         for n in 0..50 {
-            let begin = at(n * 1_234_567_891 + n);
+            let start = at(n * 1_234_567_891 + n);
             for left in (0..quota.max_burst()).rev() {
-                assert!(table.admit(begin, key(n), 1).is_ok(), "{quota}, key {n}");
-                assert_eq!(table.available(begin, key(n)), left, "{quota}, key {n}");
+                assert!(table.admit(start, key(n), 1).is_ok(), "{quota}, key {n}");
+                assert_eq!(table.available(start, key(n)), left, "{quota}, key {n}");
             }
-            let refused = table.admit(begin, key(n), 1).unwrap_err();
-            assert_eq!(wait(refused), Duration::from_nanos(each));
+            let shortfall = table.admit(start, key(n), 1).unwrap_err();
+            assert_eq!(wait(shortfall), Duration::from_nanos(each));
         }
     }
 }

@@ -1,0 +1,304 @@
+//! The ledger of extra attempts: what they take from a budget, what is counted of them, and the
+//! one event that ends each call.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::budget::{Budget, Sent, Withdrawal};
+use crate::common::{Common, Options};
+use crate::config::{Mode, Name};
+use crate::context::{Attempt, CallContext, ClockReading};
+use crate::event::{Ending, EventKind};
+use crate::in_flight::catching;
+use crate::outcome::Outcome;
+use crate::registry::PolicyId;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::{self, Tick};
+
+/// The budget that extra attempts are taken from.
+#[derive(Clone, Debug)]
+pub(crate) enum Funding {
+    /// Nothing was configured yet.
+    Default,
+    /// The policy's own. A call inside an attempt or under a `BudgetLayer` inherits theirs
+    /// instead, so that one budget covers them all.
+    Own(Budget),
+    Given(Budget),
+    None,
+}
+
+impl Funding {
+    /// With a budget of the policy's own where nothing was configured.
+    pub(crate) fn or_own(self, policy: &Name) -> Self {
+        match self {
+            Self::Default => {
+                let own = Budget::builder().name(format!("budget of {policy}"));
+                Self::Own(own.build().expect("the defaults are valid"))
+            }
+            configured => configured,
+        }
+    }
+
+    /// With `budget` where none was given.
+    #[cfg(feature = "tower")]
+    pub(crate) fn or_given(self, budget: &Budget) -> Self {
+        match self {
+            Self::Default | Self::Own(_) => Self::Given(budget.clone()),
+            configured => configured,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        match self {
+            Self::Own(budget) | Self::Given(budget) => Some(budget),
+            Self::Default | Self::None => None,
+        }
+    }
+
+    #[inline]
+    fn inherited(&self) -> Option<PolicyId> {
+        match self {
+            Self::Own(_) => CallContext::budget(),
+            _ => None,
+        }
+    }
+}
+
+/// What the calls of one retry or hedge share: its name, mode and listeners, and its counts. A
+/// count publishes nothing but itself: relaxed.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) common: Common,
+    made: AtomicU64,
+    won: AtomicU64,
+    suppressed: AtomicU64,
+    would_make: AtomicU64,
+}
+
+impl Ledger {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            common: Common::new(options),
+            made: AtomicU64::new(0),
+            won: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+            would_make: AtomicU64::new(0),
+        }
+    }
+
+    /// Extra attempts made.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Extra attempts whose success was returned.
+    pub(crate) fn won(&self) -> u64 {
+        self.won.load(Ordering::Relaxed)
+    }
+
+    /// Extra attempts that were not made because the budget was spent.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
+    }
+
+    /// Extra attempts that record-only mode did not make.
+    pub(crate) fn would_make(&self) -> u64 {
+        self.would_make.load(Ordering::Relaxed)
+    }
+}
+
+/// The part of a retry's or hedge's configuration that the ledger needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) funding: Funding,
+}
+
+/// One call in the ledger, from its start to its one terminal event.
+#[derive(Debug)]
+pub(crate) struct CallLedger {
+    /// The mode when the call started.
+    mode: Mode,
+    /// Zero where no listener and no limit needs it.
+    pub(crate) start: Tick,
+    /// What the attempt carries down. None where the policy is off, and where the call is part of
+    /// another policy's attempt, whose number stays.
+    attempt: Option<Attempt>,
+    /// The budget that is used instead of the policy's own.
+    inherited: Option<PolicyId>,
+    /// How many attempts have been made.
+    made: u32,
+    /// Whether the terminal event has not been emitted.
+    open: bool,
+}
+
+/// A permit for one extra attempt. Dropping it gives back what was taken from the budget.
+#[derive(Debug)]
+pub(crate) struct ExtraPermit(Option<Withdrawal>);
+
+/// An extra attempt under way. Dropping it leaves it spent.
+#[derive(Debug)]
+pub(crate) struct SentExtra(Option<Sent>);
+
+impl CallLedger {
+    /// A call that starts here. `joins` is whether its attempts are numbered; `timed` is whether
+    /// the policy needs the start in any case.
+    #[inline]
+    pub(crate) fn open(plan: &Plan, joins: bool, timed: bool, clock: &mut ClockReading) -> Self {
+        let common = &plan.ledger.common;
+        let mode = common.mode();
+        let on = mode != Mode::Off;
+        let mut start = Tick::ZERO;
+        if on && (timed || common.observed()) {
+            start = clock.now();
+        }
+        let inherited = plan.funding.inherited().filter(|_| on);
+        let own = plan.funding.budget().filter(|_| on);
+        // An inherited budget earns nothing by the calls inside an attempt.
+        if let (Some(own), None) = (own, inherited) {
+            own.on_call_at(clock);
+        }
+        let budget = inherited.or(own.map(Budget::id));
+        Self {
+            mode,
+            start,
+            attempt: (on && joins).then(|| Attempt::new(1, budget)),
+            inherited,
+            made: 1,
+            open: on,
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The attempt with this number carries it down from here on.
+    pub(crate) fn number(&mut self, number: u32) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.number = number;
+        }
+    }
+
+    /// The attempt with this number, for a policy whose attempts run at once.
+    pub(crate) fn attempt(&self, number: u32) -> Option<Attempt> {
+        let attempt = self.attempt?;
+        Some(Attempt { number, ..attempt })
+    }
+
+    /// Runs the user's code as part of the attempt. A panic ends the call.
+    #[inline]
+    pub(crate) fn enter<T>(&mut self, plan: &Plan, code: impl FnOnce() -> T) -> T {
+        let _context = self.attempt.map(Attempt::enter);
+        catching(&mut (self, plan), code, |(call, plan)| {
+            call.end(plan, Ending::Panicked);
+        })
+    }
+
+    /// Takes one extra attempt from the budget of this call. None if the budget is spent, and in
+    /// record-only mode, which emits `would`.
+    pub(crate) fn withdraw(
+        &self,
+        plan: &Plan,
+        would: impl FnOnce() -> EventKind<'static>,
+    ) -> Option<ExtraPermit> {
+        let ledger = &plan.ledger;
+        let mut permit = ExtraPermit(None);
+        if let Some(budget) = self.budget(plan) {
+            permit.0 = budget.withdraw();
+            if permit.0.is_none() {
+                ledger.suppressed.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+        }
+        if self.mode == Mode::Enforce {
+            return Some(permit);
+        }
+        // Given back before a listener can look.
+        drop(permit);
+        ledger.would_make.fetch_add(1, Ordering::Relaxed);
+        if ledger.common.observed() {
+            ledger.common.emit(would());
+        }
+        None
+    }
+
+    fn budget<'p>(&self, plan: &'p Plan) -> Option<Cow<'p, Budget>> {
+        let inherited = self.inherited.and_then(Budget::find).map(Cow::Owned);
+        inherited.or_else(|| plan.funding.budget().map(Cow::Borrowed))
+    }
+
+    /// The extra attempt is made.
+    pub(crate) fn send(&mut self, plan: &Plan, permit: ExtraPermit) -> SentExtra {
+        self.made += 1;
+        plan.ledger.made.fetch_add(1, Ordering::Relaxed);
+        SentExtra(permit.0.map(Withdrawal::send))
+    }
+
+    /// A layer below rejected the extra attempt: it was not made.
+    pub(crate) fn rejected(&mut self, plan: &Plan, sent: SentExtra) {
+        self.made -= 1;
+        plan.ledger.made.fetch_sub(1, Ordering::Relaxed);
+        if let Some(sent) = sent.0 {
+            sent.rejected();
+        }
+    }
+
+    /// The call ends with the outcome of attempt number `by`.
+    #[inline]
+    pub(crate) fn finish(&mut self, plan: &Plan, by: u32, outcome: Outcome) {
+        let ending = match outcome {
+            Outcome::Success => Ending::Success,
+            Outcome::Failure { kind, .. } => Ending::Failure(kind),
+            Outcome::Ignore => Ending::Ignored,
+        };
+        if outcome == Outcome::Success && self.mode != Mode::Off {
+            if by > 1 {
+                plan.ledger.won.fetch_add(1, Ordering::Relaxed);
+            }
+            self.deposit_success(plan);
+        }
+        self.end(plan, ending);
+    }
+
+    #[inline]
+    fn deposit_success(&self, plan: &Plan) {
+        match self.inherited {
+            None => {
+                if let Some(own) = plan.funding.budget() {
+                    own.on_success();
+                }
+            }
+            // Inside the attempt nothing is earned; the call may have been moved out of it.
+            Some(inherited) if CallContext::attempt() == 0 => {
+                if let Some(budget) = Budget::find(inherited) {
+                    budget.on_success();
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Emits the terminal event, once.
+    #[inline]
+    pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
+        if std::mem::replace(&mut self.open, false) && plan.ledger.common.observed() {
+            let elapsed = self.elapsed();
+            let kind = EventKind::Ended { ending, elapsed };
+            plan.ledger.common.emit_after(kind, self.made);
+        }
+    }
+
+    /// Since the start; zero where no listener was there then.
+    pub(crate) fn elapsed(&self) -> Duration {
+        match self.start {
+            Tick::ZERO => Duration::ZERO,
+            start => time::now().since(start),
+        }
+    }
+}

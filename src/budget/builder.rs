@@ -1,0 +1,110 @@
+use super::state::Terms;
+use crate::common::Options;
+use crate::config::{ConfigError, Mode, Name, Problems};
+use crate::rate_limit::Quota;
+
+/// Builds a [`Budget`](super::Budget), or changes one.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(super) options: Options,
+    pub(super) config: Config,
+}
+
+impl Builder {
+    pub(super) fn new(options: Options) -> Self {
+        let config = Config {
+            ratio: 0.1,
+            burst: 10,
+            floor: 1,
+            refill: Refill::Calls,
+        };
+        Self::from_config(options, config)
+    }
+
+    pub(super) fn from_config(options: Options, config: Config) -> Self {
+        Self { options, config }
+    }
+
+    /// Sets the name. The default is `budget@` and the call site of the builder.
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.options.name = name.into();
+        self
+    }
+
+    /// Sets the mode. The default is [`Mode::Enforce`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.options.mode = mode;
+        self
+    }
+
+    /// Extra attempts per call, 0 to 1, kept to the thousandth. The default is 0.1.
+    pub fn ratio(mut self, ratio: f64) -> Self {
+        self.config.ratio = ratio;
+        self
+    }
+
+    /// How many attempts are available at the start and kept from one epoch to the next. The
+    /// default is 10, the most 1,000,000.
+    pub fn burst(mut self, burst: u32) -> Self {
+        self.config.burst = burst;
+        self
+    }
+
+    /// How many attempts a second are available when the balance is short. The default is 1;
+    /// 0 is none.
+    pub fn floor(mut self, per_second: u32) -> Self {
+        self.config.floor = per_second;
+        self
+    }
+
+    /// What adds to the budget. The default is every original call.
+    pub fn refill(mut self, refill: Refill) -> Self {
+        self.config.refill = refill;
+        self
+    }
+}
+
+/// What adds to a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refill {
+    /// Every original call.
+    #[default]
+    Calls,
+    /// Every success: during an outage only the burst and the floor remain.
+    Successes,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Config {
+    pub(super) ratio: f64,
+    pub(super) burst: u32,
+    pub(super) floor: u32,
+    pub(super) refill: Refill,
+}
+
+/// The balance's word has room for no more.
+const MOST_BURST: u32 = 1_000_000;
+
+impl Config {
+    pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        let ratio = (0.0..=1.0).contains(&self.ratio);
+        problems.check(ratio, "ratio", self.ratio, "0 to 1");
+        let allowed = format!("at most {MOST_BURST}");
+        problems.check(self.burst <= MOST_BURST, "burst", self.burst, allowed);
+        problems.finish(name)
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Checked: 0 to 1,000.
+        let thousandths = (self.ratio * 1_000.0).round() as u64;
+        Terms::new(thousandths, self.burst)
+    }
+
+    /// One attempt at a time: what the floor does not give it does not save up.
+    pub(super) fn floor(&self) -> Quota {
+        Quota::per_second(self.floor).burst(1)
+    }
+}

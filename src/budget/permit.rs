@@ -1,0 +1,118 @@
+use super::policy::Budget;
+use crate::config::Mode;
+use crate::rate_limit::Charge;
+use crate::sync::Ordering;
+use crate::time;
+
+/// A permit for one extra attempt; made by [`Budget::withdraw`].
+///
+/// Dropping it gives the attempt back: in the epoch it was taken in, and in the next one as far as
+/// it would have been kept.
+#[must_use = "dropping it gives the attempt back"]
+#[derive(Debug)]
+pub struct Withdrawal {
+    budget: Budget,
+    source: Source,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// The budget is off or only records, or the attempt was made.
+    Nothing,
+    /// The epoch it was taken in.
+    Balance(u64),
+    Floor(Charge),
+}
+
+impl Budget {
+    /// Takes one extra attempt. None if the budget is spent: the balance is short, and so is the
+    /// floor.
+    ///
+    /// ```
+    /// let budget = seawall::Budget::percent(10);
+    /// budget.on_call();
+    /// # fn call() -> Result<u32, ()> { Err(()) }
+    /// let mut answer = call();
+    /// if answer.is_err() {
+    ///     if let Some(withdrawal) = budget.withdraw() {
+    ///         withdrawal.spend();
+    ///         answer = call();
+    ///     }
+    /// }
+    /// # let _ = answer;
+    /// ```
+    pub fn withdraw(&self) -> Option<Withdrawal> {
+        let source = match self.mode() {
+            Mode::Off => Some(Source::Nothing),
+            Mode::Enforce => self.take(),
+            Mode::RecordOnly => self.take().or(Some(Source::Nothing)),
+        };
+        let budget = self.clone();
+        source.map(|source| Withdrawal { budget, source })
+    }
+
+    fn take(&self) -> Option<Source> {
+        let now = time::now();
+        let from_balance = self.0.account.withdraw(now, self.terms());
+        let source = from_balance.map(Source::Balance).or_else(|| {
+            let charge = self.0.floor.take(now, now, 1, now).ok()?;
+            Some(Source::Floor(charge))
+        });
+        if source.is_none() {
+            self.0.suppressed.fetch_add(1, Ordering::Relaxed);
+        }
+        source
+    }
+}
+
+impl Withdrawal {
+    /// The attempt is made.
+    pub fn spend(self) {
+        let _ = self.take();
+    }
+
+    fn take(mut self) -> Source {
+        self.budget.0.made.fetch_add(1, Ordering::Relaxed);
+        std::mem::replace(&mut self.source, Source::Nothing)
+    }
+
+    /// The attempt is made, and may still be rejected by a layer below.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn send(self) -> Sent {
+        let budget = self.budget.clone();
+        let source = self.take();
+        Sent { budget, source }
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        let shared = &self.budget.0;
+        match self.source {
+            Source::Nothing => {}
+            Source::Balance(taken) => {
+                let terms = self.budget.terms();
+                shared.account.give_back(time::now(), terms, taken);
+            }
+            Source::Floor(charge) => shared.floor.cancel(&charge),
+        }
+    }
+}
+
+/// An extra attempt under way. Dropping it leaves it spent.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub(crate) struct Sent {
+    budget: Budget,
+    source: Source,
+}
+
+#[cfg(feature = "tokio")]
+impl Sent {
+    /// A layer below rejected the attempt: it was not made, and is given back.
+    pub(crate) fn rejected(self) {
+        let Self { budget, source } = self;
+        budget.0.made.fetch_sub(1, Ordering::Relaxed);
+        drop(Withdrawal { budget, source });
+    }
+}

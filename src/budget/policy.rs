@@ -1,0 +1,290 @@
+use std::fmt;
+use std::panic::Location;
+
+use super::builder::{Builder, Config, Refill};
+use super::state::{Account, ONE, Terms};
+use crate::common::{Common, Options};
+use crate::config::{ConfigError, Live, Mode, Name};
+use crate::context::CallContext;
+#[cfg(feature = "tokio")]
+use crate::context::ClockReading;
+use crate::keyed::Idle;
+use crate::rate_limit::Bucket;
+use crate::registry::{PolicyId, Registry};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::time::{self, Tick};
+
+/// How many attempts beyond the first all callers together may make.
+///
+/// A handle: clones are the same budget. Share one between the retries and hedges of a stack.
+#[derive(Clone)]
+pub struct Budget(pub(super) Arc<Shared>);
+
+static REGISTRY: Registry<Shared> = Registry::new();
+
+pub(super) struct Shared {
+    common: Common,
+    id: PolicyId,
+    config: Live<Config>,
+    /// Copies of the configuration that a deposit reads: it comes from a call that keeps the
+    /// configuration of its retry or hedge, not the budget's. Each publishes nothing but itself:
+    /// relaxed.
+    terms: AtomicU64,
+    by_successes: AtomicBool,
+    pub(super) account: Account,
+    /// Where an attempt is taken from when the balance is short.
+    pub(super) floor: Bucket,
+    /// Held while the copies are written, so that the last writer writes the last configuration.
+    copying: Mutex<()>,
+    /// Counts, nothing but themselves: relaxed.
+    pub(super) made: AtomicU64,
+    pub(super) suppressed: AtomicU64,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        REGISTRY.remove(self.id);
+    }
+}
+
+impl Budget {
+    /// Extra attempts of `percent` of all calls; above 100 is 100. The burst is 10, and the floor
+    /// is 1 a second.
+    #[track_caller]
+    pub fn percent(percent: u8) -> Self {
+        let ratio = f64::from(percent.min(100)) / 100.0;
+        Self::builder().ratio(ratio).assemble()
+    }
+
+    /// Starts a budget. The defaults are a ratio of 10 %, a burst of 10 and a floor of 1 a second.
+    #[track_caller]
+    pub fn builder() -> Builder {
+        Builder::new(Options::at("budget", Location::caller()))
+    }
+
+    pub(super) fn new(options: Options, config: Config) -> Self {
+        let (now, terms) = (time::now(), config.terms());
+        let floor = Bucket::new(now, config.floor());
+        // It starts empty, so that it gives nothing before its first second has passed.
+        let _ = floor.take(now, now, 1, now);
+        Self(REGISTRY.add(|id| Shared {
+            common: Common::new(options),
+            id,
+            terms: AtomicU64::new(terms.word()),
+            by_successes: AtomicBool::new(config.refill == Refill::Successes),
+            account: Account::new(now, terms),
+            floor,
+            config: Live::new(config),
+            copying: Mutex::default(),
+            made: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }))
+    }
+
+    /// The budget's name.
+    pub fn name(&self) -> &Name {
+        self.0.common.name()
+    }
+
+    /// The mode.
+    pub fn mode(&self) -> Mode {
+        self.0.common.mode()
+    }
+
+    /// Enforces, only records, or switches off.
+    pub fn set_mode(&self, mode: Mode) {
+        self.0.common.set_mode(mode);
+    }
+
+    /// Changes the ratio, from 0 to 1, kept to the thousandth. The balance stays.
+    ///
+    /// # Errors
+    /// If the ratio is not from 0 to 1. Nothing has changed then.
+    pub fn set_ratio(&self, ratio: f64) -> Result<(), ConfigError> {
+        self.change(|now| now.ratio(ratio))
+    }
+
+    /// Changes the budget while calls run. `change` gets a builder with the current configuration,
+    /// and runs again if another change came first. The name and the balance stay.
+    ///
+    /// # Errors
+    /// With every problem of the new configuration. Nothing has changed then.
+    ///
+    /// ```
+    /// let budget = seawall::Budget::percent(10);
+    /// budget.change(|now| now.ratio(0.2).burst(20))?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let mut options = Options::named(self.name().clone());
+        options.mode = self.mode();
+        let (before, mut after) = (options.mode, options.mode);
+        self.0.config.change(|now| {
+            let next = change(Builder::from_config(options.clone(), *now));
+            after = next.options.mode;
+            next.checked()
+        })?;
+        if before != after {
+            self.set_mode(after);
+        }
+        self.copy_config();
+        Ok(())
+    }
+
+    fn copy_config(&self) {
+        let _copying = self.0.copying.lock();
+        let config = self.0.config.load();
+        let by_successes = config.refill == Refill::Successes;
+        self.0.terms.store(config.terms().word(), Ordering::Relaxed);
+        (self.0.by_successes).store(by_successes, Ordering::Relaxed);
+        self.0.floor.change(time::now(), config.floor());
+    }
+
+    /// Whether it may be evicted: it has what a new one starts with, or was unused for as long as
+    /// its floor takes to give that much.
+    pub(crate) fn idle(&self) -> Idle {
+        if Arc::strong_count(&self.0) > 1 {
+            return Idle::No;
+        }
+        let (now, terms) = (time::now(), self.terms());
+        let idle = self.0.account.idle(now);
+        let given = self.0.floor.rate() * idle.as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // At most a million attempts.
+        let burst = (terms.burst() / ONE) as f64;
+        let balance = self.0.account.balance(now, terms);
+        match balance >= terms.burst() || given >= burst {
+            true => Idle::Fresh,
+            false => Idle::No,
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn id(&self) -> PolicyId {
+        self.0.id
+    }
+
+    /// The budget with this id, while there is a handle to it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn find(id: PolicyId) -> Option<Self> {
+        REGISTRY.find(id).map(Self)
+    }
+
+    /// The configuration and the counts. The parts are read one after the other.
+    pub fn snapshot(&self) -> Snapshot {
+        let terms = self.terms();
+        #[allow(clippy::cast_precision_loss)] // For reading; 40 bits fit.
+        let balance = self.0.account.balance(time::now(), terms) as f64 / ONE as f64;
+        #[allow(clippy::cast_precision_loss)]
+        let ratio = terms.ratio() as f64 / ONE as f64;
+        Snapshot {
+            balance,
+            ratio,
+            mode: self.mode(),
+            made: self.0.made.load(Ordering::Relaxed),
+            suppressed: self.0.suppressed.load(Ordering::Relaxed),
+        }
+    }
+
+    #[inline]
+    pub(super) fn terms(&self) -> Terms {
+        Terms::from_word(self.0.terms.load(Ordering::Relaxed))
+    }
+
+    /// Adds the ratio for an original call, where calls add to the budget. A call inside an
+    /// attempt of a retry or hedge adds nothing, so that layers do not multiply.
+    ///
+    /// Retries and hedges call this themselves; it is for loops of your own.
+    #[inline]
+    pub fn on_call(&self) {
+        if !self.by_successes() {
+            self.deposit(time::recent);
+        }
+    }
+
+    /// [`on_call`](Self::on_call) by a layer that may have a reading of the clock.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn on_call_at(&self, clock: &ClockReading) {
+        if !self.by_successes() {
+            self.deposit(|| clock.recent());
+        }
+    }
+
+    /// Adds the ratio for an original call that has succeeded, at any attempt, where successes
+    /// add to the budget.
+    #[inline]
+    pub fn on_success(&self) {
+        if self.by_successes() {
+            self.deposit(time::recent);
+        }
+    }
+
+    #[inline]
+    fn by_successes(&self) -> bool {
+        self.0.by_successes.load(Ordering::Relaxed)
+    }
+
+    /// With an old reading of the clock, the deposit belongs to the epoch before and is cut with
+    /// it: the balance is lower than it could be, never higher.
+    #[inline]
+    fn deposit(&self, recent: impl FnOnce() -> Tick) {
+        if CallContext::attempt() == 0 {
+            self.0.account.deposit(recent(), self.terms());
+        }
+    }
+}
+
+impl Builder {
+    /// Builds the budget. Its balance starts with the burst.
+    ///
+    /// # Errors
+    /// With every problem of the configuration.
+    pub fn build(self) -> Result<Budget, ConfigError> {
+        self.config.check(&self.options.name)?;
+        Ok(self.assemble())
+    }
+
+    pub(super) fn checked(self) -> Result<Config, ConfigError> {
+        self.config.check(&self.options.name)?;
+        Ok(self.config)
+    }
+
+    pub(super) fn assemble(self) -> Budget {
+        Budget::new(self.options, self.config)
+    }
+}
+
+impl From<&Budget> for Budget {
+    fn from(budget: &Budget) -> Self {
+        budget.clone()
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        f.debug_struct("Budget")
+            .field("name", self.name())
+            .field("balance", &snapshot.balance)
+            .field("ratio", &snapshot.ratio)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Budget`] is configured with and what it has done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The attempts that are available now, without those of the floor.
+    pub balance: f64,
+    /// Extra attempts per call.
+    pub ratio: f64,
+    /// The mode.
+    pub mode: Mode,
+    /// Extra attempts made so far.
+    pub made: u64,
+    /// Extra attempts that were not made because the budget was spent, or in
+    /// [`Mode::RecordOnly`] would not have been made.
+    pub suppressed: u64,
+}

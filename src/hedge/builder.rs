@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use super::state::{Settings, When};
+use crate::attempts::Funding;
+use crate::budget::Budget;
+use crate::common::{Options, option_setters};
+use crate::config::ConfigError;
+#[cfg(feature = "tower")]
+use crate::config::Mode;
+
+/// Builds a [`Hedge`](super::Hedge), or changes one.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(super) options: Options,
+    pub(super) settings: Settings,
+    pub(super) funding: Funding,
+}
+
+impl Builder {
+    pub(super) fn new(options: Options) -> Self {
+        Self::from_parts(options, Settings::default(), Funding::Default)
+    }
+
+    pub(super) fn from_parts(options: Options, settings: Settings, funding: Funding) -> Self {
+        Self {
+            options,
+            settings,
+            funding,
+        }
+    }
+
+    option_setters!();
+
+    /// Starts an extra attempt when a call has taken longer than this share of the calls of the
+    /// [window](Self::window), above 0 and below 1. The default is 0.95.
+    pub fn quantile(mut self, quantile: f64) -> Self {
+        self.settings.when = When::Quantile(quantile);
+        self
+    }
+
+    /// Starts an extra attempt after `delay`, instead of a quantile. Zero makes all attempts at
+    /// once, as far as the budget goes.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.settings.when = When::Fixed(delay);
+        self
+    }
+
+    /// The shortest delay by a quantile, however fast the calls are. The default is 1 ms, the
+    /// resolution of the timers; the most is 10 s.
+    pub fn min_delay(mut self, min_delay: Duration) -> Self {
+        self.settings.min_delay = min_delay;
+        self
+    }
+
+    /// How many calls the window must have before their quantile is used. The default is 100, of
+    /// which 5 are above the default quantile.
+    pub fn min_samples(mut self, min_samples: u32) -> Self {
+        self.settings.min_samples = min_samples;
+        self
+    }
+
+    /// How long a latency counts, from 10 ms to a day. The default is 30 s. It moves in steps of a
+    /// sixth of its length.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.settings.window = window;
+        self
+    }
+
+    /// How many attempts beyond the first one call may have, from 1 to 16. The default is 1.
+    pub fn max_extra(mut self, max_extra: u32) -> Self {
+        self.settings.max_extra = max_extra;
+        self
+    }
+
+    /// Takes extra attempts from `budget`, wherever the hedge is used. The default is the budget
+    /// of the attempt that the call runs in, so that a hedge inside a retry shares the retry's,
+    /// and outside of every attempt a budget of its own. Inside a retry's attempt a given budget
+    /// earns nothing, so that layers do not multiply: it has its burst and its floor. Give both
+    /// the same budget there, or the hedge none.
+    pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
+        self.funding = Funding::Given(budget.into());
+        self
+    }
+
+    /// The parts of a hedge that was built with the window `built`.
+    pub(super) fn checked(
+        self,
+        built: Duration,
+    ) -> Result<(Options, Settings, Funding), ConfigError> {
+        self.settings.check(&self.options.name, Some(built))?;
+        let funding = self.funding.or_own(&self.options.name);
+        Ok((self.options, self.settings, funding))
+    }
+}
+
+/// What a stack reads of its hedge.
+#[cfg(feature = "tower")]
+impl Builder {
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.options.mode
+    }
+
+    /// Takes extra attempts from `budget` if none was given.
+    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
+        self.funding = self.funding.or_given(budget);
+        self
+    }
+
+    /// The fixed delay, if it has one.
+    pub(crate) fn fixed_delay(&self) -> Option<Duration> {
+        match self.settings.when {
+            When::Fixed(delay) => Some(delay),
+            When::Quantile(_) => None,
+        }
+    }
+
+    /// The shortest delay by a quantile.
+    pub(crate) fn least_delay(&self) -> Duration {
+        self.settings.min_delay
+    }
+
+    pub(crate) fn window_length(&self) -> Duration {
+        self.settings.window
+    }
+}

@@ -1,0 +1,156 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::delay::DelayOf;
+use super::permit::Permit;
+use super::policy::Config;
+use super::run::{Race, Source};
+use crate::attempts::{SendAgain, Template};
+use crate::classify::Outcome;
+use crate::service::Verdict;
+use crate::sync::Arc;
+
+/// What the calls of a service share, besides the template service.
+#[derive(Clone, Debug)]
+pub(super) struct Rules<A, D> {
+    /// None if there is one hedge per key.
+    pub(super) config: Option<Arc<Config>>,
+    pub(super) again: A,
+    pub(super) delay: D,
+}
+
+impl<A, D> Rules<A, D> {
+    /// The configuration of all calls, or else that of a request's key.
+    #[inline]
+    pub(super) fn config_or<'a>(&'a self, keyed: Option<&'a Arc<Config>>) -> &'a Config {
+        let config = self.config.as_ref().or(keyed);
+        config.expect("one hedge for all, or one per key")
+    }
+
+    pub(super) fn is_current(&self, config: &Arc<Config>) -> bool {
+        let current = self.config.as_ref();
+        current.is_some_and(|current| Arc::ptr_eq(current, config))
+    }
+}
+
+pin_project! {
+    /// The response future of [`HedgeService`](super::HedgeService).
+    ///
+    /// Not `Unpin`: it holds its timer in place instead of in a box.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S: Service<Req>, Req, V, A, D> {
+        #[pin]
+        race: Race<
+            Resent<S, Req, V, A, D>,
+            Prepared<S, Req>,
+            S::Future,
+            Result<S::Response, S::Error>,
+        >,
+    }
+}
+
+/// Attempts by clones of a service, with copies of a request.
+pub(super) struct Resent<S, Req, V, A, D> {
+    pub(super) template: Template<S, Rules<A, D>>,
+    /// That of the request's key, if there is one hedge per key.
+    pub(super) keyed: Option<Arc<Config>>,
+    /// What the next attempt sends. None if there will be no other.
+    pub(super) request: Option<Req>,
+    pub(super) verdict: V,
+}
+
+/// An extra attempt before its call.
+pub(super) struct Prepared<S, Req> {
+    service: S,
+    request: Option<Req>,
+}
+
+impl<S: Service<Req>, Req, V, A, D> ResponseFuture<S, Req, V, A, D> {
+    // Inlined, so that the call is built where it stays.
+    #[inline(always)]
+    pub(super) fn new(attempts: Resent<S, Req, V, A, D>, permit: Permit, first: S::Future) -> Self {
+        Self {
+            race: Race::new(attempts, permit, first),
+        }
+    }
+}
+
+impl<S, Req, V, A, D> Future for ResponseFuture<S, Req, V, A, D>
+where
+    S: Service<Req> + Clone,
+    V: Verdict<S::Response, S::Error>,
+    A: SendAgain<Req>,
+    D: DelayOf<Req>,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().race.poll(cx)
+    }
+}
+
+impl<S, Req, V, A, D> AsRef<Config> for Resent<S, Req, V, A, D> {
+    #[inline]
+    fn as_ref(&self) -> &Config {
+        self.template.config_or(self.keyed.as_ref())
+    }
+}
+
+impl<S, Req, V, A, D> Source<Prepared<S, Req>, S::Future, S::Response, S::Error>
+    for Resent<S, Req, V, A, D>
+where
+    S: Service<Req> + Clone,
+    V: Verdict<S::Response, S::Error>,
+    A: SendAgain<Req>,
+    D: DelayOf<Req>,
+{
+    fn delay(&self, number: u32) -> Option<Duration> {
+        self.template.delay.delay(self.request.as_ref()?, number)
+    }
+
+    fn prepare(&mut self, is_last: bool) -> Option<Prepared<S, Req>> {
+        let request = match is_last {
+            true => self.request.take(),
+            false => self.template.again.copy(self.request.as_ref()?),
+        };
+        Some(Prepared {
+            request: Some(request?),
+            service: self.template.service(),
+        })
+    }
+
+    fn poll_ready(
+        &self,
+        next: &mut Prepared<S, Req>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>> {
+        next.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, next: &mut Prepared<S, Req>, _: u32) -> S::Future {
+        let request = next.request.take().expect("called once");
+        next.service.call(request)
+    }
+
+    #[inline]
+    fn judge(&self, output: &Result<S::Response, S::Error>) -> (Outcome, bool) {
+        let outcome = self.verdict.outcome(output.as_ref());
+        let rejected = outcome != Outcome::Success && self.verdict.not_made(output.as_ref());
+        (outcome, rejected)
+    }
+}
+
+impl<S: Service<Req>, Req, V, A, D> fmt::Debug for ResponseFuture<S, Req, V, A, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("attempts", &self.race.started())
+            .finish_non_exhaustive()
+    }
+}

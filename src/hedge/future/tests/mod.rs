@@ -1,6 +1,0 @@
-#![allow(clippy::disallowed_methods)] // Tests may box, spawn and read tokio's clock.
-
-mod contract;
-mod load;
-mod race;
-mod support;

@@ -1,0 +1,176 @@
+use std::time::Duration;
+
+use super::policy::Config;
+use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
+use crate::config::Mode;
+use crate::context::{Attempt, CallContext, ClockReading};
+use crate::event::{Ending, EventKind};
+use crate::outcome::Outcome;
+use crate::time::{self, Tick};
+
+/// One call under a hedge: the attempts that it may have, and its one end.
+#[derive(Debug)]
+pub(super) struct Permit {
+    ledger: CallLedger,
+    /// How many extra attempts may still start.
+    left: u32,
+    /// After how long without an answer the next one starts.
+    delay: Duration,
+    /// Whether its latencies are samples.
+    sampled: bool,
+}
+
+impl Permit {
+    /// A call that starts here. `safe` is whether it may be sent more than once; `delay` is what
+    /// the request asks for instead of the hedge's delay.
+    #[inline]
+    pub(super) fn start(
+        config: &Config,
+        safe: bool,
+        delay: impl FnOnce() -> Option<Duration>,
+        clock: &mut ClockReading,
+    ) -> Self {
+        // Only first attempts hedge.
+        let joins = CallContext::attempt() <= 1 && !CallContext::extra();
+        let ledger = CallLedger::open(&config.plan, joins, true, clock);
+        let on = ledger.mode() != Mode::Off;
+        let mut permit = Self {
+            left: 0,
+            delay: Duration::ZERO,
+            sampled: on && safe && config.settings.is_by_quantile(),
+            ledger,
+        };
+        if on && joins && safe {
+            let start = permit.ledger.start;
+            let delay = delay().or_else(|| config.delay(start));
+            let in_time = |delay: &Duration| start.after(*delay) < CallContext::deadline();
+            if let Some(delay) = delay.filter(in_time) {
+                permit.left = config.settings.max_extra;
+                permit.delay = delay;
+            }
+        }
+        permit
+    }
+
+    /// When the call started.
+    #[inline]
+    pub(super) fn started(&self) -> Tick {
+        self.ledger.start
+    }
+
+    /// Whether extra attempts need a copy of the request.
+    #[cfg(feature = "tower")]
+    pub(super) fn needs_copy(&self) -> bool {
+        self.left > 0 && self.ledger.mode() == Mode::Enforce
+    }
+
+    /// No other attempt starts.
+    pub(super) fn stop(&mut self) {
+        self.left = 0;
+    }
+
+    /// Runs the code that makes the first attempt.
+    #[inline]
+    pub(super) fn enter<T>(&mut self, config: &Config, code: impl FnOnce() -> T) -> T {
+        self.ledger.enter(&config.plan, code)
+    }
+
+    /// What the attempt with this number carries down. None inside another policy's attempt.
+    #[inline]
+    pub(super) fn attempt(&self, number: u32) -> Option<Attempt> {
+        self.ledger.attempt(number)
+    }
+
+    /// Whether another attempt may start.
+    #[inline]
+    pub(super) fn may_start(&self) -> bool {
+        // The context is checked again: behind a buffer, `start` saw another one.
+        self.left > 0 && !CallContext::extra()
+    }
+
+    /// Whether the next attempt is the last that may start.
+    pub(super) fn is_last(&self) -> bool {
+        self.left == 1
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Takes the extra attempt with this number from the budget. None if it is not to be made.
+    pub(super) fn withdraw(&self, config: &Config, number: u32) -> Option<ExtraPermit> {
+        self.ledger
+            .withdraw(&config.plan, || EventKind::WouldHedge {
+                attempt: number,
+                delay: self.ledger.elapsed(),
+            })
+    }
+
+    /// An extra attempt starts. The next one follows after `delay`, or the hedge's delay.
+    pub(super) fn start_extra(&mut self, config: &Config, now: Tick, delay: Option<Duration>) {
+        self.left -= 1;
+        match delay.or_else(|| config.delay(now)) {
+            Some(delay) => self.delay = delay,
+            None => self.left = 0,
+        }
+    }
+
+    /// The extra attempt with this number is made.
+    pub(super) fn send(&mut self, config: &Config, number: u32, permit: ExtraPermit) -> SentExtra {
+        let sent = self.ledger.send(&config.plan, permit);
+        let common = &config.plan.ledger.common;
+        if common.observed() {
+            common.emit(EventKind::Hedging {
+                attempt: number,
+                delay: self.ledger.elapsed(),
+            });
+        }
+        sent
+    }
+
+    /// A layer below rejected an extra attempt: it was not made.
+    pub(super) fn rejected(&mut self, config: &Config, sent: SentExtra) {
+        self.ledger.rejected(&config.plan, sent);
+    }
+
+    /// Records the latency of an attempt with this outcome. One that failed could have taken
+    /// longer to succeed; one that was rejected has no latency.
+    #[inline]
+    pub(super) fn record(&self, config: &Config, start: Tick, outcome: Outcome) {
+        match outcome {
+            Outcome::Success => self.sample(config, start, false),
+            Outcome::Failure { .. } => self.sample(config, start, true),
+            Outcome::Ignore => {}
+        }
+    }
+
+    /// Records the latency of an attempt that is dropped: it would have taken longer.
+    pub(super) fn record_dropped(&self, config: &Config, start: Tick) {
+        self.sample(config, start, true);
+    }
+
+    #[inline]
+    fn sample(&self, config: &Config, start: Tick, censored: bool) {
+        if let Some(latencies) = config.latencies.as_ref().filter(|_| self.sampled) {
+            let now = time::now();
+            latencies.record(now, now.since(start), censored);
+        }
+    }
+
+    /// The call ends with the outcome of attempt number `by`.
+    #[inline]
+    pub(super) fn finish(&mut self, config: &Config, by: u32, outcome: Outcome) {
+        self.ledger.finish(&config.plan, by, outcome);
+    }
+
+    /// Whether the call has not ended.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.ledger.is_open()
+    }
+
+    /// The call ends without an outcome.
+    pub(super) fn end(&mut self, config: &Config, ending: Ending) {
+        self.ledger.end(&config.plan, ending);
+    }
+}

@@ -1,0 +1,268 @@
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::builder::Builder;
+use super::quantile::Latencies;
+use super::state::{Settings, When};
+use crate::attempts::{Funding, Ledger, Plan};
+use crate::budget::Budget;
+use crate::common::{Common, Options, common_methods};
+#[cfg(feature = "tower")]
+use crate::config::Cached;
+use crate::config::{ConfigError, Live, Mode};
+use crate::keyed::Idle;
+use crate::sync::Arc;
+use crate::time;
+
+/// Makes an extra attempt for calls that take longer than most.
+///
+/// A handle: clones are the same hedge. The [module](crate::hedge) has its behaviour and its
+/// defaults.
+#[derive(Clone)]
+pub struct Hedge(Arc<Shared>);
+
+struct Shared {
+    ledger: Arc<Ledger>,
+    config: Live<Config>,
+}
+
+/// What a call keeps from its start to its end.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) settings: Settings,
+    pub(super) plan: Plan,
+    /// None before a quantile is configured.
+    pub(super) latencies: Option<Arc<Latencies>>,
+}
+
+impl Config {
+    pub(super) fn new(settings: Settings, plan: Plan, latencies: Option<Arc<Latencies>>) -> Self {
+        let latencies = latencies.or_else(|| {
+            let by_quantile = settings.is_by_quantile();
+            by_quantile.then(|| Arc::new(Latencies::new(settings.window)))
+        });
+        Self {
+            settings,
+            plan,
+            latencies,
+        }
+    }
+
+    /// The delay before an extra attempt, as far as the request says nothing.
+    #[inline]
+    pub(super) fn delay(&self, now: time::Tick) -> Option<Duration> {
+        self.settings.delay(now, self.latencies.as_deref())
+    }
+}
+
+impl Hedge {
+    /// A hedge whose extra attempt starts `delay` after the call, named after its call site.
+    #[track_caller]
+    pub fn fixed(delay: Duration) -> Self {
+        let options = Options::at("hedge", Location::caller());
+        Builder::new(options).delay(delay).assemble()
+    }
+
+    /// Starts a hedge with the [defaults](crate::hedge#defaults): its one extra attempt starts
+    /// when a call has taken longer than 95 % of those of the last 30 s.
+    #[track_caller]
+    pub fn builder() -> Builder {
+        Builder::new(Options::at("hedge", Location::caller()))
+    }
+
+    common_methods!(with mode);
+
+    fn common(&self) -> &Common {
+        &self.0.ledger.common
+    }
+
+    /// The budget that its extra attempts are taken from, unless they run inside another attempt
+    /// and the hedge was given none.
+    pub fn budget(&self) -> Budget {
+        let config = self.0.config.load();
+        let budget = config.plan.funding.budget();
+        budget.expect("every hedge has a budget").clone()
+    }
+
+    /// After how long the extra attempt of a call starts that is made now. None while nothing is
+    /// hedged: too few calls have returned, or the quantile is above the tracked range.
+    pub fn delay(&self) -> Option<Duration> {
+        self.0.config.load().delay(time::now())
+    }
+
+    /// Whether it may be evicted: there is no other handle, no latency in its window, and its own
+    /// budget may be evicted.
+    pub(crate) fn idle(&self) -> Idle {
+        if Arc::strong_count(&self.0) > 1 {
+            return Idle::No;
+        }
+        let config = self.0.config.load();
+        let latencies = config.latencies.as_ref();
+        let samples = latencies.map_or((0, 0), |latencies| latencies.samples(time::now()));
+        match &config.plan.funding {
+            _ if samples != (0, 0) => Idle::No,
+            Funding::Own(budget) => budget.idle(),
+            _ => Idle::Fresh,
+        }
+    }
+
+    /// Hedges calls that start from now on after `delay`.
+    pub fn set_delay(&self, delay: Duration) {
+        let changed = self.change(|now| now.delay(delay));
+        debug_assert!(changed.is_ok(), "every delay is allowed");
+    }
+
+    /// Hedges calls that start from now on after the latency that this share of calls is below. A
+    /// hedge that had a fixed delay has no latencies yet.
+    ///
+    /// # Errors
+    /// If it is not above 0 and below 1. Nothing has changed then.
+    pub fn set_quantile(&self, quantile: f64) -> Result<(), ConfigError> {
+        self.change(|now| now.quantile(quantile))
+    }
+
+    /// Changes the hedge for calls that start from now on. `change` gets a builder with the
+    /// current configuration, and runs again if another change came first. Name, listeners and
+    /// latencies stay.
+    ///
+    /// # Errors
+    /// With every problem of the new configuration; the [window](Builder::window) cannot be
+    /// changed. Nothing has changed then.
+    ///
+    /// ```
+    /// let hedge = seawall::Hedge::builder().build()?;
+    /// hedge.change(|now| now.quantile(0.99).max_extra(2))?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let mut options = Options::named(self.name().clone());
+        options.mode = self.mode();
+        let mut mode = options.mode;
+        let (_, config) = self.0.config.change(|now| {
+            let builder = Builder::from_parts(
+                options.clone(),
+                now.settings.clone(),
+                now.plan.funding.clone(),
+            );
+            let (options, settings, funding) = change(builder).checked(now.settings.window)?;
+            mode = options.mode;
+            let ledger = Arc::clone(&now.plan.ledger);
+            let plan = Plan { ledger, funding };
+            Ok(Config::new(settings, plan, now.latencies.clone()))
+        })?;
+        if mode != options.mode {
+            self.set_mode(mode);
+        }
+        if let Some(latencies) = &config.latencies {
+            latencies.forget_found();
+        }
+        Ok(())
+    }
+
+    /// The configuration and the counts. The parts are read one after the other.
+    pub fn snapshot(&self) -> Snapshot {
+        let config = self.0.config.load();
+        let now = time::now();
+        let latencies = config.latencies.as_ref();
+        let (samples, cut_short) = latencies.map_or((0, 0), |latencies| latencies.samples(now));
+        Snapshot {
+            mode: self.mode(),
+            quantile: match config.settings.when {
+                When::Fixed(_) => None,
+                When::Quantile(quantile) => Some(quantile),
+            },
+            delay: config.delay(now),
+            max_extra: config.settings.max_extra,
+            samples,
+            cut_short,
+            made: self.0.ledger.made(),
+            won: self.0.ledger.won(),
+            suppressed: self.0.ledger.suppressed(),
+            would_hedge: self.0.ledger.would_make(),
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.0.config.full()
+    }
+
+    /// The configuration for a service that makes many calls.
+    #[cfg(feature = "tower")]
+    pub(super) fn cached(&self) -> Cached<Self, Config> {
+        Cached::new(self.clone())
+    }
+}
+
+impl Builder {
+    /// Builds the hedge.
+    ///
+    /// # Errors
+    /// With every problem of the configuration.
+    pub fn build(self) -> Result<Hedge, ConfigError> {
+        self.settings.check(&self.options.name, None)?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> Hedge {
+        let funding = self.funding.or_own(&self.options.name);
+        let ledger = Arc::new(Ledger::new(self.options));
+        let plan = Plan {
+            ledger: Arc::clone(&ledger),
+            funding,
+        };
+        let config = Live::new(Config::new(self.settings, plan, None));
+        Hedge(Arc::new(Shared { ledger, config }))
+    }
+}
+
+impl AsRef<Live<Config>> for Hedge {
+    #[inline]
+    fn as_ref(&self) -> &Live<Config> {
+        &self.0.config
+    }
+}
+
+impl From<&Hedge> for Hedge {
+    fn from(hedge: &Hedge) -> Self {
+        hedge.clone()
+    }
+}
+
+impl fmt::Debug for Hedge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0.config.load();
+        f.debug_struct("Hedge")
+            .field("name", self.name())
+            .field("when", &config.settings.when)
+            .field("max_extra", &config.settings.max_extra)
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Hedge`] is configured with and what it has done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The mode.
+    pub mode: Mode,
+    /// The share of calls after which it hedges. None with a fixed delay.
+    pub quantile: Option<f64>,
+    /// The delay of [`Hedge::delay`].
+    pub delay: Option<Duration>,
+    /// Extra attempts of one call at most.
+    pub max_extra: u32,
+    /// Latencies in the window of attempts that ended.
+    pub samples: u64,
+    /// Latencies in the window that were cut short, and are known to be longer.
+    pub cut_short: u64,
+    /// Extra attempts made so far.
+    pub made: u64,
+    /// Extra attempts whose success was returned.
+    pub won: u64,
+    /// Extra attempts that were not made because the budget was spent.
+    pub suppressed: u64,
+    /// Extra attempts that would have been made, in [`Mode::RecordOnly`].
+    pub would_hedge: u64,
+}

@@ -1,0 +1,134 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use super::source::Source;
+use crate::attempts::{ExtraPermit, SentExtra};
+use crate::context::Attempt;
+use crate::hedge::permit::Permit;
+use crate::outcome::{FailureKind, NEVER, Outcome};
+use crate::time::{self, Tick};
+
+pin_project! {
+    /// One attempt beyond the first.
+    pub(super) struct Extra<N, F> {
+        #[pin]
+        state: State<N, F>,
+        attempt: Attempt,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<N, F> {
+        // The permit goes back if the attempt is dropped here.
+        Readying { next: N, permit: Option<ExtraPermit> },
+        // What was taken from the budget goes back if a layer below rejects the attempt.
+        Calling {
+            #[pin]
+            call: F,
+            start: Tick,
+            sent: Option<SentExtra>,
+        },
+    }
+}
+
+/// How an extra attempt ended.
+pub(super) enum Ended<O> {
+    Won(O),
+    Lost(Next),
+}
+
+/// When the next attempt starts after one that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// At once.
+    Now,
+    /// After its delay, as if this one had not returned.
+    Later,
+    /// Never: the service asks for no other attempt, or would fail again.
+    Never,
+}
+
+impl Next {
+    pub(super) fn after(outcome: Outcome) -> Self {
+        let Outcome::Failure { kind, retry_after } = outcome else {
+            return Self::Later;
+        };
+        match (kind, retry_after) {
+            (FailureKind::Permanent, _) | (_, Some(NEVER)) => Self::Never,
+            // The service asks for fewer calls, or for time.
+            (FailureKind::Throttled, _) | (_, Some(_)) => Self::Later,
+            (_, None) => Self::Now,
+        }
+    }
+}
+
+impl<N, F> Extra<N, F> {
+    pub(super) fn new(next: N, permit: ExtraPermit, attempt: Attempt) -> Self {
+        let permit = Some(permit);
+        Self {
+            state: State::Readying { next, permit },
+            attempt,
+        }
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.attempt.number
+    }
+
+    /// When its call was made, if it was.
+    pub(super) fn called_at(&self) -> Option<Tick> {
+        match self.state {
+            State::Readying { .. } => None,
+            State::Calling { start, .. } => Some(start),
+        }
+    }
+
+    pub(super) fn poll<A, T, E>(
+        self: Pin<&mut Self>,
+        attempts: &mut A,
+        of: &mut Permit,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ended<F::Output>>
+    where
+        A: Source<N, F, T, E>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut this = self.project();
+        let number = this.attempt.number;
+        let _context = this.attempt.enter();
+        if let StateProjection::Readying { next, permit } = this.state.as_mut().project() {
+            match attempts.poll_ready(next, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    let (outcome, _) = attempts.judge(&Err(error));
+                    return Poll::Ready(Ended::Lost(Next::after(outcome)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+            let permit = permit.take();
+            let sent = permit.map(|permit| of.send(attempts.as_ref(), number, permit));
+            let start = time::now();
+            let call = attempts.call(next, number);
+            this.state.set(State::Calling { call, start, sent });
+        }
+        let StateProjection::Calling { call, start, sent } = this.state.project() else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(output) = call.poll(cx) else {
+            return Poll::Pending;
+        };
+        let (outcome, rejected) = attempts.judge(&output);
+        of.record(attempts.as_ref(), *start, outcome);
+        if let Some(sent) = sent.take().filter(|_| rejected) {
+            of.rejected(attempts.as_ref(), sent);
+        }
+        Poll::Ready(match outcome {
+            Outcome::Success => Ended::Won(output),
+            _ => Ended::Lost(Next::after(outcome)),
+        })
+    }
+}

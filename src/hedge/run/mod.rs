@@ -1,0 +1,125 @@
+mod extra;
+mod race;
+mod source;
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::permit::Permit;
+use super::policy::{Config, Hedge};
+use crate::attempts::judge;
+use crate::classify::{Classify, Outcome, Standard};
+use crate::context::ClockReading;
+use crate::rejection::{Error, Fault};
+use crate::sync::Arc;
+pub(super) use race::Race;
+pub(super) use source::Source;
+
+impl Hedge {
+    /// Makes one call under this hedge, without a service. `call` makes each attempt and gets its
+    /// number, from 1; it must be safe to be made twice. A response says whether it is a success
+    /// ([`Judge`](crate::classify::Judge)); every error is a failure, except the crate's own
+    /// rejections.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::time::Duration;
+    /// use seawall::Hedge;
+    ///
+    /// let hedge = Hedge::fixed(Duration::from_millis(50));
+    /// let answer = hedge
+    ///     .run(|attempt| async move { Ok::<_, std::io::Error>(attempt) })
+    ///     .await;
+    /// assert_eq!(answer.unwrap(), 1);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The error of the first attempt. A hedge rejects nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops all attempts.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time enabled, when a call has to wait.
+    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: FnMut(u32) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
+        Standard: Classify<T, E>,
+    {
+        self.run_with(Standard, call).await
+    }
+
+    /// [`run`](Self::run) with a classifier of yours.
+    ///
+    /// # Errors
+    /// The error of the first attempt.
+    pub async fn run_with<T, E, F, Fut, C, Via>(
+        &self,
+        classifier: C,
+        mut call: F,
+    ) -> Result<T, Error<E>>
+    where
+        F: FnMut(u32) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
+        C: Classify<T, E>,
+    {
+        let config = self.config();
+        let mut permit = Permit::start(&config, true, || None, &mut ClockReading::none());
+        let first = permit.enter(&config, || call(1));
+        let attempts = Called {
+            config,
+            call,
+            classifier,
+            via: PhantomData,
+        };
+        let race = Race::new(attempts, permit, first);
+        race.await.map_err(Error::Service)
+    }
+}
+
+/// Attempts by a closure.
+struct Called<F, C, Via> {
+    config: Arc<Config>,
+    call: F,
+    classifier: C,
+    via: PhantomData<fn() -> Via>,
+}
+
+impl<F, C, Via> AsRef<Config> for Called<F, C, Via> {
+    fn as_ref(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl<F, Fut, T, E, C, Via> Source<(), Fut, T, E> for Called<F, C, Via>
+where
+    F: FnMut(u32) -> Fut,
+    E: Fault<Via>,
+    C: Classify<T, E>,
+{
+    fn delay(&self, _: u32) -> Option<Duration> {
+        None
+    }
+
+    fn prepare(&mut self, _: bool) -> Option<()> {
+        Some(())
+    }
+
+    fn poll_ready(&self, (): &mut (), _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): &mut (), number: u32) -> Fut {
+        (self.call)(number)
+    }
+
+    fn judge(&self, output: &Result<T, E>) -> (Outcome, bool) {
+        judge(&self.classifier, output)
+    }
+}

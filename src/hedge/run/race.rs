@@ -1,0 +1,251 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::extra::{Ended, Extra, Next};
+use super::source::Source;
+use crate::context::{Attempt, CallContext};
+use crate::event::Ending;
+use crate::hedge::permit::Permit;
+use crate::hedge::policy::Config;
+use crate::outcome::Outcome;
+use crate::time::{self, Sleep, Tick};
+
+pin_project! {
+    /// The attempts of one call, of which the first success wins.
+    #[project = RaceProjection]
+    #[must_use = "futures do nothing unless polled"]
+    pub(in crate::hedge) struct Race<A: AsRef<Config>, N, F, O> {
+        // None after it has returned.
+        #[pin]
+        first: Option<F>,
+        // What it returned, if that was no success.
+        failed: Option<(O, Outcome)>,
+        // The extra attempts under way.
+        extras: Vec<Pin<Box<Extra<N, F>>>>,
+        // Until the next attempt. None until the first attempt has been pending once, and after
+        // each start of an attempt.
+        #[pin]
+        sleep: Option<Sleep>,
+        // The number of the last attempt, and when it started.
+        number: u32,
+        started: Tick,
+        attempts: A,
+        permit: Permit,
+    }
+
+    impl<A: AsRef<Config>, N, F, O> PinnedDrop for Race<A, N, F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.permit.is_open() {
+                this.stop(Ending::Dropped);
+            }
+        }
+    }
+}
+
+impl<A: AsRef<Config>, N, F, O> Race<A, N, F, O> {
+    #[inline(always)]
+    pub(in crate::hedge) fn new(attempts: A, permit: Permit, first: F) -> Self {
+        Self {
+            first: Some(first),
+            failed: None,
+            extras: Vec::new(),
+            sleep: None,
+            number: 1,
+            started: permit.started(),
+            attempts,
+            permit,
+        }
+    }
+
+    /// How many attempts have started.
+    #[cfg(feature = "tower")]
+    pub(in crate::hedge) fn started(&self) -> u32 {
+        self.number
+    }
+}
+
+impl<A, N, F, T, E> Future for Race<A, N, F, Result<T, E>>
+where
+    A: Source<N, F, T, E>,
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, E>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut race = OnPanic(self.project());
+        let polled = race.0.poll(cx);
+        std::mem::forget(race);
+        polled
+    }
+}
+
+/// Stops the race if the code of an attempt panics.
+struct OnPanic<'p, A: AsRef<Config>, N, F, O>(RaceProjection<'p, A, N, F, O>);
+
+impl<A: AsRef<Config>, N, F, O> Drop for OnPanic<'_, A, N, F, O> {
+    fn drop(&mut self) {
+        self.0.stop(Ending::Panicked);
+    }
+}
+
+impl<A, N, F, T, E> RaceProjection<'_, A, N, F, Result<T, E>>
+where
+    A: Source<N, F, T, E>,
+    F: Future<Output = Result<T, E>>,
+{
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut now = false;
+        if let Poll::Ready((output, outcome)) = self.poll_first(cx) {
+            if outcome == Outcome::Success {
+                return self.finish(output, 1, outcome);
+            }
+            now = self.lost(Next::after(outcome));
+            *self.failed = Some((output, outcome));
+        }
+        self.poll_extras(now, cx)
+    }
+
+    /// Polls the first attempt. Pending also after it has returned.
+    #[inline]
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<(F::Output, Outcome)> {
+        let Some(first) = self.first.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let output = {
+            let _context = self.permit.attempt(1).map(Attempt::enter);
+            ready!(first.poll(cx))
+        };
+        let (outcome, _) = self.attempts.judge(&output);
+        let start = self.permit.started();
+        self.permit.record(self.attempts.as_ref(), start, outcome);
+        self.first.set(None);
+        Poll::Ready((output, outcome))
+    }
+
+    /// Polls the extra attempts and starts those that are due. `now` is whether the next one is
+    /// due because an attempt failed.
+    #[inline(never)]
+    fn poll_extras(&mut self, mut now: bool, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut polled = 0;
+        loop {
+            while let Some(extra) = self.extras.get_mut(polled) {
+                let number = extra.number();
+                let Poll::Ready(ended) = extra.as_mut().poll(self.attempts, self.permit, cx) else {
+                    polled += 1;
+                    continue;
+                };
+                self.extras.remove(polled);
+                match ended {
+                    Ended::Won(output) => return self.finish(output, number, Outcome::Success),
+                    Ended::Lost(next) => now |= self.lost(next),
+                }
+            }
+            if !self.start_next(now, cx) {
+                break;
+            }
+            now = false;
+        }
+        if self.is_pending() {
+            return Poll::Pending;
+        }
+        let (output, outcome) = self.failed.take().expect("polled after it was ready");
+        self.finish(output, 1, outcome)
+    }
+
+    /// Takes note of an attempt that did not succeed. Returns whether the next one starts now.
+    fn lost(&mut self, next: Next) -> bool {
+        if next == Next::Never {
+            self.permit.stop();
+        }
+        next == Next::Now
+    }
+
+    /// Starts an extra attempt if one is due and permitted. Returns whether it did.
+    fn start_next(&mut self, now: bool, cx: &mut Context<'_>) -> bool {
+        if !self.permit.may_start() {
+            return false;
+        }
+        let due = now || self.is_pending() && self.poll_delay(cx).is_ready();
+        let start = time::now();
+        // Nothing starts for a caller whose deadline has passed.
+        if !due || start >= CallContext::deadline() {
+            return false;
+        }
+        self.sleep.set(None);
+        let number = *self.number + 1;
+        let Some(extra) = self.prepare(number) else {
+            self.permit.stop();
+            return false;
+        };
+        *self.number = number;
+        *self.started = start;
+        let delay = self.attempts.delay(number + 1);
+        self.permit
+            .start_extra(self.attempts.as_ref(), start, delay);
+        #[allow(clippy::disallowed_methods)] // An extra attempt may allocate.
+        self.extras.push(Box::pin(extra));
+        true
+    }
+
+    fn prepare(&mut self, number: u32) -> Option<Extra<N, F>> {
+        let attempt = self.permit.attempt(number)?;
+        let permit = self.permit.withdraw(self.attempts.as_ref(), number)?;
+        let next = self.attempts.prepare(self.permit.is_last())?;
+        Some(Extra::new(next, permit, attempt))
+    }
+
+    /// Ready when the next attempt is due.
+    fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.sleep.is_none() {
+            let due = self.started.after(self.permit.delay());
+            self.sleep.set(Some(Sleep::until(due)));
+        }
+        match self.sleep.as_mut().as_pin_mut() {
+            Some(sleep) => sleep.poll_elapsed(cx).map(drop),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
+    fn is_pending(&self) -> bool {
+        self.first.is_some() || !self.extras.is_empty()
+    }
+
+    /// Drops the other attempts, ends the call with the outcome of attempt number `by`, and
+    /// returns its output.
+    #[inline]
+    fn finish(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
+        self.drop_all();
+        self.permit.finish(self.attempts.as_ref(), by, outcome);
+        Poll::Ready(output)
+    }
+
+    /// Drops all attempts and ends the call.
+    fn stop(&mut self, ending: Ending) {
+        self.drop_all();
+        self.permit.end(self.attempts.as_ref(), ending);
+    }
+
+    /// Drops all attempts. Their latencies are known to be too short.
+    #[inline]
+    fn drop_all(&mut self) {
+        let config = self.attempts.as_ref();
+        if self.first.is_some() {
+            self.permit.record_dropped(config, self.permit.started());
+            self.first.set(None);
+        }
+        for extra in self.extras.drain(..) {
+            if let Some(start) = extra.called_at() {
+                self.permit.record_dropped(config, start);
+            }
+        }
+        *self.failed = None;
+    }
+}

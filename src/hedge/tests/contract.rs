@@ -1,0 +1,474 @@
+//! CX, RN, CB14: what holds for every layer.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::support::{Answer, Backend, NEVER, Told, answer, call, fail, ms};
+use crate::event::{Ending, EventKind};
+use crate::hedge::{HedgeService, ResponseFuture};
+use crate::rejection::Error;
+use crate::{Budget, Hedge, HedgeLayer, Mode, Timeout};
+
+fn unlimited() -> Budget {
+    Budget::builder().mode(Mode::Off).build().unwrap()
+}
+
+fn hedge(max_extra: u32) -> Hedge {
+    let hedge = Hedge::builder().delay(ms(10)).max_extra(max_extra);
+    hedge.budget(unlimited()).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx3_every_attempt_is_by_a_service_that_was_readied_for_it() {
+    let mut backend = Backend::new(|n| match n % 4 {
+        3 => (ms(5), answer(n)),
+        1 => (ms(5), fail(n)),
+        _ => (NEVER, answer(n)),
+    });
+    backend.unready = 3;
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(hedge(3)).layer(backend);
+    for round in 0..5 {
+        assert_eq!(call(&mut service, ()).await, answer(round * 4 + 3));
+    }
+    assert_eq!(log.calls(), 20);
+    assert_eq!(log.in_flight(), 0);
+}
+
+// CX13: a call clones no service, and copies a request only if it may be sent again.
+#[tokio::test(start_paused = true)]
+async fn cx13_a_call_that_is_not_hedged_clones_nothing() {
+    use crate::sync::{AtomicU64, Ordering::Relaxed};
+    static COPIES: AtomicU64 = AtomicU64::new(0);
+    #[derive(PartialEq)]
+    struct Request(bool);
+    impl crate::attempts::Idempotent for Request {
+        fn is_idempotent(&self) -> bool {
+            self.0
+        }
+    }
+    impl crate::attempts::Resend for Request {
+        fn copy(&self) -> Option<Self> {
+            COPIES.fetch_add(1, Relaxed);
+            Some(Self(self.0))
+        }
+    }
+    let backend = Backend::new(|n| (ms(5), answer(n)));
+    let log = backend.log.clone();
+    let hedge = hedge(1);
+    let mut service = HedgeLayer::new(&hedge).layer(backend);
+    for _ in 0..10 {
+        call(&mut service, Request(true)).await.unwrap();
+    }
+    assert_eq!((*log.clones.lock(), COPIES.load(Relaxed)), (1, 10));
+    call(&mut service, Request(false)).await.unwrap();
+    let short = Timeout::new(ms(8));
+    short
+        .run(|| call(&mut service, Request(true)))
+        .await
+        .unwrap();
+    hedge.set_mode(Mode::RecordOnly);
+    call(&mut service, Request(true)).await.unwrap();
+    hedge.set_mode(Mode::Off);
+    call(&mut service, Request(true)).await.unwrap();
+    let unknown = Hedge::builder().build().unwrap();
+    let mut service = HedgeLayer::new(&unknown).layer(service);
+    call(&mut service, Request(true)).await.unwrap();
+    assert_eq!(COPIES.load(Relaxed), 10);
+}
+
+// RT6: as many copies as extra attempts.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_copied_as_often_as_it_may_be_sent_again() {
+    #[derive(Debug)]
+    struct Request(Rc<()>);
+    impl crate::attempts::Idempotent for Request {
+        fn is_idempotent(&self) -> bool {
+            true
+        }
+    }
+    impl crate::attempts::Resend for Request {
+        fn copy(&self) -> Option<Self> {
+            Some(Self(Rc::clone(&self.0)))
+        }
+    }
+    let backend = Backend::new(|_| (NEVER, answer(0)));
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(hedge(2)).layer(backend);
+    let request = Rc::new(());
+    let call = call(&mut service, Request(Rc::clone(&request)));
+    let _ = tokio::time::timeout(ms(15), call).await;
+    assert_eq!(log.calls(), 2);
+    assert_eq!(Rc::strong_count(&request), 1);
+}
+
+fn panicking(in_call: bool, who: u32) -> Backend {
+    Backend::new(move |n| {
+        assert!(!(in_call && n == who), "in call");
+        (if n == who { ms(15) } else { NEVER }, answer(n))
+    })
+}
+
+struct Panics<S>(S, u32);
+
+impl<S: Clone> Clone for Panics<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), self.1)
+    }
+}
+
+impl<S> Service<()> for Panics<S>
+where
+    S: Service<(), Response = Answer, Future: Send + 'static>,
+{
+    type Response = Answer;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        let who = self.1;
+        let call = self.0.call(());
+        Box::pin(async move {
+            let answer = call.await?;
+            assert!(answer != Answer(who.into()), "in poll");
+            Ok(answer)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx8_a_panic_in_any_attempt_releases_all_and_is_told_once() {
+    for (in_call, who) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        let hedge = hedge(2);
+        let told = Told::by(&hedge);
+        let backend = panicking(in_call, who);
+        let log = backend.log.clone();
+        let mut service = HedgeLayer::new(&hedge).layer(Panics(backend, who));
+        std::future::poll_fn(|cx| service.poll_ready(cx))
+            .await
+            .unwrap();
+        let made = catch_unwind(AssertUnwindSafe(|| service.call(())));
+        let mut kept = None;
+        if let Ok(future) = made {
+            let future = kept.insert(Box::pin(future));
+            let polled = std::future::poll_fn(|cx| {
+                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(polled) => polled.map(|_| false),
+                    Err(_) => Poll::Ready(true),
+                }
+            });
+            assert!(polled.await, "it panics");
+        }
+        // The future is still there where it was made.
+        assert_eq!(log.in_flight(), 0, "{in_call} {who}");
+        assert_eq!(told.endings(Ending::Panicked), 1);
+        drop(kept);
+        let endings = told
+            .all()
+            .iter()
+            .filter(|text| !text.starts_with(['2', '3']))
+            .count();
+        assert_eq!(endings, 1, "{:?}", told.all());
+        assert_eq!(
+            (crate::attempt(), crate::Deadline::remaining()),
+            (None, None)
+        );
+    }
+}
+
+// CX9
+#[tokio::test(start_paused = true)]
+async fn cx9_attempts_are_polled_as_often_as_something_happened() {
+    let backend = Backend::new(|n| match n {
+        2 => (ms(500), answer(n)),
+        _ => (NEVER, answer(n)),
+    });
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(hedge(2)).layer(backend);
+    call(&mut service, ()).await.unwrap();
+    // At the call and when the timer fires twice; from then on all three; and at the end.
+    assert!(*log.polls.lock() <= 9, "{}", log.polls.lock());
+}
+
+// CX9: where one attempt's failure begins another, those under way are left alone.
+#[tokio::test(start_paused = true)]
+async fn a_new_attempt_does_not_poll_the_others_again() {
+    let backend = Backend::new(|n| match n {
+        2 => (ms(5), fail(n)),
+        _ => (NEVER, answer(n)),
+    });
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(hedge(3)).layer(backend);
+    let _ = tokio::time::timeout(ms(27), call(&mut service, ())).await;
+    assert_eq!(log.times(), [0, 10, 20, 25]);
+    assert!(*log.polls.lock() <= 14, "{}", log.polls.lock());
+}
+
+#[test]
+fn cx10_services_and_futures_are_what_their_parts_allow() {
+    fn is_send<T: Send>() {}
+    fn is_sync<T: Sync>() {}
+    fn is_clone<T: Clone>() {}
+    fn is_unpin<T: Unpin>() {}
+    is_send::<HedgeLayer>();
+    is_sync::<HedgeLayer>();
+    is_clone::<HedgeLayer>();
+    is_send::<HedgeService<Backend>>();
+    is_sync::<HedgeService<Backend>>();
+    is_clone::<HedgeService<Backend>>();
+    is_unpin::<HedgeService<Backend>>();
+    // The response is not `Sync` and the error not `Clone`.
+    is_send::<ResponseFuture<Backend, String, (), (), ()>>();
+    is_send::<Hedge>();
+    is_sync::<Hedge>();
+    is_clone::<Hedge>();
+}
+
+// CX10: a request that is neither `Send` nor `'static`.
+#[tokio::test(start_paused = true)]
+async fn a_borrowed_request_that_is_not_send_is_hedged() {
+    struct Lent<'a>(&'a Rc<u32>);
+    impl crate::attempts::Idempotent for Lent<'_> {
+        fn is_idempotent(&self) -> bool {
+            **self.0 == 7
+        }
+    }
+    impl crate::attempts::Resend for Lent<'_> {
+        fn copy(&self) -> Option<Self> {
+            Some(Self(self.0))
+        }
+    }
+    let seven = Rc::new(7);
+    let backend = Backend::new(|n| (ms(15), answer(n)));
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(hedge(1)).layer(backend);
+    call(&mut service, Lent(&seven)).await.unwrap();
+    assert_eq!(log.calls(), 2);
+}
+
+#[test]
+fn cx11_policies_layers_and_services_are_made_outside_a_runtime() {
+    let backend = Backend::new(|n| (ms(0), answer(n)));
+    let mut service = HedgeLayer::new(hedge(1)).layer(backend);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(Service::<()>::poll_ready(&mut service, &mut cx).is_ready());
+    let ready = pin!(service.call(())).poll(&mut cx);
+    assert!(ready.is_ready(), "no timer is needed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx14_each_call_ends_in_one_event() {
+    let hedge = hedge(1);
+    let told = Told::by(&hedge);
+    let backend = Backend::new(|n| match n {
+        0 => (ms(5), answer(n)),
+        1 | 2 => (ms(25), fail(n)),
+        _ => (NEVER, answer(n)),
+    });
+    let mut service = HedgeLayer::new(&hedge).layer(backend);
+    call(&mut service, ()).await.unwrap();
+    call(&mut service, ()).await.unwrap_err();
+    let _ = tokio::time::timeout(ms(12), call(&mut service, ())).await;
+    let told = told.all();
+    let failure = "Failure(Error) 35";
+    assert_eq!(told, ["Success 5", "2 10", failure, "2 10", "Dropped 12"]);
+}
+
+// CX14: the state is there before the event, and a listener that panics harms nothing.
+#[tokio::test(start_paused = true)]
+async fn cx14_a_listener_reads_the_policy_and_may_panic() {
+    let hedge = hedge(1);
+    let read = hedge.clone();
+    hedge
+        .on_event(move |event| {
+            if let EventKind::Hedging { .. } = event.kind {
+                assert_eq!(read.snapshot().made, 1);
+                read.set_mode(Mode::Off);
+                panic!("a listener's own");
+            }
+        })
+        .forever();
+    let mut service = HedgeLayer::new(&hedge).layer(Backend::new(|n| (ms(15), answer(n))));
+    call(&mut service, ()).await.unwrap();
+    assert_eq!(hedge.mode(), Mode::Off);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx16_record_only_tells_and_makes_no_extra_attempt() {
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(1)
+        .floor(0)
+        .build()
+        .unwrap();
+    let hedge = Hedge::builder()
+        .delay(ms(10))
+        .budget(&budget)
+        .mode(Mode::RecordOnly);
+    let hedge = hedge.build().unwrap();
+    let told = Told::by(&hedge);
+    let backend = Backend::new(|n| match n {
+        0 => (ms(15), answer(n)),
+        _ => (ms(5), fail(n)),
+    });
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(&hedge).layer(backend);
+    call(&mut service, ()).await.unwrap();
+    call(&mut service, ()).await.unwrap_err();
+    assert_eq!(log.calls(), 2);
+    assert_eq!(
+        told.all(),
+        ["would 2 10", "Success 15", "would 2 5", "Failure(Error) 5"]
+    );
+    assert_eq!(
+        (hedge.snapshot().would_hedge, hedge.snapshot().made),
+        (2, 0)
+    );
+    assert_eq!(budget.snapshot().balance, 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx19_it_is_changed_and_switched_off_while_calls_run() {
+    let hedge = hedge(1);
+    let told = Told::by(&hedge);
+    let backend = Backend::new(|n| (ms(25), answer(n)));
+    let log = backend.log.clone();
+    let mut service = HedgeLayer::new(&hedge).layer(backend);
+    std::future::poll_fn(|cx| Service::<()>::poll_ready(&mut service, cx))
+        .await
+        .unwrap();
+    let running = service.call(());
+    hedge.set_mode(Mode::Off);
+    running.await.unwrap();
+    assert_eq!(log.times(), [0, 10], "what runs keeps what it began with");
+    let events = told.all().len();
+    call(&mut service, ()).await.unwrap();
+    assert_eq!((log.calls(), told.all().len()), (3, events));
+    // Switched off it is not there: no attempt, no number.
+    assert_eq!(log.seen()[2].attempt, None);
+    hedge.set_mode(Mode::Enforce);
+    hedge.set_delay(ms(5));
+    hedge.change(|now| now.max_extra(3)).unwrap();
+    hedge.change(|now| now.max_extra(17)).unwrap_err();
+    hedge.set_quantile(1.0).unwrap_err();
+    call(&mut service, ()).await.unwrap();
+    assert_eq!(log.times()[3..], [50, 55, 60, 65]);
+    hedge.set_quantile(0.9).unwrap();
+    assert_eq!(
+        (hedge.delay(), hedge.snapshot().quantile),
+        (None, Some(0.9))
+    );
+    call(&mut service, ()).await.unwrap();
+    assert_eq!(log.calls(), 8);
+}
+
+// CB14, CB8: neither a loser nor a caller who had little time trips a breaker below, and that
+// caller does not make the service look faster.
+#[tokio::test(start_paused = true)]
+async fn cb14_losers_and_callers_with_little_time_are_no_failures() {
+    use crate::circuit_breaker::{CircuitBreakerLayer, State, Trip};
+    let breaker = crate::CircuitBreaker::builder("below")
+        .trips([Trip::consecutive_failures(1)])
+        .fair_time(ms(100))
+        .build()
+        .unwrap();
+    let backend = Backend::new(|n| match n {
+        1 => (ms(5), answer(n)),
+        _ => (NEVER, answer(n)),
+    });
+    let log = backend.log.clone();
+    let inner = CircuitBreakerLayer::new(&breaker).layer(backend);
+    let mut service = HedgeLayer::new(hedge(1)).layer(inner);
+    call(&mut service, ()).await.unwrap();
+    assert_eq!(breaker.state(), State::Closed, "the loser");
+    let short = Timeout::new(ms(20));
+    short.run(|| call(&mut service, ())).await.unwrap_err();
+    assert_eq!(log.calls(), 4);
+    assert_eq!(
+        breaker.state(),
+        State::Closed,
+        "both were cut by an unfair deadline"
+    );
+
+    let hedge = Hedge::builder()
+        .quantile(0.5)
+        .min_samples(1)
+        .build()
+        .unwrap();
+    let backend = Backend::new(|n| (ms(if n < 5 { 50 } else { 900 }), answer(n)));
+    let mut service = HedgeLayer::new(&hedge).layer(backend);
+    for _ in 0..5 {
+        call(&mut service, ()).await.unwrap();
+    }
+    for _ in 0..50 {
+        let short = Timeout::new(ms(5));
+        short.run(|| call(&mut service, ())).await.unwrap_err();
+    }
+    tokio::time::advance(ms(100)).await;
+    assert!(hedge.delay().unwrap() >= ms(50));
+    assert_eq!(
+        (hedge.snapshot().samples, hedge.snapshot().cut_short),
+        (5, 50)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn1_run_makes_the_attempts_of_a_closure() {
+    let hedge = hedge(2);
+    let calls = std::cell::RefCell::new(Vec::new());
+    let answer = hedge
+        .run(|attempt| {
+            calls.borrow_mut().push((attempt, crate::attempt()));
+            async move {
+                assert_eq!(crate::attempt(), Some(attempt));
+                match attempt {
+                    3 => Ok(attempt),
+                    2 => Err(std::io::Error::other("two")),
+                    _ => std::future::pending().await,
+                }
+            }
+        })
+        .await;
+    assert_eq!(answer.unwrap(), 3);
+    assert_eq!(*calls.borrow(), [(1, Some(1)), (2, Some(2)), (3, Some(3))]);
+    let answer: Result<(), Error<&str>> = hedge
+        .run(|attempt| async move { Err(if attempt == 1 { "first" } else { "later" }) })
+        .await;
+    assert_eq!(answer, Err(Error::Service("first")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn2_an_error_out_of_the_closure_is_a_failure_and_a_drop_ends_all() {
+    let hedge = hedge(1);
+    let told = Told::by(&hedge);
+    async fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+        let n = text.parse()?;
+        Ok(n)
+    }
+    let answer = hedge
+        .run(|attempt| parse(if attempt == 1 { "x" } else { "7" }))
+        .await;
+    assert_eq!(answer.unwrap(), 7);
+    let never = hedge.run(|_| std::future::pending::<Result<(), ()>>());
+    let _ = tokio::time::timeout(ms(15), never).await;
+    assert_eq!(told.all(), ["2 0", "Success 0", "2 10", "Dropped 15"]);
+    let refused = hedge.run_with(crate::classify::ErrorsOnly, |_| async {
+        Err::<std::cell::Cell<u8>, _>(crate::Rejection::new(
+            crate::RejectionKind::CircuitOpen,
+            "below",
+        ))
+    });
+    refused.await.unwrap_err();
+    // A refusal begins nothing.
+    assert_eq!(told.all()[4..], ["Ignored 0"]);
+}

@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use super::state::Settings;
+use crate::attempts::Funding;
+use crate::backoff::Backoff;
+use crate::budget::Budget;
+use crate::common::{Options, option_setters};
+use crate::config::ConfigError;
+#[cfg(feature = "tower")]
+use crate::config::Mode;
+
+/// Builds a [`Retry`](super::Retry), or changes one.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(super) options: Options,
+    pub(super) settings: Settings,
+    pub(super) funding: Funding,
+}
+
+impl Builder {
+    pub(super) fn new(options: Options) -> Self {
+        Self::from_parts(options, Settings::default(), Funding::Default)
+    }
+
+    pub(super) fn from_parts(options: Options, settings: Settings, funding: Funding) -> Self {
+        Self {
+            options,
+            settings,
+            funding,
+        }
+    }
+
+    option_setters!();
+
+    /// How long it waits before an attempt. The default is 50 ms, doubling to 2 s, with full
+    /// jitter.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.settings.backoff = backoff;
+        self
+    }
+
+    /// How many attempts a call makes, the first counted. The default is 3.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.settings.max_attempts = attempts;
+        self
+    }
+
+    /// For how long after its start a call may start another attempt. The default is no limit,
+    /// since a timeout above bounds the attempts too. An attempt under way is not cut short.
+    pub fn max_elapsed(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.max_elapsed = limit.into();
+        self
+    }
+
+    /// The least base of the backoff after a call that was throttled. The default is 1 s. The
+    /// backoff's cap applies. Zero treats all failures alike.
+    pub fn throttled_base(mut self, base: Duration) -> Self {
+        self.settings.throttled_base = base;
+        self
+    }
+
+    /// The longest delay that a failure may ask for (`Retry-After`). The default is 30 s. A
+    /// failure that asks for more is returned at once, as is [`Duration::MAX`] whatever the cap.
+    pub fn retry_after_cap(mut self, cap: Duration) -> Self {
+        self.settings.retry_after_cap = cap;
+        self
+    }
+
+    /// Takes extra attempts from `budget`, which other policies may share. The default is a budget
+    /// of its own with the [defaults](crate::budget#defaults), and inside an attempt of another
+    /// retry or hedge, theirs. Inside such an attempt a given budget earns nothing, so that layers
+    /// do not multiply: it has its burst and its floor.
+    pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
+        self.funding = Funding::Given(budget.into());
+        self
+    }
+
+    /// Retries without a budget. In an outage the load is multiplied by the number of attempts.
+    pub fn no_budget(mut self) -> Self {
+        self.funding = Funding::None;
+        self
+    }
+
+    /// Whether it also retries inside an attempt above the first of another retry. The default is
+    /// no, since attempts multiply: three of three are nine.
+    pub fn nested(mut self, nested: bool) -> Self {
+        self.settings.nested = nested;
+        self
+    }
+
+    /// Makes jitter the same in every run.
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    pub(super) fn checked(self) -> Result<(Options, Settings, Funding), ConfigError> {
+        self.settings.check(&self.options.name)?;
+        let funding = self.funding.or_own(&self.options.name);
+        Ok((self.options, self.settings, funding))
+    }
+}
+
+/// What a stack reads of its retry.
+#[cfg(feature = "tower")]
+impl Builder {
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.options.mode
+    }
+
+    /// Takes extra attempts from `budget` if none was given.
+    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
+        self.funding = self.funding.or_given(budget);
+        self
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.settings.max_attempts
+    }
+
+    /// How long all backoffs of one call take together, at most. Beyond a thousand, the longest
+    /// of them is taken for each.
+    pub(crate) fn longest_backoffs(&self) -> Duration {
+        let backoff = self.settings.backoff;
+        let failures = self.settings.max_attempts.saturating_sub(1);
+        let summed = failures.min(1_000);
+        let longest = (1..=summed).map(|failures| backoff.delay(failures, 1.0));
+        let sum = longest.fold(Duration::ZERO, Duration::saturating_add);
+        let rest = backoff.delay(summed, 1.0).saturating_mul(failures - summed);
+        sum.saturating_add(rest)
+    }
+}

@@ -1,0 +1,185 @@
+use std::time::Duration;
+
+use super::policy::Config;
+use super::state::Failed;
+use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
+use crate::config::Mode;
+use crate::context::{CallContext, ClockReading};
+use crate::event::{Ending, EventKind};
+use crate::outcome::{FailureKind, Outcome};
+use crate::time::{self, Tick};
+
+/// One call under a retry, with all its attempts. Dropping it ends the call.
+///
+/// `H` keeps the configuration, and may keep more: it is the one reference that a call counts.
+#[derive(Debug)]
+pub(super) struct Permit<H: AsRef<Config>> {
+    holder: H,
+    ledger: CallLedger,
+    /// The number of the attempt that is being made, from 1.
+    number: u32,
+    /// Whether this call may retry at all.
+    retries: bool,
+    /// The delay before the attempt that is being made.
+    previous: Duration,
+    extra: Extra,
+}
+
+/// The extra attempt that is to be made, or is under way.
+#[derive(Debug)]
+enum Extra {
+    None,
+    Permitted(ExtraPermit),
+    Sent(SentExtra),
+}
+
+impl<H: AsRef<Config>> Permit<H> {
+    /// A call that starts here. `may_resend` is whether it may be made more than once.
+    #[inline]
+    pub(super) fn start(
+        holder: H,
+        may_resend: impl FnOnce() -> bool,
+        clock: &mut ClockReading,
+    ) -> Self {
+        let Config { settings, plan, .. } = holder.as_ref();
+        let ledger = CallLedger::open(plan, true, settings.max_elapsed.is_some(), clock);
+        let nests = CallContext::extra() && !settings.nested;
+        let may_retry = ledger.mode() != Mode::Off && !nests && settings.max_attempts > 1;
+        let retries = may_retry && may_resend();
+        Self {
+            holder,
+            ledger,
+            number: 1,
+            retries,
+            previous: Duration::ZERO,
+            extra: Extra::None,
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    /// The number of the attempt that is being made.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether an attempt may follow the one that is being made: whether to copy the request.
+    #[inline]
+    pub(super) fn may_go_on(&self) -> bool {
+        self.retries && self.number < self.holder.as_ref().settings.max_attempts
+    }
+
+    /// Runs the user's code as part of the attempt.
+    #[inline]
+    pub(super) fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        self.ledger.enter(&self.holder.as_ref().plan, code)
+    }
+
+    /// Decides after an attempt with this outcome. Returns when the next attempt starts, which
+    /// has a permit then; none if the call ends.
+    #[inline]
+    pub(super) fn after(&mut self, outcome: Outcome) -> Option<Tick> {
+        match outcome {
+            Outcome::Failure { kind, retry_after } => self.after_failure(kind, retry_after),
+            Outcome::Success | Outcome::Ignore => None,
+        }
+    }
+
+    #[cold]
+    fn after_failure(&mut self, kind: FailureKind, retry_after: Option<Duration>) -> Option<Tick> {
+        if !self.may_go_on() {
+            return None;
+        }
+        let Config {
+            settings,
+            plan,
+            jitter,
+        } = self.holder.as_ref();
+        let context = CallContext::current();
+        // Checked again: behind a buffer, `start` saw another context.
+        if context.extra && !settings.nested {
+            return None;
+        }
+        let failed = Failed {
+            number: self.number,
+            kind,
+            retry_after,
+            previous: self.previous,
+        };
+        let delay = settings.delay(failed, || jitter.fraction())?;
+        let until = time::now().after(delay);
+        let limit = settings.max_elapsed;
+        if limit.is_some_and(|limit| until > self.ledger.start.after(limit)) {
+            return None;
+        }
+        if until >= context.deadline {
+            return None;
+        }
+        // Of an attempt whose service did not become ready, the permit goes back first.
+        self.extra = Extra::None;
+        let attempt = self.number + 1;
+        let permit = self.ledger.withdraw(plan, || EventKind::WouldRetry {
+            attempt,
+            delay,
+            kind,
+        })?;
+        self.extra = Extra::Permitted(permit);
+        self.number = attempt;
+        self.previous = delay;
+        plan.ledger.common.emit(EventKind::Retrying {
+            attempt,
+            delay,
+            kind,
+        });
+        Some(until)
+    }
+
+    /// The backoff is over: code runs as part of the next attempt from here on.
+    pub(super) fn wake(&mut self) {
+        self.ledger.number(self.number);
+    }
+
+    /// The attempt is made.
+    pub(super) fn send(&mut self) {
+        let plan = &self.holder.as_ref().plan;
+        if let Extra::Permitted(permit) = std::mem::replace(&mut self.extra, Extra::None) {
+            self.extra = Extra::Sent(self.ledger.send(plan, permit));
+        }
+    }
+
+    /// A layer below rejected the attempt under way: it was not made.
+    #[cold]
+    pub(super) fn rejected(&mut self) {
+        let plan = &self.holder.as_ref().plan;
+        if let Extra::Sent(sent) = std::mem::replace(&mut self.extra, Extra::None) {
+            self.ledger.rejected(plan, sent);
+        }
+    }
+
+    /// The call ends with this outcome.
+    #[inline]
+    pub(super) fn finish(&mut self, outcome: Outcome) {
+        self.give_back();
+        let plan = &self.holder.as_ref().plan;
+        self.ledger.finish(plan, self.number, outcome);
+    }
+
+    /// Gives the permit of an attempt back that was not made, before the terminal event.
+    #[inline]
+    fn give_back(&mut self) {
+        if matches!(self.extra, Extra::Permitted(_)) {
+            self.extra = Extra::None;
+        }
+    }
+}
+
+impl<H: AsRef<Config>> Drop for Permit<H> {
+    #[inline]
+    fn drop(&mut self) {
+        self.give_back();
+        self.ledger.end(&self.holder.as_ref().plan, Ending::Dropped);
+    }
+}

@@ -1,0 +1,193 @@
+use std::fmt;
+use std::panic::Location;
+
+use super::builder::Builder;
+use super::state::Settings;
+use crate::attempts::{Ledger, Plan};
+use crate::backoff::Backoff;
+use crate::common::{Common, Options, common_methods};
+#[cfg(feature = "tower")]
+use crate::config::Cached;
+use crate::config::{ConfigError, Live, Mode};
+use crate::rng::Jitter;
+use crate::sync::Arc;
+
+/// Makes a failed call again, within a budget.
+///
+/// A handle: clones are the same retry. The [module](crate::retry) has its behaviour and its
+/// defaults.
+#[derive(Clone)]
+pub struct Retry(Arc<Shared>);
+
+struct Shared {
+    ledger: Arc<Ledger>,
+    config: Live<Config>,
+}
+
+/// What a call keeps from its start to its end.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) settings: Settings,
+    pub(super) plan: Plan,
+    pub(super) jitter: Arc<Jitter>,
+}
+
+impl Retry {
+    /// A retry that waits by `backoff`, named after its call site. It makes three attempts, the
+    /// first counted, and has a budget of its own.
+    ///
+    /// A backoff that [`Builder::build`] rejects works as far as it can: no delay is longer than
+    /// its cap.
+    #[track_caller]
+    pub fn new(backoff: Backoff) -> Self {
+        Self::builder().backoff(backoff).assemble()
+    }
+
+    /// Starts a retry with the [defaults](crate::retry#defaults).
+    #[track_caller]
+    pub fn builder() -> Builder {
+        Builder::new(Options::at("retry", Location::caller()))
+    }
+
+    common_methods!(with mode);
+
+    fn common(&self) -> &Common {
+        &self.0.ledger.common
+    }
+
+    /// Changes the retry for calls that start from now on. `change` gets a builder with the
+    /// current configuration, and runs again if another change came first. Name, seed and
+    /// listeners stay.
+    ///
+    /// # Errors
+    /// With every problem of the new configuration. Nothing has changed then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::{Backoff, Retry};
+    ///
+    /// let retry = Retry::new(Backoff::exponential(Duration::from_millis(50)));
+    /// retry.change(|now| now.max_attempts(2).max_elapsed(Duration::from_secs(5)))?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let mut options = Options::named(self.name().clone());
+        options.mode = self.mode();
+        let mut mode = options.mode;
+        self.0.config.change(|now| {
+            let builder = Builder::from_parts(
+                options.clone(),
+                now.settings.clone(),
+                now.plan.funding.clone(),
+            );
+            let (options, settings, funding) = change(builder).checked()?;
+            mode = options.mode;
+            Ok(Config {
+                settings,
+                plan: Plan {
+                    ledger: Arc::clone(&now.plan.ledger),
+                    funding,
+                },
+                jitter: Arc::clone(&now.jitter),
+            })
+        })?;
+        if mode != options.mode {
+            self.set_mode(mode);
+        }
+        Ok(())
+    }
+
+    /// The configuration and the counts. The parts are read one after the other.
+    pub fn snapshot(&self) -> Snapshot {
+        let config = self.0.config.load();
+        Snapshot {
+            mode: self.mode(),
+            backoff: config.settings.backoff,
+            max_attempts: config.settings.max_attempts,
+            retried: self.0.ledger.made(),
+            would_retry: self.0.ledger.would_make(),
+            suppressed: self.0.ledger.suppressed(),
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.0.config.full()
+    }
+
+    /// The configuration for a service that makes many calls.
+    #[cfg(feature = "tower")]
+    pub(super) fn cached(&self) -> Cached<Self, Config> {
+        Cached::new(self.clone())
+    }
+}
+
+impl Builder {
+    /// Builds the retry.
+    ///
+    /// # Errors
+    /// With every problem of the configuration.
+    pub fn build(self) -> Result<Retry, ConfigError> {
+        self.settings.check(&self.options.name)?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> Retry {
+        let funding = self.funding.or_own(&self.options.name);
+        let jitter = self
+            .options
+            .seed
+            .map_or_else(Jitter::from_entropy, Jitter::seeded);
+        let ledger = Arc::new(Ledger::new(self.options));
+        Retry(Arc::new(Shared {
+            ledger: Arc::clone(&ledger),
+            config: Live::new(Config {
+                settings: self.settings,
+                plan: Plan { ledger, funding },
+                jitter: Arc::new(jitter),
+            }),
+        }))
+    }
+}
+
+impl AsRef<Live<Config>> for Retry {
+    #[inline]
+    fn as_ref(&self) -> &Live<Config> {
+        &self.0.config
+    }
+}
+
+impl From<&Retry> for Retry {
+    fn from(retry: &Retry) -> Self {
+        retry.clone()
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0.config.load();
+        f.debug_struct("Retry")
+            .field("name", self.name())
+            .field("backoff", &config.settings.backoff)
+            .field("max_attempts", &config.settings.max_attempts)
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Retry`] is configured with and what it has done.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The mode.
+    pub mode: Mode,
+    /// How long it waits before an attempt.
+    pub backoff: Backoff,
+    /// How many attempts a call makes, the first counted.
+    pub max_attempts: u32,
+    /// Attempts made beyond the first ones.
+    pub retried: u64,
+    /// Attempts that would have been made, in [`Mode::RecordOnly`].
+    pub would_retry: u64,
+    /// Attempts that were not made because the budget was spent.
+    pub suppressed: u64,
+}

@@ -1,0 +1,3 @@
+mod run;
+#[cfg(feature = "tower")]
+mod service;

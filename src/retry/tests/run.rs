@@ -1,0 +1,844 @@
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::backoff::{Backoff, Jitter};
+use crate::budget::Budget;
+use crate::classify::{FailureKind, Outcome};
+use crate::config::Mode;
+use crate::deadline::Deadline;
+use crate::event::{Ending, EventKind};
+use crate::rejection::{Error, Rejection, RejectionKind};
+use crate::retry::{Builder, Retry};
+use crate::sync::{Arc, Mutex};
+use crate::time::now;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Waits `delay` before each attempt, without a budget.
+fn builder(delay: Duration) -> Builder {
+    let backoff = Backoff::constant(delay).jitter(Jitter::None);
+    Retry::builder().backoff(backoff).no_budget()
+}
+
+fn every(delay: Duration) -> Retry {
+    builder(delay).build().unwrap()
+}
+
+/// Everything that a retry told, in words.
+fn told(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let to = Arc::clone(&log);
+    let tell = move |event: &crate::Event<'_>| {
+        to.lock().push(match (event.kind, event.attempts) {
+            (EventKind::Ended { ending, .. }, Some(n)) => format!("{ending:?} after {n}"),
+            (EventKind::Retrying { attempt, delay, .. }, None) => format!("{attempt} in {delay:?}"),
+            (EventKind::WouldRetry { attempt, .. }, None) => format!("would make {attempt}"),
+            other => panic!("{other:?}"),
+        });
+    };
+    retry.on_event(tell).forever();
+    log
+}
+
+// RT5: the first counts, and nobody sleeps after the last.
+#[tokio::test(start_paused = true)]
+async fn rt5_max_attempts_counts_the_first() {
+    for (most, passed) in [(1, 0), (2, 100), (4, 300)] {
+        let retry = builder(ms(100)).max_attempts(most).build().unwrap();
+        let start = now();
+        let made = Cell::new(0);
+        let answer = retry.run(|attempt| {
+            made.set(attempt);
+            async { Err::<(), _>("busy") }
+        });
+        assert_eq!(answer.await, Err(Error::Service("busy")));
+        assert_eq!(made.get(), most);
+        assert_eq!(now().since(start), ms(passed));
+    }
+}
+
+// RT5: no attempt begins later than that.
+#[tokio::test(start_paused = true)]
+async fn rt5_an_elapsed_limit_ends_it_at_once() {
+    let retry = builder(ms(100)).max_attempts(100).max_elapsed(ms(250));
+    let retry = retry.build().unwrap();
+    let (start, made) = (now(), Cell::new(0));
+    let _ = retry
+        .run(|attempt| {
+            made.set(attempt);
+            async { Err::<(), _>("busy") }
+        })
+        .await;
+    assert_eq!((made.get(), now().since(start)), (3, ms(200)));
+}
+
+// RT2: of one policy, by its own seed.
+#[tokio::test(start_paused = true)]
+async fn rt2_sessions_of_one_policy_differ() {
+    let delays = |seed| async move {
+        let retry = Retry::builder()
+            .jitter_seed(seed)
+            .max_attempts(2)
+            .no_budget()
+            .build()
+            .unwrap();
+        let mut delays = Vec::new();
+        for _ in 0..1_000 {
+            let start = now();
+            let _ = retry.run(|_| async { Err::<(), _>("busy") }).await;
+            delays.push(now().since(start));
+        }
+        delays
+    };
+    let (mut a, b, c) = (delays(7).await, delays(7).await, delays(8).await);
+    assert_eq!(a, b);
+    assert_ne!(a, c);
+    a.sort_unstable();
+    a.dedup();
+    // Tokio's timers count milliseconds, and so does its paused clock: at most 50 of them.
+    assert!(a.len() > 45, "{}", a.len());
+}
+
+// RT2: each delay rests on the one before.
+#[tokio::test(start_paused = true)]
+async fn rt2_a_decorrelated_backoff_grows() {
+    let backoff = Backoff::decorrelated(ms(100)).max(ms(100_000));
+    let retry = Retry::builder()
+        .backoff(backoff)
+        .max_attempts(9)
+        .jitter_seed(7);
+    let retry = retry.no_budget().build().unwrap();
+    let times = RefCell::new(Vec::new());
+    let run = retry.run(|_| {
+        times.borrow_mut().push(now());
+        async { Err::<(), _>("busy") }
+    });
+    let _ = run.await;
+    let times = times.into_inner();
+    let delays: Vec<_> = times.windows(2).map(|two| two[1].since(two[0])).collect();
+    // By a millisecond more: tokio's timers round up.
+    assert!(
+        delays.windows(2).all(|two| two[1] <= two[0] * 3 + ms(1)),
+        "{delays:?}"
+    );
+    assert!(delays.iter().any(|delay| *delay > ms(900)), "{delays:?}");
+}
+
+async fn delay_after(retry: &Retry, outcome: Outcome) -> Option<Duration> {
+    let (start, made) = (now(), Cell::new(0));
+    let classifier = move |result: Result<&u32, &()>| match result {
+        Ok(_) => outcome,
+        Err(()) => Outcome::Ignore,
+    };
+    let _ = retry
+        .run_with(classifier, |attempt| {
+            made.set(attempt);
+            async move { if attempt == 1 { Ok(1) } else { Err(()) } }
+        })
+        .await;
+    (made.get() > 1).then(|| now().since(start))
+}
+
+// RT3
+#[tokio::test(start_paused = true)]
+async fn rt3_retry_after_is_a_floor_with_jitter_on_top() {
+    let after = |wait| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: Some(wait),
+    };
+    let retry = Retry::builder().backoff(Backoff::constant(ms(1_000)));
+    let retry = retry.no_budget().build().unwrap();
+    let mut delays = Vec::new();
+    for _ in 0..100 {
+        delays.push(delay_after(&retry, after(ms(3_000))).await.unwrap());
+    }
+    assert!(delays.iter().all(|d| (ms(3_000)..=ms(4_001)).contains(d)));
+    delays.sort_unstable();
+    assert!(*delays.last().unwrap() - delays[0] > ms(500));
+
+    let exact = every(ms(50));
+    assert_eq!(delay_after(&exact, after(ms(70))).await, Some(ms(70)));
+    assert_eq!(delay_after(&exact, after(ms(30))).await, Some(ms(50)));
+    // Above the cap of 30 s, or after the deadline: now.
+    assert_eq!(
+        delay_after(&exact, after(ms(30_000))).await,
+        Some(ms(30_000))
+    );
+    assert_eq!(delay_after(&exact, after(ms(30_001))).await, None);
+    let start = now();
+    let scoped = Deadline::after(ms(500)).scope(delay_after(&exact, after(ms(500))));
+    assert_eq!(scoped.await, None);
+    assert_eq!(now(), start);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rt3_a_failure_that_asks_to_stop_is_not_retried_whatever_the_cap() {
+    let builder = Retry::builder().backoff(Backoff::constant(ms(50)));
+    let uncapped = builder.no_budget().retry_after_cap(Duration::MAX);
+    let uncapped = uncapped.build().unwrap();
+    for retry in [every(ms(50)), uncapped] {
+        let stop = Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: Some(Duration::MAX),
+        };
+        assert_eq!(delay_after(&retry, stop).await, None);
+    }
+}
+
+// RT3: who is throttled is not asked again in 50 ms.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_waits_from_a_longer_base() {
+    let backoff = Backoff::exponential(ms(50)).jitter(Jitter::None);
+    let retry = Retry::builder().backoff(backoff).no_budget();
+    let retry = retry.build().unwrap();
+    let after = |kind| Outcome::Failure {
+        kind,
+        retry_after: None,
+    };
+    assert_eq!(
+        delay_after(&retry, after(FailureKind::Response)).await,
+        Some(ms(50))
+    );
+    assert_eq!(
+        delay_after(&retry, after(FailureKind::Throttled)).await,
+        Some(ms(1_000))
+    );
+    let capped = Retry::new(
+        Backoff::exponential(ms(50))
+            .max(ms(300))
+            .jitter(Jitter::None),
+    );
+    assert_eq!(
+        delay_after(&capped, after(FailureKind::Throttled)).await,
+        Some(ms(300))
+    );
+    assert_eq!(
+        delay_after(&every(ms(50)), after(FailureKind::Throttled)).await,
+        Some(ms(1_000))
+    );
+}
+
+// RT7, RN1
+#[tokio::test(start_paused = true)]
+async fn rt7_what_is_not_retried() {
+    let retry = every(ms(1));
+    for (outcome, retried) in [
+        (Outcome::Success, false),
+        (Outcome::Ignore, false),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Permanent,
+                retry_after: None,
+            },
+            false,
+        ),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Slow,
+                retry_after: None,
+            },
+            false,
+        ),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Timeout,
+                retry_after: None,
+            },
+            true,
+        ),
+        (
+            Outcome::Failure {
+                kind: FailureKind::Error,
+                retry_after: None,
+            },
+            true,
+        ),
+    ] {
+        assert_eq!(
+            delay_after(&retry, outcome).await.is_some(),
+            retried,
+            "{outcome:?}"
+        );
+    }
+    // The library's own refusals, and one that is none: an attempt that has timed out.
+    let timed_out = RejectionKind::TimedOut {
+        limit: ms(1),
+        elapsed: ms(1),
+    };
+    for (why, made) in [
+        (RejectionKind::RateLimited, 1),
+        (RejectionKind::CircuitOpen, 1),
+        (RejectionKind::Expired, 1),
+        (timed_out, 3),
+    ] {
+        let attempts = Cell::new(0);
+        let answer = retry.run(|attempt| {
+            attempts.set(attempt);
+            async move { Err::<(), _>(Rejection::new(why, "below")) }
+        });
+        assert!(answer.await.is_err());
+        assert_eq!(attempts.get(), made, "{why:?}");
+    }
+}
+
+// RT8, RT11, RT4: what is refused after the first attempt does not hide how that one failed. It
+// was not made, and the budget has it back.
+#[tokio::test(start_paused = true)]
+async fn rt11_the_failure_and_not_the_refusal_is_returned() {
+    let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
+    let budget = budget.build().unwrap();
+    let retry = builder(ms(1)).budget(&budget).build().unwrap();
+    let log = told(&retry);
+    let answer: Result<(), _> = retry
+        .run(|attempt| async move {
+            match attempt {
+                1 => Err(Error::Service("busy")),
+                _ => Err(Rejection::new(RejectionKind::RateLimited, "below").into()),
+            }
+        })
+        .await;
+    assert_eq!(answer, Err(Error::Service(Error::Service("busy"))));
+    assert_eq!(*log.lock(), ["2 in 1ms", "Failure(Error) after 1"]);
+    let kept = budget.snapshot();
+    assert_eq!((kept.balance, kept.made), (3.0, 0));
+    assert_eq!(retry.snapshot().retried, 0);
+}
+
+// TO4, D10: a backoff that would end after the deadline is not begun.
+#[tokio::test(start_paused = true)]
+async fn to4_a_backoff_past_the_deadline_is_not_begun() {
+    let retry = builder(ms(100)).max_attempts(10).build().unwrap();
+    for (deadline, made) in [(100, 1), (101, 2), (250, 3)] {
+        let (start, attempts) = (now(), Cell::new(0));
+        let run = retry.run(|attempt| {
+            attempts.set(attempt);
+            async { Err::<(), _>("busy") }
+        });
+        let answer = Deadline::after(ms(deadline)).scope(run).await;
+        assert_eq!(answer, Err(Error::Service("busy")));
+        assert_eq!(attempts.get(), made);
+        assert_eq!(now().since(start), ms(100) * (made - 1));
+    }
+}
+
+// RT4: the original failure, and no sleep.
+#[tokio::test(start_paused = true)]
+async fn rt4_a_spent_budget_returns_the_failure_at_once() {
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(1)
+        .floor(0)
+        .build()
+        .unwrap();
+    let retry = builder(ms(10)).budget(&budget).build().unwrap();
+    let log = told(&retry);
+    let start = now();
+    let answer = retry.run(|attempt| async move { Err::<(), _>(attempt.to_string()) });
+    assert_eq!(answer.await, Err(Error::Service("2".to_owned())));
+    assert_eq!(now().since(start), ms(10));
+    assert_eq!(*log.lock(), ["2 in 10ms", "Failure(Error) after 2"]);
+    assert_eq!(
+        (retry.snapshot().retried, retry.snapshot().suppressed),
+        (1, 1)
+    );
+}
+
+/// On its own runtime with a paused clock.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime.unwrap().block_on(future)
+}
+
+/// Calls that always fail, from 8 threads, by a retry over a retry. Gives the attempts made.
+fn storm(outer: &Retry, inner: &Retry) -> u64 {
+    let made = |_| {
+        let (outer, inner) = (outer.clone(), inner.clone());
+        std::thread::spawn(move || {
+            let made = Cell::new(0u64);
+            block_on(async {
+                for _ in 0..1_250 {
+                    let call = |_| {
+                        inner.run(|_| {
+                            made.set(made.get() + 1);
+                            async { Err::<(), _>("busy") }
+                        })
+                    };
+                    let _ = outer.run(call).await;
+                }
+            });
+            made.get()
+        })
+    };
+    let threads: Vec<_> = (0..8).map(made).collect();
+    threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .sum()
+}
+
+// RT4: ratio x calls + burst; a few thousandths may fall to the end of an epoch. Below the first
+// attempts the inner retry draws on the same budget and adds nothing to it.
+#[test]
+fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
+    let budget = || {
+        Budget::builder()
+            .ratio(0.2)
+            .burst(10)
+            .floor(0)
+            .build()
+            .unwrap()
+    };
+    let at_once = || {
+        let backoff = Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None);
+        Retry::builder().backoff(backoff)
+    };
+    let own = at_once().build().unwrap();
+    let once = at_once().max_attempts(1).build().unwrap();
+    let unlimited = at_once().no_budget().build().unwrap();
+    let budgeted = |budget: &Budget| at_once().budget(budget).build().unwrap();
+    let bound = 12_000..=12_010;
+    assert!(bound.contains(&storm(&budgeted(&budget()), &once)));
+    let shared = budget();
+    let (outer, inner) = (budgeted(&shared), budgeted(&shared));
+    assert!(bound.contains(&storm(&outer, &inner)));
+    assert!(bound.contains(&storm(&budgeted(&budget()), &own)));
+    assert_eq!(storm(&unlimited, &once), 30_000);
+}
+
+// RT4, D9: what is below an attempt draws on the budget that this retry draws on.
+#[tokio::test]
+async fn rt4_an_attempt_carries_its_budget_down() {
+    let budget = Budget::percent(50);
+    let below =
+        || Budget::find(crate::context::CallContext::budget()?).map(|budget| budget.name().clone());
+    let call =
+        |_| async move { Ok::<_, ()>(below().map(|name| name.to_string()).unwrap_or_default()) };
+    let retry = builder(ms(1)).budget(&budget).build().unwrap();
+    assert_eq!(retry.run(call).await.unwrap(), budget.name().to_string());
+    let outer = builder(ms(1)).budget(&budget).build().unwrap();
+    let inner = Retry::new(Backoff::constant(ms(1)));
+    assert_eq!(
+        outer.run(|_| inner.run(call)).await.unwrap(),
+        budget.name().to_string()
+    );
+    assert_ne!(inner.run(call).await.unwrap(), budget.name().to_string());
+    assert_eq!(below(), None);
+}
+
+// RT10
+#[tokio::test(start_paused = true)]
+async fn rt10_retries_do_not_nest() {
+    let attempts = |inner: Retry| async move {
+        let outer = every(ms(1));
+        let made = RefCell::new(Vec::new());
+        let call = |n| {
+            let (made, inner) = (&made, &inner);
+            async move {
+                let call = |m| {
+                    made.borrow_mut().push((n, m));
+                    async { Err::<(), _>("busy") }
+                };
+                inner.run(call).await
+            }
+        };
+        let _ = outer.run(call).await;
+        made.into_inner()
+    };
+    assert_eq!(
+        attempts(every(ms(1))).await,
+        [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1)]
+    );
+    let nested = every(ms(1));
+    nested.change(|now| now.nested(true)).unwrap();
+    assert_eq!(attempts(nested).await.len(), 9);
+}
+
+// RT8: inside an attempt, its number.
+#[tokio::test(start_paused = true)]
+async fn rt8_the_number_is_there_in_the_call_and_in_its_polls() {
+    let seen = RefCell::new(Vec::new());
+    let _ = every(ms(1))
+        .run(|n| {
+            assert_eq!(crate::attempt(), Some(n));
+            let seen = &seen;
+            async move {
+                tokio::time::sleep(ms(5)).await;
+                seen.borrow_mut().push(crate::attempt());
+                Err::<(), _>("busy")
+            }
+        })
+        .await;
+    assert_eq!(*seen.borrow(), [Some(1), Some(2), Some(3)]);
+    assert_eq!(crate::attempt(), None);
+}
+
+// CX14, CX8, RN2: one terminal event, however it ends.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
+async fn cx14_every_call_ends_in_one_event() {
+    let retry = every(ms(10));
+    let log = told(&retry);
+    let _ = retry.run(|_| async { Ok::<_, ()>(1) }).await;
+    let _ = retry
+        .run(|n| async move { if n == 1 { Err(()) } else { Ok(1) } })
+        .await;
+    let _ = retry
+        .run(|_| async { Err::<u32, _>(Rejection::new(RejectionKind::Expired, "below")) })
+        .await;
+    let dropped = retry.run(|_| async { Err::<(), _>(()) });
+    assert!(tokio::time::timeout(ms(15), dropped).await.is_err());
+    let panics = retry.clone();
+    let joined = tokio::spawn(async move {
+        panics
+            .run(|n| async move {
+                if n == 1 {
+                    Err::<(), _>("busy")
+                } else {
+                    panic!("twice")
+                }
+            })
+            .await
+    });
+    assert!(joined.await.is_err());
+    let heard: Vec<_> = std::mem::take(&mut *log.lock());
+    assert_eq!(
+        heard,
+        [
+            "Success after 1",
+            "2 in 10ms",
+            "Success after 2",
+            "Ignored after 1",
+            "2 in 10ms",
+            "3 in 10ms",
+            "Dropped after 2",
+            "2 in 10ms",
+            "Panicked after 2",
+        ]
+    );
+}
+
+// CX14: a listener that panics harms nobody.
+#[tokio::test(start_paused = true)]
+async fn cx14_a_panicking_listener_harms_nobody() {
+    let retry = every(ms(1));
+    retry.on_event(|_| panic!("the listener")).forever();
+    let answer = retry
+        .run(|n| async move { if n == 1 { Err(()) } else { Ok(n) } })
+        .await;
+    assert_eq!(answer.unwrap(), 2);
+}
+
+// CX16: decided, counted and told; the failure is returned and the budget is as it was.
+#[tokio::test(start_paused = true)]
+async fn cx16_record_only_makes_one_attempt_and_tells_of_the_next() {
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(3)
+        .floor(0)
+        .build()
+        .unwrap();
+    let retry = builder(ms(10)).budget(&budget).build().unwrap();
+    retry.set_mode(Mode::RecordOnly);
+    let log = told(&retry);
+    let start = now();
+    let answer = retry
+        .run(|n| async move { Err::<(), _>(n.to_string()) })
+        .await
+        .unwrap_err();
+    assert_eq!((answer, now()), (Error::Service("1".to_owned()), start));
+    assert_eq!(*log.lock(), ["would make 2", "Failure(Error) after 1"]);
+    assert_eq!(
+        (retry.snapshot().would_retry, retry.snapshot().retried),
+        (1, 0)
+    );
+    assert_eq!(budget.snapshot().balance, 3.0);
+
+    // Off: one attempt, and no word of it.
+    retry.set_mode(Mode::Off);
+    assert_eq!(
+        retry
+            .run(|n| async move { Err::<(), _>(n.to_string()) })
+            .await,
+        Err(Error::Service("1".to_owned()))
+    );
+    assert_eq!(
+        retry
+            .run(|_| async { Ok::<_, ()>(crate::attempt()).map(|n| n.unwrap_or(0)) })
+            .await,
+        Ok(0)
+    );
+    assert_eq!(log.lock().len(), 2);
+}
+
+// CX19
+#[tokio::test(start_paused = true)]
+async fn cx19_a_running_call_keeps_what_it_started_with() {
+    let retry = builder(ms(10)).max_attempts(5).build().unwrap();
+    let made = Cell::new(0);
+    let running = retry.run(|n| {
+        made.set(n);
+        if n == 2 {
+            retry
+                .change(|now| now.max_attempts(1).backoff(Backoff::constant(ms(500))))
+                .unwrap();
+            retry.set_mode(Mode::Off);
+        }
+        async { Err::<(), _>("busy") }
+    });
+    let start = now();
+    let _ = running.await;
+    assert_eq!((made.get(), now().since(start)), (5, ms(40)));
+    assert_eq!(retry.snapshot().max_attempts, 1);
+
+    let before = retry.snapshot();
+    let problems = retry
+        .change(|now| {
+            now.max_attempts(0)
+                .max_elapsed(Duration::ZERO)
+                .backoff(Backoff::constant(Duration::ZERO))
+        })
+        .unwrap_err();
+    assert_eq!(problems.problems().len(), 3);
+    assert_eq!(retry.snapshot(), before);
+    retry.set_mode(Mode::Enforce);
+    let _ = retry
+        .run(|n| {
+            made.set(n);
+            async { Err::<(), _>("busy") }
+        })
+        .await;
+    assert_eq!(made.get(), 1);
+}
+
+// CX18, CX15
+#[test]
+fn cx18_names_and_problems() {
+    let retry = Retry::new(Backoff::constant(ms(1)));
+    let place = concat!("retry@", file!(), ":");
+    assert!(retry.name().starts_with(place), "{retry:?}");
+    let named = Retry::builder().name("search").build().unwrap();
+    assert_eq!(&**named.name(), "search");
+    let error = Retry::builder()
+        .max_attempts(0)
+        .backoff(Backoff::linear(Duration::ZERO))
+        .build();
+    let fields: Vec<_> = error
+        .unwrap_err()
+        .problems()
+        .iter()
+        .map(|p| p.field.clone())
+        .collect();
+    assert_eq!(fields, ["backoff", "max_attempts"]);
+}
+
+// CX1: a clone is the same retry.
+#[test]
+fn cx1_clones_share_everything() {
+    let retry = Retry::new(Backoff::constant(ms(1)));
+    let clone = retry.clone();
+    clone.change(|now| now.max_attempts(7)).unwrap();
+    assert_eq!(retry.snapshot(), clone.snapshot());
+}
+
+// RN2, CX7: dropping the future drops the attempt, and gives leave back that was not used.
+#[tokio::test(start_paused = true)]
+async fn cx7_leave_comes_back_with_the_future() {
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(2)
+        .floor(0)
+        .build()
+        .unwrap();
+    let retry = builder(ms(10)).budget(&budget).build().unwrap();
+    for (patience, left) in [(5, 2.0), (15, 1.0), (18, 0.0)] {
+        let run = retry.run(|n| async move {
+            if n == 1 {
+                return Err::<(), _>("busy");
+            }
+            std::future::pending().await
+        });
+        let _ = tokio::time::timeout(ms(patience), run).await;
+        assert_eq!(budget.snapshot().balance, left, "after {patience} ms");
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::fuzzing::cases(200))]
+    // RT3, RT5, TO4: against a loop that anybody would write.
+    #[test]
+    fn attempts_and_their_times_are_the_naive_loops(
+        waits in proptest::collection::vec(proptest::option::of(0u64..400), 0..8),
+        most in 1u32..8, cap in 0u64..400, deadline in 1u64..2_000, elapsed in 1u64..2_000,
+    ) {
+        let mut at = 0;
+        let mut expected = vec![0];
+        for wait in waits.iter().take(most as usize - 1) {
+            let next = at + 50.max(wait.unwrap_or(0));
+            if wait.is_some_and(|wait| wait > cap) || next >= deadline || next > elapsed {
+                break;
+            }
+            at = next;
+            expected.push(at);
+        }
+        let seen = block_on(async {
+            let retry = builder(ms(50)).max_attempts(most).max_elapsed(ms(elapsed));
+            let retry = retry.retry_after_cap(ms(cap)).build().unwrap();
+            let (start, seen) = (now(), RefCell::new(Vec::new()));
+            let classify = |outcome: Result<&u32, &()>| match waits.get(*outcome.unwrap() as usize) {
+                Some(wait) => Outcome::Failure { kind: FailureKind::Error, retry_after: wait.map(ms) },
+                None => Outcome::Success,
+            };
+            let run = retry.run_with(classify, |n| {
+                seen.borrow_mut().push(now().since(start).as_millis() as u64);
+                async move { Ok(n - 1) }
+            });
+            let _ = Deadline::after(ms(deadline)).scope(run).await;
+            seen.into_inner()
+        });
+        prop_assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn endings_are_told_by_what_was_returned() {
+    // CX14: a response that failed says so.
+    let retry = builder(ms(1)).max_attempts(1).build().unwrap();
+    let log = told(&retry);
+    let classify = |_: Result<&u32, &()>| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: None,
+    };
+    let _ = block_on(retry.run_with(classify, |_| async { Ok(1) }));
+    assert_eq!(
+        *log.lock(),
+        [format!(
+            "{:?} after 1",
+            Ending::Failure(FailureKind::Response)
+        )]
+    );
+}
+
+// TO8, RT4: what runs free of the caller's attempt does not earn for his budget.
+#[tokio::test(start_paused = true)]
+async fn rt4_shielded_work_neither_draws_on_the_callers_budget_nor_adds_to_it() {
+    let none = Budget::builder().ratio(0.5).burst(0).floor(0);
+    let theirs = none.build().unwrap();
+    let outer = builder(ms(1)).budget(&theirs).build().unwrap();
+    let inner = Retry::new(Backoff::constant(Duration::from_millis(1)));
+    let work = || async { Err::<(), _>(std::io::Error::other("no")) };
+    let done = outer.run(|_| async {
+        let failed = Deadline::shield(Duration::from_secs(1), inner.run(|_| work())).await;
+        assert!(failed?.is_err());
+        Ok::<_, Rejection>(())
+    });
+    done.await.unwrap();
+    assert_eq!(theirs.snapshot().balance, 0.5);
+    assert_eq!(inner.snapshot().retried, 2, "by its own");
+}
+
+// CX19: an operator who switches it off while somebody else loads new settings is heard.
+#[test]
+fn cx19_a_change_of_settings_does_not_undo_a_change_of_mode() {
+    let retry = Retry::new(Backoff::constant(Duration::from_millis(1)));
+    let operator = retry.clone();
+    retry
+        .change(|now| {
+            operator.set_mode(Mode::Off);
+            now.max_attempts(7)
+        })
+        .unwrap();
+    assert_eq!(retry.mode(), Mode::Off);
+    assert_eq!(retry.snapshot().max_attempts, 7);
+}
+
+// CX19: of two changes at once each keeps what it set, in whatever order they come to stand; a
+// setting that both set is as the later one has it.
+#[test]
+fn cx19_two_changes_at_once_lose_nothing() {
+    let retry = Retry::new(Backoff::constant(ms(1)));
+    let other = retry.clone();
+    let (first, shared) = (Budget::percent(1), Budget::percent(2));
+    let changed = Cell::new(false);
+    retry
+        .change(|now| {
+            let change = |now: Builder| {
+                let now = now.max_attempts(7).retry_after_cap(ms(70)).budget(&shared);
+                now.nested(true).throttled_base(ms(7)).max_elapsed(ms(700))
+            };
+            if !changed.replace(true) {
+                other.change(change).unwrap();
+            }
+            now.backoff(Backoff::constant(ms(9))).max_elapsed(ms(900))
+        })
+        .unwrap();
+    let settings = retry.config().settings.clone();
+    assert_eq!(settings.backoff, Backoff::constant(ms(9)));
+    assert_eq!(settings.max_elapsed, Some(ms(900)));
+    assert_eq!(settings.max_attempts, 7);
+    assert_eq!(settings.retry_after_cap, ms(70));
+    assert_eq!(settings.throttled_base, ms(7));
+    assert!(settings.nested);
+    let name = |retry: &Retry| {
+        let config = retry.config();
+        config.plan.funding.budget().map(Budget::id)
+    };
+    assert_eq!(name(&retry), Some(shared.id()));
+
+    // The other way about.
+    retry
+        .change(|now| {
+            if changed.replace(false) {
+                other.change(|now| now.max_attempts(3)).unwrap();
+            }
+            now.budget(&first).mode(Mode::RecordOnly)
+        })
+        .unwrap();
+    assert_eq!(name(&retry), Some(first.id()));
+    assert_eq!(
+        (retry.mode(), retry.snapshot().max_attempts),
+        (Mode::RecordOnly, 3)
+    );
+}
+
+// RT4: what is inherited is looked up when an extra attempt asks for it; where it is gone with
+// whoever made the attempt, the own budget serves.
+#[tokio::test(start_paused = true)]
+async fn rt4_in_place_of_an_inherited_budget_that_is_gone_the_own_one_serves() {
+    for gone in [false, true] {
+        let outer = Budget::builder().burst(5).floor(0).build().unwrap();
+        let id = outer.id();
+        let attempt = crate::context::Attempt::new(1, Some(id));
+        let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
+        let retry = retry.max_attempts(2).build().unwrap();
+        let call = retry.run(|_| async {
+            tokio::task::yield_now().await;
+            Err::<(), _>("busy")
+        });
+        let mut call = std::pin::pin!(call);
+        let mut kept = Some(outer);
+        let _ = std::future::poll_fn(|cx| {
+            let polled = {
+                let _entered = attempt.enter();
+                call.as_mut().poll(cx)
+            };
+            if gone {
+                kept = None;
+            }
+            polled
+        })
+        .await;
+        let config = retry.config();
+        let own = config.plan.funding.budget().unwrap().snapshot().made;
+        let given = kept.map_or(0, |budget| budget.snapshot().made);
+        assert_eq!((given, own), if gone { (0, 1) } else { (1, 0) });
+        assert!(Budget::find(id).is_none());
+    }
+}

@@ -1,0 +1,959 @@
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::backoff::{Backoff, Jitter};
+use crate::budget::Budget;
+use crate::classify::{ErrorsOnly, FailureKind, Outcome};
+use crate::config::Mode;
+use crate::deadline::Deadline;
+use crate::event::EventKind;
+use crate::rate_limit::{Quota, RateLimitLayer, RateLimiter};
+use crate::rejection::{Error, Rejection, RejectionKind};
+use crate::retry::{Builder, Retry, RetryLayer};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::time::now;
+use crate::timeout::{Timeout, TimeoutLayer};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// 100 ms before each attempt.
+fn builder() -> Builder {
+    let backoff = Backoff::constant(ms(100)).jitter(Jitter::None);
+    Retry::builder().backoff(backoff).no_budget()
+}
+
+fn retry() -> Retry {
+    builder().build().unwrap()
+}
+
+type Answer = Result<u32, Error<&'static str>>;
+type Boxed = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+const BUSY: Answer = Err(Error::Service("busy"));
+
+/// What a [`Strict`] has seen.
+#[derive(Default)]
+struct Seen {
+    /// When it was polled ready and called, in ms from the start, and as which attempt.
+    log: Vec<(&'static str, u64, u32)>,
+}
+
+/// A service that panics when called without fresh readiness, and resets on clone.
+struct Strict {
+    ready: bool,
+    seen: Arc<Mutex<Seen>>,
+    start: crate::time::Tick,
+    /// Answers the n-th call, from 1.
+    answer: Arc<dyn Fn(u32) -> Answer + Send + Sync>,
+    /// What readiness says the n-th time, from 1; pending is never.
+    readiness: Arc<dyn Fn(u32) -> Poll<Result<(), &'static str>> + Send + Sync>,
+    takes: Duration,
+}
+
+impl Strict {
+    fn new(answer: impl Fn(u32) -> Answer + Send + Sync + 'static) -> Self {
+        Self {
+            ready: false,
+            seen: Arc::default(),
+            start: now(),
+            answer: Arc::new(answer),
+            readiness: Arc::new(|_| Poll::Ready(Ok(()))),
+            takes: Duration::ZERO,
+        }
+    }
+
+    fn count(&self, what: &str) -> u32 {
+        let seen = self.seen.lock();
+        seen.log.iter().filter(|(kind, ..)| *kind == what).count() as u32
+    }
+
+    fn note(&self, what: &'static str) -> u32 {
+        let at = now().since(self.start).as_millis() as u64;
+        let attempt = crate::attempt().unwrap_or(0);
+        self.seen.lock().log.push((what, at, attempt));
+        self.count(what)
+    }
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self {
+            ready: false,
+            seen: Arc::clone(&self.seen),
+            start: self.start,
+            answer: Arc::clone(&self.answer),
+            readiness: Arc::clone(&self.readiness),
+            takes: self.takes,
+        }
+    }
+}
+
+impl Service<u32> for Strict {
+    type Response = u32;
+    type Error = Error<&'static str>;
+    type Future = Boxed;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        let nth = self.note("ready");
+        match (self.readiness)(nth) {
+            Poll::Ready(Ok(())) => self.ready = true,
+            other => return other.map_err(Error::Service),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    #[allow(clippy::disallowed_methods)] // A test's own service may box.
+    fn call(&mut self, _: u32) -> Boxed {
+        assert!(std::mem::take(&mut self.ready), "called without readiness");
+        let answer = (self.answer)(self.note("call"));
+        let takes = self.takes;
+        Box::pin(async move {
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
+            answer
+        })
+    }
+}
+
+async fn ready<S: Service<Req>, Req>(service: &mut S) -> Result<(), S::Error> {
+    poll_fn(|cx| service.poll_ready(cx)).await
+}
+
+async fn once<S: Service<Req>, Req>(
+    service: &mut S,
+    request: Req,
+) -> Result<S::Response, S::Error> {
+    ready(service).await?;
+    service.call(request).await
+}
+
+fn failing(times: u32) -> impl Fn(u32) -> Answer + Send + Sync {
+    move |nth| if nth <= times { BUSY } else { Ok(nth) }
+}
+
+// RT1, CX3: readied immediately before each call, the first in place; nothing is held between.
+#[tokio::test(start_paused = true)]
+async fn rt1_every_attempt_is_readied_right_before_its_call() {
+    let strict = Strict::new(failing(2));
+    let mut service = RetryLayer::new(retry()).layer(strict.clone());
+    // This one, the inner one and the spare.
+    assert_eq!(Arc::strong_count(&strict.seen), 3);
+    ready(&mut service).await.unwrap();
+    let call = service.call(7);
+    assert_eq!(strict.count("call"), 1, "eagerly");
+    let mut call = pin!(call);
+    for _ in 0..2 {
+        let polled = tokio::time::timeout(ms(99), call.as_mut()).await;
+        assert!(polled.is_err());
+        assert_eq!(
+            Arc::strong_count(&strict.seen),
+            3,
+            "held during the backoff"
+        );
+        tokio::time::advance(ms(1)).await;
+    }
+    assert_eq!(call.await, Ok(3));
+    let seen = strict.seen.lock();
+    let expected = [
+        ("ready", 0, 0),
+        ("call", 0, 1),
+        ("ready", 100, 2),
+        ("call", 100, 2),
+        ("ready", 200, 3),
+        ("call", 200, 3),
+    ];
+    assert_eq!(seen.log, expected);
+}
+
+// CX1, CX3: clones and services of one layer, one after the other and mixed.
+#[tokio::test(start_paused = true)]
+async fn cx3_clones_of_the_service_are_as_strict() {
+    let strict = Strict::new(|nth| if nth % 3 == 0 { Ok(nth) } else { BUSY });
+    let retry = retry();
+    let layer = RetryLayer::new(&retry);
+    let mut services = [layer.layer(strict.clone()), layer.layer(strict.clone())];
+    for i in 0..4 {
+        let mut clone = services[i % 2].clone();
+        assert!(once(&mut services[i % 2], 1).await.is_ok());
+        assert!(once(&mut clone, 1).await.is_ok());
+    }
+    assert_eq!(retry.snapshot().retried, 16);
+}
+
+/// A request that counts its copies.
+#[derive(Debug)]
+struct Counted(Arc<AtomicU64>);
+
+impl crate::attempts::Idempotent for Counted {
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+}
+
+fn copy(request: &Counted) -> Option<Counted> {
+    request.0.fetch_add(1, Ordering::Relaxed);
+    Some(Counted(Arc::clone(&request.0)))
+}
+
+/// Fails its first `fails` calls.
+#[derive(Clone, Debug)]
+struct Flaky {
+    fails: Arc<AtomicU64>,
+    calls: Arc<AtomicU64>,
+}
+
+impl Flaky {
+    fn failing(fails: u64) -> Self {
+        Self {
+            fails: Arc::new(AtomicU64::new(fails)),
+            calls: Arc::default(),
+        }
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+impl<Req> Service<Req> for Flaky {
+    type Response = u32;
+    type Error = Error<&'static str>;
+    type Future = std::future::Ready<Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        let nth = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let fails = nth <= self.fails.load(Ordering::Relaxed);
+        std::future::ready(if fails { BUSY } else { Ok(nth as u32) })
+    }
+}
+
+// RT6: never more copies than were sent, none for the last, and none where it is not retried.
+#[tokio::test(start_paused = true)]
+async fn rt6_copied_only_as_often_as_sent() {
+    for (fails, sent, copies) in [(0, 1, 1), (1, 2, 2), (2, 3, 2), (9, 3, 2)] {
+        let flaky = Flaky::failing(fails);
+        let copied = Arc::new(AtomicU64::new(0));
+        let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
+        let _ = once(&mut service, Counted(Arc::clone(&copied))).await;
+        let counted = copied.load(Ordering::Relaxed);
+        assert_eq!((flaky.calls(), counted), (sent, copies), "{fails} failures");
+    }
+    let copied = Arc::new(AtomicU64::new(0));
+    for retry in [builder().max_attempts(1).build().unwrap(), off(retry())] {
+        let mut service = RetryLayer::new(retry).resend(copy).layer(Flaky::failing(9));
+        let _ = once(&mut service, Counted(Arc::clone(&copied))).await;
+    }
+    let mut service = RetryLayer::new(retry())
+        .only(|_: &Counted| false)
+        .resend(copy)
+        .layer(Flaky::failing(9));
+    let _ = once(&mut service, Counted(Arc::clone(&copied))).await;
+    assert_eq!(copied.load(Ordering::Relaxed), 0);
+}
+
+fn off(retry: Retry) -> Retry {
+    retry.set_mode(Mode::Off);
+    retry
+}
+
+// RT6, RT7: of what there is no copy it is sent once, whole.
+#[tokio::test(start_paused = true)]
+async fn rt6_what_cannot_be_copied_is_sent_once() {
+    let flaky = Flaky::failing(9);
+    let mut service = RetryLayer::new(retry())
+        .resend(|_: &Counted| None)
+        .layer(flaky.clone());
+    assert_eq!(once(&mut service, Counted(Arc::default())).await, BUSY);
+    assert_eq!(flaky.calls(), 1);
+}
+
+// RT7: by `.only`, and a request of one's own that says it may not be.
+#[tokio::test(start_paused = true)]
+async fn rt7_only_what_may_be_sent_again() {
+    #[derive(Clone)]
+    struct Write;
+    crate::resend!(Write, |_| false);
+    for (only, calls) in [(None, 1), (Some(true), 3), (Some(false), 1)] {
+        let flaky = Flaky::failing(9);
+        let layer = RetryLayer::new(retry());
+        let _ = match only {
+            None => once(&mut layer.layer(flaky.clone()), Write).await,
+            Some(may) => {
+                once(
+                    &mut layer.only(move |_: &Write| may).layer(flaky.clone()),
+                    Write,
+                )
+                .await
+            }
+        };
+        assert_eq!(flaky.calls(), calls, "{only:?}");
+    }
+}
+
+// RT7
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn rt7_an_http_request_is_resent_by_method_or_key() {
+    for (method, key, calls) in [
+        (http::Method::GET, false, 3),
+        (http::Method::PUT, false, 3),
+        (http::Method::POST, false, 1),
+        (http::Method::PATCH, false, 1),
+        (http::Method::POST, true, 3),
+    ] {
+        let flaky = Flaky::failing(9);
+        let mut request = http::Request::new(());
+        *request.method_mut() = method.clone();
+        if key {
+            let name = http::header::HeaderName::from_static("idempotency-key");
+            request
+                .headers_mut()
+                .insert(name, http::HeaderValue::from_static("7"));
+        }
+        let mut service = RetryLayer::new(retry()).layer(flaky.clone());
+        let _ = once(&mut service, request).await;
+        assert_eq!(flaky.calls(), calls, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rt7_a_copier_does_not_permit_a_resend() {
+    // Cannot be copied but by a closure.
+    struct Write {
+        idempotent: bool,
+    }
+    impl crate::attempts::Idempotent for Write {
+        fn is_idempotent(&self) -> bool {
+            self.idempotent
+        }
+    }
+    fn copy(write: &Write) -> Option<Write> {
+        Some(Write {
+            idempotent: write.idempotent,
+        })
+    }
+    for (idempotent, calls) in [(false, 1), (true, 3)] {
+        let flaky = Flaky::failing(9);
+        let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
+        let _ = once(&mut service, Write { idempotent }).await;
+        assert_eq!(flaky.calls(), calls, "{idempotent}");
+        // A closure decides instead of the request, in either order.
+        let flaky = Flaky::failing(9);
+        let layer = RetryLayer::new(retry()).resend(copy);
+        let only = move |_: &Write| !idempotent;
+        let _ = once(
+            &mut layer.only(only).layer(flaky.clone()),
+            Write { idempotent },
+        )
+        .await;
+        assert_eq!(flaky.calls(), 4 - calls, "{idempotent}");
+    }
+}
+
+/// Sends a GET through a retry over a hedge to a service that answers every call by `answer`;
+/// returns the number of attempts and how long the call took.
+#[cfg(feature = "http")]
+async fn attempts_of(answer: http::response::Builder) -> (u32, Duration) {
+    let calls = Cell::new(0);
+    let response = answer.body(()).unwrap();
+    let service = tower::service_fn(|_: http::Request<()>| {
+        calls.set(calls.get() + 1);
+        std::future::ready(Ok::<_, Error<()>>(response.clone()))
+    });
+    let hedge = crate::HedgeLayer::new(&crate::Hedge::fixed(ms(10)));
+    let service = RetryLayer::new(retry()).layer(hedge.layer(service));
+    let start = now();
+    let call = tower::ServiceExt::oneshot(service, http::Request::new(()));
+    assert_eq!(call.await.unwrap().status(), response.status());
+    (calls.get(), now().since(start))
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn rt3_a_negative_or_unreadable_pushback_ends_retries_and_hedges() {
+    let unavailable = |pushback: &str| {
+        let answer = http::Response::builder().header("grpc-status", "14");
+        attempts_of(answer.header("grpc-retry-pushback-ms", pushback))
+    };
+    for pushback in ["-1", "soon", "1.5", ""] {
+        assert_eq!(unavailable(pushback).await, (1, ms(0)), "{pushback}");
+    }
+    assert_eq!(unavailable("250").await, (3, ms(500)));
+    let two = http::Response::builder()
+        .header("grpc-status", "14")
+        .header("grpc-retry-pushback-ms", "250")
+        .header("grpc-retry-pushback-ms", "-1");
+    assert_eq!(attempts_of(two).await, (1, ms(0)));
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn rt3_a_delay_with_a_fraction_or_in_milliseconds_is_waited_for() {
+    let busy = |name: &str, delay: &str| {
+        attempts_of(http::Response::builder().status(429).header(name, delay))
+    };
+    // The base of a throttled call is 1 s.
+    assert_eq!(busy("retry-after", "2.5").await, (3, ms(5_000)));
+    let failed = |name: &str, delay: &str| {
+        attempts_of(http::Response::builder().status(503).header(name, delay))
+    };
+    assert_eq!(failed("retry-after-ms", "700").await, (3, ms(1_400)));
+    assert_eq!(failed("x-ms-retry-after-ms", "700").await, (3, ms(1_400)));
+    assert_eq!(failed("retry-after", "soon").await, (1, ms(0)));
+}
+
+// RT7: an attempt that timed out is retried; a refusal below is not.
+#[tokio::test(start_paused = true)]
+async fn rt7_a_timed_out_attempt_is_retried() {
+    let mut strict = Strict::new(|_| Ok(1));
+    strict.takes = ms(50);
+    let stack = RetryLayer::new(retry()).layer(TimeoutLayer::new(ms(10)).layer(strict.clone()));
+    let error = once(&mut stack.clone(), 1).await.unwrap_err();
+    let why = error.rejection().unwrap().kind();
+    assert!(matches!(why, RejectionKind::TimedOut { .. }), "{why:?}");
+    assert_eq!(strict.count("call"), 3);
+
+    let limiter = RateLimiter::builder(Quota::per_day(1)).build().unwrap();
+    assert!(limiter.allow());
+    let strict = Strict::new(failing(9));
+    let mut stack =
+        RetryLayer::new(retry()).layer(RateLimitLayer::new(&limiter).layer(strict.clone()));
+    let error = once(&mut stack, 1).await.unwrap_err();
+    assert_eq!(
+        error.rejection().unwrap().kind(),
+        RejectionKind::RateLimited
+    );
+    assert_eq!(strict.count("call"), 0);
+}
+
+// RT8: through the policy, and not in the way of the last real failure.
+#[tokio::test(start_paused = true)]
+async fn rt8_a_readiness_error_does_not_hide_the_failure() {
+    let mut strict = Strict::new(failing(1));
+    strict.readiness = Arc::new(|nth| match nth {
+        2 => Poll::Ready(Err("closed")),
+        _ => Poll::Ready(Ok(())),
+    });
+    let retry = retry();
+    let attempts = Arc::new(AtomicU64::new(0));
+    let told = Arc::clone(&attempts);
+    let tell = move |event: &crate::Event<'_>| {
+        if let EventKind::Ended { .. } = event.kind {
+            told.store(u64::from(event.attempts.unwrap()), Ordering::Relaxed);
+        }
+    };
+    retry.on_event(tell).forever();
+    let mut service = RetryLayer::new(&retry).layer(strict.clone());
+    assert_eq!(
+        once(&mut service, 1).await,
+        Ok(2),
+        "retried like any failure"
+    );
+    assert_eq!(
+        attempts.load(Ordering::Relaxed),
+        2,
+        "the attempts that were made"
+    );
+    assert_eq!(strict.seen.lock().log.last(), Some(&("call", 200, 3)));
+
+    strict.seen.lock().log.clear();
+    strict.readiness = Arc::new(|nth| match nth {
+        1 => Poll::Ready(Ok(())),
+        _ => Poll::Ready(Err("closed")),
+    });
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(5)
+        .floor(0)
+        .build()
+        .unwrap();
+    let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+    let retry = builder().backoff(backoff).budget(&budget);
+    let retry = retry.build().unwrap();
+    let mut service = RetryLayer::new(&retry).layer(strict.clone());
+    assert_eq!(once(&mut service, 1).await, BUSY);
+    assert_eq!((strict.count("ready"), strict.count("call")), (3, 1));
+    // CX7: leave that was not used.
+    assert_eq!(budget.snapshot().balance, 5.0);
+}
+
+// RT4: leave for an attempt that was not sent is there for the one after it.
+#[tokio::test(start_paused = true)]
+async fn rt4_leave_that_was_not_used_serves_the_next_attempt() {
+    let mut strict = Strict::new(failing(1));
+    strict.readiness = Arc::new(|nth| match nth {
+        2 => Poll::Ready(Err("closed")),
+        _ => Poll::Ready(Ok(())),
+    });
+    let one = Budget::builder().ratio(0.0).burst(1).floor(0);
+    let budget = one.build().unwrap();
+    let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+    let retry = builder().backoff(backoff).budget(&budget);
+    let retry = retry.build().unwrap();
+    let mut service = RetryLayer::new(&retry).layer(strict.clone());
+    assert_eq!(once(&mut service, 1).await, Ok(2));
+    let snapshot = budget.snapshot();
+    assert_eq!((snapshot.made, snapshot.suppressed), (1, 0));
+    assert_eq!(snapshot.balance, 0.0);
+}
+
+/// A failed response, as a connection's.
+struct Held(#[allow(dead_code)] Arc<()>);
+
+crate::judge!(Held, |_| Outcome::Failure {
+    kind: FailureKind::Response,
+    retry_after: None
+});
+
+/// Answers its first call with a failed response, then as `then` says.
+#[derive(Clone)]
+struct Pooled {
+    held: Arc<()>,
+    then: fn() -> Result<(), Rejection>,
+}
+
+impl Service<()> for Pooled {
+    type Response = Held;
+    type Error = Rejection;
+    type Future = std::future::Ready<Result<Held, Rejection>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> Self::Future {
+        let outcome = match crate::attempt() {
+            Some(1) => Ok(()),
+            _ => (self.then)(),
+        };
+        std::future::ready(outcome.map(|()| Held(Arc::clone(&self.held))))
+    }
+}
+
+fn polled<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+// RT9: before the backoff starts, so that the next attempt may have its connection; the last
+// one is returned whole.
+#[tokio::test(start_paused = true)]
+async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
+    let service = |then| Pooled {
+        held: Arc::new(()),
+        then,
+    };
+    let pooled = service(|| Ok(()));
+    let (held, mut service_) = (
+        Arc::clone(&pooled.held),
+        RetryLayer::new(retry()).layer(pooled),
+    );
+    let base = Arc::strong_count(&held);
+    let mut call = pin!(service_.call(()));
+    assert!(polled(call.as_mut()).is_pending());
+    assert_eq!(Arc::strong_count(&held), base);
+    assert!(call.await.is_ok());
+
+    // Where it is known at once that there will be no other attempt, it is not dropped.
+    let within = async {
+        let mut service = RetryLayer::new(retry()).layer(service(|| Ok(())));
+        once(&mut service, ()).await.is_ok()
+    };
+    assert!(Deadline::after(ms(100)).scope(within).await);
+
+    // RT11: what was dropped cannot be returned any more; the refusal is.
+    let refuse = || Err(Rejection::new(RejectionKind::RateLimited, "below"));
+    let mut service = RetryLayer::new(retry()).layer(service(refuse));
+    let refused = once(&mut service, ()).await.err().unwrap();
+    assert_eq!(refused.kind(), RejectionKind::RateLimited);
+}
+
+// RT10: in services too, below a retry's extra attempts.
+#[tokio::test(start_paused = true)]
+async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
+    let strict = Strict::new(failing(99));
+    let inner = RetryLayer::new(retry()).layer(strict.clone());
+    let mut outer = RetryLayer::new(retry()).layer(inner);
+    assert_eq!(once(&mut outer, 1).await, BUSY);
+    assert_eq!(strict.count("call"), 3 + 1 + 1);
+}
+
+// RT10, RT6: there it copies nothing; and behind a buffer, where its call does not know of the
+// attempt, its polls do.
+#[tokio::test(start_paused = true)]
+async fn rt10_is_known_by_the_call_and_by_the_polls() {
+    let extra = crate::context::Attempt::new(2, None);
+    let flaky = Flaky::failing(9);
+    let copied = Arc::new(AtomicU64::new(0));
+    let mut service = RetryLayer::new(retry()).resend(copy).layer(flaky.clone());
+    let call = {
+        let _entered = extra.enter();
+        service.call(Counted(Arc::clone(&copied)))
+    };
+    assert_eq!(call.await, BUSY);
+    assert_eq!((flaky.calls(), copied.load(Ordering::Relaxed)), (1, 0));
+
+    let mut call = pin!(service.call(Counted(copied)));
+    let _entered = extra.enter();
+    assert_eq!(polled(call.as_mut()), Poll::Ready(BUSY));
+    assert_eq!(flaky.calls(), 2);
+}
+
+// RT11: a limiter that makes callers wait admits an extra attempt at once or refuses it.
+#[tokio::test(start_paused = true)]
+async fn rt11_an_extra_attempt_never_waits_for_a_token() {
+    let limiter = RateLimiter::per_second(2);
+    let strict = Strict::new(failing(99));
+    let waiting = RateLimitLayer::waiting(&limiter).layer(strict.clone());
+    let budget = Budget::builder().ratio(0.0).burst(9).floor(0);
+    let budget = budget.build().unwrap();
+    let budgeted = builder().budget(&budget).build().unwrap();
+    let mut service = RetryLayer::new(&budgeted).layer(waiting);
+    let start = now();
+    // Two tokens; the third attempt comes 200 ms later, and 300 ms before its own.
+    assert_eq!(once(&mut service, 1).await, BUSY);
+    assert_eq!(strict.count("call"), 2);
+    // RT4: the refused one was not made.
+    assert_eq!(
+        (budget.snapshot().balance, budget.snapshot().made),
+        (8.0, 1)
+    );
+    assert_eq!(now().since(start), ms(200));
+    // The first attempt of the next call waits as ever.
+    assert_eq!(once(&mut service, 1).await, BUSY);
+    let firsts = strict
+        .seen
+        .lock()
+        .log
+        .iter()
+        .filter(|seen| **seen == ("call", 500, 1))
+        .count();
+    assert_eq!(firsts, 1);
+
+    // And so does `acquire`, and blocking code.
+    let limiter = RateLimiter::per_second(1);
+    let direct = retry();
+    let acquired = direct.run(|n| {
+        let limiter = &limiter;
+        async move {
+            limiter.acquire().await?;
+            Err::<(), _>(if n == 1 {
+                Error::Service("busy")
+            } else {
+                Error::Service("late")
+            })
+        }
+    });
+    assert_eq!(acquired.await, Err(Error::Service(Error::Service("busy"))));
+}
+
+// RT11: behind a buffer the call is made by a worker that knows of no attempt; the poll does.
+#[tokio::test(start_paused = true)]
+async fn rt11_a_reservation_made_elsewhere_is_given_back() {
+    let limiter = RateLimiter::per_second(1);
+    assert!(limiter.allow());
+    let mut waiting = RateLimitLayer::waiting(&limiter).layer(Flaky::failing(0));
+    ready::<_, u32>(&mut waiting).await.unwrap();
+    let mut call = pin!(waiting.call(1));
+    let extra = crate::context::Attempt::new(2, None);
+    let answer = {
+        let _entered = extra.enter();
+        polled(call.as_mut())
+    };
+    assert!(matches!(answer, Poll::Ready(Err(Error::Rejected(_)))));
+    tokio::time::advance(ms(1_000)).await;
+    assert!(limiter.allow());
+}
+
+// TO4, D10: an attempt gets what remains, and no backoff begins that the deadline would end.
+#[tokio::test(start_paused = true)]
+async fn to4_the_total_timeout_covers_every_attempt() {
+    let total = Timeout::new(ms(250));
+    let mut strict = Strict::new(failing(99));
+    strict.takes = ms(30);
+    let retry = builder().max_attempts(9).build().unwrap();
+    let mut stack = TimeoutLayer::new(&total).layer(RetryLayer::new(&retry).layer(strict.clone()));
+    let start = now();
+    assert_eq!(once(&mut stack, 1).await, BUSY, "the last real failure");
+    assert_eq!(now().since(start), ms(160));
+    assert_eq!(strict.count("call"), 2);
+    assert_eq!(total.snapshot().timed_out, 0);
+}
+
+struct Count(AtomicU64);
+
+impl Wake for Count {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// CX9: woken by its timers alone.
+#[tokio::test(start_paused = true)]
+async fn cx9_it_is_polled_as_often_as_something_happens() {
+    let mut service = RetryLayer::new(retry()).layer(Flaky::failing(2));
+    let count = std::sync::Arc::new(Count(AtomicU64::new(0)));
+    let waker = Waker::from(std::sync::Arc::clone(&count));
+    let mut call = pin!(service.call(1));
+    for woken in 0..2 {
+        assert!(
+            call.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        assert_eq!(count.0.load(Ordering::Relaxed), woken);
+        tokio::time::sleep(ms(101)).await;
+        assert_eq!(count.0.load(Ordering::Relaxed), woken + 1);
+    }
+    assert!(
+        call.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+    );
+}
+
+// CX10: what a layer is over what it is put on; an error that is no Clone, a request that is
+// not Send, a response that is neither.
+#[tokio::test(start_paused = true)]
+async fn cx10_no_bounds_beyond_the_services_own() {
+    fn is<T: Clone + Send + Sync + Unpin>(_: &T) {}
+    fn is_send<T: Send>(_: &T) {}
+    let layer = RetryLayer::new(retry());
+    is(&layer);
+    let mut service = layer.layer(Flaky::failing(1));
+    is(&service);
+    is_send(&service.call(1u32));
+
+    struct Bare(#[allow(dead_code)] Rc<()>);
+    #[derive(Clone)]
+    struct Local;
+    impl<'a> Service<&'a Cell<u32>> for Local {
+        type Response = Bare;
+        type Error = Box<dyn std::error::Error>;
+        type Future = std::future::Ready<Result<Bare, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, tries: &'a Cell<u32>) -> Self::Future {
+            tries.set(tries.get() + 1);
+            std::future::ready(match tries.get() {
+                1 => Err("busy".into()),
+                _ => Ok(Bare(Rc::new(()))),
+            })
+        }
+    }
+    fn same<'a>(request: &&'a Cell<u32>) -> Option<&'a Cell<u32>> {
+        Some(request)
+    }
+    let mut service = RetryLayer::new(retry())
+        .classify(ErrorsOnly)
+        .only(|_: &&Cell<u32>| true)
+        .resend(same)
+        .layer(Local);
+    let tries = Cell::new(0);
+    assert!(once(&mut service, &tries).await.is_ok());
+    assert_eq!(tries.get(), 2);
+}
+
+// CX12: boxed errors in a spawned task, and a service that never fails.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
+async fn cx12_boxed_errors_and_infallible_services() {
+    struct Of<E>(fn(Option<u32>) -> Result<u32, E>);
+    impl<E> Clone for Of<E> {
+        fn clone(&self) -> Self {
+            Self(self.0)
+        }
+    }
+    impl<E> Service<String> for Of<E> {
+        type Response = u32;
+        type Error = E;
+        type Future = std::future::Ready<Result<u32, E>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: String) -> Self::Future {
+            std::future::ready((self.0)(crate::attempt()))
+        }
+    }
+    type BoxError = Box<dyn std::error::Error + Send + Sync>;
+    let boxed: Of<BoxError> = Of(|attempt| match attempt {
+        Some(1) => Err("busy".into()),
+        _ => Err(Rejection::new(RejectionKind::CircuitOpen, "below").into()),
+    });
+    let mut service = RetryLayer::new(retry()).layer(boxed);
+    let joined = tokio::spawn(async move { once(&mut service, String::new()).await });
+    assert_eq!(joined.await.unwrap().unwrap_err().to_string(), "busy");
+
+    let never: Of<std::convert::Infallible> = Of(|attempt| Ok(attempt.unwrap()));
+    let busy = |outcome: Result<&u32, &std::convert::Infallible>| match outcome {
+        Ok(3) => Outcome::Success,
+        _ => Outcome::Failure {
+            kind: FailureKind::Response,
+            retry_after: None,
+        },
+    };
+    let mut service = RetryLayer::new(retry()).classify(busy).layer(never);
+    assert_eq!(once(&mut service, String::new()).await, Ok(3));
+}
+
+// CX11
+#[test]
+fn cx11_made_outside_of_a_runtime() {
+    let service = RetryLayer::new(retry()).layer(Flaky::failing(0));
+    assert!(format!("{service:?}").contains("RetryService"));
+}
+
+// CX7: dropped at every await, at random: what was taken and not used is there again.
+#[tokio::test(start_paused = true)]
+async fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(1_000)
+        .floor(0)
+        .build()
+        .unwrap();
+    let mut rng = fastrand::Rng::with_seed(7);
+    let start = Arc::new(());
+    let mut running = Vec::new();
+    for i in 0..10_000u64 {
+        let mut strict = Strict::new(failing(99));
+        strict.takes = ms(rng.u64(0..50));
+        // Nothing gets ready after the first: no leave is ever used.
+        strict.readiness = Arc::new(move |nth| match (nth, i % 3) {
+            (1, _) => Poll::Ready(Ok(())),
+            (_, 0) => Poll::Ready(Err("closed")),
+            _ => Poll::Pending,
+        });
+        let retry = Retry::builder().backoff(Backoff::constant(ms(100)));
+        let retry = retry.budget(&budget).build().unwrap();
+        let mut service = RetryLayer::new(retry).layer(strict);
+        let held = Arc::clone(&start);
+        let mut call: Pin<Box<dyn Future<Output = ()>>> = pinned(async move {
+            let _ = once(&mut service, 1).await;
+            drop(held);
+        });
+        if polled(call.as_mut()).is_pending() {
+            running.push(call);
+        }
+        if rng.u8(..) < 40 {
+            tokio::time::advance(ms(rng.u64(0..80))).await;
+            running.retain_mut(|call| polled(call.as_mut()).is_pending());
+        }
+        while running.len() > rng.usize(0..200) {
+            drop(running.swap_remove(rng.usize(..running.len())));
+        }
+    }
+    assert!(budget.snapshot().balance < 1_000.0, "some are out");
+    running.clear();
+    assert_eq!(budget.snapshot().balance, 1_000.0);
+    assert_eq!(budget.snapshot().made, 0);
+    assert_eq!(Arc::strong_count(&start), 1);
+}
+
+#[allow(clippy::disallowed_methods)] // A test may box.
+fn pinned<F: Future<Output = ()> + 'static>(future: F) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(future)
+}
+
+// CX8, CX14: a panic in the inner call, also of a later attempt, ends in one event.
+#[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods)] // A test may have a task.
+async fn cx8_a_panic_gives_everything_back() {
+    let budget = Budget::builder()
+        .ratio(0.0)
+        .burst(5)
+        .floor(0)
+        .build()
+        .unwrap();
+    let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
+    let retry = retry.budget(&budget).build().unwrap();
+    let endings = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&endings);
+    let tell = move |event: &crate::Event<'_>| {
+        if let EventKind::Ended { ending, .. } = event.kind {
+            told.lock().push((ending, event.attempts.unwrap()));
+        }
+    };
+    retry.on_event(tell).forever();
+    for at in [1, 2] {
+        let strict = Strict::new(move |nth| {
+            if nth < at {
+                BUSY
+            } else {
+                panic!("in the call")
+            }
+        });
+        let mut service = RetryLayer::new(&retry).layer(strict);
+        let joined = tokio::spawn(async move { once(&mut service, 1).await }).await;
+        assert!(joined.unwrap_err().is_panic());
+        assert_eq!(crate::attempt(), None);
+    }
+    let panicked = crate::event::Ending::Panicked;
+    assert_eq!(*endings.lock(), [(panicked, 1), (panicked, 2)]);
+    assert_eq!(budget.snapshot().balance, 4.0, "one was made");
+}
+
+// CX6: readiness errors are the service's own, of the first attempt too.
+#[tokio::test(start_paused = true)]
+async fn cx6_poll_ready_only_forwards() {
+    let mut strict = Strict::new(failing(0));
+    strict.readiness = Arc::new(|nth| match nth {
+        1 => Poll::Pending,
+        2 => Poll::Ready(Err("closed")),
+        _ => Poll::Ready(Ok(())),
+    });
+    let mut service = RetryLayer::new(retry()).layer(strict);
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(cx).is_pending());
+    assert_eq!(
+        service.poll_ready(cx),
+        Poll::Ready(Err(Error::Service("closed")))
+    );
+    assert_eq!(once(&mut service, 1).await, Ok(1));
+}
+
+// CX19: a service sees a change with its next call; a call under way does not.
+#[tokio::test(start_paused = true)]
+async fn cx19_a_service_sees_a_change_with_its_next_call() {
+    let retry = retry();
+    let made = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&made);
+    let inner = Strict::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        BUSY
+    });
+    let mut service = RetryLayer::new(&retry).layer(inner);
+    let mut clone = service.clone();
+    for most in [3, 2, 4, 4] {
+        retry.change(|now| now.max_attempts(most)).unwrap();
+        for service in [&mut service, &mut clone] {
+            made.store(0, Ordering::Relaxed);
+            assert_eq!(once(service, 7).await, BUSY);
+            assert_eq!(made.load(Ordering::Relaxed), u64::from(most));
+        }
+    }
+    made.store(0, Ordering::Relaxed);
+    ready(&mut service).await.unwrap();
+    let running = service.call(7);
+    retry.change(|now| now.max_attempts(1)).unwrap();
+    assert_eq!(running.await, BUSY);
+    assert_eq!(made.load(Ordering::Relaxed), 4);
+}
