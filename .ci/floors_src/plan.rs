@@ -67,6 +67,7 @@ pub const ROOMS: &[&[&str]] = &[
         "permit",
         "waiter",
         "reservation",
+        "call",
         "acquire",
         "ask",
         "limit",

@@ -42,13 +42,22 @@ struct Call {
 
 /// How a call ended.
 #[derive(Clone, Copy)]
-enum End {
+pub(super) enum End {
     Outcome(Outcome),
     Dropped,
     Panicked,
 }
 
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
+    #[inline]
+    pub(super) fn acquire(breaker: B) -> Result<Self, Rejection> {
+        match breaker.borrow().admit() {
+            Ok(call) => Ok(Self::new(breaker, call)),
+            Err(rejected) => Err(breaker.borrow().reject(rejected)),
+        }
+    }
+
+    #[inline]
     fn new(breaker: B, call: Call) -> Self {
         let breaker = Some(breaker);
         Self { breaker, call }
@@ -82,15 +91,9 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         self.settle(End::Outcome(outcome));
     }
 
-    /// Does what [`finish`](Self::finish) does to a permit that stays where it is.
-    #[cfg(feature = "tower")]
+    /// Settles the permit where it is, once.
     #[inline]
-    pub(super) fn finish_in_place(&mut self, outcome: Outcome) {
-        self.settle(End::Outcome(outcome));
-    }
-
-    #[inline]
-    fn settle(&mut self, end: End) {
+    pub(super) fn settle(&mut self, end: End) {
         if let Some(breaker) = self.breaker.take() {
             breaker.borrow().settle(self.call, end);
         }
@@ -143,10 +146,7 @@ impl CircuitBreaker {
     /// The rejection, which says when the next probe is due.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejection> {
-        match self.admit() {
-            Ok(call) => Ok(Permit::new(self, call)),
-            Err(rejected) => Err(self.reject(rejected)),
-        }
+        Permit::acquire(self)
     }
 
     /// Admits or rejects one call. The permit may outlive this handle.
@@ -155,15 +155,7 @@ impl CircuitBreaker {
     /// The rejection, which says when the next probe is due.
     #[inline]
     pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
-        self.clone().into_permit()
-    }
-
-    #[inline]
-    pub(super) fn into_permit(self) -> Result<Permit, Rejection> {
-        match self.admit() {
-            Ok(call) => Ok(Permit::new(self, call)),
-            Err(rejected) => Err(self.reject(rejected)),
-        }
+        Permit::acquire(self.clone())
     }
 
     /// Admits one call, or returns none. Cheaper than [`try_acquire`](Self::try_acquire) if the

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::permit::Permit;
+use super::permit::{End, Permit};
 use super::policy::CircuitBreaker;
 use crate::classify::Standard;
 use crate::context::ClockReading;
@@ -65,7 +65,7 @@ where
             return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.breaker.pick(&request);
-        match picked.and_then(|breaker| breaker.into_policy().into_permit()) {
+        match picked.and_then(|breaker| Permit::acquire(breaker.into_policy())) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 let inner = &mut self.inner;
@@ -104,10 +104,8 @@ where
         let polled = this.call.as_mut().poll_call(cx);
         if let Poll::Ready(output) = &polled {
             let verdict = this.verdict;
-            let settle = |permit: &mut Permit| {
-                permit.finish_in_place(verdict.outcome(output.as_ref()));
-            };
-            this.call.settle(settle);
+            let outcome = || End::Outcome(verdict.outcome(output.as_ref()));
+            this.call.settle(|permit| permit.settle(outcome()));
         }
         polled
     }

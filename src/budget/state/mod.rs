@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use crate::per_thread::{self, Lines, SLOTS, SMALL, ThreadSlot};
+use crate::per_thread::{self, PerThread, SLOTS, SMALL, ThreadSlot};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Tick;
 
@@ -68,7 +68,7 @@ pub(super) struct Account {
     /// What each thread has earned ever, in thousandths of an attempt, and the epoch in which it
     /// last did, whole: of 22 bits of it one from 485 days ago would be taken for this one. Both
     /// wrap after more years than a tick has.
-    earned: Lines<AtomicU64>,
+    earned: PerThread<AtomicU64>,
     /// How much of each sum was brought to the word, by slot; empty until there are sums.
     brought: Mutex<Vec<u64>>,
 }
@@ -154,7 +154,7 @@ impl Account {
         };
         Self {
             word: AtomicU64::new(word.pack()),
-            earned: Lines::new(2),
+            earned: PerThread::new(2),
             brought: Mutex::default(),
         }
     }
@@ -172,7 +172,7 @@ impl Account {
     /// As [`deposit`](Self::deposit), by the thread with this slot.
     #[inline]
     pub(super) fn deposit_by(&self, slot: Option<ThreadSlot>, now: Tick, terms: Terms) {
-        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.words(slot)) {
             if latest.load(Relaxed) == now.0 / EPOCH {
                 let sum_now = sum.load(Relaxed).wrapping_add(terms.ratio());
                 return sum.store(sum_now, Relaxed);
@@ -183,7 +183,7 @@ impl Account {
 
     #[inline(never)]
     fn deposit_slowly(&self, slot: Option<ThreadSlot>, now: Tick, terms: Terms) {
-        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.words(slot)) {
             // Of an earlier epoch, so that there is an end to that: see `# Orderings`.
             self.update(now, terms, Some);
             latest.store(now.0 / EPOCH, Relaxed);
@@ -251,7 +251,7 @@ impl Account {
     }
 
     fn sums(&self) -> impl Iterator<Item = (usize, u64)> {
-        let sums = self.earned.firsts();
+        let sums = self.earned.first_words();
         sums.map(|(slot, sum)| (slot, sum.load(Relaxed)))
     }
 

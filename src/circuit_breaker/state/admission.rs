@@ -13,13 +13,13 @@ use crate::time::Tick;
 
 /// What the machine gives a call that it admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Grant {
-    pub(in crate::circuit_breaker) generation: u32,
-    pub(in crate::circuit_breaker) role: Role,
+pub(crate) struct Grant {
+    pub(crate) generation: u32,
+    pub(crate) role: Role,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) enum Role {
+pub(crate) enum Role {
     /// Its outcome is counted.
     Counted,
     /// It holds a probe permit.
@@ -30,9 +30,9 @@ pub(in crate::circuit_breaker) enum Role {
 
 /// Why the machine rejects a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Rejected {
-    pub(in crate::circuit_breaker) kind: RejectionKind,
-    pub(in crate::circuit_breaker) retry_after: Option<Duration>,
+pub(crate) struct Rejected {
+    pub(crate) kind: RejectionKind,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Rejected {
@@ -59,10 +59,7 @@ type ProbeResult = Option<Result<(), (FailureKind, Option<Duration>)>>;
 
 impl Machine {
     /// Admits or rejects a call. Takes the transitions that are due when a call comes.
-    pub(in crate::circuit_breaker) fn admit(
-        &self,
-        at: &Moment<'_>,
-    ) -> (Result<Grant, Rejected>, Edge) {
+    pub(crate) fn admit(&self, at: &Moment<'_>) -> (Result<Grant, Rejected>, Edge) {
         let mut edge = Edge::NotTaken;
         loop {
             let (word, since, due) = self.timed_word();
@@ -126,12 +123,7 @@ impl Machine {
     }
 
     /// Releases a probe's permit and counts its result, which may close or re-open the breaker.
-    pub(in crate::circuit_breaker) fn end_probe(
-        &self,
-        generation: u32,
-        result: ProbeResult,
-        at: &Moment<'_>,
-    ) -> Edge {
+    pub(crate) fn end_probe(&self, generation: u32, result: ProbeResult, at: &Moment<'_>) -> Edge {
         let mut word = self.word();
         loop {
             if word.generation() != generation {
@@ -157,7 +149,7 @@ impl Machine {
     }
 
     /// The rejection of an open breaker whose wait is not over: it needs no rules.
-    pub(in crate::circuit_breaker) fn rejects_while_open(&self, now: Tick) -> Option<Rejected> {
+    pub(crate) fn rejects_while_open(&self, now: Tick) -> Option<Rejected> {
         let (word, _, due) = self.timed_word();
         match word.state() {
             State::ForcedOpen => Some(Rejected::OPEN),
@@ -167,11 +159,7 @@ impl Machine {
     }
 
     /// What [`admit`](Self::admit) would decide, without a transition and without a permit.
-    pub(in crate::circuit_breaker) fn peek(
-        &self,
-        now: Tick,
-        config: &Config,
-    ) -> Result<(), Rejected> {
+    pub(crate) fn peek(&self, now: Tick, config: &Config) -> Result<(), Rejected> {
         let (word, _, due) = self.timed_word();
         if let Some(rejected) = shut(word, due, now, config) {
             return Err(rejected);
@@ -191,11 +179,7 @@ impl Machine {
     /// Until when every call is rejected, unless another call ends or the handle changes the state;
     /// none if a call is admitted or makes a transition.
     #[cfg(feature = "tower")]
-    pub(in crate::circuit_breaker) fn shut_until(
-        &self,
-        now: Tick,
-        config: &Config,
-    ) -> Option<Tick> {
+    pub(crate) fn shut_until(&self, now: Tick, config: &Config) -> Option<Tick> {
         let (word, _, due) = self.timed_word();
         shut(word, due, now, config).map(|_| due)
     }

@@ -8,7 +8,7 @@ use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct Machine {
+pub(crate) struct Machine {
     pub(super) word: CachePadded<AtomicU64>,
     /// Those of this generation and of the one before, by the generation's lowest bit.
     times: [Times; 2],
@@ -37,7 +37,7 @@ pub(super) struct Control {
 }
 
 impl Machine {
-    pub(in crate::circuit_breaker) fn new(now: Tick, mode: Mode, flags: Flags) -> Self {
+    pub(crate) fn new(now: Tick, mode: Mode, flags: Flags) -> Self {
         let times = || Times {
             since: AtomicU64::new(now.0),
             due: AtomicU64::new(Tick::NEVER.0),
@@ -50,12 +50,12 @@ impl Machine {
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn word(&self) -> Word {
+    pub(crate) fn word(&self) -> Word {
         Word(self.word.load(Ordering::Relaxed))
     }
 
     /// The word with the times of its own state: since when, and until when.
-    pub(in crate::circuit_breaker) fn timed_word(&self) -> (Word, Tick, Tick) {
+    pub(crate) fn timed_word(&self) -> (Word, Tick, Tick) {
         let mut word = Word(self.word.load(Ordering::Acquire));
         loop {
             let times = self.times(word.generation());
@@ -85,7 +85,7 @@ impl Machine {
         times.due.store(due.0, Ordering::Release);
     }
 
-    pub(in crate::circuit_breaker) fn set_mode(&self, mode: Mode) {
+    pub(crate) fn set_mode(&self, mode: Mode) {
         let control = self.control.lock();
         self.exchange(Ordering::Relaxed, |word| word.with(mode, word.flags()));
         drop(control);
@@ -93,7 +93,7 @@ impl Machine {
 
     /// Sets the flags to what `flags` returns. The last of several concurrent changes is the last
     /// to set them.
-    pub(in crate::circuit_breaker) fn set_flags(&self, flags: impl FnOnce() -> Flags) {
+    pub(crate) fn set_flags(&self, flags: impl FnOnce() -> Flags) {
         let control = self.control.lock();
         let flags = flags();
         self.exchange(Ordering::Relaxed, |word| word.with(word.mode(), flags));
@@ -113,13 +113,13 @@ impl Machine {
         }
     }
 
-    pub(in crate::circuit_breaker) fn last_trip(&self) -> Option<(Tripped, Tick)> {
+    pub(crate) fn last_trip(&self) -> Option<(Tripped, Tick)> {
         self.control.lock().last_trip.clone()
     }
 
     /// Emits the pending transitions in their order, one at a time and outside the lock. A thread
     /// that finds another one emitting leaves its own to that thread.
-    pub(in crate::circuit_breaker) fn emit_pending(&self, emit: impl Fn(&Transition)) {
+    pub(crate) fn emit_pending(&self, emit: impl Fn(&Transition)) {
         let mut control = self.control.lock();
         if control.emitting {
             return;

@@ -13,11 +13,11 @@ use crate::time::Tick;
 
 /// What a decision depends on besides the machine.
 #[derive(Clone, Copy)]
-pub(in crate::circuit_breaker) struct Moment<'a> {
-    pub(in crate::circuit_breaker) now: Tick,
-    pub(in crate::circuit_breaker) rules: &'a Rules,
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Tick,
+    pub(crate) rules: &'a Rules,
     /// Draws from `[0, 1)`.
-    pub(in crate::circuit_breaker) random: &'a dyn Fn() -> f64,
+    pub(crate) random: &'a dyn Fn() -> f64,
 }
 
 impl Moment<'_> {
@@ -29,7 +29,7 @@ impl Moment<'_> {
 /// Whether the caller made a transition. Another thread may have made one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the thread that makes a transition emits it and wakes the gate"]
-pub(in crate::circuit_breaker) enum Edge {
+pub(crate) enum Edge {
     Taken,
     NotTaken,
 }
@@ -54,12 +54,7 @@ impl Entry {
 
 impl Machine {
     /// Closed or recovering to open: a rule holds.
-    pub(in crate::circuit_breaker) fn trip(
-        &self,
-        from: u32,
-        tripped: Tripped,
-        at: &Moment<'_>,
-    ) -> Edge {
+    pub(crate) fn trip(&self, from: u32, tripped: Tripped, at: &Moment<'_>) -> Edge {
         self.leave(from, at, |control| {
             control.last_trip = Some((tripped.clone(), at.now));
             let retry_after = tripped.retry_after;
@@ -115,7 +110,7 @@ impl Machine {
     }
 
     /// Any state to forced open.
-    pub(in crate::circuit_breaker) fn force_open(&self, at: &Moment<'_>) -> Edge {
+    pub(crate) fn force_open(&self, at: &Moment<'_>) -> Edge {
         let may = |word: Word| word.state() != State::ForcedOpen;
         self.leave_if(may, at, |_| Entry {
             state: State::ForcedOpen,
@@ -125,13 +120,13 @@ impl Machine {
     }
 
     /// Forced open to closed.
-    pub(in crate::circuit_breaker) fn release(&self, at: &Moment<'_>) -> Edge {
+    pub(crate) fn release(&self, at: &Moment<'_>) -> Edge {
         let may = |word: Word| word.state() == State::ForcedOpen;
         self.leave_if(may, at, |_| Entry::closed(Cause::Released))
     }
 
     /// Any state to closed.
-    pub(in crate::circuit_breaker) fn reset(&self, at: &Moment<'_>) -> Edge {
+    pub(crate) fn reset(&self, at: &Moment<'_>) -> Edge {
         self.leave_if(|_| true, at, |_| Entry::closed(Cause::Reset))
     }
 

@@ -49,17 +49,17 @@ impl State {
 /// The mode is here and not in [`Common`](crate::common::Common), so that a call is admitted by
 /// one load.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Word(pub(super) u64);
+pub(crate) struct Word(pub(super) u64);
 
 /// What the rules need to know of a call, in the word so that the call need not read the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Flags {
+pub(crate) struct Flags {
     /// A window counts successes, so that the time of a success matters.
-    pub(in crate::circuit_breaker) counts_successes: bool,
+    pub(crate) counts_successes: bool,
     /// The start of a call matters.
-    pub(in crate::circuit_breaker) times_calls: bool,
+    pub(crate) times_calls: bool,
     /// The rules are not those that the breaker was built with.
-    pub(in crate::circuit_breaker) changed: bool,
+    pub(crate) changed: bool,
 }
 
 const MODE: u32 = 3;
@@ -84,17 +84,17 @@ impl Word {
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn state(self) -> State {
+    pub(crate) fn state(self) -> State {
         State::from_bits(self.0)
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn mode(self) -> Mode {
+    pub(crate) fn mode(self) -> Mode {
         Mode::from_bits(self.0 >> MODE)
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn flags(self) -> Flags {
+    pub(crate) fn flags(self) -> Flags {
         Flags {
             counts_successes: self.0 >> FLAGS & 1 != 0,
             times_calls: self.0 >> FLAGS & 2 != 0,
@@ -103,22 +103,22 @@ impl Word {
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> GENERATION) as u32
     }
 
     /// Probes in flight.
-    pub(in crate::circuit_breaker) fn in_flight(self) -> u32 {
+    pub(crate) fn in_flight(self) -> u32 {
         (self.0 >> IN_FLIGHT) as u32 & 0xFF
     }
 
     /// Probes that have succeeded.
-    pub(in crate::circuit_breaker) fn succeeded(self) -> u32 {
+    pub(crate) fn succeeded(self) -> u32 {
         (self.0 >> SUCCEEDED) as u32 & 0xFF
     }
 
     /// Probes that have failed.
-    pub(in crate::circuit_breaker) fn failed(self) -> u32 {
+    pub(crate) fn failed(self) -> u32 {
         (self.0 >> FAILED) as u32 & 0xFF
     }
 

@@ -13,7 +13,7 @@ use crate::sync::{
 /// and the next call writes it to its cell before it exchanges the head. All cells but the latest
 /// are written, whichever thread stops.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct CallWindow {
+pub(crate) struct CallWindow {
     /// Each `[generation: 32 bits][lap: 30 bits][slow][failed]`.
     ring: Box<[AtomicU64]>,
     head: AtomicU64,

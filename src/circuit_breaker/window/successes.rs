@@ -1,5 +1,5 @@
 use super::tally::{Tally, is_newer, pack, unpack};
-use crate::per_thread::{Lines, SMALL, ThreadSlot};
+use crate::per_thread::{PerThread, SMALL, ThreadSlot};
 use crate::sync::Ordering::{Relaxed, Release};
 
 /// The successes in each bucket of a time window.
@@ -12,7 +12,7 @@ pub(super) struct Successes {
     pub(super) shared: Box<[Tally]>,
     /// A stamp that no success is older than, for words that are made later.
     vacant: u32,
-    pub(super) own: Lines<Tally>,
+    pub(super) own: PerThread<Tally>,
 }
 
 /// From this number of successes in one bucket on, words of a thread's own are worth their memory.
@@ -28,7 +28,7 @@ impl Successes {
         Self {
             shared: (0..size).map(|_| Tally::new(vacant)).collect(),
             vacant,
-            own: Lines::new(size as usize),
+            own: PerThread::new(size as usize),
         }
     }
 

@@ -10,24 +10,20 @@ use crate::sync::{
 /// may be below zero for a moment, while an evicted outcome has been taken off and its own arrival
 /// has not been counted.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct Tally(pub(super) AtomicU64);
+pub(crate) struct Tally(pub(super) AtomicU64);
 
 impl Tally {
-    pub(in crate::circuit_breaker) fn new(stamp: u32) -> Self {
+    pub(crate) fn new(stamp: u32) -> Self {
         Self(AtomicU64::new(pack(stamp, 0)))
     }
 
     /// Replaces the count by `step` of it, from zero if `stamp` is newer than the word's. Returns
     /// the count before; none if the word's stamp is newer.
-    pub(in crate::circuit_breaker) fn update(
-        &self,
-        stamp: u32,
-        step: impl Fn(i32) -> i32,
-    ) -> Option<i32> {
+    pub(crate) fn update(&self, stamp: u32, step: impl Fn(i32) -> i32) -> Option<i32> {
         self.update_contended(stamp, step).0
     }
 
-    pub(in crate::circuit_breaker) fn add(&self, stamp: u32, n: i32) {
+    pub(crate) fn add(&self, stamp: u32, n: i32) {
         self.update(stamp, |count| count.saturating_add(n));
     }
 
@@ -64,7 +60,7 @@ impl Tally {
         }
     }
 
-    pub(in crate::circuit_breaker) fn read_at(&self, stamp: u32) -> u32 {
+    pub(crate) fn read_at(&self, stamp: u32) -> u32 {
         match self.read() {
             (theirs, count) if theirs == stamp => count,
             _ => 0,

@@ -130,7 +130,7 @@ fn cb3_a_thread_counts_the_same_with_and_without_words_of_its_own() {
             window.record(0, Tick(0), false, false, slot);
         }
         assert_eq!(
-            window.successes.own.firsts().count(),
+            window.successes.own.first_words().count(),
             crate::per_thread::SLOTS
         );
         let (mut generation, mut now) = (1, 0);

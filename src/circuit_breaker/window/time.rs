@@ -11,7 +11,7 @@ use crate::time::Tick;
 /// generation: so the buckets of an earlier generation always lie outside of the window. While the
 /// clock is behind what it has shown before, time stands still, so that no stamp comes twice.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct TimeWindow {
+pub(crate) struct TimeWindow {
     /// In nanoseconds, at least [`SHORTEST`].
     bucket: u64,
     size: u32,

@@ -2,7 +2,8 @@
 
 use super::word::Word;
 use super::{Bucket, Shortfall};
-use crate::sync::{Ordering, thread_slot};
+use crate::per_thread;
+use crate::sync::Ordering;
 use crate::time::Tick;
 
 impl Bucket {
@@ -27,7 +28,7 @@ impl Bucket {
         if self.stripes.is_empty() {
             return self.admit_from_word(clock(), cost);
         }
-        self.admit_from_stripe(thread_slot(), clock, cost)
+        self.admit_from_stripe(per_thread::stripe(), clock, cost)
     }
 
     /// Takes tokens of the word alone. Not inlined, so that an admission from a stripe does not
