@@ -1,4 +1,4 @@
-//! A backend whose every attempt is told how long it takes and what it brings.
+//! A backend with a script: how long each attempt takes, and its outcome.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use crate::rejection::Error;
 use crate::sync::{Arc, Mutex};
 use crate::time::{self, Tick};
 
-/// Not `Clone`, and its own.
+/// Not `Clone`.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fail {
     Plain(u32),
-    Refused,
+    Rejected,
     Permanent,
-    /// Asks for a delay; `NEVER` asks to stop.
+    /// With this `Retry-After`; `NEVER` forbids another call.
     After(Duration),
 }
 
@@ -44,7 +44,7 @@ pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome
     use crate::classify::FailureKind;
     match outcome {
         Ok(_) => crate::Outcome::Success,
-        Err(Error::Service(Fail::Refused)) => crate::Outcome::Ignore,
+        Err(Error::Service(Fail::Rejected)) => crate::Outcome::Ignore,
         Err(Error::Service(Fail::Permanent)) => crate::Outcome::Failure {
             kind: FailureKind::Permanent,
             retry_after: None,
@@ -66,7 +66,7 @@ pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What is known of one attempt.
+/// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Seen {
     /// Since the backend was made.
@@ -85,17 +85,17 @@ pub(super) struct Log {
 
 type Script = dyn Fn(u32) -> (Duration, Outcome) + Send + Sync;
 
-/// Panics when called without having been polled ready; a clone has not been.
+/// Panics when it is called without having been polled ready. A clone is not ready.
 pub(super) struct Backend {
     pub(super) log: Arc<Log>,
     script: Arc<Script>,
     ready: bool,
-    /// How often a clone is not ready.
+    /// How many times a clone is pending before it is ready.
     pub(super) unready: u32,
 }
 
 impl Backend {
-    /// `script` gets the number of the call, over all, from 0.
+    /// `script` gets the number of the call, from 0.
     pub(super) fn new(script: impl Fn(u32) -> (Duration, Outcome) + Send + Sync + 'static) -> Self {
         Self {
             log: Arc::new(Log {
@@ -201,7 +201,7 @@ impl<Req> Service<Req> for Backend {
     }
 }
 
-/// Readies the service and calls it.
+/// Polls the service until it is ready, and calls it.
 pub(super) async fn call<S: Service<Req>, Req>(
     service: &mut S,
     request: Req,
@@ -210,14 +210,14 @@ pub(super) async fn call<S: Service<Req>, Req>(
     service.call(request).await
 }
 
-/// What a hedge tells, as text.
+/// The events of a hedge, as text.
 #[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Vec<String>>>);
+pub(super) struct Events(Arc<Mutex<Vec<String>>>);
 
-impl Told {
-    pub(super) fn by(hedge: &Hedge) -> Self {
-        let told = Self::default();
-        let list = Arc::clone(&told.0);
+impl Events {
+    pub(super) fn of(hedge: &Hedge) -> Self {
+        let events = Self::default();
+        let list = Arc::clone(&events.0);
         let name = hedge.name().clone();
         let listener = move |event: &Event<'_>| {
             assert_eq!(*event.policy, name);
@@ -233,7 +233,7 @@ impl Told {
             });
         };
         hedge.on_event(listener).forever();
-        told
+        events
     }
 
     pub(super) fn all(&self) -> Vec<String> {
