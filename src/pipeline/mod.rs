@@ -77,7 +77,7 @@
 //! A pipeline is a list of handles. Clones share every policy in it, and so do pipelines made of
 //! the same policies.
 //!
-//! # Changes while calls run
+//! # Changing it while calls run
 //!
 //! Change or switch off the policies themselves.
 //!

@@ -267,11 +267,11 @@ where
             .layer(inner);
         let inner = HedgeLayer::new(&policies.hedge)
             .classify(classifier())
-            .again(self.again.clone())
+            .map_again(|_| self.again.clone())
             .layer(inner);
         let inner = RetryLayer::new(&policies.retry)
             .classify(classifier())
-            .again(self.again.clone())
+            .map_again(|_| self.again.clone())
             .layer(inner);
         ClientService::new(
             TimeoutLayer::new(&policies.total)
