@@ -182,7 +182,7 @@ impl Bucket {
     }
 
     /// What [`admit`](Self::admit) would say. Takes nothing.
-    #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn peek(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
         match self.probe(now, now, cost)? {
             at if at > now => Err(Shortfall::until(at, now)),
