@@ -310,16 +310,6 @@ impl Builder {
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
     }
-
-    /// Changes `bulkhead` to these options, which are valid. Its name, mode and listeners stay.
-    #[cfg(feature = "tower")]
-    pub(crate) fn change(&self, bulkhead: &Bulkhead) {
-        let changed = bulkhead.change(|now| Self {
-            options: now.options,
-            ..self.clone()
-        });
-        debug_assert!(changed.is_ok(), "the options are valid");
-    }
 }
 
 /// The configuration and the counts of a [`Bulkhead`] at one moment.

@@ -9,7 +9,6 @@ use super::trip::Counts;
 use crate::common::{Common, Options, common_methods};
 use crate::config::{Live, Mode};
 use crate::event::EventKind;
-use crate::keyed::Idle;
 use crate::rejection::Rejection;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -20,14 +19,14 @@ use crate::time::{self, Tick};
 /// A handle: clones are the same breaker. See the [module](crate::circuit_breaker) for what it does
 /// and for its defaults.
 #[derive(Clone)]
-pub struct CircuitBreaker(Arc<Shared>);
+pub struct CircuitBreaker(pub(super) Arc<Shared>);
 
-struct Shared {
-    machine: Machine,
+pub(super) struct Shared {
+    pub(super) machine: Machine,
     /// The rules that the breaker was built with. A call uses these, until a flag in the machine's
     /// word says that they have been changed: so it need not look for newer ones.
     built_with: Arc<Rules>,
-    rules: Live<Rules>,
+    pub(super) rules: Live<Rules>,
     /// Its mode is not used: the machine's word has it.
     common: Common,
     jitter: Jitter,
@@ -83,21 +82,6 @@ impl CircuitBreaker {
             state => state,
         };
         (state, word, since, due)
-    }
-
-    /// Whether the breaker is idle: closed, and with no other handle. One that has counted failures
-    /// recently is worth keeping.
-    pub(crate) fn idle(&self) -> Idle {
-        if Arc::strong_count(&self.0) > 1 || self.state() != State::Closed {
-            return Idle::No;
-        }
-        let rules = self.0.rules.load();
-        let counts = rules.counts(self.0.machine.word().generation(), time::now());
-        let failing = |counts: &Counts| counts.failures > 0 || counts.slow > 0;
-        match counts.iter().any(|(_, counts)| failing(counts)) {
-            true => Idle::WithHistory,
-            false => Idle::Fresh,
-        }
     }
 
     /// The mode.

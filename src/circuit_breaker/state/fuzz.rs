@@ -121,10 +121,6 @@ impl Breaker {
             assert_eq!(edge, Edge::Taken);
         }
     }
-
-    pub(super) fn state(&self) -> State {
-        self.machine.word().state()
-    }
 }
 
 #[derive(Clone, Debug)]

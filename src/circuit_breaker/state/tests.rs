@@ -23,6 +23,10 @@ const fn ms(n: u64) -> Duration {
 const MS: u64 = 1_000_000;
 
 impl Breaker {
+    fn state(&self) -> State {
+        self.machine.word().state()
+    }
+
     fn new(config: Config, now: u64) -> Self {
         Self::of_generation(config, now, 0)
     }

@@ -14,7 +14,7 @@ use crate::rejection::Rejection;
 use crate::sync::Arc;
 use crate::time;
 
-/// Of the 16 numbers that a word has for a tier, one is not in use.
+/// A word has 16 numbers for a tier, and one of them is not in use.
 const MAX_TIERS: usize = 15;
 
 impl PerKey for RateLimiter {

@@ -1,7 +1,8 @@
 //! Admission now: from the caller's stripe, from the word, or from the word with a lease.
 
+use super::bucket::Bucket;
+use super::shortfall::Shortfall;
 use super::word::Word;
-use super::{Bucket, Shortfall};
 use crate::per_thread;
 use crate::sync::Ordering;
 use crate::time::Tick;
