@@ -77,7 +77,7 @@
 //! A pipeline is a list of handles. Clones share every policy in it, and so do pipelines made of
 //! the same policies.
 //!
-//! # Changes while calls run
+//! # Changing it while calls run
 //!
 //! Change or switch off the policies themselves.
 //!
@@ -95,9 +95,9 @@
 //! For calls that must be made at most once, leave out retry and hedge. Around a tower service use
 //! the layers.
 
-mod policy;
+mod list;
 mod run;
 #[cfg(all(test, feature = "test-util", not(seawall_loom)))]
 mod tests;
 
-pub use policy::Pipeline;
+pub use list::Pipeline;
