@@ -95,9 +95,9 @@
 //! For calls that must be made at most once, leave out retry and hedge. Around a tower service use
 //! the layers.
 
-mod policy;
+mod list;
 mod run;
 #[cfg(all(test, feature = "test-util", not(seawall_loom)))]
 mod tests;
 
-pub use policy::Pipeline;
+pub use list::Pipeline;

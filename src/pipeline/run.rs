@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
-use super::policy::{Breaker, Limit, Pipeline};
+use super::list::{Breaker, Limit, Pipeline};
 use crate::classify::{Classify, Outcome};
 use crate::context;
 use crate::rejection::{Error, Fault, Reason, Rejection};
