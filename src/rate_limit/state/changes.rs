@@ -45,7 +45,7 @@ impl Bucket {
     }
 
     /// The quota as configured.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
     pub(crate) fn quota(&self) -> Quota {
         self.control.lock().quota
     }
