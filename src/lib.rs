@@ -123,7 +123,6 @@ pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
-#[allow(dead_code)] // Until the policies have moved to it.
 mod common;
 // Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]

@@ -4,10 +4,7 @@ use proptest::prelude::*;
 
 use super::{Backoff, Jitter};
 use crate::config::Problems;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use crate::testing::ms;
 
 #[test]
 fn rt2_exponential_doubles_up_to_its_cap() {

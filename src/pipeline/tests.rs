@@ -4,14 +4,11 @@ use std::time::Duration;
 use super::Pipeline;
 use crate::classify::{ErrorsBy, FailureKind, Outcome};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::testing::ms;
 use crate::{
     Backoff, Budget, Bulkhead, CircuitBreaker, Deadline, Error, Hedge, Jitter, RateLimiter,
     RejectionKind, Retry, Timeout,
 };
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 fn retry(attempts: u32) -> Retry {
     let backoff = Backoff::constant(ms(10)).jitter(Jitter::None);

@@ -1,9 +1,6 @@
 // Tests may read the real clock and spawn.
 #![allow(clippy::disallowed_methods)]
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::{RateLimiter, Reservation};
@@ -12,34 +9,21 @@ use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
 use crate::rate_limit::quota::Quota;
 use crate::rejection::{Error, RejectionKind};
-use crate::sync::{Arc, Mutex};
+use crate::testing::{Recorder, poll_once};
 
-/// The events, in short.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let log = self.clone();
-        move |event| {
-            let line = match event.kind {
-                EventKind::Ended { ending, elapsed } => match ending {
-                    Ending::Admitted if elapsed.is_zero() => "admitted".to_owned(),
-                    Ending::Admitted => format!("admitted after {elapsed:?}"),
-                    other => format!("{other:?}"),
-                },
-                EventKind::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
-                EventKind::WouldReject(rejection) => {
-                    format!("would reject by {}", rejection.policy())
-                }
-                _ => "something else".to_owned(),
-            };
-            log.0.lock().push(line);
+/// An event in short.
+fn short(event: &Event<'_>) -> String {
+    match event.kind {
+        EventKind::Ended { ending, elapsed } => match ending {
+            Ending::Admitted if elapsed.is_zero() => "admitted".to_owned(),
+            Ending::Admitted => format!("admitted after {elapsed:?}"),
+            other => format!("{other:?}"),
+        },
+        EventKind::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
+        EventKind::WouldReject(rejection) => {
+            format!("would reject by {}", rejection.policy())
         }
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
+        _ => "something else".to_owned(),
     }
 }
 
@@ -47,14 +31,6 @@ impl Log {
 fn slow(burst: u32) -> RateLimiter {
     let quota = Quota::per_day(1).burst(burst);
     RateLimiter::builder(quota).name("slow").build().unwrap()
-}
-
-/// Polls a future that has nothing to wait for, without a runtime.
-fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
 }
 
 // CX1, RL1
@@ -121,9 +97,9 @@ fn rl6_a_rejection_has_a_wait_or_is_impossible() {
 // RL10
 #[test]
 fn rl10_peek_and_available_take_nothing_and_emit_nothing() {
-    let log = Log::default();
+    let log = Recorder::default();
     let limiter = slow(2);
-    let _on = limiter.on_event(log.listener());
+    let _on = limiter.on_event(log.listener_with(short));
     for _ in 0..10 {
         assert!(limiter.peek().is_ok() && limiter.peek_n(2).is_ok());
         assert!(limiter.peek_n(3).is_err());
@@ -136,9 +112,9 @@ fn rl10_peek_and_available_take_nothing_and_emit_nothing() {
 // CX14
 #[test]
 fn cx14_every_admission_ends_in_one_event() {
-    let log = Log::default();
+    let log = Recorder::default();
     let limiter = slow(4);
-    let on = limiter.on_event(log.listener());
+    let on = limiter.on_event(log.listener_with(short));
     assert!(limiter.allow());
     assert_eq!(log.take(), ["admitted"]);
     limiter.reserve().unwrap().commit();
@@ -192,11 +168,11 @@ fn cx15_a_bad_configuration_names_every_problem() {
 // CX16
 #[test]
 fn cx16_record_only_decides_and_rejects_nothing() {
-    let log = Log::default();
+    let log = Recorder::default();
     let limiter = RateLimiter::builder(Quota::per_day(1).burst(2))
         .name("slow")
         .mode(Mode::RecordOnly)
-        .on_event(log.listener())
+        .on_event(log.listener_with(short))
         .build()
         .unwrap();
     assert!((0..3).all(|_| limiter.allow()));
@@ -230,9 +206,9 @@ fn cx16_record_only_waits_for_nothing() {
 // CX19
 #[test]
 fn cx19_off_admits_everything_and_counts_nothing() {
-    let log = Log::default();
+    let log = Recorder::default();
     let limiter = slow(1);
-    let _on = limiter.on_event(log.listener());
+    let _on = limiter.on_event(log.listener_with(short));
     limiter.set_mode(Mode::Off);
     assert!((0..5).all(|_| limiter.allow_n(9)));
     limiter.reserve_n(9).unwrap().commit();
@@ -341,9 +317,9 @@ fn rl13_all_admit_or_none_is_charged() {
         if !few_first {
             order.reverse();
         }
-        let log = Log::default();
+        let log = Recorder::default();
         let plan = RateLimiter::all_of("plan", order).unwrap();
-        let _on = plan.on_event(log.listener());
+        let _on = plan.on_event(log.listener_with(short));
         assert!(plan.allow() && plan.allow());
         for _ in 0..5 {
             assert!(!plan.allow());
@@ -450,12 +426,12 @@ fn rl13_a_joint_limiter_has_one_to_eight_members() {
 fn rn1_run_makes_the_call_or_rejects() {
     let limiter = slow(2);
     let run = |outcome: Result<u32, &'static str>| {
-        now_or_never(limiter.run(|| std::future::ready(outcome))).unwrap()
+        poll_once(limiter.run(|| std::future::ready(outcome))).unwrap()
     };
     assert_eq!(run(Ok(7)), Ok(7));
     assert_eq!(run(Err("no")), Err(Error::Service("no")));
     let mut called = false;
-    let rejected = now_or_never(limiter.run(|| {
+    let rejected = poll_once(limiter.run(|| {
         called = true;
         std::future::ready(Ok::<(), ()>(()))
     }));
@@ -468,8 +444,8 @@ fn rn1_run_makes_the_call_or_rejects() {
 fn rn3_the_blocking_twin_waits_for_its_token() {
     let quota = Quota::per_second(1_000).burst(1);
     let limiter = RateLimiter::builder(quota).build().unwrap();
-    let log = Log::default();
-    let _on = limiter.on_event(log.listener());
+    let log = Recorder::default();
+    let _on = limiter.on_event(log.listener_with(short));
     let start = Instant::now();
     for _ in 0..6 {
         limiter.acquire_blocking().unwrap();
@@ -629,15 +605,12 @@ mod waiting {
 
     use tokio::time::{Instant, advance, sleep};
 
-    use super::{Log, RateLimiter};
+    use super::{RateLimiter, Recorder, short};
     use crate::config::Mode;
     use crate::deadline::Deadline;
     use crate::rate_limit::quota::Quota;
     use crate::rejection::RejectionKind;
-
-    const fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
+    use crate::testing::ms;
 
     fn one_in_100_ms() -> RateLimiter {
         let quota = Quota::per_second(10).burst(1);
@@ -746,8 +719,8 @@ mod waiting {
     #[tokio::test(start_paused = true)]
     async fn rl5_a_dropped_waiter_returns_its_token_if_no_other_waits_after_it() {
         let limiter = one_in_100_ms();
-        let log = Log::default();
-        let _on = limiter.on_event(log.listener());
+        let log = Recorder::default();
+        let _on = limiter.on_event(log.listener_with(short));
         limiter.acquire().await.unwrap();
         {
             let mut acquire = pin!(limiter.acquire());
@@ -772,8 +745,8 @@ mod waiting {
     #[tokio::test(start_paused = true)]
     async fn cx14_a_waiter_ends_in_one_event_with_its_wait() {
         let limiter = one_in_100_ms();
-        let log = Log::default();
-        let _on = limiter.on_event(log.listener());
+        let log = Recorder::default();
+        let _on = limiter.on_event(log.listener_with(short));
         limiter.acquire().await.unwrap();
         limiter.acquire().await.unwrap();
         let events = log.take();
@@ -832,8 +805,8 @@ mod waiting {
         let limiter = one_in_100_ms();
         limiter.acquire().await.unwrap();
         let start = Instant::now();
-        let log = Log::default();
-        let _on = limiter.on_event(log.listener());
+        let log = Recorder::default();
+        let _on = limiter.on_event(log.listener_with(short));
         let (mut short, mut long) = (
             pin!(limiter.acquire().max_wait(ms(300))),
             pin!(limiter.acquire().max_wait(ms(5_000))),
@@ -890,10 +863,7 @@ mod waiting {
     #[test]
     fn cx11_an_available_token_needs_no_runtime() {
         let limiter = one_in_100_ms();
-        assert!(matches!(
-            super::now_or_never(limiter.acquire()),
-            Some(Ok(()))
-        ));
+        assert!(matches!(super::poll_once(limiter.acquire()), Some(Ok(()))));
     }
 }
 

@@ -1,8 +1,5 @@
 use super::*;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use crate::testing::ms;
 
 fn rules(trips: impl IntoIterator<Item = Trip>) -> Rules {
     let config = Config {

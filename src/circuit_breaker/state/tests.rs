@@ -14,11 +14,8 @@ use crate::circuit_breaker::trip::{Trip, Window};
 use crate::config::Mode;
 use crate::fuzzing::cases;
 use crate::rejection::RejectionKind;
+use crate::testing::ms;
 use crate::time::Tick;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 const MS: u64 = 1_000_000;
 

@@ -30,7 +30,7 @@ async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_trip_it() {
 #[tokio::test(start_paused = true)]
 async fn cb8_a_plain_drop_is_ignored() {
     let breaker = built(touchy());
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     for _ in 0..100 {
         poll_once(hang(&breaker)).await;
         drop(breaker.try_acquire().unwrap());
@@ -125,7 +125,7 @@ async fn cb13_a_question_mark_before_the_permit_is_settled_is_an_ignore() {
         Ok(())
     }
     let breaker = built(touchy());
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     assert!(call(&breaker).is_err());
     assert_eq!(breaker.state(), State::Closed);
     assert_eq!(events.take(), ["Dropped"]);
@@ -186,7 +186,7 @@ async fn cx8_a_panic_in_call_or_poll_is_a_failure_and_releases_the_permit() {
     use futures_catch::catch;
     for in_poll in [false, true] {
         let breaker = half_open(touchy()).await;
-        let events = Events::of(&breaker);
+        let events = events_of(&breaker);
         let call = breaker.run(|| {
             assert!(in_poll, "in the call");
             async { panic!("in the poll") as Result<(), &str> }
@@ -219,7 +219,7 @@ mod futures_catch {
 fn cx8_a_permit_dropped_by_another_panic_is_a_drop() {
     // CX14: and a listener that panics meanwhile does not abort.
     let breaker = built(touchy());
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     breaker.on_event(|_| panic!("a listener")).forever();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let _permit = breaker.try_acquire().unwrap();
@@ -250,7 +250,7 @@ async fn cx14_every_admission_has_one_terminal_event() {
                 true => half_open(touchy()).await,
                 false => built(touchy()),
             };
-            let events = Events::of(&breaker);
+            let events = events_of(&breaker);
             let permit = breaker.try_acquire().unwrap();
             assert_eq!(events.take(), [""; 0]);
             match finish {
@@ -268,7 +268,7 @@ async fn cx14_every_admission_has_one_terminal_event() {
 async fn cx14_a_rejection_is_one_terminal_event() {
     let breaker = built(touchy());
     fail(&breaker);
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     let _ = kind(&breaker);
     assert_eq!(events.take(), ["Rejected"]);
     let _ = breaker.run(|| async { Ok::<_, &str>(()) }).await;
@@ -304,7 +304,7 @@ async fn cb13_allow_decides_as_try_acquire_does() {
 async fn cx14_a_listener_receives_the_rejections_of_allow() {
     let breaker = built(touchy());
     fail(&breaker);
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     assert!(breaker.allow().is_none());
     assert_eq!(events.take(), ["Rejected"]);
     breaker.force_open();
@@ -317,7 +317,7 @@ async fn cx14_a_listener_receives_the_rejections_of_allow() {
 async fn cx14_a_call_ends_by_the_mode_it_started_in() {
     // CX19
     let breaker = built(touchy());
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     let on = breaker.try_acquire().unwrap();
     breaker.set_mode(Mode::Off);
     let off = breaker.try_acquire().unwrap();

@@ -63,7 +63,7 @@ async fn cb11_a_rate_is_there_from_min_calls_on() {
 #[tokio::test(start_paused = true)]
 async fn cb11_reading_changes_nothing() {
     let breaker = built(touchy());
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     fail(&breaker);
     advance(SECOND).await;
     events.take();
@@ -82,7 +82,7 @@ async fn cb11_reading_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn cb11_forced_open_it_stays_so_until_released() {
     let breaker = built(touchy());
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     let late = breaker.try_acquire().unwrap();
     breaker.force_open();
     breaker.force_open();
@@ -145,7 +145,7 @@ async fn cb11_reset_closes_with_nothing_counted_from_every_state() {
 #[tokio::test(start_paused = true)]
 async fn cb11_switched_off_it_admits_all_and_records_nothing() {
     let breaker = built(touchy().mode(Mode::Off));
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     for _ in 0..10 {
         fail(&breaker);
     }
@@ -165,7 +165,7 @@ async fn cb11_switched_off_it_admits_all_and_records_nothing() {
 #[tokio::test(start_paused = true)]
 async fn cx16_record_only_decides_and_emits_and_rejects_nothing() {
     let breaker = built(touchy().probes(1).mode(Mode::RecordOnly));
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     fail(&breaker);
     assert_eq!(events.take(), ["Closed to Open", "Failure(Error)"]);
     // Open: a call that would have been rejected changes nothing.

@@ -10,9 +10,10 @@ use super::*;
 use crate::backoff::Backoff;
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::event::{Ending, EventKind};
+use crate::event::{Ending, Event, EventKind};
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::sync::{Arc, Mutex, Ordering};
+use crate::testing::{Recorder, ms};
 use crate::time;
 use crate::{Deadline, Timeout};
 
@@ -22,10 +23,6 @@ mod handle;
 mod probes;
 #[cfg(feature = "tower")]
 mod service;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -69,30 +66,16 @@ fn kind(breaker: &CircuitBreaker) -> RejectionKind {
     breaker.try_acquire().unwrap_err().kind()
 }
 
-/// The events of a breaker, in words.
-#[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<String>>>);
-
-impl Events {
-    fn of(breaker: &CircuitBreaker) -> Self {
-        let events = Self::default();
-        let list = Arc::clone(&events.0);
-        breaker
-            .on_event(move |event| {
-                let words = match event.kind {
-                    EventKind::Ended { ending, .. } => format!("{ending:?}"),
-                    EventKind::Rejected(_) => "Rejected".to_owned(),
-                    EventKind::WouldReject(_) => "WouldReject".to_owned(),
-                    EventKind::Transition(edge) => format!("{:?} to {:?}", edge.from, edge.to),
-                    other => format!("{other:?}"),
-                };
-                list.lock().push(words);
-            })
-            .forever();
-        events
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
-    }
+/// Records the events of a breaker, in words.
+fn events_of(breaker: &CircuitBreaker) -> Recorder {
+    let events = Recorder::new();
+    let words = |event: &Event<'_>| match event.kind {
+        EventKind::Ended { ending, .. } => format!("{ending:?}"),
+        EventKind::Rejected(_) => "Rejected".to_owned(),
+        EventKind::WouldReject(_) => "WouldReject".to_owned(),
+        EventKind::Transition(edge) => format!("{:?} to {:?}", edge.from, edge.to),
+        other => format!("{other:?}"),
+    };
+    breaker.on_event(events.listener_with(words)).forever();
+    events
 }

@@ -145,7 +145,7 @@ async fn cb7_a_probe_that_is_dropped_or_rejected_below_frees_its_permit_and_clos
 async fn cb7_a_hung_probe_is_given_up_by_the_next_call() {
     for (to, expected) in [(GiveUp::Open, State::Open), (GiveUp::Closed, State::Closed)] {
         let breaker = half_open(touchy().probes(1).half_open_for(SECOND).give_up_to(to)).await;
-        let events = Events::of(&breaker);
+        let events = events_of(&breaker);
         let hung = breaker.try_acquire().unwrap();
         advance(SECOND).await;
         assert_eq!(events.take(), [""; 0]);
@@ -193,7 +193,7 @@ async fn cb16_with_a_ramp_the_admitted_share_grows() {
     }
     // CB11: it reads closed, and only a call makes the transition.
     assert_eq!(breaker.state(), State::Closed);
-    let events = Events::of(&breaker);
+    let events = events_of(&breaker);
     succeed(&breaker);
     assert_eq!(events.take()[0], "Recovering to Closed");
 }

@@ -5,15 +5,12 @@ use proptest::prelude::*;
 use super::{BUCKETS, LONGEST, Latencies, SLICES, Wanted, bucket, upper_edge};
 use crate::fuzzing::cases;
 use crate::sync::OnceLock;
+use crate::testing::ms;
 use crate::time::{Tick, nanos};
 
 const WINDOW: Duration = Duration::from_secs(30);
 const SLICE: Duration = Duration::from_secs(5);
 const START: Tick = Tick(1 << 50);
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 fn wanted(quantile: f64) -> Wanted {
     Wanted {

@@ -62,9 +62,8 @@ pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome
 
 pub(super) const NEVER: Duration = Duration::MAX;
 
-pub(super) fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use crate::testing::Recorder;
+pub(super) use crate::testing::ms;
 
 /// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -211,17 +210,15 @@ pub(super) async fn call<S: Service<Req>, Req>(
 }
 
 /// The events of a hedge, as text.
-#[derive(Clone, Default)]
-pub(super) struct Events(Arc<Mutex<Vec<String>>>);
+pub(super) struct Events(Recorder);
 
 impl Events {
     pub(super) fn of(hedge: &Hedge) -> Self {
-        let events = Self::default();
-        let list = Arc::clone(&events.0);
+        let events = Recorder::new();
         let name = hedge.name().clone();
-        let listener = move |event: &Event<'_>| {
+        let text = move |event: &Event<'_>| {
             assert_eq!(*event.policy, name);
-            list.lock().push(match event.kind {
+            match event.kind {
                 EventKind::Ended { ending, elapsed } => {
                     format!("{ending:?} {}", elapsed.as_millis())
                 }
@@ -230,18 +227,18 @@ impl Events {
                     format!("would {attempt} {}", delay.as_millis())
                 }
                 ref other => format!("{other:?}"),
-            });
+            }
         };
-        hedge.on_event(listener).forever();
-        events
+        hedge.on_event(events.listener_with(text)).forever();
+        Self(events)
     }
 
     pub(super) fn all(&self) -> Vec<String> {
-        self.0.lock().clone()
+        self.0.all()
     }
 
     pub(super) fn endings(&self, ending: Ending) -> usize {
         let is = |text: &&String| text.starts_with(&format!("{ending:?} "));
-        self.0.lock().iter().filter(is).count()
+        self.0.all().iter().filter(is).count()
     }
 }

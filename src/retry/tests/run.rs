@@ -13,11 +13,8 @@ use crate::event::{Ending, EventKind};
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::retry::{Builder, Retry};
 use crate::sync::{Arc, Mutex};
+use crate::testing::ms;
 use crate::time::now;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// Waits `delay` before each attempt, without a budget.
 fn builder(delay: Duration) -> Builder {

@@ -18,12 +18,9 @@ use crate::rate_limit::{Quota, RateLimitLayer, RateLimiter};
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::retry::{Builder, Retry, RetryLayer};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::testing::ms;
 use crate::time::now;
 use crate::timeout::{Timeout, TimeoutLayer};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// 100 ms before each attempt.
 fn builder() -> Builder {

@@ -11,15 +11,8 @@ use crate::classify::{FailureKind, Outcome, Standard};
 use crate::rejection::{Reason, Rejection, RejectionKind};
 use crate::service::Native;
 use crate::sync::Arc;
+use crate::testing::{ms, secs};
 use crate::{Backoff, Budget, CircuitBreaker, Mode, Quota, RateLimiter, Retry};
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 #[derive(Clone)]
 struct Call(&'static str);

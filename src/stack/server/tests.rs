@@ -1,19 +1,11 @@
 use std::fmt;
-use std::time::Duration;
 
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::{ServerService, ServerStack};
 use crate::rejection::{Reason, Rejection, RejectionKind};
+use crate::testing::{ms, secs};
 use crate::{ConfigError, Keyed, Mode, Quota, RateLimiter};
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 fn hanging() -> impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone {
     service_fn(|_: u32| std::future::pending::<Result<u32, BoxError>>())
