@@ -5,7 +5,7 @@
 //! failure.
 
 pub use crate::outcome::{FailureKind, Outcome};
-use crate::rejection::Reason;
+use crate::rejection::{Fault, Reason};
 
 /// Turns the response or error of a call into an [`Outcome`].
 ///
@@ -96,19 +96,28 @@ impl<Res: Judge, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> f
     }
 }
 
-/// Classifies an outcome. `reason` is that of its error, if the error is a rejection by the
-/// library.
+/// Classifies an outcome, and returns whether the call was rejected before it was made. `reason` is
+/// that of an error that is a rejection by the library.
 #[inline]
-pub(crate) fn outcome_of<Res, Err, C: Classify<Res, Err>>(
+pub(crate) fn judge<Res, Err, C: Classify<Res, Err>>(
     classifier: &C,
     reason: Option<&Reason>,
     outcome: Result<&Res, &Err>,
-) -> Outcome {
-    let reason = reason.or_else(|| classifier.reason(outcome.ok()?));
-    match reason {
-        Some(reason) => reason.outcome(),
-        None => classifier.classify(outcome),
+) -> (Outcome, bool) {
+    match reason.or_else(|| classifier.reason(outcome.ok()?)) {
+        Some(reason) => (reason.outcome(), reason.call_not_made()),
+        None => (classifier.classify(outcome), false),
     }
+}
+
+/// [`judge`] for the output of a closure.
+pub(crate) fn judge_run<T, E, C, Via>(classifier: &C, output: &Result<T, E>) -> (Outcome, bool)
+where
+    E: Fault<Via>,
+    C: Classify<T, E>,
+{
+    let reason = output.as_ref().err().and_then(Fault::reason);
+    judge(classifier, reason, output.as_ref())
 }
 
 /// A response that says whether it is a success.

@@ -30,8 +30,6 @@
 #[cfg(feature = "tower")]
 mod again;
 #[cfg(feature = "tokio")]
-mod judge;
-#[cfg(feature = "tokio")]
 mod ledger;
 mod resend;
 #[cfg(feature = "tower")]
@@ -39,8 +37,6 @@ mod template;
 
 #[cfg(feature = "tower")]
 pub use again::{Again, ByRequest, CopyBy, OnlyIf, SendAgain};
-#[cfg(feature = "tokio")]
-pub(crate) use judge::judge;
 #[cfg(feature = "tokio")]
 pub(crate) use ledger::{CallLedger, ExtraPermit, Funding, Ledger, Plan, SentExtra};
 pub use resend::{Idempotent, Resend};

@@ -86,8 +86,7 @@ fn finish<T, E, C, Via>(
     E: Fault<Via>,
     C: Classify<T, E>,
 {
-    let reason = output.as_ref().err().and_then(Fault::reason);
-    let outcome = classify::outcome_of(classifier, reason, output.as_ref());
+    let (outcome, _) = classify::judge_run(classifier, output);
     if let Some(permit) = permit {
         permit.finish(outcome);
     }

@@ -104,7 +104,7 @@ where
         let polled = this.call.as_mut().poll_call(cx);
         if let Poll::Ready(output) = &polled {
             let verdict = this.verdict;
-            let outcome = || End::Outcome(verdict.outcome(output.as_ref()));
+            let outcome = || End::Outcome(verdict.judge(output.as_ref()).0);
             this.call.settle(|permit| permit.settle(outcome()));
         }
         polled

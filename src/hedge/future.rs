@@ -141,9 +141,7 @@ where
 
     #[inline]
     fn judge(&self, output: &Result<S::Response, S::Error>) -> (Outcome, bool) {
-        let outcome = self.verdict.outcome(output.as_ref());
-        let rejected = outcome != Outcome::Success && self.verdict.not_made(output.as_ref());
-        (outcome, rejected)
+        self.verdict.judge(output.as_ref())
     }
 }
 

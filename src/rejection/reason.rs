@@ -150,7 +150,6 @@ impl Reason {
     }
 
     /// Whether the call was rejected before it was made.
-    #[cfg(feature = "tokio")]
     pub(crate) fn call_not_made(&self) -> bool {
         !matches!(self.kind, RejectionKind::TimedOut { .. })
     }

@@ -102,12 +102,13 @@ where
             match this.state.as_mut().project() {
                 StateProjection::Calling { call } => {
                     let output = ready!(this.permit.enter(|| call.poll(cx)));
-                    let outcome = this.verdict.outcome(output.as_ref());
+                    let (outcome, rejected) = this.verdict.judge(output.as_ref());
                     if outcome == Outcome::Success {
                         this.permit.finish(outcome);
                         return Poll::Ready(output);
                     }
-                    if let ControlFlow::Break(answer) = self.as_mut().back_off(output, outcome) {
+                    let next = self.as_mut().back_off(output, outcome, rejected);
+                    if let ControlFlow::Break(answer) = next {
                         return Poll::Ready(answer);
                     }
                 }
@@ -145,9 +146,10 @@ where
         self: Pin<&mut Self>,
         output: Result<S::Response, S::Error>,
         outcome: Outcome,
+        rejected: bool,
     ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        if this.verdict.not_made(output.as_ref()) {
+        if rejected {
             this.permit.rejected();
             // The service was not called: its last error stands.
             if let Some((error, outcome)) = this.failed.take() {
@@ -190,7 +192,7 @@ where
     /// other attempt follows.
     fn not_ready(self: Pin<&mut Self>, error: S::Error) -> ControlFlow<S::Error> {
         let mut this = self.project();
-        let outcome = this.verdict.outcome(Err(&error));
+        let (outcome, _) = this.verdict.judge(Err(&error));
         // What the service answered says more than why it was not ready.
         let (error, kept) = this.failed.take().unwrap_or((error, outcome));
         let Some(until) = this.permit.after(outcome) else {

@@ -6,8 +6,7 @@ use pin_project_lite::pin_project;
 
 use super::permit::Permit;
 use super::policy::{Config, Retry};
-use crate::attempts::judge;
-use crate::classify::{Classify, Standard};
+use crate::classify::{self, Classify, Standard};
 use crate::context::ClockReading;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
@@ -77,7 +76,7 @@ impl Retry {
                 let permit = &mut permit;
                 Attempt { call, permit }.await
             };
-            let (outcome, rejected) = judge(&classifier, &output);
+            let (outcome, rejected) = classify::judge_run(&classifier, &output);
             if rejected {
                 permit.rejected();
                 // The service was not called: its last error stands.

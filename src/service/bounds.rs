@@ -6,9 +6,9 @@
 use tower_service::Service;
 
 use super::respond::{Format, Native, Respond};
-use crate::classify::{Classify, outcome_of};
+use crate::classify::{self, Classify};
 use crate::outcome::Outcome;
-use crate::rejection::{Reason, Recognize};
+use crate::rejection::Recognize;
 
 /// A service that a layer can reject calls to. It is implemented for every service for whose
 /// response and error `R` can make the answer to a rejected call.
@@ -69,43 +69,25 @@ where
 
     #[inline]
     fn verdict(classifier: &C) -> By<C> {
-        By::new(classifier)
+        By(classifier.clone())
     }
 }
 
 /// Classifies the outcome of one call. It takes out the library's own rejections before the
 /// user's classifier sees the outcome.
 pub trait Verdict<Res, Err> {
-    /// The class of this outcome.
-    fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome;
-
-    /// Whether the outcome is a rejection by the library, for which no call was made.
-    fn not_made(&self, outcome: Result<&Res, &Err>) -> bool;
+    /// The class of this outcome, and whether the call was rejected before it was made.
+    fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool);
 }
 
 /// Classifies the outcomes of one call with a [`Classify`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct By<C>(C);
 
-impl<C: Clone> By<C> {
-    #[inline]
-    pub(crate) fn new(classifier: &C) -> Self {
-        Self(classifier.clone())
-    }
-}
-
 impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
     #[inline]
-    fn outcome(&self, outcome: Result<&Res, &Err>) -> Outcome {
+    fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool) {
         let reason = outcome.err().and_then(Recognize::recognize);
-        outcome_of(&self.0, reason, outcome)
-    }
-
-    fn not_made(&self, outcome: Result<&Res, &Err>) -> bool {
-        let reason = match outcome {
-            Ok(response) => self.0.reason(response),
-            Err(error) => error.recognize(),
-        };
-        reason.is_some_and(Reason::call_not_made)
+        classify::judge(&self.0, reason, outcome)
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::permit::Permit;
 use super::policy::{Config, Hedge};
-use crate::attempts::judge;
-use crate::classify::{Classify, Outcome, Standard};
+use crate::classify::{self, Classify, Outcome, Standard};
 use crate::context::ClockReading;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
@@ -120,6 +119,6 @@ where
     }
 
     fn judge(&self, output: &Result<T, E>) -> (Outcome, bool) {
-        judge(&self.classifier, output)
+        classify::judge_run(&self.classifier, output)
     }
 }
