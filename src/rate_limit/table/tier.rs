@@ -2,8 +2,9 @@
 //! orderings.
 
 use super::Table;
+use super::eviction::Origin;
 use super::set::WAYS;
-use crate::rate_limit::quota::{Quota, UNITS};
+use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::Striped;
 use crate::rate_limit::state::config::{Config, Turn};
 use crate::rate_limit::state::word::{Slot, Word};
@@ -103,15 +104,20 @@ impl Table {
         of.slot(next.changes).write(&next);
         of.version.store(next.changes, Ordering::Release);
         for (index, lock) in self.locks.iter().enumerate() {
-            let _locked = lock.lock();
-            self.carry_over(index, now, tier);
+            self.carry_over(&mut lock.lock(), index, now, tier);
         }
     }
 
     /// Carries the words of a tier in a set over to the tier's current configuration, which it
-    /// returns. Under the set's lock. A call that was decided with the previous configuration
-    /// finds that its word was replaced.
-    pub(super) fn carry_over(&self, index: usize, now: Tick, tier: u8) -> Config {
+    /// returns. A call that was decided with the previous configuration finds that its word was
+    /// replaced.
+    pub(super) fn carry_over(
+        &self,
+        origins: &mut [Origin; WAYS],
+        index: usize,
+        now: Tick,
+        tier: u8,
+    ) -> Config {
         let (set, next) = (&self.sets[index], self.tier(tier).current());
         let evicted = self.evicted_debt(index, tier);
         if evicted.generation() == Word::new(0, next.changes).generation() {
@@ -121,12 +127,14 @@ impl Table {
             let previous = self.tier(tier).config_of(word);
             Word::new(previous.carried(&next, word.tat(), now), next.changes)
         };
-        for way in 0..WAYS {
-            let owner = set.tag(way).owner();
+        let in_tier = |way: &usize| set.tag(*way).owner().is_in(tier);
+        for way in (0..WAYS).filter(in_tier) {
             let mut word = set.word(way);
-            while owner.is_in(tier) && !set.replace(way, word, carried(word)) {
+            while !set.replace(way, word, carried(word)) {
                 word = set.word(way);
             }
+            let previous = self.tier(tier).config_of(word);
+            origins[way] = origins[way].carried(&previous, &next, word.tat(), now);
         }
         self.set_evicted_debt(index, tier, carried(evicted));
         next
@@ -134,14 +142,6 @@ impl Table {
 }
 
 impl Config {
-    /// When a debt is repaid: in the past if it is.
-    pub(super) fn idle_at(&self, end: u64) -> Tick {
-        if self.is_stopped() && end > self.clock(Tick::ZERO) {
-            return Tick::NEVER;
-        }
-        Tick(self.origin.0.saturating_add(end.div_ceil(UNITS)))
-    }
-
     /// The same debt in tokens in another configuration.
     pub(super) fn carried(&self, to: &Self, end: u64, now: Tick) -> u64 {
         self.carry(to, end, None, Turn::Change, now).0
