@@ -1,6 +1,6 @@
-//! What threads do to each other: throughput and fairness of each core with 1, 2, 4 and 8
-//! threads on the cores there are. With more threads than cores the scheduler's fairness is in
-//! the shares as well, and the throughput says whether somebody is waited for who does not run.
+//! Throughput and fairness of each core under 1, 2, 4 and 8 threads. With more threads than cores, the
+//! shares include the scheduler's fairness, and the throughput shows whether threads wait for one that
+//! does not run.
 //!
 //! ```text
 //! cargo bench --manifest-path benches/Cargo.toml --bench contention -- [--quick] [--record] [FILTER..]
@@ -17,7 +17,7 @@ use seawall_benches::{Args, Machine, Plan, Sheet, Work, crew, digits, median};
 use tokio::sync::Semaphore;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
-/// One who does the work `n` times and says how often it was admitted.
+/// Does the work `n` times and returns how often it was admitted.
 type Contender = (&'static str, Box<dyn Fn(u64) -> u64 + Send + Sync>);
 
 type Make = fn() -> Vec<Contender>;
@@ -41,7 +41,7 @@ fn limiter(rate: u32, burst: u32) -> Vec<Contender> {
     ]
 }
 
-fn refusing() -> Vec<Contender> {
+fn rejecting() -> Vec<Contender> {
     let peer = governor::RateLimiter::direct(Governor::per_hour(NonZeroU32::MIN));
     let ours = RateLimiter::per_hour(1);
     assert!(peer.check().is_ok() && ours.allow());
@@ -117,7 +117,7 @@ fn main() {
     let works: [(&str, Make); 7] = [
         ("limiter, large burst", || limiter(LARGE, LARGE)),
         ("limiter, small burst", || limiter(LARGE / 10, 100)),
-        ("limiter, refusing", refusing),
+        ("limiter, rejecting", rejecting),
         ("breaker, consecutive failures", || {
             vec![breaking(Trip::consecutive_failures(5))]
         }),

@@ -1,6 +1,5 @@
-//! `cargo bench --bench versus` and `--bench outages` in the crate's own folder: each hands over to
-//! the package in this folder that has the benchmark of its name, so that neither the peers nor
-//! tokio's paused clock are in a build of the crate.
+//! `cargo bench --bench versus` and `--bench outages` in the root: each hands over to the package that has
+//! the benchmark, so that the crate's own builds have neither the peers nor tokio's paused clock.
 
 use std::process::{Command, ExitCode};
 
@@ -8,7 +7,7 @@ pub(crate) fn main() -> ExitCode {
     let (cargos, args): (Vec<_>, Vec<_>) = std::env::args_os()
         .skip(1)
         .partition(|arg| arg == "--bench");
-    // `cargo test --benches` and the like only want to see that it starts.
+    // `cargo test --benches` and the like only check that it starts.
     if cargos.is_empty() {
         return ExitCode::SUCCESS;
     }

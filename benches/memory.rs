@@ -1,5 +1,4 @@
-//! What the policies and the calls under way cost in memory: bytes in the value that is held,
-//! and what it has on the heap.
+//! The memory of policies and of calls in flight: the bytes of the value, and those on the heap.
 //!
 //! ```text
 //! cargo bench --manifest-path benches/Cargo.toml --bench memory -- [--record] [FILTER..]
@@ -37,11 +36,11 @@ struct Memory {
 }
 
 impl Memory {
-    /// Of one, after a first one of its kind.
+    /// One more, after a first one of its kind.
     fn each<T>(&mut self, what: &str, mut make: impl FnMut() -> T) {
         self.per(what, size_of::<T>(), 1, || {
             let mut all = Vec::with_capacity(1);
-            // What the first one of a process makes, for all that follow.
+            // The first one of a process allocates for all later ones.
             drop(make());
             let heap = measure(|| all.push(make())).bytes_current;
             drop(all);
@@ -49,7 +48,7 @@ impl Memory {
         });
     }
 
-    /// `of` tells the bytes that stay on the heap for `n` of them.
+    /// `of` returns the bytes that stay on the heap for `n` of them.
     fn per(&mut self, what: &str, held: usize, n: usize, of: impl FnOnce() -> i64) {
         if !self.args.wants(what) {
             return;
@@ -77,7 +76,7 @@ impl Memory {
         };
         let seawall = |burst| {
             let limiter = RateLimiter::builder(Quota::per_second(LARGE).burst(burst));
-            // A name of its own is counted: the default one is the place of the builder.
+            // A name of its own counts; the default one is the call site of the builder.
             let limiter = limiter.name("limiter").build().unwrap();
             assert!(limiter.allow());
             limiter
@@ -137,10 +136,10 @@ impl Memory {
         });
     }
 
-    /// All the keys are there, in a store with room for as many.
+    /// A full store of keys.
     fn keys(&mut self) {
         for keys in [10_000_u64, 1_000_000] {
-            let what = |who| format!("a key of {keys}: {who}");
+            let what = |kind| format!("a key of {keys}: {kind}");
             let n = keys as usize;
             self.per(&what("governor"), 0, n, || {
                 let limiter = GovernorLimiter::dashmap(Governor::per_hour(NonZeroU32::MIN));
@@ -173,7 +172,7 @@ impl Memory {
         }
     }
 
-    /// A call that waits for the service below; its timers are armed.
+    /// A call that waits for the inner service, with its timers armed.
     fn call<S>(&mut self, what: &str, mut service: S)
     where
         S: Service<u32>,
@@ -185,7 +184,7 @@ impl Memory {
             let call = service.call(7);
             calls.push(call);
         };
-        // Futures that stay where they are need no box: what is measured is what they make.
+        // Futures that do not move need no box: what they allocate is measured.
         let mut calls = Vec::with_capacity(CALLS);
         let poll = |future: Pin<&mut S::Future>| {
             let mut cx = Context::from_waker(Waker::noop());
@@ -251,7 +250,7 @@ fn calls(memory: &mut Memory) {
         BulkheadLayer::queued(&room)
     );
     let full = Bulkhead::builder(1).queue(10_000).build().unwrap();
-    let _place = full.try_acquire().unwrap();
+    let _permit = full.try_acquire().unwrap();
     on!(
         "call: bulkhead, seawall, in the queue",
         BulkheadLayer::queued(&full)
@@ -282,7 +281,8 @@ fn main() {
     let _entered = runtime.enter();
     calls(&mut memory);
     if !args.list {
-        let last = "Per limiter, breaker, key or call. Of a call: its future, and what it made on the heap.";
+        let last =
+            "Per limiter, breaker, key or call. A call is its future, and what that allocated.";
         memory.sheet.finish("memory", &machine, last, args.record);
     }
 }

@@ -131,7 +131,6 @@ impl Common {
 }
 
 /// The setters of [`Options`], for a builder with a field `options`.
-#[allow(unused_macros)]
 macro_rules! option_setters {
     () => {
         /// Sets the name, which is in rejections and events. The default is the kind of policy
@@ -158,14 +157,12 @@ macro_rules! option_setters {
         }
     };
 }
-#[allow(unused_imports)] // Until every builder uses it.
 pub(crate) use option_setters;
 
 /// The methods that every handle has, for a handle with `fn common(&self) -> &Common`.
 ///
 /// `common_methods!(with mode)` adds the getter and the setter of the mode. A policy that keeps
 /// its mode elsewhere has its own.
-#[allow(unused_macros)]
 macro_rules! common_methods {
     () => {
         /// The policy's name.
@@ -196,5 +193,4 @@ macro_rules! common_methods {
         }
     };
 }
-#[allow(unused_imports)] // Until every handle uses it.
 pub(crate) use common_methods;

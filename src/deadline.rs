@@ -1,4 +1,4 @@
-//! Deadline: what everything inside one task can read of the time that is left.
+//! Deadline: the time that is left, readable by everything inside one task.
 //!
 //! ```text
 //!  TimeoutLayer(5 s) ─> retry ─> queue ─> TimeoutLayer(800 ms) ─> handler
@@ -7,25 +7,25 @@
 //!
 //! # What it does
 //!
-//! [`TimeoutLayer`](crate::TimeoutLayer) and [`Timeout::run`](crate::Timeout::run) set one, and
-//! whatever runs under them (queues, waits, attempts, your handler) reads what is left with
-//! [`Deadline::remaining`]. It is there while the layers' `call` and `poll` run and gone after,
-//! so it needs no plumbing and works for any type of request. A deadline within a deadline can
-//! only be earlier.
+//! [`TimeoutLayer`](crate::TimeoutLayer) and [`Timeout::run`](crate::Timeout::run) set a deadline.
+//! Whatever runs under them (queues, waits, attempts, your handler) reads the time left with
+//! [`Deadline::remaining`]. The deadline is in force while the layers' `call` and `poll` run and is
+//! restored after, so it needs no plumbing and works for any type of request. A deadline within a
+//! deadline can only be earlier.
 //!
 //! ## What carries a deadline
 //!
-//! | where | is it there? |
+//! | where | is it in force? |
 //! |---|---|
 //! | the same task, at any depth, in `call` and in every poll | yes |
-//! | branches of `select!`, `join!`, `FuturesUnordered` | yes; none sees what another one sets |
-//! | a service behind `Buffer` | in polls of the response yes; in its `call` no, that runs in the buffer's worker |
-//! | `tokio::spawn` | no; [`seawall::spawn`](crate::spawn) does, or `tokio::spawn(deadline.scope(fut))` |
-//! | `spawn_blocking`, another thread | no; take [`Deadline::current`] along and [`enter`](Deadline::enter) it there |
+//! | branches of `select!`, `join!`, `FuturesUnordered` | yes; no branch sees what another one sets |
+//! | a service behind `Buffer` | in polls of the response yes; in its `call` no, because that runs in the buffer's worker |
+//! | `tokio::spawn` | no; use [`seawall::spawn`](crate::spawn), or `tokio::spawn(deadline.scope(fut))` |
+//! | `spawn_blocking`, another thread | no; take [`Deadline::current`] there and [`enter`](Deadline::enter) it |
 //! | a response body, after the head | no |
 //! | another process | no |
 //!
-//! The whole table, with what to do in each place, is in the guide: `seawall::guide::deadlines`.
+//! The whole table, with what to do in each case, is in the guide: `seawall::guide::deadlines`.
 //!
 //! # Example
 //!
@@ -45,9 +45,9 @@
 //!
 //! # Without a service
 //!
-//! [`scope`](Deadline::scope) carries a deadline into a future, `seawall::spawn` (feature
-//! `tokio`) into a task, [`enter`](Deadline::enter) into code that is not async.
-//! `Deadline::shield` (feature `tokio`) takes a future out of it, with a bound of its own.
+//! [`scope`](Deadline::scope) carries a deadline into a future, `seawall::spawn` (feature `tokio`)
+//! into a task, [`enter`](Deadline::enter) into code that is not async. `Deadline::shield` (feature
+//! `tokio`) runs a future outside the deadline, with its own bound.
 //!
 //! # Sharing
 //!
@@ -55,17 +55,17 @@
 //!
 //! # Cancel safety
 //!
-//! It is restored after every poll, also when that panics. A future that is dropped for its
-//! deadline is dropped outside of it: its destructors do not see it any more.
+//! The deadline is restored after every poll, also when that panics. A future that is dropped
+//! because of its deadline is dropped outside of it: its destructors do not see it.
 //!
 //! # Errors
 //!
-//! None: a deadline is told, and kept by the timeouts and waits that look at it.
-//! `Deadline::shield` resolves to a [`Rejection`](crate::Rejection) if its bound passes first.
+//! None: a deadline only informs. Timeouts and waits enforce it. `Deadline::shield` resolves to a
+//! [`Rejection`](crate::Rejection) if its bound passes first.
 //!
 //! # When not to use it
 //!
-//! To cut something off: that is a [timeout](crate::Timeout), which sets a deadline as well.
+//! To end a call: that is a [timeout](crate::Timeout), which sets a deadline as well.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -77,12 +77,12 @@ use pin_project_lite::pin_project;
 use crate::context::CallContext;
 use crate::time::{self, Tick};
 
-/// An instant by which something is to be done.
+/// An instant by which a call has to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline(Tick);
 
 impl Deadline {
-    /// The deadline `d` from now. More than 584 years is never.
+    /// The deadline `d` from now. More than 584 years means never.
     pub fn after(d: Duration) -> Self {
         Self(time::now().after(d))
     }
@@ -94,13 +94,13 @@ impl Deadline {
         (!deadline.is_never()).then_some(Self(deadline))
     }
 
-    /// What is left of the deadline in force here: zero once it has passed, none if there is
-    /// none.
+    /// The time left of the deadline in force here: zero once it has passed, none if there is no
+    /// deadline.
     pub fn remaining() -> Option<Duration> {
         Self::current().map(|deadline| deadline.left())
     }
 
-    /// What is left of this deadline; zero once it has passed.
+    /// The time left of this deadline; zero once it has passed.
     pub fn left(&self) -> Duration {
         self.0.since(time::now())
     }
@@ -110,19 +110,19 @@ impl Deadline {
         time::now() >= self.0
     }
 
-    /// Runs `f` with this deadline in force, or the one already in force if that is earlier.
-    /// For code that is not async; nothing interrupts it.
+    /// Runs `f` with this deadline in force, or the one already in force if that is earlier. For
+    /// code that is not async; the deadline does not interrupt it.
     #[inline]
     pub fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
         let _restore = CallContext::current().within(self.0).enter();
         f()
     }
 
-    /// Carries this deadline into `future`, across `tokio::spawn` and wherever else it goes.
+    /// Carries this deadline into `future`, also across `tokio::spawn`.
     ///
-    /// It is told, not kept: the first [`Timeout`](crate::Timeout) inside keeps it, and every
-    /// wait inside ends by it, but a future that looks at neither runs on. A deadline already
-    /// in force where the future is polled stays if it is earlier.
+    /// It informs and does not enforce. The first [`Timeout`](crate::Timeout) inside enforces it,
+    /// and every wait inside ends by it; a future with neither runs on. A deadline already in force
+    /// where the future is polled stays in force if it is earlier.
     pub fn scope<F: Future>(&self, future: F) -> Scope<F> {
         Scope {
             future,
@@ -130,19 +130,19 @@ impl Deadline {
         }
     }
 
-    /// Runs `future` free of the deadline in force, for at most `max`: for clean-up that has to
-    /// happen after it, and for work that several callers share and that must not end with the
-    /// first one's patience.
+    /// Runs `future` outside the deadline in force, for at most `max` from this call: for clean-up
+    /// after the deadline, and for work that several callers share and that must not end with the
+    /// deadline of the first.
     ///
-    /// It outlives the deadline, not the task: what is dropped with its caller ends with it, so
-    /// spawn what has to go on.
+    /// It outlives the deadline and not the task. Spawn work that has to continue after its caller
+    /// is dropped.
     ///
     /// Resolves to a [`Rejection`](crate::Rejection) with
-    /// [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) if `max` passes first; the future is dropped
-    /// before that. `max` runs from the call of this function.
+    /// [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) if `max` passes first. The
+    /// future is dropped before that.
     ///
     /// # Panics
-    /// When polled outside of a tokio runtime with time enabled, once it has to wait.
+    /// When a pending future is polled outside of a tokio runtime with time enabled.
     #[cfg(feature = "tokio")]
     #[track_caller]
     pub fn shield<F: Future>(max: Duration, future: F) -> Shield<F> {
@@ -190,29 +190,29 @@ mod shield {
     use crate::time::{self, Sleep, Tick};
 
     pin_project! {
-        /// A future that outlives the deadline in force, within a bound of its own; made by
+        /// A future that outlives the deadline in force, within its own bound; made by
         /// [`Deadline::shield`](super::Deadline::shield).
         #[derive(Debug)]
         #[must_use = "futures do nothing unless polled"]
         pub struct Shield<F> {
-            // None once it has elapsed: it is dropped before that is told.
+            // None once the bound has passed: it is dropped before the rejection is returned.
             #[pin]
             future: Option<F>,
             #[pin]
             sleep: Sleep,
             start: Tick,
-            place: &'static Location<'static>,
+            site: &'static Location<'static>,
         }
     }
 
     impl<F: Future> Shield<F> {
-        pub(super) fn new(max: Duration, future: F, place: &'static Location<'static>) -> Self {
+        pub(super) fn new(max: Duration, future: F, site: &'static Location<'static>) -> Self {
             let start = time::now();
             Self {
                 future: Some(future),
                 sleep: Sleep::until(start.after(max)),
                 start,
-                place,
+                site,
             }
         }
     }
@@ -237,20 +237,20 @@ mod shield {
                 limit: until.since(*this.start),
                 elapsed: now.since(*this.start),
             };
-            let rejection = Rejection::new(kind, Name::at("shield", this.place));
+            let rejection = Rejection::new(kind, Name::at("shield", this.site));
             Poll::Ready(Err(rejection))
         }
     }
 }
 
-/// Spawns `future` on the current tokio runtime with the deadline in force here, as
-/// `tokio::spawn` does without. The deadline is told, not kept: what is to end by it goes into
-/// a [`Timeout`](crate::Timeout), whose `run` does, or looks at [`Deadline::remaining`].
+/// Spawns `future` on the current tokio runtime, with the deadline in force here. The deadline
+/// informs and does not enforce: a call that has to end by it runs in a
+/// [`Timeout`](crate::Timeout), or reads [`Deadline::remaining`].
 ///
 /// # Panics
 /// Outside of a tokio runtime, as `tokio::spawn` does.
 #[cfg(feature = "tokio")]
-#[allow(clippy::disallowed_methods)] // The user asks for the task; no policy has one.
+#[allow(clippy::disallowed_methods)] // The task is the user's; no policy spawns one.
 pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,

@@ -1,13 +1,13 @@
-//! Machines beside their oracles, driven by bytes: what the targets in `fuzz/` run, and what the
-//! properties run over long random schedules. Each function panics where the two differ.
+//! State machines and their naive oracles, driven by bytes. The targets in `fuzz/` and the property
+//! tests run these functions; each panics where the two differ.
 
 pub use crate::budget::fuzz::run as budget;
 pub use crate::circuit_breaker::fuzz::run as breaker;
 pub use crate::rate_limit::fuzz::run as bucket;
 pub use crate::rate_limit::table::fuzz::run as keyed;
 
-/// Operations are read from these. Zeros follow the last byte, so that a shorter input is a
-/// simpler one.
+/// The bytes from which operations are read. Zeros follow the last byte, so that a shorter input is
+/// a simpler one.
 pub(crate) struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -33,7 +33,7 @@ impl<'a> Bytes<'a> {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// Below `n`, which is at most 65,536.
+    /// A number below `n`, which is at most 65,536.
     pub(crate) fn below(&mut self, n: u32) -> u32 {
         match n {
             0 | 1 => 0,
@@ -46,7 +46,7 @@ impl<'a> Bytes<'a> {
         of[self.below(of.len() as u32) as usize]
     }
 
-    /// Any magnitude up to 2^63: sixteen bits, and how far they are shifted.
+    /// A number of any magnitude up to 2^63: sixteen bits and a shift.
     pub(crate) fn magnitude(&mut self) -> u64 {
         let shift = self.byte() % 48;
         u64::from(self.word()) << shift
@@ -56,8 +56,8 @@ impl<'a> Bytes<'a> {
 /// A grant: its instant and its cost.
 pub(crate) type Granted = (u64, u32);
 
-/// RL1 over every pair of grants, in integers: at most `times` the burst, and what the rate that
-/// was asked for gives `times` over.
+/// RL1 over every pair of grants, in integers: at most `times` the burst plus `times` the tokens of
+/// the configured rate.
 pub(crate) fn check_windows(quota: crate::Quota, times: u32, grants: &mut [Granted]) {
     grants.sort_unstable();
     let period = quota.period().as_nanos() as i128;
@@ -76,17 +76,17 @@ pub(crate) fn check_windows(quota: crate::Quota, times: u32, grants: &mut [Grant
     }
 }
 
-/// As many cases as take a few seconds, or as `PROPTEST_CASES` asks for.
+/// A configuration of `n` cases, or of `PROPTEST_CASES` if that is set.
 #[cfg(test)]
 pub(crate) fn cases(n: u32) -> proptest::test_runner::Config {
-    let asked = proptest::test_runner::Config::default();
+    let default = proptest::test_runner::Config::default();
     let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => asked.cases,
+        Some(_) => default.cases,
         None => n,
     };
     proptest::test_runner::Config {
         cases,
         failure_persistence: None,
-        ..asked
+        ..default
     }
 }

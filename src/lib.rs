@@ -1,17 +1,16 @@
 //! Resilience middleware for [tower](https://docs.rs/tower): timeout, rate limit, circuit
-//! breaker, retry, bulkhead and hedging, as layers for axum and hyper servers and for outbound
-//! clients, and as plain values for any async or blocking call.
+//! breaker, retry, bulkhead and hedging. Use them as layers for axum and hyper servers and for
+//! outbound clients, or as plain values around any async or blocking call.
 //!
-//! A service falls over when something it depends on slows down: its callers wait, pile up and
-//! take it down with them. The layers here make it fail fast instead, shed what is too much,
-//! and recover by itself.
+//! When a dependency slows down, its callers wait and pile up until they fail too. These layers
+//! make calls fail fast, shed the load that is too much, and recover without intervention.
 //!
 //! # A policy is a handle
 //!
 //! [`Timeout`], [`RateLimiter`], [`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Hedge`] and
-//! [`Budget`] are plain values: cheap to clone, and every clone is the same policy. Name them, share them, read them, change them and switch
-//! them off while calls run. A layer is a thin skin over one, so that state never depends on how
-//! often a framework applies a layer:
+//! [`Budget`] are plain values. They are cheap to clone, and every clone is the same policy. You
+//! can name them, share them, read them, change them and switch them off while calls run. A layer
+//! refers to a policy, so the state does not depend on how often a framework applies the layer:
 //!
 #![cfg_attr(feature = "tower", doc = "```")]
 #![cfg_attr(not(feature = "tower"), doc = "```ignore")]
@@ -32,56 +31,59 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The recommended layers come as one, checked together: [`ClientStack`] and [`ServerStack`],
-//! whose [page](stack) says why they stand in that order. A limit per caller and a breaker per
-//! host are [`Keyed`]: any layer takes one in place of a policy.
+//! [`ClientStack`] and [`ServerStack`] combine the recommended layers in one, with their
+//! configuration checked together; [their page](stack) gives the reasons for the order. For a rate
+//! limit per caller or a circuit breaker per host use [`Keyed`], which every layer accepts instead
+//! of a single policy.
 //!
-//! # Where to go on
+//! # Where to read on
 //!
-//! Each pattern's module says what it does, its defaults and the reason for each, and when not to
-//! use it. The [`guide`] says which layer goes where, what to avoid, what carries a deadline, and
-//! what the words of other libraries are here.
+//! The module of each pattern describes what it does, its defaults with the reason for each, and
+//! when not to use it. The [`guide`] covers the order of layers, anti-patterns, how deadlines
+//! travel, and the terms of other libraries.
 //!
-//! # What a refusal looks like
+//! # Rejections
 //!
-//! A layer never changes the types of the service under it. A refusal is a [`Rejection`]: it
-//! becomes the service's own error where that can carry one, and an HTTP response where the
-//! service never fails. See [`rejection`].
+//! A layer never changes the types of the service under it. A [`Rejection`] becomes the service's
+//! own error if the error type can carry one, and an HTTP response if the service never fails. See
+//! [`rejection`].
 //!
 //! # Without a service
 //!
-//! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]; a [`Pipeline`]
-//! takes several. With `--no-default-features` limiter, breaker and bulkhead depend on neither
-//! tokio nor tower and serve blocking code: [`RateLimiter::acquire_blocking`],
-//! [`CircuitBreaker::run_blocking`], [`Bulkhead::acquire_blocking`].
+//! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]. A [`Pipeline`]
+//! combines several policies. With `--no-default-features`, rate limiter, circuit breaker and
+//! bulkhead depend on neither tokio nor tower and serve blocking code:
+//! [`RateLimiter::acquire_blocking`], [`CircuitBreaker::run_blocking`],
+//! [`Bulkhead::acquire_blocking`].
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `tower` | yes | the layers; implies `tokio` |
-//! | `tokio` | yes | what waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
-//! | `http` | no | refusals as 429, 503, 504 with `Retry-After` or as gRPC statuses; judging `http::Response` |
+//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
-//! | `reqwest` | no | judging `reqwest::Response`, copying `reqwest::Request`; implies `http` |
+//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response` |
+//! | `reqwest` | no | classification of `reqwest::Response`, copies of `reqwest::Request`; implies `http` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
-//! A feature adds API and changes no behaviour, but for `test-util`.
+//! A feature only adds API, except for `test-util`, which replaces the clock.
 //!
-//! # Testing your own code
+//! # Tests with paused time
 //!
-//! A test with `#[tokio::test(start_paused = true)]` moves tokio's clock. For the policies to
-//! follow it, add to `Cargo.toml`:
+//! `#[tokio::test(start_paused = true)]` controls tokio's clock. To make the policies follow it,
+//! add to `Cargo.toml`:
 //!
 //! ```toml
 //! [dev-dependencies]
 //! seawall = { version = "*", features = ["test-util"] }
 //! ```
 //!
-//! In a debug build without it, the first use after an `advance` says so on standard error.
+//! Without it, a debug build prints a warning to standard error when a policy is first used after
+//! an `advance`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// A link to what a feature adds leads nowhere without it. With all features, as the docs are
-// published, every link is checked.
+// Without a feature, links to its items are broken. The docs are published with all features, and
+// then every link is checked.
 #![cfg_attr(
     not(all(feature = "reqwest", feature = "tower")),
     allow(rustdoc::broken_intra_doc_links)
@@ -101,7 +103,7 @@ pub mod event;
 pub mod fuzzing;
 #[cfg(feature = "tower")]
 pub mod guide;
-// The quantile needs no runtime, and its models run without one.
+// The tests and models of the quantile run without a runtime.
 #[cfg(any(feature = "tokio", test))]
 pub mod hedge;
 #[cfg(feature = "http")]
@@ -121,9 +123,8 @@ pub mod stack;
 #[cfg(feature = "tokio")]
 pub mod timeout;
 
-#[allow(dead_code)] // Until the policies have moved to it.
 mod common;
-// Without a runtime nothing sets a context; it can only be read.
+// Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
 mod in_flight;

@@ -1,11 +1,11 @@
-//! A number for each thread, so that it may have words of its own among those that all share.
+//! A number for each thread, and words that only this thread writes.
 //!
-//! # Orderings
+//! # Memory ordering
 //!
-//! A thread that has a slot is the only one that writes what belongs to it, so it may do so with
-//! plain loads and stores. The slot goes to another thread when it has ended: giving it back
-//! releases what was written, taking it acquires that, so the next thread goes on from there
-//! (model: `the_next_thread_of_a_slot_goes_on_where_the_last_one_ended`).
+//! Only the thread that has a slot writes the words of that slot, so it may use plain loads and
+//! stores. When a thread ends, another one takes its slot. Giving the slot back is a Release and
+//! taking it an Acquire, so the next thread continues from what the last one wrote
+//! (model: `the_next_thread_of_a_slot_continues_from_the_last_one`).
 
 use crate::sync::{
     AtomicU64, CachePadded, Once,
@@ -32,7 +32,7 @@ impl ThreadSlot {
         usize::from(self.0) % SLOTS
     }
 
-    /// For machines under test, which play the threads themselves.
+    /// For tests of machines, which play the threads themselves.
     #[cfg(any(test, fuzzing))]
     pub(crate) const fn numbered(number: u8) -> Self {
         Self(number)
@@ -65,35 +65,41 @@ impl Taken {
 }
 
 #[cfg(not(all(test, seawall_loom)))]
-pub(crate) use self::of_threads::current;
+pub(crate) use self::threads::{current, stripe};
 
-/// No model has threads that begin and end by themselves.
+/// The threads of a model take no slots by themselves.
 #[cfg(all(test, seawall_loom))]
 pub(crate) fn current() -> Option<ThreadSlot> {
     None
 }
 
+/// The same for all threads of a model, so that they meet.
+#[cfg(all(test, seawall_loom))]
+pub(crate) fn stripe() -> usize {
+    0
+}
+
 #[cfg(not(all(test, seawall_loom)))]
-mod of_threads {
+mod threads {
     use std::cell::Cell;
 
     use super::{AtomicU64, Taken, ThreadSlot};
 
     static TAKEN: Taken = Taken(AtomicU64::new(0));
 
-    /// In place of a number: the thread has not asked, or all were taken when it did.
-    const UNKNOWN: u8 = u8::MAX;
-    /// In place of a number: the thread is about to end and has given its slot back.
-    const ENDED: u8 = UNKNOWN - 1;
+    /// Instead of a number: the thread has no slot yet, or all were taken when it needed one.
+    const NONE: u8 = u8::MAX;
+    /// Instead of a number: the thread is about to end and has given its slot back.
+    const ENDED: u8 = NONE - 1;
 
     thread_local! {
-        /// The number of its slot.
-        static OWN: Cell<u8> = const { Cell::new(UNKNOWN) };
+        /// The number of this thread's slot.
+        static OWN: Cell<u8> = const { Cell::new(NONE) };
         static KEEPER: Keeper = const { Keeper };
     }
 
-    /// Gives the slot back when its thread ends. Apart from `OWN`, because what has a drop is
-    /// dearer to look at.
+    /// Gives the slot back when its thread ends. It is not in `OWN`, because a thread-local with a
+    /// drop is slower to read.
     struct Keeper;
 
     impl Drop for Keeper {
@@ -104,113 +110,125 @@ mod of_threads {
         }
     }
 
-    /// The slot of this thread; none if too many threads live, or where it is about to end.
+    /// The slot of this thread. None if too many threads are alive, or this one is about to end.
     #[inline]
     pub(crate) fn current() -> Option<ThreadSlot> {
         match OWN.get() {
-            UNKNOWN => ask(),
+            NONE => take(),
             own => ThreadSlot::of(own),
         }
     }
 
     #[cold]
-    fn ask() -> Option<ThreadSlot> {
-        // Nobody would give it back.
+    fn take() -> Option<ThreadSlot> {
+        // Without a keeper it would never be given back.
         KEEPER.try_with(|_| ()).ok()?;
         let slot = TAKEN.take()?;
         OWN.set(slot.0);
         Some(slot)
     }
+
+    /// A number that spreads threads over stripes that they share: by its low bits, threads that
+    /// are alive together differ.
+    #[inline]
+    pub(crate) fn stripe() -> usize {
+        match current() {
+            Some(slot) => slot.index(),
+            None => spread(),
+        }
+    }
+
+    /// For a thread without a slot: the hash of an address that is its own.
+    #[cold]
+    fn spread() -> usize {
+        let address = OWN.with(|own| std::ptr::from_ref(own).addr() as u64);
+        (address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize
+    }
 }
 
-/// Words that no other thread writes, for every thread that has a [`ThreadSlot`]: on cache lines of its
-/// own. Made for a few threads at a time, when the first of them wants them.
+/// Words that no other thread writes, for each thread that has a [`ThreadSlot`], in cache lines of
+/// their own. They are allocated for a few threads at a time, when the first of these needs them.
 #[derive(Debug)]
-pub(crate) struct Lines<T> {
-    /// How many lines the words of one thread fill.
-    each: usize,
-    /// Those of a few threads each, one after the other. So there is but one pointer on the way
-    /// to a word, and that way is what a call waits for.
-    groups: [Once<Box<[Line<T>]>>; GROUPS],
+pub(crate) struct PerThread<T> {
+    /// How many cache lines the words of one thread fill.
+    cache_lines: usize,
+    /// The cache lines of a few threads each, in the order of their slots. So only one pointer is
+    /// on the path to a word, which a call waits for.
+    groups: [Once<Box<[CacheLine<T>]>>; GROUPS],
 }
 
-type Line<T> = CachePadded<[T; LINE]>;
+type CacheLine<T> = CachePadded<[T; WORDS]>;
 
-/// As many words as fill the two lines that processors fetch at once.
-const LINE: usize = if SMALL { 2 } else { 16 };
+/// The words in the two cache lines that processors fetch together.
+const WORDS: usize = if SMALL { 2 } else { 16 };
 
 const GROUP: usize = if SMALL { 2 } else { 16 };
 const GROUPS: usize = if SMALL { 1 } else { SLOTS / GROUP };
 
-/// For models, which try every order of every access.
+/// For models, which try every order of all accesses.
 pub(crate) const SMALL: bool = cfg!(all(test, seawall_loom));
 
-impl<T> Lines<T> {
-    /// Of so many words for each thread.
+impl<T> PerThread<T> {
+    /// With `words` words for each thread.
     pub(crate) fn new(words: usize) -> Self {
         Self {
-            each: words.div_ceil(LINE),
+            cache_lines: words.div_ceil(WORDS),
             groups: std::array::from_fn(|_| Once::new()),
         }
     }
 
-    /// A word of the thread with this slot, if they are there.
+    /// A word of the thread with this slot, if it is allocated.
     #[inline]
     pub(crate) fn get(&self, slot: ThreadSlot, word: usize) -> Option<&T> {
-        let line = match self.each {
-            // By a jump too: most have one line each, and to multiply takes its time.
+        let at = match self.cache_lines {
+            // Most have one cache line each. A branch is faster than the multiplication.
             1 => slot.index() % GROUP,
-            _ => self.line_of_many(slot, word),
+            each => slot.index() % GROUP * each + word / WORDS,
         };
-        Some(&self.group(slot)?.get(line)?[word % LINE])
+        Some(&self.group(slot)?.get(at)?[word % WORDS])
     }
 
-    #[cold]
-    fn line_of_many(&self, slot: ThreadSlot, word: usize) -> usize {
-        slot.index() % GROUP * self.each + word / LINE
-    }
-
-    /// The words of the thread with this slot, if they are there and fill one line.
+    /// All words of the thread with this slot, if they are allocated and fill one cache line.
     #[inline]
-    pub(crate) fn line(&self, slot: ThreadSlot) -> Option<&[T; LINE]> {
+    pub(crate) fn words(&self, slot: ThreadSlot) -> Option<&[T; WORDS]> {
         Some(self.group(slot)?.get(slot.index() % GROUP)?)
     }
 
     #[inline]
-    fn group(&self, slot: ThreadSlot) -> Option<&[Line<T>]> {
+    fn group(&self, slot: ThreadSlot) -> Option<&[CacheLine<T>]> {
         match slot.index() / GROUP {
-            // By a jump, so that the way to the words does not wait for the slot.
+            // By a branch, so that the path to the words does not wait for the slot.
             0 => Some(self.groups[0].get()?),
             later => self.later_group(later),
         }
     }
 
     #[cold]
-    fn later_group(&self, number: usize) -> Option<&[Line<T>]> {
+    fn later_group(&self, number: usize) -> Option<&[CacheLine<T>]> {
         Some(self.groups.get(number)?.get()?)
     }
 
-    /// Makes those of this slot, and of a few others.
+    /// Allocates the words of this slot, and those of a few others.
     pub(crate) fn make(&self, slot: ThreadSlot, word: impl Fn() -> T) {
-        let line = || CachePadded::new(std::array::from_fn(|_| word()));
+        let words = || CachePadded::new(std::array::from_fn(|_| word()));
         if let Some(group) = self.groups.get(slot.index() / GROUP) {
-            group.get_or_init(|| (0..GROUP * self.each).map(|_| line()).collect());
+            group.get_or_init(|| (0..GROUP * self.cache_lines).map(|_| words()).collect());
         }
     }
 
-    /// All that are there.
+    /// All words that are allocated.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
         let groups = self.groups.iter().filter_map(Once::get).flatten();
-        groups.flat_map(|line| line.iter())
+        groups.flat_map(|words| words.iter())
     }
 
-    /// The first word of every slot that has some, by its slot's number.
-    pub(crate) fn firsts(&self) -> impl Iterator<Item = (usize, &T)> {
+    /// The first word of each slot that has words, by the slot's number.
+    pub(crate) fn first_words(&self) -> impl Iterator<Item = (usize, &T)> {
         let groups = self.groups.iter().enumerate();
         let made = groups.filter_map(|(number, group)| Some((number * GROUP, group.get()?)));
         made.flat_map(|(from, group)| {
-            let firsts = group.iter().step_by(self.each);
-            (from..).zip(firsts.map(|line| &line[0]))
+            let firsts = group.iter().step_by(self.cache_lines);
+            (from..).zip(firsts.map(|words| &words[0]))
         })
     }
 }
@@ -222,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_belongs_to_one_thread_and_goes_on_when_that_has_ended() {
+    fn a_slot_is_taken_by_one_thread_at_a_time() {
         let taken = Taken(AtomicU64::new(0));
         let slots: Vec<_> = (0..SLOTS).map(|_| taken.take()).collect();
         assert!(
@@ -237,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_keeps_its_slot_while_it_lives() {
+    fn a_thread_keeps_its_slot_while_it_is_alive() {
         let mine = current();
         assert_eq!(current(), mine);
         thread::scope(|scope| {
@@ -246,9 +264,9 @@ mod tests {
                 assert!(mine.is_none() || current() != mine);
             });
         });
-        // Far more threads than slots, one after the other: each gives its own back.
+        // More threads than slots, one after the other: each gives its slot back.
         for _ in 0..3 * SLOTS {
-            // Other tests have threads too.
+            // Other tests take slots too.
             let patient = || {
                 (0..1_000_000).find_map(|_| {
                     current().or_else(|| {
@@ -258,6 +276,27 @@ mod tests {
                 })
             };
             assert!(thread::spawn(patient).join().unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn threads_without_a_slot_are_spread() {
+        // At least as many as there are slots, alive together.
+        let all_alive = std::sync::Barrier::new(2 * SLOTS);
+        let stripes = thread::scope(|scope| {
+            let stripe = || {
+                all_alive.wait();
+                let stripe = stripe() % 8;
+                all_alive.wait();
+                stripe
+            };
+            let threads: Vec<_> = (0..2 * SLOTS).map(|_| scope.spawn(stripe)).collect();
+            let stripes = threads.into_iter().map(|thread| thread.join().unwrap());
+            stripes.collect::<Vec<_>>()
+        });
+        for stripe in 0..8 {
+            let threads = stripes.iter().filter(|&&s| s == stripe).count();
+            assert!((1..=SLOTS).contains(&threads), "{threads} on {stripe}");
         }
     }
 }
@@ -270,7 +309,7 @@ mod loom {
     use crate::sync::Arc;
 
     #[test]
-    fn the_next_thread_of_a_slot_goes_on_where_the_last_one_ended() {
+    fn the_next_thread_of_a_slot_continues_from_the_last_one() {
         ::loom::model(|| {
             let all = Arc::new((Taken(AtomicU64::new(!3)), [0, 1].map(|_| AtomicU64::new(0))));
             let run = || {

@@ -1,4 +1,4 @@
-//! What a stack is written with.
+//! The types that most programs need.
 //!
 //! ```
 //! use seawall::prelude::*;

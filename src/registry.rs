@@ -1,4 +1,4 @@
-//! Policies by number: what is carried by every call and needed by few is a number, because a
+//! Policies by id. A call context carries the id, because most calls do not need the policy and a
 //! handle would count a reference for each of them.
 
 use std::collections::BTreeMap;
@@ -6,16 +6,15 @@ use std::num::NonZeroU64;
 
 use crate::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// Which policy of its kind it is; no two of a kind in the life of a process have the same.
+/// The id of a policy of one kind. It is not used again in the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PolicyId(NonZeroU64);
 
-/// All policies of one kind that somebody has. Locked when one is made and dropped, and when one
-/// is looked up.
+/// All policies of one kind that have a handle. Adding, finding and removing one takes a lock.
 pub(crate) struct Registry<T>(OnceLock<Mutex<Table<T>>>);
 
 struct Table<T> {
-    made: u64,
+    last_id: u64,
     policies: BTreeMap<PolicyId, Weak<T>>,
 }
 
@@ -27,32 +26,32 @@ impl<T> Registry<T> {
     fn table(&self) -> &Mutex<Table<T>> {
         self.0.get_or_init(|| {
             Mutex::new(Table {
-                made: 0,
+                last_id: 0,
                 policies: BTreeMap::new(),
             })
         })
     }
 
-    /// Adds what is made with a number of its own. Its drop has to [`remove`](Self::remove) it.
+    /// Adds a policy that is made with its id. Its drop has to [`remove`](Self::remove) it.
     pub(crate) fn add(&self, make: impl FnOnce(PolicyId) -> T) -> Arc<T> {
         let mut table = self.table().lock();
-        table.made += 1;
-        let number = PolicyId(NonZeroU64::new(table.made).expect("counted up from zero"));
-        let policy = Arc::new(make(number));
-        table.policies.insert(number, Arc::downgrade(&policy));
+        table.last_id += 1;
+        let id = PolicyId(NonZeroU64::new(table.last_id).expect("counted up from zero"));
+        let policy = Arc::new(make(id));
+        table.policies.insert(id, Arc::downgrade(&policy));
         policy
     }
 
-    /// The policy, if anybody still has it.
-    pub(crate) fn find(&self, number: PolicyId) -> Option<Arc<T>> {
-        // Nothing is dropped under the lock: the last reference may be this one, and its drop
-        // locks again.
+    /// The policy, if it still has a handle.
+    pub(crate) fn find(&self, id: PolicyId) -> Option<Arc<T>> {
+        // The handle is dropped outside the lock: it may be the last one, and its drop takes the
+        // lock again.
         let table = self.table().lock();
-        table.policies.get(&number).and_then(Weak::upgrade)
+        table.policies.get(&id).and_then(Weak::upgrade)
     }
 
-    pub(crate) fn remove(&self, number: PolicyId) {
-        self.table().lock().policies.remove(&number);
+    pub(crate) fn remove(&self, id: PolicyId) {
+        self.table().lock().policies.remove(&id);
     }
 }
 
@@ -72,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_known_for_as_long_as_somebody_has_it() {
+    fn a_policy_is_found_for_as_long_as_it_has_a_handle() {
         let policy = REGISTRY.add(Policy);
-        let (number, clone) = (policy.0, Arc::clone(&policy));
-        assert_ne!(REGISTRY.add(Policy).0, number);
+        let (id, clone) = (policy.0, Arc::clone(&policy));
+        assert_ne!(REGISTRY.add(Policy).0, id);
         drop(policy);
-        assert!(REGISTRY.find(number).is_some_and(|found| found.0 == number));
+        assert!(REGISTRY.find(id).is_some_and(|found| found.0 == id));
         drop(clone);
-        assert!(REGISTRY.find(number).is_none());
+        assert!(REGISTRY.find(id).is_none());
         assert!(REGISTRY.table().lock().policies.is_empty());
     }
 }

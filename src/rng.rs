@@ -1,14 +1,20 @@
-//! Seedable jitter without a lock.
+//! Random numbers for jitter: seedable, shared by threads, without a lock.
+
+use std::hash::{BuildHasher, RandomState};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// A source of fractions in `[0, 1)` that any number of threads may draw from.
+/// A source of fractions in `[0, 1)` for any number of threads.
 ///
-/// The n-th draw depends on the seed and n alone. The state is a counter (nothing but itself:
-/// relaxed), and the mixing is `fastrand`'s.
+/// The n-th draw depends only on the seed and n: the state is a count, and each draw seeds a
+/// generator.
 #[derive(Debug)]
 pub(crate) struct Jitter {
     seed: u64,
+    /// Relaxed: it publishes no other memory.
     drawn: AtomicU64,
 }
 
@@ -20,9 +26,10 @@ impl Jitter {
         }
     }
 
-    /// Two sources made in one process differ, and so do two processes.
+    /// A source that differs from all others of this process, and from those of other processes.
     pub(crate) fn from_entropy() -> Self {
-        Self::seeded(fastrand::u64(..))
+        // The keys of std's hash maps are the one source of entropy without a dependency.
+        Self::seeded(RandomState::new().hash_one(0))
     }
 
     pub(crate) fn fraction(&self) -> f64 {
@@ -32,9 +39,9 @@ impl Jitter {
 
 /// The `n`-th fraction from `seed`, in `[0, 1)`.
 pub(crate) fn fraction(seed: u64, n: u64) -> f64 {
-    // An odd multiplier keeps n -> seed one to one; the generator does the rest.
+    // An odd factor, so that two draws never share a seed.
     let seed = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    fastrand::Rng::with_seed(seed).f64()
+    SmallRng::seed_from_u64(seed).random()
 }
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -42,7 +49,7 @@ mod tests {
     use super::Jitter;
 
     #[test]
-    fn one_seed_gives_one_sequence_and_two_seeds_two() {
+    fn one_seed_gives_one_sequence() {
         let draw = |seed| {
             let jitter = Jitter::seeded(seed);
             (0..100).map(|_| jitter.fraction()).collect::<Vec<_>>()
@@ -50,6 +57,12 @@ mod tests {
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         assert!(draw(7).iter().all(|f| (0.0..1.0).contains(f)));
+    }
+
+    #[test]
+    fn two_sources_of_one_process_differ() {
+        let draw = || Jitter::from_entropy().fraction();
+        assert_ne!((draw(), draw()), (draw(), draw()));
     }
 
     #[test]

@@ -1,41 +1,14 @@
-//! The one place that names atomics and locks, so that loom can stand in for both.
+//! The one file that names atomics and locks, so that models replace them by loom's.
 #![allow(clippy::disallowed_types)]
 
 #[cfg(not(all(test, seawall_loom)))]
 mod imp {
-    /// A value made by whoever needs it first, and seen by others only after that.
+    /// A value that is made on first use, and visible to others after that.
     pub(crate) use std::sync::OnceLock as Once;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-    use std::cell::Cell;
-    use std::sync::atomic::AtomicUsize;
-
-    thread_local! {
-        /// This thread's number; 0 before it has one.
-        static SLOT: Cell<usize> = const { Cell::new(0) };
-    }
-
-    /// A number of this thread's own, counted up, so that threads which are begun together
-    /// differ in its low bits.
-    #[inline]
-    pub(crate) fn thread_slot() -> usize {
-        match SLOT.get() {
-            0 => number(),
-            slot => slot,
-        }
-    }
-
-    #[cold]
-    fn number() -> usize {
-        // Nothing but itself: relaxed.
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let slot = NEXT.fetch_add(1, Ordering::Relaxed).max(1);
-        SLOT.set(slot);
-        slot
-    }
-
-    /// A mutex that knows no poison: nothing of a user's runs inside a critical section, so a
-    /// panic there leaves no half-made state behind.
+    /// A mutex without poisoning: no user code runs inside a critical section, so no panic there
+    /// leaves a broken state.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -56,12 +29,7 @@ mod imp {
 mod imp {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-    /// The same for all threads: a model says itself which are to meet.
-    pub(crate) fn thread_slot() -> usize {
-        0
-    }
-
-    /// Std's, whose order loom does not see: with an order that it does.
+    /// Std's, with a memory ordering that loom sees.
     #[derive(Debug)]
     pub(crate) struct Once<T> {
         ready: AtomicBool,
@@ -109,6 +77,6 @@ mod imp {
 }
 
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Once, Ordering, thread_slot};
-// Made once or counted only; no model turns on them.
+pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Once, Ordering};
+// No model depends on their memory ordering.
 pub(crate) use std::sync::{Arc, OnceLock, Weak};

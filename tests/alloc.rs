@@ -52,7 +52,7 @@ impl Future for EchoFuture {
     }
 }
 
-/// Polls until ready; what is pending here is ready at the next poll.
+/// Polls until ready; a pending future here is ready at the next poll.
 fn finish<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
@@ -63,8 +63,8 @@ fn finish<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Allocations of this thread in a hundred calls, after a first one: a thread's first use of a
-/// breaker's rules registers it, once and for all breakers.
+/// Allocations of this thread in a hundred calls, after a first one: a thread's first use of a breaker's
+/// rules registers it, once for all breakers.
 fn allocations<S>(service: &mut S) -> u64
 where
     S: Service<u32, Response = u32, Error = Rejection>,
@@ -79,7 +79,7 @@ where
     counted.count_total
 }
 
-/// A request with an authority, of which a stack has a breaker and a bulkhead.
+/// A request with an authority, for which a stack has a breaker and a bulkhead.
 struct Named(u32);
 
 seawall::authority!(Named, |_| Some("a.example:80"));
@@ -110,8 +110,8 @@ fn stacks_allocate_nothing(pending_once: bool) {
         0,
         "server stack, all of it"
     );
-    let nobody = ClientStack::new("client");
-    assert_eq!(allocations(&mut nobody.layer(echo())), 0, "client stack");
+    let client = ClientStack::new("client");
+    assert_eq!(allocations(&mut client.layer(echo())), 0, "client stack");
     let all = ClientStack::builder("client")
         .rate_limit(Quota::per_second(1_000_000))
         .hedge(|hedge| hedge.delay(Duration::from_secs(2)))
@@ -132,7 +132,7 @@ fn stacks_allocate_nothing(pending_once: bool) {
 fn layers_allocate_nothing(pending_once: bool) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().build().unwrap();
-    // A call that is pending arms its timer.
+    // A pending call arms its timer.
     let _entered = runtime.enter();
     stacks_allocate_nothing(pending_once);
     let echo = || Echo { pending_once };
@@ -147,8 +147,8 @@ fn layers_allocate_nothing(pending_once: bool) {
         "timeout per request"
     );
 
-    let refusing = RateLimitLayer::new(RateLimiter::per_second(1_000_000));
-    assert_eq!(allocations(&mut refusing.layer(echo())), 0, "rate limit");
+    let rejecting = RateLimitLayer::new(RateLimiter::per_second(1_000_000));
+    assert_eq!(allocations(&mut rejecting.layer(echo())), 0, "rate limit");
     let waiting = RateLimitLayer::waiting(RateLimiter::per_second(1_000_000));
     assert_eq!(
         allocations(&mut waiting.layer(echo())),
@@ -170,9 +170,9 @@ fn layers_allocate_nothing(pending_once: bool) {
         RateLimiter::per_hour(1_000_000),
     ];
     let joint = RateLimiter::all_of("plan", limits).unwrap();
-    let refusing_all = RateLimitLayer::new(&joint);
+    let rejecting_all = RateLimitLayer::new(&joint);
     assert_eq!(
-        allocations(&mut refusing_all.layer(echo())),
+        allocations(&mut rejecting_all.layer(echo())),
         0,
         "several limits as one"
     );
@@ -223,7 +223,7 @@ fn layers_allocate_nothing(pending_once: bool) {
     let fixed = HedgeLayer::new(Hedge::fixed(secs(60)));
     assert_eq!(allocations(&mut fixed.layer(echo())), 0, "hedge, fixed");
     let hedge = Hedge::builder().quantile(0.95).min_samples(10);
-    // Long enough not to be hedged however slow the machine is.
+    // Long enough not to be hedged, also on a slow machine.
     let hedge = hedge.min_delay(secs(9)).budget(&budget).build().unwrap();
     let hedge = HedgeLayer::new(hedge);
     assert_eq!(allocations(&mut hedge.layer(echo())), 0, "hedge, quantile");
@@ -237,9 +237,9 @@ fn layers_allocate_nothing(pending_once: bool) {
             .layer(queued.clone())
     };
     let attempt = TimeoutLayer::new(secs(3));
-    let refused = stack().layer(refusing).layer(attempt.clone());
-    let mut refused = refused.service(echo());
-    assert_eq!(allocations(&mut refused), 0, "the full stack");
+    let rejecting = stack().layer(rejecting).layer(attempt.clone());
+    let mut rejecting = rejecting.service(echo());
+    assert_eq!(allocations(&mut rejecting), 0, "the full stack");
     let waited = stack().layer(waiting).layer(attempt);
     let mut waited = waited.service(echo());
     assert_eq!(allocations(&mut waited), 0, "the full stack, waiting");
@@ -257,7 +257,7 @@ fn cx13_an_admitted_call_over_a_service_that_is_pending_once_allocates_nothing()
 
 // CX13, KY4
 #[test]
-fn ky4_a_known_key_allocates_nothing() {
+fn ky4_an_existing_key_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_time().build().unwrap();
     let _entered = runtime.enter();
@@ -270,8 +270,8 @@ fn ky4_a_known_key_allocates_nothing() {
     }
 
     let limits = Keyed::limit(100, Quota::per_second(1_000_000)).unwrap();
-    let refusing = RateLimitLayer::new(limits.by(host));
-    assert_eq!(allocations(&mut refusing.layer(echo())), 0, "rate limit");
+    let rejecting = RateLimitLayer::new(limits.by(host));
+    assert_eq!(allocations(&mut rejecting.layer(echo())), 0, "rate limit");
     let waiting = RateLimitLayer::waiting(limits.by(host));
     assert_eq!(
         allocations(&mut waiting.layer(echo())),

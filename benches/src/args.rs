@@ -6,7 +6,7 @@ pub struct Args {
     /// Only groups whose name contains one of these.
     pub filter: Vec<String>,
 
-    /// A few seconds in all: to see that it runs, and for a first impression.
+    /// A few seconds in all, for a first impression.
     #[arg(long)]
     pub quick: bool,
 
@@ -14,7 +14,7 @@ pub struct Args {
     #[arg(long)]
     pub rounds: Option<usize>,
 
-    /// Names of the groups, and no run.
+    /// Prints the names of the groups and runs nothing.
     #[arg(long)]
     pub list: bool,
 
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long)]
     pub record: bool,
 
-    /// What cargo passes to every benchmark.
+    /// cargo passes it to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }

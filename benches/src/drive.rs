@@ -12,7 +12,7 @@ use crate::measure::Kind;
 use crate::noop::serve;
 use crate::report::Contender;
 
-/// As [`serve`].
+/// Calls the service one call at a time.
 pub fn calls<S>(runtime: &Rc<Runtime>, kind: Kind, name: &'static str, service: S) -> Contender
 where
     S: Service<u32, Response = u32> + 'static,
@@ -20,7 +20,7 @@ where
     Contender::alone(kind, name, serve(runtime, service))
 }
 
-/// So many calls under way at once, again and again.
+/// Makes `at_once` calls at once, again and again.
 pub fn concurrent<S>(
     runtime: &Rc<Runtime>,
     kind: Kind,

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What one contender of seawall's is to reach.
+/// The limit for one contender of seawall.
 pub struct Goal {
     pub of: &'static str,
     pub limit: Limit,
@@ -46,7 +46,7 @@ impl Limit {
         }
     }
 
-    /// The figure that the limit judges, and whether it is good enough.
+    /// The figure that the limit judges, and whether it is met.
     pub(crate) fn judge(&self, ns: f64, of: &impl Fn(&str) -> f64) -> (String, bool) {
         match self {
             Self::Times(most, peers) => {

@@ -1,6 +1,5 @@
-//! How the benchmarks measure, so that a number means something on a small and noisy machine:
-//! contenders take turns in short rounds, the median counts, and what is compared is a ratio of
-//! one run. See `README.md`.
+//! The method of the benchmarks. On a small and noisy machine, contenders take turns in short rounds, the
+//! median counts, and the ratios of one run are compared. See `README.md`.
 
 mod args;
 pub mod drive;

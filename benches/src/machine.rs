@@ -1,7 +1,7 @@
 use std::fmt;
 use std::process::Command;
 
-/// Where and with what a run was made.
+/// The machine and the versions of a run.
 pub struct Machine {
     pub date: String,
     processor: String,
@@ -12,7 +12,7 @@ pub struct Machine {
     crates: Vec<String>,
 }
 
-/// The crates whose versions stand in a record.
+/// The crates whose versions are recorded.
 const CRATES: [&str; 9] = [
     "better-bucket",
     "failsafe",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::args::Args;
 use crate::sched::Times;
 
-/// Makes so many operations and says how many ended as they should.
+/// Makes this number of operations and returns how many ended as expected.
 pub enum Work {
     Alone(Box<dyn FnMut(u64) -> u64>),
     Shared(Box<dyn Fn(u64) -> u64 + Send + Sync>),
@@ -16,24 +16,23 @@ pub enum Kind {
     /// Seawall.
     Ours,
     Peer,
-    /// What nothing can be below: beside the others, in no comparison.
+    /// A lower bound: shown, and not compared.
     Floor,
 }
 
 /// One contender's turns.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Nanoseconds per operation, of each turn that is kept: wall time over the operations of
-    /// all threads together.
+    /// Nanoseconds per operation of each kept turn: wall time over the operations of all threads.
     pub ns: Vec<f64>,
     /// See [`Turn::shares`].
     pub shares: Vec<(f64, f64)>,
     pub allocations: f64,
-    /// Turns that were not kept, because the machine was busy with something else.
+    /// Turns that were dropped, because the machine was busy.
     pub dropped: usize,
     /// Too few turns were clean, so the least disturbed ones are among the kept.
     pub disturbed: bool,
-    /// The share of the operations that did not end as they should.
+    /// The share of the operations that did not end as expected.
     pub astray: f64,
 }
 
@@ -58,7 +57,7 @@ pub fn median(values: &[f64]) -> f64 {
 /// One turn.
 pub struct Turn {
     pub ns: f64,
-    /// The least and the most that one thread had of the operations, where 1 is an even share.
+    /// The least and the greatest share of one thread, where 1 is an even share.
     pub shares: (f64, f64),
     /// The share of the turn in which all threads could run.
     pub overlap: f64,
@@ -68,12 +67,11 @@ pub struct Turn {
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub rounds: usize,
-    /// How long one contender runs before the next has its turn: long enough that a clock
-    /// reading is nothing to it, short enough that most turns end before the scheduler's.
+    /// How long one contender runs in a turn: long for a clock reading, and short for the scheduler.
     pub turn: Duration,
-    /// A turn with less overlap is not kept.
+    /// A turn with less overlap is dropped.
     pub clean: f64,
-    /// How long rounds are made at most once there are as many as wanted, clean or not.
+    /// How long rounds are made at most, clean or not, once there are enough.
     pub patience: Duration,
 }
 
@@ -88,8 +86,7 @@ impl Plan {
         }
     }
 
-    /// For more threads than cores, of which some always wait: turns long enough for the
-    /// scheduler to have gone round many times.
+    /// For more threads than cores: turns that are long enough for all threads to run many times.
     #[must_use]
     pub fn crowded(args: &Args) -> Self {
         Self {
@@ -109,8 +106,8 @@ impl Work {
         }
     }
 
-    /// Warms up, and finds how many operations fill a turn. A first guess that the scheduler has
-    /// spoilt would leave turns of a single operation, so it is tried again.
+    /// Warms up, and finds how many operations fill a turn. It tries again, because the scheduler may spoil a
+    /// first guess.
     fn calibrate(&mut self, turn: Duration) -> u64 {
         let mut operations = 1;
         let mut fitting = 0;
@@ -145,7 +142,7 @@ impl Work {
     }
 }
 
-/// Contenders in turn on the calling thread. An operation of theirs is a `batch` of calls.
+/// Contenders in turn on the calling thread. An operation is a `batch` of calls.
 pub fn alone(plan: &Plan, processor: bool, batch: u64, contenders: &mut [Work]) -> Vec<Sample> {
     let mut samples = vec![Sample::default(); contenders.len()];
     let mut operations = Vec::new();
@@ -175,7 +172,7 @@ pub fn alone(plan: &Plan, processor: bool, batch: u64, contenders: &mut [Work]) 
     samples
 }
 
-/// Contenders in turn, in a way of the caller's own. Nothing is known of their allocations.
+/// Contenders in turn, as the caller measures them. Their allocations are not counted.
 pub fn taken(plan: &Plan, contenders: usize, take: impl FnMut(usize) -> Turn) -> Vec<Sample> {
     let mut turns: Vec<Vec<Turn>> = (0..contenders).map(|_| Vec::new()).collect();
     rounds(plan, &mut turns, take);
@@ -190,7 +187,7 @@ pub fn taken(plan: &Plan, contenders: usize, take: impl FnMut(usize) -> Turn) ->
     turns.into_iter().map(sample).collect()
 }
 
-/// What a thread did in a turn.
+/// One thread in a turn.
 #[derive(Clone, Copy)]
 struct Stint {
     start: Instant,
@@ -200,11 +197,11 @@ struct Stint {
     waited: Duration,
 }
 
-/// Operations between two looks at the flag that ends a turn.
+/// Operations between two reads of the flag that ends a turn.
 const CHUNK: u64 = 256;
 
-/// Contenders in turn on so many threads at once. The threads are the same for all of them and
-/// start each turn together; a turn ends for all at once, not when each has done its share.
+/// Contenders in turn on `threads` threads at once. All contenders use the same threads, which start each
+/// turn together. A turn ends for all at once.
 pub fn crew(plan: &Plan, threads: usize, contenders: &mut [Work]) -> Vec<Sample> {
     let mut samples = vec![Sample::default(); contenders.len()];
     for (work, sample) in contenders.iter_mut().zip(&mut samples) {
@@ -236,7 +233,7 @@ pub fn crew(plan: &Plan, threads: usize, contenders: &mut [Work]) -> Vec<Sample>
                         break;
                     }
                     let run = shared[job];
-                    // The barrier wakes one after the other: they meet again here.
+                    // The barrier wakes one thread after the other: they meet here again.
                     ready.fetch_add(1, Ordering::SeqCst);
                     while ready.load(Ordering::SeqCst) < threads {
                         std::hint::spin_loop();
@@ -285,7 +282,7 @@ pub fn crew(plan: &Plan, threads: usize, contenders: &mut [Work]) -> Vec<Sample>
     samples
 }
 
-/// What several threads did together, and the share of operations that went astray.
+/// A turn of several threads, and the share of operations that ended otherwise.
 fn turn(stints: &[Stint]) -> (Turn, f64) {
     let first = stints.iter().map(|stint| stint.start).min().unwrap();
     let last = stints.iter().map(|stint| stint.end).max().unwrap();
@@ -312,7 +309,7 @@ fn turn(stints: &[Stint]) -> (Turn, f64) {
     (turn, 1.0 - expected as f64 / operations as f64)
 }
 
-/// Turns of all contenders, one after the other and again, until each has enough clean ones.
+/// Turns of all contenders in rounds, until each has enough clean ones.
 fn rounds(plan: &Plan, turns: &mut [Vec<Turn>], mut take: impl FnMut(usize) -> Turn) {
     let enough = |turns: &[Vec<Turn>]| {
         turns.iter().all(|turns| {

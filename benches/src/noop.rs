@@ -12,14 +12,13 @@ use seawall::{Reason, Rejection};
 use tokio::runtime::Runtime;
 use tower::Service;
 
-/// The service's own error: of two words, as the boxes are that tower makes of it, so that no
-/// contender's answers are larger to move than another's. It is `Clone` because tower-resilience's
-/// hedge wants it so; ours and tower's do not.
+/// The service's error has two words, like the boxes that tower makes of it, so that all contenders move
+/// equally large answers. It is `Clone` because tower-resilience's hedge requires it.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// A refusal of ours.
+    /// A rejection of seawall.
     Rejected(Box<Rejection>),
-    /// Whatever a peer refused with.
+    /// A rejection of a peer.
     Peer,
 }
 
@@ -40,7 +39,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rejected(rejection) => rejection.fmt(f),
-            Self::Peer => f.write_str("refused"),
+            Self::Peer => f.write_str("rejected"),
         }
     }
 }
@@ -51,7 +50,7 @@ impl std::error::Error for Fault {}
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum When {
     AtOnce,
-    /// At the second poll, having woken its task: a call over a network without the network.
+    /// At the second poll, after a wake-up: a call over a network without the network.
     PendingOnce,
 }
 
@@ -110,10 +109,10 @@ where
     serve_with(runtime, service, || black_box(7), right)
 }
 
-/// Makes that many calls, one after the other: ready, call, polled to its end. `make` makes each
-/// request, and `right` looks at each response. The runtime is entered once for all calls. A call
-/// that is pending is polled again at once, so that no figure holds what a runtime does between
-/// two polls. Returns the number of right responses.
+/// Makes that many calls, one after the other: ready, call, polled to its end. `make` makes each request, and
+/// `right` checks each response. The runtime is entered once for all calls. A pending call is polled again
+/// at once, so that no figure includes what a runtime does between two polls. Returns the number of right
+/// responses.
 pub fn serve_with<S, Req, Res>(
     runtime: &Rc<Runtime>,
     mut service: S,
@@ -125,7 +124,7 @@ where
 {
     let runtime = runtime.clone();
     move |n| {
-        // Without tokio's cooperation: a task polls a few timers at a time, not a million.
+        // Without tokio's cooperation, which is for tasks that poll a few timers at a time.
         runtime.block_on(tokio::task::coop::unconstrained(async {
             let mut answered = 0;
             for _ in 0..n {
@@ -143,8 +142,8 @@ where
     }
 }
 
-/// Whether a call ends with the right response. The outcome is looked at where it was written: a
-/// copy of what was just stored in parts has to wait for them, which does not belong to the call.
+/// Whether a call ends with the right response. The outcome is read where it was written: a copy would wait
+/// for the write, which is not part of the call.
 struct IsRight<F, R> {
     call: F,
     right: R,

@@ -1,4 +1,4 @@
-//! Seawall's policies as they are compared, and a stack of them all.
+//! Seawall's policies for the comparison, and a stack of all of them.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tower::{Service, ServiceBuilder};
 
 use crate::noop::Fault;
 
-/// Longer than any run: no timer fires.
+/// Longer than any run, so that no timer fires.
 pub const LONG: Duration = Duration::from_secs(600);
 pub const ROOM: usize = 1_000;
 /// A rate that one thread cannot use up.
 pub const ABUNDANT: u32 = 1_000_000_000;
-/// Ours at a quantile, of calls that all take less than the least delay. It has one only once it
-/// has been [`settle`]d.
+/// A hedge at a quantile, for calls that take less than the least delay. It has a delay only after
+/// [`settle`].
 pub fn our_hedge(budget: &Budget, window: Duration) -> Hedge {
     let most = Duration::from_secs(10);
     let hedge = Hedge::builder().quantile(0.95).min_delay(most);
@@ -26,8 +26,8 @@ pub fn our_hedge(budget: &Budget, window: Duration) -> Hedge {
 /// The hedge's default window.
 pub const WINDOW: Duration = Duration::from_secs(30);
 
-/// Makes calls until a hedge has enough latencies, and waits until it looks at them: it does so
-/// 300 times in a window.
+/// Makes calls until a hedge has enough latencies, and waits until it reads them, which it does 300 times in
+/// a window.
 pub fn settle(window: Duration, mut calls: impl FnMut(u64)) {
     calls(300);
     std::thread::sleep(window / 250);
@@ -45,7 +45,7 @@ pub fn our_limiter(burst: u32) -> RateLimiter {
     limiter.build().unwrap()
 }
 
-/// A service that any stack can stand on.
+/// A service that any stack accepts.
 pub trait Bottom:
     Service<u32, Response = u32, Error = Fault, Future: Send> + Clone + Send + Sync + 'static
 {

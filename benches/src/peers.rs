@@ -1,4 +1,4 @@
-//! The peers' policies as they are compared, and stacks of them.
+//! The peers' policies for the comparison, and stacks of them.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::http_call::{Request, Response};
 use crate::noop::Fault;
 use crate::ours::{ABUNDANT, Bottom, LONG, ROOM};
 
-/// tower's retry as its docs have it: a budget that successes fill.
+/// tower's retry as in its docs: a budget that successes fill.
 #[derive(Clone)]
 pub struct Budgeted(Arc<TpsBudget>);
 
@@ -46,7 +46,7 @@ impl<E> tower::retry::Policy<u32, u32, E> for Budgeted {
     }
 }
 
-/// Retries errors and server errors, of requests that are idempotent.
+/// Retries errors and server errors of idempotent requests.
 impl<E> tower::retry::Policy<Request, Response, E> for Budgeted {
     type Future = Ready<()>;
 
@@ -65,7 +65,7 @@ impl<E> tower::retry::Policy<Request, Response, E> for Budgeted {
     }
 }
 
-/// Hedges whatever it is given.
+/// Hedges every request.
 #[derive(Clone)]
 pub struct Always;
 
@@ -79,10 +79,9 @@ impl tower::hedge::Policy<u32> for Always {
     }
 }
 
-/// tower's hedge at the same quantile. It is given latencies of so many milliseconds, to last
-/// for the run: a service that does nothing would make its quantile zero, and every pending call
-/// a hedged one. The shorter the better for it, as it walks its histogram up to the quantile at
-/// each call.
+/// tower's hedge at the same quantile. It starts with latencies of `millis`, for the whole run: with a
+/// service that does nothing its quantile would be zero, and it would hedge every pending call. Short latencies
+/// are in its favour, because it walks its histogram up to the quantile in each call.
 pub fn tower_hedge<S>(service: S, millis: u64) -> tower::hedge::Hedge<S, Always>
 where
     S: Service<u32> + Clone,
@@ -103,7 +102,7 @@ pub fn resilience_retry<E: 'static>() -> ResilienceRetry<u32, u32, E> {
 }
 
 pub fn resilience_rate() -> ResilienceRate {
-    // The fixed window, its default and its cheapest.
+    // The fixed window is its default and its cheapest.
     let rate = ResilienceRate::builder().limit_for_period(ABUNDANT as usize);
     rate.refresh_period(Duration::from_secs(1)).build().unwrap()
 }
@@ -117,8 +116,7 @@ pub fn resilience_timeout() -> ResilienceTimeout<FixedTimeout> {
     ResilienceTimeout::builder().timeout_duration(LONG).build()
 }
 
-/// Without a breaker: tower has none. Its rate limit is outside of the retry, as it has no
-/// clones.
+/// Without a breaker, which tower has not. Its rate limit is outside of the retry, because it is not `Clone`.
 pub fn tower(inner: impl Bottom, hedged_after: u64) -> impl Service<u32, Response = u32> {
     ServiceBuilder::new()
         .timeout(LONG)
@@ -130,7 +128,7 @@ pub fn tower(inner: impl Bottom, hedged_after: u64) -> impl Service<u32, Respons
         .service(inner)
 }
 
-/// The parts of a default client stack that tower has: it has no breaker.
+/// The parts of a default client stack that tower has: no breaker.
 pub fn tower_client<S>(
     inner: S,
 ) -> impl Service<Request, Response = Response, Error = tower::BoxError>
@@ -145,7 +143,7 @@ where
         .service(inner)
 }
 
-/// Its hedge wants an error with clones, which its other layers' errors do not have.
+/// Its hedge requires an error that is `Clone`; the errors of its other layers are not.
 pub fn resilience(inner: impl Bottom) -> impl Service<u32, Response = u32> {
     let breaker = ResilienceBreaker::builder().sliding_window_size(100);
     let hedge = ResilienceHedge::builder()

@@ -5,7 +5,7 @@ use crate::measure::{Kind, Plan, Sample, Turn, Work, alone, crew, taken};
 use crate::ours::{WINDOW, settle};
 use crate::sheet::Sheet;
 
-/// Who takes part in a group.
+/// A contender of a group.
 pub struct Contender {
     pub name: &'static str,
     pub kind: Kind,
@@ -19,7 +19,7 @@ impl Contender {
         Self { name, kind, work }
     }
 
-    /// Whose turns are taken by the group.
+    /// The group takes the turns.
     #[must_use]
     pub fn taken(kind: Kind, name: &'static str) -> Self {
         Self::alone(kind, name, |n| n)
@@ -50,7 +50,7 @@ impl Contender {
 /// Contenders for the same work, measured in turn.
 pub struct Group {
     pub threads: usize,
-    /// Whether the calls are admitted, so that ours may not allocate.
+    /// Whether the calls are admitted: then seawall may not allocate.
     pub admitted: bool,
     /// The contender that makes as many allocations as ours may make. Ours may make none without
     /// it.
@@ -59,18 +59,18 @@ pub struct Group {
     pub goals: Vec<Goal>,
     /// How many calls the contenders count as one operation. The figures are per call.
     pub batch: u64,
-    /// The thread's processor time, not the wall's: for calls that mostly wait.
+    /// The thread's processor time instead of wall time, for calls that mostly wait.
     pub processor: bool,
-    /// Takes the turn of the contender of this place, in place of its work.
+    /// Takes the turn of the contender with this index, instead of its work.
     pub taken: Option<Box<dyn FnMut(usize) -> Turn>>,
-    /// How turns are taken, if not as everywhere.
+    /// How turns are taken, if not as usual.
     pub plan: Option<Plan>,
 }
 
 impl Group {
-    /// On one thread, one by one, by the wall.
+    /// On one thread, one by one, by wall time.
     #[must_use]
-    #[allow(clippy::new_without_default)] // Without contenders it is only the rest of one.
+    #[allow(clippy::new_without_default)] // Without contenders it is incomplete.
     pub fn new() -> Self {
         Self {
             threads: 1,
@@ -148,19 +148,19 @@ impl Report {
             return;
         }
         let mut work: Vec<Work> = Vec::new();
-        let mut who = Vec::new();
+        let mut contenders = Vec::new();
         for contender in group.contenders.drain(..) {
-            who.push((contender.name, contender.kind));
+            contenders.push((contender.name, contender.kind));
             work.push(contender.work);
         }
         let plan = group.plan.unwrap_or(Plan::of(&self.args));
         let samples = match (group.taken.take(), group.threads) {
-            (Some(take), _) => taken(&plan, who.len(), take),
+            (Some(take), _) => taken(&plan, contenders.len(), take),
             (None, 1) => alone(&plan, group.processor, group.batch, &mut work),
             (None, threads) => crew(&plan, threads, &mut work),
         };
         let from = self.sheet.len();
-        self.rows(name, &group, &who, &samples);
+        self.rows(name, &group, &contenders, &samples);
         eprintln!("{}\n", self.sheet.since(from));
     }
 
@@ -168,25 +168,25 @@ impl Report {
         &mut self,
         name: &str,
         group: &Group,
-        who: &[(&'static str, Kind)],
+        contenders: &[(&'static str, Kind)],
         samples: &[Sample],
     ) {
         let median = |of: &str| {
-            let at = who.iter().position(|(name, _)| *name == of);
+            let at = contenders.iter().position(|(name, _)| *name == of);
             at.map_or(f64::NAN, |at| samples[at].median())
         };
         let unclear = |goal: &Goal| {
-            who.iter().zip(samples).any(|((name, _), sample)| {
+            contenders.iter().zip(samples).any(|((name, _), sample)| {
                 sample.disturbed && (*name == goal.of || goal.limit.compared().contains(name))
             })
         };
         let allowed = group.may_allocate.map_or(0.0, |of| {
-            let at = who.iter().position(|(name, _)| *name == of);
+            let at = contenders.iter().position(|(name, _)| *name == of);
             at.map_or(0.0, |at| samples[at].allocations)
         });
-        let peers = who.iter().filter(|(_, kind)| *kind == Kind::Peer);
+        let peers = contenders.iter().filter(|(_, kind)| *kind == Kind::Peer);
         let best = peers.map(|(name, _)| median(name)).fold(f64::NAN, f64::min);
-        for (&(contender, kind), sample) in who.iter().zip(samples) {
+        for (&(contender, kind), sample) in contenders.iter().zip(samples) {
             let ns = sample.median();
             if kind == Kind::Ours && group.admitted {
                 self.admitted += 1;
@@ -228,7 +228,7 @@ impl Report {
                 self.sheet.push(line);
             }
         }
-        let there = |of: &str| who.iter().any(|(name, _)| *name == of);
+        let there = |of: &str| contenders.iter().any(|(name, _)| *name == of);
         for goal in group.goals.iter().filter(|goal| !there(goal.of)) {
             self.goals += 1;
             let limit = goal.limit.to_string();

@@ -1,4 +1,4 @@
-//! What the scheduler did to a thread, so that a turn in which it was not let run can be dropped.
+//! What the scheduler did to a thread, so that a turn in which the thread did not run can be dropped.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Where the system does not say who waited, no turn is dropped for it.
+    /// On systems that do not report the wait, no turn is dropped for it.
     #[must_use]
     pub fn read() -> Self {
         let ran = clock_gettime(ClockId::ThreadCPUTime);
@@ -24,8 +24,8 @@ impl Times {
         }
     }
 
-    /// Of another thread of this process, by the id that [`this_thread`] gave it. What it ran
-    /// is right to a tick of the scheduler.
+    /// The times of another thread of this process, by the id from [`this_thread`]. The time that it ran is exact
+    /// to a tick of the scheduler.
     #[must_use]
     pub fn of(thread: i32) -> Self {
         Self::stat(&format!("/proc/self/task/{thread}/schedstat"))

@@ -31,12 +31,12 @@ impl Sheet {
         self.lines.len()
     }
 
-    /// From this line on.
+    /// The rows from here on are new.
     pub(crate) fn since(&self, from: usize) -> Table {
         self.table(NOTHING, &self.lines[from..])
     }
 
-    /// Shows the whole, and records it if that is wanted.
+    /// Prints the whole table, and records it if requested.
     pub fn finish(&self, name: &str, machine: &Machine, last: &str, record: bool) {
         let table = self.table(NOTHING, &self.lines);
         println!("{machine}\n\n{table}\n{last}");
@@ -57,7 +57,7 @@ impl Sheet {
             .set_header(self.header);
         let mut last = "";
         for line in lines {
-            // A group's name stands once.
+            // A group's name is printed once.
             let again = !line[0].is_empty() && line[0] == last;
             if !line[0].is_empty() {
                 last = &line[0];

@@ -1,4 +1,4 @@
-//! A breaker's core: leave for a call, and its success.
+//! A breaker's core: a permit for a call, and its success.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::floor::{COUNTER, counter};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A rate over the last 100 calls: it reads no clock, and knows no time window.
+/// A rate over the last 100 calls: it reads no clock and has no time window.
 fn recloser(open: bool) -> Contender {
     let breaker = Recloser::custom().error_rate(0.5).open_wait(HOUR).build();
     if open {
-        // It judges a full ring only.
+        // It judges only a full ring.
         (0..200).for_each(|_| drop(breaker.call(|| Err::<(), ()>(()))));
     }
     Contender::shared(Kind::Peer, "recloser", move |n| {
@@ -63,7 +63,7 @@ fn consecutive() -> Vec<Contender> {
     ]
 }
 
-/// Ours and failsafe's over 10 s.
+/// Seawall and failsafe over 10 s.
 fn over_time() -> Vec<Contender> {
     let secs = Duration::from_secs;
     let backoff = backoff::constant(HOUR);
@@ -91,12 +91,12 @@ fn open() -> Vec<Contender> {
     vec![
         recloser(true),
         failsafe(peer, true),
-        // As the others: that it is refused, and no more.
+        // Like the others: only that it is rejected.
         Contender::shared(Kind::Ours, "seawall", {
             let breaker = breaker.clone();
             move |n| (0..n).map(|_| u64::from(breaker.allow().is_none())).sum()
         }),
-        // With the rejection: the policy's name, and when to come back.
+        // With the rejection: the policy's name, and when to retry.
         Contender::shared(Kind::Ours, "seawall try_acquire", move |n| {
             (0..n)
                 .map(|_| u64::from(breaker.try_acquire().is_err()))

@@ -1,4 +1,4 @@
-//! A token bucket, asked for one token at a time.
+//! A token bucket, one token at a time.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::floor::{
     COUNTER_AND_EXCHANGE, COUNTER_AND_LOAD, counter_and_exchange, counter_and_load,
 };
 
-/// A rate that two threads cannot use up, and a burst of it for a second.
+/// A rate that two threads cannot use up, with the burst of a second.
 const LARGE: (u32, u32) = (1_000_000_000, 1_000_000_000);
-/// The same in a burst of a microsecond: shorter, and threads refuse each other for what lies
+/// The same with the burst of a microsecond. With a shorter one, threads would reject each other for the time
 /// between the clock's reading and the bucket's change.
 const SMALL: (u32, u32) = (100_000_000, 100);
 
@@ -46,7 +46,7 @@ fn better_bucket(bucket: Bucket, ok: bool) -> Contender {
     })
 }
 
-/// rate-net's own limiter without keys: its `Decision` says when to come back.
+/// rate-net's limiter without keys: its `Decision` says when to retry.
 fn rate_net(limiter: DirectLimiter, ok: bool) -> Contender {
     Contender::shared(Kind::Peer, "rate-net direct", move |n| {
         (0..n)
@@ -71,7 +71,7 @@ fn admitting((rate, burst): (u32, u32)) -> Vec<Contender> {
         better_bucket(bucket.build().unwrap(), true),
     ];
     if burst == rate {
-        // Takes its burst from its rate.
+        // Its burst comes from its rate.
         contenders.push(rate_net(DirectLimiter::per_second(rate), true));
     } else {
         contenders.insert(0, counter_and_exchange());
@@ -81,9 +81,9 @@ fn admitting((rate, burst): (u32, u32)) -> Vec<Contender> {
     contenders
 }
 
-/// Empty, and full again long after the run. All but `try_acquire` say no and nothing more;
-/// governor's refusal can be asked for the time, as can [`RateLimiter::peek`].
-fn refusing() -> Vec<Contender> {
+/// Empty, and full again long after the run. All but `try_acquire` return no reason; governor's rejection has
+/// the time, like [`RateLimiter::peek`].
+fn rejecting() -> Vec<Contender> {
     let hour = Duration::from_secs(3_600);
     let quota = Governor::with_period(hour).unwrap();
     let bucket = Bucket::builder().capacity(1).refill(1, hour).initial(0);
@@ -98,7 +98,7 @@ fn refusing() -> Vec<Contender> {
         better_bucket(bucket.build().unwrap(), false),
         rate_net(direct, false),
         ours("seawall", limiter, false),
-        // With the rejection that a layer hands out: the policy's name, and when to come back.
+        // With the rejection of a layer: the policy's name, and when to retry.
         Contender::shared(Kind::Ours, "seawall try_acquire", move |n| {
             (0..n)
                 .map(|_| u64::from(whole.try_acquire().is_err()))
@@ -135,11 +135,11 @@ pub(crate) fn run(report: &mut Report) {
         });
     }
     for threads in [1, 2] {
-        let name = format!("bucket refuse, {threads} thr");
+        let name = format!("bucket reject, {threads} thr");
         report.group(&name, || Group {
             threads,
             admitted: false,
-            contenders: refusing(),
+            contenders: rejecting(),
             goals: goals(Limit::OneOf(EXACT_REJECTS)),
             ..Group::new()
         });

@@ -1,4 +1,4 @@
-//! What nothing here can be below.
+//! Lower bounds.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) const COUNTER: &str = "a counter reading";
 pub(crate) const COUNTER_AND_LOAD: &str = "counter and load";
 pub(crate) const COUNTER_AND_EXCHANGE: &str = "counter and compare_exchange";
 
-/// What a policy that looks at the time cannot be below.
+/// The lower bound of a policy that reads the time.
 pub(crate) fn counter() -> Contender {
     let clock = quanta::Clock::new();
     Contender::shared(Kind::Floor, COUNTER, move |n| {
@@ -31,7 +31,7 @@ pub(crate) fn counter() -> Contender {
     })
 }
 
-/// What a bucket that rejects cannot be below: it looks at the time and at its state.
+/// The lower bound of a bucket that rejects: it reads the time and its state.
 pub(crate) fn counter_and_load() -> Contender {
     let clock = quanta::Clock::new();
     let state = AtomicU64::new(0);
@@ -44,7 +44,7 @@ pub(crate) fn counter_and_load() -> Contender {
     })
 }
 
-/// What an exact bucket that admits cannot be below: it moves its state as well.
+/// The lower bound of an exact bucket that admits: it also changes its state.
 pub(crate) fn counter_and_exchange() -> Contender {
     let clock = quanta::Clock::new();
     let state = AtomicU64::new(0);

@@ -1,8 +1,7 @@
-//! A gateway over loopback HTTP, with the whole stack and without: a hyper server that forwards
-//! with hyper-util's client. The load is hyper's client, the upstream its server. All of it is
-//! one thread's, so that what anybody does is in the rate, as on a machine that is busy; the rate
-//! is by the time that the thread had a processor. What the gateway takes of it is reported
-//! beside it, on a thread of its own.
+//! A gateway over loopback HTTP, with the whole stack and without: a hyper server that forwards with
+//! hyper-util's client. The load is hyper's client, the upstream its server. All run on one thread, so that the
+//! rate includes the work of all, as on a busy machine; the rate is by the time that the thread had a processor.
+//! The gateway's own share is reported beside it, on a thread of its own.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,7 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tower::{Service, ServiceBuilder, service_fn};
 
-/// Connections that each have one request under way.
+/// Connections with one request in flight each.
 const CONNECTIONS: usize = 32;
 
 fn runtime() -> Runtime {
@@ -52,7 +51,7 @@ async fn upstream(listener: TcpListener) {
     }
 }
 
-/// Forwards to the upstream, without a body, as a GET has none.
+/// Forwards to the upstream, without a body, because a GET has none.
 fn forward(
     upstream: SocketAddr,
 ) -> impl Service<
@@ -75,7 +74,7 @@ fn forward(
     })
 }
 
-/// One that is entered and left by hyper, whichever the gateway's service is.
+/// An entry point for hyper that is the same for both gateways.
 async fn serve<S>(listener: TcpListener, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<Incoming>, Future: Send>,
@@ -90,7 +89,7 @@ where
     }
 }
 
-/// Both gateways, bare and with the stack, on the runtime that this is called in.
+/// Both gateways, bare and with the stack, on the runtime of the caller.
 fn gateways(upstream: SocketAddr, listeners: [std::net::TcpListener; 2]) {
     let [bare, stacked] = listeners.map(|listener| TcpListener::from_std(listener).unwrap());
     let without_body = |request: Request<Incoming>| request.map(|_| Empty::new());
@@ -115,17 +114,17 @@ fn gateways(upstream: SocketAddr, listeners: [std::net::TcpListener; 2]) {
     tokio::spawn(serve(stacked, stack));
 }
 
-/// What a turn came to.
+/// The result of a turn.
 struct Driven {
     requests: u64,
     /// The load's thread.
     ran: Duration,
 }
 
-/// The load's and the upstream's thread. Drives the gateway that it is told to.
+/// The load's and the upstream's thread. Drives one gateway a turn.
 struct Load {
-    tell: tokio::sync::mpsc::UnboundedSender<(usize, Duration)>,
-    told: mpsc::Receiver<Driven>,
+    turns: tokio::sync::mpsc::UnboundedSender<(usize, Duration)>,
+    driven: mpsc::Receiver<Driven>,
 }
 
 fn listen() -> (std::net::TcpListener, SocketAddr) {
@@ -137,8 +136,8 @@ fn listen() -> (std::net::TcpListener, SocketAddr) {
 
 impl Load {
     fn turn(&self, target: usize, turn: Duration) -> Driven {
-        self.tell.send((target, turn)).unwrap();
-        self.told.recv().unwrap()
+        self.turns.send((target, turn)).unwrap();
+        self.driven.recv().unwrap()
     }
 }
 
@@ -174,7 +173,7 @@ struct Gateways {
 }
 
 impl Gateways {
-    /// On the load's thread, or apart.
+    /// On the load's thread, or on a thread of its own.
     fn start(apart: bool) -> Self {
         let (upstream_socket, upstream_at) = listen();
         let (bare, bare_at) = listen();
@@ -193,8 +192,8 @@ impl Gateways {
                 });
             });
         }
-        let (tell, mut hear) = tokio::sync::mpsc::unbounded_channel::<(usize, Duration)>();
-        let (answer, told) = mpsc::channel();
+        let (turns, mut next) = tokio::sync::mpsc::unbounded_channel::<(usize, Duration)>();
+        let (answer, driven) = mpsc::channel();
         thread::spawn(move || {
             let runtime = runtime();
             runtime.block_on(async move {
@@ -209,7 +208,7 @@ impl Gateways {
                         connections.push(connect(*at).await);
                     }
                 }
-                while let Some((target, turn)) = hear.recv().await {
+                while let Some((target, turn)) = next.recv().await {
                     let before = Times::read();
                     let start = Instant::now();
                     let calls = connections[target].iter_mut();
@@ -225,8 +224,8 @@ impl Gateways {
                 }
             });
         });
-        let load = Load { tell, told };
-        // Connections are made, and the hedge has its latencies.
+        let load = Load { turns, driven };
+        // Connections are open, and the hedge has its latencies.
         for target in [0, 1, 0, 1] {
             load.turn(target, Duration::from_millis(150));
         }

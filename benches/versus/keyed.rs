@@ -12,7 +12,7 @@ const KEYS: u64 = 10_000;
 /// A rate that no thread here can use up, for each key.
 const ABUNDANT: u32 = 1_000_000_000;
 
-/// All keys in an order that no cache foresees. Each turn begins elsewhere.
+/// All keys in an unpredictable order. Each turn starts elsewhere.
 fn keys(turn: &AtomicU64, n: u64) -> impl Iterator<Item = u64> {
     let begin = turn.fetch_add(n, Ordering::Relaxed);
     (begin..begin + n)
@@ -26,15 +26,15 @@ fn contender(
     allow: impl Fn(u64) -> bool + Send + Sync + 'static,
 ) -> Contender {
     let turn = AtomicU64::new(0);
-    // Every key has been there.
+    // All keys have an entry.
     (0..KEYS).for_each(|key| assert!(allow(key)));
     Contender::shared(kind, name, move |n| {
         keys(&turn, n).map(|key| u64::from(allow(key))).sum()
     })
 }
 
-/// Not bounded: `retain_recent` has to be called now and then. By default it has the hasher that
-/// seawall has, the one of the standard library.
+/// Not bounded: `retain_recent` has to be called now and then. Its default hasher is that of the standard
+/// library, like seawall's.
 fn governor() -> [Contender; 2] {
     let quota = Quota::per_second(NonZeroU32::new(ABUNDANT).unwrap());
     let keyed = governor::RateLimiter::dashmap(quota);

@@ -51,7 +51,7 @@ impl Bench {
         calls(&self.0, kind, name, service)
     }
 
-    /// tower's makes its timers where it is made.
+    /// tower's limit makes its timers where it is made.
     fn tower<S>(&self, make: impl FnOnce() -> S) -> Contender
     where
         S: Service<u32, Response = u32> + 'static,
@@ -97,7 +97,7 @@ fn timeouts(bench: &Bench) -> Vec<Contender> {
     ]
 }
 
-/// tower's always queues.
+/// tower's limit always queues.
 fn bulkheads(bench: &Bench) -> Vec<Contender> {
     let bulkhead = Bulkhead::builder(1_000).queue(128).build().unwrap();
     vec![
@@ -108,7 +108,7 @@ fn bulkheads(bench: &Bench) -> Vec<Contender> {
     ]
 }
 
-/// tower's always waits, is a fixed window, and is not shared: it has no clones.
+/// tower's limit always waits, has a fixed window and is not shared: it is not `Clone`.
 fn rate_limits(bench: &Bench) -> Vec<Contender> {
     let large = our_limiter(ABUNDANT);
     let exact = our_limiter(100);
@@ -124,8 +124,7 @@ fn rate_limits(bench: &Bench) -> Vec<Contender> {
     ]
 }
 
-/// A rate over time for all but tower-resilience: its time window keeps every call, and takes
-/// microseconds.
+/// A rate over time for all but tower-resilience, whose time window keeps every call and takes microseconds.
 fn breakers(bench: &Bench) -> Vec<Contender> {
     let seatbelt = breaker::Breaker::layer("breaker", &context(&bench.0))
         .recovery_with(|outcome, _| judged(outcome))
@@ -139,7 +138,7 @@ fn breakers(bench: &Bench) -> Vec<Contender> {
     ]
 }
 
-/// seatbelt's has no budget.
+/// seatbelt's retry has no budget.
 fn retries(bench: &Bench) -> Vec<Contender> {
     let seatbelt = retry::Retry::layer("retry", &context(&bench.0))
         .clone_input()
@@ -153,7 +152,7 @@ fn retries(bench: &Bench) -> Vec<Contender> {
     ]
 }
 
-/// tower's and ours at a quantile, the others after a fixed time.
+/// tower's hedge and seawall's at a quantile, the others after a fixed time.
 fn hedges(bench: &Bench) -> Vec<Contender> {
     let seatbelt = hedging::Hedging::layer("hedge", &context(&bench.0))
         .clone_input()

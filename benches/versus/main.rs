@@ -18,7 +18,7 @@ use seawall_benches::{Args, Report};
 
 fn main() {
     let args = Args::parse();
-    // With a second thread about, as in any server: with one alone, allocators skip their locks.
+    // With a second thread, as in any server: with only one, allocators skip their locks.
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let idle = std::thread::spawn(move || {
         let _ = held.recv();

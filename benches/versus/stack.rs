@@ -1,4 +1,4 @@
-//! All six and a second timeout in one stack.
+//! All six patterns and a second timeout in one stack.
 
 use std::rc::Rc;
 
@@ -20,7 +20,7 @@ fn one_by_one(runtime: &Rc<Runtime>, when: When) -> Vec<Contender> {
     ]
 }
 
-/// How many calls are under way at once over the service that takes its time.
+/// How many calls are in flight at once over the slow service.
 const AT_ONCE: u64 = 200;
 
 fn together(runtime: &Rc<Runtime>) -> Vec<Contender> {

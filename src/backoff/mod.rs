@@ -1,21 +1,21 @@
-//! Backoff: how long to wait before the next try.
+//! Backoff: how long to wait before the next attempt.
 //!
 //! ```text
-//!  exponential, base 50 ms, cap 2 s          what full jitter makes of it
+//!  exponential, base 50 ms, cap 2 s          with full jitter
 //!
-//!  1  ▏50 ms                                 anything from 0 to that, each time anew:
-//!  2  ▎100 ms                                who failed together comes back apart,
-//!  3  ▌200 ms                                also at the cap
+//!  1  ▏50 ms                                 between 0 and that, drawn each time:
+//!  2  ▎100 ms                                calls that failed together come back
+//!  3  ▌200 ms                                apart, also at the cap
 //!  4  █400 ms
 //!  7  ██████2 s, and so on
 //! ```
 //!
 //! # What it does
 //!
-//! A [`Backoff`] is a pure value: the number of failures in a row and a fraction of randomness
-//! give a delay. The shapes are [`constant`](Backoff::constant), [`linear`](Backoff::linear),
-//! [`exponential`](Backoff::exponential) and [`decorrelated`](Backoff::decorrelated). A delay is
-//! never above the cap, after jitter. [Retry](crate::retry) waits by it between attempts, a
+//! A [`Backoff`] is a pure value: the number of failures in a row and a random fraction give a
+//! delay. The shapes are [`constant`](Backoff::constant), [`linear`](Backoff::linear),
+//! [`exponential`](Backoff::exponential) and [`decorrelated`](Backoff::decorrelated). The
+//! delay after jitter is never above the cap. A [retry](crate::retry) waits by it between attempts, a
 //! [circuit breaker](crate::circuit_breaker) before its probes.
 //!
 //! # Example
@@ -44,56 +44,55 @@
 //!
 //! # Without a service
 //!
-//! [`delays`](Backoff::delays) is an iterator without end, for a loop of your own; the same seed
-//! gives the same delays.
+//! [`delays`](Backoff::delays) is an endless iterator, for a loop of your own. The same seed gives
+//! the same delays.
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | why |
 //! |---|---|---|
-//! | base | required | it is about what one call of the dependency takes |
+//! | base | required | about as long as one call of the dependency takes |
 //! | [`factor`](Backoff::factor) | 2 | of the exponential shape |
-//! | [`max`](Backoff::max) | 2 s; none for a constant one | longer than that a caller hardly waits |
-//! | [`jitter`](Backoff::jitter) | full | callers who failed together must not come back together |
+//! | [`max`](Backoff::max) | 2 s; none for a constant one | few callers wait longer |
+//! | [`jitter`](Backoff::jitter) | full | calls that failed together must not come back together |
 //!
 //! # Sharing
 //!
-//! It is `Copy` and holds no state: a copy shares nothing. Where sessions of one policy get
-//! their randomness is the policy's affair.
+//! It is `Copy` and holds no state: a copy shares nothing. The policy brings the randomness.
 //!
 //! # Errors
 //!
-//! None by itself. The policy that it is given to refuses to be built with a base of zero, a cap
-//! below the base, or a factor below 1.
+//! None by itself. A policy with a base of zero, a cap below the base, or a factor below 1 does not
+//! build.
 //!
 //! # When not to use it
 //!
-//! To wait for something that says when it is done, or when to come back: wait for that. A
-//! `Retry-After` is heeded by the policies, with the backoff on top.
+//! Where the thing that is waited for says when it is done: wait for that. The policies follow a
+//! `Retry-After` themselves, with the backoff on top.
 
 use std::time::Duration;
 
 use crate::config::Problems;
 use crate::rng;
 
-/// What randomness does to a delay, so that callers who failed together do not come back
-/// together. The names are those of the AWS architecture blog's "Exponential Backoff And
+/// How a delay is randomised, so that calls that failed together do not come back together. The
+/// names are those of the AWS architecture blog's "Exponential Backoff And
 /// Jitter".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Jitter {
     /// The delay as computed.
     None,
-    /// Anything from nothing to the delay: spreads best.
+    /// Between zero and the delay: spreads best.
     #[default]
     Full,
-    /// Half of the delay, and anything up to the other half on top: never comes back at once.
+    /// Between half of the delay and the delay: never zero.
     Equal,
 }
 
 /// A sequence of delays, one per failure in a row.
 ///
-/// A pure value: the same number of failures and the same randomness give the same delay. The
+/// A pure value: the same number of failures and the same random fraction give the same delay. The
 /// delay after jitter is never above the cap.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
@@ -112,11 +111,11 @@ enum Shape {
     Decorrelated,
 }
 
-/// The cap of the shapes that grow, if not set: longer than that a caller hardly waits.
+/// The default cap of the shapes that grow: few callers wait longer.
 const CAP: Duration = Duration::from_secs(2);
 
 impl Backoff {
-    /// `delay` after every failure. Full jitter; no cap is needed.
+    /// `delay` after every failure, with full jitter and no cap.
     pub const fn constant(delay: Duration) -> Self {
         Self {
             shape: Shape::Constant,
@@ -127,7 +126,7 @@ impl Backoff {
     }
 
     /// `base` after the first failure, and `base` longer after each further one, up to a
-    /// [cap](Self::max) of 2 s. Full jitter.
+    /// [cap](Self::max) of 2 s, with full jitter.
     pub const fn linear(base: Duration) -> Self {
         Self {
             shape: Shape::Linear,
@@ -138,7 +137,7 @@ impl Backoff {
     }
 
     /// `base` after the first failure, and twice as long after each further one, up to a
-    /// [cap](Self::max) of 2 s. Full jitter.
+    /// [cap](Self::max) of 2 s, with full jitter.
     pub const fn exponential(base: Duration) -> Self {
         Self {
             shape: Shape::Exponential { factor: 2.0 },
@@ -148,11 +147,12 @@ impl Backoff {
         }
     }
 
-    /// Anything between `base` and three times the delay before, up to a [cap](Self::max) of
-    /// 2 s. It is random by itself: [`jitter`](Self::jitter) does nothing to it.
+    /// Between `base` and three times the delay before, up to a [cap](Self::max) of 2 s. It is
+    /// random already: [`jitter`](Self::jitter) does not change it.
     ///
-    /// From the same article as [`Jitter`], but that the cap bounds what is drawn from and not
-    /// what was drawn: else two of three callers at the cap would come back together.
+    /// From the same article as [`Jitter`], with one difference: the cap bounds the range that is
+    /// drawn from, not the result. Otherwise two of three calls at the cap would come back
+    /// together.
     pub const fn decorrelated(base: Duration) -> Self {
         Self {
             shape: Shape::Decorrelated,
@@ -168,8 +168,7 @@ impl Backoff {
         self
     }
 
-    /// By what each delay of an exponential backoff is longer than the one before; 2 if not
-    /// set.
+    /// The factor from one delay of an exponential backoff to the next. The default is 2.
     pub const fn factor(mut self, factor: f64) -> Self {
         if let Shape::Exponential { .. } = self.shape {
             self.shape = Shape::Exponential { factor };
@@ -177,18 +176,17 @@ impl Backoff {
         self
     }
 
-    /// What randomness does to the delays.
+    /// How the delays are randomised.
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The delay after `failures` failures in a row (the first is 1), with a `fraction` of
-    /// randomness in `[0, 1)`.
+    /// The delay after `failures` failures in a row (the first is 1), with a random `fraction` in
+    /// `[0, 1)`.
     ///
-    /// A [decorrelated](Self::decorrelated) backoff rests on the delay before. Where that is not
-    /// known, as here, anything up to the longest that could have come by now; see
-    /// [`step`](Self::step).
+    /// A [decorrelated](Self::decorrelated) backoff depends on the delay before, which is unknown
+    /// here: the longest possible one is taken. [`step`](Self::step) takes the actual one.
     pub fn delay(&self, failures: u32, fraction: f64) -> Duration {
         let base = self.base.as_secs_f64();
         let failures = failures.max(1);
@@ -208,8 +206,8 @@ impl Backoff {
         })
     }
 
-    /// As [`delay`](Self::delay), where the failure before was followed by a delay of
-    /// `previous`; zero after the first failure.
+    /// The delay after `failures` failures in a row, the last of which followed a delay of
+    /// `previous`: zero for the first.
     pub fn step(&self, failures: u32, previous: Duration, fraction: f64) -> Duration {
         match self.shape {
             Shape::Decorrelated => {
@@ -220,8 +218,8 @@ impl Backoff {
         }
     }
 
-    /// The delays after the first failure, the second, and so on without end. The same seed
-    /// gives the same delays.
+    /// The delays after the first failure, the second, and so on, endlessly. The same seed gives
+    /// the same delays.
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,7 +239,7 @@ impl Backoff {
         }
     }
 
-    /// With equal jitter where it is full: no delay is shorter than half of the whole.
+    /// With equal jitter instead of full: no delay is shorter than half of the whole.
     pub(crate) fn at_least_half(self) -> Self {
         match self.jitter {
             Jitter::Full => self.jitter(Jitter::Equal),
@@ -249,7 +247,7 @@ impl Backoff {
         }
     }
 
-    /// With a base of at least `base`, and the cap as it is.
+    /// With a base of at least `base`, and the same cap.
     #[cfg(feature = "tokio")]
     pub(crate) fn raised_to(self, base: Duration) -> Self {
         Self {
@@ -291,9 +289,9 @@ impl Backoff {
     }
 }
 
-/// The delays of one [`Backoff`] from one seed, without end; made by [`Backoff::delays`].
+/// The endless delays of one [`Backoff`] from one seed; made by [`Backoff::delays`].
 #[derive(Clone, Debug)]
-#[must_use = "an iterator does nothing until it is asked"]
+#[must_use = "iterators do nothing unless consumed"]
 pub struct Delays {
     backoff: Backoff,
     seed: u64,

@@ -4,13 +4,10 @@ use proptest::prelude::*;
 
 use super::{Backoff, Jitter};
 use crate::config::Problems;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use crate::testing::ms;
 
 #[test]
-fn exponential_doubles_up_to_its_cap() {
+fn rt2_exponential_doubles_up_to_its_cap() {
     let backoff = Backoff::exponential(ms(50))
         .max(ms(300))
         .jitter(Jitter::None);
@@ -19,14 +16,14 @@ fn exponential_doubles_up_to_its_cap() {
 }
 
 #[test]
-fn constant_stays() {
+fn rt2_constant_stays_the_same() {
     let backoff = Backoff::constant(ms(50)).jitter(Jitter::None);
     assert_eq!(backoff.delay(1, 0.0), ms(50));
     assert_eq!(backoff.delay(1_000, 0.0), ms(50));
 }
 
 #[test]
-fn equal_jitter_keeps_half_and_full_keeps_nothing() {
+fn rt2_equal_jitter_keeps_half_and_full_jitter_keeps_nothing() {
     let backoff = Backoff::constant(ms(100));
     assert_eq!(backoff.jitter(Jitter::Equal).delay(1, 0.0), ms(50));
     assert_eq!(backoff.jitter(Jitter::Equal).delay(1, 0.5), ms(75));
@@ -35,26 +32,26 @@ fn equal_jitter_keeps_half_and_full_keeps_nothing() {
 }
 
 #[test]
-fn linear_adds_its_base() {
+fn rt2_linear_adds_its_base() {
     let backoff = Backoff::linear(ms(50)).max(ms(120)).jitter(Jitter::None);
     let delays: Vec<_> = backoff.delays(1).take(4).collect();
     assert_eq!(delays, [ms(50), ms(100), ms(120), ms(120)]);
 }
 
 #[test]
-fn decorrelated_rests_on_the_delay_before() {
+fn rt2_decorrelated_depends_on_the_delay_before() {
     let backoff = Backoff::decorrelated(ms(50)).max(ms(600));
     assert_eq!(backoff.step(1, Duration::ZERO, 0.0), ms(50));
     assert_eq!(backoff.step(1, Duration::ZERO, 0.5), ms(100));
     assert_eq!(backoff.step(2, ms(100), 0.5), ms(175));
-    // Drawn from what the cap leaves, and not cut to it.
+    // Drawn from the range below the cap, not cut to it.
     assert_eq!(backoff.step(3, ms(400), 0.5), ms(325));
-    // Not knowing the one before: up to 50 ms x 3 x 3.
+    // Without the delay before: up to 50 ms x 3 x 3.
     assert_eq!(backoff.delay(2, 0.5), ms(250));
 }
 
 #[test]
-fn what_cannot_be_meant_is_a_problem() {
+fn cx15_an_invalid_backoff_is_a_problem() {
     let of = |backoff: Backoff| {
         let mut problems = Problems::default();
         backoff.check("backoff", &mut problems);
@@ -86,9 +83,8 @@ fn distinct(mut delays: Vec<Duration>) -> usize {
     delays.len()
 }
 
-// RT2: by a seed of its own each; the same seed gives the same delays.
 #[test]
-fn a_thousand_sessions_differ_at_first_and_at_the_cap() {
+fn rt2_a_thousand_seeds_differ_at_the_first_delay_and_at_the_cap() {
     for shape in shapes(ms(50)) {
         for backoff in [shape, shape.jitter(Jitter::Equal)] {
             for n in [0, 20] {
@@ -103,7 +99,7 @@ fn a_thousand_sessions_differ_at_first_and_at_the_cap() {
     }
 }
 
-/// In whole nanoseconds and step by step: what the shapes are said to be.
+/// The shapes in whole nanoseconds, step by step.
 fn whole(shape: usize, base: u64, cap: u64, n: u32) -> u64 {
     let mut whole = u128::from(base);
     for _ in 1..n {
@@ -118,9 +114,8 @@ fn whole(shape: usize, base: u64, cap: u64, n: u32) -> u64 {
 }
 
 proptest! {
-    // RT2
     #[test]
-    fn delays_are_those_of_the_oracle(
+    fn rt2_delays_are_those_of_the_oracle(
         base in 1u64..10_000_000_000, cap in 1u64..100_000_000_000, n in 1u32..200,
         fraction in 0.0f64..1.0, shape in 0usize..3,
     ) {
@@ -138,9 +133,8 @@ proptest! {
         }
     }
 
-    // RT2
     #[test]
-    fn no_delay_of_any_shape_is_above_the_cap(
+    fn rt2_no_delay_of_any_shape_is_above_the_cap(
         base in 0u64..=u64::MAX, cap in 0u64..=u64::MAX, seed in any::<u64>(), n in 0u32..=u32::MAX,
         fraction in 0.0f64..1.0, factor in any::<f64>(),
     ) {
@@ -152,9 +146,8 @@ proptest! {
         }
     }
 
-    // RT2
     #[test]
-    fn decorrelated_stays_between_the_base_and_thrice_the_one_before(
+    fn rt2_decorrelated_stays_between_the_base_and_three_times_the_one_before(
         base in 1u64..10_000, more in 1u64..100_000, seed in any::<u64>(),
     ) {
         let cap = ms(base + more);
@@ -167,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn no_delay_is_above_the_cap_or_below_its_share(
+    fn rt2_no_delay_is_above_the_cap_or_below_its_share(
         base in 1u64..10_000, cap in 1u64..100_000, n in 0u32..=u32::MAX, fraction in 0.0f64..1.0,
     ) {
         let backoff = Backoff::exponential(ms(base)).max(ms(cap)).jitter(Jitter::Equal);

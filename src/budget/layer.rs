@@ -3,9 +3,8 @@ use tower_layer::Layer;
 use super::{Budget, BudgetService};
 use crate::keyed::IntoSource;
 
-/// Puts a [`Budget`] over the retries and hedges below: those that were given none of their own
-/// draw on it, as they do on that of an attempt. For one [per key](crate::Keyed::by); a single one
-/// is as well given to them.
+/// Puts a [`Budget`] over the retries and hedges below: those that were given none use it. For a
+/// budget [per key](crate::Keyed::by); a single budget can be given to them directly.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct BudgetLayer<P = Budget> {

@@ -3,31 +3,31 @@
 //! ```text
 //!  an original call ──> + ratio ┐
 //!                               v
-//!                         ┌───────────┐   1 is there    ┌──────────────────────┐
+//!                         ┌───────────┐   at least 1     ┌──────────────────────┐
 //!  an extra attempt ────> │  balance  │ ──────────────> │ a retry or a hedge   │
 //!                         └───────────┘                 └──────────────────────┘
-//!                               │ short: a floor of so many a second is asked
+//!                               │ short: taken from the floor of n a second
 //!                               └──────────> spent: the first outcome stands
 //! ```
 //!
 //! Retries help against failures that are few and independent. In an outage they multiply the
-//! load on what is already down, and a limit per call does not stop that: three attempts are
-//! three times the load. A budget does.
+//! load on a dependency that is already down. A limit per call does not stop that: three attempts
+//! are three times the load. A budget does.
 //!
 //! # What it does
 //!
-//! [Retry](crate::retry) and [hedge](crate::hedge) are given it, and ask it; a budget for each host
-//! they find by `BudgetLayer` above them. An original call
-//! adds the ratio to the balance, an extra attempt takes 1 of it. Where less than 1 is left a
-//! floor of so many a second is asked, and if that has none either the extra attempt is not
-//! made; the original call always is. When an epoch of 10 s is over, what is left is cut to the
-//! burst: nobody saves up for an outage.
+//! A [retry](crate::retry) or [hedge](crate::hedge) takes each extra attempt from its budget, or
+//! from that of a [`BudgetLayer`] above it. An original call adds the ratio to the balance, and an
+//! extra attempt takes 1. If the balance is below 1, the attempt is taken from the floor of n a
+//! second; if that is used up too, the attempt is not made. The original call is always
+//! made. At the end of an epoch of 10 s the balance is cut to the burst, so that nothing is saved
+//! up for an outage.
 //!
-//! So extra attempts are at most the ratio of the calls of this epoch and the last, and the
-//! burst, and the floor for every second, exactly, from any number of threads.
+//! Extra attempts are therefore at most the ratio of the calls of this epoch and the last, and the
+//! burst, and the floor for every second: exactly, from any number of threads.
 //!
-//! Layers do not multiply what they earn: what is inside an attempt of somebody further up draws
-//! on a budget and adds nothing to it.
+//! Layers do not multiply what they earn: a call inside an attempt of another policy takes from a
+//! budget and adds nothing to it.
 //!
 //! # Example
 //!
@@ -45,7 +45,7 @@
 //!     .build()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(RetryLayer::new(&retry))
-//!     .layer(HedgeLayer::new(Hedge::fixed(Duration::from_millis(50)))) // By itself, the retry's.
+//!     .layer(HedgeLayer::new(Hedge::fixed(Duration::from_millis(50)))) // Uses the retry's budget.
 //!     .service(service_fn(|n: u32| async move { Ok::<_, BoxError>(n) }));
 //! assert_eq!(service.oneshot(7).await?, 7);
 //! assert_eq!(budget.snapshot().made, 0);
@@ -71,7 +71,8 @@
 //!
 //! # Without a service
 //!
-//! In a loop of your own: tell it of every original call, and ask it before any other.
+//! In a loop of your own, call [`on_call`](Budget::on_call) for every original call, and
+//! [`withdraw`](Budget::withdraw) before every other attempt.
 //!
 //! ```
 //! # fn call() -> Result<u32, ()> { Err(()) }
@@ -79,8 +80,8 @@
 //! budget.on_call();
 //! let mut answer = call();
 //! if answer.is_err() {
-//!     if let Some(leave) = budget.withdraw() {
-//!         leave.spend();
+//!     if let Some(withdrawal) = budget.withdraw() {
+//!         withdrawal.spend();
 //!         answer = call();
 //!     }
 //! }
@@ -89,44 +90,43 @@
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | why |
 //! |---|---|---|
-//! | [`ratio`](Builder::ratio) | 10 % of calls | an outage makes 1.1 times the load a layer, not three |
-//! | [`burst`](Builder::burst) | 10, there from the start | a service with little traffic may retry at all |
+//! | [`ratio`](Builder::ratio) | 10 % of calls | an outage makes 1.1 times the load per layer, not three |
+//! | [`burst`](Builder::burst) | 10, available from the start | a service with little traffic may retry at all |
 //! | [`floor`](Builder::floor) | 1 a second | the same; 10 a second on 1,000 replicas would be a storm |
-//! | [`refill`](Builder::refill) | by every original call | by successes an outage leaves nothing but burst and floor, also for what still works |
-//! | [`name`](Builder::name) | `budget@` and the place | |
+//! | [`refill`](Builder::refill) | by every original call | by successes, an outage leaves only burst and floor, also for the part that still works |
+//! | [`name`](Builder::name) | `budget@` and the call site | |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
-//! Clones of a [`Budget`] are one. Give one to all retries and hedges in front of the same
-//! dependency, so that they cannot each take their share; a hedge inside an attempt, and a retry
-//! that was given none, use that of the attempt.
+//! Clones of a [`Budget`] are one budget. Give one to all retries and hedges in front of the same
+//! dependency, so that together they take one share. A hedge or a retry that was given none uses
+//! the budget of the attempt it runs in.
 //!
 //! # Changing it while calls run
 //!
-//! [`set_ratio`](Budget::set_ratio), [`set_burst`](Budget::set_burst) and
-//! [`set_floor`](Budget::set_floor) keep the balance. [`RecordOnly`](crate::Mode::RecordOnly)
-//! gives leave always, and counts where it would not have; [`Off`](crate::Mode::Off) gives leave
-//! always, and takes nothing for it.
+//! [`change`](Budget::change) and [`set_ratio`](Budget::set_ratio) keep the balance.
+//! [`RecordOnly`](crate::Mode::RecordOnly) permits every extra attempt, and counts those that it
+//! would have suppressed; [`Off`](crate::Mode::Off) permits every one and takes nothing.
 //!
 //! # Cancel safety
 //!
-//! A [`Withdrawal`] that is dropped goes back: in its own epoch and, as far as it would have
-//! stayed, in the next. So does that of an attempt which a policy below refused, because it was
-//! not made.
+//! A [`Withdrawal`] that is dropped is given back: in its own epoch whole, and in the next as far
+//! as it would have been kept. The same holds for an attempt that a layer below rejected, because
+//! it was not made.
 //!
 //! # Errors
 //!
-//! None: a spent budget suppresses the extra attempt, and the outcome that was there stands.
-//! [`snapshot`](Budget::snapshot) counts how many were suppressed.
+//! None: a spent budget suppresses the extra attempt, and the first outcome stands.
+//! [`snapshot`](Budget::snapshot) counts the suppressed attempts.
 //!
 //! # When not to use it
 //!
-//! As a rate limit: it bounds extra attempts by the calls there are, not the calls. For what
-//! has to be done in the end however long it takes: that is a queue with workers, not a retry
-//! within a request.
+//! - As a rate limit: it bounds extra attempts by the number of calls, not the calls.
+//! - For work that has to be done in the end, however long it takes: use a queue with workers, not
+//!   a retry within a request.
 
 mod builder;
 #[cfg(feature = "tower")]

@@ -1,8 +1,11 @@
 //! A budget per key: an object of its own for each.
 
 use super::Budget;
+use super::state::ONE;
 use crate::config::Mode;
 use crate::keyed::{Idle, Key, PerKey, Policies};
+use crate::sync::Arc;
+use crate::time;
 
 impl PerKey for Budget {
     type Store<K: ?Sized + Key> = Policies<K, Self>;
@@ -18,7 +21,21 @@ impl PerKey for Budget {
         self.set_mode(mode);
     }
 
+    /// If it has what a new one starts with, or was unused for as long as its floor takes to give
+    /// that much, and there is no other handle.
     fn idle(&self) -> Idle {
-        self.idle()
+        if Arc::strong_count(&self.0) > 1 {
+            return Idle::No;
+        }
+        let (now, terms) = (time::now(), self.terms());
+        let idle = self.0.account.idle(now);
+        let given = self.0.floor.rate() * idle.as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // At most a million attempts.
+        let burst = (terms.burst() / ONE) as f64;
+        let balance = self.0.account.balance(now, terms);
+        match balance >= terms.burst() || given >= burst {
+            true => Idle::Fresh,
+            false => Idle::No,
+        }
     }
 }

@@ -8,7 +8,6 @@ use crate::config::{ConfigError, Live, Mode, Name};
 use crate::context::CallContext;
 #[cfg(feature = "tokio")]
 use crate::context::ClockReading;
-use crate::keyed::Idle;
 use crate::rate_limit::Bucket;
 use crate::registry::{PolicyId, Registry};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
@@ -138,24 +137,6 @@ impl Budget {
         self.0.terms.store(config.terms().word(), Ordering::Relaxed);
         (self.0.by_successes).store(by_successes, Ordering::Relaxed);
         self.0.floor.change(time::now(), config.floor());
-    }
-
-    /// Whether it may be evicted: it has what a new one starts with, or was unused for as long as
-    /// its floor takes to give that much.
-    pub(crate) fn idle(&self) -> Idle {
-        if Arc::strong_count(&self.0) > 1 {
-            return Idle::No;
-        }
-        let (now, terms) = (time::now(), self.terms());
-        let idle = self.0.account.idle(now);
-        let given = self.0.floor.rate() * idle.as_secs_f64();
-        #[allow(clippy::cast_precision_loss)] // At most a million attempts.
-        let burst = (terms.burst() / ONE) as f64;
-        let balance = self.0.account.balance(now, terms);
-        match balance >= terms.burst() || given >= burst {
-            true => Idle::Fresh,
-            false => Idle::No,
-        }
     }
 
     #[cfg(feature = "tokio")]

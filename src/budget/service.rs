@@ -36,8 +36,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let budget = self.budget.pick(&request).map(Picked::into_policy);
-        let budget = budget.unwrap_or_else(|_| unreachable!("a budget refuses nothing"));
-        // Switched off, or not for this request: as if it were not there.
+        let budget = budget.unwrap_or_else(|_| unreachable!("a budget rejects nothing"));
+        // Off, or not for this request.
         let budget = Some(budget).filter(|budget| budget.mode() != Mode::Off);
         if let Some(budget) = &budget {
             budget.on_call();

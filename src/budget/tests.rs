@@ -4,17 +4,17 @@ use super::{Budget, Refill, Withdrawal};
 use crate::config::Mode;
 
 fn spent(budget: &Budget) -> usize {
-    let leave = std::iter::from_fn(|| budget.withdraw());
-    leave.take(1_000).map(Withdrawal::spend).count()
+    let withdrawals = std::iter::from_fn(|| budget.withdraw());
+    withdrawals.take(1_000).map(Withdrawal::spend).count()
 }
 
 async fn wait(secs: f64) {
     tokio::time::advance(Duration::from_secs_f64(secs)).await;
 }
 
-// RT4: the floor gives so many a second and saves none up, and nothing at the start.
+// The floor gives its attempts every second, saves none up, and gives none at the start.
 #[tokio::test(start_paused = true)]
-async fn rt4_the_floor_is_asked_when_the_balance_is_short() {
+async fn rt4_the_floor_serves_when_the_balance_is_short() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(2)
@@ -39,7 +39,6 @@ async fn rt4_the_floor_is_asked_when_the_balance_is_short() {
     assert_eq!(spent(&budget), 0);
 }
 
-// RT4: what adds to it.
 #[tokio::test(start_paused = true)]
 async fn rt4_calls_or_successes_refill_it() {
     let of = |refill| {
@@ -55,23 +54,22 @@ async fn rt4_calls_or_successes_refill_it() {
     }
 }
 
-// CX16
 #[tokio::test(start_paused = true)]
-async fn cx16_record_only_gives_leave_and_counts_what_it_would_not() {
+async fn cx16_record_only_permits_every_attempt_and_counts_those_it_would_suppress() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(2)
         .floor(0)
         .mode(Mode::RecordOnly);
     let budget = budget.build().unwrap();
-    let leave: Vec<_> = (0..5).map(|_| budget.withdraw()).collect();
-    assert!(leave.iter().all(Option::is_some));
+    let withdrawals: Vec<_> = (0..5).map(|_| budget.withdraw()).collect();
+    assert!(withdrawals.iter().all(Option::is_some));
     assert_eq!(budget.snapshot().suppressed, 3);
-    drop(leave);
+    drop(withdrawals);
     assert_eq!(
         budget.snapshot().balance,
         2.0,
-        "what it did not take does not come back"
+        "what was not taken is not given back"
     );
     budget.set_mode(Mode::Off);
     assert_eq!(spent(&budget), 1_000);
@@ -81,9 +79,8 @@ async fn cx16_record_only_gives_leave_and_counts_what_it_would_not() {
     );
 }
 
-// CX19, CX15: changed while it runs; a bad change changes nothing.
 #[tokio::test(start_paused = true)]
-async fn cx19_terms_change_and_the_balance_stays() {
+async fn cx19_cx15_the_balance_stays_and_a_bad_change_changes_nothing() {
     let budget = Budget::percent(250);
     assert_eq!(budget.snapshot().ratio, 1.0);
     budget.set_ratio(0.6).unwrap();

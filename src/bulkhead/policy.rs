@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::state::{MAX_QUEUED, Machine, Order, Settings};
 use crate::common::{Common, Options, common_methods, option_setters};
 use crate::config::{ConfigError, Live, Mode, Problems};
-use crate::keyed::Idle;
 use crate::sync::Arc;
 
 /// Longer serves callers that have given up, and makes the waiters behind them late as well.
@@ -36,9 +35,9 @@ const HIGHEST: u32 = 1_000_000;
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Bulkhead(Arc<Inner>);
+pub struct Bulkhead(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     /// Its mode is not used: the machine's is decided on together with the counts.
     common: Common,
     /// Holds a copy of the configuration's settings.
@@ -195,16 +194,6 @@ impl Bulkhead {
         let config = self.0.config.load();
         (config.max_wait, config.queue.unwrap_or(MAX_QUEUED))
     }
-
-    /// Whether a keyed store may drop it: no call is in it, and there is no other handle.
-    pub(crate) fn idle(&self) -> Idle {
-        let word = self.machine().word();
-        let empty = word.in_flight() == 0 && word.queued() == 0;
-        match empty && Arc::strong_count(&self.0) == 1 {
-            true => Idle::Fresh,
-            false => Idle::No,
-        }
-    }
 }
 
 impl From<&Bulkhead> for Bulkhead {
@@ -320,16 +309,6 @@ impl Builder {
     #[cfg(feature = "tower")]
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
-    }
-
-    /// Changes `bulkhead` to these options, which are valid. Its name, mode and listeners stay.
-    #[cfg(feature = "tower")]
-    pub(crate) fn change(&self, bulkhead: &Bulkhead) {
-        let changed = bulkhead.change(|now| Self {
-            options: now.options,
-            ..self.clone()
-        });
-        debug_assert!(changed.is_ok(), "the options are valid");
     }
 }
 

@@ -1,6 +1,4 @@
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -12,35 +10,16 @@ use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
 use crate::rejection::{Error, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::testing::{Recorder, poll_once};
 use crate::time;
 
-/// The events, in short.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let log = self.clone();
-        move |event| {
-            let line = match event.kind {
-                EventKind::Ended { ending, .. } => format!("{ending:?}"),
-                EventKind::Rejected(rejection) => format!("rejected: {rejection}"),
-                EventKind::WouldReject(rejection) => format!("would reject: {rejection}"),
-                _ => "another event".to_owned(),
-            };
-            log.0.lock().push(line);
-        }
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
-    }
-}
-
-fn poll_once<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
+/// An event in short.
+fn short(event: &Event<'_>) -> String {
+    match event.kind {
+        EventKind::Ended { ending, .. } => format!("{ending:?}"),
+        EventKind::Rejected(rejection) => format!("rejected: {rejection}"),
+        EventKind::WouldReject(rejection) => format!("would reject: {rejection}"),
+        _ => "another event".to_owned(),
     }
 }
 
@@ -308,8 +287,8 @@ fn to4_a_blocked_thread_waits_until_the_deadline() {
         "{rejection:?}"
     );
 
-    let log = Log::default();
-    let _on = bulkhead.on_event(log.listener());
+    let log = Recorder::default();
+    let _on = bulkhead.on_event(log.listener_with(short));
     let past = Deadline::after(Duration::ZERO);
     let rejection = past.enter(|| bulkhead.acquire_blocking()).unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::Expired);
@@ -347,10 +326,10 @@ fn rt11_an_extra_attempt_never_waits() {
 
 #[test]
 fn cx14_every_admission_ends_in_one_event() {
-    let log = Log::default();
+    let log = Recorder::default();
     let bulkhead = Bulkhead::builder(1)
         .name("observed")
-        .on_event(log.listener())
+        .on_event(log.listener_with(short))
         .build()
         .unwrap();
     bulkhead.try_acquire().unwrap().release();
@@ -419,12 +398,12 @@ fn cx15_a_bad_configuration_reports_all_its_problems() {
 
 #[test]
 fn cx16_record_only_counts_and_rejects_nothing() {
-    let log = Log::default();
+    let log = Recorder::default();
     let builder = Bulkhead::builder(1)
         .name("only")
         .queue(1)
         .mode(Mode::RecordOnly);
-    let bulkhead = builder.on_event(log.listener()).build().unwrap();
+    let bulkhead = builder.on_event(log.listener_with(short)).build().unwrap();
     let permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(
         log.take(),
@@ -454,9 +433,9 @@ fn cx16_record_only_counts_and_rejects_nothing() {
 
 #[test]
 fn cx19_options_change_while_calls_run() {
-    let log = Log::default();
+    let log = Recorder::default();
     let bulkhead = one(1);
-    let _on = bulkhead.on_event(log.listener());
+    let _on = bulkhead.on_event(log.listener_with(short));
     let held = bulkhead.try_acquire().unwrap();
     let before = bulkhead.snapshot();
     bulkhead.change(|now| now.queue(1_000_001)).unwrap_err();

@@ -1,33 +1,34 @@
-//! Who waits at a shut readiness gate.
+//! The tasks that wait at a shut readiness gate.
 
 use std::task::{Context, Waker};
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// The tasks to wake when the breaker has moved or a probe slot is free. Touched only while a
-/// breaker is not closed.
+/// The tasks to wake after a transition, or when a probe permit is free. Used only while a breaker
+/// is not closed.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    /// Nothing but itself: relaxed.
+    /// Publishes nothing: relaxed.
     next: AtomicU64,
     waiting: Mutex<Vec<(u64, Waker)>>,
 }
 
 impl Gate {
-    /// A number for one service, under which it waits at most once.
-    pub(super) fn number(&self) -> u64 {
+    /// An id for one service, which waits at most once.
+    pub(super) fn id(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits. Look at the breaker again after this: whoever moves it wakes after the move, and
-    /// the lock orders the two, so that either he sees this waiter or the waiter sees the move.
-    pub(super) fn wait(&self, number: u64, cx: &Context<'_>) {
+    /// Waits. Check the breaker again after this. A thread that makes a transition wakes the gate
+    /// after it, and the lock orders the two: either that thread finds this waiter, or the check
+    /// sees the transition.
+    pub(super) fn wait(&self, id: u64, cx: &Context<'_>) {
         let waker = cx.waker().clone();
         let mut waiting = self.waiting.lock();
-        let before = match waiting.iter_mut().find(|(other, _)| *other == number) {
+        let before = match waiting.iter_mut().find(|(other, _)| *other == id) {
             Some((_, before)) => Some(std::mem::replace(before, waker)),
             None => {
-                waiting.push((number, waker));
+                waiting.push((id, waker));
                 None
             }
         };
@@ -36,13 +37,14 @@ impl Gate {
         drop(before);
     }
 
-    pub(super) fn leave(&self, number: u64) {
+    /// Waits no longer.
+    pub(super) fn cancel(&self, id: u64) {
         let mut waiting = self.waiting.lock();
-        let at = waiting.iter().position(|(other, _)| *other == number);
-        let left = at.map(|at| waiting.remove(at));
+        let at = waiting.iter().position(|(other, _)| *other == id);
+        let cancelled = at.map(|at| waiting.remove(at));
         // Outside the lock, as in `wait`.
         drop(waiting);
-        drop(left);
+        drop(cancelled);
     }
 
     #[cfg(all(test, feature = "test-util", not(seawall_loom)))]

@@ -1,32 +1,33 @@
 use tower_layer::Layer;
 
-use super::{CircuitBreaker, CircuitBreakerService, GatedService};
+use super::policy::CircuitBreaker;
+use super::service::{CircuitBreakerService, GatedService};
 use crate::classify::Standard;
 use crate::keyed::IntoSource;
 use crate::service::{Native, RespondWith};
 
 /// Puts a [`CircuitBreaker`] around a service.
 ///
-/// `R` says how a refused call is answered, `C` classifies outcomes, `G` is whether readiness
+/// `R` makes the outcome of a rejected call, `C` classifies outcomes, `G` says whether readiness
 /// follows the breaker, and `P` is the breaker, or one per key.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Refusing, P = CircuitBreaker> {
+pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Rejecting, P = CircuitBreaker> {
     breaker: P,
     responder: R,
     classifier: C,
     gate: G,
 }
 
-/// A layer whose open breaker refuses calls: the default.
+/// A layer whose open breaker rejects calls: the default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Refusing;
+pub struct Rejecting;
 
-/// A layer whose open breaker is not ready.
+/// A layer whose service is not ready while the breaker is open.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gated;
 
-impl<P> CircuitBreakerLayer<Native, Standard, Refusing, P> {
+impl<P> CircuitBreakerLayer<Native, Standard, Rejecting, P> {
     /// A layer over `breaker`, a reference to it, or one [per key](crate::Keyed::by). All
     /// services made by it, and by other layers over the same breaker, share it.
     pub fn new(breaker: impl IntoSource<CircuitBreaker, Source = P>) -> Self {
@@ -34,20 +35,20 @@ impl<P> CircuitBreakerLayer<Native, Standard, Refusing, P> {
             breaker: breaker.into_source(),
             responder: Native,
             classifier: Standard,
-            gate: Refusing,
+            gate: Rejecting,
         }
     }
 }
 
 impl CircuitBreakerLayer<Native, Standard, Gated> {
-    /// A layer whose service is not ready while the breaker admits nothing, and wakes when it
-    /// may: for use under `tower::balance`, which then picks another service. Nothing is
-    /// reserved, so a call after readiness may still be refused.
+    /// A layer whose service is not ready while the breaker admits no call, and is woken when that
+    /// changes: for use under `tower::balance`, which then picks another service. Nothing is
+    /// reserved, so a call after readiness may still be rejected.
     ///
-    /// Not for a service of its own: its callers would wait where they should fail fast.
+    /// Not for a single service: its callers would wait where they should fail fast.
     ///
     /// # Panics
-    /// In use, not here: outside of a tokio runtime with time enabled, once it has to wait.
+    /// In use, not here: outside of a tokio runtime with time enabled, when it has to wait.
     pub fn gated(breaker: impl Into<CircuitBreaker>) -> Self {
         Self {
             breaker: breaker.into(),
@@ -59,14 +60,13 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
 }
 
 impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
-    /// Answers a refused call with what `respond` makes of the rejection, in place of the
-    /// service's own terms.
+    /// Makes the outcome of a rejected call by `respond`.
     pub fn respond<F>(self, respond: F) -> CircuitBreakerLayer<RespondWith<F>, C, G, P> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a refused call by a [`Respond`](crate::service::Respond) of your own, which
-    /// may read the request first.
+    /// Makes the outcome of a rejected call by a [`Respond`](crate::service::Respond) of your own,
+    /// which may read the request first.
     pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G, P> {
         CircuitBreakerLayer {
             breaker: self.breaker,
@@ -76,7 +76,7 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
         }
     }
 
-    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), in place of
+    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify). The default is
     /// [`Standard`]. It is cloned for every call.
     pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G, P> {
         CircuitBreakerLayer {
@@ -88,7 +88,7 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
     }
 }
 
-impl<S, R: Clone, C: Clone, P: Clone> Layer<S> for CircuitBreakerLayer<R, C, Refusing, P> {
+impl<S, R: Clone, C: Clone, P: Clone> Layer<S> for CircuitBreakerLayer<R, C, Rejecting, P> {
     type Service = CircuitBreakerService<S, R, C, P>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -1,8 +1,10 @@
 //! A circuit breaker per key: an object of its own for each.
 
-use super::CircuitBreaker;
+use super::{CircuitBreaker, Counts, State};
 use crate::config::Mode;
 use crate::keyed::{Idle, Key, PerKey, Policies};
+use crate::sync::Arc;
+use crate::time;
 
 impl PerKey for CircuitBreaker {
     type Store<K: ?Sized + Key> = Policies<K, Self>;
@@ -18,7 +20,18 @@ impl PerKey for CircuitBreaker {
         self.set_mode(mode);
     }
 
+    /// If it is closed, and there is no other handle. One that has counted failures recently is
+    /// worth keeping.
     fn idle(&self) -> Idle {
-        self.idle()
+        if Arc::strong_count(&self.0) > 1 || self.state() != State::Closed {
+            return Idle::No;
+        }
+        let rules = self.0.rules.load();
+        let counts = rules.counts(self.0.machine.word().generation(), time::now());
+        let failing = |counts: &Counts| counts.failures > 0 || counts.slow > 0;
+        match counts.iter().any(|(_, counts)| failing(counts)) {
+            true => Idle::WithHistory,
+            false => Idle::Fresh,
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::config::Problems;
 use crate::sync::Arc;
 use crate::time::nanos;
 
-/// What a rate is taken over.
+/// The calls that a rate is computed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window(pub(super) Span);
 
@@ -17,13 +17,13 @@ pub(super) enum Span {
 }
 
 impl Window {
-    /// The last `calls` calls. It slides: every call that comes pushes out the oldest.
+    /// The last `calls` calls. It slides: every call evicts the oldest.
     pub const fn count(calls: u32) -> Self {
         Self(Span::Calls(calls))
     }
 
-    /// The calls of the last `length`, in 10 buckets: an outcome leaves the window with its
-    /// bucket, so between 9 and 10 tenths of `length` after it came.
+    /// The calls of the last `length`, in 10 buckets. An outcome leaves the window with its bucket:
+    /// after 9 to 10 tenths of `length`.
     pub const fn time(length: Duration) -> Self {
         Self(Span::Time {
             length,
@@ -31,8 +31,8 @@ impl Window {
         })
     }
 
-    /// How many buckets a time window has; 10 if not set. More follow more closely and cost
-    /// more memory: 16 bytes each, and once the successes of one bucket are a thousand, 8 more
+    /// Sets how many buckets a time window has. The default is 10. More buckets make it more exact
+    /// and cost memory: 16 bytes each, and once one bucket has counted a thousand successes, 8 more
     /// for every thread, in groups of 16 threads. A window of calls has none.
     #[must_use]
     pub const fn buckets(mut self, n: u32) -> Self {
@@ -69,18 +69,18 @@ impl fmt::Display for Window {
     }
 }
 
-/// What was seen in a window.
+/// The counts of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// All calls that came to an end and were not ignored.
+    /// All calls that ended and were not ignored.
     pub calls: u32,
-    /// Those that failed.
+    /// Calls that failed.
     pub failures: u32,
-    /// Those that took longer than the rule's threshold.
+    /// Calls that took longer than the rule's threshold.
     pub slow: u32,
-    /// Failures in a row until now, of all calls since the breaker closed, whatever the rule
-    /// looks back over.
+    /// The failures in a row until now, of all calls since the breaker closed, whatever the window
+    /// of the rule.
     pub consecutive: u32,
 }
 
@@ -108,7 +108,7 @@ fn rate(part: u32, calls: u32) -> Option<f64> {
 ///
 /// let secs = Duration::from_secs;
 /// let dead = Trip::consecutive_failures(5).lasting(secs(1)).within(secs(60));
-/// let ill = Trip::failure_rate(0.5).over(Window::time(secs(10))).min_calls(20);
+/// let failing = Trip::failure_rate(0.5).over(Window::time(secs(10))).min_calls(20);
 /// let slow = Trip::slow_rate(0.8, secs(2)).over(Window::count(100));
 /// ```
 #[derive(Clone, PartialEq)]
@@ -145,10 +145,10 @@ impl PartialEq for When {
     }
 }
 
-/// The longest a failure run may be asked to be: its word has 12 bits for it.
-const LONGEST_RUN: u32 = (1 << 12) - 1;
+/// The word of a streak has 12 bits for its length.
+const LONGEST_STREAK: u32 = (1 << 12) - 1;
 
-/// The words of runs and failures tell times apart over 4 years and more.
+/// The words that keep times of failures wrap after 9 years or more.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 const LONGEST_ALLOWED: &str = "at most 365 days";
 
@@ -165,13 +165,15 @@ impl Trip {
 
     /// `n` failures in a row, 1 to 4,095. One success ends the run.
     ///
-    /// Alone it opens a busy service by chance: at 10,000 calls a second of which 10 % fail,
-    /// five in a row come every 11 s. Ask that the run [lasts](Self::lasting).
+    /// Alone this opens the breaker of a busy service by chance: at 10,000 calls a second of which
+    /// 10 % fail, five in a row come every 11 s. Set a time that the run has to
+    /// [last](Self::lasting).
     pub const fn consecutive_failures(n: u32) -> Self {
         Self::new(When::Consecutive(n))
     }
 
-    /// `n` failures (1 to 100,000) [within](Self::within) a time, 10 s if not set, whatever else succeeded.
+    /// `n` failures (1 to 100,000) [within](Self::within) a time, by default 10 s, however many calls
+    /// succeed.
     pub const fn failures(n: u32) -> Self {
         Self::new(When::Failures(n))
     }
@@ -187,8 +189,9 @@ impl Trip {
         Self::new(When::SlowRate(rate, longer_than))
     }
 
-    /// A rule of your own over what a [window](Self::over) has seen, asked whenever a call
-    /// failed or was slow. `name` is what the breaker says tripped it. A panic in `decide` is a no.
+    /// A rule of your own over the counts of a [window](Self::over), evaluated whenever a call failed
+    /// or was slow. `name` is the rule's name in snapshots and events. If `decide` panics, the rule
+    /// does not hold.
     pub fn custom(
         name: &'static str,
         decide: impl Fn(&Counts) -> bool + Send + Sync + 'static,
@@ -196,29 +199,29 @@ impl Trip {
         Self::new(When::Custom(name, Arc::new(decide)))
     }
 
-    /// The window of a rate or a rule of your own; the last 10 s in 10 buckets if not set.
+    /// Sets the window of a rate or a rule of your own. The default is 10 s in 10 buckets.
     pub const fn over(mut self, window: Window) -> Self {
         self.window = window;
         self
     }
 
-    /// How many calls the window must have seen for a rate to mean anything; 20 if not set, or
+    /// Sets how many calls the window must hold before the rule is evaluated. The default is 20, or
     /// the whole of a smaller window.
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);
         self
     }
 
-    /// How long a run of failures must have lasted, from its first to its latest, to the
-    /// millisecond.
+    /// Sets how long a run of failures must have lasted, from its first to its last, in whole
+    /// milliseconds.
     pub const fn lasting(mut self, least: Duration) -> Self {
         self.lasting = Some(least);
         self
     }
 
-    /// The time in which the failures must lie, to the millisecond for a run and to the
-    /// microsecond for [`Trip::failures`]. A run that has grown older is cut to the failures that
-    /// lie in it, of which it knows the last eight, or as many as the rule asks for.
+    /// Sets the time in which the failures must lie, in whole milliseconds for a run and whole
+    /// microseconds for [`Trip::failures`]. A run that is older is cut to its recent failures: of
+    /// the last eight, or as many as the rule needs, those within the time.
     pub const fn within(mut self, most: Duration) -> Self {
         self.within = Some(most);
         self
@@ -236,7 +239,7 @@ impl Trip {
         nanos(self.within.unwrap_or(Duration::from_secs(10))) / 1_000
     }
 
-    /// The time that the rule looks back over, by the name of its setting.
+    /// The time that the rule covers, and the name of its setting.
     #[cfg(feature = "tower")]
     pub(super) fn span(&self) -> Option<(&'static str, Duration)> {
         match (&self.when, self.window.0) {
@@ -250,8 +253,8 @@ impl Trip {
         }
     }
 
-    #[cfg(feature = "tower")]
-    pub(super) fn slow_from(&self) -> Option<Duration> {
+    /// How long a call takes at most that is not slow, if the rule counts slow calls.
+    pub(super) fn slow_after(&self) -> Option<Duration> {
         match self.when {
             When::SlowRate(_, longer_than) => Some(longer_than),
             _ => None,
@@ -265,8 +268,8 @@ impl Trip {
     pub(super) fn check(&self, problems: &mut Problems) {
         match self.when {
             When::Consecutive(n) => {
-                let allowed = format!("1 to {LONGEST_RUN}");
-                let holds = (1..=LONGEST_RUN).contains(&n);
+                let allowed = format!("1 to {LONGEST_STREAK}");
+                let holds = (1..=LONGEST_STREAK).contains(&n);
                 problems.check(holds, "consecutive failures", n, allowed);
             }
             When::Failures(n) => {
@@ -307,8 +310,8 @@ impl Trip {
         }
     }
 
-    /// Whether the rule can hold for a window of which only a part of the calls is known, and
-    /// all that failed or were slow: the rate is highest if there are no more.
+    /// Whether the rule can hold, if `part` has all failures and slow calls of the window and some of
+    /// its other calls: the rate is highest if there are no more.
     pub(super) fn may_hold(&self, part: &Counts) -> bool {
         let calls = self.least_calls().max(part.calls);
         match self.when {
@@ -319,11 +322,11 @@ impl Trip {
         }
     }
 
-    /// Whether the rule holds for what its window has seen.
+    /// Whether the rule holds for the counts of its window.
     pub(super) fn holds(&self, counts: &Counts) -> bool {
         let enough = counts.calls >= self.least_calls();
         match &self.when {
-            // The machine's own words decide these.
+            // Their memories decide these.
             When::Consecutive(_) | When::Failures(_) => false,
             When::FailureRate(least) => enough && counts.failure_rate() >= Some(*least),
             When::SlowRate(least, _) => enough && counts.slow_rate() >= Some(*least),

@@ -1,7 +1,7 @@
 //! What every policy has: a [`Name`], a [`Mode`], and a configuration that is checked as a whole.
 
 mod error;
-#[allow(dead_code)] // Until the policies have moved to it.
+#[cfg_attr(not(feature = "tower"), allow(dead_code))] // Only services have a `Cached`.
 mod live;
 mod name;
 
@@ -9,8 +9,9 @@ use std::fmt;
 
 pub(crate) use error::Problems;
 pub use error::{ConfigError, Problem};
-#[allow(unused_imports)] // Until the policies have moved to it.
-pub(crate) use live::{Cached, Live};
+#[cfg(feature = "tower")]
+pub(crate) use live::Cached;
+pub(crate) use live::Live;
 pub use name::Name;
 
 /// What a policy does with its decisions. The mode can change while calls run; a call that is

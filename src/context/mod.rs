@@ -11,13 +11,13 @@ use std::marker::PhantomData;
 use crate::registry::PolicyId;
 use crate::time::{self, Tick};
 
-/// What the code that runs now runs under.
+/// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallContext {
     /// The earliest deadline.
     pub(crate) deadline: Tick,
     /// The earliest deadline that a timeout or shield further up enforces with a timer. A deadline
-    /// that was only handed on, by `scope`, is enforced by the first timeout under it.
+    /// that was only inherited, by `scope`, is enforced by the first timeout under it.
     pub(crate) enforced: Tick,
     /// The number of the attempt, from 1; 0 outside of every retry and hedge.
     pub(crate) attempt: u32,

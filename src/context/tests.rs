@@ -4,7 +4,6 @@ use super::{Attempt, CallContext, ClockReading, address, attempt};
 use crate::budget::Budget;
 use crate::time::Tick;
 
-// RT11: an extra attempt waits for nothing, and so do the calls that it makes.
 #[test]
 fn rt11_a_call_below_an_extra_attempt_is_extra() {
     let (outer, inner) = (Budget::percent(10), Budget::percent(10));
@@ -37,7 +36,7 @@ fn known(at: u64) -> ClockReading {
 }
 
 #[test]
-fn the_service_that_is_called_takes_it_once() {
+fn the_called_service_takes_a_reading_once() {
     let mut service = 7_u64;
     let taken = known(5).call(&mut service, |service| (taken(service), taken(service)));
     assert_eq!(taken, (Some(Tick(5)), None));
@@ -48,7 +47,7 @@ fn the_service_that_is_called_takes_it_once() {
 }
 
 #[test]
-fn it_is_handed_on_from_each_to_the_next() {
+fn a_reading_passes_from_each_service_to_the_next() {
     let mut services = (1_u64, (2_u8, 3_u16));
     let seen = known(5).call(&mut services, |outer| {
         let reading = ClockReading::of(outer);
@@ -60,9 +59,9 @@ fn it_is_handed_on_from_each_to_the_next() {
     assert_eq!(seen, Some(Tick(5)));
 }
 
-// TO1: what runs above a service of ours may have taken its time.
+// A foreign service above may have taken any time.
 #[test]
-fn below_another_service_the_clock_is_read_anew() {
+fn to1_a_service_below_a_foreign_one_reads_the_clock_again() {
     #[repr(transparent)]
     struct Foreign<S>(S);
     let mut service = Foreign(7_u64);
@@ -71,24 +70,24 @@ fn below_another_service_the_clock_is_read_anew() {
         assert_eq!(taken(&service.0), None);
     });
 
-    // At another place.
+    // At another address.
     let mut service = (1_u64, 2_u64);
     known(5).call(&mut service.0, |_| assert_eq!(taken(&service.1), None));
 }
 
 #[test]
-fn what_was_not_taken_is_withdrawn() {
+fn a_reading_that_was_not_taken_is_withdrawn() {
     let mut service = 7_u64;
     known(5).call(&mut service, |_| ());
     assert_eq!(taken(&service), None);
 
-    let panics = AssertUnwindSafe(|| known(5).call(&mut service, |_| panic!("as it should")));
+    let panics = AssertUnwindSafe(|| known(5).call(&mut service, |_| panic!("inside")));
     assert!(catch_unwind(panics).is_err());
     assert_eq!(taken(&service), None);
 }
 
 #[test]
-fn it_is_read_once() {
+fn the_clock_is_read_once_for_a_call() {
     let mut reading = ClockReading::none();
     let now = reading.now();
     assert_eq!((reading.now(), reading.recent()), (now, now));
@@ -113,7 +112,7 @@ mod layers {
         HedgeLayer, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, TimeoutLayer,
     };
 
-    /// What was handed to it last; zero for nothing.
+    /// Keeps the last reading that it got; zero for none.
     #[derive(Clone, Default)]
     struct Probe(Arc<AtomicU64>);
 
@@ -133,7 +132,7 @@ mod layers {
         }
     }
 
-    fn hands_on<S: Service<u32>>(layer: impl Layer<Probe, Service = S>) -> u64 {
+    fn passed_on_by<S: Service<u32>>(layer: impl Layer<Probe, Service = S>) -> u64 {
         let probe = Probe::default();
         let mut service = layer.layer(probe.clone());
         let future = known(5).call(&mut service, |service| service.call(1));
@@ -142,41 +141,41 @@ mod layers {
     }
 
     #[test]
-    fn every_layer_hands_on_what_it_was_handed() {
+    fn every_layer_passes_its_reading_to_the_next() {
         let bulkhead = Bulkhead::builder(8).queue(8).build().unwrap();
         let limiter = RateLimiter::per_second(8);
         let retry = Retry::new(Backoff::constant(Duration::from_secs(1)));
         let hedge = Hedge::builder().quantile(0.9).build().unwrap();
-        let handed = [
-            hands_on(TimeoutLayer::new(Duration::from_secs(1))),
-            hands_on(RetryLayer::new(retry)),
-            hands_on(HedgeLayer::new(&hedge)),
-            hands_on(CircuitBreakerLayer::new(CircuitBreaker::new("breaker"))),
-            hands_on(BulkheadLayer::new(&bulkhead)),
-            hands_on(BulkheadLayer::queued(&bulkhead)),
-            hands_on(RateLimitLayer::new(&limiter)),
-            hands_on(RateLimitLayer::waiting(&limiter)),
+        let passed = [
+            passed_on_by(TimeoutLayer::new(Duration::from_secs(1))),
+            passed_on_by(RetryLayer::new(retry)),
+            passed_on_by(HedgeLayer::new(&hedge)),
+            passed_on_by(CircuitBreakerLayer::new(CircuitBreaker::new("breaker"))),
+            passed_on_by(BulkheadLayer::new(&bulkhead)),
+            passed_on_by(BulkheadLayer::queued(&bulkhead)),
+            passed_on_by(RateLimitLayer::new(&limiter)),
+            passed_on_by(RateLimitLayer::waiting(&limiter)),
         ];
-        assert_eq!(handed, [5; 8]);
+        assert_eq!(passed, [5; 8]);
     }
 
-    // RL1: what is handed serves a charge, but not the lease of a stripe, which is charged for a
-    // time at which the stripe is owned.
+    // A reading serves a charge and not the lease of a stripe, which is charged for a time at which
+    // the thread owns the stripe.
     #[tokio::test(start_paused = true)]
-    async fn rl1_a_lease_is_not_charged_for_the_time_that_was_handed() {
+    async fn rl1_a_lease_is_not_charged_for_an_earlier_reading() {
         let limiter = || {
             let quota = Quota::per_minute(1).burst(100_000);
             let limiter = RateLimiter::builder(quota).striped(true).build();
             limiter.unwrap()
         };
-        let (handed, asked) = (limiter(), limiter());
-        let mut service = RateLimitLayer::new(&handed).layer(Probe::default());
+        let (layered, direct) = (limiter(), limiter());
+        let mut service = RateLimitLayer::new(&layered).layer(Probe::default());
         let before = time::now();
         tokio::time::advance(Duration::from_secs(3_600)).await;
         assert!(time::now() > Tick(before.0 + 3_599_000_000_000));
         let future = known(before.0).call(&mut service, |service| service.call(1));
         drop(future);
-        assert!(asked.allow());
-        assert_eq!(handed.available(), asked.available());
+        assert!(direct.allow());
+        assert_eq!(layered.available(), direct.available());
     }
 }

@@ -62,7 +62,7 @@ mod tests {
     use tracing::{Event, Metadata, Subscriber};
 
     use crate::sync::{Arc, Mutex};
-    use crate::{Bulkhead, CircuitBreaker, RateLimiter};
+    use crate::{Bulkhead, CircuitBreaker, Mode, RateLimiter};
 
     /// Keeps the level, the message and the fields of each event.
     #[derive(Clone, Default)]
@@ -136,8 +136,11 @@ mod tests {
         let lines = lines_of(|| {
             limiter.try_acquire().unwrap();
             limiter.try_acquire().unwrap_err();
+            assert!(!limiter.allow());
             let permit = bulkhead.try_acquire().unwrap();
             bulkhead.try_acquire().unwrap_err();
+            bulkhead.set_mode(Mode::RecordOnly);
+            bulkhead.try_acquire().unwrap().release();
             permit.release();
         });
         let said: Vec<_> = lines
@@ -145,6 +148,8 @@ mod tests {
             .map(|line| line.split(" policy").next().unwrap())
             .collect();
         let rejected = "DEBUG message=call rejected";
-        assert_eq!(said, [rejected, rejected], "{lines:?}");
+        let would_be = "DEBUG message=call would be rejected";
+        let expected = [rejected, rejected, rejected, would_be];
+        assert_eq!(said, expected, "{lines:?}");
     }
 }

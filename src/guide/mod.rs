@@ -1,19 +1,18 @@
-//! How the parts go together.
+//! How the parts fit together.
 //!
-//! - [`stacking`]: which layer goes where, around a client and in a server, and what goes wrong
-//!   otherwise.
-//! - [`anti_patterns`]: what people do, what happens then, and what to do.
-//! - [`deadlines`]: what carries a deadline and what does not.
-//! - [`coming_from`]: the words of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go,
-//!   tower and others in those of this crate, and what counts differently.
-//! - [`internals`]: every packed word, its orderings and its numbers, the models that prove them,
-//!   and what a call costs.
+//! - [`stacking`]: the order of the layers, around a client and in a server, and what goes wrong in
+//!   another order.
+//! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
+//! - [`deadlines`]: where a deadline is visible and where it is not.
+//! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
+//!   and others, the matching terms of this crate, and where they differ.
+//! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
+//!   them, and the cost of a call.
 //!
-//! Each pattern has a page of its own: [`timeout`](crate::timeout),
-//! [`rate_limit`](crate::rate_limit), [`circuit_breaker`](crate::circuit_breaker),
-//! [`retry`](crate::retry), [`bulkhead`](crate::bulkhead), [`hedge`](crate::hedge), and the
-//! [`budget`](crate::budget) that the last two share. There is nothing in this module but
-//! text.
+//! Each pattern has its own page: [`timeout`](crate::timeout), [`rate_limit`](crate::rate_limit),
+//! [`circuit_breaker`](crate::circuit_breaker), [`retry`](crate::retry),
+//! [`bulkhead`](crate::bulkhead), [`hedge`](crate::hedge), and the [`budget`](crate::budget) that
+//! retry and hedge share. This module has only text.
 
 #[doc = include_str!("deadlines.md")]
 pub mod deadlines {}

@@ -52,12 +52,11 @@ impl<C, A, D, P> HedgeLayer<C, A, D, P> {
         }
     }
 
-    /// Sends requests again by `again`.
-    pub fn again<A2>(self, again: A2) -> HedgeLayer<C, A2, D, P> {
+    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> HedgeLayer<C, A2, D, P> {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
-            again,
+            again: change(self.again),
             delay: self.delay,
         }
     }
@@ -81,12 +80,7 @@ impl<C, O, K, D, P> HedgeLayer<C, Again<O, K>, D, P> {
     /// Hedges the requests for which `only` is true, instead of those that are [`Idempotent`].
     /// For gRPC, where every request is a POST: name the methods that are safe, and no stream.
     pub fn only<F>(self, only: F) -> HedgeLayer<C, Again<OnlyIf<F>, K>, D, P> {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            again: self.again.only(only),
-            delay: self.delay,
-        }
+        self.map_again(|again| again.only(only))
     }
 
     /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
@@ -107,12 +101,7 @@ impl<C, O, K, D, P> HedgeLayer<C, Again<O, K>, D, P> {
     /// # let _ = layer;
     /// ```
     pub fn resend<F>(self, copy: F) -> HedgeLayer<C, Again<O, CopyBy<F>>, D, P> {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            again: self.again.resend(copy),
-            delay: self.delay,
-        }
+        self.map_again(|again| again.resend(copy))
     }
 }
 

@@ -13,39 +13,48 @@
 //!
 //! `poll_ready` forwards.
 //!
-//! `call` calls the inner service at once. If there is no answer after the delay, the next
-//! attempt is made: by a clone of the service, readied for it, with a copy of the request. The
-//! first success is returned, and all other attempts are dropped before that. A failure does not
-//! win while another attempt is under way, and begins the next at once, unless it is permanent
-//! or the service asks for time or for fewer calls; an outcome that says nothing of the service,
-//! such as a refusal by a layer below, begins nothing. After a permanent failure, or one that asks
-//! to stop (a delay of [`Duration::MAX`](std::time::Duration::MAX)), no other attempt begins. If
-//! no attempt succeeds, the outcome of the first is returned.
+//! `call` calls the inner service at once. If there is no answer after the delay, the hedge makes
+//! another attempt: with a clone of the template service, which is polled until it is ready, and
+//! with a copy of the request. The first success is returned, after all other attempts have been
+//! dropped.
 //!
-//! Each attempt reads its number with [`attempt`](crate::attempt()). An extra one waits in no
-//! queue and for no token of the layers below: it is admitted at once or not made.
+//! A failure does not win while another attempt is under way. What starts after it depends on its
+//! kind:
 //!
-//! ## What is hedged
+//! | outcome | next attempt |
+//! |---|---|
+//! | failure | at once |
+//! | throttled, or with a `Retry-After` | after the delay of the hedge |
+//! | rejection by a layer below, `Ignore` | after the delay of the hedge |
+//! | permanent, or a delay of [`Duration::MAX`](std::time::Duration::MAX) | none |
+//!
+//! If no attempt succeeds, the outcome of the first is returned.
+//!
+//! Each attempt reads its number with [`attempt`](crate::attempt()). An extra attempt does not wait
+//! in the layers below: it is admitted at once or rejected.
+//!
+//! ## Which calls are hedged
 //!
 //! A call has extra attempts only if
 //!
 //! - its request may be sent twice, by [`Idempotent`](crate::attempts::Idempotent) or
-//!   [`HedgeLayer::only`], and can be copied, by [`Resend`](crate::attempts::Resend);
-//! - the delay is known, and over before the deadline;
-//! - it does not run inside an extra attempt of somebody else: only first attempts hedge;
-//! - the budget has one left, at the time. A spent budget suppresses the extra attempt, nothing
-//!   else.
+//!   [`HedgeLayer::only`], and can be copied, by [`Resend`](crate::attempts::Resend) or
+//!   [`HedgeLayer::resend`];
+//! - the delay is known, and ends before the deadline;
+//! - it is not inside an extra attempt of another policy: only first attempts hedge;
+//! - the budget has one left when it is due. A spent budget suppresses the extra attempt and
+//!   nothing else.
 //!
 //! ## The delay
 //!
-//! A [fixed](Hedge::fixed) one; or a [quantile](Builder::quantile) of the latencies of the
-//! attempts of such requests, of the last 25 to 30 s, found anew every 100 ms where calls go on;
-//! or what [`HedgeLayer::delay_from`] says. It runs from the begin of the attempt before.
+//! The delay is [fixed](Hedge::fixed), or a [quantile](Builder::quantile) of recent latencies, or
+//! what [`HedgeLayer::delay_from`] returns. It counts from the start of the attempt before.
 //!
-//! A quantile is never below the true one of what was recorded, and above it by at most a
-//! sixteenth, or 66 µs where that is more. A loser of the race, a failure and a call whose caller
-//! left are known to be longer than what was seen of them, and count as that: a hedge that wins
-//! does not make the service look faster than it is. Refusals are not counted.
+//! The quantile is that of the last 25 to 30 s of attempts of such requests, computed again every
+//! 100 ms. It is never below the true quantile of what was recorded, and above it by at most a
+//! sixteenth, or 66 µs where that is more. A loser of the race, a failure and a cancelled call are
+//! known to be longer than what was seen of them, and count as that: a hedge that wins does not
+//! make the service look faster than it is. Rejections are not counted.
 //!
 //! # Example
 //!
@@ -83,7 +92,7 @@
 //! struct Query { read_only: bool, rows: u32 }
 //! seawall::resend!(Query);
 //!
-//! // Only told for now: at most one in 20 calls, out of the stack's budget.
+//! // Only recorded for now: at most one extra attempt in 20 calls.
 //! let budget = Budget::percent(5);
 //! let hedge = Hedge::builder()
 //!     .name("search")
@@ -105,8 +114,8 @@
 //! # Without a service
 //!
 //! [`Hedge::run`] gives the closure the number of the attempt, and the closure makes a new call
-//! for each: nothing has to be `Clone`, and all of them may run at once. Whether the call may be
-//! made twice is then yours to know.
+//! for each attempt: nothing has to be `Clone`, and all of them may run at once. The closure must
+//! be safe to be called twice.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -126,47 +135,48 @@
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | why |
 //! |---|---|---|
 //! | [`quantile`](Builder::quantile) | 0.95 | 5 % more load at most, for the slowest 5 % |
 //! | [`window`](Builder::window) | 30 s | follows a change within seconds, by hundreds of calls |
-//! | [`min_samples`](Builder::min_samples) | 100 | 5 of them are above the quantile; none is hedged before |
-//! | [`min_delay`](Builder::min_delay) | 1 ms | the step of the timers |
+//! | [`min_samples`](Builder::min_samples) | 100 | 5 of them are above the quantile; before that nothing is hedged |
+//! | [`min_delay`](Builder::min_delay) | 1 ms | the resolution of the timers |
 //! | tracked range | up to 10 s | above it nothing is hedged: that is an outage, not a tail |
-//! | [`max_extra`](Builder::max_extra) | 1 | the second saves most, a third little |
-//! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of calls of its own | a service that is slow throughout must not get twice the load |
-//! | [`only`](HedgeLayer::only) | what the request says of itself | an order must not be placed twice |
-//! | [`name`](Builder::name) | `hedge@` and the place | its events must say which hedge it was |
+//! | [`max_extra`](Builder::max_extra) | 1 | the second attempt saves most, a third little |
+//! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of calls of its own | a service that is slow for all calls must not get twice the load |
+//! | [`only`](HedgeLayer::only) | the request's own answer | an order must not be placed twice |
+//! | [`name`](Builder::name) | `hedge@` and the call site | its events must say which hedge it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Hedge`], layers over it and services made by them share latencies, budget and
-//! counts: use one for each service that is called.
+//! counts: use one hedge for each service that is called.
 //!
 //! # Changing it while calls run
 //!
-//! [`set_delay`](Hedge::set_delay), [`set_quantile`](Hedge::set_quantile),
-//! [`set_max_extra`](Hedge::set_max_extra) and [`set_mode`](Hedge::set_mode) hold for calls that
-//! start from now on. [`RecordOnly`](crate::Mode::RecordOnly) makes no extra attempt and tells
-//! where it would begin one; the budget is asked and not charged, so that it may tell more than
+//! [`change`](Hedge::change), [`set_delay`](Hedge::set_delay),
+//! [`set_quantile`](Hedge::set_quantile) and [`set_mode`](Hedge::set_mode) apply to calls that
+//! start from now on. [`RecordOnly`](crate::Mode::RecordOnly) makes no extra attempt, and emits
+//! where it would start one; the budget is checked and not charged, so that it may emit more than
 //! it would make. [`Off`](crate::Mode::Off) only forwards.
 //!
 //! # Cancel safety
 //!
 //! Dropping the response future drops all attempts. What an extra attempt has taken from the
-//! budget is given back if it was not yet made.
+//! budget goes back if the attempt was not made.
 //!
 //! # Errors
 //!
-//! None of its own: it refuses nothing. The error of the first attempt, if none succeeds; a
-//! clone that does not become ready is a failed attempt.
+//! None of its own: it rejects nothing. If no attempt succeeds, it returns the outcome of the
+//! first. A template service that fails to become ready is a failed attempt.
 //!
 //! # When not to use it
 //!
-//! For what must not be done twice. Where one backend is slow for all: a second call to it is
-//! slow as well. In place of a retry: it waits for nothing. Under a balancer that sends the
-//! second call to the same place as the first.
+//! - For what must not be done twice.
+//! - Where one backend is slow for all calls: a second call to it is slow as well.
+//! - Instead of a retry: a hedge waits for no recovery.
+//! - Under a balancer that sends the second call to the same backend as the first.
 
 #[cfg(feature = "tokio")]
 mod builder;

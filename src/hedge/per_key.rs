@@ -1,8 +1,11 @@
 //! A hedge per key: an object of its own for each.
 
 use super::Hedge;
+use crate::attempts::Funding;
 use crate::config::Mode;
 use crate::keyed::{Idle, Key, PerKey, Policies};
+use crate::sync::Arc;
+use crate::time;
 
 impl PerKey for Hedge {
     type Store<K: ?Sized + Key> = Policies<K, Self>;
@@ -18,7 +21,18 @@ impl PerKey for Hedge {
         self.set_mode(mode);
     }
 
+    /// If its window has no latency, its own budget is idle, and there is no other handle.
     fn idle(&self) -> Idle {
-        self.idle()
+        if Arc::strong_count(&self.0) > 1 {
+            return Idle::No;
+        }
+        let config = self.0.config.load();
+        let latencies = config.latencies.as_ref();
+        let samples = latencies.map_or((0, 0), |latencies| latencies.samples(time::now()));
+        match &config.plan.funding {
+            _ if samples != (0, 0) => Idle::No,
+            Funding::Own(budget) => budget.idle(),
+            _ => Idle::Fresh,
+        }
     }
 }

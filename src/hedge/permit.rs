@@ -21,8 +21,8 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// A call that starts here. `safe` is whether it may be sent more than once; `delay` is what
-    /// the request asks for instead of the hedge's delay.
+    /// A call that starts here. `safe` is whether it may be sent more than once; `delay` is
+    /// the request's own delay, instead of the hedge's.
     #[inline]
     pub(super) fn start(
         config: &Config,

@@ -5,13 +5,12 @@ use std::time::Duration;
 use super::builder::Builder;
 use super::quantile::Latencies;
 use super::state::{Settings, When};
-use crate::attempts::{Funding, Ledger, Plan};
+use crate::attempts::{Ledger, Plan};
 use crate::budget::Budget;
 use crate::common::{Common, Options, common_methods};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode};
-use crate::keyed::Idle;
 use crate::sync::Arc;
 use crate::time;
 
@@ -20,11 +19,11 @@ use crate::time;
 /// A handle: clones are the same hedge. The [module](crate::hedge) has its behaviour and its
 /// defaults.
 #[derive(Clone)]
-pub struct Hedge(Arc<Shared>);
+pub struct Hedge(pub(super) Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     ledger: Arc<Ledger>,
-    config: Live<Config>,
+    pub(super) config: Live<Config>,
 }
 
 /// What a call keeps from its start to its end.
@@ -89,22 +88,6 @@ impl Hedge {
     /// hedged: too few calls have returned, or the quantile is above the tracked range.
     pub fn delay(&self) -> Option<Duration> {
         self.0.config.load().delay(time::now())
-    }
-
-    /// Whether it may be evicted: there is no other handle, no latency in its window, and its own
-    /// budget may be evicted.
-    pub(crate) fn idle(&self) -> Idle {
-        if Arc::strong_count(&self.0) > 1 {
-            return Idle::No;
-        }
-        let config = self.0.config.load();
-        let latencies = config.latencies.as_ref();
-        let samples = latencies.map_or((0, 0), |latencies| latencies.samples(time::now()));
-        match &config.plan.funding {
-            _ if samples != (0, 0) => Idle::No,
-            Funding::Own(budget) => budget.idle(),
-            _ => Idle::Fresh,
-        }
     }
 
     /// Hedges calls that start from now on after `delay`.

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response};
 use crate::rejection::Rejection;
 use crate::service::{Format, Native, Respond};
 
-/// The format of refusals as responses: plain HTTP, or gRPC for a gRPC request.
+/// The format of rejections as responses: plain HTTP, or gRPC for a gRPC request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsResponse {
     grpc: bool,
@@ -49,8 +49,8 @@ impl<A, B: Default> Respond<http::Request<A>, Response<B>, Infallible> for Nativ
     }
 }
 
-/// A responder for `.respond_as(..)`: refusals as trailers-only gRPC responses whatever the
-/// service's error type is, so that a client such as tonic turns them into a status.
+/// A responder for `.respond_as(..)`: rejections are trailers-only gRPC responses, whatever the
+/// service's error type is. A client such as tonic turns them into a status.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grpc;
 

@@ -1,82 +1,73 @@
-use std::time::Duration;
-
 use http::{HeaderMap, Response, StatusCode};
 
 use super::retry_after::{grpc_pushback, retry_after};
 use crate::classify::{FailureKind, Judge, Outcome};
 use crate::rejection::Reason;
+use crate::time::wall_clock;
 
-/// What a status says: 5xx is a failure, and so are 408 and 429; any other 4xx is the caller's
-/// own affair and a sign that the service works. 501 and 505 fail however often they are asked.
-fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Outcome {
-    let kind = match status {
-        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => FailureKind::Timeout,
-        StatusCode::TOO_MANY_REQUESTS => FailureKind::Throttled,
+/// 5xx is a failure, and so are 408 and 429. Any other 4xx is the caller's mistake, and the service
+/// works. 501 and 505 would fail again.
+fn http_failure(status: StatusCode) -> Option<FailureKind> {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Some(FailureKind::Timeout),
+        StatusCode::TOO_MANY_REQUESTS => Some(FailureKind::Throttled),
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
-            FailureKind::Permanent
+            Some(FailureKind::Permanent)
         }
-        status if status.is_server_error() => FailureKind::Response,
-        _ => return Outcome::Success,
+        status if status.is_server_error() => Some(FailureKind::Response),
+        _ => None,
+    }
+}
+
+fn grpc_failure(code: u16) -> Option<FailureKind> {
+    match code {
+        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS. An undefined code is UNKNOWN.
+        2 | 13 | 14 | 15 | 17.. => Some(FailureKind::Response),
+        4 => Some(FailureKind::Timeout),
+        8 => Some(FailureKind::Throttled),
+        12 => Some(FailureKind::Permanent),
+        _ => None,
+    }
+}
+
+/// The status of a trailers-only gRPC response. A status in real trailers comes after the response
+/// head and is not seen here.
+fn grpc_code(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    let (kind, retry_after) = match grpc_code(headers) {
+        Some(code) => match grpc_failure(code) {
+            Some(kind) => (kind, grpc_pushback(headers)),
+            None => return Outcome::Success,
+        },
+        None => match http_failure(status) {
+            Some(kind) => (kind, retry_after(headers, wall_clock())),
+            None => return Outcome::Success,
+        },
     };
     Outcome::Failure { kind, retry_after }
 }
 
-/// What the status of a trailers-only gRPC response says. A status in real trailers comes after
-/// the response head and is not seen here.
-fn of_grpc_status(headers: &HeaderMap) -> Option<Outcome> {
-    let code: u16 = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
-    let kind = match code {
-        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS, and a code that there is not: it is UNKNOWN
-        2 | 13 | 14 | 15 | 17.. => FailureKind::Response,
-        4 => FailureKind::Timeout,
-        8 => FailureKind::Throttled,
-        12 => FailureKind::Permanent,
-        _ => return Some(Outcome::Success),
+macro_rules! judged_by_head {
+    ($ty:ty $(, $body:ident)?) => {
+        impl$(<$body>)? Judge for $ty {
+            fn judge(&self) -> Outcome {
+                of_head(self.status(), self.headers())
+            }
+
+            fn mark(&mut self, reason: Reason) {
+                self.extensions_mut().insert(reason);
+            }
+
+            fn reason(&self) -> Option<&Reason> {
+                self.extensions().get()
+            }
+        }
     };
-    Some(Outcome::Failure {
-        kind,
-        retry_after: grpc_pushback(headers),
-    })
 }
 
-fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    if let Some(outcome) = of_grpc_status(headers) {
-        return outcome;
-    }
-    match of_status(status, None) {
-        Outcome::Failure { kind, .. } => Outcome::Failure {
-            kind,
-            retry_after: retry_after(headers, crate::time::wall_clock()),
-        },
-        outcome => outcome,
-    }
-}
-
-impl<B> Judge for Response<B> {
-    fn judge(&self) -> Outcome {
-        of_head(self.status(), self.headers())
-    }
-
-    fn mark(&mut self, reason: Reason) {
-        self.extensions_mut().insert(reason);
-    }
-
-    fn reason(&self) -> Option<&Reason> {
-        self.extensions().get()
-    }
-}
-
+judged_by_head!(Response<B>, B);
 #[cfg(feature = "reqwest")]
-impl Judge for reqwest::Response {
-    fn judge(&self) -> Outcome {
-        of_head(self.status(), self.headers())
-    }
-
-    fn mark(&mut self, reason: Reason) {
-        self.extensions_mut().insert(reason);
-    }
-
-    fn reason(&self) -> Option<&Reason> {
-        self.extensions().get()
-    }
-}
+judged_by_head!(reqwest::Response);

@@ -1,13 +1,13 @@
-//! What the library says in HTTP, and what it reads there.
+//! HTTP: rejections as responses, and the classification of responses.
 //!
-//! A refusal becomes a response with an empty body: 429 for a limit, 503 for a circuit breaker,
-//! 504 for a timeout or a deadline that had passed, each with `Retry-After` where it is known.
-//! A gRPC request (by its `content-type`) is answered trailers-only with the matching status and
-//! `grpc-retry-pushback-ms`. The response carries the [`Reason`](crate::Reason) as an extension, by which layers
-//! above know it again.
+//! A rejection becomes a response with an empty body: 429 for a rate limit, 503 for a circuit
+//! breaker or a bulkhead, 504 for a timeout or a deadline that has passed, each with `Retry-After`
+//! where the delay is known. A gRPC request, recognized by its `content-type`, is answered
+//! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
+//! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!
-//! A failed response is read for the delay that it asks for: [`retry_after`], and
-//! `grpc-retry-pushback-ms` of a gRPC response. A hint that cannot be read means "do not retry".
+//! A failed response may request a delay: see [`retry_after`], and for gRPC
+//! `grpc-retry-pushback-ms`. A header that is present and cannot be parsed means "do not retry".
 
 #[cfg(feature = "tower")]
 mod format;

@@ -7,7 +7,7 @@ use crate::attempts::{Idempotent, Resend};
 #[cfg(feature = "tower")]
 use crate::stack::{Addressed, plain};
 
-/// By its method (RFC 9110, 9.2.2), or because it carries an `Idempotency-Key`.
+/// By method (RFC 9110, 9.2.2) or `Idempotency-Key`.
 fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || headers.contains_key("idempotency-key")
 }

@@ -5,14 +5,14 @@ use http::{Response, StatusCode};
 
 use crate::rejection::{Reason, Rejection, RejectionKind};
 
-/// The gRPC status codes that a refusal maps to.
+// The gRPC status codes of rejections.
 const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
 const RESOURCE_EXHAUSTED: u16 = 8;
 const UNAVAILABLE: u16 = 14;
 
 impl Reason {
-    /// The status that says it: 429, 503 or 504; 400 for a call without a key.
+    /// The HTTP status of the rejection: 429, 503 or 504, and 400 for a call without a key.
     pub fn status(&self) -> StatusCode {
         match self.kind() {
             RejectionKind::RateLimited | RejectionKind::CostAboveBurst { .. } => {
@@ -39,8 +39,8 @@ impl Reason {
 }
 
 impl Rejection {
-    /// The response that says it, with an empty body: what a layer answers on a service that
-    /// never fails. The [`Reason`] is among its extensions.
+    /// Turns the rejection into a response with an empty body, as the layers do for a service that
+    /// never fails. The [`Reason`] is one of its extensions.
     pub fn into_response<B: Default>(self) -> Response<B> {
         let mut response = Response::new(B::default());
         *response.status_mut() = self.status();
@@ -52,9 +52,9 @@ impl Rejection {
         response
     }
 
-    /// The trailers-only gRPC response that says it: `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or
-    /// `DEADLINE_EXCEEDED`, with the time to come back as pushback. The message does not name the
-    /// policy, which is nobody's business outside. The [`Reason`] is among its extensions.
+    /// Turns the rejection into a trailers-only gRPC response: `RESOURCE_EXHAUSTED`, `UNAVAILABLE`,
+    /// `DEADLINE_EXCEEDED` or `INVALID_ARGUMENT`, with the delay as pushback. The message does not
+    /// name the policy, because it leaves the process. The [`Reason`] is one of its extensions.
     pub fn into_grpc_response<B: Default>(self) -> Response<B> {
         let mut response = Response::new(B::default());
         let headers = response.headers_mut();
@@ -73,14 +73,14 @@ impl Rejection {
     }
 }
 
-/// Whole seconds, rounded up: to come back a little late is right, a little early is refused.
+/// Whole seconds, rounded up: a retry that is a little early would be rejected.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs()
         .saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
-/// What the gRPC protocol asks of a status message in a header: printable ASCII as it is, but
-/// for the percent sign.
+/// The encoding of a status message by the gRPC protocol: printable ASCII stays, except for the
+/// percent sign.
 fn percent_encoded(message: &str) -> String {
     use std::fmt::Write;
 

@@ -5,28 +5,27 @@ use http::header::{DATE, HeaderValue, RETRY_AFTER};
 
 use crate::outcome::NEVER;
 
-/// Headers of hosted services that give the delay in milliseconds. They are more exact than
-/// `Retry-After` and are sent beside it, rounded.
+/// Headers of hosted services with the delay in milliseconds. A service that sends one also sends
+/// `Retry-After`, which is rounded.
 const MILLIS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 
-/// How long a response asks the client to wait; `None` if it does not say.
+/// The delay that a response requests before the next call, or `None` if it requests none.
 ///
-/// Understood are `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, and `Retry-After` in
-/// seconds or as a date. Numbers may have a fraction (`2.5`). The first of the three that can be
-/// read applies.
+/// It is the first of these headers that can be parsed: `retry-after-ms` and `x-ms-retry-after-ms`
+/// in milliseconds, and `Retry-After` in seconds or as a date. Numbers may have a fraction (`2.5`).
 ///
-/// A date is read against the response's own `Date`, so that the two clocks need not agree; a
-/// response without one is read against `now`. A date that has passed is zero.
+/// A date is relative to the response's own `Date`, so that the two clocks need not agree. Without
+/// a `Date` it is relative to `now`. A date that has passed is zero.
 ///
-/// If the response has such a header and none can be read (`-1`, `soon`), the result is
-/// [`Duration::MAX`], which means "do not retry": the service asked for a delay, and sending
-/// again at once is the one answer that is surely wrong.
+/// If such a header is present and none can be parsed (`-1`, `soon`), the result is
+/// [`Duration::MAX`], which means "do not retry": the service requested a delay, and an immediate
+/// retry would be wrong.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let mut unreadable = None;
     for name in MILLIS {
         if let Some(value) = headers.get(name) {
             match text(value).and_then(decimal_seconds) {
-                // Read as seconds, it is a thousand times too long.
+                // Parsed as seconds, it is a thousand times too long.
                 Some(wait) => return Some(wait / 1_000),
                 None => unreadable = Some(NEVER),
             }
@@ -38,8 +37,8 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// The delay that a gRPC response asks for, by the retry design (A6): whole milliseconds. Any
-/// other value, a negative one included, asks the client to stop.
+/// The delay that a gRPC response requests, by the retry design (A6): whole milliseconds. Any
+/// other value, such as a negative one, means that the client must stop.
 pub(super) fn grpc_pushback(headers: &HeaderMap) -> Option<Duration> {
     let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
     let value = text(values.next()?).filter(|value| values.next().is_none() && is_digits(value));
@@ -70,8 +69,8 @@ fn text(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok().map(str::trim)
 }
 
-/// Seconds as digits, with a fraction or without. By hand, because `f64` reads `inf` and `1e9`
-/// too.
+/// Seconds as digits, with or without a fraction. Parsed by hand, because `f64` also accepts `inf`
+/// and `1e9`.
 fn decimal_seconds(value: &str) -> Option<Duration> {
     let whole = value.split('.').next()?;
     let fraction = &value[whole.len()..];
@@ -80,7 +79,7 @@ fn decimal_seconds(value: &str) -> Option<Duration> {
         Some(digits) if is_digits(digits) => fraction.parse().ok()?,
         Some(_) => return None,
     };
-    // More digits than fit are still "very long".
+    // A number with too many digits is still a very long delay.
     let seconds = is_digits(whole).then(|| whole.parse().unwrap_or(u64::MAX))?;
     Some(Duration::from_secs(seconds).saturating_add(Duration::from_secs_f64(fraction)))
 }

@@ -16,6 +16,30 @@ pub trait Key: Hash + Eq + ToOwned<Owned: Send + Sync + 'static> + 'static {
     fn anonymous() -> Cow<'static, Self>;
 }
 
+/// Makes your own type a [`Key`]. It has to be `Clone`, `Eq` and `Hash`. The second argument
+/// stands for requests without a key.
+///
+/// ```
+/// #[derive(Clone, PartialEq, Eq, Hash)]
+/// enum Tenant {
+///     Guest,
+///     Account(u64),
+/// }
+///
+/// seawall::key!(Tenant, Tenant::Guest);
+/// # let _ = Tenant::Account(1);
+/// ```
+#[macro_export]
+macro_rules! key {
+    ($ty:ty, $anonymous:expr) => {
+        impl $crate::keyed::Key for $ty {
+            fn anonymous() -> ::std::borrow::Cow<'static, Self> {
+                ::std::borrow::Cow::Owned($anonymous)
+            }
+        }
+    };
+}
+
 impl Key for str {
     fn anonymous() -> Cow<'static, Self> {
         Cow::Borrowed("anonymous")
@@ -35,13 +59,9 @@ impl<const N: usize> Key for [u8; N] {
 }
 
 macro_rules! keys {
-    ($($ty:ty: $anonymous:expr),* $(,)?) => {$(
-        impl Key for $ty {
-            fn anonymous() -> Cow<'static, Self> {
-                Cow::Owned($anonymous)
-            }
-        }
-    )*};
+    ($($ty:ty: $anonymous:expr),* $(,)?) => {
+        $($crate::key!($ty, $anonymous);)*
+    };
 }
 
 keys!(
@@ -81,27 +101,3 @@ macro_rules! tuples {
 }
 
 tuples!((A, B), (A, B, C), (A, B, C, D));
-
-/// Makes your own type a [`Key`]. It has to be `Clone`, `Eq` and `Hash`. The second argument
-/// stands for requests without a key.
-///
-/// ```
-/// #[derive(Clone, PartialEq, Eq, Hash)]
-/// enum Tenant {
-///     Guest,
-///     Account(u64),
-/// }
-///
-/// seawall::key!(Tenant, Tenant::Guest);
-/// # let _ = Tenant::Account(1);
-/// ```
-#[macro_export]
-macro_rules! key {
-    ($ty:ty, $anonymous:expr) => {
-        impl $crate::keyed::Key for $ty {
-            fn anonymous() -> ::std::borrow::Cow<'static, Self> {
-                ::std::borrow::Cow::Owned($anonymous)
-            }
-        }
-    };
-}

@@ -163,7 +163,7 @@ mod tests;
 pub use key::Key;
 pub(crate) use per_key::{Idle, Store};
 pub use per_key::{PerKey, Picked};
-pub(crate) use policy::check_capacity;
 pub use policy::{Builder, Keyed};
+pub(crate) use policy::{Shared, check_capacity};
 pub use source::{BorrowedKey, ByKey, IntoSource, OwnedKey, Source};
 pub(crate) use store::Policies;

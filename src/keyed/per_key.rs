@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Key;
-use crate::config::{Mode, Name};
+use crate::config::Mode;
 use crate::rejection::Rejection;
 
 /// A policy that can be kept per key: [`RateLimiter`](crate::RateLimiter),
@@ -55,57 +55,51 @@ pub enum Idle {
     No,
 }
 
-/// Keeps the policies of one kind. It cannot be named outside of the crate.
+/// Keeps the policies of all keys. It cannot be named outside of the crate.
 pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
-    fn name(&self) -> &Name;
-    /// The policy of `key`.
+    /// The policy of `key`, which gets one if it is new.
     fn pick(&self, hash: u64, key: &K) -> Picked<'_, P>;
-    /// The policy of all requests without a key.
-    fn anonymous(&self) -> &P;
-    /// A policy that is switched off.
-    fn off(&self) -> &P;
-    fn capacity(&self) -> usize;
+
+    /// The number of entries.
     fn len(&self) -> usize;
+
     fn overflowed(&self) -> u64;
-    /// Emits or records the rejection of a request without a key. Returns whether the request is
-    /// rejected in the current mode.
-    fn rejects(&self, rejection: &Rejection) -> bool;
+
+    /// Emits or records the rejection of a request without a key, as `mode` says. Returns whether
+    /// the request is rejected.
+    fn rejects(&self, rejection: &Rejection, mode: Mode) -> bool;
 }
 
 /// The policy of one request.
-pub struct Picked<'a, P: PerKey>(pub(super) Held<'a, P>);
-
-pub(super) enum Held<'a, P: PerKey> {
+#[non_exhaustive]
+pub enum Picked<'a, P: PerKey> {
+    /// A policy that is not the key's alone.
     Shared(&'a P),
     /// One key's part of a shared policy.
+    #[doc(hidden)]
     Entry(&'a P, P::Entry),
+    /// The policy of the key.
     Own(P),
 }
 
-impl<'a, P: PerKey> Picked<'a, P> {
-    /// One key's part of `policy`.
-    #[inline]
-    pub(crate) fn entry(policy: &'a P, entry: P::Entry) -> Self {
-        Self(Held::Entry(policy, entry))
-    }
-
+impl<P: PerKey> Picked<'_, P> {
     /// The policy, and which part of it is the request's.
     #[inline]
     pub(crate) fn parts(&self) -> (&P, Option<P::Entry>) {
-        match &self.0 {
-            Held::Shared(policy) => (policy, None),
-            Held::Entry(policy, entry) => (policy, Some(*entry)),
-            Held::Own(policy) => (policy, None),
+        match self {
+            Self::Shared(policy) => (policy, None),
+            Self::Entry(policy, entry) => (policy, Some(*entry)),
+            Self::Own(policy) => (policy, None),
         }
     }
 
     /// A handle to the policy.
     #[inline]
     pub(crate) fn into_policy(self) -> P {
-        match self.0 {
-            Held::Shared(policy) => policy.clone(),
-            Held::Entry(policy, entry) => policy.clone().at(entry),
-            Held::Own(policy) => policy,
+        match self {
+            Self::Shared(policy) => policy.clone(),
+            Self::Entry(policy, entry) => policy.clone().at(entry),
+            Self::Own(policy) => policy,
         }
     }
 }

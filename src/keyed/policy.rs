@@ -35,28 +35,26 @@ pub(crate) fn check_capacity(field: &str, capacity: usize, problems: &mut Proble
 /// assert!(per_host.get("b.example").try_acquire().is_ok());
 /// # Ok::<_, seawall::ConfigError>(())
 /// ```
-pub struct Keyed<K: ?Sized + Key, P: PerKey>(Arc<Inner<K, P>>);
+pub struct Keyed<K: ?Sized + Key, P: PerKey>(Arc<Shared<K, P>>);
 
-struct Inner<K: ?Sized + Key, P: PerKey> {
-    hasher: RandomState,
-    store: P::Store<K>,
+pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
+    pub(crate) name: Name,
+    pub(crate) hasher: RandomState,
+    pub(crate) capacity: usize,
+    pub(crate) anonymous: P,
+    /// Switched off, for requests that skip the policy.
+    pub(crate) off: P,
+    pub(crate) store: P::Store<K>,
 }
 
 impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
-    pub(crate) fn from_store(store: P::Store<K>) -> Self {
-        let hasher = RandomState::new();
-        Self(Arc::new(Inner { hasher, store }))
-    }
-
-    /// The same keys in another store, with the same hashes.
-    pub(crate) fn with_store(&self, store: P::Store<K>) -> Self {
-        let hasher = self.0.hasher.clone();
-        Self(Arc::new(Inner { hasher, store }))
+    pub(crate) fn from_shared(shared: Shared<K, P>) -> Self {
+        Self(Arc::new(shared))
     }
 
     #[inline]
-    pub(crate) fn store(&self) -> &P::Store<K> {
-        &self.0.store
+    pub(crate) fn shared(&self) -> &Shared<K, P> {
+        &self.0
     }
 
     /// The policy of this key. A new key gets one.
@@ -72,23 +70,23 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
 
     /// The policy that all requests without a key share.
     pub fn anonymous(&self) -> &P {
-        self.store().anonymous()
+        &self.0.anonymous
     }
 
     /// The name: in events, and in rejections of requests without a key.
     pub fn name(&self) -> &Name {
-        self.store().name()
+        &self.0.name
     }
 
     /// The most keys that have an entry of their own. The table of a limiter has twice as many
     /// entries, so that this number of keys fits.
     pub fn capacity(&self) -> usize {
-        self.store().capacity()
+        self.0.capacity
     }
 
     /// How many keys have an entry. A limiter counts them for each call of this.
     pub fn len(&self) -> usize {
-        self.store().len()
+        self.0.store.len()
     }
 
     /// Whether no key has an entry.
@@ -100,7 +98,11 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     /// [overflow policy](Builder::overflow). For a limiter: how many times a key in debt was
     /// evicted.
     pub fn overflowed(&self) -> u64 {
-        self.store().overflowed()
+        self.0.store.overflowed()
+    }
+
+    pub(super) fn off(&self) -> &P {
+        &self.0.off
     }
 
     fn hash(&self, key: &K) -> u64 {
@@ -109,14 +111,14 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
 
     #[inline]
     pub(crate) fn pick(&self, key: &K) -> Picked<'_, P> {
-        self.store().pick(self.hash(key), key)
+        self.0.store.pick(self.hash(key), key)
     }
 
     /// Rejects a request without a key, if the mode says so.
     #[cold]
     pub(super) fn reject_keyless(&self) -> Result<(), Rejection> {
         let rejection = Rejection::new(RejectionKind::NoKey, self.name().clone());
-        match self.store().rejects(&rejection) {
+        match self.0.store.rejects(&rejection, self.0.anonymous.mode()) {
             true => Err(rejection),
             false => Ok(()),
         }
@@ -157,18 +159,18 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
 
     /// The policy that new keys share while every entry is in use.
     pub fn overflow(&self) -> &P {
-        &self.store().overflow
+        &self.0.store.overflow
     }
 
     /// The policy of this key, if it has an entry.
     pub fn find(&self, key: &K) -> Option<P> {
-        self.store().map.find(self.hash(key), key)
+        self.0.store.map.find(self.hash(key), key)
     }
 
     /// Evicts this key's entry, idle or not, and returns its policy. Calls in flight stay under
     /// that policy. The next call of this key gets a new one.
     pub fn evict(&self, key: &K) -> Option<P> {
-        self.store().map.remove(self.hash(key), key)
+        self.0.store.map.remove(self.hash(key), key)
     }
 
     /// All keys that have an entry, with their policies, in no order.
@@ -176,7 +178,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
     where
         K::Owned: Clone,
     {
-        self.store().map.entries()
+        self.0.store.map.entries()
     }
 
     /// Applies `change` to the policies of all keys, to the anonymous and the overflow policy.
@@ -184,22 +186,15 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
     /// For new keys `make` has to read the changed configuration, so change that first. A policy
     /// that another thread is constructing at the same time is then constructed again.
     pub fn change_all(&self, change: impl Fn(&P)) {
-        let store = self.store();
-        change(&store.anonymous);
-        change(&store.overflow);
-        store.map.start_change().iter().for_each(change);
+        change(self.anonymous());
+        change(self.overflow());
+        self.0.store.map.start_change().iter().for_each(change);
     }
 }
 
 impl<K: ?Sized + Key, P: PerKey> Clone for Keyed<K, P> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
-    }
-}
-
-impl<K: ?Sized + Key, P: PerKey> From<&Keyed<K, P>> for Keyed<K, P> {
-    fn from(keyed: &Keyed<K, P>) -> Self {
-        keyed.clone()
     }
 }
 
@@ -284,15 +279,20 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         }
         problems.finish(&self.name)?;
         let (off, anonymous, overflow) = made?;
-        Ok(Keyed::from_store(Policies {
-            map: Map::new(self.capacity),
-            name: self.name,
-            make: self.make,
+        Ok(Keyed::from_shared(Shared {
+            name: self.name.clone(),
+            hasher: RandomState::new(),
+            capacity: self.capacity,
             anonymous,
-            overflow,
             off,
-            listeners: self.listeners,
-            overflowed: AtomicU64::new(0),
+            store: Policies {
+                map: Map::new(self.capacity),
+                name: self.name,
+                make: self.make,
+                overflow,
+                listeners: self.listeners,
+                overflowed: AtomicU64::new(0),
+            },
         }))
     }
 }

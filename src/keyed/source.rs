@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use super::per_key::{Held, PerKey, Picked, Store};
+use super::per_key::{PerKey, Picked};
 use super::{Key, Keyed};
 use crate::rejection::Rejection;
 
@@ -76,7 +76,7 @@ impl<K: ?Sized + Key, P: PerKey, F> IntoSource<P> for ByKey<K, P, F> {
 impl<Req: ?Sized, P: PerKey> Source<Req, P> for P {
     #[inline]
     fn pick(&self, _: &Req) -> Result<Picked<'_, P>, Rejection> {
-        Ok(Picked(Held::Shared(self)))
+        Ok(Picked::Shared(self))
     }
 }
 
@@ -223,14 +223,14 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
     fn pick_keyless(&self) -> Result<Picked<'_, P>, Rejection> {
         let policy = match &self.keyless {
             Keyless::Anonymous => self.keyed.anonymous(),
-            Keyless::Skip => self.keyed.store().off(),
+            Keyless::Skip => self.keyed.off(),
             Keyless::Reject => {
                 self.keyed.reject_keyless()?;
-                self.keyed.store().off()
+                self.keyed.off()
             }
             Keyless::Other(policy) => policy,
         };
-        Ok(Picked(Held::Shared(policy)))
+        Ok(Picked::Shared(policy))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Key;
 use super::map::{Inserted, Map};
-use super::per_key::{Held, PerKey, Picked, Store};
+use super::per_key::{PerKey, Picked, Store};
 use crate::config::{ConfigError, Mode, Name};
 use crate::event::{EventKind, Listeners};
 use crate::rejection::Rejection;
@@ -15,9 +15,7 @@ pub struct Policies<K: ?Sized + Key, P: PerKey> {
     pub(super) name: Name,
     pub(super) map: Map<K::Owned, P>,
     pub(super) make: Make<K, P>,
-    pub(super) anonymous: P,
     pub(super) overflow: P,
-    pub(super) off: P,
     pub(super) listeners: Listeners,
     /// Publishes nothing: relaxed.
     pub(super) overflowed: AtomicU64,
@@ -50,38 +48,21 @@ impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
 }
 
 impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
-    fn name(&self) -> &Name {
-        &self.name
-    }
-
     fn pick(&self, hash: u64, key: &K) -> Picked<'_, P> {
         let found = self.map.find(hash, key);
-        Picked(Held::Own(found.unwrap_or_else(|| self.insert(hash, key))))
-    }
-
-    fn anonymous(&self) -> &P {
-        &self.anonymous
-    }
-
-    fn off(&self) -> &P {
-        &self.off
-    }
-
-    fn capacity(&self) -> usize {
-        usize::try_from(self.map.capacity()).unwrap_or(usize::MAX)
+        Picked::Own(found.unwrap_or_else(|| self.insert(hash, key)))
     }
 
     fn len(&self) -> usize {
-        usize::try_from(self.map.len()).unwrap_or(usize::MAX)
+        self.map.len()
     }
 
     fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    fn rejects(&self, rejection: &Rejection) -> bool {
-        // Each key's policy has its own mode. The anonymous policy's mode stands for the whole.
-        let (event, rejects) = match self.anonymous.mode() {
+    fn rejects(&self, rejection: &Rejection, mode: Mode) -> bool {
+        let (event, rejects) = match mode {
             Mode::Enforce => (EventKind::Rejected(rejection), true),
             Mode::RecordOnly => (EventKind::WouldReject(rejection), false),
             Mode::Off => return false,

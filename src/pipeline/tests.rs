@@ -4,14 +4,11 @@ use std::time::Duration;
 use super::Pipeline;
 use crate::classify::{ErrorsBy, FailureKind, Outcome};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::testing::ms;
 use crate::{
     Backoff, Budget, Bulkhead, CircuitBreaker, Deadline, Error, Hedge, Jitter, RateLimiter,
     RejectionKind, Retry, Timeout,
 };
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 fn retry(attempts: u32) -> Retry {
     let backoff = Backoff::constant(ms(10)).jitter(Jitter::None);
@@ -34,9 +31,9 @@ async fn rn1_an_empty_pipeline_makes_the_call_once() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 }
 
-// RN1: whatever the order in which the policies were given.
+// RN1: the policies are given in another order.
 #[tokio::test(start_paused = true)]
-async fn rn1_the_order_is_that_of_the_type() {
+async fn rn1_the_order_of_the_policies_is_fixed() {
     let breaker = CircuitBreaker::new("b");
     let bulkhead = Bulkhead::new(1);
     let limiter = RateLimiter::per_day(2);
@@ -48,20 +45,20 @@ async fn rn1_the_order_is_that_of_the_type() {
         .retry(retry(3))
         .timeout(Duration::from_secs(5));
     let calls = AtomicU64::new(0);
-    // The breaker sees each attempt, the limiter takes a token for each, and its refusal of the
-    // third leaves what the second said.
+    // The breaker sees each attempt, and each takes a token. The limiter rejects the third, so the
+    // error of the second is returned.
     let error = pipeline.run(|_| async { failing(&calls) }).await;
     assert!(matches!(error.unwrap_err(), Error::Service(_)));
     assert_eq!(calls.load(Ordering::Relaxed), 2);
     let rules = breaker.snapshot().rules;
     assert_eq!(
         rules[0].counts.consecutive, 2,
-        "a refusal below is no failure"
+        "a rejection below is no failure"
     );
     assert_eq!(limiter.available(), 0);
     assert_eq!(bulkhead.snapshot().in_flight, 0);
 
-    // An open breaker takes neither place nor token.
+    // An open breaker takes neither permit nor token.
     limiter.set_quota(crate::Quota::per_day(5)).unwrap();
     let before = limiter.available();
     breaker.force_open();
@@ -89,8 +86,8 @@ async fn to2_the_timeout_covers_backoffs_and_all_attempts() {
         .run(|_| std::future::pending::<Result<u32, io::Error>>())
         .await
         .unwrap_err();
-    // 50 ms, a backoff of 10, 50 more, 10 more, and the third attempt gets what is left: it is
-    // the whole that ends it, and is named.
+    // 50 ms, a backoff of 10, 50 more, 10 more, and the third attempt has 10 left: the outer
+    // timeout ends it.
     let rejection = error.rejection().unwrap();
     assert!(
         matches!(rejection.kind(), RejectionKind::TimedOut { .. }),
@@ -120,7 +117,7 @@ async fn rn1_each_attempt_reads_its_number_and_its_deadline() {
     assert_eq!(*seen.lock(), expected);
 }
 
-// RN1: a breaker by the attempt.
+// RN1
 #[tokio::test(start_paused = true)]
 async fn rn1_a_breaker_for_each_attempt() {
     let hosts = [CircuitBreaker::new("first"), CircuitBreaker::new("second")];
@@ -146,7 +143,7 @@ async fn rn1_a_breaker_for_each_attempt() {
 
 // RN1, RT7
 #[tokio::test(start_paused = true)]
-async fn rt7_one_classifier_serves_all() {
+async fn rt7_one_classifier_serves_all_policies() {
     let breaker = CircuitBreaker::new("b");
     let calls = AtomicU64::new(0);
     let pipeline = Pipeline::new()
@@ -157,14 +154,14 @@ async fn rt7_one_classifier_serves_all() {
             retry_after: None,
         }));
     assert!(pipeline.run(|_| async { failing(&calls) }).await.is_err());
-    assert_eq!(calls.load(Ordering::Relaxed), 1, "not made again");
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "no retry");
     let rules = breaker.snapshot().rules;
     assert_eq!(rules[0].counts.consecutive, 1, "and counted");
 }
 
-// HG2, HG3, RT4: a hedge in the pipeline draws on the retry's budget.
+// RT4, HG4: a hedge inside a retry uses the budget of the retry.
 #[tokio::test(start_paused = true)]
-async fn hg4_retry_and_hedge_draw_on_one_budget() {
+async fn rt4_retry_and_hedge_share_one_budget() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(1)
@@ -185,20 +182,20 @@ async fn hg4_retry_and_hedge_draw_on_one_budget() {
         })
         .await;
     assert!(outcome.is_err());
-    // The hedge took the one there was, so nothing is left for a retry.
+    // The hedge used the whole budget, so no retry follows.
     assert_eq!(calls.load(Ordering::Relaxed), 2);
     assert_eq!(budget.snapshot().made, 1);
 }
 
-// CX7: dropped at every moment, every permit, place and attempt is back.
+// CX7: calls are dropped at random instants.
 #[tokio::test(start_paused = true)]
-async fn cx7_a_storm_of_drops_leaves_everything_where_it_began() {
+async fn cx7_dropped_calls_release_every_permit_token_and_budget() {
     let breaker = CircuitBreaker::builder("b")
         .trip_on(crate::circuit_breaker::Trip::consecutive_failures(4_000))
         .build()
         .unwrap();
     let bulkhead = Bulkhead::builder(4).queue(8).build().unwrap();
-    // Exact, so that after a rest all tokens are there.
+    // Not striped, so that an idle limiter shows all its tokens.
     let limiter = RateLimiter::builder(crate::Quota::per_second(100_000)).striped(false);
     let limiter = limiter.build().unwrap();
     let budget = Budget::builder().ratio(0.0).burst(50).floor(0).build();
@@ -240,7 +237,7 @@ async fn cx7_a_storm_of_drops_leaves_everything_where_it_began() {
     #[allow(clippy::cast_precision_loss)]
     let expected = 50.0 - made as f64;
     assert_eq!(budget.snapshot().balance, expected);
-    // Nothing is held of the breaker: it admits, and what it counts is what ended.
+    // The breaker is closed.
     assert!(breaker.try_acquire().is_ok());
     tokio::time::sleep(ms(100)).await;
     assert_eq!(limiter.available(), 100_000);

@@ -1,5 +1,5 @@
-//! The one way to a token: [`Ask`] says what is wanted, [`RateLimiter::admit`] decides now, and
-//! [`RateLimiter::take`] may grant a later instant.
+//! The one way to a token: an [`Ask`] from every entry point, which [`RateLimiter::admit`] decides now
+//! and [`RateLimiter::take`] may grant for a later instant.
 
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ impl RateLimiter {
         }
         let charge = self
             .charge(key, ask.cost, now, now, latest)
-            .map_err(|refused| self.rejection(ask.cost, refused))?;
+            .map_err(|shortfall| self.rejection(ask.cost, shortfall))?;
         let at = charge.at();
         let charges = match is_kept(at) {
             true => Charges::One(charge),
@@ -221,12 +221,12 @@ impl RateLimiter {
     }
 
     #[cold]
-    pub(super) fn rejection(&self, cost: u32, refused: Shortfall) -> Rejection {
-        let kind = match refused.above_burst {
+    pub(super) fn rejection(&self, cost: u32, shortfall: Shortfall) -> Rejection {
+        let kind = match shortfall.above_burst {
             Some(burst) => RejectionKind::CostAboveBurst { cost, burst },
             None => RejectionKind::RateLimited,
         };
-        Rejection::new(kind, self.name().clone()).with_retry_after(refused.wait)
+        Rejection::new(kind, self.name().clone()).with_retry_after(shortfall.wait)
     }
 
     #[inline]

@@ -9,10 +9,8 @@ use std::time::Duration;
 use super::policy::{Config, Limit, MAX_MEMBERS, RateLimiter, Shared};
 use super::quota::Quota;
 use super::state::{Bucket, Striped};
-use super::table::Table;
 use crate::common::{Common, Options, option_setters};
 use crate::config::{ConfigError, Live, Name, Problems};
-use crate::keyed::{self, Key, Keyed};
 use crate::sync::{Arc, OnceLock};
 use crate::time;
 
@@ -22,15 +20,12 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// One wrong header from an upstream must not stop a client for a day.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Of the 16 numbers that a word has for a tier, one is not in use.
-const MAX_TIERS: usize = 15;
-
 /// Builds a [`RateLimiter`]; made by [`RateLimiter::builder`].
 #[derive(Debug)]
 #[must_use = "nothing is built before `.build()`"]
 pub struct Builder {
-    options: Options,
-    config: Config,
+    pub(super) options: Options,
+    pub(super) config: Config,
     /// None if it depends on the burst.
     striped: Option<bool>,
 }
@@ -158,7 +153,7 @@ impl RateLimiter {
     }
 
     /// A builder of a limiter with the same options, and with another quota.
-    pub(crate) fn beside(&self, quota: Quota) -> Builder {
+    pub(super) fn beside(&self, quota: Quota) -> Builder {
         let now = self.shared.config.load();
         Builder {
             options: self.common().options(),
@@ -170,7 +165,7 @@ impl RateLimiter {
         }
     }
 
-    fn new(options: Options, config: Config, limit: Limit) -> Self {
+    pub(super) fn new(options: Options, config: Config, limit: Limit) -> Self {
         Self {
             shared: Arc::new(Shared {
                 common: Common::new(options),
@@ -281,70 +276,6 @@ impl Builder {
         let stripes = stripes(self.striped);
         let bucket = Bucket::striped(time::now(), self.config.quota, stripes);
         RateLimiter::new(self.options, self.config, Limit::One(bucket))
-    }
-
-    pub(crate) fn policy_name(&self) -> &Name {
-        &self.options.name
-    }
-
-    /// A limiter for each of at most `capacity` keys: every key has a bucket of its own with this
-    /// quota; name, mode and listeners are shared. See [`keyed`](crate::keyed).
-    ///
-    /// ```
-    /// use std::net::{IpAddr, Ipv4Addr};
-    /// use seawall::{Keyed, Quota, RateLimiter};
-    ///
-    /// let per_client: Keyed<IpAddr, RateLimiter> =
-    ///     RateLimiter::builder(Quota::per_second(1)).name("per client").per_key(10_000)?;
-    /// assert!(per_client.allow(&Ipv4Addr::LOCALHOST.into()));
-    /// assert!(!per_client.allow(&Ipv4Addr::LOCALHOST.into()));
-    /// # Ok::<(), seawall::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Those of [`build`](Self::build), and if `capacity` is not from 1 to 16,777,216.
-    pub fn per_key<K: ?Sized + Key>(
-        self,
-        capacity: usize,
-    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
-        self.per_key_in_tiers(capacity, [], |_| 0)
-    }
-
-    /// The same with quotas that depend on the key. This builder's quota is that of tier 0, those
-    /// of `more` are the tiers from 1 on, and `tier` returns the tier of a key; a number that is
-    /// no tier stands for tier 0. There are at most 15 tiers.
-    ///
-    /// A key that moves to another tier keeps its debt, in tokens.
-    ///
-    /// # Errors
-    /// Those of [`per_key`](Self::per_key), for each quota.
-    pub fn per_key_in_tiers<K: ?Sized + Key>(
-        self,
-        capacity: usize,
-        more: impl IntoIterator<Item = Quota>,
-        tier: impl Fn(&K) -> usize + Send + Sync + 'static,
-    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
-        let mut problems = Problems::default();
-        self.config.check(&mut problems);
-        let quotas: Vec<_> = std::iter::once(self.config.quota).chain(more).collect();
-        quotas[1..]
-            .iter()
-            .for_each(|quota| quota.check(&mut problems));
-        problems.check(
-            quotas.len() <= MAX_TIERS,
-            "tiers",
-            quotas.len(),
-            "at most 15",
-        );
-        keyed::check_capacity("capacity", capacity, &mut problems);
-        problems.finish(&self.options.name)?;
-        // A key belongs to one set of a few entries; with half of all in use, a set is seldom full.
-        let table = Limit::Keyed(Table::new(time::now(), 2 * capacity, &quotas));
-        Ok(Keyed::of_limiter(
-            RateLimiter::new(self.options, self.config, table),
-            quotas.len(),
-            Arc::new(tier),
-        ))
     }
 }
 

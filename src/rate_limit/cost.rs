@@ -1,11 +1,11 @@
 use std::fmt;
 
-/// What a call costs.
+/// The cost of a call in tokens.
 pub trait Cost<Req> {
-    /// The cost of every request, where it is known without one.
+    /// The cost of every request, if it is known without one.
     const FIXED: Option<u32>;
 
-    /// The tokens that this request takes.
+    /// The cost of this request.
     fn cost(&self, request: &Req) -> u32;
 }
 
@@ -21,7 +21,7 @@ impl<Req> Cost<Req> for One {
     }
 }
 
-/// A cost that a closure reads from the request.
+/// A cost that a closure computes from the request.
 #[derive(Clone, Copy)]
 pub struct PerRequest<F>(F);
 

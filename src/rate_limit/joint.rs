@@ -88,7 +88,7 @@ fn common_instant(
         if mode == Mode::Off {
             continue;
         }
-        let refused = match member.probe(key, cost, now, now) {
+        let shortfall = match member.probe(key, cost, now, now) {
             Ok(at) if at <= latest => {
                 if mode == Mode::Enforce {
                     common = common.max(at);
@@ -96,9 +96,9 @@ fn common_instant(
                 continue;
             }
             Ok(at) => Shortfall::until(at, now),
-            Err(refused) => refused,
+            Err(shortfall) => shortfall,
         };
-        let rejection = member.rejection(cost, refused);
+        let rejection = member.rejection(cost, shortfall);
         if mode == Mode::RecordOnly {
             *recorded = Some(rejection);
         } else if longest
@@ -118,7 +118,7 @@ fn common_instant(
         {
             member
                 .probe(key, cost, now, common)
-                .map_err(|refused| member.rejection(cost, refused))?;
+                .map_err(|shortfall| member.rejection(cost, shortfall))?;
         }
     }
     Ok(common)

@@ -10,50 +10,50 @@ use crate::service::{Native, RespondWith};
 
 /// Puts a [`RateLimiter`] in front of a service.
 ///
-/// `R` says how a refused call is answered, `K` what a call costs, `W` is whether calls wait for
-/// their token, and `P` is the limiter, or one per key.
+/// `R` makes the outcome of a rejected call, `K` is the cost of a call, `W` is whether calls wait
+/// for their tokens, and `P` is the limiter, or one per key.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct RateLimitLayer<R = Native, K = One, W = Refusing, P = RateLimiter> {
+pub struct RateLimitLayer<R = Native, K = One, W = Rejects, P = RateLimiter> {
     limiter: P,
     responder: R,
     cost: K,
     wait: W,
 }
 
-/// A layer whose calls are refused when there is no token: the default.
+/// A call without a token is rejected: the default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Refusing;
+pub struct Rejects;
 
-/// A layer whose calls wait for their token.
+/// A call without a token waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Waits {
     max_wait: Option<Duration>,
 }
 
-impl<P> RateLimitLayer<Native, One, Refusing, P> {
-    /// A layer that refuses what is above the limit. Takes a limiter, a reference to one, or one
-    /// [per key](crate::Keyed::by); all services made by it, and by other layers over the same
-    /// limiter, share it.
+impl<P> RateLimitLayer<Native, One, Rejects, P> {
+    /// A layer that rejects calls above the limit. Takes a limiter, a reference to one, or one
+    /// [per key](crate::Keyed::by). All layers over one limiter, and all their services, share it.
     pub fn new(limiter: impl IntoSource<RateLimiter, Source = P>) -> Self {
         Self {
             limiter: limiter.into_source(),
             responder: Native,
             cost: One,
-            wait: Refusing,
+            wait: Rejects,
         }
     }
 }
 
 impl<P> RateLimitLayer<Native, One, Waits, P> {
-    /// A layer that makes calls wait for their token, first come, first served, for at most the
+    /// A layer whose calls wait for their tokens, first come, first served, for at most the
     /// limiter's [`max_wait`](super::Builder::max_wait) and the deadline in force. A call whose
-    /// wait would be longer is refused at once.
+    /// wait would be longer is rejected at once.
     ///
-    /// The service has to be `Clone`: whoever waits holds no capacity of it.
+    /// The service must be `Clone`, because a waiting call holds no capacity of it.
     ///
     /// # Panics
-    /// In use, not here: outside of a tokio runtime with time enabled, once a call has to wait.
+    /// The response future panics if a call has to wait outside of a tokio runtime with time
+    /// enabled.
     pub fn waiting(limiter: impl IntoSource<RateLimiter, Source = P>) -> Self {
         Self {
             limiter: limiter.into_source(),
@@ -65,7 +65,7 @@ impl<P> RateLimitLayer<Native, One, Waits, P> {
 }
 
 impl<R, K, P> RateLimitLayer<R, K, Waits, P> {
-    /// For how long a call waits at most, in place of what the limiter was built with.
+    /// The longest wait of a call, instead of the limiter's.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.wait.max_wait = Some(max_wait);
         self
@@ -73,14 +73,14 @@ impl<R, K, P> RateLimitLayer<R, K, Waits, P> {
 }
 
 impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
-    /// Answers a refused call with what `respond` makes of the rejection, in place of the
-    /// service's own terms.
+    /// Answers a rejected call with what `respond` makes of the rejection, instead of the
+    /// service's error.
     pub fn respond<F>(self, respond: F) -> RateLimitLayer<RespondWith<F>, K, W, P> {
         self.respond_as(RespondWith(respond))
     }
 
-    /// Answers a refused call by a [`Respond`](crate::service::Respond) of your own, which
-    /// may read the request first.
+    /// Answers a rejected call by a [`Respond`](crate::service::Respond) of your own, which may
+    /// read the request.
     pub fn respond_as<R2>(self, responder: R2) -> RateLimitLayer<R2, K, W, P> {
         RateLimitLayer {
             limiter: self.limiter,
@@ -90,8 +90,8 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
         }
     }
 
-    /// Takes as many tokens as `cost` says of the request; 0 is free. A layer that has to see
-    /// the request to know its cost cannot refuse before it is ready.
+    /// Takes as many tokens as `cost` returns for the request; 0 is free. Such a layer cannot
+    /// reject before the inner service is ready, because it has no request to know the cost of.
     pub fn cost<F>(self, cost: F) -> RateLimitLayer<R, PerRequest<F>, W, P> {
         RateLimitLayer {
             limiter: self.limiter,
@@ -102,16 +102,18 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
     }
 }
 
-impl<S, R: Clone, K: Clone, P: Clone> Layer<S> for RateLimitLayer<R, K, Refusing, P> {
+impl<R: Clone, K: Clone, W, P: Clone> RateLimitLayer<R, K, W, P> {
+    fn rejecting<S>(&self, inner: S) -> RateLimitService<S, R, K, P> {
+        let (limiter, responder) = (self.limiter.clone(), self.responder.clone());
+        RateLimitService::new(inner, limiter, responder, self.cost.clone())
+    }
+}
+
+impl<S, R: Clone, K: Clone, P: Clone> Layer<S> for RateLimitLayer<R, K, Rejects, P> {
     type Service = RateLimitService<S, R, K, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimitService::new(
-            inner,
-            self.limiter.clone(),
-            self.responder.clone(),
-            self.cost.clone(),
-        )
+        self.rejecting(inner)
     }
 }
 
@@ -119,12 +121,6 @@ impl<S, R: Clone, K: Clone, P: Clone> Layer<S> for RateLimitLayer<R, K, Waits, P
     type Service = WaitingService<S, R, K, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let refusing = RateLimitService::new(
-            inner,
-            self.limiter.clone(),
-            self.responder.clone(),
-            self.cost.clone(),
-        );
-        WaitingService::new(refusing, self.wait.max_wait)
+        WaitingService::new(self.rejecting(inner), self.wait.max_wait)
     }
 }

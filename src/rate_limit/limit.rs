@@ -43,7 +43,7 @@ const MEMBERS: &str = "a joint limiter is charged member by member";
 impl RateLimiter {
     /// The entry of `key`, or of this handle's own key.
     #[inline]
-    pub(super) fn place(&self, key: Option<KeyHandle>) -> KeyHandle {
+    pub(super) fn handle(&self, key: Option<KeyHandle>) -> KeyHandle {
         self.key.or(key).unwrap_or(NO_KEY)
     }
 
@@ -61,7 +61,7 @@ impl RateLimiter {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.take(now, not_before, cost, latest).map(Charge::One),
             Limit::Keyed(table) => {
-                let charge = table.take(now, not_before, self.place(key), cost, latest)?;
+                let charge = table.take(now, not_before, self.handle(key), cost, latest)?;
                 self.emit_eviction(charge.evicted);
                 Ok(Charge::Keyed(charge))
             }
@@ -79,7 +79,7 @@ impl RateLimiter {
     ) -> Result<Tick, Shortfall> {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.probe(now, not_before, cost),
-            Limit::Keyed(table) => table.probe(now, not_before, self.place(key), cost),
+            Limit::Keyed(table) => table.probe(now, not_before, self.handle(key), cost),
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
         }
     }
@@ -88,7 +88,7 @@ impl RateLimiter {
     pub(super) fn tokens(&self, key: Option<KeyHandle>, now: Tick) -> u32 {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.available(now),
-            Limit::Keyed(table) => table.available(now, self.place(key)),
+            Limit::Keyed(table) => table.available(now, self.handle(key)),
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
         }
     }
@@ -97,7 +97,7 @@ impl RateLimiter {
     pub(super) fn cancel(&self, key: Option<KeyHandle>, charge: &Charge) {
         match (&self.shared.limit, charge) {
             (Limit::One(bucket), Charge::One(charge)) => bucket.cancel(charge),
-            (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.place(key), charge),
+            (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.handle(key), charge),
             _ => unreachable!("a charge is returned to the bucket it was taken from"),
         }
     }

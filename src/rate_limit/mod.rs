@@ -1,62 +1,62 @@
-//! Rate limit: how many calls are made in how long.
+//! Rate limit: how many calls are made in a time.
 //!
-//! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and gets them at the
-//! *rate*; a call takes one, or as many as it costs. A bucket that is empty refuses, and says to
-//! the nanosecond when to come back, or lets the caller wait for its turn.
+//! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and refills at a *rate*; a
+//! call takes one token, or as many as it costs. An empty bucket rejects the call and says to the
+//! nanosecond when to come back, or lets the call wait.
 //!
 //! ```text
 //!      10 a second, burst 3
 //!
 //!   tokens
 //!     3 ─┐  ┌ three at once
-//!     2  │  │                   ╱‾‾‾‾‾‾ full: what is not used is not saved
+//!     2  │  │                   ╱‾‾‾‾‾‾ full: unused tokens do not add up
 //!     1  │  │             ╱‾‾‾‾‾
 //!     0  └──┴──✗──┬──┬──┬─╱
-//!              │  every 100 ms one
-//!              └ refused: come back in 100 ms
+//!              │  one every 100 ms
+//!              └ rejected: retry after 100 ms
 //! ```
 //!
-//! Over any time T at most burst + rate × T calls are made, exactly, from any number of threads:
-//! the bucket is one atomic word (the generic cell rate algorithm), and an admission takes no
-//! lock and allocates nothing. From a [large burst](#large-bursts) threads take tokens without
-//! meeting.
+//! In any time T at most burst + rate × T calls are made, exactly, from any number of threads.
+//! The bucket is one atomic word (the generic cell rate algorithm). An admission takes no lock and
+//! allocates nothing. With a [large burst](#large-bursts) threads take tokens without contention.
 //!
 //! # What it does
 //!
-//! `poll_ready` forwards. If the inner service is not ready and the limiter would refuse, it is
-//! ready and the call is refused; a layer whose cost depends on the request only forwards.
+//! `poll_ready` polls the inner service. If that is not ready and the limiter would reject, the
+//! layer is ready and rejects the call. A layer whose cost depends on the request always waits
+//! for the inner service.
 //!
-//! `call` takes the tokens and calls the inner service at once, or refuses. A waiting layer
-//! reserves an instant in `call`, lets go of the service that was readied for it, sleeps until
-//! then on one timer, readies a fresh clone and calls that. A wait that is longer than its bound
-//! or than the deadline is refused at once and takes nothing; so is any wait of an attempt above
-//! the first of a [retry](crate::Retry) or a hedge.
+//! `call` takes the tokens and calls the inner service at once, or rejects. A waiting layer
+//! reserves an instant, gives up the service that was polled ready, sleeps until the instant on
+//! one timer, polls a fresh clone ready and calls that. If the wait would be longer than
+//! `max_wait` or the deadline, the call is rejected at once and nothing is taken. An extra
+//! attempt of a [retry](crate::Retry) or a hedge never waits.
 //!
 //! ## Waiting
 //!
-//! First come, first served: who waits reserves the next free instant, and sleeps on one timer
-//! until then. Whoever sleeps when a [pause](RateLimiter::pause_for) begins reserves anew when
-//! the time has come.
+//! First come, first served: a call reserves the next free instant. A call that wakes during a
+//! [pause](RateLimiter::pause_for) reserves again, for an instant after the pause.
 //!
 //! ## Large bursts
 //!
-//! Where the burst is large, at least 128 tokens for each stripe, the bucket hands out tokens
-//! ahead of need, as leases of at most 64, to stripes of which each thread uses one; there is a
-//! stripe to a core, rounded up to a power of two, and at most 16. A call then mostly takes a
-//! token with one addition and reads no clock. [`Builder::striped`] forces it either way.
+//! If the burst is at least 128 tokens for each stripe, the bucket leases tokens to stripes, at
+//! most 64 at a time. There is a stripe for each core, rounded up to a power of two, at most 16;
+//! a thread uses one of them. Most calls then take a token with one addition and without reading
+//! the clock. [`Builder::striped`] forces it either way.
 //!
-//! - The limit holds as stated above. What the stripes may hold counts against the burst, an
-//!   admission from a stripe counts at the time at which it is made, and before anybody is
-//!   refused or made to wait all stripes are looked into.
-//! - At the start the whole burst is there. After a rest up to a sixteenth of it may not be: what
-//!   the stripes may hold and do not; [`available`](RateLimiter::available) says so too. Nothing
-//!   else is refused early, and the rate is the same.
-//! - A cost that is more than the burst less that sixteenth makes the limiter exact, once and for
-//!   good. So such a cost is admitted too, in its time.
-//! - While one thread is fetching a lease, another may be refused for want of it. A change of
-//!   quota or a pause that falls together with the fetching of a lease loses that lease.
-//! - Each stripe takes a cache line, or two: 128 bytes on most machines. A limiter without
-//!   stripes takes nothing for them.
+//! - The limit above still holds: leased tokens count against the burst, an admission from a
+//!   stripe counts when it is made, and a call is rejected or made to wait only after all stripes
+//!   were checked.
+//! - The whole burst is available at the start. After an idle time up to a sixteenth of it may be
+//!   missing: the part that is kept for the stripes and not leased. [`available`] counts the
+//!   same way. Nothing else is rejected early, and the rate is the same.
+//! - A cost above fifteen sixteenths of the burst makes the limiter exact for good, so such a cost
+//!   is admitted in its time too.
+//! - While one thread fetches a lease, another may be rejected for lack of it. A lease that is
+//!   fetched during a change of quota or at the start of a pause is lost.
+//! - A stripe takes 128 bytes on most machines. A limiter without stripes takes nothing for them.
+//!
+//! [`available`]: RateLimiter::available
 //!
 //! # Example
 //!
@@ -75,7 +75,7 @@
 //! }
 //! let error = service.ready().await?.call(2).await.unwrap_err();
 //! let reason = Reason::of(&*error).expect("two a minute");
-//! println!("come back in {:?}", reason.retry_after());
+//! println!("retry after {:?}", reason.retry_after());
 //! # Ok(()) }
 //! ```
 //!
@@ -111,7 +111,7 @@
 //! }
 //! ```
 //!
-//! With a quota of another shape, and waiting:
+//! With another quota, and waiting:
 //!
 //! ```
 //! use std::time::Duration;
@@ -123,58 +123,59 @@
 //!     .max_wait(Duration::from_millis(500))
 //!     .build()?;
 //! limiter.acquire_blocking()?; // or `limiter.acquire().await?`
-//! // An upstream said when to come back:
+//! // The upstream has answered 429 with `Retry-After: 3`:
 //! limiter.pause_for(Duration::from_secs(3));
 //! # Ok(()) }
 //! ```
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | reason |
 //! |---|---|---|
 //! | rate | required | no number fits all |
-//! | [`burst`](Quota::burst) | what one period gives | a limit per second is understood to hold for the second |
-//! | at the start | full | a restart must not refuse |
-//! | without a token | refuses | waiting is asked for, by the layer's type, with its bound |
+//! | [`burst`](Quota::burst) | the tokens of one period | a limit per second is meant for the whole second |
+//! | tokens at the start | the burst | a restart must not reject calls |
+//! | without a token | rejects | waiting is part of the layer's type, with its bound |
 //! | [`max_wait`](Builder::max_wait) | 1 s, and the deadline in force | smooths a burst, and the caller still wants the answer |
 //! | [`max_pause`](Builder::max_pause) | 60 s | one wrong header must not stop a client for a day |
-//! | [`striped`](Builder::striped) | where stripes take at most a sixteenth of the burst | cores that share one word wait for each other |
-//! | [`name`](Builder::name) | `rate_limit@` and the place | a rejection must say which limit it was |
+//! | [`striped`](Builder::striped) | if stripes take at most a sixteenth of the burst | cores contend for a shared word |
+//! | [`name`](Builder::name) | `rate_limit@` and the call site | a rejection must say which limit it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
-//! Clones of a [`RateLimiter`], layers over it and services made by them are one limit; those
-//! that refuse and those that wait may share it. [`RateLimiter::all_of`] asks several limits as
-//! one, such as one per second and one per day.
+//! Clones of a [`RateLimiter`], layers over it and services made by them are one limit. Rejecting
+//! and waiting layers may share it. [`RateLimiter::all_of`] makes one limit of several, such as
+//! one per second and one per day.
 //!
 //! # Changing it while calls run
 //!
 //! [`set_quota`](RateLimiter::set_quota), [`set_mode`](RateLimiter::set_mode),
-//! [`pause_for`](RateLimiter::pause_for) and [`resume`](RateLimiter::resume) take effect with the
-//! next call. Nothing that is owed is forgotten, and nobody who waits is called back.
-//! [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts what it would have refused,
-//! [`Off`](crate::Mode::Off) admits all and takes none.
+//! [`change`](RateLimiter::change), [`pause_for`](RateLimiter::pause_for) and
+//! [`resume`](RateLimiter::resume) affect the next call. A debt is kept, and a waiting call keeps
+//! its instant. [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts what it would have
+//! rejected; [`Off`](crate::Mode::Off) admits everything and takes no token.
 //!
 //! # Cancel safety
 //!
 //! A dropped [`Reservation`], and a dropped future of `RateLimiter::acquire` (feature `tokio`),
-//! gives its tokens back whole if no other was reserved after it, and else not at all: what
-//! later ones were promised rests on it. A token whose call was made is spent, whatever became
-//! of the call.
+//! returns its tokens whole if no other was reserved after it; otherwise nothing is returned,
+//! because later reservations depend on it. The token of a call that was made is spent, whatever
+//! the call's outcome.
 //!
 //! # Errors
 //!
-//! [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited), with how long to wait unless the limiter is
-//! stopped; [`RejectionKind::CostAboveBurst`](crate::RejectionKind::CostAboveBurst), which no waiting helps; where
-//! the caller would wait, also [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first two are a 429 in
-//! HTTP and `RESOURCE_EXHAUSTED` in gRPC. `Retry-After` is in whole seconds, rounded up.
+//! [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited), with the time to wait unless
+//! the limiter is stopped; [`RejectionKind::CostAboveBurst`](crate::RejectionKind::CostAboveBurst),
+//! which no wait can help; from calls that would wait also
+//! [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first two are a 429 in HTTP and
+//! `RESOURCE_EXHAUSTED` in gRPC. `Retry-After` is in whole seconds, rounded up.
 //!
 //! # When not to use it
 //!
-//! To protect a service from more work than it can do at once: that is a limit on how many
-//! calls are in flight, since a slow service is overrun at any rate. To share one limit between
-//! processes: this one knows only its own.
+//! To protect a service from more work than it can do at once: a slow service is overrun at any
+//! rate, so limit the calls in flight with a [`Bulkhead`](crate::Bulkhead). To share one limit
+//! between processes: each process has its own bucket.
 
 #[cfg(feature = "tokio")]
 mod acquire;
@@ -205,7 +206,7 @@ pub use builder::Builder;
 #[cfg(feature = "tower")]
 pub use cost::{Cost, One, PerRequest};
 #[cfg(feature = "tower")]
-pub use layer::{RateLimitLayer, Refusing, Waits};
+pub use layer::{RateLimitLayer, Rejects, Waits};
 pub use policy::{RateLimiter, Snapshot};
 pub use quota::Quota;
 pub use reservation::Reservation;

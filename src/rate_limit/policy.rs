@@ -140,7 +140,7 @@ impl RateLimiter {
             .iter()
             .min_by_key(|member| member.tokens(self.key, now));
         tightest.map_or(Quota::unlimited(), |member| match &member.shared.limit {
-            Limit::Keyed(table) => table.quota(member.place(self.key).tier),
+            Limit::Keyed(table) => table.quota(member.handle(self.key).tier),
             _ => member.shared.config.load().quota,
         })
     }
@@ -153,7 +153,7 @@ impl RateLimiter {
             .iter()
             .map(|member| match &member.shared.limit {
                 Limit::One(bucket) => bucket.rate(),
-                Limit::Keyed(table) => table.rate(member.place(self.key).tier),
+                Limit::Keyed(table) => table.rate(member.handle(self.key).tier),
                 Limit::Joint(_) => f64::INFINITY,
             })
             .fold(f64::INFINITY, f64::min)
@@ -196,8 +196,8 @@ impl RateLimiter {
         problems.finish(self.name())
     }
 
-    /// Carries a changed quota over to the bucket. Of two concurrent changes, the bucket ends with
-    /// the quota that the configuration has, whichever comes here first.
+    /// Carries a changed quota over to the bucket. After two concurrent changes the bucket has the
+    /// quota that the configuration has, in whichever order they come here.
     pub(super) fn install(&self, (before, after): &(Arc<Config>, Arc<Config>)) {
         if let Limit::One(bucket) = &self.shared.limit {
             if before.quota != after.quota {
@@ -233,7 +233,7 @@ impl RateLimiter {
             match &member.shared.limit {
                 Limit::One(bucket) => bucket.pause(now, until),
                 Limit::Keyed(table) => {
-                    member.emit_eviction(table.pause(now, member.place(self.key), until));
+                    member.emit_eviction(table.pause(now, member.handle(self.key), until));
                 }
                 Limit::Joint(_) => {}
             }

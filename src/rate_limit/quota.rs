@@ -1,19 +1,17 @@
-//! How many, in how long, and how many at once.
-
 use std::fmt;
 use std::time::Duration;
 
 use crate::config::Problems;
 
-/// How many units a nanosecond is divided into. Finer than the clock, because at ten million a
-/// second an interval in whole nanoseconds would be off by a percent.
+/// Units of time in a nanosecond. At ten million a second an interval in whole nanoseconds would
+/// be off by a percent.
 pub(super) const UNITS: u64 = 32;
 
-/// The most that a burst may come to in units of time: 416 days. Twice that, and what is
-/// reserved ahead, still fit the 62 bits of the limiter's word.
+/// The longest time that a burst may take to refill, in units: 416 days. Twice that, and what is
+/// reserved, still fit the 62 bits of the limiter's word.
 pub(super) const SPAN: u64 = 1 << 60;
 
-/// How many calls in how long, and how many of them at once.
+/// How many tokens in each period, and how many at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,13 +21,13 @@ pub(super) const SPAN: u64 = 1 << 60;
 /// assert_eq!(quota, Quota::new(100, Duration::from_secs(1)).burst(10));
 /// ```
 ///
-/// The burst is what a limiter at rest admits at one instant. By default it is what one period
-/// gives: `per_second(100)` admits a hundred at once after a quiet second, since a limit that
-/// is stated per second is understood to hold for the second, not for its hundredths.
+/// The burst is what an idle limiter admits at one instant. By default it is the tokens of one
+/// period: `per_second(100)` admits a hundred at once after an idle second, because a limit per
+/// second is meant for the whole second, not for its hundredths.
 ///
-/// A limiter keeps the time per token in units of 1/32 ns, rounded up: it is never faster than
-/// asked, and slower by at most 0.03 % at ten million a second
-/// ([`RateLimiter::kept_rate`](crate::RateLimiter::kept_rate) says by how much).
+/// A limiter keeps the time per token in units of 1/32 ns, rounded up. It is never faster than
+/// configured, and slower by at most 0.03 % at ten million a second
+/// ([`RateLimiter::kept_rate`](crate::RateLimiter::kept_rate) returns the exact rate).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Quota {
@@ -45,10 +43,10 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 impl Quota {
-    /// `n` in each `period`, in a burst of `n`.
+    /// `n` in each `period`, with a burst of `n`.
     ///
-    /// None (`n == 0`) stops the limiter's clock: a burst may still be given, and is admitted
-    /// once. A period of zero is refused where the quota is put to use.
+    /// Zero stops the limiter: it admits its burst once, if that is set, and then nothing. A period
+    /// of zero is an error where the quota is used.
     pub const fn new(n: u32, period: Duration) -> Self {
         Self {
             n,
@@ -73,12 +71,12 @@ impl Quota {
         Self::new(n, Duration::from_secs(HOUR))
     }
 
-    /// `n` a day, that is in 24 hours.
+    /// `n` a day, which is 24 hours.
     pub const fn per_day(n: u32) -> Self {
         Self::new(n, Duration::from_secs(DAY))
     }
 
-    /// As many as come.
+    /// No limit.
     pub const fn unlimited() -> Self {
         Self {
             n: u32::MAX,
@@ -88,28 +86,28 @@ impl Quota {
         }
     }
 
-    /// How many a limiter at rest admits at once; what one period gives if not set.
+    /// How many tokens an idle limiter has; by default those of one period.
     pub const fn burst(mut self, burst: u32) -> Self {
         self.burst = burst;
         self
     }
 
-    /// How many are admitted in each [`period`](Self::period).
+    /// How many tokens come in each [`period`](Self::period).
     pub const fn count(&self) -> u32 {
         self.n
     }
 
-    /// The time in which [`count`](Self::count) are admitted.
+    /// The time in which [`count`](Self::count) tokens come.
     pub const fn period(&self) -> Duration {
         self.period
     }
 
-    /// How many are admitted at one instant after a rest.
+    /// How many tokens an idle limiter has.
     pub const fn max_burst(&self) -> u32 {
         self.burst
     }
 
-    /// Whether as many are admitted as come.
+    /// Whether there is no limit.
     pub const fn is_unlimited(&self) -> bool {
         self.unlimited
     }
@@ -118,7 +116,8 @@ impl Quota {
         self.n == 0 && !self.unlimited
     }
 
-    /// Units of time per token, rounded up; of a quota that is neither stopped nor unlimited.
+    /// The emission interval, in units of time for each token, rounded up. For a quota that is
+    /// neither stopped nor unlimited.
     pub(super) fn interval(&self) -> u64 {
         let period = self.period.as_nanos() * u128::from(UNITS);
         let interval = period.div_ceil(u128::from(self.n.max(1)));
@@ -126,12 +125,12 @@ impl Quota {
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
-        let allowed = "longer than zero";
+        let allowed = "above zero";
         problems.check(!self.period.is_zero(), "period", self.period, allowed);
         if self.n == 0 || self.unlimited {
             return;
         }
-        let allowed = "at least 1; a rate of zero is kind stops a limiter";
+        let allowed = "at least 1; a rate of zero stops a limiter";
         problems.check(self.burst > 0, "burst", self.burst, allowed);
         let interval = self.interval();
         if interval > SPAN {
@@ -184,9 +183,8 @@ mod tests {
         }
     }
 
-    // RL8, RL9
     #[test]
-    fn the_interval_is_in_parts_of_a_nanosecond_and_never_short() {
+    fn rl8_rl9_the_interval_is_in_parts_of_a_nanosecond_and_never_short() {
         assert_eq!(Quota::per_second(10).interval(), 3_200_000_000);
         assert_eq!(Quota::per_second(10_000_000).interval(), 3_200);
         assert_eq!(Quota::per_second(3).interval(), 10_666_666_667);
@@ -199,9 +197,8 @@ mod tests {
         }
     }
 
-    // CX15, RL9
     #[test]
-    fn what_no_word_can_hold_is_refused_by_field() {
+    fn cx15_rl9_a_quota_that_the_word_cannot_hold_is_an_error_by_field() {
         assert_eq!(fields(Quota::new(5, Duration::ZERO)), ["period"]);
         assert_eq!(
             fields(Quota::new(5, Duration::ZERO).burst(0)),
@@ -226,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_as_it_was_meant() {
+    fn a_quota_reads_as_it_was_written() {
         assert_eq!(Quota::per_day(5).to_string(), "5 per day, burst 5");
         let quota = Quota::new(3, Duration::from_millis(50)).burst(9);
         assert_eq!(format!("{quota:?}"), "Quota(3 per 50ms, burst 9)");

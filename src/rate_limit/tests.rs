@@ -1,9 +1,6 @@
-// Tests may read the real clock and spawn; the walls are for what they test.
+// Tests may read the real clock and spawn.
 #![allow(clippy::disallowed_methods)]
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::{RateLimiter, Reservation};
@@ -12,49 +9,28 @@ use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
 use crate::rate_limit::quota::Quota;
 use crate::rejection::{Error, RejectionKind};
-use crate::sync::{Arc, Mutex};
+use crate::testing::{Recorder, poll_once};
 
-/// What was told, in short.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let log = self.clone();
-        move |event| {
-            let line = match event.kind {
-                EventKind::Ended { ending, elapsed } => match ending {
-                    Ending::Admitted if elapsed.is_zero() => "admitted".to_owned(),
-                    Ending::Admitted => format!("admitted after {elapsed:?}"),
-                    other => format!("{other:?}"),
-                },
-                EventKind::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
-                EventKind::WouldReject(rejection) => {
-                    format!("would reject by {}", rejection.policy())
-                }
-                _ => "something else".to_owned(),
-            };
-            log.0.lock().push(line);
+/// An event in short.
+fn short(event: &Event<'_>) -> String {
+    match event.kind {
+        EventKind::Ended { ending, elapsed } => match ending {
+            Ending::Admitted if elapsed.is_zero() => "admitted".to_owned(),
+            Ending::Admitted => format!("admitted after {elapsed:?}"),
+            other => format!("{other:?}"),
+        },
+        EventKind::Rejected(rejection) => format!("rejected by {}", rejection.policy()),
+        EventKind::WouldReject(rejection) => {
+            format!("would reject by {}", rejection.policy())
         }
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock())
+        _ => "something else".to_owned(),
     }
 }
 
-/// So slow that nothing comes back while a test runs.
+/// So slow that no token comes while a test runs.
 fn slow(burst: u32) -> RateLimiter {
     let quota = Quota::per_day(1).burst(burst);
     RateLimiter::builder(quota).name("slow").build().unwrap()
-}
-
-/// Polls a future that has nothing to wait for, without a runtime.
-fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
 }
 
 // CX1, RL1
@@ -68,7 +44,7 @@ fn cx1_every_clone_is_the_same_limit() {
 
 // CX18
 #[test]
-fn cx18_the_name_is_given_or_the_place() {
+fn cx18_the_name_is_set_or_the_call_site() {
     let limiter = RateLimiter::per_second(0);
     assert!(
         limiter.name().starts_with("rate_limit@"),
@@ -91,7 +67,7 @@ fn cx18_the_name_is_given_or_the_place() {
 
 // RL3, RL6
 #[test]
-fn rl6_a_rejection_says_impossible_or_when() {
+fn rl6_a_rejection_has_a_wait_or_is_impossible() {
     let limiter = slow(2);
     let rejection = limiter.try_acquire_n(3).unwrap_err();
     assert_eq!(
@@ -120,10 +96,10 @@ fn rl6_a_rejection_says_impossible_or_when() {
 
 // RL10
 #[test]
-fn rl10_looking_takes_nothing_and_tells_nobody() {
-    let log = Log::default();
+fn rl10_peek_and_available_take_nothing_and_emit_nothing() {
+    let log = Recorder::default();
     let limiter = slow(2);
-    let _on = limiter.on_event(log.listener());
+    let _on = limiter.on_event(log.listener_with(short));
     for _ in 0..10 {
         assert!(limiter.peek().is_ok() && limiter.peek_n(2).is_ok());
         assert!(limiter.peek_n(3).is_err());
@@ -136,9 +112,9 @@ fn rl10_looking_takes_nothing_and_tells_nobody() {
 // CX14
 #[test]
 fn cx14_every_admission_ends_in_one_event() {
-    let log = Log::default();
+    let log = Recorder::default();
     let limiter = slow(4);
-    let on = limiter.on_event(log.listener());
+    let on = limiter.on_event(log.listener_with(short));
     assert!(limiter.allow());
     assert_eq!(log.take(), ["admitted"]);
     limiter.reserve().unwrap().commit();
@@ -191,12 +167,12 @@ fn cx15_a_bad_configuration_names_every_problem() {
 
 // CX16
 #[test]
-fn cx16_record_only_decides_and_refuses_nothing() {
-    let log = Log::default();
+fn cx16_record_only_decides_and_rejects_nothing() {
+    let log = Recorder::default();
     let limiter = RateLimiter::builder(Quota::per_day(1).burst(2))
         .name("slow")
         .mode(Mode::RecordOnly)
-        .on_event(log.listener())
+        .on_event(log.listener_with(short))
         .build()
         .unwrap();
     assert!((0..3).all(|_| limiter.allow()));
@@ -212,7 +188,7 @@ fn cx16_record_only_decides_and_refuses_nothing() {
     assert!(!limiter.allow());
 }
 
-// CX16: what only records does not delay either, though it would within its max_wait.
+// CX16: a call that would wait is not delayed either.
 #[test]
 fn cx16_record_only_waits_for_nothing() {
     let quota = Quota::per_second(2).burst(1);
@@ -230,9 +206,9 @@ fn cx16_record_only_waits_for_nothing() {
 // CX19
 #[test]
 fn cx19_off_admits_everything_and_counts_nothing() {
-    let log = Log::default();
+    let log = Recorder::default();
     let limiter = slow(1);
-    let _on = limiter.on_event(log.listener());
+    let _on = limiter.on_event(log.listener_with(short));
     limiter.set_mode(Mode::Off);
     assert!((0..5).all(|_| limiter.allow_n(9)));
     limiter.reserve_n(9).unwrap().commit();
@@ -267,7 +243,7 @@ fn cx19_a_bad_change_changes_nothing() {
 
 // RL9
 #[test]
-fn rl9_the_kept_rate_is_never_above_what_was_asked() {
+fn rl9_the_kept_rate_is_never_above_the_configured_one() {
     for n in [1, 3, 10, 9_999_999, u32::MAX] {
         let kept = RateLimiter::per_second(n).kept_rate();
         assert!(kept <= f64::from(n), "{kept} of {n}");
@@ -277,7 +253,7 @@ fn rl9_the_kept_rate_is_never_above_what_was_asked() {
     assert_eq!(RateLimiter::unlimited().kept_rate(), f64::INFINITY);
 }
 
-/// The most that a word holds at so slow a rate, and enough for stripes on any machine.
+/// The largest burst at this rate, which is enough for stripes on any machine.
 fn striped() -> RateLimiter {
     let quota = Quota::per_hour(1).burst(9_984);
     RateLimiter::builder(quota).striped(true).build().unwrap()
@@ -289,7 +265,7 @@ fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
     let limiter = slow(100);
     assert!(limiter.allow_n(37));
     drop_ten_thousand(&limiter);
-    // All of it in the stripes, or nearly.
+    // Nearly all of it in the stripes.
     let limiter = striped();
     while limiter.available() > 63 {
         assert!(limiter.allow());
@@ -303,7 +279,7 @@ fn drop_ten_thousand(limiter: &RateLimiter) {
         let mut held: Vec<_> = (0..rng.usize(0..4))
             .filter_map(|_| limiter.reserve_n(rng.u32(0..20)).ok())
             .collect();
-        // The last comes back whole; what lies under it follows.
+        // The last one returns whole, then the one before it.
         while let Some(last) = held.pop() {
             drop(last);
         }
@@ -311,7 +287,7 @@ fn drop_ten_thousand(limiter: &RateLimiter) {
     assert_eq!(limiter.available(), 63);
 }
 
-// RL1, RL2: the whole burst is there for threads together, to the token, and for each alone.
+// RL1, RL2: threads together get the whole burst, and so does each alone.
 #[test]
 fn rl1_threads_share_a_large_burst_to_the_token() {
     for limiter in [striped(), slow(416)] {
@@ -321,7 +297,7 @@ fn rl1_threads_share_a_large_burst_to_the_token() {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
             threads.into_iter().map(|t| t.join().unwrap()).sum()
         });
-        // Of a lease that was being fetched another may not have known.
+        // A thread may have been rejected while another fetched a lease.
         while limiter.allow() {
             admitted += 1;
         }
@@ -341,9 +317,9 @@ fn rl13_all_admit_or_none_is_charged() {
         if !few_first {
             order.reverse();
         }
-        let log = Log::default();
+        let log = Recorder::default();
         let plan = RateLimiter::all_of("plan", order).unwrap();
-        let _on = plan.on_event(log.listener());
+        let _on = plan.on_event(log.listener_with(short));
         assert!(plan.allow() && plan.allow());
         for _ in 0..5 {
             assert!(!plan.allow());
@@ -354,7 +330,7 @@ fn rl13_all_admit_or_none_is_charged() {
         let rejection = plan.try_acquire().unwrap_err();
         assert_eq!(rejection.policy().as_str(), "few");
         assert_eq!(log.take()[..3], ["admitted", "admitted", "rejected by few"]);
-        // Both refuse: the longest wait is told, and what is impossible is never.
+        // Both reject: the longest wait counts, and an impossible cost waits for ever.
         assert!(many.allow_n(8));
         let rejection = plan.try_acquire().unwrap_err();
         assert_eq!(rejection.policy().as_str(), "few");
@@ -369,7 +345,7 @@ fn rl13_all_admit_or_none_is_charged() {
 
 // RL13, RL5
 #[test]
-fn rl13_a_joint_reservation_goes_back_to_every_limit() {
+fn rl13_a_dropped_joint_reservation_returns_to_every_member() {
     let (a, b) = (slow(5), slow(9));
     let both = RateLimiter::all_of("both", [a.clone(), b.clone()]).unwrap();
     let reservation = both.reserve_n(4).unwrap();
@@ -382,7 +358,7 @@ fn rl13_a_joint_reservation_goes_back_to_every_limit() {
 
 // RL13, CX16: each limit keeps its mode.
 #[test]
-fn rl13_a_limit_that_only_records_refuses_nothing_within_a_joint_one() {
+fn rl13_a_record_only_member_rejects_nothing() {
     let (a, b, off) = (slow(1), slow(9), slow(1));
     a.set_mode(Mode::RecordOnly);
     off.set_mode(Mode::Off);
@@ -394,15 +370,15 @@ fn rl13_a_limit_that_only_records_refuses_nothing_within_a_joint_one() {
     assert_eq!(off.available(), 1);
 }
 
-// RL13: neither limit is exceeded, and whoever was admitted has paid to both.
+// RL13: no member is exceeded, and every admission is charged to both.
 #[test]
-fn rl13_holds_with_threads() {
+fn rl13_a_joint_limit_holds_with_threads() {
     let (few, many) = (slow(50), slow(400));
     let both = RateLimiter::all_of("both", [many.clone(), few.clone()]).unwrap();
     let admitted: u32 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|i| {
-                // Half of them take from one limit past the joint one.
+                // Half of them take from one member directly.
                 let limiter = if i % 2 == 0 {
                     both.clone()
                 } else {
@@ -424,7 +400,7 @@ fn rl13_holds_with_threads() {
 
 // RL13, CX15
 #[test]
-fn rl13_how_many_limits_may_be_one() {
+fn rl13_a_joint_limiter_has_one_to_eight_members() {
     let limits = |n| {
         (0..n)
             .map(|_| RateLimiter::per_second(1))
@@ -445,31 +421,31 @@ fn rl13_how_many_limits_may_be_one() {
     assert!(eight.set_quota(Quota::per_second(1)).is_err());
 }
 
-// RN1, CX11: no runtime, and nothing is called that is refused.
+// RN1, CX11: without a runtime; a rejected call is not made.
 #[test]
-fn rn1_run_makes_the_call_or_does_not() {
+fn rn1_run_makes_the_call_or_rejects() {
     let limiter = slow(2);
     let run = |outcome: Result<u32, &'static str>| {
-        now_or_never(limiter.run(|| std::future::ready(outcome))).unwrap()
+        poll_once(limiter.run(|| std::future::ready(outcome))).unwrap()
     };
     assert_eq!(run(Ok(7)), Ok(7));
     assert_eq!(run(Err("no")), Err(Error::Service("no")));
     let mut called = false;
-    let refused = now_or_never(limiter.run(|| {
+    let rejected = poll_once(limiter.run(|| {
         called = true;
         std::future::ready(Ok::<(), ()>(()))
     }));
-    assert!(matches!(refused, Some(Err(Error::Rejected(_)))));
+    assert!(matches!(rejected, Some(Err(Error::Rejected(_)))));
     assert!(!called);
 }
 
-// RN3, RL4: without a runtime, and in the order and at the times granted.
+// RN3, RL4: without a runtime, at the instants granted.
 #[test]
 fn rn3_the_blocking_twin_waits_for_its_token() {
     let quota = Quota::per_second(1_000).burst(1);
     let limiter = RateLimiter::builder(quota).build().unwrap();
-    let log = Log::default();
-    let _on = limiter.on_event(log.listener());
+    let log = Recorder::default();
+    let _on = limiter.on_event(log.listener_with(short));
     let start = Instant::now();
     for _ in 0..6 {
         limiter.acquire_blocking().unwrap();
@@ -477,17 +453,17 @@ fn rn3_the_blocking_twin_waits_for_its_token() {
     #[cfg(not(feature = "test-util"))]
     assert!(start.elapsed() >= Duration::from_millis(5));
     let _ = start;
-    let told = log.take();
-    assert_eq!(told.len(), 6);
+    let events = log.take();
+    assert_eq!(events.len(), 6);
     assert!(
-        told.iter().all(|line| line.starts_with("admitted")),
-        "{told:?}"
+        events.iter().all(|line| line.starts_with("admitted")),
+        "{events:?}"
     );
 }
 
 // RL4, TO4
 #[test]
-fn rl4_a_wait_beyond_its_bound_or_the_deadline_is_refused_at_once() {
+fn rl4_a_wait_beyond_max_wait_or_the_deadline_is_rejected_at_once() {
     let quota = Quota::per_minute(1);
     let limiter = RateLimiter::builder(quota)
         .max_wait(Duration::from_secs(3_600))
@@ -508,7 +484,7 @@ fn rl4_a_wait_beyond_its_bound_or_the_deadline_is_refused_at_once() {
             RejectionKind::Expired
         );
     });
-    // Nothing was taken: the next token is still the first.
+    // Nothing was taken: the next token is the same.
     let reservation = limiter.reserve().unwrap();
     assert!(reservation.delay() <= Duration::from_secs(60));
     assert!(start.elapsed() < Duration::from_secs(25));
@@ -538,7 +514,7 @@ fn rl15_a_pause_is_capped_and_can_be_ended() {
 
 // CX19
 #[test]
-fn cx19_the_cap_of_a_pause_changes_for_pauses_to_come() {
+fn cx19_a_changed_max_pause_affects_the_next_pause() {
     let secs = Duration::from_secs;
     let limiter = RateLimiter::per_day(100);
     limiter.change(|now| now.max_pause(secs(500))).unwrap();
@@ -609,7 +585,7 @@ fn rl1_a_reading_of_the_clock_is_used_once() {
 
 // CX10
 #[test]
-fn cx10_the_handle_and_what_it_makes_can_be_sent_and_shared() {
+fn cx10_limiter_reservation_and_future_are_send_and_sync() {
     fn both<T: Send + Sync + Unpin>() {}
     both::<RateLimiter>();
     both::<Reservation>();
@@ -629,22 +605,19 @@ mod waiting {
 
     use tokio::time::{Instant, advance, sleep};
 
-    use super::{Log, RateLimiter};
+    use super::{RateLimiter, Recorder, short};
     use crate::config::Mode;
     use crate::deadline::Deadline;
     use crate::rate_limit::quota::Quota;
     use crate::rejection::RejectionKind;
-
-    const fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
+    use crate::testing::ms;
 
     fn one_in_100_ms() -> RateLimiter {
         let quota = Quota::per_second(10).burst(1);
         RateLimiter::builder(quota).name("ten").build().unwrap()
     }
 
-    /// Polls once, as somebody who begins to wait does.
+    /// Polls once, so that the wait starts.
     async fn begin<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
         poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
     }
@@ -698,7 +671,7 @@ mod waiting {
 
     // RL4, TO4
     #[tokio::test(start_paused = true)]
-    async fn rl4_what_cannot_come_in_time_is_refused_at_once_and_takes_nothing() {
+    async fn rl4_a_token_that_cannot_come_in_time_is_rejected_at_once_and_not_taken() {
         let limiter = one_in_100_ms();
         limiter.acquire().await.unwrap();
         let start = Instant::now();
@@ -709,9 +682,9 @@ mod waiting {
         assert_eq!(late.unwrap_err().retry_after(), Some(ms(100)));
         let gone = Deadline::after(ms(0)).scope(limiter.acquire()).await;
         assert_eq!(gone.unwrap_err().kind(), RejectionKind::Expired);
-        let dear = limiter.acquire().cost(2).await.unwrap_err();
+        let costly = limiter.acquire().cost(2).await.unwrap_err();
         assert_eq!(
-            dear.kind(),
+            costly.kind(),
             RejectionKind::CostAboveBurst { cost: 2, burst: 1 }
         );
         assert_eq!(start.elapsed(), ms(0));
@@ -724,12 +697,12 @@ mod waiting {
 
     // CX19, RL4
     #[tokio::test(start_paused = true)]
-    async fn cx19_the_longest_wait_changes_for_who_comes() {
+    async fn cx19_a_changed_max_wait_affects_the_next_waiter() {
         let limiter = one_in_100_ms();
         limiter.acquire().await.unwrap();
         let mut waiting = pin!(limiter.acquire());
         assert!(futures::poll!(waiting.as_mut()).is_pending());
-        // It comes when it is first polled.
+        // It takes `max_wait` when it is first polled.
         let made_before = limiter.acquire();
         limiter.change(|now| now.max_wait(ms(150))).unwrap();
         assert_eq!(limiter.snapshot().max_wait, ms(150));
@@ -744,10 +717,10 @@ mod waiting {
 
     // RL5, CX7, CX14
     #[tokio::test(start_paused = true)]
-    async fn rl5_a_dropped_waiter_returns_its_token_if_nobody_is_behind() {
+    async fn rl5_a_dropped_waiter_returns_its_token_if_no_other_waits_after_it() {
         let limiter = one_in_100_ms();
-        let log = Log::default();
-        let _on = limiter.on_event(log.listener());
+        let log = Recorder::default();
+        let _on = limiter.on_event(log.listener_with(short));
         limiter.acquire().await.unwrap();
         {
             let mut acquire = pin!(limiter.acquire());
@@ -770,14 +743,14 @@ mod waiting {
 
     // CX14
     #[tokio::test(start_paused = true)]
-    async fn cx14_a_waiter_ends_in_one_event_that_says_how_long() {
+    async fn cx14_a_waiter_ends_in_one_event_with_its_wait() {
         let limiter = one_in_100_ms();
-        let log = Log::default();
-        let _on = limiter.on_event(log.listener());
+        let log = Recorder::default();
+        let _on = limiter.on_event(log.listener_with(short));
         limiter.acquire().await.unwrap();
         limiter.acquire().await.unwrap();
-        let told = log.take();
-        assert_eq!(told, ["admitted", "admitted after 100ms"]);
+        let events = log.take();
+        assert_eq!(events, ["admitted", "admitted after 100ms"]);
     }
 
     // CX17, RL3
@@ -795,7 +768,7 @@ mod waiting {
         assert_eq!(limiter.available(), 2);
     }
 
-    // RL2: by itself a large burst has stripes and a small one none; the builder forces either.
+    // RL2: by default a large burst has stripes and a small one none; the builder forces either.
     #[tokio::test(start_paused = true)]
     async fn rl2_whether_a_limiter_has_stripes_can_be_forced() {
         let (small, large) = (Quota::per_second(100), Quota::per_second(10_000));
@@ -814,26 +787,26 @@ mod waiting {
             let burst = limiter.quota().max_burst();
             while limiter.allow() {}
             advance(Duration::from_secs(60)).await;
-            // What the stripes may hold is what is not there after a rest.
-            let rested = limiter.available();
-            assert_eq!(rested < burst, has_stripes, "{rested} of {burst}");
+            // After an idle time the stripes' share is missing.
+            let idle = limiter.available();
+            assert_eq!(idle < burst, has_stripes, "{idle} of {burst}");
             let least = if burst == 100 {
                 burst / 2
             } else {
                 burst - burst / 16
             };
-            assert!((least..=burst).contains(&rested), "{rested} of {burst}");
+            assert!((least..=burst).contains(&idle), "{idle} of {burst}");
         }
     }
 
-    // RL15, RL4: a pause that begins during the wait puts the waiter behind it.
+    // RL15, RL4: a pause that starts during the wait delays the waiter.
     #[tokio::test(start_paused = true)]
-    async fn rl15_who_wakes_in_a_pause_waits_for_its_end_or_is_refused() {
+    async fn rl15_a_waiter_that_wakes_in_a_pause_waits_for_its_end_or_is_rejected() {
         let limiter = one_in_100_ms();
         limiter.acquire().await.unwrap();
         let start = Instant::now();
-        let log = Log::default();
-        let _on = limiter.on_event(log.listener());
+        let log = Recorder::default();
+        let _on = limiter.on_event(log.listener_with(short));
         let (mut short, mut long) = (
             pin!(limiter.acquire().max_wait(ms(300))),
             pin!(limiter.acquire().max_wait(ms(5_000))),
@@ -850,7 +823,7 @@ mod waiting {
         assert!(!limiter.allow());
     }
 
-    // RL13, RL4: for the instant that suits all, and it is charged to each.
+    // RL13, RL4: one instant for all members, charged to each.
     #[tokio::test(start_paused = true)]
     async fn rl13_several_limits_are_waited_for_as_one() {
         let fast = RateLimiter::builder(Quota::per_second(10).burst(3))
@@ -863,16 +836,16 @@ mod waiting {
         both.acquire().await.unwrap();
         let reservation = both.reserve().unwrap();
         assert_eq!(reservation.delay(), ms(500));
-        // The fast one was charged for the same instant, and not for now.
+        // The fast member was charged for the same instant, not for now.
         advance(ms(500)).await;
         reservation.commit();
         assert_eq!((fast.available(), slow.available()), (2, 0));
         assert_eq!(both.try_acquire().unwrap_err().retry_after(), Some(ms(500)));
     }
 
-    // CX19: who already waits goes on; who comes after the switch does not wait.
+    // CX19: a call after the change does not wait.
     #[tokio::test(start_paused = true)]
-    async fn cx19_a_change_of_mode_or_quota_leaves_waiters_their_instants() {
+    async fn cx19_waiters_keep_their_instants_after_a_change_of_mode_or_quota() {
         let limiter = one_in_100_ms();
         limiter.acquire().await.unwrap();
         let start = Instant::now();
@@ -887,20 +860,16 @@ mod waiting {
         sleep(ms(1)).await;
     }
 
-    // CX11: nothing to wait for needs no runtime; made outside of one in any case.
     #[test]
-    fn cx11_a_token_that_is_there_needs_no_runtime() {
+    fn cx11_an_available_token_needs_no_runtime() {
         let limiter = one_in_100_ms();
-        assert!(matches!(
-            super::now_or_never(limiter.acquire()),
-            Some(Ok(()))
-        ));
+        assert!(matches!(super::poll_once(limiter.acquire()), Some(Ok(()))));
     }
 }
 
-// RL13, RL9: what the word cannot hold any more is refused, and not tried for ever.
+// RL13, RL9: a charge that a member's word cannot hold is rejected, not tried for ever.
 #[test]
-fn rl13_a_joint_limit_refuses_what_is_too_far_ahead_for_one_of_them() {
+fn rl13_a_joint_limit_rejects_an_instant_too_late_for_one_member() {
     let days = |days: u64| Duration::from_secs(days * 24 * 3_600);
     let far = |name: &str, each: u64, burst| {
         let far = RateLimiter::builder(Quota::new(1, days(each)).burst(burst));
@@ -911,7 +880,7 @@ fn rl13_a_joint_limit_refuses_what_is_too_far_ahead_for_one_of_them() {
     assert!(one.reserve_n(400).is_err());
     drop(queue);
 
-    // The later limit has room; the other has, but not so late.
+    // `slow` has room at that instant, `long` has not.
     let (long, slow) = (far("long", 1, 300), far("slow", 4, 100));
     let both = RateLimiter::all_of("both", [long.clone(), slow]).unwrap();
     let _queue: Vec<_> = (0..5).map(|_| long.reserve_n(300).unwrap()).collect();

@@ -60,8 +60,8 @@ impl Builder {
         self
     }
 
-    /// The longest delay that a failure may ask for (`Retry-After`). The default is 30 s. A
-    /// failure that asks for more is returned at once, as is [`Duration::MAX`] whatever the cap.
+    /// The longest `Retry-After` of a failure that it waits for. The default is 30 s. A failure with
+    /// a longer one is returned at once; one with [`Duration::MAX`] is, whatever the cap.
     pub fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.settings.retry_after_cap = cap;
         self

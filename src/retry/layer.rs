@@ -43,12 +43,11 @@ impl<C, A> RetryLayer<C, A> {
         }
     }
 
-    /// Sends requests again by `again`.
-    pub fn again<A2>(self, again: A2) -> RetryLayer<C, A2> {
+    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> RetryLayer<C, A2> {
         RetryLayer {
             retry: self.retry,
             classifier: self.classifier,
-            again,
+            again: change(self.again),
         }
     }
 }
@@ -57,11 +56,7 @@ impl<C, O, K> RetryLayer<C, Again<O, K>> {
     /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
     /// for gRPC, where every request is a POST.
     pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>> {
-        RetryLayer {
-            retry: self.retry,
-            classifier: self.classifier,
-            again: self.again.only(only),
-        }
+        self.map_again(|again| again.only(only))
     }
 
     /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
@@ -82,11 +77,7 @@ impl<C, O, K> RetryLayer<C, Again<O, K>> {
     /// # let _ = layer;
     /// ```
     pub fn resend<F>(self, copy: F) -> RetryLayer<C, Again<O, CopyBy<F>>> {
-        RetryLayer {
-            retry: self.retry,
-            classifier: self.classifier,
-            again: self.again.resend(copy),
-        }
+        self.map_again(|again| again.resend(copy))
     }
 }
 

@@ -1,39 +1,42 @@
-//! Retry: makes a call again that failed, after a pause, and within a budget.
+//! Retry: makes a failed call again after a backoff, within a budget.
 //!
 //! ```text
-//!          ┌─────────┐ success, refusal, permanent
+//!          ┌─────────┐ success, rejection, permanent failure
 //!  call ──>│ attempt │ ────────────────────────────────────────────> its outcome
 //!          └─────────┘
 //!            ^     │ failure
 //!            │     v
-//!            │   attempts left? may it be sent again? before the deadline? in the budget?
+//!            │   attempts left? may be sent again? before the deadline? in the budget?
 //!            │     │ yes                          └─ no ────────────> the failure
 //!            │     v
-//!            └── backoff: holds nothing but leave for the attempt
+//!            └── backoff: holds a budget permit and the request, no service
 //! ```
 //!
 //! # What it does
 //!
 //! `poll_ready` forwards. `call` copies the request if it may be sent again, and calls the inner
-//! service at once. A failed attempt is followed by a backoff and by another on a fresh clone of
-//! the service, which is readied immediately before its call. Nothing is held meanwhile: no
-//! service, and no response, whose connection the next attempt may need.
+//! service at once. After a failed attempt the retry waits for the backoff and makes the next
+//! attempt with a clone of the template service, which is polled until it is ready immediately
+//! before its call. During the backoff it holds no service and no response: the next attempt may
+//! need the connection.
 //!
-//! A wait whose end would be after the [deadline](crate::Deadline) is not begun: the failure is
-//! returned now, while somebody still wants it. So it is when the [budget](crate::budget) is
-//! spent, and when the failure asks for a longer delay (`Retry-After`) than
-//! [`retry_after_cap`](Builder::retry_after_cap). A delay that the response gives and that cannot
-//! be read, and a negative `grpc-retry-pushback-ms`, are longer than any cap.
+//! A backoff that would end after the [deadline](crate::Deadline) does not start: the failure is
+//! returned at once. The same holds when the [budget](crate::budget) is spent, and when the
+//! failure has a delay (`Retry-After`) longer than [`retry_after_cap`](Builder::retry_after_cap). A delay in the response that cannot be read, and a
+//! negative `grpc-retry-pushback-ms`, count as longer than every cap.
 //!
-//! Not retried: the library's own refusals and what is classified as
-//! [`Ignore`](crate::Outcome::Ignore) or [`Permanent`](crate::classify::FailureKind::Permanent); and
-//! requests that may not be sent twice, which an `http::Request` says by its method or an
-//! `Idempotency-Key`. A call that timed out is retried like any other failure: it may have had
-//! its effect.
+//! Not retried are:
 //!
-//! Attempts below see their number ([`attempt`](crate::attempt())), and those above the first do
-//! not wait: a rate limit below admits them at once or refuses them. Retries do not multiply:
-//! below such an attempt another retry makes one.
+//! - rejections by this crate, and outcomes that are [`Ignore`](crate::Outcome::Ignore) or
+//!   [`Permanent`](crate::classify::FailureKind::Permanent);
+//! - requests that may not be sent twice ([`Idempotent`](crate::attempts::Idempotent)); an
+//!   `http::Request` says so by its method or its `Idempotency-Key`.
+//!
+//! A call that timed out is retried like any other failure. It may have had its effect.
+//!
+//! The layers below an attempt read its number with [`attempt`](crate::attempt()). An attempt above
+//! the first does not wait: a rate limiter below admits it at once or rejects it. Retries do not
+//! multiply: inside such an attempt another retry makes one attempt.
 //!
 //! # Example
 //!
@@ -88,8 +91,7 @@
 //! # Without a service
 //!
 //! [`Retry::run`] gives the closure the number of the attempt, and the closure makes a new call
-//! for each: nothing has to be `Clone`. Whether the call may be made twice is then yours to
-//! know.
+//! for each attempt: nothing has to be `Clone`. The closure must be safe to be called twice.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -106,50 +108,52 @@
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | option | default | why |
 //! |---|---|---|
-//! | [`max_attempts`](Builder::max_attempts) | 3, the first counted | what the third does not mend is no blip |
-//! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers who failed together must not come back together |
-//! | [`throttled_base`](Builder::throttled_base) | 1 s | who asks for fewer calls is not asked again in 50 ms |
+//! | [`max_attempts`](Builder::max_attempts) | 3, the first counted | what fails three times is not a short disturbance |
+//! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together |
+//! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service gets time |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s, a floor with jitter on top | the dependency knows best, within reason |
 //! | [`budget`](Builder::budget) | its own: 10 % of calls, burst 10, floor 1 a second | an outage makes 1.1 times the load, not three |
 //! | [`max_elapsed`](Builder::max_elapsed) | none | a timeout above bounds the attempts too |
 //! | [`nested`](Builder::nested) | off | three attempts of three are nine |
-//! | [`only`](RetryLayer::only) | what the request says of itself | an order must not be placed twice |
-//! | [`name`](Builder::name) | `retry@` and the place | its events must say which retry it was |
+//! | [`only`](RetryLayer::only) | the request's own answer | an order must not be placed twice |
+//! | [`name`](Builder::name) | `retry@` and the call site | its events must say which retry it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Retry`], layers over it and services made by them are one retry with one
-//! budget. Share a [`Budget`](crate::Budget) between the retries and hedges of a stack; a hedge
-//! inside an attempt draws on the retry's by itself, and so does a retry that was given none.
+//! budget. Share a [`Budget`](crate::Budget) between the retries and hedges of a stack. A hedge
+//! inside an attempt uses the budget of the retry, and so does another retry that was given none.
 //!
 //! # Changing it while calls run
 //!
-//! [`change`](Retry::change) and [`set_mode`](Retry::set_mode) hold for calls that start from
-//! now on. [`RecordOnly`](crate::Mode::RecordOnly) makes one attempt and tells of the next as
-//! one that it would have made; [`Off`](crate::Mode::Off) only forwards.
+//! [`change`](Retry::change) and [`set_mode`](Retry::set_mode) apply to calls that start from now
+//! on. [`RecordOnly`](crate::Mode::RecordOnly) makes one attempt, and emits the next as one that it
+//! would have made; [`Off`](crate::Mode::Off) only forwards.
 //!
 //! # Cancel safety
 //!
-//! Dropping the response future drops the attempt under way. What was taken of the budget goes
-//! back unless the attempt was made.
+//! Dropping the response future drops the attempt under way. What was taken from the budget goes
+//! back, unless the attempt was made.
 //!
 //! # Errors
 //!
-//! None of its own: what is returned is the service's, that of the last attempt which was made.
-//! When an attempt above the first is refused below, or its service fails to get ready, the
-//! last error before it is returned. A failed response cannot be: it is dropped before the
-//! backoff, since it may hold the connection that the next attempt needs; what is returned then
-//! is the refusal.
+//! None of its own: it returns what the service returned for the last attempt that was made. When
+//! an attempt above the first is rejected below, or its service does not become ready, the last
+//! error before it is returned. A failed response is not kept for that: it is dropped before the
+//! backoff, since it may hold the connection that the next attempt needs. The rejection is
+//! returned then.
 //!
 //! # When not to use it
 //!
-//! For what must not happen twice. Around a retry of somebody else's, such as a client with its
-//! own: attempts multiply. Against a dependency that is slow because it is busy, without a
-//! budget. Put it outside of the breaker and of the timeout of one attempt, and inside the
-//! timeout of the whole.
+//! - For what must not happen twice.
+//! - Around a client that retries by itself: the attempts multiply.
+//! - Without a budget, against a dependency that is slow because it is busy.
+//!
+//! A retry belongs outside of the breaker and of the timeout of one attempt, and inside the
+//! timeout of the whole call.
 
 mod builder;
 #[cfg(feature = "tower")]

@@ -118,7 +118,7 @@ impl<H: AsRef<Config>> Permit<H> {
         if until >= context.deadline {
             return None;
         }
-        // Of an attempt whose service did not become ready, the permit goes back first.
+        // An attempt whose service did not become ready gives its permit back first.
         self.extra = Extra::None;
         let attempt = self.number + 1;
         let permit = self.ledger.withdraw(plan, || EventKind::WouldRetry {

@@ -35,7 +35,7 @@ pub(super) struct Failed {
     /// The number of the attempt, from 1.
     pub(super) number: u32,
     pub(super) kind: FailureKind,
-    /// The delay that the failure asks for.
+    /// The failure's `Retry-After`.
     pub(super) retry_after: Option<Duration>,
     /// The delay before the attempt.
     pub(super) previous: Duration,
@@ -52,8 +52,8 @@ impl Settings {
         problems.finish(name)
     }
 
-    /// The delay before the attempt after `failed`. None if the failure is lasting, or asks for
-    /// a longer delay than the cap. `fraction` draws from 0 to 1.
+    /// The delay before the attempt after `failed`. None if the failure is lasting, or its
+    /// `Retry-After` is above the cap. `fraction` draws from 0 to 1.
     pub(super) fn delay(&self, failed: Failed, fraction: impl FnOnce() -> f64) -> Option<Duration> {
         let backoff = match failed.kind {
             FailureKind::Permanent | FailureKind::Slow => return None,

@@ -83,7 +83,7 @@ pub trait Verdict<Res, Err> {
     fn not_made(&self, outcome: Result<&Res, &Err>) -> bool;
 }
 
-/// The [`Verdict`] of a [`Classify`].
+/// Classifies the outcomes of one call with a [`Classify`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct By<C>(C);
 

@@ -4,26 +4,25 @@ use crate::classify::for_plain_types;
 use crate::keyed::{ByKey, PerKey, Picked, Source};
 use crate::rejection::Rejection;
 
-/// A request that can say for which authority it is: a host, and a port that is not the usual
-/// one. Circuit breaker and bulkhead of a [`ClientStack`](super::ClientStack) are per authority.
+/// A request with an authority: the host, and the port unless it is the default one. A
+/// [`ClientStack`](super::ClientStack) has a circuit breaker and a bulkhead per authority.
 ///
 /// Implemented for `http::Request` (by its URI, or else its `Host` header; feature `http`) and
-/// `reqwest::Request` (feature `reqwest`). Unit, numbers, text and bytes are for none, and all of
-/// them share the policies of who has none. A type of yours joins with one line of
-/// [`authority!`](crate::authority).
+/// `reqwest::Request` (feature `reqwest`). Unit, numbers, text and bytes have no authority.
+/// Implement it for your own type with one line of [`authority!`](crate::authority).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say for which authority it is",
+    message = "`{Self}` has no authority",
     label = "the circuit breaker and the bulkhead of a client stack are per authority",
     note = "write `seawall::authority!({Self}, |request| Some(&request.host))` for a type of yours, or `seawall::authority!({Self})` if all its requests are for one service"
 )]
 pub trait Addressed {
-    /// Host and port as text, the same for all requests that are for the same service; none if
-    /// that cannot be told.
+    /// Host and port as text, the same for all requests to the same service, or `None` if it is
+    /// unknown.
     fn authority(&self) -> Option<Cow<'_, str>>;
 }
 
-/// Lets a request type of yours say for which authority it is: by a closure that borrows it, or
-/// for types whose requests are all for one service, not at all.
+/// Implements [`Addressed`](crate::stack::Addressed) for your own request type: with a closure that
+/// borrows the authority, or without one if all requests go to one service.
 ///
 /// ```
 /// struct Query {
@@ -63,7 +62,7 @@ macro_rules! without_authority {
 
 for_plain_types!(without_authority);
 
-/// The way from a request to its authority.
+/// The key of a request is its authority.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByAuthority;
 
@@ -74,20 +73,20 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     }
 }
 
-/// Host and port of `authority`, without what else it may have: a user, a port that is the usual
-/// one of the scheme, capitals. Allocates only for the last.
+/// Host and port of `authority`, in lower case, without the user and the default port of the
+/// scheme. Allocates only if it has upper-case letters.
 #[cfg(feature = "http")]
 pub(crate) fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
     let host = match authority.rsplit_once('@') {
         Some((_user, host)) => host,
         None => authority,
     };
-    let usual = match scheme {
+    let default_port = match scheme {
         Some("http") => ":80",
         Some("https") => ":443",
         _ => ":",
     };
-    let host = host.strip_suffix(usual).unwrap_or(host);
+    let host = host.strip_suffix(default_port).unwrap_or(host);
     if host.is_empty() {
         return None;
     }

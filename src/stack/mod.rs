@@ -1,17 +1,17 @@
-//! The two recommended stacks, as named layers: [`ClientStack`] around a client, [`ServerStack`]
-//! in front of a server.
+//! The recommended layers as one: [`ClientStack`] around a client, [`ServerStack`] in front of a
+//! server.
 //!
 //! ```text
 //!  ClientStack                                    ServerStack
 //!
 //!  call                                           call
 //!   │  total timeout     10 s                      │  timeout       30 s
-//!   │  retry             3 attempts ─┐             │  rate limit    if asked for
-//!   │  hedge             if asked for│             │  bulkhead      the limit is required
+//!   │  retry             3 attempts ─┐             │  rate limit    optional
+//!   │  hedge             optional    │             │  bulkhead      the limit is required
 //!   │  ┌─ one attempt ───────────────┴──┐          ▼
 //!   │  │ circuit breaker  per authority │         the service
 //!   │  │ bulkhead         per authority │
-//!   │  │ rate limit       if asked for  │
+//!   │  │ rate limit       optional      │
 //!   │  │ attempt timeout  3 s           │
 //!   ▼  └────────────────────────────────┘
 //!  the client
@@ -19,12 +19,14 @@
 //!
 //! # What it does
 //!
-//! A stack is a layer like any other here: it changes no type, refuses in the service's own
-//! terms, and keeps its state in the handle, so that all services under it and its clones share
-//! it. It is built from a configuration that is checked as a whole, can be [changed as a
-//! whole](ClientStack::change) while calls run, and hands out the policies that it is made of.
-//! Each part behaves as its own layer does; a part that was not asked for is there and switched
-//! off, so that it can be asked for while calls run, and the type is the same either way.
+//! A stack is a layer like the others: it changes no type, rejects in the service's own terms, and
+//! keeps its state in the handle, so that all services under it and its clones share it. Its
+//! configuration is checked as a whole, and can be [changed as a whole](ClientStack::change) while
+//! calls run. The policies that it consists of are available as handles.
+//!
+//! Each part behaves like its own layer. An optional part that is not configured is present and
+//! switched off, so that a change can switch it on, and the type of the service is the same either
+//! way.
 //!
 //! # Example
 //!
@@ -33,7 +35,7 @@
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 //!
 //! struct Pages {
-//!     stack: ClientStack, // Nameable, and cheap to clone.
+//!     stack: ClientStack, // It has a name, and is cheap to clone.
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
@@ -52,7 +54,7 @@
 //! use seawall::{Backoff, Budget, ClientStack, Quota};
 //!
 //! let ms = Duration::from_millis;
-//! let budget = Budget::percent(10); // One for all that this process calls.
+//! let budget = Budget::percent(10); // One for all calls of this process.
 //! let stack = ClientStack::builder("search")
 //!     .total_timeout(ms(2_000))
 //!     .attempt_timeout(ms(500))
@@ -68,127 +70,106 @@
 //! # Ok::<(), seawall::ConfigError>(())
 //! ```
 //!
-//! # The client's order, place by place
+//! # The order of the client's layers
 //!
-//! From the outside in. Wherever the order matters, the other one goes wrong like this:
+//! From the outside in, with what goes wrong in another order:
 //!
-//! | place | why here | what goes wrong elsewhere |
+//! | layer | reason for its position | in another position |
 //! |---|---|---|
-//! | total timeout, outermost | it bounds all that is below: queueing, backoffs, every attempt | inside of the retry it bounds one attempt, and three of them with their backoffs take as long as they like |
-//! | retry, around the hedge | what is hedged is one attempt, whose latency is known | inside of the hedge, its delay runs against a whole call with backoffs, and a quantile of those says nothing of an attempt |
-//! | hedge, around the breaker | its extra attempt asks the breaker again and is counted there as what it is | inside of the breaker one outcome is told for two calls, and the half-open state lets out twice as many as its probes |
-//! | circuit breaker, around the bulkhead | each attempt is an outcome, and an open breaker takes no place and no token from those who can be served | around the retry it sees one failure in place of three and opens three times as late; inside of the bulkhead, calls queue for a place to be refused in |
-//! | bulkhead, around the rate limit | what it refuses costs no token, and what queues has not paid yet | inside, a call that was refused for want of a place has used up a token |
-//! | rate limit | every attempt that is sent counts, retries and hedges too, since the other side counts them | around the retry, the other side sees up to three times the rate |
-//! | attempt timeout, innermost | its clock starts when the call is made, and the breaker sees its end as a failure | around the bulkhead a long queue looks like a dead service, and opens the breaker of a healthy one |
+//! | total timeout, outermost | it limits everything below: queues, backoffs, every attempt | inside the retry it limits one attempt, and nothing limits the whole call |
+//! | retry, around the hedge | a hedge adds an attempt to one attempt, whose latency is known | inside the hedge, the hedge's delay and its quantile would include backoffs |
+//! | hedge, around the breaker | the breaker admits and counts each extra attempt | inside the breaker, one outcome is counted for two calls, and a half-open breaker sends twice as many calls as it has probes |
+//! | circuit breaker, around the bulkhead | each attempt is one outcome, and a call that an open breaker rejects takes no permit and no token | around the retry it sees one failure instead of three; inside the bulkhead, calls wait for a permit only to be rejected |
+//! | bulkhead, around the rate limit | a call that is rejected or still waits has taken no token | inside, a call that the bulkhead rejects has used a token |
+//! | rate limit | every attempt that is sent takes a token, as the other side counts them | around the retry, the other side sees up to three times the rate |
+//! | attempt timeout, innermost | its clock starts when the call is made, and the breaker sees the timeout as a failure | around the bulkhead, a long queue looks like a slow dependency and opens the breaker |
 //!
-//! Breaker and bulkhead are per authority, so that one host that is down is refused for itself.
-//! The budget is one for all: a dead host may use it up, and then calls to the others are made
-//! once.
+//! Breaker and bulkhead are per authority, so a host that is down affects only its own calls. The
+//! budget is one for all: a failing host may use it up, and then calls to the others are not
+//! retried.
 //!
-//! The rate limit refuses and does not wait: whoever waits here holds a place of the bulkhead.
-//! To wait, put [`RateLimitLayer::waiting`](crate::RateLimitLayer::waiting) around the stack,
-//! where it counts calls and not attempts.
+//! The rate limit rejects and does not wait, because a waiting call would hold a permit of the
+//! bulkhead. To wait, put [`RateLimitLayer::waiting`](crate::RateLimitLayer::waiting) around the
+//! stack, where it counts calls instead of attempts.
 //!
-//! # The server's order, place by place
+//! # The order of the server's layers
 //!
-//! | place | why here | what goes wrong elsewhere |
+//! | layer | reason for its position | in another position |
 //! |---|---|---|
-//! | timeout, outermost | it covers the wait for a place, and its deadline is read by all below: a client stack in the handler ends with it | inside of the bulkhead, the wait in its queue comes on top, and nothing ends it for a caller who has less time |
-//! | rate limit, around the bulkhead | what is above the limit is refused before it takes or waits for a place | inside, a caller above his limit fills the queue of all others |
-//! | bulkhead, innermost | a place is held only while the service works | around the rate limit, places go to calls that are then refused |
+//! | timeout, outermost | it covers the wait in the queue, and everything below sees its deadline, such as a client stack in the handler | inside the bulkhead, the wait in the queue comes on top |
+//! | rate limit, around the bulkhead | a call above the limit is rejected before it takes a permit or waits for one | inside, a caller above its limit fills the queue of the others |
+//! | bulkhead, innermost | a permit is held only while the service works | around the rate limit, permits go to calls that are then rejected |
 //!
-//! A server has no circuit breaker: refusing what it can still do helps nobody. Callers who go
-//! away take their calls with them, and what was theirs is given back.
+//! A server has no circuit breaker: rejecting work that it can still do helps no caller. If a
+//! caller disconnects, its call is dropped and its permits are released.
 //!
 //! # Authorities
 //!
-//! What a request is for is asked of it by [`Addressed`]: implemented for the requests of `http`
-//! and `reqwest`, without user, in small letters and without the scheme's usual port; for unit,
-//! numbers, text and bytes, all of which are for nobody in particular; and by one line of
-//! [`authority!`](crate::authority) for a type of yours. Requests that cannot say for whom they
-//! are share the [anonymous](crate::Keyed::anonymous) breaker and bulkhead.
+//! The authority of a request is its [`Addressed::authority`]. For the requests of `http` and
+//! `reqwest` it is host and port, in lower case, without the user and the default port of the
+//! scheme. Unit, numbers, text and bytes have no authority. For your own type implement it with one
+//! line of [`authority!`](crate::authority). Requests without an authority share the
+//! [anonymous](crate::Keyed::anonymous) breaker and bulkhead.
 //!
 //! # Defaults
 //!
-//! | knob | default | why |
+//! | setting | default | why |
 //! |---|---|---|
 //! | [`total_timeout`](ClientConfig::total_timeout) | 10 s | three attempts fit, with their backoffs |
 //! | [`attempt_timeout`](ClientConfig::attempt_timeout) | 3 s | |
-//! | [`retry`](ClientConfig::retry), [`budget`](ClientConfig::budget) | as [`retry`](crate::retry#defaults) and [`budget`](crate::budget#defaults) | |
-//! | [`hedge`](ClientConfig::hedge) | none | what it may be worth, and which requests it is for, has to be known; asked for, as [`hedge`](crate::hedge#defaults) |
-//! | [`breaker`](ClientConfig::breaker) | as [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half of the attempt's timeout | a caller with 5 ms left does not open what others share |
-//! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and an end to what a slow host can take |
-//! | [`authorities`](ClientConfig::authorities) | 10,000 | as for all that is [keyed](crate::keyed) |
+//! | [`retry`](ClientConfig::retry), [`budget`](ClientConfig::budget) | those of [`retry`](crate::retry#defaults) and [`budget`](crate::budget#defaults) | |
+//! | [`hedge`](ClientConfig::hedge) | off; when on, those of [`hedge`](crate::hedge#defaults) | which requests to hedge, and whether it is worth the load, depends on the service |
+//! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout | a caller with 5 ms left must not open a breaker that others share |
+//! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and it limits what a slow host can take |
+//! | [`authorities`](ClientConfig::authorities) | 10,000 | that of every [keyed](crate::keyed) policy |
 //! | [`rate_limit`](ClientConfig::rate_limit) | none | no number fits all |
-//! | server: [`timeout`](ServerConfig::timeout) | 30 s | longer than most callers wait, and an end to what would hang for ever |
+//! | server: [`timeout`](ServerConfig::timeout) | 30 s | longer than most callers wait, and still an end to a call that hangs |
 //! | server: bulkhead | limit required, no queue | no number fits all |
 //! | server: [`rate_limit`](ServerConfig::rate_limit) | none | no number fits all |
 //!
 //! # Contradictions
 //!
-//! `build()` and `change` refuse, all at once and each with its field, what is wrong with a
-//! policy by itself (`retry.max_attempts`), and what is wrong with two of them together:
+//! `build()` and `change` report all problems at once, each with its field: those of one policy
+//! (`retry.max_attempts`), and those of two that contradict each other:
 //!
-//! | field | refused |
+//! | field | problem |
 //! |---|---|
 //! | `attempt_timeout` | above the total: it would never end an attempt |
-//! | `retry.backoff` | backoffs that together are as long as the total: the last attempt would begin after its end |
-//! | `breaker.window`, `breaker.within`, `breaker.half_open_for` | shorter than an attempt: its outcome would come after what it belongs to is over |
-//! | `breaker.slow_rate` | slow from the attempt's timeout on: nothing would be slow |
-//! | `breaker.fair_time` | above the attempt's timeout: no timeout would count |
-//! | `bulkhead.max_wait` | above the deadline, where there is a queue: nobody would wait that long |
-//! | `hedge.delay`, `hedge.min_delay` | from the attempt's timeout on: nothing would be hedged |
+//! | `retry.backoff` | the backoffs together are as long as the total: the last attempt would start after the end |
+//! | `breaker.window`, `breaker.within`, `breaker.half_open_for` | shorter than an attempt: its outcome would come too late |
+//! | `breaker.slow_rate` | the threshold is not below the attempt timeout: no call would be slow |
+//! | `breaker.fair_time` | above the attempt timeout: no timeout would count |
+//! | `bulkhead.max_wait` | above the deadline, with a queue: no call would wait that long |
+//! | `hedge.delay`, `hedge.min_delay` | not below the attempt timeout: no call would be hedged |
 //!
 //! # Sharing
 //!
 //! Clones of a stack and all services made by them share all policies. Two stacks of one
-//! configuration share nothing, but for a [`budget`](ClientConfig::budget) or a
+//! configuration share nothing, except a [`budget`](ClientConfig::budget) or a
 //! [limiter](ClientStack::rate_limit) that both were given.
 //!
 //! # Cancel safety
 //!
-//! Dropping the response future gives everything back that its parts hold: places, probes,
-//! budget.
+//! Dropping the response future releases everything that its parts hold: permits, probes, budget.
 //!
 //! # Errors
 //!
-//! Those of its parts, each with its name: that of the stack and a part of it, like
-//! `pages.breaker@10.0.0.7:80`, or `pages.total_timeout`. A client whose error is not its own (`hyper`, `reqwest`)
-//! needs `.map_err(seawall::Error::service)` below the stack.
+//! Those of its parts. Each names its part, such as `pages.breaker@10.0.0.7:80` or
+//! `pages.total_timeout`. A client whose error cannot carry a rejection (`hyper`, `reqwest`) needs
+//! `.map_err(seawall::Error::service)` below the stack.
 //!
 //! # When not to use it
 //!
-//! Where requests cannot be copied at all, retry and hedge are for nothing, and the parts that
-//! are left are put together by hand. For calls that are no service there is
-//! [`Pipeline`](crate::Pipeline), in the same order.
+//! If requests cannot be copied, retry and hedge do nothing: combine the other layers by hand. For
+//! calls without a service use [`Pipeline`](crate::Pipeline), which has the same order.
 
 mod authority;
-mod check;
 mod client;
-mod future;
-mod plan;
+mod parts;
 mod server;
 
 #[cfg(feature = "http")]
 pub(crate) use authority::plain;
 pub use authority::{Addressed, ByAuthority};
 pub use client::{ClientConfig, ClientService, ClientStack, PerAuthority};
-pub use future::ResponseFuture;
 pub use server::{ServerConfig, ServerService, ServerStack};
-
-use crate::config::{Mode, Name};
-use crate::rate_limit::Quota;
-
-/// The name of a part of a stack.
-fn part(stack: &Name, part: &str) -> String {
-    format!("{stack}.{part}")
-}
-
-/// The mode of a limiter that was asked for, or was not.
-fn limit_mode(quota: Option<Quota>) -> Mode {
-    match quota {
-        Some(_) => Mode::Enforce,
-        None => Mode::Off,
-    }
-}

@@ -131,7 +131,6 @@
 //!   [`spawn`](crate::spawn), and bound the wait for that.
 
 mod call;
-mod future;
 #[cfg(feature = "tower")]
 mod layer;
 mod policy;
@@ -139,7 +138,7 @@ mod run;
 #[cfg(feature = "tower")]
 mod service;
 
-pub use future::Timed;
+pub use call::Timed;
 #[cfg(feature = "tower")]
 pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};

@@ -5,8 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::Timeout;
-use super::call::TimedCall;
-use super::future::Timed;
+use super::call::{Timed, TimedCall};
 use crate::context::ClockReading;
 use crate::rejection::Error;
 

@@ -1,16 +1,17 @@
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tower_service::Service;
 
 use super::Timeout;
-use super::call::TimedCall;
-use super::future::Timed;
+use super::call::{Timed, TimedCall};
 use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::deadline::Deadline;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::service::{Guard, Native, Readiness, ResponseFuture};
+use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Clone, Debug)]
@@ -79,6 +80,27 @@ where
             }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
+    }
+}
+
+impl<F, M, Res, Err> Future for Timed<F, M>
+where
+    F: Future<Output = Result<Res, Err>>,
+    M: Format<Res, Err>,
+{
+    type Output = Result<Res, Err>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // The call first: if both are ready, its response wins.
+        let mut polled = self.as_mut().poll_call(cx);
+        if polled.is_pending() {
+            let format = self.format;
+            polled = self
+                .poll_timer(cx)
+                .map(|rejection| format.reject(rejection));
+        }
+        polled
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the compiler knows of the public types, and inner services that are not what most are.
+//! The auto traits of the public types, and unusual inner services.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -36,7 +36,7 @@ fn is_unpin<T: Unpin>() {}
 fn is_all<T: Clone + Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
 fn is_error<T: std::error::Error + Send + Sync + Clone + PartialEq + 'static>() {}
 
-/// Whether `$type` is `$trait`: an inherent constant is taken before a trait's.
+/// Whether `$type` is `$trait`: an inherent constant has precedence over a trait's.
 macro_rules! is {
     ($type:ty: $trait:path) => {{
         struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
@@ -65,10 +65,11 @@ type BulkheadFuture<F> = ResponseFuture<InFlight<F, bulkhead::Permit>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
 type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
 type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
-type BreakerFuture<F> = circuit_breaker::ResponseFuture<F, AsError, By<Standard>>;
+type BreakerFuture<F> =
+    seawall::service::ResponseFuture<circuit_breaker::JudgedCall<F, By<Standard>>, AsError>;
 
 #[test]
-fn cx10_policies_and_layers_go_everywhere() {
+fn cx10_policies_and_layers_are_send_sync_unpin_and_clone() {
     is_all::<Timeout>();
     is_all::<CircuitBreaker>();
     is_all::<TimeoutLayer>();
@@ -170,7 +171,7 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(!is!(BreakerFuture<PhantomPinned>: Unpin));
     assert!(!is!(LimitFuture<PhantomPinned>: Unpin));
 
-    // What is asked of an inner service is no more than it is.
+    // The layers require no more of an inner service than it is.
     assert!(!is!(Breaking<Rc<()>>: Send));
     assert!(!is!(Timing<Rc<()>>: Send));
     assert!(!is!(Limiting<Rc<()>>: Send));
@@ -187,8 +188,7 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(!is!(BulkheadFuture<Rc<()>>: Send));
     assert!(!is!(Retrying<Rc<()>>: Send));
     assert!(!is!(Hedging<Rc<()>>: Send));
-    // What later attempts are cloned from is behind a lock: a service need not be `Sync` for
-    // that, but is itself still there.
+    // The template of later attempts is behind a lock: a service need not be `Sync` for that.
     assert!(is!(Retrying<Cell<()>>: Send) && !is!(Retrying<Cell<()>>: Sync));
     assert!(is!(Hedging<Cell<()>>: Send) && !is!(Hedging<Cell<()>>: Sync));
     assert!(!is!(Retrying<NoClone>: Clone));
@@ -196,7 +196,7 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(is!(Breaking<Mock>: Clone), "the probe itself works");
 }
 
-/// An error that can neither be cloned nor sent.
+/// An error that is neither `Clone` nor `Send`.
 #[derive(Debug)]
 enum Odd {
     Rejected(#[allow(dead_code)] Rejection),
@@ -205,7 +205,7 @@ enum Odd {
 
 seawall::carrier!(Odd::Rejected);
 
-/// A service that is neither `Clone` nor `Send`, for requests that are neither, nor 'static.
+/// A service that is neither `Clone` nor `Send`, for requests that are neither, nor `'static`.
 struct Local(Rc<Cell<u32>>);
 
 type LocalFuture<'a> = Pin<Box<dyn Future<Output = Result<u32, Odd>> + 'a>>;
@@ -250,7 +250,7 @@ where
 }
 
 #[test]
-fn cx10_neither_send_nor_clone_nor_static_is_asked_of_a_request_an_error_or_a_service() {
+fn cx10_a_request_an_error_and_a_service_need_neither_send_nor_clone_nor_static() {
     calls_a_local_service(&TimeoutLayer::new(secs(5)));
     calls_a_local_service(&TimeoutLayer::new(secs(5)).duration_from(|_: &(&str, _)| None));
     calls_a_local_service(
@@ -266,7 +266,7 @@ fn cx10_neither_send_nor_clone_nor_static_is_asked_of_a_request_an_error_or_a_se
 }
 
 #[test]
-fn cx10_a_service_whose_error_never_is_needs_only_a_responder() {
+fn cx10_an_infallible_service_needs_only_a_responder() {
     let never = service_fn(|n: u32| ready(Ok::<u32, Infallible>(n)));
     let mut service = TimeoutLayer::new(secs(5)).respond(|_| Ok(0)).layer(never);
     assert!(matches!(

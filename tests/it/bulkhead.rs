@@ -32,13 +32,13 @@ fn ready_call<S: Service<Do>>(service: &mut S, what: Do) -> Task<S::Future> {
 fn why<T: std::fmt::Debug>(outcome: Poll<Result<T, BoxError>>) -> RejectionKind {
     match outcome {
         Poll::Ready(Err(error)) => reason(&error).kind(),
-        other => panic!("{other:?} in place of a refusal"),
+        other => panic!("{other:?} instead of a rejection"),
     }
 }
 
 // BH1
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn bh1_never_more_in_flight_than_the_limit_over_clones_and_threads() {
+async fn bh1_the_limit_holds_over_clones_and_threads() {
     const PEAK: usize = 4;
     let inside = Arc::new(AtomicUsize::new(0));
     let peak = Arc::new(AtomicUsize::new(0));
@@ -59,14 +59,14 @@ async fn bh1_never_more_in_flight_than_the_limit_over_clones_and_threads() {
         .build()
         .unwrap();
     let queued = BulkheadLayer::queued(&bulkhead).layer(inner.clone());
-    let refusing = BulkheadLayer::new(&bulkhead).layer(inner);
+    let rejecting = BulkheadLayer::new(&bulkhead).layer(inner);
     let tasks: Vec<_> = (0..64)
         .map(|n| {
-            let (queued, refusing) = (queued.clone(), refusing.clone());
+            let (queued, rejecting) = (queued.clone(), rejecting.clone());
             tokio::spawn(async move {
                 for _ in 0..100 {
                     match n % 4 {
-                        0 => drop(refusing.clone().oneshot(()).await),
+                        0 => drop(rejecting.clone().oneshot(()).await),
                         _ => queued.clone().oneshot(()).await.unwrap(),
                     }
                 }
@@ -80,9 +80,9 @@ async fn bh1_never_more_in_flight_than_the_limit_over_clones_and_threads() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
-// BH1: until the response head, and free before the caller sees it.
+// BH1: the permit is free before the caller sees the response.
 #[tokio::test]
-async fn bh1_the_place_is_held_until_the_response() {
+async fn bh1_the_permit_is_held_until_the_response() {
     let (bulkhead, mock, mut service) = queued(1, 0);
     let mut first = ready_call(&mut service, Do::Wait);
     assert!(first.run().is_pending());
@@ -95,16 +95,15 @@ async fn bh1_the_place_is_held_until_the_response() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
-// BH2: a layer that refuses does so over a bulkhead with a queue, and one that queues over a
-// bulkhead without.
+// BH2: a rejecting layer over a bulkhead with a queue, and a queueing layer over one without.
 #[tokio::test]
-async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
+async fn bh2_only_layer_and_bulkhead_together_queue() {
     let (bulkhead, mock, mut service) = queued(1, 1);
     let mut held = ready_call(&mut service, Do::Hang);
     assert!(held.run().is_pending());
-    let mut refusing = BulkheadLayer::new(&bulkhead).layer(Strict::new(mock.clone()));
+    let mut rejecting = BulkheadLayer::new(&bulkhead).layer(Strict::new(mock.clone()));
     assert!(matches!(
-        why(ready_call(&mut refusing, Do::Answer).run()),
+        why(ready_call(&mut rejecting, Do::Answer).run()),
         RejectionKind::BulkheadFull { .. }
     ));
     let mut second = ready_call(&mut service, Do::Answer);
@@ -132,13 +131,13 @@ async fn bh2_queueing_is_asked_for_by_the_layer_and_by_the_bulkhead() {
 
 // BH4
 #[tokio::test]
-async fn bh4_first_come_first_served_and_a_cancelled_waiter_costs_nothing() {
+async fn bh4_waiters_are_admitted_in_fifo_order_and_a_cancelled_one_costs_nothing() {
     let (bulkhead, mock, mut service) = queued(1, 10);
     let mut held = ready_call(&mut service, Do::Hang);
     assert!(held.run().is_pending());
     let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
-    // Gone while it waits, and gone after it was handed the place.
+    // Cancelled while it waits, and after its permit was granted.
     tasks[0].cancel();
     held.cancel();
     assert_eq!((tasks[1].wakes(), tasks[2].wakes()), (1, 0));
@@ -156,7 +155,7 @@ async fn bh4_first_come_first_served_and_a_cancelled_waiter_costs_nothing() {
 
 // BH4
 #[tokio::test]
-async fn bh4_last_come_first_served_if_asked_for() {
+async fn bh4_waiters_are_admitted_in_lifo_order_as_an_option() {
     let (bulkhead, _, mut service) = queued(1, 10);
     bulkhead
         .change(|now| now.order(seawall::bulkhead::Order::Lifo))
@@ -177,7 +176,7 @@ async fn bh4_last_come_first_served_if_asked_for() {
 
 // BH5
 #[tokio::test]
-async fn bh5_the_limit_changes_while_calls_queue() {
+async fn bh5_the_limit_changes_while_calls_wait() {
     let (bulkhead, mock, mut service) = queued(1, 10);
     let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
@@ -199,10 +198,9 @@ async fn bh5_the_limit_changes_while_calls_queue() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
-// CX4, RL12: idle clones that were polled ready hold neither a place nor, while their calls
-// queue, capacity of the inner service.
+// CX4, RL12: idle clones hold no permit; waiters hold no capacity of the inner service.
 #[tokio::test]
-async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
+async fn cx4_rl12_a_waiter_holds_no_capacity_of_the_inner_service() {
     let bulkhead = Bulkhead::builder(1).queue(10).build().unwrap();
     let limited = ConcurrencyLimit::new(Mock::new(), 1);
     let mut service = BulkheadLayer::queued(&bulkhead).layer(limited.clone());
@@ -210,11 +208,11 @@ async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
     let mut waiting = ready_call(&mut service, Do::Answer);
     assert!(waiting.run().is_pending());
 
-    // The only permit of the inner service is there for somebody else.
+    // The only permit of the inner service is free for another caller.
     let mut other = limited;
     assert!(matches!(poll_ready(&mut other), Poll::Ready(Ok(()))));
     held.release();
-    // It has its place, and waits for the inner service like everybody.
+    // It has its permit, and waits for the inner service.
     assert!(waiting.run().is_pending());
     assert_eq!(counts(&bulkhead), (1, 0));
     drop(other);
@@ -222,9 +220,9 @@ async fn cx4_rl12_who_queues_holds_nothing_of_the_inner_service() {
     assert_eq!(counts(&bulkhead), (0, 0));
 }
 
-// BH3: for whoever judges above, a refusal says nothing of the service.
+// BH3: to a breaker above, a rejection is no failure.
 #[tokio::test]
-async fn bh3_a_refusal_opens_no_breaker_above() {
+async fn bh3_a_rejection_opens_no_breaker_above() {
     use seawall::circuit_breaker::{State, Trip};
     use seawall::{CircuitBreaker, CircuitBreakerLayer};
 
@@ -246,7 +244,7 @@ async fn bh3_a_refusal_opens_no_breaker_above() {
 // BH3
 #[cfg(feature = "http")]
 #[test]
-fn bh3_full_and_late_are_unavailable_over_http() {
+fn bh3_full_and_queue_timeout_are_503_over_http() {
     use std::time::Duration;
 
     let (limit, in_flight, queued) = (1, 1, 1);
@@ -269,9 +267,9 @@ fn bh3_full_and_late_are_unavailable_over_http() {
     }
 }
 
-// CX7: dropped at every await, with the queue in use: all comes back.
+// CX7: with waiters too.
 #[tokio::test]
-async fn cx7_ten_thousand_random_drops_end_where_they_began() {
+async fn cx7_ten_thousand_random_drops_end_at_the_starting_balance() {
     let (bulkhead, mock, service) = queued(3, 8);
     let mut random = Random::new(11);
     let mut running = Vec::new();
@@ -304,9 +302,9 @@ async fn cx7_ten_thousand_random_drops_end_where_they_began() {
     assert_eq!((counts(&bulkhead), mock.in_flight()), ((0, 0), 0));
 }
 
-// CX8, CX14: also one that was handed its place, in `poll_ready`, `call` or a poll.
+// CX8, CX14: a waiter with a permit panics in `poll_ready`, in `call` or in a poll.
 #[tokio::test]
-async fn cx8_a_panic_after_the_queue_hands_the_place_on() {
+async fn cx8_after_a_panic_of_an_admitted_waiter_the_permit_goes_to_the_next() {
     #[derive(Clone)]
     struct Unready(Mock);
     impl Service<Do> for Unready {
@@ -348,16 +346,16 @@ async fn cx8_a_panic_after_the_queue_hands_the_place_on() {
     let recorder = Recorder::new();
     let _on = bulkhead.on_event(recorder.listener());
     catching(|| panicking.run()).unwrap_err();
-    // The future lives on, and holds nothing.
+    // The future still exists, and holds nothing.
     assert_eq!(
         (recorder.take(), counts(&bulkhead)),
         (vec!["Panicked".to_owned()], (0, 0))
     );
 }
 
-// CX9: a waiter is polled when it comes, and when it has its place.
+// CX9: a waiter is polled when it arrives, and when it has its permit.
 #[tokio::test]
-async fn cx9_who_queues_is_polled_twice() {
+async fn cx9_a_waiter_is_polled_twice() {
     let (bulkhead, _, mut service) = queued(1, 10);
     let held = bulkhead.try_acquire().unwrap();
     let mut task = ready_call(&mut service, Do::Answer);
@@ -368,9 +366,9 @@ async fn cx9_who_queues_is_polled_twice() {
     assert_eq!((task.polls(), task.wakes()), (2, 1));
 }
 
-// CX14: in the queue, too.
+// CX14: also a waiter.
 #[tokio::test]
-async fn cx14_who_queues_ends_in_one_event() {
+async fn cx14_a_waiter_ends_in_one_event() {
     let (bulkhead, _, mut service) = queued(1, 10);
     let recorder = Recorder::new();
     let held = bulkhead.try_acquire().unwrap();
@@ -383,7 +381,7 @@ async fn cx14_who_queues_ends_in_one_event() {
     assert!(task.run().is_pending());
     held.release();
     assert_eq!(recorder.take(), ["Completed"]);
-    // Handed a place that it never knew of.
+    // A permit was granted, and the waiter was not polled again.
     task.cancel();
     assert_eq!(recorder.take(), ["Dropped"]);
     assert_eq!(counts(&bulkhead), (0, 0));
@@ -391,7 +389,7 @@ async fn cx14_who_queues_ends_in_one_event() {
 
 // RN1, CX7
 #[tokio::test]
-async fn rn1_run_queued_waits_for_its_place() {
+async fn rn1_run_queued_waits_for_a_permit() {
     let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let run = || bulkhead.run_queued(|| async { Ok::<_, BoxError>(7) });
@@ -432,21 +430,21 @@ mod timed {
 
     // BH2, BH3, CX17
     #[tokio::test(start_paused = true)]
-    async fn bh3_who_waits_too_long_is_told_so_at_that_instant() {
+    async fn bh3_a_waiter_is_rejected_at_the_end_of_its_wait() {
         let (bulkhead, _, service) = queued(1, 10);
         let held = bulkhead.try_acquire().unwrap();
         let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
         let why = reason(&outcome.unwrap_err()).kind();
-        let told = RejectionKind::QueueTimeout {
+        let expected = RejectionKind::QueueTimeout {
             limit: 1,
             in_flight: 1,
             queued: 1,
             waited: took,
         };
-        assert_eq!((why, took), (told, ms(100)));
+        assert_eq!((why, took), (expected, ms(100)));
         assert_eq!(counts(&bulkhead), (1, 0));
 
-        // Live, and for what comes from now on.
+        // A change is for later waiters.
         bulkhead.change(|now| now.max_wait(ms(30))).unwrap();
         let (outcome, took) = timed(service.clone().oneshot(Do::Answer)).await;
         assert!(outcome.is_err());
@@ -458,13 +456,13 @@ mod timed {
         assert!(outcome.is_err());
         assert_eq!(took, ms(5));
 
-        // Nobody waits where the wait is nothing.
+        // With a wait of zero there is no queue.
         bulkhead.change(|now| now.max_wait(ms(0))).unwrap();
         let outcome = service.clone().oneshot(Do::Answer).await;
         let why = reason(&outcome.unwrap_err()).kind();
         assert!(matches!(why, RejectionKind::BulkheadFull { .. }));
 
-        // The layer's own wait goes before the bulkhead's.
+        // The layer's own wait has precedence over the bulkhead's.
         let layer = BulkheadLayer::queued(&bulkhead).max_wait(ms(7));
         let (outcome, took) = timed(layer.layer(Mock::new()).oneshot(Do::Answer)).await;
         assert!(outcome.is_err());
@@ -474,9 +472,9 @@ mod timed {
         assert_eq!(counts(&bulkhead), (0, 0));
     }
 
-    // BH4: handed in the last moment, it is not refused.
+    // BH4: a permit that is granted at the last moment is used.
     #[tokio::test(start_paused = true)]
-    async fn bh4_a_place_at_the_last_moment_is_taken() {
+    async fn bh4_a_permit_at_the_last_moment_is_used() {
         let (bulkhead, _, mut service) = queued(1, 10);
         let held = bulkhead.try_acquire().unwrap();
         let mut task = ready_call(&mut service, Do::Answer);
@@ -503,7 +501,7 @@ mod timed {
         assert_eq!(took, secs(1));
         assert_eq!(counts(&bulkhead), (1, 0));
 
-        // What is left covers the call as well.
+        // The deadline covers the call as well.
         let answers = tokio::spawn(service.oneshot(Do::Hang));
         tokio::time::sleep(ms(600)).await;
         held.release();
@@ -514,9 +512,9 @@ mod timed {
         assert_eq!(counts(&bulkhead), (0, 0));
     }
 
-    // TO4: nobody knows when a place comes free, so its place is held to the last moment.
+    // TO4: when a permit frees is not known, so the queue position is held until the deadline.
     #[tokio::test(start_paused = true)]
-    async fn to4_a_queue_place_is_held_until_the_deadline() {
+    async fn to4_a_queue_position_is_held_until_the_deadline() {
         let (bulkhead, _, service) = queued(1, 10);
         let held = bulkhead.try_acquire().unwrap();
         let call = Deadline::after(ms(40)).scope(service.clone().oneshot(Do::Answer));
@@ -531,7 +529,7 @@ mod timed {
         held.release();
         assert_eq!(call.await.unwrap().unwrap(), 7);
 
-        // Past: at once, and it takes no place in the queue.
+        // After the deadline it is rejected at once, without a queue position.
         let _held = bulkhead.try_acquire().unwrap();
         let past = Deadline::after(ms(0));
         let error = past.scope(service.oneshot(Do::Answer)).await.unwrap_err();
@@ -541,9 +539,9 @@ mod timed {
         assert_eq!(counts(&bulkhead), (1, 0));
     }
 
-    // TO7: behind a buffer the call knows no deadline, and the first poll does.
+    // TO7: behind a buffer the call has no deadline, and the first poll has one.
     #[tokio::test(start_paused = true)]
-    async fn to7_the_deadline_is_read_again_where_the_waiting_begins() {
+    async fn to7_the_deadline_is_read_again_when_the_wait_starts() {
         let (bulkhead, _, mut service) = queued(1, 10);
         let held = bulkhead.try_acquire().unwrap();
         let call = service.ready().await.unwrap().call(Do::Answer);
@@ -554,7 +552,7 @@ mod timed {
         ));
         assert_eq!(took, ms(20));
 
-        // Passed meanwhile: the place that it was handed goes on to the next.
+        // The deadline has passed meanwhile: the granted permit goes to the next waiter.
         let call = service.ready().await.unwrap().call(Do::Answer);
         let mut next = ready_call(&mut service, Do::Answer);
         assert!(next.run().is_pending());

@@ -1,5 +1,5 @@
-//! The breaker's layer and `run`. `contract` has what it shares with other layers; the machine
-//! is tested beside its code.
+//! The breaker's layer, `run` and gate, beyond the contract of every layer. The state machine is tested
+//! beside its code.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ fn failures_in_a_row(breaker: &CircuitBreaker) -> u32 {
 }
 
 #[test]
-fn cx1_what_one_service_sees_opens_all() {
+fn cx1_failures_at_one_service_open_the_breaker_for_all() {
     let mock = Mock::new();
     let breaker = after(3);
     let layer = CircuitBreakerLayer::new(&breaker);
@@ -49,7 +49,7 @@ fn cx1_what_one_service_sees_opens_all() {
     assert_eq!(mock.calls(), 3);
 }
 
-/// Cannot be asked.
+/// Its error cannot be judged.
 #[derive(Clone)]
 struct Broken;
 
@@ -59,10 +59,10 @@ impl Classify<u32, BoxError> for Broken {
     }
 }
 
-// CX8: a classifier that panics says nothing of the call, and its slot is free at once: also where
-// the panic is caught and the future kept.
+// CX8: a classifier that panics judges nothing, and its permit is free at once, also if the panic is
+// caught and the future kept.
 #[test]
-fn cx8_a_classifier_that_panics_ends_the_permit() {
+fn cx8_a_classifier_that_panics_frees_the_permit() {
     let (breaker, recorder) = (after(100), Recorder::new());
     breaker.on_event(recorder.listener()).forever();
     let layer = CircuitBreakerLayer::new(&breaker).classify(Broken);
@@ -74,7 +74,7 @@ fn cx8_a_classifier_that_panics_ends_the_permit() {
     assert_eq!(failures_in_a_row(&breaker), 0);
 }
 
-// CX8: found by a guard around the inner `call` and `poll`.
+// CX8: in the inner `call` and in a poll.
 #[test]
 fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
     let breaker = after(100);
@@ -83,7 +83,7 @@ fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
         assert!(catching(|| Task::new(service.call(what)).run()).is_err());
         assert_eq!(failures_in_a_row(&breaker), n);
     }
-    // Dropped by somebody else's panic it is none.
+    // The drop by another panic is none.
     let hanging = catching(|| {
         let mut task = Task::new(service.call(Do::Hang));
         assert!(task.run().is_pending());
@@ -91,7 +91,7 @@ fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
     });
     assert!(hanging.is_err());
     assert_eq!(failures_in_a_row(&breaker), 2);
-    // And a panic while somebody else's unwinds is one.
+    // A panic while another one unwinds is one.
     struct OnDrop<F: FnMut()>(F);
     impl<F: FnMut()> Drop for OnDrop<F> {
         fn drop(&mut self) {
@@ -110,17 +110,17 @@ fn cx8_a_panic_is_a_failure_also_under_catch_unwind() {
     assert_eq!(failures_in_a_row(&breaker), 0, "the answer ended the run");
 }
 
-// CX14: a listener is called after the machine has moved, and may move it again.
+// CX14: a listener is called after a transition, and may cause another.
 #[test]
 fn cx14_a_listener_sees_the_new_state_and_transitions_come_in_order() {
     let breaker = after(1);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (list, handle) = (Arc::clone(&told), breaker.clone());
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let (list, handle) = (Arc::clone(&events), breaker.clone());
     let _on = breaker.on_event(move |event| {
         if let EventKind::Transition(moved) = event.kind {
             locked(&list).push((moved.from, moved.to, handle.state()));
             if moved.to == State::Open {
-                // Told of after this one, though it happens within it.
+                // Emitted after this event, though it happens within it.
                 handle.force_open();
                 assert_eq!(handle.state(), State::ForcedOpen);
             }
@@ -133,12 +133,12 @@ fn cx14_a_listener_sees_the_new_state_and_transitions_come_in_order() {
         (State::Open, State::ForcedOpen, State::ForcedOpen),
         (State::ForcedOpen, State::Closed, State::Closed),
     ];
-    assert_eq!(*locked(&told), expected);
+    assert_eq!(*locked(&events), expected);
 }
 
-// CB12: for which the gate is there.
+// CB12: the gate's purpose.
 #[tokio::test]
-async fn cb12_a_balancer_passes_over_a_shut_service() {
+async fn cb12_a_balancer_skips_a_shut_service() {
     use tower::balance::p2c::Balance;
     use tower::discover::ServiceList;
     use tower::load::Constant;
@@ -162,7 +162,7 @@ async fn cb12_a_balancer_passes_over_a_shut_service() {
             .unwrap();
     }
     assert_eq!((mocks[0].calls(), mocks[1].calls()), (0, 20));
-    // And takes it again once it is let.
+    // And uses it again once it is released.
     breakers[0].release();
     breakers[1].force_open();
     for _ in 0..20 {
@@ -177,9 +177,9 @@ async fn cb12_a_balancer_passes_over_a_shut_service() {
     assert_eq!((mocks[0].calls(), mocks[1].calls()), (20, 20));
 }
 
-// CB12, CX14: the last waker of a task drops it, and what it holds may wait at the same gate.
+// CB12, CX14: the last waker of a task drops the task, which may itself wait at the gate.
 #[test]
-fn cb12_a_waker_that_leaves_the_gate_may_take_a_waiting_service_with_it() {
+fn cb12_a_waker_dropped_by_the_gate_may_drop_a_waiting_service() {
     struct Keeps(#[allow(dead_code)] Mutex<Box<dyn std::any::Any + Send>>);
     impl std::task::Wake for Keeps {
         fn wake(self: Arc<Self>) {}
@@ -207,9 +207,9 @@ fn cb12_a_waker_that_leaves_the_gate_may_take_a_waiting_service_with_it() {
     assert!(is_done.recv_timeout(secs(30)).is_ok(), "it hangs");
 }
 
-// CB12: whoever moves it wakes who waits, or who waits sees the move.
+// CB12: a transition wakes a waiter, or the waiter sees the transition.
 #[test]
-fn cb12_no_move_is_lost_on_who_begins_to_wait() {
+fn cb12_a_service_that_starts_to_wait_misses_no_transition() {
     let breaker = after(1);
     let mut service = CircuitBreakerLayer::gated(&breaker).layer(Mock::new());
     let rounds = 10_000;
@@ -227,7 +227,7 @@ fn cb12_no_move_is_lost_on_who_begins_to_wait() {
             breaker.force_open();
             let mut ready = Task::new(ServiceExt::<Do>::ready(&mut service));
             start.wait();
-            // Not always at the same point of the move.
+            // Not always at the same point of the transition.
             (0..round % 64).for_each(|_| std::hint::spin_loop());
             let seen = ready.poll().is_ready();
             start.wait();
@@ -240,7 +240,7 @@ fn cb12_no_move_is_lost_on_who_begins_to_wait() {
 
 // CB9
 #[test]
-fn cb9_open_refuses_without_asking_the_inner_service_anything() {
+fn cb9_open_rejects_without_touching_the_inner_service() {
     let mock = Mock::new();
     let breaker = after(1);
     let mut service = CircuitBreakerLayer::new(&breaker).layer(mock.clone());
@@ -260,7 +260,7 @@ fn cb9_open_refuses_without_asking_the_inner_service_anything() {
 }
 
 #[tokio::test]
-async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
+async fn rn1_run_returns_the_error_of_the_call_or_a_rejection() {
     let breaker = after(1);
     let answer: Result<u32, Error<io::Error>> = breaker.run(async || Ok(7)).await;
     assert_eq!(answer.unwrap(), 7);
@@ -272,11 +272,11 @@ async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
         "no"
     );
     let made = std::cell::Cell::new(false);
-    let refused = breaker.run(async || {
+    let rejected = breaker.run(async || {
         made.set(true);
         Ok::<u32, io::Error>(7)
     });
-    let rejection = refused.await.unwrap_err().into_service().unwrap_err();
+    let rejection = rejected.await.unwrap_err().into_service().unwrap_err();
     assert_eq!(
         (rejection.kind(), made.get()),
         (RejectionKind::CircuitOpen, false)
@@ -284,7 +284,7 @@ async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
 }
 
 #[tokio::test]
-async fn rn2_a_question_mark_is_a_failure_a_drop_is_none_and_a_panic_is_one() {
+async fn rn2_an_error_and_a_panic_are_failures_and_a_drop_is_none() {
     let recorder = Recorder::new();
     let breaker = after(100);
     let _on = breaker.on_event(recorder.listener());
@@ -328,8 +328,8 @@ fn rn3_a_blocking_run_needs_no_runtime() {
         ["Success", "Failure(Error)", "Panicked"]
     );
     breaker.force_open();
-    let refused = breaker.run_blocking(|| -> Result<(), io::Error> { unreachable!() });
-    assert!(refused.unwrap_err().rejection().is_some());
+    let rejected = breaker.run_blocking(|| -> Result<(), io::Error> { unreachable!() });
+    assert!(rejected.unwrap_err().rejection().is_some());
 }
 
 #[cfg(feature = "test-util")]
@@ -341,7 +341,7 @@ mod paused {
 
     use crate::support::ms;
 
-    // CB8: a breaker under a hung backend hears of it from the timeout above, which drops its calls.
+    // CB8: the timeout above drops the calls to a hung backend.
     #[tokio::test(start_paused = true)]
     async fn cb8_a_hundred_outer_timeouts_against_a_hung_backend_open_it() {
         let mock = Mock::new();
@@ -358,7 +358,7 @@ mod paused {
             ));
         }
         assert_eq!(breaker.state(), State::Open);
-        // And behind a buffer, where the call was made out of sight of the deadline.
+        // Behind a buffer too, where the call is made outside of the deadline.
         let breaker = after(3);
         let service = ServiceBuilder::new()
             .layer(TimeoutLayer::new(secs(1)))
@@ -369,7 +369,7 @@ mod paused {
             service.clone().oneshot(Do::Hang).await.unwrap_err();
         }
         assert_eq!(breaker.state(), State::Open);
-        // Callers who go away before say nothing.
+        // Callers that leave earlier count nothing.
         let breaker = after(1);
         let service = ServiceBuilder::new()
             .layer(TimeoutLayer::new(secs(1)))
@@ -384,7 +384,7 @@ mod paused {
 
     // CB12
     #[tokio::test(start_paused = true)]
-    async fn cb12_the_gate_is_pending_while_open_and_wakes_when_a_call_may_come() {
+    async fn cb12_the_gate_is_pending_while_open_and_wakes_for_the_next_call() {
         let breaker = after(1);
         let mut service = CircuitBreakerLayer::gated(&breaker).layer(Mock::new());
         assert!(poll_ready(&mut service).is_ready());
@@ -400,12 +400,12 @@ mod paused {
         drop(ready);
         assert_eq!(start.elapsed(), secs(30));
 
-        // The only probe is out; its slot frees.
+        // The only probe is in flight; its permit frees.
         let mut probe = Task::new(service.call(Do::Hang));
         assert!(probe.run().is_pending());
         let mut ready = Task::new(service.ready());
         assert!(ready.run().is_pending());
-        // Or there is another one, by a change.
+        // Or a change adds a permit.
         let wakes = ready.wakes();
         breaker.change(|rules| rules.probes(2)).unwrap();
         assert!(ready.wakes() > wakes);
@@ -417,7 +417,7 @@ mod paused {
         assert!(ready.run().is_ready());
         drop(ready);
 
-        // A probe was to come, and is not any more.
+        // A probe was due, and is not any more.
         breaker.reset();
         assert!(poll_ready(&mut service).is_ready());
         service.call(Do::Fail).await.unwrap_err();
@@ -430,7 +430,7 @@ mod paused {
         assert_eq!((ready.wakes(), ready.run().is_pending()), (wakes, true));
         drop(ready);
 
-        // Closed by hand.
+        // Forced closed.
         let mut ready = Task::new(service.ready());
         assert!(ready.run().is_pending());
         breaker.release();

@@ -1,4 +1,4 @@
-//! One classifier for every policy that judges, and what it is asked.
+//! One classifier for every policy that judges.
 
 use std::io;
 use std::task::Poll;
@@ -30,14 +30,14 @@ struct Row;
 seawall::judge!(Row);
 seawall::resend!(Row);
 
-/// Of somebody else's, which nobody can be asked about.
+/// Another crate's type, without a `Judge`.
 struct Foreign;
 
 const BUSY: Reply = Reply { busy: true };
 const FINE: Reply = Reply { busy: false };
 
 #[test]
-fn a_type_of_ones_own_joins_with_one_line() {
+fn a_users_type_is_judged_after_one_line() {
     assert_eq!(FINE.judge(), Outcome::Success);
     assert_eq!(
         BUSY.judge(),
@@ -50,14 +50,14 @@ fn a_type_of_ones_own_joins_with_one_line() {
     assert_eq!(BUSY.copy(), Some(BUSY));
     assert_eq!(Row.judge(), Outcome::Success);
     assert!(Row.is_idempotent() && Row.copy().is_some());
-    // Text, numbers and unit are what they are.
+    // Text, numbers and unit are successes.
     assert_eq!(
         ("text".judge(), 500_u16.judge()),
         (Outcome::Success, Outcome::Success)
     );
     assert!("text".is_idempotent() && ().is_idempotent());
     assert_eq!(String::from("text").copy().as_deref(), Some("text"));
-    // They have no place for a mark.
+    // They cannot carry a mark.
     let mut text = "text";
     text.mark(Rejection::new(RejectionKind::RateLimited, "mark").into_reason());
     assert_eq!(text.reason(), None);
@@ -96,13 +96,13 @@ fn classifiers_see_responses_errors_or_both() {
 }
 
 #[test]
-fn a_layer_judges_by_the_classifier_it_was_given() {
+fn a_layer_judges_by_its_classifier() {
     let recorder = Recorder::new();
     let breaker = CircuitBreaker::builder("judging").on_event(recorder.listener());
     let breaker = breaker.build().unwrap();
     let layer = CircuitBreakerLayer::new(&breaker);
     let reply = service_fn(|reply: Reply| std::future::ready(Ok::<_, io::Error>(reply)));
-    let ask = |service: &mut dyn FnMut(Reply) -> Poll<Result<Reply, io::Error>>| {
+    let call = |service: &mut dyn FnMut(Reply) -> Poll<Result<Reply, io::Error>>| {
         let endings = |reply| {
             assert!(service(reply).is_ready());
             recorder.endings().pop().unwrap()
@@ -111,11 +111,11 @@ fn a_layer_judges_by_the_classifier_it_was_given() {
     };
 
     let mut service = layer.layer(reply);
-    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
-    assert_eq!(told, ["Success", "Failure(Throttled)"]);
+    let endings = call(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(endings, ["Success", "Failure(Throttled)"]);
     let mut service = layer.clone().classify(ErrorsOnly).layer(reply);
-    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
-    assert_eq!(told, ["Success", "Success"]);
+    let endings = call(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(endings, ["Success", "Success"]);
     let upside_down = |outcome: Result<&Reply, &io::Error>| match outcome {
         Ok(reply) if reply.busy => Outcome::Success,
         Ok(_) => Outcome::Ignore,
@@ -125,16 +125,16 @@ fn a_layer_judges_by_the_classifier_it_was_given() {
         },
     };
     let mut service = layer.clone().classify(upside_down).layer(reply);
-    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
-    assert_eq!(told, ["Ignored", "Success"]);
+    let endings = call(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(endings, ["Ignored", "Success"]);
 
-    // A refusal from below never reaches it.
+    // A rejection from below never reaches it.
     let below = CircuitBreaker::new("below");
     below.force_open();
-    let never = |_: Result<&Reply, &io::Error>| -> Outcome { panic!("asked about a refusal") };
+    let never = |_: Result<&Reply, &io::Error>| -> Outcome { panic!("called for a rejection") };
     let mut service = layer
         .classify(never)
         .layer(CircuitBreakerLayer::new(&below).layer(reply));
-    let told = ask(&mut |reply| Task::new(service.call(reply)).run());
-    assert_eq!(told, ["Ignored", "Ignored"]);
+    let endings = call(&mut |reply| Task::new(service.call(reply)).run());
+    assert_eq!(endings, ["Ignored", "Ignored"]);
 }

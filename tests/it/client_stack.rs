@@ -1,4 +1,4 @@
-//! The client's stack: a hundred authorities, real clients, and what it gives back.
+//! The client's stack: a hundred authorities, real clients, and what it returns.
 
 use seawall::stack::ClientService;
 use seawall::{ClientStack, RejectionKind};
@@ -6,7 +6,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use crate::support::{Do, Mock, Strict, reason};
 
-/// The client of a struct of somebody's, whose type has a name.
+/// The client in a user's struct: its type has a name.
 #[derive(Clone, Debug)]
 struct Client {
     stack: ClientStack,
@@ -21,9 +21,9 @@ impl Client {
     }
 }
 
-// CX10, CX12: that this compiles in a moment is half of the test.
+// CX10, CX12: that it compiles quickly is half of the test.
 #[tokio::test]
-async fn cx12_three_client_stacks_in_one_another_compile_and_change_no_type() {
+async fn cx12_three_nested_client_stacks_compile_and_change_no_type() {
     let mock = Mock::new();
     let named = |name: &str| ClientStack::new(name);
     let service = ServiceBuilder::new()
@@ -35,7 +35,7 @@ async fn cx12_three_client_stacks_in_one_another_compile_and_change_no_type() {
     let failed = tokio::spawn(async move { service.oneshot(Do::Fail).await });
     let error = failed.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the inner service failed");
-    // RT10: three attempts of the innermost and two more of each around it, and not 27.
+    // RT10: three attempts of the innermost and two more of each around it, not 27.
     assert_eq!(mock.calls() - 1, 3 + 2 + 2);
 }
 
@@ -101,19 +101,19 @@ mod timed {
         (0..HOSTS).map(name).collect()
     }
 
-    /// What became of the calls of one host.
+    /// How the calls of one host ended.
     #[derive(Clone, Copy, Debug, Default)]
     struct Seen {
         answered: usize,
         failed: usize,
-        /// Refused by its own breaker.
+        /// Rejected by its own breaker.
         shut: usize,
-        /// Refused by anything else.
+        /// Rejected by another policy.
         other: usize,
     }
 
-    /// Calls each host every 100 ms for 30 s, of which the first is dead in its own way, and
-    /// says what became of the calls of each and how many reached it.
+    /// Calls each host every 100 ms for 30 s. The first is dead, as `dead` says. Returns how the calls of each
+    /// ended, and how many reached it.
     async fn thirty_seconds(stack: &ClientStack, dead: Do) -> Vec<(Seen, usize)> {
         let hosts = hosts();
         let mock = Mock::new();
@@ -191,21 +191,21 @@ mod timed {
 
     // KY2
     #[tokio::test(start_paused = true)]
-    async fn ky2_of_a_hundred_authorities_one_that_fails_is_refused_alone() {
-        // A second until it opens, and a probe every half to whole second.
+    async fn ky2_of_a_hundred_authorities_only_the_failing_one_is_rejected() {
+        // It opens after a second, and probes every half to whole second.
         one_dead(Do::Fail, 85).await;
     }
 
     // KY2
     #[tokio::test(start_paused = true)]
-    async fn ky2_of_a_hundred_authorities_one_that_hangs_is_refused_alone() {
-        // The first attempts time out after 3 s, so that 30 a second are out by then.
+    async fn ky2_of_a_hundred_authorities_only_the_hanging_one_is_rejected() {
+        // The first attempts time out after 3 s, with 30 calls a second.
         one_dead(Do::Hang, 90).await;
     }
 
     // CB14
     #[tokio::test(start_paused = true)]
-    async fn cb14_callers_with_little_time_left_do_not_open_what_others_share() {
+    async fn cb14_callers_with_little_time_left_do_not_open_a_shared_breaker() {
         let stack = ClientStack::builder("fair").attempt_timeout(secs(1));
         let stack = stack.build().unwrap();
         let service = stack.layer(Mock::new());
@@ -245,13 +245,13 @@ mod timed {
         let error = service.oneshot(Do::Hang).await.unwrap_err();
         assert_eq!(start.elapsed(), ms(2_500));
         assert_eq!(reason(&error).policy().as_str(), "total.total_timeout");
-        // The last attempt had what was left of the total.
+        // The last attempt has the rest of the total.
         assert!((1..1_000).contains(&left.load(Ordering::Relaxed)));
     }
 
     // CX19
     #[tokio::test(start_paused = true)]
-    async fn cx19_a_running_call_keeps_the_timeouts_it_began_with() {
+    async fn cx19_a_running_call_keeps_the_timeouts_it_started_with() {
         let stack = ClientStack::new("running");
         let service = stack.layer(Mock::new());
         let start = Instant::now();
@@ -263,14 +263,14 @@ mod timed {
         after.await.unwrap().unwrap_err();
         assert!(start.elapsed() <= secs(3), "{:?}", start.elapsed());
         before.await.unwrap().unwrap_err();
-        // Its second and third attempt are later calls, of the new timeout.
+        // Its second and third attempts have the new timeout.
         let passed = start.elapsed();
         assert!(passed >= secs(3) && passed < secs(10), "{passed:?}");
     }
 
-    // CX7: whoever is dropped, wherever he waits, gives everything back.
+    // CX7: at every point of the call.
     #[tokio::test(start_paused = true)]
-    async fn cx7_two_thousand_random_drops_give_everything_back() {
+    async fn cx7_two_thousand_random_drops_return_everything() {
         let stack = ClientStack::builder("dropped")
             .total_timeout(secs(2))
             .attempt_timeout(ms(200))
@@ -306,7 +306,7 @@ mod timed {
             let probes = breaker.snapshot().probes;
             assert_eq!(probes.map_or(0, |probes| probes.in_flight), 0, "{host}");
         }
-        // Nobody is left who holds a place in the maps.
+        // No map entry is held.
         assert!(stack.bulkheads().len() == 3 && stack.breakers().len() == 3);
     }
 }
@@ -337,7 +337,7 @@ mod http_clients {
         address
     }
 
-    /// An address that nobody listens on.
+    /// An address without a listener.
     fn closed() -> SocketAddr {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap()
@@ -350,7 +350,7 @@ mod http_clients {
         stack.build().unwrap()
     }
 
-    /// Makes calls to a server that is there and to one that is not.
+    /// Calls a server, and an address without one.
     async fn one_is_dead<Fut, T>(
         stack: &ClientStack,
         call: impl Fn(Method, SocketAddr) -> Fut,
@@ -378,7 +378,7 @@ mod http_clients {
 
     // CX12, KY2
     #[tokio::test]
-    async fn ky2_over_a_hyper_client() {
+    async fn ky2_one_dead_authority_over_a_hyper_client() {
         let stack = stack();
         let client = ServiceBuilder::new()
             .layer(stack.clone())
@@ -401,7 +401,7 @@ mod http_clients {
     // CX12, KY2
     #[cfg(feature = "reqwest")]
     #[tokio::test]
-    async fn ky2_over_a_reqwest_client() {
+    async fn ky2_one_dead_authority_over_a_reqwest_client() {
         let stack = stack();
         let client = ServiceBuilder::new()
             .layer(stack.clone())

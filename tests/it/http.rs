@@ -1,4 +1,4 @@
-//! Refusals as responses, under real routers and clients; responses and requests judged.
+//! Rejections as responses, under real routers and clients, and the judging of requests and responses.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -35,7 +35,7 @@ fn shut(name: &str) -> CircuitBreaker {
     breaker
 }
 
-/// Of which no token comes while a test runs.
+/// No token refills while a test runs.
 fn spent(name: &str) -> RateLimiter {
     let limiter = RateLimiter::builder(Quota::per_day(1)).name(name);
     let limiter = limiter.build().unwrap();
@@ -51,8 +51,8 @@ async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// Sends 30 requests on each of 50 connections, to two routes, and says how many were admitted;
-/// all others were refused.
+/// Sends 30 requests on each of 50 connections, to two routes. Returns how many were admitted; all others
+/// were rejected.
 async fn volley(address: SocketAddr) -> usize {
     let connections = (0..50).map(|_| {
         tokio::spawn(async move {
@@ -79,14 +79,14 @@ fn two_routes(limiter: &RateLimiter) -> Router {
     app.layer(RateLimitLayer::new(limiter))
 }
 
-// CX2: five a day stand for five a second, so that all requests come at one instant.
+// CX2: five a day instead of five a second, so that all requests come at one instant.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cx2_under_axum_two_routes_and_fifty_connections_are_one_limit() {
+async fn cx2_under_axum_two_routes_and_fifty_connections_share_one_limit() {
     let address = serve(two_routes(&RateLimiter::per_day(5))).await;
     assert_eq!(volley(address).await, 5);
 }
 
-// CX2: the refill, a hundred times as fast. The bound is that of the time which really passed.
+// CX2: a hundred times as fast. The bound is that of the time that has passed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cx2_under_axum_no_more_than_burst_and_rate_are_admitted() {
     let period = ms(100);
@@ -104,9 +104,9 @@ async fn cx2_under_axum_no_more_than_burst_and_rate_are_admitted() {
     }
 }
 
-// CX12: one line of axum, on a router and on one route, and no `HandleErrorLayer`.
+// CX12: one line of axum, on a router and on one route, without `HandleErrorLayer`.
 #[tokio::test]
-async fn cx12_the_axum_one_liner_on_a_router_on_a_route_and_on_a_handler() {
+async fn cx12_one_line_of_axum_on_a_router_a_route_and_a_handler() {
     let breaker = shut("payments");
     let ok = async || "ok";
     let hang = async || std::future::pending::<()>().await;
@@ -145,7 +145,7 @@ async fn cx12_the_axum_one_liner_on_a_router_on_a_route_and_on_a_handler() {
             );
         }
     }
-    // The router itself is refused the same way.
+    // The router itself is rejected in the same way.
     let app = Router::new()
         .route("/", get(ok))
         .layer(RateLimitLayer::new(spent("router")));
@@ -168,12 +168,12 @@ async fn cx12_a_service_that_never_fails_carries_it_in_its_response() {
     let expected = breaker.try_acquire().unwrap_err().into_reason();
     let inner =
         service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
-    let refusing = CircuitBreakerLayer::new(&breaker).layer(inner);
+    let rejecting = CircuitBreakerLayer::new(&breaker).layer(inner);
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(secs(5)))
         .layer(RateLimitLayer::waiting(RateLimiter::per_day(9)))
         .map_response(|response| response)
-        .service(BoxCloneService::new(refusing));
+        .service(BoxCloneService::new(rejecting));
     let response = service.clone().oneshot(Request::new(())).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.extensions().get(), Some(&expected));
@@ -181,7 +181,7 @@ async fn cx12_a_service_that_never_fails_carries_it_in_its_response() {
     assert_eq!(response.extensions().get(), Some(&expected));
 }
 
-/// Puts a service behind tower's buffer, which makes its error a boxed one.
+/// Puts a service behind tower's buffer, which boxes its error.
 trait Buffered<Req: Send + 'static>: Service<Req> + Sized {
     fn buffered(self) -> tower::buffer::Buffer<Req, Self::Future>
     where
@@ -212,19 +212,19 @@ async fn cx12_a_json_body_without_default_is_made_by_respond() {
     let response = service.oneshot(Request::new(())).await.unwrap();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.body().0, r#"{"policy":"json"}"#);
-    // Whatever was made of it, it is marked as ours.
+    // Any response for a rejection has the mark.
     assert_eq!(
         response.extensions().get::<Reason>().unwrap().kind(),
         RejectionKind::RateLimited
     );
 
     #[derive(serde::Serialize)]
-    struct Refusal {
+    struct Rejected {
         policy: String,
     }
     let json = |rejection: Rejection| {
         let policy = rejection.policy().to_string();
-        Ok((rejection.status(), axum::Json(Refusal { policy })).into_response())
+        Ok((rejection.status(), axum::Json(Rejected { policy })).into_response())
     };
     let app = Router::new().route("/", get(async || "ok"));
     let app = app.layer(CircuitBreakerLayer::new(shut("axum")).respond(json));
@@ -234,9 +234,9 @@ async fn cx12_a_json_body_without_default_is_made_by_respond() {
     assert_eq!(&body[..], br#"{"policy":"axum"}"#);
 }
 
-// CX12: whoever recognises a refusal asks the response, not the layer that found it.
+// CX12: the mark is in the response, not in the layer that finds it.
 #[tokio::test]
-async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below() {
+async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_rejections_from_below() {
     let recorder = Recorder::new();
     let breaker = CircuitBreaker::builder("above").on_event(recorder.listener());
     let breaker = breaker.build().unwrap();
@@ -254,7 +254,7 @@ async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below(
         429
     );
     assert_eq!(recorder.endings(), ["Ignored"]);
-    // Also one that a layer below has said in its own way.
+    // Also one that a layer below made in its own way.
     let bare = RateLimitLayer::new(spent("below")).respond(|_| Ok(Response::new(String::new())));
     let limited = mine.layer(bare.layer(inner(200)));
     assert_eq!(
@@ -262,16 +262,16 @@ async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below(
         200
     );
     assert_eq!(recorder.endings(), ["Ignored"]);
-    // And one that is said to a gRPC caller, to whichever classifier.
-    let asks = |_: Result<&Response<String>, &Infallible>| Outcome::Failure {
+    // And one for a gRPC caller, with any classifier.
+    let throttled = |_: Result<&Response<String>, &Infallible>| Outcome::Failure {
         kind: FailureKind::Response,
         retry_after: None,
     };
     let grpc = || Request::builder().header("content-type", "application/grpc");
     for request in [grpc().body(()).unwrap(), Request::new(())] {
         let limited = RateLimitLayer::new(spent("below")).layer(inner(200));
-        let asked = mine.clone().classify(asks).layer(limited.clone());
-        asked.oneshot(request.clone()).await.unwrap();
+        let judged = mine.clone().classify(throttled).layer(limited.clone());
+        judged.oneshot(request.clone()).await.unwrap();
         mine.layer(limited).oneshot(request).await.unwrap();
         assert_eq!(recorder.endings(), ["Ignored", "Ignored"]);
     }
@@ -285,12 +285,12 @@ async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below(
     assert_eq!(cut.oneshot(Request::new(())).await.unwrap().status(), 504);
     assert_eq!(recorder.endings(), ["Failure(Timeout)"]);
     breaker.force_open();
-    let refused = mine
+    let rejected = mine
         .layer(inner(200))
         .oneshot(Request::new(()))
         .await
         .unwrap();
-    assert_eq!(refused.status(), 418);
+    assert_eq!(rejected.status(), 418);
 }
 
 // CX12, RL8
@@ -321,7 +321,7 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
             (StatusCode::OK, &grpc.parse().unwrap())
         );
         let message = response.headers()["grpc-message"].to_str().unwrap();
-        // The policy's name is nobody's business outside; 5 µs is not ASCII.
+        // The name of the policy stays inside; 5 µs is not ASCII.
         assert!(!message.contains("100"), "{message}");
         let is_timeout = matches!(why, RejectionKind::TimedOut { .. });
         assert_eq!(message.contains("5%C2%B5s"), is_timeout, "{message}");
@@ -428,9 +428,9 @@ where
     outcome.map(|_| ()).unwrap_err()
 }
 
-// CX12: seen by a tonic client, which knows nothing of us.
+// CX12: seen by a tonic client.
 #[tokio::test]
-async fn cx12_a_tonic_client_turns_a_refusal_into_a_status() {
+async fn cx12_a_tonic_client_gets_a_rejection_as_a_status() {
     type Body = tonic::body::Body;
     let never =
         service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
@@ -444,13 +444,13 @@ async fn cx12_a_tonic_client_turns_a_refusal_into_a_status() {
     let status = tonic_call(TimeoutLayer::new(ms(5)).layer(never)).await;
     assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
 
-    // A client-side stack has an error type of its own; there a responder says it.
+    // The error of a client stack is its own type; a responder makes the status.
     let channel =
         service_fn(async |_: Request<Body>| Err::<Response<Body>, _>(BoxError::from("down")));
     let layer = RateLimitLayer::new(spent("client"));
     let status = tonic_call(layer.clone().respond_as(Grpc).layer(channel)).await;
     assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-    // Without it the rejection is an error, and found in the status that tonic makes of it.
+    // Without it the rejection is an error, and is found in the status that tonic makes of it.
     let error: BoxError = tonic_call(layer.layer(channel)).await.into();
     assert_eq!(Reason::find(&*error).unwrap().policy().as_str(), "client");
 }
@@ -511,13 +511,13 @@ fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     );
     assert_eq!(waits(&[("retry-after", "2.5")]), Some(ms(2_500)));
     assert_eq!(waits(&[("retry-after", "0.0")]), Some(secs(0)));
-    // A hint that cannot be read is not "no hint": nothing may be sent again.
+    // A hint that cannot be read is not "no hint": no call may be sent again.
     let never = Some(Duration::MAX);
     for garbage in ["", "soon", "-1", "+3", "1e3", "inf", ".5", "2.", "1.2.3"] {
         assert_eq!(waits(&[("retry-after", garbage)]), never, "{garbage}");
     }
     assert_eq!(waits(&[]), None);
-    // In milliseconds, more exact than the header in seconds beside it.
+    // Milliseconds are more exact than the header in seconds beside it.
     for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
         assert_eq!(waits(&[(name, "700")]), Some(ms(700)));
         assert_eq!(waits(&[(name, "0.5")]), Some(Duration::from_micros(500)));
@@ -525,7 +525,7 @@ fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
         assert_eq!(waits(&[("retry-after", "1"), (name, "?")]), Some(secs(1)));
         assert_eq!(waits(&[(name, "-1")]), never);
     }
-    // Against the response's own date, whatever the clock here says.
+    // Relative to the response's own date, whatever the local clock says.
     let date = ("date", "Wed, 21 Oct 2015 07:27:00 GMT");
     let until = |at| waits(&[date, ("retry-after", at)]);
     assert_eq!(until("Wed, 21 Oct 2015 07:28:00 GMT"), Some(secs(60)));
@@ -537,10 +537,10 @@ fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
             retry_after: Some(secs(3))
         }
     );
-    // It says nothing where the service works.
+    // Ignored on a success.
     assert_eq!(judged(200, &[("retry-after", "3")]), Outcome::Success);
 
-    // Without a date of its own, against the time that is given.
+    // Without a date in the response, relative to the given time.
     let mut headers = HeaderMap::new();
     headers.insert(
         RETRY_AFTER,
@@ -644,7 +644,7 @@ fn grpc_statuses_are_judged() {
             retry_after: Some(ms(250))
         }
     );
-    // A value that is not a whole number of milliseconds asks the client to stop.
+    // Any other value than a whole number of milliseconds stops the client.
     let stop = Outcome::Failure {
         kind: FailureKind::Response,
         retry_after: Some(Duration::MAX),
@@ -697,7 +697,7 @@ async fn cx12_an_error_of_a_router_under_buffer_is_found() {
     assert_eq!(reason(&error).policy().as_str(), "boxed");
 }
 
-/// Retry and hedge around a client of hyper's, as a user writes it.
+/// Retry and hedge around a hyper client, as in a user's code.
 mod again {
     use std::collections::HashMap;
     use std::sync::{Arc, Mutex};
@@ -758,7 +758,7 @@ mod again {
         call.body(Full::from("an order")).unwrap()
     }
 
-    /// Counts a request by what is asked; which one it is, from 1.
+    /// Counts the requests for a path; the number of this one, from 1.
     fn count(counts: &Counts, what: &str) -> usize {
         let mut counts = locked(counts);
         let count = counts.entry(what.to_owned()).or_default();
@@ -766,8 +766,8 @@ mod again {
         *count
     }
 
-    /// `/busy/..` answers from the third request on, `/slow/..` the first request when there is
-    /// a second, or after a while.
+    /// `/busy/..` answers from the third request on; `/slow/..` answers the first request when there is a
+    /// second one, or after a while.
     fn upstream(counts: &Counts) -> Router {
         let busy = Arc::clone(counts);
         let busy = async move |request: Request<Body>| match count(&busy, request.uri().path()) {
@@ -783,8 +783,8 @@ mod again {
                 _ => {}
             }
         };
-        let app = Router::new().route("/busy/{who}", axum::routing::any(busy));
-        app.route("/slow/{who}", axum::routing::any(slow))
+        let app = Router::new().route("/busy/{client}", axum::routing::any(busy));
+        app.route("/slow/{client}", axum::routing::any(slow))
     }
 
     // RT7, HG6
@@ -802,7 +802,7 @@ mod again {
         assert_eq!((sent("/busy/post"), sent("/slow/post")), (1, 1));
         assert_eq!(sender.made_again(), (0, 0));
 
-        // A failure begins the hedge, and the third is the retry's.
+        // A failure starts the hedge, and the third attempt is the retry's.
         assert_eq!(send(Method::GET, "busy/get", false).await.unwrap(), 200);
         assert_eq!((sent("/busy/get"), sender.made_again()), (3, (1, 1)));
         assert_eq!(send(Method::POST, "busy/key", true).await.unwrap(), 200);
@@ -811,7 +811,7 @@ mod again {
         assert_eq!((sent("/slow/get"), sender.made_again()), (2, (2, 3)));
     }
 
-    // RT7: the worst of failures, of which nobody knows what was done.
+    // RT7: the worst failure, because what the server did is unknown.
     #[tokio::test]
     async fn rt7_a_post_whose_connection_breaks_before_the_answer_is_sent_once() {
         let counts = Counts::default();
@@ -884,7 +884,7 @@ mod client {
             call.await.unwrap();
             assert_eq!(recorder.endings(), [ending]);
         }
-        // A port that nobody listens on.
+        // A port without a listener.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = free.local_addr().unwrap();
         drop(free);
@@ -893,7 +893,7 @@ mod client {
         assert_eq!(recorder.endings(), ["Failure(Error)"]);
     }
 
-    // CX12: `reqwest::Error` is nobody's to change, so it is wrapped once at the bottom.
+    // CX12: `reqwest::Error` cannot carry a rejection, so it is wrapped once at the bottom.
     #[tokio::test]
     async fn cx12_a_stack_over_a_reqwest_client() {
         let address = upstream().await;

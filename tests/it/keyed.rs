@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 #[cfg(feature = "test-util")]
 use crate::support::ms;
 
-/// A call of a host, which may have no name.
+/// A call to a host, or to none.
 type Request = (Option<&'static str>, u32);
 
 fn host(request: &Request) -> Option<&str> {
@@ -31,7 +31,7 @@ fn reason(error: &BoxError) -> Option<&Reason> {
 
 async fn answer(request: Request) -> Result<u32, BoxError> {
     match request.0 {
-        Some("dead") => Err("nobody there".into()),
+        Some("dead") => Err("unreachable".into()),
         Some("hung") => pending().await,
         _ => Ok(request.1),
     }
@@ -49,9 +49,9 @@ fn tripping(name: &str) -> Result<CircuitBreaker, seawall::ConfigError> {
         .build()
 }
 
-// KY1, KY2: of 100 hosts one is dead. Its breaker opens, and the others never refuse.
+// KY1, KY2: one of 100 hosts is dead. Its breaker opens, and the others never reject.
 #[tokio::test]
-async fn ky2_one_dead_host_of_a_hundred_is_refused_alone() {
+async fn ky2_only_the_dead_host_of_a_hundred_is_rejected() {
     let per_host = Keyed::new(1_000, tripping).unwrap();
     let layer = CircuitBreakerLayer::new(per_host.by(host));
     let made = AtomicUsize::new(0);
@@ -63,7 +63,7 @@ async fn ky2_one_dead_host_of_a_hundred_is_refused_alone() {
         .map(|n| &*Box::leak(format!("host-{n}").into_boxed_str()))
         .chain(["dead"])
         .collect();
-    let (mut refused, mut served) = (0, 0);
+    let (mut rejected, mut served) = (0, 0);
     for round in 0..20 {
         for name in &names {
             match service.clone().oneshot((Some(name), round)).await {
@@ -73,12 +73,12 @@ async fn ky2_one_dead_host_of_a_hundred_is_refused_alone() {
                 }
                 Err(error) => {
                     assert_eq!(*name, "dead");
-                    refused += usize::from(reason(&error).is_some());
+                    rejected += usize::from(reason(&error).is_some());
                 }
             }
         }
     }
-    assert_eq!((served, refused), (20 * 99, 17));
+    assert_eq!((served, rejected), (20 * 99, 17));
     assert_eq!(made.load(Ordering::Relaxed), 20 * 99 + 3);
     assert_eq!(per_host.len(), 100);
 }
@@ -90,8 +90,8 @@ async fn ky1_the_limiters_layers_take_a_limit_per_key() {
     use tokio::time::Instant;
 
     let per_host = Keyed::limit(100, Quota::per_second(10).burst(1)).unwrap();
-    let refusing = RateLimitLayer::new(per_host.by(host)).layer(service_fn(answer));
-    let call = |name| refusing.clone().oneshot((Some(name), 1));
+    let rejecting = RateLimitLayer::new(per_host.by(host)).layer(service_fn(answer));
+    let call = |name| rejecting.clone().oneshot((Some(name), 1));
     assert_eq!(call("a").await.unwrap(), 1);
     let error = call("a").await.unwrap_err();
     assert_eq!(reason(&error).unwrap().retry_after(), Some(ms(100)));
@@ -104,7 +104,7 @@ async fn ky1_the_limiters_layers_take_a_limit_per_key() {
     assert_eq!(began.elapsed(), ms(100));
     assert_eq!(waiting.clone().oneshot((Some("c"), 1)).await.unwrap(), 1);
     assert_eq!(began.elapsed(), ms(100));
-    // A waiter that goes away gives its token back to its own key.
+    // A waiter that leaves returns its token to its own key.
     let mut waiter = Box::pin(waiting.clone().oneshot((Some("a"), 1)));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(waiter.as_mut().poll(&mut cx).is_pending());
@@ -118,17 +118,17 @@ async fn ky1_the_limiters_layers_take_a_limit_per_key() {
 #[tokio::test]
 async fn ky1_the_bulkheads_layers_take_a_bulkhead_per_key() {
     let per_host = Keyed::new(100, |_: &str| Bulkhead::builder(1).queue(1).build()).unwrap();
-    let refusing = BulkheadLayer::new(per_host.by(host)).layer(service_fn(answer));
+    let rejecting = BulkheadLayer::new(per_host.by(host)).layer(service_fn(answer));
     let queued = BulkheadLayer::queued(per_host.by(host)).layer(service_fn(answer));
     let mut cx = Context::from_waker(Waker::noop());
-    let mut hung = Box::pin(refusing.clone().oneshot((Some("hung"), 1)));
+    let mut hung = Box::pin(rejecting.clone().oneshot((Some("hung"), 1)));
     assert!(hung.as_mut().poll(&mut cx).is_pending());
-    let refused = why(refusing.clone().oneshot((Some("hung"), 1)).await);
+    let rejected = why(rejecting.clone().oneshot((Some("hung"), 1)).await);
     assert!(
-        matches!(refused, Some(RejectionKind::BulkheadFull { limit: 1, .. })),
-        "{refused:?}"
+        matches!(rejected, Some(RejectionKind::BulkheadFull { limit: 1, .. })),
+        "{rejected:?}"
     );
-    assert_eq!(refusing.clone().oneshot((Some("a"), 2)).await.unwrap(), 2);
+    assert_eq!(rejecting.clone().oneshot((Some("a"), 2)).await.unwrap(), 2);
 
     let mut waiter = Box::pin(queued.clone().oneshot((Some("hung"), 1)));
     assert!(waiter.as_mut().poll(&mut cx).is_pending());
@@ -178,10 +178,10 @@ async fn ky1_the_hedges_layer_takes_a_quantile_per_key() {
     assert_eq!((made("fast"), made("slow")), (1, 0));
 }
 
-// KY5: without a key: the anonymous policy, which all such requests share; or none; or a refusal;
-// or a policy of their own.
+// KY5: the anonymous policy, which all requests without a key share; or none; or a rejection; or another
+// policy.
 #[tokio::test]
-async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
+async fn ky5_a_request_without_a_key_is_handled_as_configured() {
     let per_host = Keyed::limit(100, Quota::per_second(1)).unwrap();
     let layer = |source| RateLimitLayer::new(source).layer(service_fn(answer));
     let anonymous = layer(per_host.by(host as fn(&Request) -> Option<&str>));
@@ -200,26 +200,26 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
     }
     assert!(skipping.clone().oneshot((Some("a"), 1)).await.is_err());
 
-    let told = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&told);
+    let rejections = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&rejections);
     let _subscription = per_host.get("any").on_event(move |event| {
         if let EventKind::Rejected(rejection) = event.kind {
             *count.lock().unwrap() += u32::from(rejection.kind() == RejectionKind::NoKey);
         }
     });
-    let refusing = layer(by().or_reject());
-    let error = refusing.clone().oneshot((None, 1)).await.unwrap_err();
+    let rejecting = layer(by().or_reject());
+    let error = rejecting.clone().oneshot((None, 1)).await.unwrap_err();
     assert_eq!(reason(&error).unwrap().kind(), RejectionKind::NoKey);
     assert_eq!(reason(&error).unwrap().policy(), per_host.name());
-    assert_eq!(*told.lock().unwrap(), 1);
-    assert!(refusing.clone().oneshot((Some("b"), 1)).await.is_ok());
+    assert_eq!(*rejections.lock().unwrap(), 1);
+    assert!(rejecting.clone().oneshot((Some("b"), 1)).await.is_ok());
 
     let guests = RateLimiter::per_second(2);
     let guarded = layer(by().or(&guests));
     assert!(guarded.clone().oneshot((None, 1)).await.is_ok());
     assert_eq!(guests.available(), 1);
 
-    // The others, by their own policies.
+    // The other hosts, by their own policies.
     let breakers = Keyed::new(10, tripping).unwrap();
     breakers.anonymous().force_open();
     let open = |source| CircuitBreakerLayer::new(source).layer(service_fn(answer));
@@ -243,9 +243,9 @@ async fn ky5_a_request_without_a_key_is_dealt_with_as_configured() {
     assert!(full(by().or_skip()).oneshot((None, 1)).await.is_ok());
 }
 
-// KY1, KY5: a key that is made of the request.
+// KY1, KY5: a key that is computed from the request.
 #[tokio::test]
-async fn a_key_may_be_made_of_the_request() {
+async fn ky1_ky5_a_key_may_be_computed_from_the_request() {
     let parity = Keyed::<bool, _>::limit(10, Quota::per_second(1)).unwrap();
     let layer = RateLimitLayer::new(parity.by_value(|request: &Request| Some(request.1 % 2 == 0)));
     let service = layer.layer(service_fn(answer));
@@ -254,9 +254,9 @@ async fn a_key_may_be_made_of_the_request() {
     assert!(service.clone().oneshot((None, 3)).await.is_ok());
 }
 
-// CX5, KY1: a layer that has to see the request only forwards readiness.
+// CX5, KY1: a layer that needs the request only forwards readiness.
 #[test]
-fn a_layer_per_key_is_as_ready_as_what_is_under_it() {
+fn cx5_a_layer_per_key_is_ready_when_the_inner_service_is() {
     let per_host = Keyed::limit(10, Quota::per_second(0)).unwrap();
     let mut service = RateLimitLayer::new(per_host.by(host)).layer(Stuck);
     let mut cx = Context::from_waker(Waker::noop());
@@ -283,14 +283,14 @@ impl Service<Request> for Stuck {
     }
 }
 
-// KY1, RT4: a budget per key, through the layer that puts it over a retry and a hedge.
+// KY1, RT4: the layer of the budget, above a retry and a hedge.
 #[tokio::test(start_paused = true)]
 #[cfg(feature = "test-util")]
 async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
     use seawall::{Backoff, BudgetLayer, Jitter, Retry, RetryLayer};
     use tower::ServiceBuilder;
 
-    // A burst of one, so that no cut at an epoch's end takes what the test counts on.
+    // A burst of one, so that the end of an epoch cuts nothing.
     let make = |_: &str| Budget::builder().ratio(0.5).burst(1).floor(0).build();
     let per_host = Keyed::new(100, make).unwrap();
     let made = Arc::new(Mutex::new(Vec::new()));
@@ -318,7 +318,7 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
         failing.clone().oneshot(Sleep("a", 1)).await.unwrap_err();
     }
     failing.clone().oneshot(Sleep("b", 1)).await.unwrap_err();
-    // One and half as many again for a, out of its own calls; b has its own one.
+    // One and half of its own calls for a; b has its own budget.
     let calls = |host| {
         made.lock()
             .unwrap()
@@ -328,7 +328,7 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
     };
     assert_eq!((calls("a"), calls("b")), (16, 2));
     assert_eq!(per_host.get("a").snapshot().made, 6);
-    // Hedges draw on the same: after one more call a has half an attempt, after two a whole.
+    // Hedges use the same budget: after one more call a has half an attempt, after two a whole one.
     failing
         .clone()
         .oneshot(Sleep("a", 2_000))
@@ -341,7 +341,7 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
         .await
         .unwrap_err();
     assert_eq!(calls("a"), 19);
-    // Switched off, it is as if there were none: the retry's own budget is asked.
+    // A budget that is off is not there: the retry's own one counts.
     let held = per_host.get("d");
     held.set_mode(seawall::Mode::Off);
     let off = service(Retry::new(backoff));
@@ -349,8 +349,8 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
         off.clone().oneshot(Sleep("d", 1)).await.unwrap_err();
     }
     let made = calls("d");
-    assert!(made < 260, "{made} of 200 calls: no budget was asked");
-    // A retry that was given one keeps to it.
+    assert!(made < 260, "{made} of 200 calls: no budget was used");
+    // A retry with a budget of its own keeps it.
     let given = service(
         Retry::builder()
             .backoff(backoff)
@@ -359,15 +359,15 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
             .unwrap(),
     );
     given.oneshot(Sleep("c", 1)).await.unwrap_err();
-    // Three attempts, and the first one's hedge, which begins at once when that fails.
+    // Three attempts, and the hedge of the first, which starts when that fails.
     assert_eq!(calls("c"), 4);
     assert_eq!(per_host.get("c").snapshot().made, 0);
 }
 
-// KY3: budgets and hedges in debt stay as long as they owe.
+// KY3: budgets and hedges in debt stay until it is paid.
 #[tokio::test(start_paused = true)]
 #[cfg(feature = "test-util")]
-async fn ky3_a_budget_in_debt_stays_until_its_floor_has_given_as_much() {
+async fn ky3_a_budget_in_debt_stays_until_its_floor_has_paid_it() {
     use crate::support::secs;
 
     let make = |_: &str| Budget::builder().burst(5).floor(1).build();
@@ -387,9 +387,9 @@ async fn ky3_a_budget_in_debt_stays_until_its_floor_has_given_as_much() {
     assert!(budgets.find("a").is_none());
 }
 
-// KY3: a bulkhead whose call has been answered rests, though the call's future is still there.
+// KY3: a bulkhead whose call has been answered is idle, though the call's future still exists.
 #[tokio::test]
-async fn ky3_who_has_been_answered_holds_no_place_of_his_key() {
+async fn ky3_an_answered_call_holds_no_entry_of_its_key() {
     let bulkheads = Keyed::new(1, |_: &str| Ok(Bulkhead::new(1))).unwrap();
     let mut service = BulkheadLayer::new(bulkheads.by(host)).layer(service_fn(answer));
     let mut answered = Box::pin(service.ready().await.unwrap().call((Some("a"), 1)));

@@ -1,5 +1,5 @@
-//! The limiter's layers and `run`. `contract` has what they share with other layers; the bucket
-//! and the handle are tested beside their code.
+//! The limiter's layers and `run`, beyond the contract of every layer. The bucket and the handle are tested
+//! beside their code.
 
 use std::io;
 use std::task::Poll;
@@ -9,7 +9,7 @@ use tower::{Layer, Service};
 
 use crate::support::{Do, Mock, Task, catching, ms, reason, secs};
 
-/// Of which no token comes while a test runs.
+/// No token refills while a test runs.
 fn a_day(tokens: u32) -> RateLimiter {
     RateLimiter::builder(Quota::per_day(tokens))
         .name("limit")
@@ -18,11 +18,11 @@ fn a_day(tokens: u32) -> RateLimiter {
 }
 
 #[test]
-fn cx1_what_one_service_takes_all_miss() {
+fn cx1_a_token_taken_by_one_service_is_gone_for_all() {
     let mock = Mock::new();
     let limiter = a_day(4);
-    let refusing = RateLimitLayer::new(&limiter);
-    let mut services = [refusing.layer(mock.clone()), refusing.layer(mock.clone())];
+    let rejecting = RateLimitLayer::new(&limiter);
+    let mut services = [rejecting.layer(mock.clone()), rejecting.layer(mock.clone())];
     let mut waiting = RateLimitLayer::waiting(&limiter).layer(mock.clone());
     for service in &mut services {
         assert!(matches!(
@@ -47,16 +47,16 @@ fn cx1_what_one_service_takes_all_miss() {
     assert_eq!(mock.calls(), 4);
 }
 
-// RL6: a layer whose cost the request tells only forwards readiness.
+// RL6: a layer that reads the cost from the request only forwards readiness.
 #[test]
-fn rl6_a_call_may_cost_what_its_request_says() {
+fn rl6_the_cost_of_a_call_may_come_from_its_request() {
     let limiter = a_day(5);
     let rows = tower::service_fn(|rows: u32| std::future::ready(Ok::<_, tower::BoxError>(rows)));
     let layer = RateLimitLayer::new(&limiter).cost(|rows: &u32| *rows);
     let mut service = layer.layer(rows);
     let mut call = |rows| match Task::new(service.call(rows)).run() {
         Poll::Ready(outcome) => outcome.map_err(|error| reason(&error)),
-        Poll::Pending => panic!("a refusing layer never waits"),
+        Poll::Pending => panic!("a rejecting layer never waits"),
     };
     assert_eq!(call(3), Ok(3));
     let impossible = call(6).unwrap_err();
@@ -76,11 +76,11 @@ fn rl6_a_call_may_cost_what_its_request_says() {
 }
 
 #[tokio::test]
-async fn rn1_rn2_run_makes_the_call_if_a_token_is_there() {
+async fn rn1_rn2_run_makes_the_call_if_a_token_is_available() {
     let limiter = a_day(3);
     let answer: Result<u32, Error<io::Error>> = limiter.run(async || Ok(7)).await;
     assert_eq!(answer.unwrap(), 7);
-    // Its own failures, drops and panics are none of the limiter's: the token is spent.
+    // Failures, drops and panics of the call change nothing: the token is spent.
     let failed = limiter
         .run(async || Err::<(), _>(io::Error::other("no")))
         .await;
@@ -89,11 +89,11 @@ async fn rn1_rn2_run_makes_the_call_if_a_token_is_there() {
     assert!(catching(|| task.run()).is_err());
     assert_eq!(limiter.available(), 0);
     let made = std::cell::Cell::new(false);
-    let refused = limiter.run(async || {
+    let rejected = limiter.run(async || {
         made.set(true);
         Ok::<_, io::Error>(())
     });
-    let rejection = refused.await.unwrap_err().into_service().unwrap_err();
+    let rejection = rejected.await.unwrap_err().into_service().unwrap_err();
     assert_eq!(
         (rejection.kind(), made.get()),
         (RejectionKind::RateLimited, false)
@@ -136,7 +136,7 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rl4_callers_are_served_in_order_each_with_one_wake_up() {
+    async fn rl4_waiters_are_admitted_in_fifo_order_each_with_one_wake_up() {
         let mock = Mock::new();
         let service = RateLimitLayer::waiting(tenth()).layer(mock.clone());
         let mut tasks: Vec<_> = (0..10)
@@ -156,7 +156,7 @@ mod waiting {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rl4_a_wait_longer_than_its_bound_is_refused_at_once_and_takes_nothing() {
+    async fn rl4_a_wait_longer_than_its_bound_is_rejected_at_once_and_takes_nothing() {
         let limiter = tenth();
         let mut service = RateLimitLayer::waiting(&limiter)
             .max_wait(ms(100))
@@ -175,12 +175,12 @@ mod waiting {
         assert_eq!(start.elapsed(), secs(0));
         second.await.unwrap();
         assert_eq!(start.elapsed(), ms(100));
-        // The refused one has moved nobody back.
+        // The rejected call has delayed no waiter.
         service.call(Do::Answer).await.unwrap();
         assert_eq!(start.elapsed(), ms(200));
     }
 
-    // TO4, RL4: the end of this wait is known.
+    // TO4, RL4: the end of the wait is known.
     #[tokio::test(start_paused = true)]
     async fn to4_a_wait_that_would_end_after_the_deadline_fails_at_once() {
         let limiter = tenth();
@@ -198,8 +198,7 @@ mod waiting {
         assert_eq!(reason(&error).policy().as_str(), "limit");
         assert_eq!(start.elapsed(), secs(0));
 
-        // Behind a buffer the worker's call does not know of it; the wait begins in a poll, which
-        // does.
+        // Behind a buffer the call of the worker has no deadline; the wait starts in a poll, which has one.
         let waiting = RateLimitLayer::waiting(&limiter).layer(Mock::new());
         let buffered = tower::buffer::Buffer::new(waiting, 4);
         let error = TimeoutLayer::new(ms(99))
@@ -210,7 +209,7 @@ mod waiting {
         assert_eq!(reason(&error).policy().as_str(), "limit");
         assert_eq!(start.elapsed(), secs(0));
 
-        // Neither took a token, and what ends in time is waited for.
+        // Neither took a token. A wait that ends in time is waited for.
         let call = Deadline::after(ms(100)).enter(|| service.call(Do::Answer));
         drop(call);
         let enough =
@@ -219,10 +218,9 @@ mod waiting {
         assert_eq!(start.elapsed(), ms(100));
     }
 
-    // TO7, CX14: behind a buffer only the first poll knows the deadline, and it binds what comes
-    // after it.
+    // TO7, CX14: behind a buffer only the first poll has the deadline, and it bounds the wait.
     #[tokio::test(start_paused = true)]
-    async fn to7_a_deadline_seen_by_the_first_poll_ends_the_wait_and_is_told() {
+    async fn to7_a_deadline_in_the_first_poll_ends_the_wait_and_is_in_the_rejection() {
         let recorder = Recorder::new();
         let limiter = tenth();
         let _on = limiter.on_event(recorder.listener());
@@ -245,9 +243,9 @@ mod waiting {
         assert_eq!(recorder.endings(), ["rejected"]);
     }
 
-    // CX5: a call after its deadline is refused, token or not, and no request is needed to know.
+    // CX5: after its deadline a call is rejected, with or without a token, and no request is needed for that.
     #[tokio::test(start_paused = true)]
-    async fn cx5_a_waiting_layer_whose_deadline_has_passed_refuses_over_a_stuck_service() {
+    async fn cx5_a_waiting_layer_rejects_after_its_deadline_over_a_stuck_service() {
         let recorder = Recorder::new();
         let limiter = tenth();
         let _on = limiter.on_event(recorder.listener());
@@ -263,11 +261,11 @@ mod waiting {
         assert_eq!(reason(&error).kind(), RejectionKind::Expired);
         assert_eq!(limiter.available(), 1);
         assert_eq!(recorder.endings(), ["rejected"]);
-        let refused = passed.enter(|| limiter.reserve()).unwrap_err();
-        assert_eq!(refused.kind(), RejectionKind::Expired);
+        let rejected = passed.enter(|| limiter.reserve()).unwrap_err();
+        assert_eq!(rejected.kind(), RejectionKind::Expired);
         assert_eq!(recorder.endings(), ["rejected"]);
 
-        // And a wait that would end after it, which is as well known.
+        // So is a wait that would end after the deadline.
         assert!(limiter.allow());
         let soon = Deadline::after(ms(50));
         assert!(soon.enter(|| poll_ready::<Do, _>(&mut service)).is_ready());
@@ -278,7 +276,7 @@ mod waiting {
 
     // CX7, RL5
     #[tokio::test(start_paused = true)]
-    async fn cx7_rl5_a_call_dropped_while_it_waits_gives_its_token_back() {
+    async fn cx7_rl5_a_call_dropped_while_it_waits_returns_its_token() {
         let limiter = tenth();
         let recorder = Recorder::new();
         let _on = limiter.on_event(recorder.listener());
@@ -286,8 +284,8 @@ mod waiting {
         let mut service = RateLimitLayer::waiting(&limiter).layer(mock.clone());
         service.call(Do::Answer).await.unwrap();
         recorder.take();
-        // The next token is 100 ms away, however many came and went in between: before the first
-        // poll, while they slept, and when the token was there but the service was not ready.
+        // The next token is due in 100 ms, however many calls came and left: before the first poll, while
+        // they slept, and when the token was due but the service was not ready.
         for sleeps in 0..3_000 {
             let mut task = Task::new(service.call(Do::Answer));
             for _ in 0..sleeps % 3 {
@@ -310,7 +308,7 @@ mod waiting {
         task.cancel();
         assert_eq!((limiter.available(), stuck.calls()), (1, 0));
 
-        // A token whose call was made is spent.
+        // The token of a call that was made is spent.
         let mut hanging = Task::new(RateLimitLayer::waiting(&limiter).layer(mock).call(Do::Hang));
         assert!(hanging.run().is_pending());
         hanging.cancel();
@@ -319,7 +317,7 @@ mod waiting {
 
     // RL12
     #[tokio::test(start_paused = true)]
-    async fn rl12_who_waits_holds_no_capacity_of_the_inner_service() {
+    async fn rl12_a_waiter_holds_no_capacity_of_the_inner_service() {
         let limiter = tenth();
         let inner = ConcurrencyLimit::new(Mock::new(), 1);
         let mut service = RateLimitLayer::waiting(&limiter).layer(inner.clone());
@@ -331,7 +329,7 @@ mod waiting {
             .call(Do::Answer)
             .await
             .unwrap();
-        // It was readied, so it held the only permit until it began to wait.
+        // It was ready, so it held the only permit until its wait started.
         let waiting = service.ready().await.unwrap().call(Do::Answer);
         let mut waiting = Task::new(waiting);
         assert!(waiting.run().is_pending());

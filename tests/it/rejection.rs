@@ -1,4 +1,4 @@
-//! How a rejection enters an outcome, and how it is found there again.
+//! How a rejection enters an outcome, and how it is found there.
 
 use std::error::Error as StdError;
 use std::io;
@@ -27,7 +27,7 @@ enum ApiError {
 
 seawall::carrier!(ApiError::Rejected);
 
-/// An error of somebody else's, about a rejection that he was given.
+/// Another crate's error, about a rejection that it received.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream failed")]
 struct Foreign<E: StdError + 'static>(#[source] E);
@@ -36,7 +36,7 @@ fn rejection() -> Rejection {
     Rejection::new(RejectionKind::RateLimited, "per caller").with_retry_after(ms(1_500))
 }
 
-/// A breaker that is open, and what a call through it is refused with.
+/// An open breaker, and the rejection of a call through it.
 fn open() -> (CircuitBreaker, Reason) {
     let breaker = CircuitBreaker::new("payments");
     breaker.force_open();
@@ -49,7 +49,7 @@ fn open() -> (CircuitBreaker, Reason) {
 }
 
 #[test]
-fn cx12_it_is_found_in_whatever_carries_it() {
+fn cx12_a_rejection_is_found_in_every_carrier() {
     let expected = rejection().into_reason();
     let found = |error: &(dyn StdError + 'static)| {
         assert_eq!(Reason::of(error), Some(&expected), "{error:?}");
@@ -66,7 +66,7 @@ fn cx12_it_is_found_in_whatever_carries_it() {
     found(&Error::<io::Error>::from(rejection()));
     found(&Error::Service(io::Error::other(rejection())));
 
-    // Any number of them around each other.
+    // Any number of carriers around each other.
     let mut error = io::Error::other(ApiError::Rejected(rejection()));
     for _ in 0..10 {
         error = io::Error::other(Error::Service(ApiError::Io(io::Error::other(error))));
@@ -76,7 +76,7 @@ fn cx12_it_is_found_in_whatever_carries_it() {
 }
 
 #[test]
-fn cx12_below_a_foreign_error_it_is_not_ours_but_can_be_found() {
+fn cx12_below_a_foreign_error_a_rejection_is_not_ours_but_is_found() {
     let expected = rejection().into_reason();
     let foreign: [BoxError; 4] = [
         Foreign(rejection()).into(),
@@ -105,9 +105,9 @@ fn cx12_source_reaches_the_inner_error() {
     assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
 }
 
-// CX12: each kind of error, refused by a layer, and through tower's wrappers.
+// CX12: each kind of error, rejected by a layer, and through the wrappers of tower.
 #[tokio::test]
-async fn cx12_every_kind_of_error_carries_it_through_towers_wrappers() {
+async fn cx12_every_kind_of_error_carries_a_rejection_through_towers_wrappers() {
     let (breaker, expected) = open();
     let layer = CircuitBreakerLayer::new(&breaker);
 
@@ -125,7 +125,7 @@ async fn cx12_every_kind_of_error_carries_it_through_towers_wrappers() {
     let service = BoxCloneService::new(service).map_err(shared);
     let service = tower::limit::ConcurrencyLimit::new(service, 1);
     let error = service.oneshot(Do::Answer).await.unwrap_err();
-    // An `Arc` lends the source of what it holds.
+    // An `Arc` forwards the source of its value.
     assert_eq!(reason(&error), expected);
 
     let own = layer.layer(service_fn(async |()| Err::<(), _>(ApiError::NotFound)));
@@ -145,7 +145,7 @@ async fn cx12_every_kind_of_error_carries_it_through_towers_wrappers() {
 }
 
 #[test]
-fn cx12_a_failure_of_the_service_stays_its_own() {
+fn cx12_a_failure_of_the_service_is_unchanged() {
     let layer = TimeoutLayer::new(secs(5));
     let foreign = service_fn(async |()| Err::<(), _>(std::fmt::Error));
     let stack = ServiceBuilder::new().layer(layer).map_err(Error::service);
@@ -156,9 +156,9 @@ fn cx12_a_failure_of_the_service_stays_its_own() {
     assert!(error.source().unwrap().is::<std::fmt::Error>());
 }
 
-// CX12: our own refusals say nothing of a service's health, but for a call that was cut short.
+// CX12: our own rejections say nothing about a service's health, except for a call that timed out.
 #[test]
-fn cx12_a_breaker_tells_refusals_from_failures() {
+fn cx12_a_breaker_counts_failures_and_no_rejections() {
     let recorder = Recorder::new();
     let breaker = CircuitBreaker::builder("judging").on_event(recorder.listener());
     let breaker = breaker.build().unwrap();
@@ -200,7 +200,7 @@ fn cx12_a_breaker_tells_refusals_from_failures() {
         assert_eq!(recorder.endings(), [ending], "{:?}", make());
     }
 
-    // A user's enum, and `run` with errors that are no `std::error::Error`, alike.
+    // A user's enum, and `run` with errors that are no `std::error::Error`.
     let own = service_fn(|own: ApiError| std::future::ready(Err::<(), _>(own)));
     let mut service = CircuitBreakerLayer::new(&breaker).layer(own);
     for (error, ending) in [
@@ -244,18 +244,18 @@ fn cx18_a_rejection_can_be_made_in_a_test_and_read() {
 
 // CX12
 #[test]
-fn cx12_a_closure_says_it_in_any_error_or_response() {
+fn cx12_a_closure_makes_any_error_or_response_of_a_rejection() {
     #[derive(Debug, PartialEq)]
     struct Bare(&'static str);
     let bare = service_fn(async |()| Err::<u32, _>(Bare("inner")));
     let layer = TimeoutLayer::new(Timeout::new(secs(1)));
-    let mut service = layer.clone().respond(|_| Err(Bare("refused"))).layer(bare);
+    let mut service = layer.clone().respond(|_| Err(Bare("rejected"))).layer(bare);
     let expired = |service: &mut dyn FnMut() -> Poll<Result<u32, Bare>>| {
         Deadline::after(secs(0)).enter(service)
     };
-    let refused = expired(&mut || Task::new(service.call(())).run());
-    assert_eq!(refused, Poll::Ready(Err(Bare("refused"))));
+    let rejected = expired(&mut || Task::new(service.call(())).run());
+    assert_eq!(rejected, Poll::Ready(Err(Bare("rejected"))));
     let mut service = layer.respond(|_| Ok(429)).layer(bare);
-    let refused = expired(&mut || Task::new(service.call(())).run());
-    assert_eq!(refused, Poll::Ready(Ok(429)));
+    let rejected = expired(&mut || Task::new(service.call(())).run());
+    assert_eq!(rejected, Poll::Ready(Ok(429)));
 }

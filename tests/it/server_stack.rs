@@ -7,7 +7,7 @@ use crate::support::{Do, Mock, Strict, reason};
 
 // CX12
 #[tokio::test]
-async fn cx12_three_server_stacks_in_one_another_compile_and_change_no_type() {
+async fn cx12_three_nested_server_stacks_compile_and_change_no_type() {
     let named = |name: &str| ServerStack::new(name, 10);
     let service = ServiceBuilder::new()
         .layer(named("outer"))
@@ -22,7 +22,7 @@ async fn cx12_three_server_stacks_in_one_another_compile_and_change_no_type() {
 
 // CX7, CX8
 #[test]
-fn cx7_a_place_comes_back_by_drop_and_by_panic() {
+fn cx7_a_permit_returns_on_drop_and_on_panic() {
     let stack = ServerStack::new("capacity", 1);
     let mut service = stack.layer(Mock::new());
     let mut call = |what| {
@@ -36,8 +36,8 @@ fn cx7_a_place_comes_back_by_drop_and_by_panic() {
         assert_eq!(stack.bulkhead().snapshot().in_flight, 0);
     }
     let _held = call(Do::Hang);
-    let mut refused = crate::support::Task::new(call(Do::Answer));
-    match refused.run() {
+    let mut rejected = crate::support::Task::new(call(Do::Answer));
+    match rejected.run() {
         std::task::Poll::Ready(Err(error)) => {
             assert!(matches!(
                 reason(&error).kind(),
@@ -71,7 +71,7 @@ mod under_axum {
         app.clone().oneshot(request).await.unwrap().status()
     }
 
-    // CX12, KY1: one `.layer(..)`, and no `HandleErrorLayer`.
+    // CX12, KY1: one `.layer(..)`, without `HandleErrorLayer`.
     #[tokio::test]
     async fn ky1_a_limit_per_client_and_one_for_all_in_front_of_a_router() {
         let in_all = RateLimiter::builder(Quota::per_day(7)).name("in all");
@@ -98,9 +98,9 @@ mod under_axum {
         assert_eq!(stack.bulkhead().snapshot().in_flight, 0);
     }
 
-    // CX1, BH1: over real sockets, where axum makes services anew all the time.
+    // CX1, BH1: over real sockets, where axum makes new services all the time.
     #[tokio::test]
-    async fn cx1_fifty_connections_share_the_places_of_one_stack() {
+    async fn cx1_fifty_connections_share_the_permits_of_one_stack() {
         let stack = ServerStack::new("api", 5);
         let (go, here) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (gate, arrived) = (Arc::clone(&go), Arc::clone(&here));
@@ -135,7 +135,7 @@ mod under_axum {
             }
         }
         assert_eq!(stack.bulkhead().snapshot().in_flight, 5);
-        // The first five wait; all others are refused.
+        // The first five wait; all others are rejected.
         for call in calls.drain(5..) {
             assert_eq!(call.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
         }

@@ -1,5 +1,5 @@
-//! The timeout, by its layer and by `run`. `contract` has what it shares with other layers,
-//! `deadline` what it tells to those below.
+//! The timeout, by its layer and by `run`, beyond the contract of every layer. What it sets for the code
+//! inside is in `deadline`.
 
 use std::future::Future;
 use std::io;
@@ -25,7 +25,7 @@ fn named(name: &str, millis: u64) -> Timeout {
 async fn to1_the_clock_starts_at_call() {
     let mut service = TimeoutLayer::new(secs(5)).layer(Mock::new());
     service.ready().await.unwrap();
-    // Readiness is not counted, the time until the first poll is.
+    // Readiness does not count; the time until the first poll does.
     advance(secs(60)).await;
     let mut task = Task::new(service.call(Do::Hang));
     advance(secs(3)).await;
@@ -42,7 +42,7 @@ async fn to1_the_clock_starts_at_call() {
         RejectionKind::TimedOut { limit, elapsed }
     );
 
-    // The same for `run`, whose clock starts when it is first polled.
+    // The clock of `run` starts at its first poll.
     let timeout = Timeout::new(secs(5));
     let mut task = Task::new(timeout.run(std::future::pending::<Result<(), ()>>));
     advance(secs(60)).await;
@@ -51,14 +51,14 @@ async fn to1_the_clock_starts_at_call() {
     assert!(task.run().is_ready());
 }
 
-/// Moves the paused clock at once, as code does that works before it returns.
+/// Advances the paused clock at once, like code that works before it returns.
 fn work(millis: u64) {
     let mut advance = std::pin::pin!(advance(ms(millis)));
     let mut cx = Context::from_waker(Waker::noop());
     while advance.as_mut().poll(&mut cx).is_pending() {}
 }
 
-/// Works for 50 ms before it calls on.
+/// Works for 50 ms before it calls the inner service.
 #[derive(Clone)]
 struct Slow<S>(S);
 
@@ -77,8 +77,7 @@ impl<S: Service<Do>> Service<Do> for Slow<S> {
     }
 }
 
-/// From the call to the end of one that never answers, and how long the timeout that ended it
-/// says that took.
+/// The time from the call of a service that never answers to its end, and the time in its rejection.
 async fn passed<S>(mut service: S) -> (Duration, Duration)
 where
     S: Service<Do, Response = u32, Error = BoxError>,
@@ -93,7 +92,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn to1_below_a_service_that_takes_its_time_the_clock_starts_anew() {
+async fn to1_below_a_service_that_works_first_the_clock_starts_again() {
     let outer = || TimeoutLayer::new(secs(5));
     let inner = TimeoutLayer::new(ms(100));
     let service = outer().layer(Slow(inner.layer(Mock::new())));
@@ -103,8 +102,8 @@ async fn to1_below_a_service_that_takes_its_time_the_clock_starts_anew() {
     let service = outer().layer(service);
     assert_eq!(passed(service).await, (ms(150), ms(100)));
 
-    // Of layers directly upon one another the first one's reading is that of all: it is older by
-    // what the functions take that they were given.
+    // Timeouts directly above one another share one clock reading: it is older by the time that the closures
+    // between them take.
     let slow = outer().duration_from(|_: &Do| {
         work(50);
         None
@@ -156,7 +155,7 @@ async fn to2_a_total_timeout_covers_queue_backoff_and_attempts() {
     ));
     first.await.unwrap().unwrap();
 
-    // Attempts of 300 ms, with 200 ms of backoff: the fourth would begin at 1.5 s.
+    // Attempts of 300 ms, with a backoff of 200 ms: the fourth would start at 1.5 s.
     let (total, attempt) = (named("total", 1_100), named("attempt", 300));
     let made = AtomicUsize::new(0);
     let start = Instant::now();
@@ -192,7 +191,7 @@ async fn to4_an_attempt_gets_at_most_what_remains() {
     assert_eq!(&**error.rejection().unwrap().policy(), "total");
     assert_eq!(start.elapsed(), ms(1_000));
 
-    // Nothing remains: the attempt is not made.
+    // Nothing remains: no attempt is made.
     let mock = Mock::new();
     let mut service = TimeoutLayer::new(&attempt).layer(mock.clone());
     let call = Deadline::after(secs(0)).enter(|| service.call(Do::Answer));
@@ -209,9 +208,9 @@ async fn to5_the_duration_may_come_from_the_request() {
         &millis => Some(ms(millis)),
     });
     let mut service = layer.layer(service_fn(|_: u64| std::future::pending()));
-    for (asked, given) in [(20, ms(20)), (0, secs(60)), (120_000, secs(120))] {
+    for (requested, given) in [(20, ms(20)), (0, secs(60)), (120_000, secs(120))] {
         let start = Instant::now();
-        let outcome: Result<(), BoxError> = service.call(asked).await;
+        let outcome: Result<(), BoxError> = service.call(requested).await;
         let error = outcome.unwrap_err();
         assert_eq!(start.elapsed(), given);
         let (limit, elapsed) = (given, given);
@@ -224,7 +223,7 @@ async fn to5_the_duration_may_come_from_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to5_whoever_keeps_the_earliest_deadline_is_named() {
+async fn to5_the_rejection_names_the_timeout_with_the_earliest_deadline() {
     for (outer, inner, names) in [(1_000, 300, "inner"), (300, 1_000, "outer")] {
         let service = ServiceBuilder::new()
             .layer(TimeoutLayer::new(named("outer", outer)))
@@ -285,7 +284,7 @@ async fn to5_a_future_that_leaves_an_earlier_deadline_keeps_it() {
     );
 }
 
-/// Runs `next` under a timeout of 1 s, which cuts it, and then without one.
+/// Runs `next` under a timeout of 1 s, which ends it, and then without one.
 async fn cut_then_resumed<T>(mut next: impl AsyncFnMut() -> T) -> T {
     let cut = Timeout::new(secs(1));
     let cut = cut.run(async || Ok::<_, BoxError>(next().await)).await;
@@ -339,7 +338,7 @@ async fn to5_a_call_of_a_local_task_ends_after_the_timeout_that_ran_its_set() {
 
 // TO3, TO5: the deadline of a call is neither its own limit nor that of the timeout around it.
 #[tokio::test(start_paused = true)]
-async fn to5_a_call_in_a_set_keeps_a_deadline_that_was_handed_on() {
+async fn to5_a_call_in_a_set_keeps_an_inherited_deadline() {
     let start = Instant::now();
     let mut service = TimeoutLayer::new(secs(9)).layer(Mock::new());
     let call = Deadline::after(secs(2)).enter(|| service.call(Do::Hang));
@@ -381,7 +380,7 @@ async fn to3_a_call_polled_by_reference_under_a_shorter_timeout_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
+async fn to6_the_inner_future_is_dropped_before_the_rejection_is_returned() {
     let mock = Mock::new();
     let timeout = named("cut", 1_000);
     let (seen, inner) = (Arc::new(AtomicUsize::new(99)), mock.clone());
@@ -400,7 +399,7 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
     assert_eq!(mock.in_flight(), 1);
     advance(secs(1)).await;
     assert!(task.run().is_ready());
-    // The layer's own future is still there.
+    // The layer's own future still exists.
     assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
 
     seen.store(99, Ordering::SeqCst);
@@ -411,7 +410,7 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_told() {
     assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
 }
 
-// TO1: a timer that took part in the cooperative budget would never be asked.
+// TO1: a timer in the cooperative budget would never be polled.
 #[tokio::test(start_paused = true)]
 async fn to1_a_service_that_spends_the_whole_coop_budget_still_times_out() {
     let timeout = Timeout::new(secs(1));
@@ -444,7 +443,7 @@ async fn cx17_a_timeout_follows_advance() {
 
 // CX15
 #[test]
-fn cx15_zero_is_no_timeout() {
+fn cx15_a_timeout_of_zero_is_rejected_at_build() {
     let error = Timeout::builder(secs(0)).name("zero").build().unwrap_err();
     assert_eq!(&**error.policy(), "zero");
     let problem = &error.problems()[0];
@@ -456,7 +455,7 @@ fn cx15_zero_is_no_timeout() {
 
 // CX16
 #[tokio::test(start_paused = true)]
-async fn cx16_record_only_tells_once_and_lets_the_call_go_on() {
+async fn cx16_record_only_emits_once_and_the_call_goes_on() {
     let recorder = Recorder::new();
     let timeout = Timeout::builder(secs(1)).mode(Mode::RecordOnly);
     let timeout = timeout.on_event(recorder.listener()).build().unwrap();
@@ -474,7 +473,7 @@ async fn cx16_record_only_tells_once_and_lets_the_call_go_on() {
     let snapshot = timeout.snapshot();
     assert_eq!((snapshot.would_reject, snapshot.timed_out), (1, 0));
 
-    // Also where the deadline has passed before it begins.
+    // Also if the deadline has passed before the call.
     let late = timeout.run(async || {
         sleep(secs(5)).await;
         Ok::<_, BoxError>(7)
@@ -485,7 +484,7 @@ async fn cx16_record_only_tells_once_and_lets_the_call_go_on() {
 
 // CX18
 #[tokio::test(start_paused = true)]
-async fn cx18_the_default_name_is_kind_and_place() {
+async fn cx18_the_default_name_is_kind_and_call_site() {
     let timeout = Timeout::new(secs(1));
     assert!(timeout.name().starts_with("timeout@tests/it/timeout.rs:"));
     let mut service = TimeoutLayer::new(secs(1)).layer(Mock::new());
@@ -494,7 +493,7 @@ async fn cx18_the_default_name_is_kind_and_place() {
     assert!(name.starts_with("timeout@tests/it/timeout.rs:"), "{name}");
 }
 
-// CX18: a call names its timeout also when all who had that are gone.
+// CX18: a call names its timeout also when all its handles are dropped.
 #[tokio::test(start_paused = true)]
 async fn cx18_a_call_outlives_its_timeout_and_names_it() {
     let long = "a name too long to be kept, ".repeat(20);
@@ -502,7 +501,7 @@ async fn cx18_a_call_outlives_its_timeout_and_names_it() {
         let recorder = Recorder::new();
         for listener in [None, Some(recorder.listener())] {
             let mut timeout = Timeout::builder(secs(1)).name(name);
-            let heard = listener.is_some();
+            let listens = listener.is_some();
             if let Some(listener) = listener {
                 timeout = timeout.on_event(listener);
             }
@@ -512,8 +511,8 @@ async fn cx18_a_call_outlives_its_timeout_and_names_it() {
             };
             let error = call.await.unwrap_err();
             assert_eq!(&**reason(&error).policy(), name);
-            let told = if heard { vec!["rejected"] } else { vec![] };
-            assert_eq!(recorder.take(), told);
+            let expected = if listens { vec!["rejected"] } else { vec![] };
+            assert_eq!(recorder.take(), expected);
         }
     }
 }
@@ -551,7 +550,7 @@ async fn cx19_a_running_call_keeps_the_limit_it_started_with() {
     assert_eq!(start.elapsed(), secs(10));
     assert_eq!(timeout.snapshot().timed_out, 2);
 
-    // Switched off it neither cuts nor tells a deadline.
+    // A timeout that is off ends nothing and sets no deadline.
     let answer = timeout.run(async || {
         sleep(secs(100)).await;
         Ok::<_, BoxError>(Deadline::remaining())
@@ -560,7 +559,7 @@ async fn cx19_a_running_call_keeps_the_limit_it_started_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
+async fn rn1_run_returns_the_error_of_the_call_or_a_rejection() {
     let timeout = named("run", 1_000);
     let answer: Result<u32, Error<String>> = timeout.run(async || Ok(7)).await;
     assert_eq!(answer, Ok(7));
@@ -570,7 +569,7 @@ async fn rn1_run_returns_the_calls_own_error_or_a_rejection() {
     let rejection = hung.unwrap_err().into_service().unwrap_err();
     assert_eq!(&**rejection.policy(), "run");
 
-    // Neither `Send` nor 'static is asked for.
+    // Neither `Send` nor `'static` is required.
     let mut text = String::from("borrowed");
     let local = std::rc::Rc::new(());
     let call = timeout.run(async || {

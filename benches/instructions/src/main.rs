@@ -1,19 +1,18 @@
-//! A gate that no busy machine moves: how many instructions the core operations take, counted by
+//! A gate that a busy machine does not disturb: the instructions of the core operations, counted by
 //! valgrind and compared with `record.txt`.
 //!
 //! ```text
 //! benches/instructions/gate            # compare
-//! benches/instructions/gate --write    # record anew
+//! benches/instructions/gate --write    # record
 //! ```
 //!
-//! Exits 1 if an operation takes more than the tolerance above its record, or is in only one of
-//! run and record. Instructions are not time: they say nothing of cache misses, of waiting for
-//! another core, or of a clock that is slow to read. What they say they say the same every time.
-//! Valgrind's processor has no counter that is known to be steady, so each reading of the clock
-//! is one of the system's, of more instructions than elsewhere.
+//! Exits with 1 if an operation takes more than the tolerance above its record, or is in only one of
+//! run and record. Instructions are not time: they do not show cache misses, waits for another core
+//! or a slow clock. But each run counts the same. The processor of valgrind has no steady counter, so
+//! each clock reading is one of the system's, which takes more instructions.
 
 #[path = "../../src/noop.rs"]
-#[allow(dead_code)] // As much of it as is counted.
+#[allow(dead_code)] // Only a part is counted.
 mod noop;
 mod operations;
 #[path = "../../src/ours.rs"]
@@ -34,11 +33,11 @@ struct Args {
     #[arg(long)]
     write: bool,
 
-    /// By how much more an operation may take, in percent.
+    /// How much more an operation may take, in percent.
     #[arg(long, default_value_t = 2.0)]
     tolerance: f64,
 
-    /// Makes the operations and counts nothing: what runs under valgrind.
+    /// Makes the operations and counts nothing. Runs under valgrind.
     #[arg(long, hide = true)]
     inside: bool,
 }
@@ -113,7 +112,7 @@ fn count() -> Result<Record, String> {
     let rustc = Command::new("rustc").arg("--version").output();
     let rustc = rustc.map_err(|error| format!("rustc: {error}"))?;
     let rustc = String::from_utf8_lossy(&rustc.stdout).trim().to_owned();
-    // Where timers are armed, the time decides a little: the median of some runs.
+    // Timers depend a little on the time: the median of some runs.
     let mut runs = Vec::new();
     for _ in 0..RUNS {
         runs.push(run()?);
@@ -136,7 +135,7 @@ fn count() -> Result<Record, String> {
     })
 }
 
-/// What callgrind writes of one run.
+/// What callgrind writes in one run.
 fn run() -> Result<String, String> {
     let id = std::process::id();
     let out: PathBuf = std::env::temp_dir().join(format!("seawall-{id}.callgrind"));

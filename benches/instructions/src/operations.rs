@@ -1,6 +1,5 @@
-//! The operations that are counted: a function each, of the name that stands in the record. What
-//! is made before them is not counted, and the first operations go before: a thread's first use
-//! of a policy registers it.
+//! The counted operations: a function each, with its name in the record. Set-up is not counted, nor are the
+//! first operations, because a thread's first use of a policy registers it.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -17,8 +16,7 @@ use crate::ours::{ABUNDANT, LONG, our_hedge, our_limiter, our_retry, ours, settl
 /// How often each is made.
 pub(crate) const TIMES: u64 = 2_000;
 
-/// A hedge's: it looks for its quantile anew after a second, longer than any operation here is
-/// made.
+/// Operations of a hedge: it computes its quantile again after a second, longer than any operation here.
 const WINDOW: Duration = Duration::from_secs(300);
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -38,12 +36,12 @@ fn settled<F: FnMut(u64)>(mut run: F) -> F {
     run
 }
 
-/// For each its name, and its operations made in a function of that name.
+/// The name of each, and its operations in a function of that name.
 macro_rules! operations {
     ($visit:ident: $($name:ident => $make:expr;)*) => {$({
         #[inline(never)]
         fn $name<F: FnMut(u64)>(run: &mut F) {
-            // Unlike the others, or the compiler makes one function of two.
+            // Different in each, or the compiler merges two functions.
             black_box(stringify!($name));
             run(TIMES);
         }
@@ -83,11 +81,11 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
             let limiter = our_limiter(100);
             each(move || { black_box(limiter.allow()); })
         };
-        limiter_refuse => {
+        limiter_reject => {
             let limiter = RateLimiter::per_hour(1);
             each(move || { black_box(limiter.allow()); })
         };
-        limiter_refuse_with_rejection => {
+        limiter_reject_with_rejection => {
             let limiter = RateLimiter::per_hour(1);
             each(move || drop(black_box(limiter.try_acquire())))
         };
@@ -120,7 +118,7 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
             let bulkhead = Bulkhead::new(64);
             each(move || drop(black_box(bulkhead.try_acquire())))
         };
-        bulkhead_refuse => {
+        bulkhead_reject => {
             let bulkhead = Bulkhead::new(0);
             each(move || drop(black_box(bulkhead.try_acquire())))
         };

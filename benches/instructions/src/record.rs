@@ -39,10 +39,9 @@ impl Record {
     }
 }
 
-/// The instructions of a function and all that it calls, in what callgrind wrote without
-/// compression: `fn=` opens a function; a line of numbers is a position and its cost; after
-/// `calls=` that line's cost is the callee's with all that it calls. A mangled name has its
-/// length before it, in both of Rust's ways to mangle.
+/// The instructions of a function with all that it calls, from the uncompressed output of callgrind: `fn=` opens a
+/// function; a line of numbers is a position and its cost; after `calls=` that is the cost of the callee with all
+/// that it calls. A mangled name has its length before it, in both of the manglings of Rust.
 pub(crate) fn inclusive(text: &str, function: &str) -> Option<u64> {
     let mangled = format!("{}{function}", function.len());
     let mut inside = false;

@@ -78,7 +78,7 @@ pub struct Load {
     pub arrivals: Arrivals,
     /// How long calls arrive before the trouble.
     pub before: f64,
-    /// The load is spread evenly over so many clients.
+    /// The load is spread evenly over this number of clients.
     pub clients: usize,
     pub hosts: Hosts,
 }

@@ -232,7 +232,7 @@ mod tests {
             .expect("a row")
     }
 
-    /// Replies to attempts at equal intervals, from so many seconds after the start of the trouble.
+    /// Replies to attempts at equal intervals, from this number of seconds after the start of the trouble.
     fn replies(row: &Row, from: f64, interval: f64, count: u32) -> Vec<(Reply, Option<f64>)> {
         let mut state = State::new(row, 1);
         let at = |n| from + f64::from(n) * interval;

@@ -17,7 +17,7 @@ pub struct Job {
     pub contender: Contender,
 }
 
-/// Runs each job with the seeds from 1 to `seeds`, on so many threads. One seed gives the same
+/// Runs each job with the seeds from 1 to `seeds`, on `threads` threads. One seed gives the same
 /// figures in each run.
 #[must_use]
 pub fn run_all(jobs: &[Job], seeds: u64, threads: usize) -> Vec<Entry> {

@@ -1,5 +1,5 @@
-//! The account beside a log of all that ever happened, told again from the start for every
-//! question.
+//! The account beside a log of everything that happened, from which each balance is computed
+//! again from the start.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::fuzzing::Bytes;
 use crate::per_thread::ThreadSlot;
 use crate::time::Tick;
 
-/// One entry of what stood in the end.
+/// One entry of the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Entry {
     Deposit,
@@ -16,13 +16,13 @@ pub(super) enum Entry {
     Erased,
 }
 
-/// The budget told naively.
+/// The naive budget.
 pub(super) struct Log {
     burst: u64,
-    /// Each with its epoch and the terms that it was made under.
+    /// Each with its epoch and terms.
     entries: Vec<(u64, Terms, Entry)>,
-    /// The balance after each of them.
-    told: Vec<u64>,
+    /// The balance after each entry.
+    balances: Vec<u64>,
 }
 
 impl Log {
@@ -30,7 +30,7 @@ impl Log {
         Self {
             burst: terms.burst(),
             entries: vec![(now / EPOCH, terms, Entry::Erased)],
-            told: vec![terms.burst()],
+            balances: vec![terms.burst()],
         }
     }
 
@@ -38,19 +38,19 @@ impl Log {
         self.entries[self.entries.len() - 1].0
     }
 
-    /// That of the clock, or of the last entry where the clock has stepped back since.
+    /// The epoch of the clock, or of the last entry if the clock has stepped back since.
     pub(super) fn epoch(&self, now: u64) -> u64 {
         self.last().max(now / EPOCH)
     }
 
-    /// Gives its place.
+    /// Returns its index.
     pub(super) fn push(&mut self, now: u64, terms: Terms, entry: Entry) -> usize {
         self.entries.push((self.epoch(now), terms, entry));
-        self.emit();
+        self.compute();
         self.entries.len() - 1
     }
 
-    /// What is left after an epoch that ends with so much.
+    /// What is kept of this balance in `epoch`.
     fn cut(balance: u64, last: u64, epoch: u64, terms: Terms) -> u64 {
         match epoch > last {
             true => balance.min(terms.burst()),
@@ -58,11 +58,11 @@ impl Log {
         }
     }
 
-    fn emit(&mut self) {
-        for at in self.told.len()..self.entries.len() {
+    fn compute(&mut self) {
+        for at in self.balances.len()..self.entries.len() {
             let (epoch, terms, entry) = self.entries[at];
-            let balance = Self::cut(self.told[at - 1], self.entries[at - 1].0, epoch, terms);
-            self.told.push(match entry {
+            let balance = Self::cut(self.balances[at - 1], self.entries[at - 1].0, epoch, terms);
+            self.balances.push(match entry {
                 Entry::Deposit => balance + terms.ratio(),
                 Entry::Withdrawal => balance - ONE,
                 Entry::Erased => balance,
@@ -71,23 +71,22 @@ impl Log {
     }
 
     pub(super) fn balance(&self, now: u64, terms: Terms) -> u64 {
-        let last = self.told[self.told.len() - 1];
+        let last = self.balances[self.balances.len() - 1];
         Self::cut(last, self.last(), self.epoch(now), terms)
     }
 
     fn change(&mut self, at: usize, entry: Entry) {
         self.entries[at].2 = entry;
-        self.told.truncate(at);
-        self.emit();
+        self.balances.truncate(at);
+        self.compute();
     }
 
-    /// Takes a withdrawal out again and tells all that came after it anew, if what is there now
-    /// would be one more had it not been made, and it was made in this epoch or the last. Tells
-    /// whether it was.
+    /// Erases a withdrawal of this epoch or the last and computes all balances after it again, if
+    /// the balance would now be higher by one without it. Returns whether it did.
     pub(super) fn erase(&mut self, at: usize, now: u64, terms: Terms) -> bool {
         let (before, made) = (self.balance(now, terms), self.entries[at].2);
         self.change(at, Entry::Erased);
-        // Of a part of an attempt that would have stayed nothing comes back.
+        // A part of an attempt is not given back.
         let stayed = self.balance(now, terms) >= before + ONE;
         if stayed && self.entries[at].0 + 1 >= self.epoch(now) {
             self.push(now, terms, Entry::Erased);
@@ -97,7 +96,7 @@ impl Log {
         false
     }
 
-    /// RT4: in every two epochs at most what the calls brought, and a burst.
+    /// RT4: in every two epochs at most the deposits and a burst.
     pub(super) fn check(&self) {
         let most = self.entries.iter().map(|(_, terms, _)| terms.burst());
         let burst = most.max().unwrap_or(0).max(self.burst);
@@ -139,7 +138,7 @@ fn terms(bytes: &mut Bytes<'_>) -> Terms {
 pub fn run(data: &[u8]) {
     const MS: u64 = 1_000_000;
     let mut bytes = Bytes::new(data);
-    // Also shortly before the word's epochs come round, and before the end of time.
+    // Also shortly before the word's epochs wrap, and before the last tick.
     let ends = [0, 1_000 * EPOCH, EPOCHS * EPOCH, 5 * (EPOCHS + 1) * EPOCH];
     let origin = bytes.pick(&[ends[0], ends[1], ends[2], ends[3], u64::MAX]);
     let origin = origin.saturating_sub(u64::from(bytes.word()) * MS);
@@ -148,7 +147,7 @@ pub fn run(data: &[u8]) {
     let account = Account::new(Tick(now), terms);
     let mut log = Log::new(now, terms);
     let mut out: Vec<(u64, usize)> = Vec::new();
-    // How many came back in the epoch after their own, of those that the word can count.
+    // The epoch, and how many were given back in it that were taken in the epoch before.
     let mut room = (0, 0);
     let mut spent = 0;
     while !bytes.is_empty() && spent < 6_000 {
@@ -159,7 +158,7 @@ pub fn run(data: &[u8]) {
         };
         match bytes.byte() % 16 {
             0..=3 => {
-                // By one of a few threads, or by one that has no words of its own.
+                // By one of a few threads, or by one without a slot.
                 let by = bytes.byte();
                 let by = (by % 4 < 3).then(|| ThreadSlot::numbered(by % 3 * 30));
                 for _ in 0..times(&mut bytes) {
@@ -169,10 +168,10 @@ pub fn run(data: &[u8]) {
                 }
             }
             4..=7 => {
-                let (times, there) = (times(&mut bytes), log.balance(now, terms) / ONE);
+                let (times, available) = (times(&mut bytes), log.balance(now, terms) / ONE);
                 let took = (0..times).map_while(|_| account.withdraw(tick, terms));
                 let took: Vec<u64> = took.collect();
-                assert_eq!(took.len() as u64, there.min(times.into()));
+                assert_eq!(took.len() as u64, available.min(times.into()));
                 for taken in took {
                     out.push((taken, log.push(now, terms, Entry::Withdrawal)));
                     spent += 1;
@@ -204,7 +203,7 @@ pub fn run(data: &[u8]) {
                     let expected = log.erase(at, now, terms);
                     assert_eq!(back, if expected { ONE } else { 0 });
                     room.1 += u64::from(expected && late);
-                    // It is dear to tell anew.
+                    // The log is slow to compute again.
                     spent += 4;
                 }
             }
@@ -218,7 +217,7 @@ pub fn run(data: &[u8]) {
                 _ => now = (now / EPOCH).saturating_mul(EPOCH).saturating_sub(1),
             },
         }
-        // Half of the epochs that a word has are ahead of it, and half behind.
+        // Half of the epochs that a word has are later than it, and half earlier.
         let within = (EPOCHS / 2) * EPOCH;
         let last = log.last() * EPOCH;
         now = now.clamp(

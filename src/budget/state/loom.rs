@@ -1,4 +1,4 @@
-//! The claim under `# Orderings`, over every interleaving that the memory model allows.
+//! The claims under "Memory ordering", over every interleaving that the memory model allows.
 
 use ::loom::thread;
 
@@ -45,7 +45,7 @@ fn never_overdrawn() {
     });
 }
 
-// RT4: two withdrawals beside a deposit: what is left and what was taken is what was there.
+// RT4: two withdrawals beside a deposit: the rest and what was taken are all that there was.
 #[test]
 fn a_deposit_is_not_lost() {
     beside(
@@ -61,18 +61,18 @@ fn a_deposit_is_not_lost() {
 
 const SLOT: Option<ThreadSlot> = Some(ThreadSlot::numbered(0));
 
-/// An account in which the thread with the slot has earned one attempt in words of its own.
+/// An account in which the thread with the slot has one attempt in its sum.
 fn hot(terms: Terms) -> Account {
     let account = Account::new(NOW, terms);
-    // Two make it hot, the third finds it so.
+    // Two deposits make the account hot, and the third starts the sum.
     (0..4).for_each(|_| account.deposit_by(SLOT, NOW, terms));
     account
 }
 
-// RT4: two who withdraw beside a thread that earns: what is left and what was taken is what was
-// there.
+// RT4: two threads withdraw beside one that deposits: the rest and what was taken are all that
+// there was.
 #[test]
-fn what_a_thread_has_earned_is_brought_once() {
+fn a_sum_is_added_to_the_word_once() {
     ::loom::model(|| {
         let terms = Terms::new(1_000, 2);
         let account = Arc::new(hot(terms));
@@ -86,7 +86,7 @@ fn what_a_thread_has_earned_is_brought_once() {
             }
         };
         let others = [thread::spawn(take()), thread::spawn(take())];
-        // Who writes goes first: see the head of the table's models.
+        // The writing thread goes first: see the head of the table's models.
         account.deposit_by(SLOT, NOW, terms);
         let taken: u64 = others.into_iter().map(|other| other.join().unwrap()).sum();
         // The burst, four and one.
@@ -94,10 +94,10 @@ fn what_a_thread_has_earned_is_brought_once() {
     });
 }
 
-// RT4: a thread that begins an epoch beside one who withdraws in it: the burst is left of all that
-// was there, and one call was made since.
+// RT4: a thread starts an epoch beside one that withdraws in it: the burst is kept, and one call
+// was made since.
 #[test]
-fn what_was_earned_before_the_cut_is_cut() {
+fn deposits_before_the_cut_are_cut() {
     ::loom::model(|| {
         let terms = Terms::new(1_000, 2);
         let account = Arc::new(hot(terms));
@@ -111,7 +111,8 @@ fn what_was_earned_before_the_cut_is_cut() {
     });
 }
 
-// RT4, CX7: given back beside the cut of a new epoch, it is there once or was cut, never twice.
+// RT4, CX7: an attempt that is given back beside the cut of a new epoch counts once or is cut,
+// never twice.
 #[test]
 fn given_back_once_beside_the_cut() {
     beside(
@@ -128,10 +129,10 @@ fn given_back_once_beside_the_cut() {
     );
 }
 
-// RT4: a deposit that has seen the epoch before beside the cut of the next: it is cut with the
-// rest or kept beside it, and is never more than the one call.
+// RT4: a deposit that has read the epoch before, beside the cut of the next: it is cut with the
+// rest or kept, and never counts more than one call.
 #[test]
-fn a_deposit_beside_the_cut_is_of_one_call() {
+fn a_deposit_beside_the_cut_counts_one_call() {
     beside(
         one_of_burst,
         |account, terms| account.deposit(NOW, terms),

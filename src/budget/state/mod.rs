@@ -1,27 +1,27 @@
-//! The budget's account: one word, and beside it what threads have earned that do not meet there.
+//! The budget's account: one word, and a sum for each thread that makes many deposits.
 //!
-//! # Orderings
+//! # Memory ordering
 //!
-//! The word publishes nothing but itself, so all is relaxed. It is moved by compare-exchange,
-//! so that what is withdrawn has been there (model: `never_overdrawn`), but for a deposit
-//! within the epoch, which only adds: whatever the word has become meanwhile, one call was made
-//! (models: `a_deposit_is_not_lost`, `a_deposit_beside_the_cut_is_of_one_call`).
+//! The word publishes nothing but itself, so everything is relaxed. A withdrawal is a
+//! compare-exchange, so that it takes only what the balance has (model: `never_overdrawn`). A
+//! deposit within the epoch is an addition, which is right whatever the word has become (models:
+//! `a_deposit_is_not_lost`, `a_deposit_beside_the_cut_counts_one_call`).
 //!
-//! What a thread has earned is a sum that only it adds to, by a load and a store, and that is
-//! never taken back: whoever withdraws brings what is new of it to the word, under a lock that
-//! keeps how much of it was brought before. So it is brought once (model:
-//! `what_a_thread_has_earned_is_brought_once`). A thread adds to a sum of this epoch only; to
-//! begin one it brings all sums to the word first. Therefore a word of an earlier epoch lacks
-//! what was earned in that epoch and nothing later, and the cut is of the whole (model:
-//! `what_was_earned_before_the_cut_is_cut`).
+//! A thread's sum is written by that thread alone, with a load and a store, and never decreases. A
+//! withdrawal adds the new part of each sum to the word, under a lock that guards how much of it
+//! was added before. So every deposit is added once (model:
+//! `a_sum_is_added_to_the_word_once`). A thread adds to a sum of the current epoch only: to start
+//! an epoch, it first adds all sums to the word. A word of an earlier epoch therefore lacks
+//! deposits of that epoch and of no later one, and the cut applies to all of them (model:
+//! `deposits_before_the_cut_are_cut`).
 
 use std::time::Duration;
 
-use crate::per_thread::{self, Lines, SLOTS, SMALL, ThreadSlot};
+use crate::per_thread::{self, PerThread, SLOTS, SMALL, ThreadSlot};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Tick;
 
-/// How long an epoch lasts: what was saved up before the last one is gone.
+/// How long an epoch lasts. Nothing is kept from before the last one but the burst.
 const EPOCH: u64 = 10 * 1_000_000_000;
 
 /// One attempt, in the unit of the balance. Thousandths make ratios like 0.6 exact.
@@ -65,16 +65,16 @@ impl Terms {
 #[derive(Debug)]
 pub(super) struct Account {
     word: AtomicU64,
-    /// What each thread has earned ever, in thousandths of an attempt, and the epoch in which it
-    /// last did, whole: of 22 bits of it one from 485 days ago would be taken for this one. Both
-    /// wrap after more years than a tick has.
-    earned: Lines<AtomicU64>,
-    /// How much of each sum was brought to the word, by slot; empty until there are sums.
-    brought: Mutex<Vec<u64>>,
+    /// Each thread's sum of deposits, in thousandths of an attempt, and the whole number of the
+    /// epoch of its last one: with 22 bits of it, an epoch 485 days ago would look like this one.
+    /// Both wrap after more years than a tick has.
+    earned: PerThread<AtomicU64>,
+    /// How much of each sum was added to the word, by thread slot. Empty until there are sums.
+    added: Mutex<Vec<u64>>,
 }
 
-/// With how much more than the burst sums of the threads' own are worth their memory: who has
-/// earned so much in an epoch makes many calls.
+/// From how much above the burst a sum per thread is worth its memory: a balance that high means
+/// many calls in an epoch.
 const HOT: u64 = match SMALL || cfg!(any(test, fuzzing)) {
     true => 2 * ONE,
     false => 100 * ONE,
@@ -83,8 +83,8 @@ const HOT: u64 = match SMALL || cfg!(any(test, fuzzing)) {
 const BALANCE_BITS: u32 = 32;
 const ROOM_BITS: u32 = 10;
 const MOST: u64 = (1 << BALANCE_BITS) - 1;
-/// Above it deposits add nothing: two million attempts. As much again is free above it, for sums
-/// by threads that have read a word from before; a sum of too much would run into the room.
+/// Above it deposits add nothing: two million attempts. The other half of the bits is for threads
+/// that add to an old reading of the word; more would run into the room.
 const MOST_SAVED: u64 = MOST / 2;
 const MOST_ROOM: u64 = (1 << ROOM_BITS) - 1;
 /// 485 days of epochs.
@@ -93,8 +93,8 @@ const EPOCHS: u64 = (1 << 22) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Word {
     epoch: u64,
-    /// How many attempts that were taken in the last epoch may still come back: no more than
-    /// the cut would have left standing, had they not been taken.
+    /// How many attempts of the last epoch may still be given back: as many as the cut would have
+    /// kept, had they not been taken.
     room: u64,
     balance: u64,
 }
@@ -114,8 +114,8 @@ impl Word {
         high << BALANCE_BITS | self.balance.min(MOST)
     }
 
-    /// With so much more, as far as that can be saved.
-    fn and(self, more: u64) -> Self {
+    /// With `more` in the balance, up to the most that can be saved.
+    fn add(self, more: u64) -> Self {
         let most = self.balance.max(MOST_SAVED);
         Self {
             balance: self.balance.saturating_add(more).min(most),
@@ -123,7 +123,7 @@ impl Word {
         }
     }
 
-    /// As it is at `epoch`: cut to the burst if that is a new one. A clock that has stepped
+    /// The word at `epoch`: cut to the burst if the epoch is a new one. A clock that has stepped
     /// back makes no new one.
     fn at(self, epoch: u64, burst: u64) -> Self {
         let ahead = epoch.wrapping_sub(self.epoch) & EPOCHS;
@@ -145,7 +145,7 @@ fn epoch(now: Tick) -> u64 {
 }
 
 impl Account {
-    /// With the burst in it.
+    /// An account whose balance is the burst.
     pub(super) fn new(now: Tick, terms: Terms) -> Self {
         let word = Word {
             epoch: epoch(now),
@@ -154,8 +154,8 @@ impl Account {
         };
         Self {
             word: AtomicU64::new(word.pack()),
-            earned: Lines::new(2),
-            brought: Mutex::default(),
+            earned: PerThread::new(2),
+            added: Mutex::default(),
         }
     }
 
@@ -169,10 +169,10 @@ impl Account {
         self.deposit_by(per_thread::current(), now, terms);
     }
 
-    /// As [`deposit`](Self::deposit), by the thread with this slot.
+    /// A deposit by the thread with this slot.
     #[inline]
     pub(super) fn deposit_by(&self, slot: Option<ThreadSlot>, now: Tick, terms: Terms) {
-        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.words(slot)) {
             if latest.load(Relaxed) == now.0 / EPOCH {
                 let sum_now = sum.load(Relaxed).wrapping_add(terms.ratio());
                 return sum.store(sum_now, Relaxed);
@@ -183,8 +183,8 @@ impl Account {
 
     #[inline(never)]
     fn deposit_slowly(&self, slot: Option<ThreadSlot>, now: Tick, terms: Terms) {
-        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.line(slot)) {
-            // Of an earlier epoch, so that there is an end to that: see `# Orderings`.
+        if let Some([sum, latest, ..]) = slot.and_then(|slot| self.earned.words(slot)) {
+            // The sum is of an earlier epoch, which ends here: see "Memory ordering".
             self.update(now, terms, Some);
             latest.store(now.0 / EPOCH, Relaxed);
             let sum_now = sum.load(Relaxed).wrapping_add(terms.ratio());
@@ -192,7 +192,7 @@ impl Account {
         }
         let word = self.word();
         if word.epoch != epoch(now) {
-            self.update(now, terms, |word| Some(word.and(terms.ratio())));
+            self.update(now, terms, |word| Some(word.add(terms.ratio())));
         } else if word.balance < MOST_SAVED {
             self.word.fetch_add(terms.ratio(), Relaxed);
         }
@@ -202,7 +202,7 @@ impl Account {
         }
     }
 
-    /// Takes one attempt out, if it is there. Gives the epoch it was taken in.
+    /// Takes one attempt, if the balance has one. Returns the epoch it was taken in.
     pub(super) fn withdraw(&self, now: Tick, terms: Terms) -> Option<u64> {
         let taken = self.update(now, terms, |word| {
             let balance = word.balance.checked_sub(ONE)?;
@@ -211,9 +211,8 @@ impl Account {
         taken.map(|word| word.epoch)
     }
 
-    /// Puts one attempt back that was not made: in its own epoch whole; in the next one as far
-    /// as it would have stayed through the cut; after that not at all, since what was there two
-    /// epochs ago must not be spent now.
+    /// Gives one attempt back that was not made: in its own epoch always; in the next one if the
+    /// cut would have kept it; later not at all, since nothing of two epochs ago may be spent now.
     pub(super) fn give_back(&self, now: Tick, terms: Terms, taken: u64) {
         self.update(now, terms, |word| {
             let room = match word.epoch.wrapping_sub(taken) & EPOCHS {
@@ -231,16 +230,16 @@ impl Account {
     }
 
     pub(super) fn balance(&self, now: Tick, terms: Terms) -> u64 {
-        let brought = self.brought.lock();
+        let added = self.added.lock();
         let new: u64 = self
             .sums()
-            .map(|(slot, sum)| new_of(&brought, slot, sum))
+            .map(|(slot, sum)| new_of(&added, slot, sum))
             .sum();
-        let word = self.word().and(new).at(epoch(now), terms.burst());
+        let word = self.word().add(new).at(epoch(now), terms.burst());
         word.balance
     }
 
-    /// For how long at least nobody has earned or taken anything.
+    /// For how long at least there was no deposit and no withdrawal.
     pub(super) fn idle(&self, now: Tick) -> Duration {
         let ahead = epoch(now).wrapping_sub(self.word().epoch) & EPOCHS;
         match ahead {
@@ -251,30 +250,29 @@ impl Account {
     }
 
     fn sums(&self) -> impl Iterator<Item = (usize, u64)> {
-        let sums = self.earned.firsts();
+        let sums = self.earned.first_words();
         sums.map(|(slot, sum)| (slot, sum.load(Relaxed)))
     }
 
-    /// Brings to the word what was earned, then moves it by `step`, if that gives another. Gives
-    /// what it has become by that.
+    /// Adds the sums to the word, then applies `step`. Returns the new word if `step` made one.
     fn update(&self, now: Tick, terms: Terms, step: impl Fn(Word) -> Option<Word>) -> Option<Word> {
-        let mut brought = self.brought.lock();
+        let mut added = self.added.lock();
         let mut new = 0;
         for (slot, sum) in self.sums() {
-            if brought.is_empty() {
-                brought.resize(SLOTS, 0);
+            if added.is_empty() {
+                added.resize(SLOTS, 0);
             }
-            new += new_of(&brought, slot, sum);
-            brought[slot] = sum;
+            new += new_of(&added, slot, sum);
+            added[slot] = sum;
         }
         let mut word = self.word();
         loop {
-            let whole = word.and(new);
+            let whole = word.add(new);
             let stepped = step(whole.at(epoch(now), terms.burst()));
             if stepped.is_none() && new == 0 {
                 return None;
             }
-            // Of a step that is not made no epoch comes.
+            // A step that makes nothing starts no epoch.
             let (from, to) = (word.pack(), stepped.unwrap_or(whole).pack());
             match (self.word).compare_exchange_weak(from, to, Relaxed, Relaxed) {
                 Ok(_) => return stepped,
@@ -284,9 +282,9 @@ impl Account {
     }
 }
 
-/// What `sum` has more than was brought of it.
-fn new_of(brought: &[u64], slot: usize, sum: u64) -> u64 {
-    let before = brought.get(slot).copied().unwrap_or(0);
+/// The part of `sum` that has not been added to the word.
+fn new_of(added: &[u64], slot: usize, sum: u64) -> u64 {
+    let before = added.get(slot).copied().unwrap_or(0);
     sum.wrapping_sub(before)
 }
 

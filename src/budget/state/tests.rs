@@ -26,10 +26,10 @@ fn take(account: &Account, now: Tick, terms: Terms) -> u64 {
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    /// By which thread, if it has a slot.
+    /// The thread, if it has a slot.
     Deposit(Option<u8>),
     Withdraw,
-    /// Which of those that are out.
+    /// Which of the withdrawals.
     GiveBack(usize),
     /// How far the clock moves, in ms; it may step back.
     Clock(i64),
@@ -48,10 +48,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    // RT4: against the log step by step, with a clock that also steps back, and in
-    // every two epochs within ratio x calls + burst.
+    // With a clock that also steps back; and in every two epochs within ratio x calls + burst.
     #[test]
-    fn every_decision_is_the_logs(
+    fn rt4_every_decision_is_that_of_the_log(
         ops in ops(), burst in 0u32..20, ratio in prop_oneof![Just(0u64), Just(1_000), 0u64..=1_000],
     ) {
         let terms = terms(ratio, burst);
@@ -67,9 +66,9 @@ proptest! {
                     log.push(now, terms, Entry::Deposit);
                 }
                 Op::Withdraw => {
-                    let there = log.balance(now, terms) >= ONE;
+                    let available = log.balance(now, terms) >= ONE;
                     let taken = account.withdraw(tick, terms);
-                    prop_assert_eq!(taken.is_some(), there);
+                    prop_assert_eq!(taken.is_some(), available);
                     if let Some(taken) = taken {
                         out.push((taken, log.push(now, terms, Entry::Withdrawal)));
                     }
@@ -93,17 +92,15 @@ proptest! {
 proptest! {
     #![proptest_config(cases(200))]
 
-    // RT4, CX7: long, with terms that change, epochs that come round and a clock that goes
-    // anywhere.
+    // With terms that change, epochs that wrap and a clock that goes anywhere.
     #[test]
-    fn long_schedules_are_decided_as_the_log_tells(data in proptest::collection::vec(any::<u8>(), 0..1_500)) {
+    fn rt4_cx7_long_schedules_are_decided_as_by_the_log(data in proptest::collection::vec(any::<u8>(), 0..1_500)) {
         fuzz::run(&data);
     }
 }
 
-// RT4: what was saved up is gone after the epoch, but for the burst.
 #[test]
-fn an_epoch_cuts_the_balance_to_the_burst() {
+fn rt4_an_epoch_cuts_the_balance_to_the_burst() {
     let terms = terms(600, 3);
     let account = Account::new(START, terms);
     (0..10).for_each(|_| account.deposit(START, terms));
@@ -112,9 +109,8 @@ fn an_epoch_cuts_the_balance_to_the_burst() {
     assert_eq!(take(&account, later(1), terms), 3);
 }
 
-// RT4
 #[test]
-fn ratios_of_thousandths_are_exact() {
+fn rt4_ratios_of_thousandths_are_exact() {
     for (ratio, calls, extra) in [
         (600, 5, 3),
         (750, 4, 3),
@@ -128,9 +124,8 @@ fn ratios_of_thousandths_are_exact() {
     }
 }
 
-// RT4, CX7: what is given back late is neither lost nor made twice.
 #[test]
-fn what_was_taken_before_the_cut_comes_back_only_as_it_would_have_stayed() {
+fn rt4_cx7_an_attempt_given_back_after_the_cut_counts_as_if_it_had_never_been_taken() {
     let terms = terms(1_000, 10);
     let account = Account::new(START, terms);
     let out: Vec<_> = (0..4).map(|_| account.withdraw(START, terms)).collect();
@@ -139,7 +134,7 @@ fn what_was_taken_before_the_cut_comes_back_only_as_it_would_have_stayed() {
     }
     assert_eq!(account.balance(later(1), terms), 10_000);
 
-    // Here the cut would have taken them: 20 were there.
+    // Of 20, the cut would have taken these.
     let account = Account::new(START, terms);
     (0..10).for_each(|_| account.deposit(START, terms));
     let out: Vec<_> = (0..10).map(|_| account.withdraw(START, terms)).collect();
@@ -150,9 +145,8 @@ fn what_was_taken_before_the_cut_comes_back_only_as_it_would_have_stayed() {
     assert_eq!(take(&account, later(1), terms), 0);
 }
 
-// RT4
 #[test]
-fn a_clock_that_steps_back_makes_no_new_epoch() {
+fn rt4_a_clock_that_steps_back_makes_no_new_epoch() {
     let terms = terms(1_000, 2);
     let account = Account::new(later(5), terms);
     (0..5).for_each(|_| account.deposit(later(5), terms));
@@ -161,9 +155,9 @@ fn a_clock_that_steps_back_makes_no_new_epoch() {
     assert_eq!(account.balance(later(5), terms), 8_000);
 }
 
-// CX13: what a budget starts with is not what it earned; it has no sums of its threads before that.
+// A burst is not earned: a large one does not start the sums per thread.
 #[test]
-fn a_burst_alone_makes_no_account_hot() {
+fn cx13_a_burst_alone_makes_no_account_hot() {
     let terms = terms(1_000, 1_000);
     let account = Account::new(START, terms);
     let slot = Some(ThreadSlot::numbered(0));
@@ -174,9 +168,8 @@ fn a_burst_alone_makes_no_account_hot() {
     assert!(sums() > 0);
 }
 
-// RT4: the extremes of the word.
 #[test]
-fn the_balance_stops_at_the_most_that_the_word_holds() {
+fn rt4_the_balance_stops_at_the_most_that_the_word_holds() {
     let terms = terms(1_000, 1_000_000);
     let account = Account::new(Tick(u64::MAX - 1), terms);
     let word = account.word.load(super::Relaxed);
@@ -186,9 +179,8 @@ fn the_balance_stops_at_the_most_that_the_word_holds() {
     assert!(account.withdraw(Tick(u64::MAX), terms).is_some());
 }
 
-// RT4: real threads; what is taken is exactly what was put in.
 #[test]
-fn eight_threads_neither_lose_nor_make_an_attempt() {
+fn rt4_eight_threads_neither_lose_nor_invent_an_attempt() {
     const EACH: u64 = 20_000;
     let terms = terms(250, 10);
     let account = Account::new(START, terms);

@@ -1,27 +1,23 @@
-mod config;
-mod windows;
+//! The rules of a breaker with their memories.
 
 use std::time::Duration;
 
-pub(super) use config::{Config, Ramp};
-pub use config::{GiveUp, OnDrop};
-pub(super) use windows::Windows;
-
-use super::run::{Recent, Row, Run};
-use super::trip::{Counts, Trip, When};
-use super::window::Memory;
-use crate::classify::FailureKind;
+use super::config::Config;
+use super::streak::{Consecutive, Recent, Streak};
+use super::trip::{Counts, Trip, When, Window};
+use super::window::Outcomes;
+use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
 
-/// A finished call, as the rules see it.
+/// A call that has ended, as the rules see it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Finished {
+pub(super) struct Ended {
     pub(super) failure: Option<(FailureKind, Option<Duration>)>,
-    /// None where nobody asked how long calls take.
+    /// None where calls are not timed.
     pub(super) elapsed: Option<Duration>,
-    /// Of the thread that it finished on.
+    /// The slot of the thread that it ended on.
     pub(super) slot: Option<ThreadSlot>,
 }
 
@@ -31,262 +27,251 @@ pub(super) struct Finished {
 pub struct Tripped {
     /// The rule, as it was configured.
     pub rule: String,
-    /// What had been seen when it held.
+    /// What its memory held.
     pub counts: Counts,
-    /// What sort of failure the last one was.
+    /// The kind of the last failure.
     pub kind: FailureKind,
-    /// When the dependency asked to be called again.
+    /// The delay that the dependency requested.
     pub retry_after: Option<Duration>,
 }
 
-/// The rules of a breaker with what they remember.
+/// The rules of one configuration with their memories. A change makes new rules, which take over
+/// the memories that they can use.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) config: Config,
-    memories: Vec<Remembers>,
-    /// Of all calls, also where no rule is about a run: a rule of the user's may ask for it.
-    row: Arc<Row>,
-    /// What the ramp has seen of its era.
-    ramp: Option<Arc<Memory>>,
+    /// One for each rule.
+    memories: Vec<Memory>,
+    /// The failures in a row of all calls, for custom rules and snapshots.
+    consecutive: Arc<Consecutive>,
+    /// The outcomes of a ramp.
+    ramp: Option<Arc<Outcomes>>,
 }
 
+/// The memory of a rule.
 #[derive(Clone, Debug)]
-enum Remembers {
-    Run(Arc<Run>),
+enum Memory {
+    Streak(Arc<Streak>),
     Recent(Arc<Recent>),
-    Window(Arc<Memory>),
+    Window(Arc<Outcomes>),
 }
 
-/// From how many calls on the failure rate of a ramp means anything.
-const RAMP_CALLS: u32 = 10;
-
-impl Rules {
-    /// Takes over what `before` remembers wherever the window is the same.
-    pub(super) fn new(config: Config, generation: u32, now: Tick, before: Option<&Self>) -> Self {
-        let mut old: Vec<_> = before.map_or_else(Vec::new, |before| {
-            before.config.trips.iter().zip(&before.memories).collect()
-        });
-        // Each goes to one rule only: two that share a memory would count every call twice.
-        let mut keep = |alike: &dyn Fn(&Trip) -> bool| {
-            let at = old.iter().position(|(old, _)| alike(old))?;
-            Some(old.remove(at).1.clone())
-        };
-        // A rule that stays as it is keeps its own, before another may have it.
-        let own: Vec<_> = (config.trips.iter())
-            .map(|trip| keep(&|old| old == trip))
-            .collect();
-        let fresh = |trip: &Trip| match trip.when {
-            When::Consecutive(n) => Remembers::Run(Arc::new(match trip.within {
-                Some(_) => Run::cut(n, generation),
-                None => Run::new(generation),
+impl Memory {
+    fn new(trip: &Trip, generation: u32, now: Tick) -> Self {
+        match trip.when {
+            When::Consecutive(n) => Self::Streak(Arc::new(match trip.within {
+                Some(_) => Streak::within(n, generation),
+                None => Streak::new(generation),
             })),
-            When::Failures(n) => Remembers::Recent(Arc::new(Recent::new(n, generation))),
+            When::Failures(n) => Self::Recent(Arc::new(Recent::new(n, generation))),
             _ => {
-                let slow = slow_after(trip).is_some();
-                Remembers::Window(Arc::new(Memory::new(trip.window, slow, generation, now)))
+                let slow = trip.slow_after().is_some();
+                Self::Window(Arc::new(Outcomes::new(trip.window, slow, generation, now)))
             }
-        };
-        let memories = (config.trips.iter().zip(own))
-            .map(|(trip, own)| {
-                own.or_else(|| keep(&|old| remembers_alike(old, trip)))
-                    .unwrap_or_else(|| fresh(trip))
-            })
-            .collect();
-        let kept = before.filter(|before| before.config.ramp == config.ramp);
-        let ramp = match kept {
-            Some(before) => before.ramp.clone(),
-            None => config.ramp.map(|ramp| {
-                let window = super::Window::time(ramp.over.saturating_mul(2));
-                Arc::new(Memory::new(window, false, generation, now))
-            }),
-        };
-        let row = before.map_or_else(
-            || Arc::new(Row::new(generation)),
-            |before| before.row.clone(),
-        );
-        Self {
-            memories,
-            row,
-            ramp,
-            config,
         }
     }
 
-    /// Whether a success has to be recorded beyond ending a run of failures.
-    pub(super) fn count_successes(&self) -> bool {
-        self.windows().next().is_some()
+    fn begin(&self, generation: u32) {
+        match self {
+            Self::Streak(streak) => streak.begin(generation),
+            Self::Recent(recent) => recent.begin(generation),
+            Self::Window(window) => window.begin(generation),
+        }
     }
 
-    fn windows(&self) -> impl Iterator<Item = &Arc<Memory>> {
-        self.memories.iter().filter_map(|memory| match memory {
-            Remembers::Window(window) => Some(window),
-            Remembers::Run(_) | Remembers::Recent(_) => None,
-        })
+    fn counts(&self, trip: &Trip, generation: u32, now: Tick) -> Counts {
+        let failures = match self {
+            Self::Window(window) => return window.counts(generation, now),
+            Self::Streak(streak) => streak.length(generation),
+            Self::Recent(recent) => recent.count(generation, now, trip.failures_within_micros()),
+        };
+        Counts {
+            calls: failures,
+            failures,
+            ..Counts::default()
+        }
+    }
+}
+
+/// The failure rate of a ramp means nothing below this number of calls.
+const RAMP_CALLS: u32 = 10;
+
+impl Rules {
+    /// Takes over the memories of `before` where the window is the same.
+    pub(super) fn new(config: Config, generation: u32, now: Tick, before: Option<&Self>) -> Self {
+        let mut old: Vec<_> = before.map_or_else(Vec::new, |before| before.pairs().collect());
+        // A memory goes to one rule: two that share one would count every call twice.
+        let mut take = |fits: &dyn Fn(&Trip) -> bool| {
+            let at = old.iter().position(|(old, _)| fits(old))?;
+            Some(old.remove(at).1.clone())
+        };
+        // A rule that stays the same keeps its own, before another rule may take it.
+        let trips = config.trips.iter();
+        let own: Vec<_> = trips.map(|trip| take(&|old| old == trip)).collect();
+        let memories = (config.trips.iter().zip(own))
+            .map(|(trip, own)| {
+                own.or_else(|| take(&|old| fits(old, trip)))
+                    .unwrap_or_else(|| Memory::new(trip, generation, now))
+            })
+            .collect();
+        let ramp = match before.filter(|before| before.config.ramp == config.ramp) {
+            Some(before) => before.ramp.clone(),
+            None => config.ramp.map(|ramp| {
+                let window = Window::time(ramp.over.saturating_mul(2));
+                Arc::new(Outcomes::new(window, false, generation, now))
+            }),
+        };
+        let consecutive = before.map_or_else(
+            || Arc::new(Consecutive::new(generation)),
+            |before| Arc::clone(&before.consecutive),
+        );
+        Self {
+            config,
+            memories,
+            consecutive,
+            ramp,
+        }
     }
 
-    /// Whether a call's start has to be known.
-    pub(super) fn time_calls(&self) -> bool {
+    fn pairs(&self) -> impl Iterator<Item = (&Trip, &Memory)> {
+        self.config.trips.iter().zip(&self.memories)
+    }
+
+    /// Whether a window counts successes.
+    pub(super) fn counts_successes(&self) -> bool {
+        let mut memories = self.memories.iter();
+        memories.any(|memory| matches!(memory, Memory::Window(_)))
+    }
+
+    /// Whether the start of a call matters.
+    pub(super) fn times_calls(&self) -> bool {
         self.slow_after().is_some() || self.config.fair_time.is_some()
     }
 
     /// The least threshold of all slow rules.
     pub(super) fn slow_after(&self) -> Option<Duration> {
-        let thresholds = self.config.trips.iter().filter_map(slow_after);
-        thresholds.min()
+        self.config.trips.iter().filter_map(Trip::slow_after).min()
     }
 
-    /// A new era has begun, or is about to.
+    /// Forgets everything: a generation is about to begin.
     pub(super) fn begin(&self, generation: u32) {
-        for memory in &self.memories {
-            match memory {
-                Remembers::Run(run) => run.begin(generation),
-                Remembers::Recent(recent) => recent.begin(generation),
-                Remembers::Window(window) => window.begin(generation),
-            }
-        }
+        self.memories
+            .iter()
+            .for_each(|memory| memory.begin(generation));
     }
 
-    /// Records a call of the closed state, and names the rule that holds now, if one does.
+    /// Records a call of the closed state, and returns the rule that holds now, if there is one.
     ///
-    /// Rules are asked only when a call failed or was slow: nothing else can make one hold.
-    pub(super) fn record(&self, generation: u32, now: Tick, call: &Finished) -> Option<Tripped> {
-        let mut asked = call.failure.is_some();
-        match asked {
-            true => self.row.failure(generation),
-            false => self.row.success(generation),
+    /// Rules are evaluated only when a call failed or was slow: nothing else can make one hold.
+    pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
+        let failed = call.failure.is_some();
+        match failed {
+            true => self.consecutive.failure(generation),
+            false => self.consecutive.success(generation),
         }
+        let mut evaluate = failed;
         // The first rule without a rate that holds.
-        let mut run_holds = None;
+        let mut holds = None;
         for (at, (trip, memory)) in self.pairs().enumerate() {
             match memory {
-                Remembers::Run(run) if call.failure.is_none() => run.success(generation),
-                Remembers::Run(run) => {
+                Memory::Streak(streak) if !failed => streak.success(generation),
+                Memory::Recent(_) if !failed => {}
+                Memory::Streak(streak) => {
                     let millis = |d: Duration| nanos(d) / 1_000_000;
-                    let within = trip.within.map(millis);
-                    let (length, lasted) = run.failure(generation, now, within);
+                    let (length, lasted) = streak.failure(generation, now, trip.within.map(millis));
                     let long = lasted >= trip.lasting.map_or(0, millis);
                     if matches!(trip.when, When::Consecutive(n) if length >= n && long) {
-                        run_holds.get_or_insert(at);
+                        holds.get_or_insert(at);
                     }
                 }
-                Remembers::Recent(recent) => {
-                    if call.failure.is_none() {
-                        continue;
-                    }
-                    let oldest = recent.failure(generation, now);
-                    if oldest.is_some_and(|ago| ago <= trip.failures_within_micros()) {
-                        run_holds.get_or_insert(at);
+                Memory::Recent(recent) => {
+                    let first = recent.failure(generation, now);
+                    if first.is_some_and(|age| age <= trip.failures_within_micros()) {
+                        holds.get_or_insert(at);
                     }
                 }
-                Remembers::Window(window) => {
-                    let threshold = slow_after(trip);
+                Memory::Window(window) => {
+                    let threshold = trip.slow_after();
                     let slow = threshold.is_some() && call.elapsed > threshold;
-                    asked |= slow;
-                    window.record(generation, now, call.failure.is_some(), slow, call.slot);
+                    evaluate |= slow;
+                    window.record(generation, now, failed, slow, call.slot);
                 }
             }
         }
-        if !asked {
+        if !evaluate {
             return None;
         }
-        let (trip, counts) = self.pairs().enumerate().find_map(|(at, (trip, memory))| {
-            if let Remembers::Window(window) = memory {
-                let seen = window.counts_if(generation, now, |bad| trip.may_hold(bad));
-                let counts = self.with_row(seen?, generation);
-                return trip.holds(&counts).then_some((trip, counts));
-            }
-            if run_holds != Some(at) {
-                return None;
-            }
-            let mut counts = self.counts_of(trip, generation, now);
-            if let When::Failures(n) = trip.when {
-                // With the one that opens it, which its memory has no cell for.
-                (counts.calls, counts.failures) = (n, n);
-            }
-            Some((trip, counts))
-        })?;
-        let (kind, retry_after) = call.failure.unwrap_or((FailureKind::Slow, None));
-        Some(Tripped {
-            rule: trip.to_string(),
-            counts,
-            kind,
-            retry_after,
-        })
+        let (trip, counts) = self.first_that_holds(holds, generation, now)?;
+        Some(call.trips(trip.to_string(), counts))
     }
 
-    /// Records a call of the ramp, and says whether too many of them fail.
-    pub(super) fn record_ramp(
+    /// The first rule that holds: the one at `holds`, or one with a window before it.
+    fn first_that_holds(
         &self,
+        holds: Option<usize>,
         generation: u32,
         now: Tick,
-        call: &Finished,
-    ) -> Option<Tripped> {
-        let ramp = self.config.ramp?;
-        let memory = self.ramp.as_ref()?;
-        memory.record(generation, now, call.failure.is_some(), false, call.slot);
-        let (kind, retry_after) = call.failure?;
-        let counts = self.with_row(memory.counts(generation, now), generation);
-        let enough = counts.calls >= RAMP_CALLS;
-        let holds = enough && counts.failure_rate() > Some(ramp.reopen_at);
-        holds.then(|| Tripped {
-            rule: format!("failure rate above {} while recovering", ramp.reopen_at),
-            counts,
-            kind,
-            retry_after,
+    ) -> Option<(&Trip, Counts)> {
+        self.pairs().enumerate().find_map(|(at, (trip, memory))| {
+            if let Memory::Window(window) = memory {
+                let counts = window.counts_if(generation, now, |bad| trip.may_hold(bad))?;
+                let counts = self.with_consecutive(counts, generation);
+                return trip.holds(&counts).then_some((trip, counts));
+            }
+            if holds != Some(at) {
+                return None;
+            }
+            let mut counts = memory.counts(trip, generation, now);
+            if let When::Failures(n) = trip.when {
+                // With the last one, which its memory has no cell for.
+                (counts.calls, counts.failures) = (n, n);
+            }
+            Some((trip, self.with_consecutive(counts, generation)))
         })
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&Trip, &Remembers)> {
-        self.config.trips.iter().zip(&self.memories)
+    /// Records a call of the ramp, and returns what trips it if too many calls fail.
+    pub(super) fn record_ramp(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
+        let (config, ramp) = (self.config.ramp?, self.ramp.as_ref()?);
+        ramp.record(generation, now, call.failure.is_some(), false, call.slot);
+        call.failure?;
+        let counts = self.with_consecutive(ramp.counts(generation, now), generation);
+        let holds = counts.calls >= RAMP_CALLS && counts.failure_rate() > Some(config.reopen_at);
+        let rule = || format!("failure rate above {} while recovering", config.reopen_at);
+        holds.then(|| call.trips(rule(), counts))
     }
 
-    /// What the memory of `trip`, one of the rules, has seen.
-    fn counts_of(&self, trip: &Trip, generation: u32, now: Tick) -> Counts {
-        let own = self.pairs().find(|(other, _)| std::ptr::eq(*other, trip));
-        match own {
-            Some((_, Remembers::Run(run))) => {
-                let length = run.length(generation);
-                let counts = Counts {
-                    calls: length,
-                    failures: length,
-                    ..Counts::default()
-                };
-                self.with_row(counts, generation)
-            }
-            Some((_, Remembers::Recent(recent))) => {
-                let failures = recent.within(generation, now, trip.failures_within_micros());
-                let counts = Counts {
-                    calls: failures,
-                    failures,
-                    ..Counts::default()
-                };
-                self.with_row(counts, generation)
-            }
-            Some((_, Remembers::Window(window))) => {
-                self.with_row(window.counts(generation, now), generation)
-            }
-            None => Counts::default(),
-        }
-    }
-
-    /// With the failures in a row until now.
-    fn with_row(&self, counts: Counts, generation: u32) -> Counts {
+    fn with_consecutive(&self, counts: Counts, generation: u32) -> Counts {
         Counts {
-            consecutive: self.row.length(generation),
+            consecutive: self.consecutive.length(generation),
             ..counts
         }
     }
 
-    /// What every rule has seen, in their order.
+    /// The counts of every rule, in their order.
     pub(super) fn counts(&self, generation: u32, now: Tick) -> Vec<(&Trip, Counts)> {
-        (self.config.trips.iter())
-            .map(|trip| (trip, self.counts_of(trip, generation, now)))
-            .collect()
+        let counts = |(trip, memory): (_, &Memory)| {
+            let counts = memory.counts(trip, generation, now);
+            (trip, self.with_consecutive(counts, generation))
+        };
+        self.pairs().map(counts).collect()
     }
 }
 
-/// Whether what was remembered for one rule serves the other.
-fn remembers_alike(old: &Trip, new: &Trip) -> bool {
+impl Ended {
+    fn trips(&self, rule: String, counts: Counts) -> Tripped {
+        let (kind, retry_after) = self.failure.unwrap_or((FailureKind::Slow, None));
+        Tripped {
+            rule,
+            counts,
+            kind,
+            retry_after,
+        }
+    }
+}
+
+/// Whether the memory of one rule serves the other.
+fn fits(old: &Trip, new: &Trip) -> bool {
     match (&old.when, &new.when) {
         (When::Consecutive(_), When::Consecutive(_)) => true,
         (When::Failures(a), When::Failures(b)) => a == b,
@@ -295,13 +280,6 @@ fn remembers_alike(old: &Trip, new: &Trip) -> bool {
             old.window == new.window
         }
         _ => false,
-    }
-}
-
-fn slow_after(trip: &Trip) -> Option<Duration> {
-    match trip.when {
-        When::SlowRate(_, longer_than) => Some(longer_than),
-        _ => None,
     }
 }
 

@@ -1,9 +1,5 @@
 use super::*;
-use crate::circuit_breaker::Window;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use crate::testing::ms;
 
 fn rules(trips: impl IntoIterator<Item = Trip>) -> Rules {
     let config = Config {
@@ -22,27 +18,27 @@ fn changed(rules: &Rules, trips: impl IntoIterator<Item = Trip>) -> Rules {
     Rules::new(config, 0, Tick(0), Some(rules))
 }
 
-const SUCCESS: Finished = Finished {
+const SUCCESS: Ended = Ended {
     failure: None,
     elapsed: None,
     slot: None,
 };
 
-const FAILURE: Finished = Finished {
+const FAILURE: Ended = Ended {
     failure: Some((FailureKind::Error, None)),
     elapsed: None,
     slot: None,
 };
 
-const fn took(elapsed: Duration) -> Finished {
-    Finished {
+const fn took(elapsed: Duration) -> Ended {
+    Ended {
         failure: None,
         elapsed: Some(elapsed),
         slot: None,
     }
 }
 
-fn record(rules: &Rules, call: &Finished) -> Option<Tripped> {
+fn record(rules: &Rules, call: &Ended) -> Option<Tripped> {
     rules.record(0, Tick(0), call)
 }
 
@@ -70,14 +66,14 @@ fn cb1_rates_compare_with_at_least_and_slow_with_longer_than() {
 }
 
 #[test]
-fn cb1_the_first_rule_that_holds_is_named() {
+fn cb1_the_first_rule_that_holds_trips() {
     let rate = Trip::failure_rate(0.5).over(Window::count(4)).min_calls(1);
-    let row = Trip::consecutive_failures(1);
+    let streak = Trip::consecutive_failures(1);
     let some = Trip::failures(1);
     for order in [
-        [rate.clone(), row.clone(), some.clone()],
-        [row.clone(), some.clone(), rate.clone()],
-        [some, rate, row],
+        [rate.clone(), streak.clone(), some.clone()],
+        [streak.clone(), some.clone(), rate.clone()],
+        [some, rate, streak],
     ] {
         let first = order[0].to_string();
         let tripped = record(&rules(order), &FAILURE).expect("all hold");
@@ -86,7 +82,7 @@ fn cb1_the_first_rule_that_holds_is_named() {
 }
 
 #[test]
-fn cb1_a_custom_rule_decides_over_what_its_window_has_seen_and_may_panic() {
+fn cb1_a_custom_rule_decides_by_its_window_and_may_panic() {
     let odd = Trip::custom("odd", |counts| counts.failures % 2 == 1 && counts.calls > 2);
     let breaks = Trip::custom("breaks", |_| panic!("a rule of the user's"));
     let rules = rules([breaks.min_calls(1), odd.min_calls(1)]);
@@ -98,9 +94,9 @@ fn cb1_a_custom_rule_decides_over_what_its_window_has_seen_and_may_panic() {
 }
 
 #[test]
-fn cb1_a_custom_rule_sees_the_failures_in_a_row_whatever_rules_there_are() {
+fn cb1_a_custom_rule_sees_the_failures_in_a_row_whatever_the_other_rules() {
     let row = || Trip::custom("row", |counts| counts.consecutive > 5).min_calls(1);
-    // Neither one that looks back over less, nor a window that is shorter than the row.
+    // Neither a rule with a shorter time, nor a window of fewer calls.
     let others = [
         vec![],
         vec![Trip::consecutive_failures(4_000).within(ms(1))],
@@ -124,7 +120,7 @@ fn cb1_a_custom_rule_sees_the_failures_in_a_row_whatever_rules_there_are() {
                 record(&rules, &SUCCESS);
             }
         }
-        // CB19: also of one that comes later.
+        // CB19: a rule that is added later sees them too.
         let rules = changed(&rules, [row()]);
         let tripped = record(&rules, &FAILURE).expect("the sixth");
         assert_eq!((&*tripped.rule, tripped.counts.consecutive), ("row", 6));
@@ -132,7 +128,7 @@ fn cb1_a_custom_rule_sees_the_failures_in_a_row_whatever_rules_there_are() {
 }
 
 #[test]
-fn cb1_a_row_has_no_longest() {
+fn cb1_the_failures_in_a_row_have_no_limit() {
     let long = Trip::custom("long", |counts| counts.consecutive >= 10_000);
     let rules = rules([
         long.over(Window::count(1)),
@@ -145,7 +141,7 @@ fn cb1_a_row_has_no_longest() {
 }
 
 #[test]
-fn cb11_every_rule_tells_its_own_counts() {
+fn cb11_every_rule_has_its_own_counts() {
     let trips = [
         Trip::consecutive_failures(9).within(ms(5)),
         Trip::consecutive_failures(9),
@@ -199,7 +195,7 @@ fn cb19_counts_are_kept_where_the_window_is_the_same() {
 }
 
 #[test]
-fn cb19_two_rules_never_share_what_was_kept() {
+fn cb19_two_rules_never_share_a_memory() {
     let over = |rate| Trip::failure_rate(rate).over(Window::count(10));
     let before = rules([over(0.9)]);
     record(&before, &FAILURE);
@@ -207,7 +203,7 @@ fn cb19_two_rules_never_share_what_was_kept() {
     assert_eq!(calls(&both), [1, 0]);
     record(&both, &SUCCESS);
     assert_eq!(calls(&both), [2, 1]);
-    // The one that stays as it is keeps its own.
+    // The rule that stays the same keeps its own.
     assert_eq!(calls(&changed(&both, [over(0.6), over(0.8)])), [1, 2]);
     assert_eq!(calls(&changed(&both, [over(0.7)])), [1]);
 }

@@ -1,18 +1,22 @@
 //! The machine and its rules beside a model that keeps every outcome.
 
-use std::cell::Cell;
 use std::time::Duration;
 
+use super::admission::{Grant, Rejected, Role};
+use super::machine::Machine;
 use super::naive::{Admitted, How, Naive};
-use super::*;
+use super::transition::{Edge, Moment};
+use super::word::{Flags, State, Word};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::Window;
-use crate::circuit_breaker::rules::{Finished, Ramp, Rules, Tripped, Windows};
-use crate::circuit_breaker::run::Hint;
-use crate::circuit_breaker::trip::{Span, Trip};
+use crate::circuit_breaker::config::{Config, GiveUp, Ramp};
+use crate::circuit_breaker::rules::{Ended, Rules, Tripped};
+use crate::circuit_breaker::trip::{Span, Trip, Window};
+use crate::config::Mode;
 use crate::fuzzing::Bytes;
+use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
-use crate::time::nanos;
+use crate::sync::Ordering;
+use crate::time::Tick;
 
 const MS: u64 = 1_000_000;
 
@@ -20,16 +24,8 @@ const MS: u64 = 1_000_000;
 pub(super) struct Breaker {
     pub(super) machine: Machine,
     rules: Rules,
-    /// Those it was made with, as the policy keeps them.
-    windows: Windows,
-    failing: Hint,
     pub(super) tripped: Vec<Tripped>,
     ended: u8,
-}
-
-thread_local! {
-    /// What the clock's counter shows: the time.
-    static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Breaker {
@@ -37,12 +33,9 @@ impl Breaker {
         let machine = Machine::new(Tick(now), Mode::Enforce, Flags::default());
         let word = Word::new(generation, State::Closed, Mode::Enforce, Flags::default());
         machine.word.store(word.0, Ordering::Relaxed);
-        let rules = Rules::new(config, generation, Tick(now), None);
         Self {
             machine,
-            windows: Windows::of(&rules),
-            rules,
-            failing: Hint::default(),
+            rules: Rules::new(config, generation, Tick(now), None),
             tripped: Vec::new(),
             ended: 0,
         }
@@ -59,145 +52,83 @@ impl Breaker {
         self.rules = Rules::new(config, generation, Tick(now), Some(&self.rules));
     }
 
-    pub(super) fn go(
-        &self,
+    /// Takes an edge if it is there.
+    pub(super) fn take(&self, now: u64, edge: impl FnOnce(&Machine, &Moment<'_>) -> Edge) -> Edge {
+        self.decide(now, 0.0, |at| edge(&self.machine, at))
+    }
+
+    fn decide<T>(&self, now: u64, fraction: f64, decide: impl FnOnce(&Moment<'_>) -> T) -> T {
+        decide(&Moment {
+            now: Tick(now),
+            rules: &self.rules,
+            random: &|| fraction,
+        })
+    }
+
+    pub(super) fn admit_at(&self, now: u64, fraction: f64) -> Result<Grant, Rejected> {
+        self.decide(now, fraction, |at| self.machine.admit(at)).0
+    }
+
+    pub(super) fn end(&mut self, grant: Grant, now: u64, how: How, elapsed: Duration) {
+        self.end_at(grant, now, how, elapsed, 0.0);
+    }
+
+    /// Ends a call, with this random number.
+    pub(super) fn end_at(
+        &mut self,
+        grant: Grant,
         now: u64,
-        from: Option<u32>,
-        to: State,
-        cause: Cause,
-        after: Option<Duration>,
+        how: How,
+        elapsed: Duration,
+        fraction: f64,
     ) {
-        let timing = Timing {
-            config: self.config(),
-            fraction: 0.0,
-            retry_after: after,
-            before: |due| Count(due.0),
-        };
-        let step = Step {
-            from,
-            to,
-            cause,
-            timing,
-        };
-        let mut control = self.machine.control.lock();
-        let begin = |generation| self.rules.begin(generation);
-        let _ = self.machine.enter(&mut control, Tick(now), step, begin);
-    }
-
-    fn make(&self, now: u64, step: Move) {
-        let after = match step.kind {
-            Ended::ProbesFailed(_, after) => after,
-            _ => None,
-        };
-        self.go(now, step.from, step.to, Cause::Reset, after);
-    }
-
-    pub(super) fn admit_at(&self, now: u64, fraction: f64) -> Result<Ticket, Refused> {
-        for _ in 0..4 {
-            match self.machine.admit(Tick(now), self.config(), || fraction) {
-                Answer::Admitted(ticket) => return Ok(ticket),
-                Answer::Refused(refused) => return Err(refused),
-                Answer::Move(step) => self.make(now, step),
-            }
-        }
-        panic!("it moves for ever");
-    }
-
-    pub(super) fn end(&mut self, ticket: Ticket, now: u64, how: How, elapsed: Duration) {
+        let Grant { generation, role } = grant;
         let slow_after = self.rules.slow_after();
         let elapsed = slow_after.is_some().then_some(elapsed);
         let failure = match how {
             How::Failure(after) => Some((FailureKind::Error, after)),
             How::Success | How::Ignore => None,
         };
-        if ticket.role == Role::Probe {
-            let slow = elapsed > slow_after;
-            let said = match (how, failure) {
+        if role == Role::Probe {
+            let result = match (how, failure) {
                 (How::Ignore, _) => None,
                 (_, Some(failure)) => Some(Err(failure)),
-                (_, None) if slow => Some(Err((FailureKind::Slow, None))),
+                (_, None) if elapsed > slow_after => Some(Err((FailureKind::Slow, None))),
                 _ => Some(Ok(())),
             };
-            if let Some(step) = self.machine.end_probe(ticket, said, self.config()) {
-                self.make(now, step);
-            }
+            let _ = self.take(now, |machine, at| machine.end_probe(generation, result, at));
             return;
         }
         let word = self.machine.word();
-        if how == How::Ignore || word.generation() != ticket.generation {
+        if how == How::Ignore || word.generation() != generation {
             return;
         }
         // One thread after the other, some without words of their own.
         self.ended = (self.ended + 1) % 12;
-        let slot = (self.ended < 10).then(|| ThreadSlot::numbered(self.ended));
-        if how == How::Success && self.succeeds_in_passing(ticket, now, elapsed, slot) {
-            return;
-        }
-        let call = Finished {
+        let call = Ended {
             failure,
             elapsed,
-            slot,
+            slot: (self.ended < 10).then(|| ThreadSlot::numbered(self.ended)),
         };
-        let generation = ticket.generation;
-        if failure.is_none() {
-            self.failing.clear(generation);
-        }
         let mut tripped = self.rules.record(generation, Tick(now), &call);
-        if failure.is_some() {
-            self.failing.set(generation);
-        }
         if word.state() == State::Recovering {
             tripped = tripped.or(self.rules.record_ramp(generation, Tick(now), &call));
         }
         if let Some(tripped) = tripped {
-            let after = tripped.retry_after;
-            let cause = Cause::Tripped(tripped.clone());
-            self.tripped.push(tripped);
-            self.go(now, Some(generation), State::Open, cause, after);
+            self.tripped.push(tripped.clone());
+            let trip = |at: &Moment<'_>| self.machine.trip(generation, tripped, at);
+            let edge = self.decide(now, fraction, trip);
+            assert_eq!(edge, Edge::Taken);
         }
-    }
-
-    /// As the policy does with a success that ends no run of failures.
-    fn succeeds_in_passing(
-        &self,
-        ticket: Ticket,
-        now: u64,
-        elapsed: Option<Duration>,
-        slot: Option<ThreadSlot>,
-    ) -> bool {
-        let counted =
-            self.machine.word().state() == State::Closed && self.windows.are_those_of(&self.rules);
-        if self.failing.is_set() || !counted {
-            return false;
-        }
-        let start = Tick(now - elapsed.map_or(0, nanos));
-        let slow = |count: Count| self.windows.is_slow(start, Tick(count.0));
-        COUNT.set(now);
-        let read = || Count(COUNT.get());
-        let generation = ticket.generation;
-        match self.windows.succeed(generation, || slot, read, slow) {
-            Ok(_) => {}
-            Err(count) if slow(count) => return false,
-            Err(count) => {
-                let before = |due: Tick| Count(due.0);
-                self.windows
-                    .succeed_at(generation, Tick(count.0), slot, before);
-            }
-        }
-        true
-    }
-
-    pub(super) fn state(&self) -> State {
-        self.machine.word().state()
     }
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Call(f64),
-    /// Ends one of the calls under way.
+    /// Ends one of the calls in flight.
     End(usize, How),
-    /// A whole call that takes so long.
+    /// A whole call that takes this long.
     Whole(How, u64),
     Pass(u64),
     Back(u64),
@@ -208,12 +139,12 @@ pub(super) enum Op {
     Mode(Mode, Flags),
 }
 
-/// Both, and the calls under way.
+/// The breaker, its model, and the calls in flight.
 pub(super) struct Pair {
     breaker: Breaker,
     naive: Naive,
     now: u64,
-    calls: Vec<(Ticket, Admitted)>,
+    calls: Vec<(Grant, Admitted)>,
 }
 
 impl Pair {
@@ -227,7 +158,7 @@ impl Pair {
         }
     }
 
-    fn call(&mut self, fraction: f64) -> Option<(Ticket, Admitted)> {
+    fn call(&mut self, fraction: f64) -> Option<(Grant, Admitted)> {
         let Self {
             breaker,
             naive,
@@ -235,37 +166,34 @@ impl Pair {
             ..
         } = self;
         let peeked = breaker.machine.peek(Tick(*now), breaker.config());
-        // What a refusal looks at first.
-        if breaker.machine.is_open_at(Count(*now)) {
-            assert_eq!(naive.state, State::Open);
-            assert!(naive.due > *now);
-        }
-        let answer = breaker.admit_at(*now, fraction);
+        let open = breaker.machine.rejects_while_open(Tick(*now));
+        let decision = breaker.admit_at(*now, fraction);
         let expected = naive.admit(*now, fraction);
+        assert!(open.is_none_or(|rejected| decision == Err(rejected)));
         if naive.state != State::Recovering {
-            assert_eq!(peeked.is_ok(), answer.is_ok());
+            assert_eq!(peeked.is_ok(), decision.is_ok());
         }
-        match (answer, expected) {
-            (Ok(ticket), Ok(admitted)) => {
-                assert_eq!(ticket.generation, admitted.generation);
-                assert_eq!(ticket.role == Role::Probe, admitted.probe);
-                Some((ticket, admitted))
+        match (decision, expected) {
+            (Ok(grant), Ok(admitted)) => {
+                assert_eq!(grant.generation, admitted.generation);
+                assert_eq!(grant.role == Role::Probe, admitted.probe);
+                Some((grant, admitted))
             }
-            (answer, expected) => {
-                let answer = answer.map_err(|refused| (refused.kind(), refused.retry_after()));
-                assert_eq!(answer.err(), expected.err());
+            (decision, expected) => {
+                let decision = decision.map_err(|rejected| (rejected.kind, rejected.retry_after));
+                assert_eq!(decision.err(), expected.err());
                 None
             }
         }
     }
 
-    fn end(&mut self, (ticket, admitted): (Ticket, Admitted), how: How) {
+    fn end(&mut self, (grant, admitted): (Grant, Admitted), how: How) {
         let elapsed = Tick(self.now).since(Tick(admitted.start));
-        self.breaker.end(ticket, self.now, how, elapsed);
+        self.breaker.end(grant, self.now, how, elapsed);
         self.naive.end(admitted, self.now, how);
     }
 
-    /// Does it to both, and compares all that can be seen of them.
+    /// Does it to both, and compares their states.
     pub(super) fn step(&mut self, op: Op) {
         let now = self.now;
         match op {
@@ -289,19 +217,15 @@ impl Pair {
             Op::Pass(by) => self.now = now.saturating_add(by),
             Op::Back(by) => self.now = now.saturating_sub(by),
             Op::ForceOpen => {
-                if self.breaker.state() != State::ForcedOpen {
-                    (self.breaker).go(now, None, State::ForcedOpen, Cause::ForcedOpen, None);
-                }
+                let _ = self.breaker.take(now, Machine::force_open);
                 self.naive.force_open(now);
             }
             Op::Release => {
-                if self.breaker.state() == State::ForcedOpen {
-                    (self.breaker).go(now, None, State::Closed, Cause::Released, None);
-                }
+                let _ = self.breaker.take(now, Machine::release);
                 self.naive.release(now);
             }
             Op::Reset => {
-                (self.breaker).go(now, None, State::Closed, Cause::Reset, None);
+                let _ = self.breaker.take(now, Machine::reset);
                 self.naive.reset(now);
             }
             Op::Change(config) => {
@@ -311,7 +235,8 @@ impl Pair {
             }
             Op::Mode(mode, flags) => {
                 let machine = &self.breaker.machine;
-                machine.set(&mut machine.control.lock(), Some(mode), Some(flags));
+                machine.set_mode(mode);
+                machine.set_flags(|| flags);
                 assert_eq!(
                     (machine.word().mode(), machine.word().flags()),
                     (mode, flags)
@@ -355,8 +280,8 @@ fn how(bytes: &mut Bytes<'_>) -> How {
     }
 }
 
-/// The runs of one input lie within one time: what has been kept of a run when that is changed
-/// is not told again.
+/// All streaks of one input have one time: a streak that a change gives another time keeps what it
+/// has.
 fn trip(bytes: &mut Bytes<'_>, within: Option<Duration>) -> Trip {
     let rate = bytes.pick(&[0.3, 0.5, 0.75, 1.0]);
     let rated = match bytes.byte() % 7 {
@@ -417,8 +342,8 @@ fn config(bytes: &mut Bytes<'_>, within: Option<Duration>) -> Config {
     }
 }
 
-/// Where time begins: anywhere, and shortly before what wraps: stamps of buckets of one to three
-/// milliseconds, a run's milliseconds, microseconds of failures, and the end of time.
+/// The origin of time: anywhere, and shortly before a wrap: of the stamps of buckets of one to three
+/// milliseconds, of a streak's milliseconds, of the microseconds of failures, and of time itself.
 fn origin(bytes: &mut Bytes<'_>) -> u64 {
     let day = 86_400_000 * MS;
     let wraps = [1 << 32, 2 << 32, 3 << 32, 1 << 40].map(|millis: u64| millis * MS);
@@ -431,14 +356,14 @@ fn origin(bytes: &mut Bytes<'_>) -> u64 {
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let origin = origin(&mut bytes);
-    // Also shortly before what keeps fewer bits of it comes round.
+    // Also shortly before a wrap in the words that keep fewer bits of it.
     let generation = bytes.pick(&[0, 2_045, 4_093, 0xFFFD, u32::MAX - 2]);
     let within = match bytes.below(3) {
         0 => None,
         _ => Some(ms(9 + bytes.below(21))),
     };
     let mut pair = Pair::new(config(&mut bytes, within), origin, generation);
-    // What is left from more than a round of stamps ago looks new: 49 days at the shortest.
+    // A word from more than a round of stamps ago looks new: after 49 days at the shortest.
     let end = origin.saturating_add(45 * 86_400_000 * MS);
     while !bytes.is_empty() {
         let op = match bytes.byte() % 64 {
@@ -458,8 +383,8 @@ pub fn run(data: &[u8]) {
                 let mode = bytes.pick(&[Mode::Enforce, Mode::RecordOnly, Mode::Off]);
                 let bits = bytes.byte();
                 let flags = Flags {
-                    count_successes: bits & 1 != 0,
-                    time_calls: bits & 2 != 0,
+                    counts_successes: bits & 1 != 0,
+                    times_calls: bits & 2 != 0,
                     changed: bits & 4 != 0,
                 };
                 Op::Mode(mode, flags)

@@ -2,56 +2,97 @@ use std::time::Duration;
 
 use ::loom::thread;
 
-use super::*;
-use crate::backoff::Jitter;
-use crate::circuit_breaker::trip::Trip;
-use crate::sync::Arc;
+use super::admission::{Grant, Rejected};
+use super::machine::Machine;
+use super::transition::{Edge, Moment};
+use super::word::{Flags, State};
+use crate::backoff::{Backoff, Jitter};
+use crate::circuit_breaker::config::Config;
+use crate::circuit_breaker::rules::{Rules, Tripped};
+use crate::circuit_breaker::trip::{Counts, Trip};
+use crate::config::Mode;
+use crate::outcome::FailureKind;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::Tick;
 
-fn config(probes: u32) -> Config {
-    Config {
+/// A machine and its rules: open for 100, half-open for 1,000.
+struct Breaker {
+    machine: Machine,
+    rules: Rules,
+}
+
+fn breaker(probes: u32) -> Arc<Breaker> {
+    let config = Config {
         trips: vec![Trip::consecutive_failures(1)],
-        open_for: crate::backoff::Backoff::constant(Duration::from_nanos(100)).jitter(Jitter::None),
+        open_for: Backoff::constant(Duration::from_nanos(100)).jitter(Jitter::None),
         half_open_for: Duration::from_nanos(1_000),
         probes,
         ..Config::default()
+    };
+    Arc::new(Breaker {
+        machine: Machine::new(Tick(0), Mode::Enforce, Flags::default()),
+        rules: Rules::new(config, 0, Tick(0), None),
+    })
+}
+
+impl Breaker {
+    fn at<T>(&self, now: u64, decide: impl FnOnce(&Machine, &Moment<'_>) -> T) -> T {
+        let moment = Moment {
+            now: Tick(now),
+            rules: &self.rules,
+            random: &|| 0.0,
+        };
+        decide(&self.machine, &moment)
+    }
+
+    fn trip(&self, now: u64, from: u32) -> Edge {
+        let tripped = Tripped {
+            rule: String::new(),
+            counts: Counts::default(),
+            kind: FailureKind::Error,
+            retry_after: None,
+        };
+        self.at(now, |machine, at| machine.trip(from, tripped, at))
+    }
+
+    fn half_open(&self, now: u64, from: u32) {
+        let edge = self.at(now, |machine, at| machine.half_open(from, at));
+        assert_eq!(edge, Edge::Taken);
+    }
+
+    fn admit(&self, now: u64) -> Result<Grant, Rejected> {
+        self.at(now, Machine::admit).0
+    }
+
+    fn end(
+        &self,
+        now: u64,
+        probe: Grant,
+        result: Option<Result<(), (FailureKind, Option<Duration>)>>,
+    ) -> Edge {
+        self.at(now, |machine, at| {
+            machine.end_probe(probe.generation, result, at)
+        })
     }
 }
 
-fn machine() -> Machine {
-    Machine::new(Tick(0), Mode::Enforce, Flags::default())
-}
-
-fn go(machine: &Machine, config: &Config, now: u64, from: Option<u32>, to: State) -> bool {
-    let timing = Timing {
-        config,
-        fraction: 0.0,
-        retry_after: None,
-        before: |due| Count(due.0),
-    };
-    let step = Step {
-        from,
-        to,
-        cause: Cause::Reset,
-        timing,
-    };
-    machine.enter(&mut machine.control.lock(), Tick(now), step, |_| {})
-}
-
 #[test]
-fn a_refusal_tells_the_time_of_its_own_era() {
+fn a_rejection_has_the_time_of_its_own_generation() {
     ::loom::model(|| {
-        let machine = Arc::new(machine());
-        let config = Arc::new(config(1));
-        let mover = {
-            let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
+        let breaker = breaker(1);
+        let other = {
+            let breaker = Arc::clone(&breaker);
             thread::spawn(move || {
                 // Open until 110, half-open until 1,200, open until 400.
-                assert!(go(&machine, &config, 10, None, State::Open));
-                assert!(go(&machine, &config, 200, None, State::HalfOpen));
-                assert!(go(&machine, &config, 300, None, State::Open));
+                assert_eq!(breaker.trip(10, 0), Edge::Taken);
+                breaker.half_open(200, 1);
+                let failed = |machine: &Machine, at: &Moment<'_>| {
+                    machine.reopen(2, FailureKind::Error, None, at)
+                };
+                assert_eq!(breaker.at(300, failed), Edge::Taken);
             })
         };
-        let (word, since, due) = machine.timed_word();
+        let (word, since, due) = breaker.machine.timed_word();
         let expected = match word.generation() {
             0 => (State::Closed, 0, u64::MAX),
             1 => (State::Open, 10, 110),
@@ -59,73 +100,48 @@ fn a_refusal_tells_the_time_of_its_own_era() {
             _ => (State::Open, 300, 400),
         };
         assert_eq!((word.state(), since.0, due.0), expected);
-        mover.join().unwrap();
-    });
-}
-
-#[test]
-fn a_count_is_compared_with_the_time_of_its_own_era() {
-    ::loom::model(|| {
-        let machine = Arc::new(machine());
-        let config = Arc::new(config(1));
-        assert!(go(&machine, &config, 10, None, State::Open));
-        let mover = {
-            let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
-            thread::spawn(move || {
-                // Open until 110, half-open until 1,200, open until 400.
-                assert!(go(&machine, &config, 200, None, State::HalfOpen));
-                assert!(go(&machine, &config, 300, None, State::Open));
-            })
-        };
-        if machine.is_open_at(Count(350)) {
-            assert_eq!(machine.word().generation(), 3);
-        }
-        mover.join().unwrap();
-        assert!(machine.is_open_at(Count(399)));
-        assert!(!machine.is_open_at(Count(400)));
+        other.join().unwrap();
     });
 }
 
 #[test]
 fn one_generation_is_left_once() {
     ::loom::model(|| {
-        let machine = Arc::new(machine());
-        let config = Arc::new(config(1));
-        let leave = |to| {
-            let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
-            move || go(&machine, &config, 5, Some(0), to)
+        let breaker = breaker(1);
+        let trip = || {
+            let breaker = Arc::clone(&breaker);
+            move || breaker.trip(5, 0) == Edge::Taken
         };
-        let other = thread::spawn(leave(State::Open));
-        let mine = leave(State::ForcedOpen)();
-        // Slots and modes are changed meanwhile, without the state coming loose.
-        machine.set(&mut machine.control.lock(), Some(Mode::RecordOnly), None);
+        let other = thread::spawn(trip());
+        let mine = trip()();
+        // The mode changes meanwhile, and the state stays.
+        breaker.machine.set_mode(Mode::RecordOnly);
         let theirs = other.join().unwrap();
         assert!(mine != theirs, "{mine} {theirs}");
-        let word = machine.word();
+        let word = breaker.machine.word();
         assert_eq!((word.generation(), word.mode()), (1, Mode::RecordOnly));
-        assert_eq!(machine.control.lock().untold.len(), 1);
+        assert_eq!(breaker.machine.control.lock().pending.len(), 1);
     });
 }
 
 #[test]
 fn probes_never_exceed_their_number() {
-    // Of two, one is given back beside the other.
+    // With two, one is released beside the other.
     for probes in [1, 2] {
         ::loom::model(move || {
-            let machine = Arc::new(machine());
-            let config = Arc::new(config(probes));
-            assert!(go(&machine, &config, 10, None, State::HalfOpen));
-            let out = Arc::new(AtomicU64::new(0));
+            let breaker = breaker(probes);
+            assert_eq!(breaker.trip(0, 0), Edge::Taken);
+            breaker.half_open(10, 1);
+            let in_flight = Arc::new(AtomicU64::new(0));
             let probe = || {
-                let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
-                let out = Arc::clone(&out);
+                let (breaker, in_flight) = (Arc::clone(&breaker), Arc::clone(&in_flight));
                 move || {
-                    let Answer::Admitted(ticket) = machine.admit(Tick(20), &config, || 0.0) else {
+                    let Ok(probe) = breaker.admit(20) else {
                         return;
                     };
-                    assert!(out.fetch_add(1, Ordering::Relaxed) < u64::from(probes));
-                    out.fetch_sub(1, Ordering::Relaxed);
-                    assert_eq!(machine.end_probe(ticket, None, &config), None);
+                    assert!(in_flight.fetch_add(1, Ordering::Relaxed) < u64::from(probes));
+                    in_flight.fetch_sub(1, Ordering::Relaxed);
+                    assert_eq!(breaker.end(20, probe, None), Edge::NotTaken);
                 }
             };
             let others = [thread::spawn(probe()), thread::spawn(probe())];
@@ -133,7 +149,7 @@ fn probes_never_exceed_their_number() {
             for other in others {
                 other.join().unwrap();
             }
-            assert_eq!(machine.word().in_flight(), 0);
+            assert_eq!(breaker.machine.word().in_flight(), 0);
         });
     }
 }
@@ -141,45 +157,43 @@ fn probes_never_exceed_their_number() {
 #[test]
 fn a_late_outcome_changes_nothing() {
     ::loom::model(|| {
-        let machine = Arc::new(machine());
-        let config = Arc::new(config(2));
-        assert!(go(&machine, &config, 10, None, State::HalfOpen));
-        let Answer::Admitted(ticket) = machine.admit(Tick(20), &config, || 0.0) else {
-            unreachable!()
-        };
-        let mover = {
-            let (machine, config) = (Arc::clone(&machine), Arc::clone(&config));
+        let breaker = breaker(2);
+        assert_eq!(breaker.trip(0, 0), Edge::Taken);
+        breaker.half_open(10, 1);
+        let late = breaker.admit(20).unwrap();
+        let other = {
+            let breaker = Arc::clone(&breaker);
             thread::spawn(move || {
                 // Half-open once more, with a probe of its own.
-                assert!(go(&machine, &config, 3_000, None, State::HalfOpen));
-                let answer = machine.admit(Tick(3_001), &config, || 0.0);
-                assert!(matches!(answer, Answer::Admitted(_)), "{answer:?}");
+                assert_eq!(
+                    breaker.at(1_010, |machine, at| machine.give_up(2, at)),
+                    Edge::Taken
+                );
+                breaker.half_open(3_000, 3);
+                breaker.admit(3_001).unwrap();
             })
         };
-        assert_eq!(machine.end_probe(ticket, Some(Ok(())), &config), None);
-        mover.join().unwrap();
-        let word = machine.word();
+        assert_eq!(breaker.end(20, late, Some(Ok(()))), Edge::NotTaken);
+        other.join().unwrap();
+        let word = breaker.machine.word();
         let probes = (word.in_flight(), word.succeeded(), word.failed());
-        assert_eq!((word.generation(), probes), (2, (1, 0, 0)));
+        assert_eq!((word.generation(), probes), (4, (1, 0, 0)));
     });
 }
 
 #[test]
-fn a_change_of_the_mode_loses_no_slot() {
+fn a_change_of_the_mode_loses_no_probe_permit() {
     ::loom::model(|| {
-        let machine = Arc::new(machine());
-        let config = Arc::new(config(2));
-        assert!(go(&machine, &config, 10, None, State::HalfOpen));
+        let breaker = breaker(2);
+        assert_eq!(breaker.trip(0, 0), Edge::Taken);
+        breaker.half_open(10, 1);
         let changer = {
-            let machine = Arc::clone(&machine);
-            thread::spawn(move || {
-                machine.set(&mut machine.control.lock(), Some(Mode::RecordOnly), None);
-            })
+            let breaker = Arc::clone(&breaker);
+            thread::spawn(move || breaker.machine.set_mode(Mode::RecordOnly))
         };
-        let answer = machine.admit(Tick(20), &config, || 0.0);
-        assert!(matches!(answer, Answer::Admitted(_)), "{answer:?}");
+        breaker.admit(20).unwrap();
         changer.join().unwrap();
-        let word = machine.word();
+        let word = breaker.machine.word();
         assert_eq!((word.in_flight(), word.mode()), (1, Mode::RecordOnly));
     });
 }

@@ -1,20 +1,20 @@
-//! The naive model: it keeps every outcome, and works everything out from the whole list.
+//! The naive model: it keeps every outcome, and computes everything from the whole list.
 //!
-//! Granularity is as documented: a time window counts whole buckets, a run whole milliseconds,
-//! N failures whole microseconds; a window's time stands still while the clock is behind what
-//! it has shown before. A run that has grown too old is cut to what is recent of its last
-//! failures, of which it knows at least [`TIMES`].
+//! Granularity is as documented: a time window counts whole buckets, a streak whole milliseconds,
+//! N failures whole microseconds. A window's time stands still while the clock is behind what it
+//! has shown before. A streak that is too old is cut to the recent ones of its last failures, of
+//! which it keeps at least [`TIMES`].
 
 use std::time::Duration;
 
-use crate::circuit_breaker::rules::{Config, GiveUp};
+use crate::circuit_breaker::config::{Config, GiveUp};
 use crate::circuit_breaker::state::State;
 use crate::circuit_breaker::trip::{Span, Trip, When};
 use crate::rejection::RejectionKind;
 
 const NEVER: u64 = u64::MAX;
 
-/// No rule of these tests asks for more failures in a row than these and one.
+/// No rule of these tests needs more failures in a row than these and one.
 const TIMES: usize = 7;
 
 fn nanos(d: Duration) -> u64 {
@@ -31,12 +31,12 @@ struct Kept {
     in_ramp: bool,
 }
 
-/// What a rule may look at.
+/// The outcomes that a rule may look at.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     /// When it was made.
     made: u64,
-    /// The first outcome that it has seen.
+    /// The first outcome.
     from: usize,
 }
 
@@ -90,7 +90,7 @@ impl Naive {
         }
     }
 
-    /// CB19: the state stays, and what a rule has seen, if it looks at the same.
+    /// CB19: the state stays, and the outcomes of a rule that has the same window.
     pub(super) fn change(&mut self, config: Config, now: u64) {
         let fresh = Memory {
             made: now,
@@ -174,7 +174,7 @@ impl Naive {
                 self.enter(State::Open, now, None);
             }
             State::HalfOpen | State::Recovering if over => self.enter(State::Closed, now, None),
-            // A change may have asked for less than there is, or for more than there can be.
+            // A change may need less than has succeeded, or more than still can.
             State::HalfOpen if self.is_won() => self.close(now),
             State::HalfOpen if self.is_lost() => self.enter(State::Open, now, None),
             _ => {}
@@ -189,7 +189,7 @@ impl Naive {
             State::ForcedOpen => Err((RejectionKind::CircuitOpen, None)),
             State::Open => {
                 let left = Duration::from_nanos(self.due.saturating_sub(now));
-                // What lies at the end of time never comes.
+                // The end of time never comes.
                 Err((
                     RejectionKind::CircuitOpen,
                     (self.due != u64::MAX).then_some(left),
@@ -257,8 +257,8 @@ impl Naive {
             elapsed: slow_after.is_some().then_some(elapsed),
             in_ramp: self.state == State::Recovering,
         });
-        let asked = failed || slow_after.is_some_and(|after| elapsed > after);
-        if !asked {
+        let evaluate = failed || slow_after.is_some_and(|after| elapsed > after);
+        if !evaluate {
             return;
         }
         let mut rules = self.config.trips.iter().zip(&self.memories);
@@ -289,7 +289,7 @@ impl Naive {
         self.enter(State::Closed, now, None);
     }
 
-    fn of_this_era(&self, memory: Memory) -> impl DoubleEndedIterator<Item = &Kept> {
+    fn of_this_generation(&self, memory: Memory) -> impl DoubleEndedIterator<Item = &Kept> {
         (self.kept[memory.from..].iter()).filter(|kept| kept.generation == self.generation)
     }
 
@@ -299,7 +299,7 @@ impl Naive {
             When::Consecutive(n) => {
                 let within = trip.within.map_or(NEVER, |d| nanos(d) / 1_000_000);
                 let (mut run, mut length, mut first) = (Vec::new(), 0, 0);
-                for kept in self.of_this_era(memory) {
+                for kept in self.of_this_generation(memory) {
                     let at = kept.at / 1_000_000;
                     let age = |then: u64| at.saturating_sub(then);
                     if !kept.failed {
@@ -324,7 +324,7 @@ impl Naive {
                 last_failed && length >= n && lasted >= least
             }
             When::Failures(n) => {
-                let failures = self.of_this_era(memory).filter(|kept| kept.failed);
+                let failures = self.of_this_generation(memory).filter(|kept| kept.failed);
                 let within = nanos(trip.within.unwrap_or(Duration::from_secs(10)));
                 let nth = failures.rev().nth(n as usize - 1);
                 let ago = nth.map(|kept| (now / 1_000).saturating_sub(kept.at / 1_000));
@@ -340,11 +340,14 @@ impl Naive {
             }
             When::Custom(name, _) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
-                // Whatever the rule has seen itself.
+                // Whatever the outcomes of the rule.
                 let all = Memory { made: 0, from: 0 };
-                let row = self.of_this_era(all).rev().take_while(|kept| kept.failed);
+                let in_a_row = self
+                    .of_this_generation(all)
+                    .rev()
+                    .take_while(|kept| kept.failed);
                 let seen = match name {
-                    "row" => row.count() as u32,
+                    "row" => in_a_row.count() as u32,
                     _ => failures,
                 };
                 calls >= least(trip) && seen >= 3
@@ -361,7 +364,11 @@ impl Naive {
         of: impl Fn(&Kept) -> bool,
     ) -> (u32, u32, u32) {
         let window: Vec<&Kept> = match trip.window.0 {
-            Span::Calls(n) => self.of_this_era(memory).rev().take(n as usize).collect(),
+            Span::Calls(n) => self
+                .of_this_generation(memory)
+                .rev()
+                .take(n as usize)
+                .collect(),
             Span::Time { length, buckets } => {
                 let bucket = nanos(length) / u64::from(buckets);
                 let mut latest = memory.made / bucket;

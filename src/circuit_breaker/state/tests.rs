@@ -2,35 +2,39 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::admission::{Grant, Rejected, Role};
+use super::fuzz::{self, Breaker, Op, Pair};
+use super::machine::Machine;
+use super::naive::How;
+use super::transition::Edge;
+use super::word::{Flags, State, Word};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::Window;
-use crate::circuit_breaker::rules::Ramp;
-use crate::circuit_breaker::trip::Trip;
+use crate::circuit_breaker::config::{Config, GiveUp, Ramp};
+use crate::circuit_breaker::trip::{Trip, Window};
+use crate::config::Mode;
 use crate::fuzzing::cases;
 use crate::rejection::RejectionKind;
-
-use super::fuzz::{self, Breaker, Op, Pair};
-use super::naive::How;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use crate::testing::ms;
+use crate::time::Tick;
 
 const MS: u64 = 1_000_000;
 
 impl Breaker {
+    fn state(&self) -> State {
+        self.machine.word().state()
+    }
+
     fn new(config: Config, now: u64) -> Self {
         Self::of_generation(config, now, 0)
     }
 
-    fn admit(&self, now: u64) -> Result<Ticket, Refused> {
+    fn admit(&self, now: u64) -> Result<Grant, Rejected> {
         self.admit_at(now, 0.0)
     }
 
     fn call(&mut self, now: u64, how: How) {
-        let ticket = self.admit(now).expect("it admits");
-        self.end(ticket, now, how, Duration::ZERO);
+        let grant = self.admit(now).expect("it admits");
+        self.end(grant, now, how, Duration::ZERO);
     }
 }
 
@@ -138,8 +142,8 @@ fn any_config() -> impl Strategy<Value = Config> {
         )
 }
 
-/// Where time begins: anywhere, and shortly before what wraps: stamps of buckets of one to three
-/// milliseconds, a run's milliseconds, microseconds of failures, and the end of time.
+/// The origin of time: anywhere, and shortly before a wrap: of the stamps of buckets of one to three
+/// milliseconds, of a streak's milliseconds, of the microseconds of failures, and of time itself.
 fn origin() -> impl Strategy<Value = u64> {
     let wraps = [1 << 32, 2 << 32, 3 << 32, 1 << 40].map(|millis: u64| millis * MS);
     let mut origins = vec![0, 86_400_000 * MS, (1 << 48) * 1_000, u64::MAX];
@@ -159,7 +163,7 @@ proptest! {
 
     // CB1, CB3, CB5, CB6, CB7, CB10, CB16
     #[test]
-    fn cb3_every_decision_is_that_of_a_model_that_keeps_every_outcome(
+    fn cb3_every_decision_is_that_of_the_naive_model(
         config in any_config(),
         origin in origin(),
         ops in prop::collection::vec(op(), 0..150),
@@ -171,10 +175,10 @@ proptest! {
 proptest! {
     #![proptest_config(cases(400))]
 
-    // CB1, CB3, CB5, CB6, CB7, CB10, CB16, CB19: long, with live changes, eras that come round and
-    // a clock that goes anywhere.
+    // CB1, CB3, CB5, CB6, CB7, CB10, CB16, CB19: long, with live changes, generations that wrap
+    // and a clock that goes anywhere.
     #[test]
-    fn cb3_long_schedules_are_decided_as_the_model_tells(data in prop::collection::vec(any::<u8>(), 0..4_000)) {
+    fn cb3_long_schedules_are_decided_as_by_the_model(data in prop::collection::vec(any::<u8>(), 0..4_000)) {
         fuzz::run(&data);
     }
 }
@@ -208,7 +212,7 @@ fn cb2_min_calls_below_the_window_is_honoured() {
 }
 
 #[test]
-fn cb3_a_fast_success_that_completes_min_calls_asks_no_rule() {
+fn cb3_a_fast_success_that_completes_min_calls_evaluates_no_rule() {
     let trip = Trip::failure_rate(0.5).over(Window::count(10)).min_calls(4);
     let mut breaker = Breaker::new(config(vec![trip]), 0);
     for how in [FAILURE, FAILURE, FAILURE, How::Success] {
@@ -229,12 +233,15 @@ fn opened(change: impl FnOnce(&mut Config)) -> Breaker {
     breaker
 }
 
-fn out_of_probes() -> Result<Ticket, Refused> {
-    Err(Refused::PROBES_OUT)
+fn half_open_full() -> Result<Grant, Rejected> {
+    Err(Rejected::HALF_OPEN_FULL)
 }
 
-fn due_in(wait: Duration) -> Result<Ticket, Refused> {
-    Err(Refused::until(Tick(crate::time::nanos(wait)), Tick(0)))
+fn due_in(wait: Duration) -> Result<Grant, Rejected> {
+    Err(Rejected::open_until(
+        Tick(crate::time::nanos(wait)),
+        Tick(0),
+    ))
 }
 
 #[test]
@@ -243,7 +250,7 @@ fn cb9_open_says_to_the_nanosecond_when_the_next_probe_is_due() {
     assert_eq!(breaker.admit(3 * MS), due_in(ms(7)));
     assert_eq!(breaker.admit(10 * MS - 1), due_in(Duration::from_nanos(1)));
     assert_eq!(
-        breaker.admit(10 * MS).map(|ticket| ticket.role),
+        breaker.admit(10 * MS).map(|grant| grant.role),
         Ok(Role::Probe)
     );
 }
@@ -253,7 +260,7 @@ fn cb6_half_open_closes_after_all_its_probes_or_opens_with_the_first_failure() {
     for failing in [None, Some(0), Some(1), Some(2)] {
         let mut breaker = opened(|_| {});
         let probes: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
-        assert_eq!(breaker.admit(10 * MS), out_of_probes());
+        assert_eq!(breaker.admit(10 * MS), half_open_full());
         for (at, probe) in probes.into_iter().enumerate() {
             assert_eq!(
                 breaker.state(),
@@ -308,11 +315,11 @@ fn cb6_a_slow_probe_is_a_failure_where_a_slow_rule_is_set() {
 }
 
 #[test]
-fn cb7_an_ignored_probe_frees_its_slot_and_closes_nothing() {
+fn cb7_an_ignored_probe_frees_its_permit_and_closes_nothing() {
     let mut breaker = opened(|config| config.probes = 1);
     for _ in 0..1_000 {
         let probe = breaker.admit(10 * MS).unwrap();
-        assert_eq!(breaker.admit(10 * MS), out_of_probes());
+        assert_eq!(breaker.admit(10 * MS), half_open_full());
         breaker.end(probe, 10 * MS, How::Ignore, Duration::ZERO);
     }
     assert_eq!(breaker.state(), State::HalfOpen);
@@ -321,19 +328,19 @@ fn cb7_an_ignored_probe_frees_its_slot_and_closes_nothing() {
 }
 
 #[test]
-fn cb7_hung_probes_are_given_up_by_whoever_comes_next() {
+fn cb7_hung_probes_are_given_up_by_the_next_call() {
     for (give_up, expected) in [(GiveUp::Open, State::Open), (GiveUp::Closed, State::Closed)] {
         let mut breaker = opened(|config| {
             config.give_up = give_up;
             config.half_open_for = ms(100);
         });
         let hung: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
-        assert_eq!(breaker.admit(110 * MS - 1), out_of_probes());
+        assert_eq!(breaker.admit(110 * MS - 1), half_open_full());
         let answer = breaker.admit(110 * MS);
         // A second recovery that failed: twice as long.
-        let refused = due_in(ms(20));
+        let rejected = due_in(ms(20));
         assert_eq!(answer.is_ok(), give_up == GiveUp::Closed);
-        assert!(answer.is_ok() || answer == refused, "{answer:?}");
+        assert!(answer.is_ok() || answer == rejected, "{answer:?}");
         assert_eq!(breaker.state(), expected);
         // CB5
         for hung in hung {
@@ -347,7 +354,7 @@ fn cb7_hung_probes_are_given_up_by_whoever_comes_next() {
 #[test]
 fn cb7_a_change_of_the_probes_leaves_no_half_open_state_that_cannot_end() {
     // CB7, CB19: three have succeeded and two have failed, of ten of which five must succeed;
-    // whatever is asked for then, the next call is a probe or ends the state.
+    // whatever a change needs then, the next call is a probe or ends the state.
     for probes in 1..=10 {
         for close_after in 1..=probes {
             let mut breaker = opened(|config| {
@@ -376,7 +383,7 @@ fn cb7_a_change_of_the_probes_leaves_no_half_open_state_that_cannot_end() {
 }
 
 #[test]
-fn cb10_the_wait_grows_with_every_failed_recovery_and_starts_over_on_close() {
+fn cb10_the_wait_grows_with_every_failed_recovery_and_resets_on_close() {
     let mut breaker = opened(|config| config.probes = 1);
     let mut now = 0;
     for wait in [10, 20, 40, 40] {
@@ -392,18 +399,18 @@ fn cb10_the_wait_grows_with_every_failed_recovery_and_starts_over_on_close() {
 
 #[test]
 fn cb10_retry_after_is_a_floor_up_to_its_cap() {
-    for (asked, wait) in [(0, 10), (9, 10), (15, 15), (30, 30), (31, 30), (9_999, 30)] {
+    for (delay, wait) in [(0, 10), (9, 10), (15, 15), (30, 30), (31, 30), (9_999, 30)] {
         let mut config = config(vec![Trip::consecutive_failures(1)]);
         config.retry_after_cap = ms(30);
         config.probes = 1;
         let mut breaker = Breaker::new(config, 0);
-        let failure = How::Failure(Some(ms(asked)));
+        let failure = How::Failure(Some(ms(delay)));
         breaker.call(0, failure);
-        assert_eq!(breaker.admit(0), due_in(ms(wait)), "{asked}");
-        // Of a probe too, above the longer wait of a failed recovery.
+        assert_eq!(breaker.admit(0), due_in(ms(wait)), "{delay}");
+        // A probe too, above the longer wait of a failed recovery.
         let now = 1_000 * MS;
         breaker.call(now, failure);
-        assert_eq!(breaker.admit(now), due_in(ms(wait.max(20))), "{asked}");
+        assert_eq!(breaker.admit(now), due_in(ms(wait.max(20))), "{delay}");
     }
 }
 
@@ -412,20 +419,10 @@ fn cb10_jitter_stays_within_its_bounds() {
     let mut config = config(vec![Trip::consecutive_failures(1)]);
     config.open_for = config.open_for.jitter(Jitter::Equal);
     for (fraction, least, most) in [(0.0, 5.0, 5.0), (0.5, 7.5, 7.5), (0.999_999, 9.9, 10.0)] {
-        let machine = Machine::new(Tick(0), Mode::Enforce, Flags::default());
-        let timing = Timing {
-            config: &config,
-            fraction,
-            retry_after: None,
-            before: |due| Count(due.0),
-        };
-        let step = Step {
-            from: Some(0),
-            to: State::Open,
-            cause: Cause::Reset,
-            timing,
-        };
-        assert!(machine.enter(&mut machine.control.lock(), Tick(0), step, |_| {}));
+        let mut breaker = Breaker::new(config.clone(), 0);
+        let grant = breaker.admit(0).unwrap();
+        breaker.end_at(grant, 0, FAILURE, Duration::ZERO, fraction);
+        let machine = &breaker.machine;
         let wait = machine.timed_word().2.0 as f64 / 1e6;
         assert!((least..=most).contains(&wait), "{wait}");
     }
@@ -479,93 +476,106 @@ fn cb16_a_failure_rate_above_the_threshold_opens_it_again() {
         });
     });
     breaker.change_at(0, |config| config.trips = vec![Trip::failures(100)]);
-    breaker.go(0, None, State::Recovering, Cause::ProbesSucceeded, None);
+    (0..3).for_each(|_| breaker.call(10 * MS, How::Success));
     for how in [How::Success, FAILURE].repeat(10) {
-        breaker.call(MS, how);
+        breaker.call(11 * MS, how);
         assert_eq!(breaker.state(), State::Recovering, "half is not above half");
     }
-    breaker.call(MS, FAILURE);
+    breaker.call(11 * MS, FAILURE);
     assert_eq!(breaker.state(), State::Open);
     // A recovery that failed.
-    assert_eq!(breaker.admit(MS), due_in(ms(20)));
+    assert_eq!(breaker.admit(11 * MS), due_in(ms(20)));
 }
 
 #[test]
-fn cb16_a_ramp_that_was_taken_away_is_not_entered() {
-    let breaker = opened(|_| {});
-    breaker.go(
-        10 * MS,
-        None,
-        State::Recovering,
-        Cause::ProbesSucceeded,
-        None,
-    );
+fn cb16_a_ramp_that_a_change_has_removed_is_not_entered() {
+    let mut breaker = opened(|config| {
+        config.ramp = Some(Ramp {
+            over: ms(100),
+            reopen_at: 0.5,
+        });
+    });
+    let probes: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
+    breaker.change_at(10 * MS, |config| config.ramp = None);
+    for probe in probes {
+        breaker.end(probe, 11 * MS, How::Success, Duration::ZERO);
+    }
     assert_eq!(breaker.state(), State::Closed);
 }
 
 #[test]
-fn cb9_nothing_moves_for_ever_at_the_end_of_time() {
+fn cb9_a_state_at_the_end_of_time_lasts_for_ever() {
     let mut breaker = opened(|_| {});
     assert!(breaker.admit(u64::MAX).is_ok());
     assert_eq!(breaker.state(), State::HalfOpen);
     breaker.call(u64::MAX, FAILURE);
-    let refused = breaker.admit(u64::MAX).unwrap_err();
+    let rejected = breaker.admit(u64::MAX).unwrap_err();
     assert_eq!(
-        (refused.kind(), refused.retry_after()),
+        (rejected.kind, rejected.retry_after),
         (RejectionKind::CircuitOpen, None)
     );
 }
 
 #[test]
-fn cb6_the_word_tells_its_parts_apart() {
+fn cb6_the_parts_of_the_word_do_not_overlap() {
     let flags = Flags {
-        count_successes: true,
-        time_calls: false,
+        counts_successes: true,
+        times_calls: false,
         changed: true,
     };
     let word = Word::new(u32::MAX, State::Recovering, Mode::Off, flags);
-    assert_eq!(
-        (word.generation(), word.state()),
-        (u32::MAX, State::Recovering)
-    );
-    assert_eq!((word.mode(), word.flags()), (Mode::Off, flags));
-    let machine = Machine::new(Tick(0), Mode::RecordOnly, flags);
-    let all = Config {
-        probes: 255,
-        ..config(vec![Trip::consecutive_failures(1)])
-    };
-    let timing = Timing {
-        config: &all,
-        fraction: 0.0,
-        retry_after: None,
-        before: |due| Count(due.0),
-    };
-    let step = Step {
-        from: None,
-        to: State::HalfOpen,
-        cause: Cause::Reset,
-        timing,
-    };
-    assert!(machine.enter(&mut machine.control.lock(), Tick(0), step, |_| {}));
+    let parts = (word.generation(), word.state(), word.mode(), word.flags());
+    assert_eq!(parts, (u32::MAX, State::Recovering, Mode::Off, flags));
+
+    let mut breaker = opened(|config| config.probes = 255);
+    breaker.machine.set_mode(Mode::RecordOnly);
+    breaker.machine.set_flags(|| flags);
     let probes: Vec<_> = (0..256)
-        .filter_map(|_| match machine.admit(Tick(0), &all, || 0.0) {
-            Answer::Admitted(ticket) => Some(ticket),
-            _ => None,
-        })
+        .filter_map(|_| breaker.admit(10 * MS).ok())
         .collect();
-    assert_eq!((probes.len(), machine.word().in_flight()), (255, 255));
-    let ended: Vec<_> = probes
-        .into_iter()
-        .filter_map(|probe| machine.end_probe(probe, Some(Ok(())), &all))
-        .collect();
-    assert_eq!((ended.len(), ended[0].to), (1, State::Closed));
-    let word = machine.word();
     assert_eq!(
-        (word.succeeded(), word.in_flight(), word.failed()),
-        (255, 0, 0)
+        (probes.len(), breaker.machine.word().in_flight()),
+        (255, 255)
     );
-    assert_eq!(
-        (word.mode(), word.flags(), word.generation()),
-        (Mode::RecordOnly, flags, 1)
-    );
+    breaker.change_at(10 * MS, |config| config.close_after = Some(254));
+    for (at, probe) in probes.into_iter().enumerate() {
+        let (word, ended) = (breaker.machine.word(), at as u32);
+        let probes = (word.succeeded(), word.in_flight(), word.failed());
+        assert_eq!(probes, (ended.saturating_sub(1), 255 - ended, ended.min(1)));
+        // The first of them fails, which leaves enough.
+        let how = if at == 0 { FAILURE } else { How::Success };
+        breaker.end(probe, 10 * MS, how, Duration::ZERO);
+    }
+    let word = breaker.machine.word();
+    let parts = (word.state(), word.generation(), word.mode(), word.flags());
+    assert_eq!(parts, (State::Closed, 3, Mode::RecordOnly, flags));
+}
+
+// CB5, CX14
+#[test]
+fn cb5_a_transition_is_taken_once_and_by_its_own_generation() {
+    let breaker = opened(|_| {});
+    let half_open = || breaker.take(10 * MS, |machine, at| machine.half_open(1, at));
+    assert_eq!(half_open(), Edge::Taken);
+    assert_eq!(half_open(), Edge::NotTaken);
+    assert_eq!(breaker.take(10 * MS, Machine::release), Edge::NotTaken);
+    assert_eq!(breaker.take(10 * MS, Machine::force_open), Edge::Taken);
+    assert_eq!(breaker.take(10 * MS, Machine::force_open), Edge::NotTaken);
+    assert_eq!(breaker.take(10 * MS, Machine::release), Edge::Taken);
+    assert_eq!(breaker.take(10 * MS, Machine::reset), Edge::Taken);
+    let emitted = std::cell::RefCell::new(Vec::new());
+    let emit = |edge: &super::Transition| emitted.borrow_mut().push((edge.from, edge.to));
+    breaker.machine.emit_pending(emit);
+    breaker
+        .machine
+        .emit_pending(|_| unreachable!("each is emitted once"));
+    use State::{Closed, ForcedOpen, HalfOpen, Open};
+    let expected = [
+        (Closed, Open),
+        (Open, HalfOpen),
+        (HalfOpen, ForcedOpen),
+        (ForcedOpen, Closed),
+        (Closed, Closed),
+    ];
+    assert_eq!(*emitted.borrow(), expected);
 }

@@ -1,45 +1,191 @@
+//! The transitions: one function for each edge.
+
 use std::time::Duration;
 
-use super::State;
-use crate::circuit_breaker::rules::Tripped;
-use crate::classify::FailureKind;
+use super::cause::{Cause, Transition};
+use super::machine::{Control, Machine};
+use super::word::{State, Word};
+use crate::circuit_breaker::config::{Config, GiveUp};
+use crate::circuit_breaker::rules::{Rules, Tripped};
+use crate::outcome::{FailureKind, NEVER};
+use crate::sync::Ordering;
+use crate::time::Tick;
 
-/// Why a breaker moved.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Cause {
-    /// A rule held.
-    Tripped(Tripped),
-    /// The wait of the open state was over when a call came.
-    WaitOver,
-    /// Too many probes failed; the last one like this.
-    ProbesFailed(FailureKind),
-    /// Enough probes succeeded.
-    ProbesSucceeded,
-    /// The probes did not come back within the half-open state's time.
-    GaveUp,
-    /// The slow return was over when a call came.
-    Recovered,
-    /// [`force_open`](crate::CircuitBreaker::force_open) was called.
-    ForcedOpen,
-    /// [`release`](crate::CircuitBreaker::release) was called.
-    Released,
-    /// [`reset`](crate::CircuitBreaker::reset) was called.
-    Reset,
+/// What a decision depends on besides the machine.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    pub(crate) now: Tick,
+    pub(crate) rules: &'a Rules,
+    /// Draws from `[0, 1)`.
+    pub(crate) random: &'a dyn Fn() -> f64,
 }
 
-/// A move of a breaker from one state to another.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Transition {
-    /// The state it left.
-    pub from: State,
-    /// The state it entered.
-    pub to: State,
-    /// RejectionKind.
-    pub cause: Cause,
-    /// How long it had been in the state it left.
-    pub after: Duration,
-    /// How long it stays open before the first probe, if it opened.
-    pub open_for: Option<Duration>,
+impl Moment<'_> {
+    pub(super) fn config(&self) -> &Config {
+        &self.rules.config
+    }
+}
+
+/// Whether the caller made a transition. Another thread may have made one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the thread that makes a transition emits it and wakes the gate"]
+pub(crate) enum Edge {
+    Taken,
+    NotTaken,
+}
+
+/// A state to enter.
+struct Entry {
+    state: State,
+    /// None if only the handle ends it.
+    lasts: Option<Duration>,
+    cause: Cause,
+}
+
+impl Entry {
+    fn closed(cause: Cause) -> Self {
+        Self {
+            state: State::Closed,
+            lasts: None,
+            cause,
+        }
+    }
+}
+
+impl Machine {
+    /// Closed or recovering to open: a rule holds.
+    pub(crate) fn trip(&self, from: u32, tripped: Tripped, at: &Moment<'_>) -> Edge {
+        self.leave(from, at, |control| {
+            control.last_trip = Some((tripped.clone(), at.now));
+            let retry_after = tripped.retry_after;
+            control.open(Cause::Tripped(tripped), retry_after, at)
+        })
+    }
+
+    /// Open to half-open: the wait is over, and a call comes.
+    pub(super) fn half_open(&self, from: u32, at: &Moment<'_>) -> Edge {
+        self.leave(from, at, |_| Entry {
+            state: State::HalfOpen,
+            lasts: Some(at.config().half_open_for),
+            cause: Cause::WaitOver,
+        })
+    }
+
+    /// Half-open to open or closed, as configured: its time is over, and a call comes.
+    pub(super) fn give_up(&self, from: u32, at: &Moment<'_>) -> Edge {
+        self.leave(from, at, |control| match at.config().give_up {
+            GiveUp::Open => control.open(Cause::GaveUp, None, at),
+            GiveUp::Closed => Entry::closed(Cause::GaveUp),
+        })
+    }
+
+    /// Half-open to open: too many probes failed, the last one like this.
+    pub(super) fn reopen(
+        &self,
+        from: u32,
+        kind: FailureKind,
+        retry_after: Option<Duration>,
+        at: &Moment<'_>,
+    ) -> Edge {
+        self.leave(from, at, |control| {
+            control.open(Cause::ProbesFailed(kind), retry_after, at)
+        })
+    }
+
+    /// Half-open to closed, or to recovering where there is a ramp: enough probes succeeded.
+    pub(super) fn close(&self, from: u32, at: &Moment<'_>) -> Edge {
+        self.leave(from, at, |_| match at.config().ramp {
+            None => Entry::closed(Cause::ProbesSucceeded),
+            Some(ramp) => Entry {
+                state: State::Recovering,
+                lasts: Some(ramp.over),
+                cause: Cause::ProbesSucceeded,
+            },
+        })
+    }
+
+    /// Recovering to closed: the ramp is over, and a call comes.
+    pub(super) fn recover(&self, from: u32, at: &Moment<'_>) -> Edge {
+        self.leave(from, at, |_| Entry::closed(Cause::Recovered))
+    }
+
+    /// Any state to forced open.
+    pub(crate) fn force_open(&self, at: &Moment<'_>) -> Edge {
+        let may = |word: Word| word.state() != State::ForcedOpen;
+        self.leave_if(may, at, |_| Entry {
+            state: State::ForcedOpen,
+            lasts: None,
+            cause: Cause::ForcedOpen,
+        })
+    }
+
+    /// Forced open to closed.
+    pub(crate) fn release(&self, at: &Moment<'_>) -> Edge {
+        let may = |word: Word| word.state() == State::ForcedOpen;
+        self.leave_if(may, at, |_| Entry::closed(Cause::Released))
+    }
+
+    /// Any state to closed.
+    pub(crate) fn reset(&self, at: &Moment<'_>) -> Edge {
+        self.leave_if(|_| true, at, |_| Entry::closed(Cause::Reset))
+    }
+
+    /// Leaves the state of this generation, unless another transition has.
+    fn leave(&self, from: u32, at: &Moment<'_>, entry: impl FnOnce(&mut Control) -> Entry) -> Edge {
+        self.leave_if(|word| word.generation() == from, at, entry)
+    }
+
+    fn leave_if(
+        &self,
+        may: impl FnOnce(Word) -> bool,
+        at: &Moment<'_>,
+        entry: impl FnOnce(&mut Control) -> Entry,
+    ) -> Edge {
+        let mut control = self.control.lock();
+        let word = self.word();
+        if !may(word) {
+            return Edge::NotTaken;
+        }
+        let Entry {
+            state,
+            lasts,
+            cause,
+        } = entry(&mut control);
+        if state == State::Closed {
+            control.opened = 0;
+        }
+        let generation = word.generation().wrapping_add(1);
+        // All that belongs to the new state is in place before the word that enters it.
+        at.rules.begin(generation);
+        let due = lasts.map_or(Tick::NEVER, |lasts| at.now.after(lasts));
+        self.set_times(generation, at.now, due);
+        self.exchange(Ordering::Release, |word| {
+            Word::new(generation, state, word.mode(), word.flags())
+        });
+        control.pending.push_back(Transition {
+            from: word.state(),
+            to: state,
+            cause,
+            after: at.now.since(self.since(word.generation())),
+            open_for: lasts.filter(|_| state == State::Open),
+        });
+        Edge::Taken
+    }
+}
+
+impl Control {
+    /// The open state: longer each time, and at least as long as the failure requested.
+    fn open(&mut self, cause: Cause, retry_after: Option<Duration>, at: &Moment<'_>) -> Entry {
+        self.opened = self.opened.saturating_add(1);
+        let config = at.config();
+        let wait = config.open_for.delay(self.opened, (at.random)());
+        // "Do not retry this call" says nothing about when the next call may come.
+        let floor = retry_after.filter(|&floor| floor != NEVER);
+        let floor = floor.unwrap_or_default().min(config.retry_after_cap);
+        Entry {
+            state: State::Open,
+            lasts: Some(wait.max(floor)),
+            cause,
+        }
+    }
 }

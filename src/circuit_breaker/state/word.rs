@@ -2,13 +2,13 @@ use std::fmt;
 
 use crate::config::Mode;
 
-/// What a breaker does.
+/// What a breaker does with calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// Admits every call, and counts.
+    /// Admits every call and counts outcomes.
     Closed,
-    /// Refuses every call until its wait is over.
+    /// Rejects every call until its wait is over.
     Open,
     /// Admits a few calls as probes.
     HalfOpen,
@@ -31,16 +31,6 @@ impl fmt::Display for State {
 }
 
 impl State {
-    const fn to_bits(self) -> u64 {
-        match self {
-            Self::Closed => 0,
-            Self::Open => 1,
-            Self::HalfOpen => 2,
-            Self::ForcedOpen => 3,
-            Self::Recovering => 4,
-        }
-    }
-
     #[inline]
     const fn from_bits(bits: u64) -> Self {
         match bits & 7 {
@@ -53,95 +43,117 @@ impl State {
     }
 }
 
-/// The word, unpacked:
+/// The machine's word, as one load returns it:
 /// `[generation: 32][failed: 8][succeeded: 8][in flight: 8][flags: 3][mode: 2][state: 3]`
 ///
-/// Read by every call; written by transitions, changes and probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Word(pub(super) u64);
+/// The mode is here and not in [`Common`](crate::common::Common), so that a call is admitted by
+/// one load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(pub(super) u64);
 
-/// What a call has to do beyond the least, kept in the word so that one load tells it.
+/// What the rules need to know of a call, in the word so that the call need not read the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::circuit_breaker) struct Flags {
-    /// A success has to be recorded in a window.
-    pub(in crate::circuit_breaker) count_successes: bool,
-    /// The start of the call has to be known.
-    pub(in crate::circuit_breaker) time_calls: bool,
-    /// The windows are not those that the breaker was made with.
-    pub(in crate::circuit_breaker) changed: bool,
+pub(crate) struct Flags {
+    /// A window counts successes, so that the time of a success matters.
+    pub(crate) counts_successes: bool,
+    /// The start of a call matters.
+    pub(crate) times_calls: bool,
+    /// The rules are not those that the breaker was built with.
+    pub(crate) changed: bool,
 }
 
-pub(super) const MODE: u32 = 3;
-pub(super) const FLAGS: u32 = 5;
-pub(super) const IN_FLIGHT: u32 = 8;
-pub(super) const SUCCEEDED: u32 = 16;
-pub(super) const FAILED: u32 = 24;
-pub(super) const GENERATION: u32 = 32;
+const MODE: u32 = 3;
+const FLAGS: u32 = 5;
+const IN_FLIGHT: u32 = 8;
+const SUCCEEDED: u32 = 16;
+const FAILED: u32 = 24;
+const GENERATION: u32 = 32;
 
 impl Word {
+    /// A word with no probes.
     pub(super) fn new(generation: u32, state: State, mode: Mode, flags: Flags) -> Self {
-        let flags = u64::from(flags.count_successes)
-            | u64::from(flags.time_calls) << 1
+        let flags = u64::from(flags.counts_successes)
+            | u64::from(flags.times_calls) << 1
             | u64::from(flags.changed) << 2;
         Self(
             u64::from(generation) << GENERATION
                 | flags << FLAGS
                 | mode.to_bits() << MODE
-                | state.to_bits(),
+                | state as u64,
         )
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn state(self) -> State {
+    pub(crate) fn state(self) -> State {
         State::from_bits(self.0)
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn mode(self) -> Mode {
+    pub(crate) fn mode(self) -> Mode {
         Mode::from_bits(self.0 >> MODE)
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn flags(self) -> Flags {
+    pub(crate) fn flags(self) -> Flags {
         Flags {
-            count_successes: self.0 >> FLAGS & 1 != 0,
-            time_calls: self.0 >> FLAGS & 2 != 0,
+            counts_successes: self.0 >> FLAGS & 1 != 0,
+            times_calls: self.0 >> FLAGS & 2 != 0,
             changed: self.0 >> FLAGS & 4 != 0,
         }
     }
 
     #[inline]
-    pub(in crate::circuit_breaker) fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> GENERATION) as u32
     }
 
-    pub(in crate::circuit_breaker) fn in_flight(self) -> u32 {
+    /// Probes in flight.
+    pub(crate) fn in_flight(self) -> u32 {
         (self.0 >> IN_FLIGHT) as u32 & 0xFF
     }
 
-    pub(in crate::circuit_breaker) fn succeeded(self) -> u32 {
+    /// Probes that have succeeded.
+    pub(crate) fn succeeded(self) -> u32 {
         (self.0 >> SUCCEEDED) as u32 & 0xFF
     }
 
-    pub(in crate::circuit_breaker) fn failed(self) -> u32 {
+    /// Probes that have failed.
+    pub(crate) fn failed(self) -> u32 {
         (self.0 >> FAILED) as u32 & 0xFF
     }
 
-    /// Closed and not switched off: a call is admitted without more ado.
-    #[inline]
-    pub(in crate::circuit_breaker) fn admits(self) -> bool {
-        self.state() == State::Closed && self.mode() != Mode::Off
+    /// The same state with another mode and flags.
+    pub(super) fn with(self, mode: Mode, flags: Flags) -> Self {
+        let set = Self(0x1F << MODE);
+        Self(self.0 & !set.0 | Self::new(0, State::Closed, mode, flags).0)
     }
 
-    /// Closed, in this generation, and with the windows that the breaker was made with.
-    #[inline]
-    pub(in crate::circuit_breaker) fn counts_plainly(self, generation: u32) -> bool {
-        self.state() == State::Closed && !self.flags().changed && self.generation() == generation
+    /// The same state with one more probe in flight.
+    pub(super) fn with_probe(self) -> Self {
+        Self(self.0 + (1 << IN_FLIGHT))
     }
 
-    /// Enforced and open, if only until its wait is over.
-    #[inline]
-    pub(in crate::circuit_breaker) fn refuses(self) -> bool {
-        self.mode() == Mode::Enforce && matches!(self.state(), State::Open | State::ForcedOpen)
+    /// The same state with one probe ended: succeeded, failed, or neither.
+    pub(super) fn without_probe(self, succeeded: Option<bool>) -> Self {
+        let counted = match succeeded {
+            None => 0,
+            Some(true) => 1 << SUCCEEDED,
+            Some(false) => 1 << FAILED,
+        };
+        Self(self.0 - (1 << IN_FLIGHT) + counted)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Word")
+            .field("state", &self.state())
+            .field("generation", &self.generation())
+            .field("mode", &self.mode())
+            .field("flags", &self.flags())
+            .field("in_flight", &self.in_flight())
+            .field("succeeded", &self.succeeded())
+            .field("failed", &self.failed())
+            .finish()
     }
 }

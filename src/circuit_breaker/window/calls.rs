@@ -1,22 +1,25 @@
-use super::{Acquire, Relaxed, Release, Tally};
+use super::tally::Tally;
 use crate::circuit_breaker::trip::Counts;
-use crate::sync::AtomicU64;
+use crate::sync::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
-/// The last so many calls: a ring of outcomes, and a word with the sum over it.
+/// The last calls: a ring of outcomes, and a word with the sum over it.
 ///
 /// One exchange of the head counts a new outcome and takes off the one that it evicts, so that a
 /// reader sees both or neither (model: `a_window_of_calls_counts_no_failure_that_is_evicted`).
-/// For that the evicted outcome has to be known before: the head keeps the latest outcome itself,
-/// and the next call writes it to its cell before it moves the head. All cells but the latest are
-/// therefore written, whichever thread stands still.
+/// Therefore the evicted outcome must be readable before: the head keeps the latest outcome itself,
+/// and the next call writes it to its cell before it exchanges the head. All cells but the latest
+/// are written, whichever thread stops.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct CallWindow {
+pub(crate) struct CallWindow {
     /// Each `[generation: 32 bits][lap: 30 bits][slow][failed]`.
     ring: Box<[AtomicU64]>,
     head: AtomicU64,
-    /// How many bits of the head a number of calls takes.
+    /// How many bits of the head hold a number of calls.
     bits: u32,
-    /// What the head counts: slow calls if a rule asks for them, else failures.
+    /// What the head counts: slow calls if a rule counts them, else failures.
     counted: u32,
     /// The failures of a window whose head counts slow calls: no rule decides by them.
     failures: Tally,
@@ -27,12 +30,12 @@ const SLOW: u32 = 2;
 const OUTCOME: u32 = FAILED | SLOW;
 const CELL_LAP: u64 = (1 << 30) - 1;
 
-/// `[generation: 16 bits][full][outcome: 2 bits][lap][place][counted]`, the last two as wide as a
-/// number of calls; the lap takes what is left, which is 5 bits for a million calls.
+/// `[generation: 16 bits][full][outcome: 2 bits][lap][next][counted]`, the last two as wide as a
+/// number of calls; the lap has the other bits, which are 5 for a million calls.
 ///
-/// An exchange mistakes a head for its own reading only after as many laps as there are numbers,
-/// and then only with the same sum and outcome. [`CallWindow::begin`] keeps generations apart that
-/// 16 bits cannot.
+/// An exchange mistakes another head for the one it has read only after all laps have passed, and
+/// then only with the same sum and outcome. [`CallWindow::begin`] separates generations that 16 bits
+/// cannot.
 #[derive(Clone, Copy)]
 struct Head {
     generation: u16,
@@ -40,10 +43,10 @@ struct Head {
     full: bool,
     /// The latest outcome, which may not be in its cell yet.
     latest: u32,
-    /// How often the ring has been gone round.
+    /// How many times the ring has been filled.
     lap: u64,
-    /// Where the next outcome goes.
-    place: u32,
+    /// The cell of the next outcome.
+    next: u32,
     counted: u32,
 }
 
@@ -54,7 +57,7 @@ impl Head {
             full: false,
             latest: 0,
             lap: 0,
-            place: 0,
+            next: 0,
             counted: 0,
         }
     }
@@ -65,7 +68,7 @@ fn cell(generation: u32, lap: u64, outcome: u32) -> u64 {
 }
 
 impl CallWindow {
-    /// `slow`: whether a rule asks for slow calls.
+    /// `slow`: whether a rule counts slow calls.
     pub(super) fn new(calls: u32, slow: bool, generation: u32) -> Self {
         let vacant = cell(generation.wrapping_sub(1), 0, 0);
         let window = Self {
@@ -91,7 +94,7 @@ impl CallWindow {
 
     fn pack(&self, head: Head) -> u64 {
         let lap = head.lap & ((1 << self.lap_bits()) - 1);
-        let counts = u64::from(head.place) << self.bits | u64::from(head.counted);
+        let counts = u64::from(head.next) << self.bits | u64::from(head.counted);
         u64::from(head.generation) << 48
             | u64::from(head.full) << 47
             | u64::from(head.latest) << 45
@@ -106,7 +109,7 @@ impl CallWindow {
             full: word >> 47 & 1 == 1,
             latest: (word >> 45) as u32 & OUTCOME,
             lap: word >> (2 * self.bits) & ((1 << self.lap_bits()) - 1),
-            place: (word >> self.bits & number) as u32,
+            next: (word >> self.bits & number) as u32,
             counted: (word & number) as u32,
         }
     }
@@ -120,21 +123,21 @@ impl CallWindow {
         let outcome = if failed { FAILED } else { 0 } | if slow { SLOW } else { 0 };
         let (mut word, mut head, mut evicted);
         loop {
-            // `settle` acquires what the head was released with.
+            // `write_latest` acquires what was released before this head.
             word = self.head.load(Relaxed);
             head = self.unpack(word);
             match (head.generation.wrapping_sub(generation as u16)) as i16 {
-                0 if self.settle(word, head, generation) => {}
-                // Another call has moved the head.
+                0 if self.write_latest(word, head, generation) => {}
+                // Another call has exchanged the head.
                 0 => continue,
                 1.. => return,
                 _ => head = Head::empty(generation),
             }
             evicted = 0;
             if head.full {
-                // That of the lap before, unless the head has moved; it was written before the head
-                // that `settle` has acquired.
-                evicted = self.ring[head.place as usize].load(Relaxed) as u32 & OUTCOME;
+                // The outcome of the lap before, unless the head has changed. It was written before
+                // the head that `write_latest` has acquired.
+                evicted = self.ring[head.next as usize].load(Relaxed) as u32 & OUTCOME;
             }
             let next = self.pack(self.step(head, outcome, evicted));
             let moved = (self.head).compare_exchange_weak(word, next, Release, Relaxed);
@@ -150,40 +153,40 @@ impl CallWindow {
         }
     }
 
-    /// The head after `outcome` has come and `evicted` has gone.
+    /// The head with `outcome` and without `evicted`.
     fn step(&self, head: Head, outcome: u32, evicted: u32) -> Head {
         let counts = |outcome: u32| u32::from(outcome & self.counted != 0);
-        let laps = head.place as usize + 1 == self.ring.len();
+        let laps = head.next as usize + 1 == self.ring.len();
         Head {
             latest: outcome,
             full: head.full || laps,
             lap: head.lap + u64::from(laps),
-            place: if laps { 0 } else { head.place + 1 },
-            // Saturating only where the head has moved and the exchange fails.
+            next: if laps { 0 } else { head.next + 1 },
+            // It saturates only where the head has changed and the exchange fails.
             counted: (head.counted + counts(outcome)).saturating_sub(counts(evicted)),
             ..head
         }
     }
 
-    /// Writes the latest outcome of `head`, read as `word`, to its cell; false if the head has
-    /// moved before that.
-    fn settle(&self, word: u64, head: Head, generation: u32) -> bool {
-        let (place, lap) = match head.place {
+    /// Writes the latest outcome of `head`, read as `word`, to its cell. Returns false if the head
+    /// has changed before that.
+    fn write_latest(&self, word: u64, head: Head, generation: u32) -> bool {
+        let (index, lap) = match head.next {
             0 if !head.full => return true,
             0 => (self.ring.len() - 1, self.lap_before(head.lap)),
-            place => (place as usize - 1, head.lap),
+            next => (next as usize - 1, head.lap),
         };
         let latest = cell(generation, lap, head.latest);
-        let mut held = self.ring[place].load(Acquire);
+        let mut held = self.ring[index].load(Acquire);
         while held != latest {
-            // A later outcome is in the cell only if the head has moved before.
+            // A later outcome is in the cell only if the head has changed before.
             if self.head.load(Acquire) != word {
                 return false;
             }
-            let put = self.ring[place].compare_exchange_weak(held, latest, Release, Acquire);
+            let put = self.ring[index].compare_exchange_weak(held, latest, Release, Acquire);
             match put {
                 Ok(_) => break,
-                // Also a late call of an earlier generation may have written it.
+                // A late call of an earlier generation may have written it too.
                 Err(now) => held = now,
             }
         }
@@ -197,10 +200,10 @@ impl CallWindow {
         }
         let calls = match head.full {
             true => self.ring.len() as u32,
-            false => head.place,
+            false => head.next,
         };
         let (failures, slow) = match self.counted {
-            // One that is evicted may not have been taken off yet.
+            // An evicted failure may not have been taken off yet.
             SLOW => (self.failures.read_at(generation).min(calls), head.counted),
             _ => (head.counted, 0),
         };
@@ -216,7 +219,7 @@ impl CallWindow {
     #[cfg(test)]
     pub(super) fn words(&self, generation: u32) -> Vec<u64> {
         let head = self.head.load(Relaxed);
-        assert!(self.settle(head, self.unpack(head), generation));
+        assert!(self.write_latest(head, self.unpack(head), generation));
         let ring = self.ring.iter().map(|cell| cell.load(Relaxed));
         ring.chain([head]).collect()
     }

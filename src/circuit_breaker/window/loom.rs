@@ -1,33 +1,33 @@
 use ::loom::thread;
 
 use super::*;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering::Relaxed};
 
 const NOW: Tick = Tick(0);
 
-fn calls(n: u32) -> Memory {
-    Memory::Calls(CallWindow::new(n, false, 1))
+fn calls(n: u32) -> Outcomes {
+    Outcomes::Calls(CallWindow::new(n, false, 1))
 }
 
 /// Buckets of ten ticks.
-fn time(buckets: u32) -> Memory {
-    Memory::Time(TimeWindow::new(10, buckets, true, 1, NOW))
+fn time(buckets: u32) -> Outcomes {
+    Outcomes::Time(TimeWindow::new(10, buckets, true, 1, NOW))
 }
 
-/// With words for two threads of their own, and nothing in the eras from the first on.
-fn hot(buckets: u32) -> Memory {
+/// With words for two threads of their own, and no outcome of generation 1 or later.
+fn hot(buckets: u32) -> Outcomes {
     let window = TimeWindow::new(10, buckets, true, 0, NOW);
     for _ in 0..=successes::HOT {
-        window.succeed(0, NOW, SLOTS[0]);
+        window.record(0, NOW, false, false, SLOTS[0]);
     }
     assert!(window.successes.own.all().next().is_some());
-    Memory::Time(window)
+    Outcomes::Time(window)
 }
 
 /// A thread that reads once. Loom tries it before a write only if it runs after the writer and
 /// the writer does not read the word itself in between: so the one that writes goes first.
 fn reader(
-    memory: &Arc<Memory>,
+    memory: &Arc<Outcomes>,
     now: Tick,
     check: impl FnOnce((u32, u32)) + 'static,
 ) -> thread::JoinHandle<()> {
@@ -38,7 +38,7 @@ fn reader(
 const SLOTS: [Option<ThreadSlot>; 2] =
     [Some(ThreadSlot::numbered(0)), Some(ThreadSlot::numbered(1))];
 
-fn seen(memory: &Memory, generation: u32, now: Tick) -> (u32, u32) {
+fn seen(memory: &Outcomes, generation: u32, now: Tick) -> (u32, u32) {
     let counts = memory.counts(generation, now);
     (counts.calls, counts.failures)
 }
@@ -97,14 +97,17 @@ fn a_window_of_time_never_goes_back_to_a_bucket_before() {
         };
         memory.record(1, Tick(20), false, false, None);
         behind.join().unwrap();
-        assert_eq!(memory.front_ends(), Tick(30));
+        let Outcomes::Time(window) = &*memory else {
+            unreachable!()
+        };
+        assert_eq!(window.front.load(Relaxed) >> 10, 2);
         assert_eq!(seen(&memory, 1, Tick(20)), (2, 0));
     });
 }
 
 #[test]
-fn a_late_outcome_never_lands_in_a_newer_era() {
-    fn late_outcome(make: fn() -> Memory, failed: bool) {
+fn a_late_outcome_never_lands_in_a_newer_generation() {
+    fn late_outcome(make: fn() -> Outcomes, failed: bool) {
         ::loom::model(move || {
             let memory = Arc::new(make());
             let late = {
@@ -116,11 +119,11 @@ fn a_late_outcome_never_lands_in_a_newer_era() {
             late.join().unwrap();
             assert_eq!(seen(&memory, 2, NOW), (2, 0));
             assert_eq!(memory.counts(2, NOW).slow, 0);
-            // Nor does it sit in the ring, where it would be taken off once more.
+            // Nor is it in the ring, where it would be taken off once more.
             (0..2).for_each(|_| memory.record(2, NOW, false, false, None));
             let calls = match &*memory {
-                Memory::Calls(_) => 2,
-                Memory::Time(_) => 4,
+                Outcomes::Calls(_) => 2,
+                Outcomes::Time(_) => 4,
             };
             assert_eq!(seen(&memory, 2, NOW), (calls, 0));
         });
@@ -144,7 +147,7 @@ fn a_window_of_calls_never_forgets_what_is_in_its_ring() {
         for other in others {
             other.join().unwrap();
         }
-        let Memory::Calls(window) = &*memory else {
+        let Outcomes::Calls(window) = &*memory else {
             unreachable!()
         };
         assert_eq!(window.held(1).0, 2);
@@ -162,7 +165,7 @@ fn a_window_of_calls_counts_no_failure_that_is_evicted() {
             let memory = Arc::clone(&memory);
             thread::spawn(move || memory.record(1, NOW, false, false, None))
         };
-        // Whichever comes first evicts the failure, and only this call fails after it.
+        // The first of the two evicts the failure, and only this call fails after it.
         memory.record(1, NOW, true, false, None);
         assert_eq!(seen(&memory, 1, NOW), (2, 1));
         other.join().unwrap();
@@ -181,7 +184,7 @@ fn a_stopped_call_overwrites_no_later_outcome() {
         };
         (0..3).for_each(|_| memory.record(1, NOW, false, false, None));
         stopped.join().unwrap();
-        let Memory::Calls(window) = &*memory else {
+        let Outcomes::Calls(window) = &*memory else {
             unreachable!()
         };
         assert_eq!((seen(&memory, 1, NOW), window.held(1)), ((2, 0), (2, 0)));
@@ -189,7 +192,7 @@ fn a_stopped_call_overwrites_no_later_outcome() {
 }
 
 #[test]
-fn a_late_outcome_of_the_call_before_leaves_no_hole_in_a_newer_era() {
+fn a_late_outcome_of_the_call_before_leaves_no_hole_in_a_newer_generation() {
     ::loom::model(|| {
         let memory = Arc::new(calls(2));
         memory.record(1, NOW, false, false, None);
@@ -215,7 +218,7 @@ fn a_failure_is_seen_with_the_successes_before_it() {
         let reader = reader(&memory, NOW, |(calls, failures)| {
             assert!(calls >= 2 * failures, "{failures} of {calls}");
         });
-        memory.succeed(1, NOW, SLOTS[0]);
+        memory.record(1, NOW, false, false, SLOTS[0]);
         memory.record(1, NOW, true, false, SLOTS[0]);
         reader.join().unwrap();
         assert_eq!(seen(&memory, 1, NOW), (2, 1));
@@ -226,14 +229,14 @@ fn a_failure_is_seen_with_the_successes_before_it() {
 fn no_failure_is_seen_without_its_call_where_a_thread_uses_its_bucket_again() {
     ::loom::model(|| {
         let memory = Arc::new(hot(1));
-        memory.succeed(1, NOW, SLOTS[0]);
+        memory.record(1, NOW, false, false, SLOTS[0]);
         memory.record(1, NOW, true, false, SLOTS[0]);
         let reader = reader(&memory, NOW, |seen| {
             assert!(matches!(seen, (2, 1) | (0..=2, 0)), "{seen:?}");
         });
         // The first of them takes the word for the newer bucket, the second adds to it.
-        memory.succeed(1, Tick(10), SLOTS[0]);
-        memory.succeed(1, Tick(10), SLOTS[0]);
+        memory.record(1, Tick(10), false, false, SLOTS[0]);
+        memory.record(1, Tick(10), false, false, SLOTS[0]);
         reader.join().unwrap();
         assert_eq!(seen(&memory, 1, Tick(10)), (2, 0));
     });
@@ -246,8 +249,8 @@ fn no_success_is_lost_where_threads_begin_to_have_words_of_their_own() {
         let succeed = |slot: usize| {
             let memory = Arc::clone(&memory);
             move || {
-                memory.succeed(1, NOW, SLOTS[slot]);
-                memory.succeed(1, NOW, SLOTS[slot]);
+                memory.record(1, NOW, false, false, SLOTS[slot]);
+                memory.record(1, NOW, false, false, SLOTS[slot]);
             }
         };
         let other = thread::spawn(succeed(1));
@@ -258,20 +261,20 @@ fn no_success_is_lost_where_threads_begin_to_have_words_of_their_own() {
 }
 
 #[test]
-fn a_late_success_never_lands_in_a_newer_era_of_another_thread() {
+fn a_late_success_never_lands_in_a_newer_generation_of_another_thread() {
     ::loom::model(|| {
         let memory = Arc::new(hot(1));
         let late = {
             let memory = Arc::clone(&memory);
-            thread::spawn(move || memory.succeed(1, NOW, SLOTS[1]))
+            thread::spawn(move || memory.record(1, NOW, false, false, SLOTS[1]))
         };
-        memory.succeed(2, NOW, SLOTS[0]);
+        memory.record(2, NOW, false, false, SLOTS[0]);
         memory.record(2, NOW, true, false, SLOTS[0]);
         assert_eq!(seen(&memory, 2, NOW), (2, 1));
         late.join().unwrap();
         assert_eq!(seen(&memory, 2, NOW), (2, 1));
-        // Nor in that of the thread itself, which has come to the newer one.
-        memory.succeed(1, NOW, SLOTS[0]);
+        // Nor in the newer generation of the thread itself.
+        memory.record(1, NOW, false, false, SLOTS[0]);
         assert_eq!(seen(&memory, 2, NOW), (2, 1));
     });
 }

@@ -1,20 +1,21 @@
-use super::{Relaxed, Release, Tally, is_newer, pack, unpack};
-use crate::per_thread::{Lines, SMALL, ThreadSlot};
+use super::tally::{Tally, is_newer, pack, unpack};
+use crate::per_thread::{PerThread, SMALL, ThreadSlot};
+use crate::sync::Ordering::{Relaxed, Release};
 
-/// How many succeeded in each bucket of a time window.
+/// The successes in each bucket of a time window.
 ///
-/// All count in the same words until these are hot: until two threads meet there, or until one
-/// bucket has seen [`HOT`]. From then on every thread that has a [`ThreadSlot`] counts in words of its
-/// own, which nobody else writes, with a load and a store.
+/// All threads count in the same words until these are hot: until two threads meet there, or a
+/// bucket has counted [`HOT`]. From then on a thread with a [`ThreadSlot`] counts in words of its
+/// own, which no other thread writes, with a load and a store.
 #[derive(Debug)]
 pub(super) struct Successes {
     pub(super) shared: Box<[Tally]>,
-    /// What no success can be older than, for words that are made later.
+    /// A stamp that no success is older than, for words that are made later.
     vacant: u32,
-    pub(super) own: Lines<Tally>,
+    pub(super) own: PerThread<Tally>,
 }
 
-/// From how many successes in one bucket on words of a thread's own are worth their memory.
+/// From this number of successes in one bucket on, words of a thread's own are worth their memory.
 pub(super) const HOT: i32 = match SMALL {
     true => 1,
     // Within reach of a short input.
@@ -27,27 +28,28 @@ impl Successes {
         Self {
             shared: (0..size).map(|_| Tally::new(vacant)).collect(),
             vacant,
-            own: Lines::new(size as usize),
+            own: PerThread::new(size as usize),
         }
     }
 
-    /// Only the thread that has this slot calls this with it.
+    /// Only the thread with this slot may pass it.
     #[inline]
-    pub(super) fn add(&self, slot: Option<ThreadSlot>, place: usize, stamp: u32) {
-        if let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, place)) {
+    pub(super) fn add(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
+        if let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) {
             let word = own.load(Relaxed);
             let (theirs, count) = unpack(word);
             if theirs == stamp && count < i32::MAX {
                 return own.store(word + 1, Release);
             }
         }
-        self.add_slowly(slot, place, stamp);
+        self.add_later(slot, index, stamp);
     }
 
+    /// The first of a bucket, or a thread without words of its own.
     #[inline(never)]
-    fn add_slowly(&self, slot: Option<ThreadSlot>, place: usize, stamp: u32) {
-        let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, place)) else {
-            return self.add_to_shared(slot, place, stamp);
+    fn add_later(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
+        let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) else {
+            return self.add_to_shared(slot, index, stamp);
         };
         // Another thread may have made the words since `add` looked for them.
         let (theirs, count) = unpack(own.load(Relaxed));
@@ -58,14 +60,16 @@ impl Successes {
     }
 
     #[cold]
-    fn add_to_shared(&self, slot: Option<ThreadSlot>, place: usize, stamp: u32) {
-        let hot = self.shared[place].add_and_tell(stamp);
+    fn add_to_shared(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
+        let one_more = |count: i32| count.saturating_add(1);
+        let (before, met) = self.shared[index].update_contended(stamp, one_more);
+        let hot = met || before.is_some_and(|count| count >= HOT);
         if let Some(slot) = slot.filter(|_| hot) {
             self.own.make(slot, || Tally::new(self.vacant));
         }
     }
 
-    /// Those of the `size` buckets up to `latest`.
+    /// The sum over the `size` buckets up to `latest`.
     pub(super) fn sum(&self, latest: u32, size: u32) -> u32 {
         self.shared
             .iter()

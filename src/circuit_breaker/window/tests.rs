@@ -2,30 +2,31 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::sync::Ordering::Relaxed;
 
 const MS: u64 = 1_000_000;
 
-/// Of buckets of a millisecond.
-fn time(buckets: u32, generation: u32, now: u64) -> Memory {
+/// With buckets of a millisecond.
+fn time(buckets: u32, generation: u32, now: u64) -> Outcomes {
     let window = Window::time(Duration::from_millis(buckets.into())).buckets(buckets);
-    Memory::new(window, true, generation, Tick(now))
+    Outcomes::new(window, true, generation, Tick(now))
 }
 
-/// By a thread without words of its own.
-fn record(memory: &Memory, generation: u32, now: u64, failed: bool, slow: bool) {
+/// Records on a thread without words of its own.
+fn record(memory: &Outcomes, generation: u32, now: u64, failed: bool, slow: bool) {
     memory.record(generation, Tick(now), failed, slow, None);
 }
 
-fn seen(memory: &Memory, generation: u32, now: u64) -> (u32, u32) {
+fn seen(memory: &Outcomes, generation: u32, now: u64) -> (u32, u32) {
     let counts = memory.counts(generation, Tick(now));
     (counts.calls, counts.failures)
 }
 
-fn words(memory: &Memory) -> Vec<u64> {
+fn words(memory: &Outcomes) -> Vec<u64> {
     let load = |tally: &Tally| tally.0.load(Relaxed);
     match memory {
-        Memory::Calls(window) => window.words(0),
-        Memory::Time(window) => {
+        Outcomes::Calls(window) => window.words(0),
+        Outcomes::Time(window) => {
             let all = [&window.successes.shared, &window.failures, &window.slow];
             let own = window.successes.own.all();
             let words = all.into_iter().flatten().chain(own).map(load);
@@ -37,8 +38,8 @@ fn words(memory: &Memory) -> Vec<u64> {
 #[test]
 fn cb4_a_record_writes_a_few_words_in_a_memory_that_never_grows() {
     for memory in [
-        Memory::new(Window::count(10), true, 0, Tick(0)),
-        Memory::new(Window::count(100_000), true, 0, Tick(0)),
+        Outcomes::new(Window::count(10), true, 0, Tick(0)),
+        Outcomes::new(Window::count(100_000), true, 0, Tick(0)),
         time(10, 0, 0),
         time(1_000, 0, 0),
     ] {
@@ -63,7 +64,7 @@ fn cb4_a_record_writes_a_few_words_in_a_memory_that_never_grows() {
 #[test]
 fn cb3_with_threads_no_outcome_is_lost() {
     for memory in [
-        Memory::new(Window::count(1_000_000), true, 7, Tick(0)),
+        Outcomes::new(Window::count(1_000_000), true, 7, Tick(0)),
         time(10, 7, 0),
     ] {
         thread::scope(|scope| {
@@ -87,7 +88,7 @@ fn cb3_with_threads_that_have_words_of_their_own_no_outcome_is_lost() {
     // CB4
     for (length, size) in [(10, 10), (40, 40)] {
         let memory = time(length, 7, 0);
-        let failures = |memory: &Memory| memory.counts(7, Tick(0)).failures;
+        let failures = |memory: &Outcomes| memory.counts(7, Tick(0)).failures;
         thread::scope(|scope| {
             for thread in 0..12u8 {
                 let memory = &memory;
@@ -107,7 +108,7 @@ fn cb3_with_threads_that_have_words_of_their_own_no_outcome_is_lost() {
         let counts = memory.counts(7, Tick(size * MS / 2));
         let all = (counts.calls, counts.failures, counts.slow);
         assert_eq!(all, (60_000, 12_000, 30_000));
-        let Memory::Time(window) = &memory else {
+        let Outcomes::Time(window) = &memory else {
             unreachable!()
         };
         assert!(window.successes.own.all().next().is_some());
@@ -115,19 +116,21 @@ fn cb3_with_threads_that_have_words_of_their_own_no_outcome_is_lost() {
 }
 
 #[test]
-fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
+fn cb3_a_thread_counts_the_same_with_and_without_words_of_its_own() {
     for size in [1, 3, 16, 17, 100] {
         let mut rng = fastrand::Rng::with_seed(size.into());
         let (all, apart) = (time(size, 0, 0), time(size, 0, 0));
-        // Each has met another, so every thread counts in words of its own.
-        let Memory::Time(window) = &apart else {
+        // The shared words are hot, so every thread counts in words of its own.
+        let Outcomes::Time(window) = &apart else {
             unreachable!()
         };
         window.successes.shared[0].add(0, successes::HOT);
-        (0..8)
-            .for_each(|eighth| window.succeed(0, Tick(0), Some(ThreadSlot::numbered(8 * eighth))));
+        for eighth in 0..8 {
+            let slot = Some(ThreadSlot::numbered(8 * eighth));
+            window.record(0, Tick(0), false, false, slot);
+        }
         assert_eq!(
-            window.successes.own.firsts().count(),
+            window.successes.own.first_words().count(),
             crate::per_thread::SLOTS
         );
         let (mut generation, mut now) = (1, 0);
@@ -140,7 +143,7 @@ fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
                 _ => {}
             }
             let slot = Some(ThreadSlot::numbered(rng.u8(..64)));
-            // Some come late, of an era that has passed.
+            // Some are late, of an earlier generation.
             let of = generation - u32::from(generation > 1 && rng.u8(..10) == 0);
             let (failed, slow) = (rng.u8(..4) == 0, rng.bool());
             all.record(of, Tick(now), failed, slow, None);
@@ -155,7 +158,7 @@ fn cb3_who_has_words_of_its_own_counts_as_who_has_not() {
 
 #[test]
 fn cb3_with_threads_the_sums_are_those_of_the_ring() {
-    let memory = Memory::new(Window::count(7), true, 1, Tick(0));
+    let memory = Outcomes::new(Window::count(7), true, 1, Tick(0));
     thread::scope(|scope| {
         for thread in 0..4 {
             let memory = &memory;
@@ -166,7 +169,7 @@ fn cb3_with_threads_the_sums_are_those_of_the_ring() {
             });
         }
     });
-    let Memory::Calls(window) = &memory else {
+    let Outcomes::Calls(window) = &memory else {
         unreachable!()
     };
     assert_eq!(window.held(1).0, 7);
@@ -183,7 +186,7 @@ fn cb1_a_window_of_calls_of_any_size_counts_as_a_list() {
         (64, false),
         (1_000_000, true),
     ] {
-        let memory = Memory::new(Window::count(size), slow, 3, Tick(0));
+        let memory = Outcomes::new(Window::count(size), slow, 3, Tick(0));
         let (mut rng, mut list) = (fastrand::Rng::with_seed(size.into()), Vec::new());
         // More laps of the smallest than 16 bits count.
         for _ in 0..100_000 {
@@ -213,14 +216,14 @@ fn cb1_an_outcome_leaves_with_its_bucket() {
 }
 
 #[test]
-fn cb5_what_is_late_by_an_era_or_by_many_changes_nothing() {
-    for eras in [[4, 5, 60, 3_000], [u32::MAX - 2, u32::MAX, 0, 1]] {
-        let before = eras[0] - 1;
+fn cb5_an_outcome_that_is_late_by_any_number_of_generations_changes_nothing() {
+    for generations in [[4, 5, 60, 3_000], [u32::MAX - 2, u32::MAX, 0, 1]] {
+        let before = generations[0] - 1;
         for memory in [
-            Memory::new(Window::count(4), true, before, Tick(0)),
+            Outcomes::new(Window::count(4), true, before, Tick(0)),
             time(4, before, 0),
         ] {
-            for generation in eras {
+            for generation in generations {
                 record(&memory, generation, 0, false, false);
                 for late in 1..4 {
                     record(&memory, generation.wrapping_sub(late), 0, true, true);
@@ -233,7 +236,7 @@ fn cb5_what_is_late_by_an_era_or_by_many_changes_nothing() {
 }
 
 #[test]
-fn cb5_an_era_that_begins_with_the_clock_set_back_sees_nothing_of_the_one_before() {
+fn cb5_a_generation_that_begins_with_the_clock_set_back_sees_nothing_of_the_one_before() {
     for back in 0..40 {
         let memory = time(10, 0, 0);
         (0..10).for_each(|at| record(&memory, 0, (30 + at) * MS, true, false));
@@ -267,8 +270,8 @@ fn cb3_a_wrap_of_the_stamps_loses_nothing() {
 }
 
 #[test]
-fn cb3_no_age_of_what_is_left_hides_an_outcome() {
-    // Made or last used long before, up to a round of stamps.
+fn cb3_no_age_of_an_old_word_hides_an_outcome() {
+    // Last used up to a round of stamps before.
     for days in 0..60 {
         let memory = time(10, 0, 0);
         let now = days * 86_400_000 * MS + 7 * MS;
@@ -278,10 +281,10 @@ fn cb3_no_age_of_what_is_left_hides_an_outcome() {
 }
 
 #[test]
-fn cb4_a_count_stops_at_its_end() {
+fn cb4_a_count_saturates() {
     let memory = time(1, 0, 0);
     record(&memory, 0, 0, true, true);
-    let Memory::Time(window) = &memory else {
+    let Outcomes::Time(window) = &memory else {
         unreachable!()
     };
     window.successes.shared[0].add(0, i32::MAX);

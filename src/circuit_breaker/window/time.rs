@@ -1,36 +1,35 @@
 use super::successes::Successes;
-use super::{Relaxed, Tally};
+use super::tally::Tally;
 use crate::circuit_breaker::trip::Counts;
 use crate::per_thread::ThreadSlot;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::Tick;
 
-/// The calls of the last so many buckets of time, the current one among them.
+/// The calls of the last `size` buckets of time, with the current one.
 ///
-/// A bucket's stamp is its number since the origin of time, moved on by the size of the window
-/// with every era: so the buckets of an earlier era always lie outside of the window. Time stands
-/// still for it while the clock is behind what it has shown before, so that no stamp comes twice.
+/// A bucket's stamp is its number since the origin of time plus the size of the window times the
+/// generation: so the buckets of an earlier generation always lie outside of the window. While the
+/// clock is behind what it has shown before, time stands still, so that no stamp comes twice.
 #[derive(Debug)]
-pub(in crate::circuit_breaker) struct TimeWindow {
-    /// In nanoseconds, at least [`LEAST`].
+pub(crate) struct TimeWindow {
+    /// In nanoseconds, at least [`SHORTEST`].
     bucket: u64,
     size: u32,
-    /// The latest bucket so far: `[number: 54 bits][number modulo size: 10 bits]`, which spares
-    /// the common call a division. Moved before anything is counted in that bucket, and by
-    /// whoever counts there seen no earlier than that; see [`TimeWindow::counts`].
+    /// The latest bucket so far: `[number: 54 bits][number modulo size: 10 bits]`. Moved before
+    /// anything is counted in that bucket; see [`TimeWindow::counts`].
     pub(super) front: AtomicU64,
     pub(super) successes: Successes,
     pub(super) failures: Box<[Tally]>,
-    /// Empty where no rule asks for slow calls.
+    /// Empty where no rule counts slow calls.
     pub(super) slow: Box<[Tally]>,
 }
 
-const PLACE_BITS: u32 = 10;
-const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
+const INDEX_BITS: u32 = 10;
+const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
-/// The shortest bucket, in nanoseconds: numbers must fit their bits. Rules ask for a millisecond
-/// and more; only the window of a ramp of microseconds is coarser for it.
-pub(super) const LEAST: u64 = 1 << PLACE_BITS;
+/// The shortest bucket, in nanoseconds: numbers must fit their bits. Rules have buckets of at least
+/// a millisecond; only the window of a ramp of microseconds is coarser for it.
+pub(super) const SHORTEST: u64 = 1 << INDEX_BITS;
 
 impl TimeWindow {
     pub(super) fn new(bucket: u64, size: u32, slow: bool, generation: u32, now: Tick) -> Self {
@@ -40,43 +39,23 @@ impl TimeWindow {
         Self {
             bucket,
             size,
-            front: AtomicU64::new(front(number, size)),
+            front: AtomicU64::new(front_at(number, size)),
             successes: Successes::new(size, stamp),
             failures: tallies(size),
             slow: tallies(if slow { size } else { 0 }),
         }
     }
 
-    /// The latest bucket that has begun by now: its number and its place.
+    /// The number of the latest bucket and its index.
+    #[inline]
     fn reach(&self, now: Tick) -> (u64, usize) {
-        let mut latest = self.front.load(Relaxed);
-        let next = front(now.0 / self.bucket, self.size);
-        if latest < next {
-            latest = next.max(self.front.fetch_max(next, Relaxed));
+        let mut front = self.front.load(Relaxed);
+        // A product is faster than the division, and in most calls enough.
+        if now.0 >= end_of(front, self.bucket) {
+            let next = front_at(now.0 / self.bucket, self.size);
+            front = next.max(self.front.fetch_max(next, Relaxed));
         }
-        (latest >> PLACE_BITS, (latest & PLACE_MASK) as usize)
-    }
-
-    /// A success that was not slow.
-    pub(super) fn succeed(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
-        let (number, place) = self.reach(now);
-        self.successes
-            .add(slot, place, stamp(number, generation, self.size));
-    }
-
-    /// As [`succeed`](Self::succeed) while the latest bucket is known to go on.
-    #[inline(always)]
-    pub(super) fn succeed_in_front(&self, generation: u32, slot: Option<ThreadSlot>) {
-        let front = self.front.load(Relaxed);
-        let stamp = stamp(front >> PLACE_BITS, generation, self.size);
-        self.successes
-            .add(slot, (front & PLACE_MASK) as usize, stamp);
-    }
-
-    /// When the latest bucket ends.
-    pub(super) fn front_ends(&self) -> Tick {
-        let number = self.front.load(Relaxed) >> PLACE_BITS;
-        Tick((number + 1).saturating_mul(self.bucket))
+        (front >> INDEX_BITS, (front & INDEX_MASK) as usize)
     }
 
     pub(super) fn record(
@@ -87,27 +66,26 @@ impl TimeWindow {
         slow: bool,
         slot: Option<ThreadSlot>,
     ) {
-        let (number, place) = self.reach(now);
+        let (number, index) = self.reach(now);
         let stamp = stamp(number, generation, self.size);
-        // Before what makes it slow: see `# Orderings` of `window`.
+        // Before it is counted as slow: see `# Memory ordering` of `window`.
         match failed {
-            true => self.failures[place].add(stamp, 1),
-            false => self.successes.add(slot, place, stamp),
+            true => self.failures[index].add(stamp, 1),
+            false => self.successes.add(slot, index, stamp),
         }
-        if let Some(tally) = self.slow.get(place).filter(|_| slow) {
+        if let Some(tally) = self.slow.get(index).filter(|_| slow) {
             tally.add(stamp, 1);
         }
     }
 
-    /// What the window has seen, if what went wrong in it is enough to be `worth` the sum over
-    /// all who succeeded.
+    /// The counts, if the failures and slow calls are `worth` the sum over all successes.
     pub(super) fn counts(
         &self,
         generation: u32,
         now: Tick,
         worth: impl Fn(&Counts) -> bool,
     ) -> Option<Counts> {
-        let front = || self.front.load(Relaxed) >> PLACE_BITS;
+        let front = || self.front.load(Relaxed) >> INDEX_BITS;
         let mut number = front().max(now.0 / self.bucket);
         loop {
             let latest = stamp(number, generation, self.size);
@@ -115,7 +93,7 @@ impl TimeWindow {
                 let counts = tallies.iter().map(|tally| tally.within(latest, self.size));
                 counts.fold(0, u32::saturating_add)
             };
-            // In this order: see `# Orderings` of `window`.
+            // In this order: see `# Memory ordering` of `window`.
             let slow = sum(&self.slow);
             let failures = sum(&self.failures);
             let mut counts = Counts {
@@ -129,8 +107,8 @@ impl TimeWindow {
                 let successes = self.successes.sum(latest, self.size);
                 counts.calls = counts.calls.saturating_add(successes);
             }
-            // Whoever has put a newer bucket in the place of one of these has moved the front
-            // before, and who sees the one sees the other.
+            // A thread that reuses one of these buckets has moved the front before: if this sum
+            // contains the one, this load sees the other.
             let reached = front();
             if reached <= number {
                 return worth.then_some(counts);
@@ -140,8 +118,14 @@ impl TimeWindow {
     }
 }
 
-fn front(number: u64, size: u32) -> u64 {
-    (number << PLACE_BITS) | (number % u64::from(size))
+fn front_at(number: u64, size: u32) -> u64 {
+    (number << INDEX_BITS) | (number % u64::from(size))
+}
+
+/// When the bucket of this front ends.
+#[inline]
+fn end_of(front: u64, bucket: u64) -> u64 {
+    ((front >> INDEX_BITS) + 1).saturating_mul(bucket)
 }
 
 #[inline]

@@ -1,4 +1,4 @@
-//! The claims under `# Orderings`, over every interleaving that the memory model allows.
+//! The claims under "Memory ordering", over every interleaving that the memory model allows.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn no_latency_is_lost_to_another() {
     );
 }
 
-/// The older of the two slices has the newer one's place in the ring.
+/// The older of the two slices has the same cells as the newer one.
 #[test]
 fn a_late_latency_never_lands_in_a_newer_slice() {
     const EARLIER: Tick = Tick(NOW.0 - SLICES * SLICE);
@@ -63,7 +63,7 @@ fn a_late_latency_never_lands_in_a_newer_slice() {
 }
 
 #[test]
-fn what_was_found_last_is_one_of_those_found() {
+fn the_quantile_found_last_is_one_of_those_found() {
     beside(
         |latencies| {
             latencies.record(NOW, LONGEST, false);
@@ -73,7 +73,7 @@ fn what_was_found_last_is_one_of_those_found() {
         |latencies, one, other| {
             let found = latencies.recent(NOW, WANTED);
             assert!(found == one || found == other, "{found:?}");
-            // Of either: what there is before the latency is recorded, or after it.
+            // Each is the quantile before the latency is recorded, or after it.
             let longest = Some(upper_edge(BUCKETS - 1));
             for found in [one, other] {
                 assert!(found.is_none() || found == longest, "{found:?}");

@@ -1,61 +1,61 @@
 //! A quantile of recent latencies, in fixed memory and without a lock.
 //!
-//! Latencies are counted in buckets whose width grows with them, in slices of time of which the
-//! last few make the window. A latency that was cut short (a loser of the race, a failure, a
-//! caller who left) is not thrown away, which would leave the fast ones only and let the quantile
-//! collapse, nor taken for a whole one: it is *censored*, known to be longer than what was seen
-//! of it. The quantile is then that of the product-limit estimator (Kaplan and Meier,
-//! "Nonparametric estimation from incomplete observations", 1958): in each bucket, the share of
-//! those not over before it that ended in it.
+//! Latencies are counted in buckets whose width grows with the latency, in slices of time of which
+//! the last six are the window. A latency that was cut short (a loser of the race, a failure, a
+//! cancelled call) is *censored*: known to be longer than what was seen of it. To drop it would
+//! keep the fast ones only, and the quantile would collapse; to count it as complete would be too
+//! short as well. The quantile is that of the product-limit estimator (Kaplan and Meier,
+//! "Nonparametric estimation from incomplete observations", 1958), which takes in each bucket the
+//! share of the latencies that reached it and ended in it.
 //!
-//! It is the upper edge of a bucket: never below the quantile of what was recorded, and above it
-//! by at most a sixteenth, or 66 µs where that is more.
+//! The result is the upper edge of a bucket: never below the quantile of what was recorded, and
+//! above it by at most a sixteenth, or 66 µs where that is more.
 //!
-//! # Orderings
+//! # Memory ordering
 //!
-//! A cell publishes nothing but itself, so all is relaxed. It carries the stamp of its slice and
-//! is moved by compare-exchange: no latency is lost to another (model:
-//! `no_latency_is_lost_to_another`), and one that comes late changes nothing in a newer slice
-//! (model: `a_late_latency_never_lands_in_a_newer_slice`). The quantile last found is a hint: of
-//! two that are found at once either may stay until the next (model:
-//! `what_was_found_last_is_one_of_those_found`).
+//! A cell publishes nothing but itself, so everything is relaxed. It carries the stamp of its
+//! slice and is changed by compare-exchange: no latency is lost to another (model:
+//! `no_latency_is_lost_to_another`), and a late one changes nothing in a newer slice (model:
+//! `a_late_latency_never_lands_in_a_newer_slice`). The quantile found last is a hint: of two that
+//! are found at once, either may stay until the next (model:
+//! `the_quantile_found_last_is_one_of_those_found`).
 
 use std::time::Duration;
 
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::{Tick, nanos};
 
-/// Of which the last few make the window; the current one is among them, so that the window is
-/// between 5/6 and all of its length.
+/// The slices of a window. The current one is among them, so that a window covers between 5/6 and
+/// all of its length.
 const SLICES: u64 = 6;
 
-/// The unit of the buckets: 66 µs, below which a timer of milliseconds cannot tell.
+/// The unit of the buckets: 66 µs, which is below the resolution of the timers.
 const UNIT_BITS: u32 = 16;
 
-/// Buckets to a power of two: the width of one is at most a sixteenth of what is in it.
+/// Buckets per power of two: a bucket is at most a sixteenth of its latencies wide.
 const STEPS: u64 = 16;
 const STEP_BITS: u32 = STEPS.trailing_zeros();
 
-/// The longest latency that is told from longer ones.
+/// The longest latency that is tracked.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
-/// The buckets up to [`LONGEST`]; loom's threads have few enough places to meet as it is.
+/// The buckets up to [`LONGEST`]. Loom needs no more than two.
 #[cfg(not(all(test, seawall_loom)))]
 const BUCKETS: usize = bucket(LONGEST.as_nanos() as u64) + 1;
 #[cfg(all(test, seawall_loom))]
 const BUCKETS: usize = 2;
 
-/// How many times a window the quantile is looked for anew.
-const LOOKS: u64 = 300;
+/// How often the quantile is computed in a window.
+const FINDS: u64 = 300;
 
-/// In place of a quantile, where there is none.
+/// No quantile.
 const NONE: u64 = u64::MAX;
 
-/// What was recorded of one bucket in one slice:
+/// The latencies of one bucket in one slice:
 /// `[stamp: 24 bits][censored: 20 bits][over: 20 bits]`
 ///
-/// Written by every record. The counts stop at a million, which makes the bucket count for less
-/// than it should: that bucket is then far the fullest, and the quantile too long, not too short.
+/// Written by every record. The counts stop at a million. Such a bucket counts for less than it
+/// should and is the fullest by far, so that the quantile is too long, not too short.
 #[derive(Debug)]
 struct Cell(AtomicU64);
 
@@ -63,8 +63,8 @@ const COUNT_BITS: u32 = 20;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
 const STAMPS: u64 = (1 << 24) - 1;
 
-/// By how many slices a record can be late. A cell that is further ahead than that was left
-/// from before the stamps wrapped, years ago.
+/// By how many slices a record can be late. A cell whose stamp is further ahead dates from before
+/// the stamps wrapped, years ago.
 const LATEST: u64 = 1 << 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,8 @@ impl Counts {
         self.stamp << (2 * COUNT_BITS) | self.censored << COUNT_BITS | self.over
     }
 
-    /// With one more in the slice of `stamp`, from nothing where they are of another.
-    fn and_one(self, stamp: u64, censored: bool) -> Self {
+    /// With one more in the slice of `stamp`; counts of another slice are dropped.
+    fn add(self, stamp: u64, censored: bool) -> Self {
         let (over, known) = match self.stamp == stamp {
             true => (self.over, self.censored),
             false => (0, 0),
@@ -100,7 +100,7 @@ impl Counts {
         }
     }
 
-    /// One in which nothing was recorded is of no time.
+    /// An empty cell belongs to no slice.
     fn is_newer_than(self, stamp: u64) -> bool {
         let ahead = self.stamp.wrapping_sub(stamp) & STAMPS;
         ahead != 0 && ahead < LATEST && self.over + self.censored > 0
@@ -112,18 +112,18 @@ impl Cell {
         Self(AtomicU64::new(0))
     }
 
-    /// Counts one latency in the slice of `stamp`; nothing if the cell is of a newer one.
+    /// Counts one latency in the slice of `stamp`, unless the cell is of a newer one.
     fn add(&self, stamp: u64, censored: bool) {
         let mut word = self.0.load(Relaxed);
         loop {
             let counts = Counts::unpack(word);
             let next = if counts.stamp == stamp && counts.over < COUNT && !censored {
-                // The common one, which need not be put together again.
+                // The common case: no need to unpack the word.
                 word + 1
             } else if counts.is_newer_than(stamp) {
                 return;
             } else {
-                counts.and_one(stamp, censored).pack()
+                counts.add(stamp, censored).pack()
             };
             match (self.0).compare_exchange_weak(word, next, Relaxed, Relaxed) {
                 Ok(_) => return,
@@ -132,7 +132,7 @@ impl Cell {
         }
     }
 
-    /// What it holds, unless that is older than the window that ends with the slice of `latest`.
+    /// The counts, unless they are older than the window that ends with the slice of `latest`.
     fn read(&self, latest: u64) -> Option<Counts> {
         let counts = Counts::unpack(self.0.load(Relaxed));
         let behind = latest.wrapping_sub(counts.stamp) & STAMPS;
@@ -151,7 +151,7 @@ const fn bucket(nanos: u64) -> usize {
     ((power - STEP_BITS + 1) as u64 * STEPS + step) as usize
 }
 
-/// What every latency of a bucket is below of.
+/// The latency that every latency of the bucket is below.
 fn upper_edge(bucket: usize) -> Duration {
     let bucket = bucket as u64;
     let units = match bucket.checked_sub(STEPS) {
@@ -161,27 +161,28 @@ fn upper_edge(bucket: usize) -> Duration {
     Duration::from_nanos(units << UNIT_BITS).min(LONGEST)
 }
 
-/// Which quantile, and what it takes to know it.
+/// Which quantile, and how many samples it needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Wanted {
     /// Above 0, below 1.
     pub(super) quantile: f64,
-    /// How many latencies that were seen to their end it takes.
+    /// How many complete latencies it needs.
     pub(super) min_samples: u64,
 }
 
-/// The latencies of the last while.
+/// The latencies of the window.
 #[derive(Debug)]
 pub(super) struct Latencies {
     /// In nanoseconds.
     slice: u64,
-    /// 2^64 by the slice, less at most one: every call divides by it, and to multiply is cheaper.
+    /// 2^64 divided by the slice, rounded down: every call divides by the slice, and multiplying is
+    /// cheaper.
     inverse: u64,
-    /// One slice after the other; in each a cell for every bucket, and one for what is longer.
+    /// One slice after the other, each with a cell for every bucket and one for longer latencies.
     cells: Box<[Cell]>,
-    /// From when on the quantile is looked for anew, by whoever moves this. Nothing but itself.
+    /// When the quantile is computed again, by the thread that moves this. Nothing but itself.
     due: AtomicU64,
-    /// The quantile that was found last, in nanoseconds. Written by whoever has moved `due`.
+    /// The quantile found last, in nanoseconds. Written by the thread that has moved `due`.
     found: AtomicU64,
 }
 
@@ -203,45 +204,46 @@ impl Latencies {
     /// How many whole slices there are in `now`.
     #[inline]
     fn slices(&self, now: Tick) -> u64 {
-        // Too few by at most one.
+        // Too low by at most one.
         let slices = (u128::from(now.0) * u128::from(self.inverse)) >> 64;
         let slices = slices as u64;
         let rest = now.0 - slices * self.slice;
         slices + u64::from(rest >= self.slice)
     }
 
-    /// One latency, known at `now`; `censored` if all that is known is that it is longer.
+    /// Records a latency at `now`. `censored` is whether it is only known to be longer.
     pub(super) fn record(&self, now: Tick, latency: Duration, censored: bool) {
         let slices = self.slices(now);
-        let place = match latency <= LONGEST {
-            true => bucket(nanos(latency)).min(BUCKETS - 1),
+        let bucket = match latency <= LONGEST {
+            true => self::bucket(nanos(latency)).min(BUCKETS - 1),
             false => BUCKETS,
         };
-        // By the number, not by the stamp: that wraps, and slices of the window would meet.
+        // By the number of the slice, not by its stamp: where that wraps, two slices of one window
+        // would share their cells.
         let slice = (slices % SLICES) as usize;
-        self.cells[slice * CELLS + place].add(stamp(slices), censored);
+        self.cells[slice * CELLS + bucket].add(stamp(slices), censored);
     }
 
-    /// The quantile as it was found last, a 300th of the window ago at most where calls go on.
+    /// The quantile found last: at most a 300th of the window ago while calls are made.
     #[inline]
     pub(super) fn recent(&self, now: Tick, wanted: Wanted) -> Option<Duration> {
         let due = self.due.load(Relaxed);
         let found = match now.0 >= due {
-            true => self.look(due, now, wanted),
+            true => self.find(due, now, wanted),
             false => self.found.load(Relaxed),
         };
         (found != NONE).then(|| Duration::from_nanos(found))
     }
 
     #[cold]
-    fn look(&self, due: u64, now: Tick, wanted: Wanted) -> u64 {
-        let pause = (self.slice * SLICES / LOOKS).max(1);
+    fn find(&self, due: u64, now: Tick, wanted: Wanted) -> u64 {
+        let pause = (self.slice * SLICES / FINDS).max(1);
         let next = now.0.saturating_add(pause);
         if (self.due)
             .compare_exchange(due, next, Relaxed, Relaxed)
             .is_err()
         {
-            // Somebody else is at it.
+            // Another thread computes it.
             return self.found.load(Relaxed);
         }
         let found = self.quantile(now, wanted).map_or(NONE, nanos);
@@ -249,20 +251,20 @@ impl Latencies {
         found
     }
 
-    /// Has the next call look anew.
+    /// The next call computes the quantile again.
     pub(super) fn forget_found(&self) {
         self.found.store(NONE, Relaxed);
         self.due.store(0, Relaxed);
     }
 
-    /// How many latencies of the window were seen to their end, and how many were cut short.
+    /// How many latencies of the window are complete, and how many were cut short.
     pub(super) fn samples(&self, now: Tick) -> (u64, u64) {
         let window = self.window(now);
         let sum = |of: fn(&(u64, u64)) -> u64| window.iter().map(of).sum();
         (sum(|counts| counts.0), sum(|counts| counts.1))
     }
 
-    /// For each bucket what was over in it, and what was censored in it.
+    /// For each bucket, how many latencies ended in it and how many were censored in it.
     fn window(&self, now: Tick) -> [(u64, u64); CELLS] {
         let latest = stamp(self.slices(now));
         let mut window = [(0, 0); CELLS];
@@ -277,9 +279,8 @@ impl Latencies {
         window
     }
 
-    /// The latency that the wanted share of calls is below of; none with too few samples, and
-    /// none where it is above [`LONGEST`] or so few were seen to their end that it is above all
-    /// of these.
+    /// The latency that the wanted share of calls is below. None with too few samples, and none if
+    /// it is above [`LONGEST`] or above all complete latencies.
     #[allow(clippy::cast_precision_loss)] // Counts; 2^53 of them are exact.
     pub(super) fn quantile(&self, now: Tick, wanted: Wanted) -> Option<Duration> {
         let window = self.window(now);
@@ -291,8 +292,8 @@ impl Latencies {
         let mut surviving = 1.0;
         for (bucket, &(over, censored)) in window[..BUCKETS].iter().enumerate() {
             if over > 0 {
-                // Those censored in this bucket were there for all of it: too long rather than
-                // too short.
+                // Those censored in this bucket count as if they had passed it: the result is too
+                // long rather than too short.
                 surviving *= (at_risk - over) as f64 / at_risk as f64;
                 if surviving <= 1.0 - wanted.quantile + ROUNDING {
                     return Some(upper_edge(bucket));
@@ -304,13 +305,12 @@ impl Latencies {
     }
 }
 
-/// Of a slice, by its number. Never 0 but by wrapping: the stamp of cells that nothing was recorded
-/// in.
+/// The stamp of the slice with this number. It is 0, the stamp of empty cells, only by wrapping.
 fn stamp(slices: u64) -> u64 {
     slices.wrapping_add(1) & STAMPS
 }
 
-/// What a product of a few hundred fractions may be off by.
+/// The rounding error of a product of a few hundred fractions.
 const ROUNDING: f64 = 1e-9;
 
 #[cfg(all(test, seawall_loom))]

@@ -5,15 +5,12 @@ use proptest::prelude::*;
 use super::{BUCKETS, LONGEST, Latencies, SLICES, Wanted, bucket, upper_edge};
 use crate::fuzzing::cases;
 use crate::sync::OnceLock;
+use crate::testing::ms;
 use crate::time::{Tick, nanos};
 
 const WINDOW: Duration = Duration::from_secs(30);
 const SLICE: Duration = Duration::from_secs(5);
 const START: Tick = Tick(1 << 50);
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
 
 fn wanted(quantile: f64) -> Wanted {
     Wanted {
@@ -44,9 +41,9 @@ impl Naive {
         self.0.iter().filter(seen).copied().collect()
     }
 
-    /// With a clock that steps back: of two latencies alike in two slices a whole number of
-    /// windows apart, the newer is kept, whichever came first; unless it lies so far ahead that
-    /// nobody can be as late, and then the one that came last.
+    /// With a clock that steps back: of two latencies of one bucket in two slices that share their
+    /// cells, the newer is kept, whichever came first; unless it is so far ahead that no record
+    /// can be that late: then the one that came last.
     fn record(&mut self, sample: Sample) {
         let (new, bucket) = (slice(sample.at), edge_of(sample.latency));
         let same = |old: &Sample| {
@@ -61,8 +58,8 @@ impl Naive {
         }
     }
 
-    /// Efron's form of the same estimator: from left to right, whoever is censored leaves his
-    /// weight to all who are still there. `edge` says up to where a latency is taken to reach.
+    /// Efron's form of the same estimator: from left to right, a censored sample passes its weight
+    /// to all samples after it. `edge` is what a latency is rounded to.
     fn quantile(&self, now: Tick, q: f64, edge: impl Fn(Duration) -> Duration) -> Option<Duration> {
         let mut samples = self.in_window(now);
         samples.sort_by_cached_key(|sample| (edge(sample.latency), sample.censored));
@@ -89,7 +86,7 @@ impl Naive {
     }
 }
 
-/// The edges by addition alone: sixteen of the unit, then sixteen to every doubling.
+/// The edges by addition alone: sixteen of one unit, then sixteen for every doubling.
 fn edges() -> Vec<u64> {
     let mut edges = vec![];
     let (mut edge, mut step) = (0, 1u64 << 16);
@@ -100,7 +97,7 @@ fn edges() -> Vec<u64> {
             if edge > nanos(LONGEST) {
                 return edges;
             }
-            // The first doubling has the unit's width, too.
+            // The first doubling has the width of one unit too.
             if i == 15 && edge > 16 << 16 {
                 step *= 2;
             }
@@ -118,7 +115,7 @@ fn edge_of(latency: Duration) -> Duration {
 }
 
 #[test]
-fn buckets_and_edges_are_those_of_the_list() {
+fn hg1_buckets_and_edges_are_those_of_the_list() {
     let edges = edges();
     assert_eq!(edges.len(), BUCKETS);
     let mut lower = 0;
@@ -158,7 +155,7 @@ fn recorded(samples: &[Sample]) -> Latencies {
     latencies
 }
 
-/// How the clock goes on: to and fro, now and then by a whole window, an hour or a month.
+/// How the clock moves: back and forth, sometimes by a whole window, an hour or a month.
 fn passes() -> impl Strategy<Value = i64> {
     prop_oneof![
         20 => 0i64..200,
@@ -171,9 +168,9 @@ fn passes() -> impl Strategy<Value = i64> {
 proptest! {
     #![proptest_config(cases(32))]
 
-    // HG1, HG5: long, with a clock that jumps and steps back, also where the stamps come round.
+    // With a clock that jumps and steps back, also where the stamps wrap.
     #[test]
-    fn long_schedules_find_the_naive_quantile(
+    fn hg1_hg5_long_schedules_find_the_naive_quantile(
         list in prop::collection::vec((passes(), 0u64..200_000_000, prop::bool::weighted(0.3)), 1..1_500),
         wraps in any::<bool>(), q in 0.01f64..0.999,
     ) {
@@ -203,9 +200,8 @@ proptest! {
 proptest! {
     #![proptest_config(cases(256))]
 
-    // HG1, HG5
     #[test]
-    fn the_quantile_is_the_naive_one(samples in samples(), q in 0.01f64..0.999) {
+    fn hg1_hg5_the_quantile_is_the_naive_one(samples in samples(), q in 0.01f64..0.999) {
         let now = samples.last().unwrap().at;
         let latencies = recorded(&samples);
         let naive = Naive(samples);
@@ -214,9 +210,8 @@ proptest! {
         prop_assert_eq!(latencies.samples(now).0, over);
     }
 
-    // HG1
     #[test]
-    fn with_nothing_cut_short_it_is_off_by_a_sixteenth_at_most(mut samples in samples(), q in 0.01f64..0.999) {
+    fn hg1_with_nothing_cut_short_it_is_off_by_a_sixteenth_at_most(mut samples in samples(), q in 0.01f64..0.999) {
         samples.iter_mut().for_each(|sample| sample.censored = false);
         let now = samples.last().unwrap().at;
         let latencies = recorded(&samples);
@@ -233,9 +228,8 @@ proptest! {
     }
 }
 
-// HG1
 #[test]
-fn there_is_none_before_enough_samples_nor_above_the_tracked_range() {
+fn hg1_there_is_no_quantile_before_enough_samples_or_above_the_tracked_range() {
     let latencies = Latencies::new(WINDOW);
     let wanted = Wanted {
         quantile: 0.5,
@@ -258,9 +252,9 @@ fn there_is_none_before_enough_samples_nor_above_the_tracked_range() {
     assert_eq!(latencies.quantile(START, wanted), None);
 }
 
-// HG1: after 2^24 slices, years of them or weeks.
+// After 2^24 slices, which are weeks or years.
 #[test]
-fn nothing_is_lost_where_the_stamps_come_round() {
+fn hg1_nothing_is_lost_where_the_stamps_wrap() {
     for before in 0..=2 * SLICES {
         let latencies = Latencies::new(WINDOW);
         let at = |slices| Tick(((1 << 24) - before + slices) * nanos(SLICE));
@@ -272,22 +266,21 @@ fn nothing_is_lost_where_the_stamps_come_round() {
     }
 }
 
-// HG1
 #[test]
-fn what_is_older_than_the_window_is_forgotten() {
+fn hg1_a_latency_older_than_the_window_does_not_count() {
     let latencies = Latencies::new(WINDOW);
     latencies.record(START, ms(10), false);
     let last = START.after(WINDOW - SLICE);
     assert_eq!(latencies.samples(last), (1, 0));
     assert_eq!(latencies.samples(START.after(WINDOW)), (0, 0));
-    // One that comes late changes nothing in the slice that has its place.
+    // A late one changes nothing in the newer slice that has its cells.
     latencies.record(START.after(WINDOW), ms(10), false);
     latencies.record(START, ms(10), false);
     assert_eq!(latencies.samples(START.after(WINDOW)), (1, 0));
 }
 
 #[test]
-fn the_recent_quantile_is_looked_for_again_after_a_300th_of_the_window() {
+fn hg1_the_quantile_is_computed_again_after_a_300th_of_the_window() {
     let latencies = Latencies::new(WINDOW);
     latencies.record(START, ms(10), false);
     let first = latencies.recent(START, wanted(0.5)).unwrap();
@@ -299,7 +292,7 @@ fn the_recent_quantile_is_looked_for_again_after_a_300th_of_the_window() {
 }
 
 #[test]
-fn counts_and_latencies_at_their_extremes_stay_in_their_bits() {
+fn hg1_extreme_counts_and_latencies_stay_in_their_bits() {
     let latencies = Latencies::new(WINDOW);
     latencies.record(START, Duration::MAX, false);
     latencies.record(START, Duration::ZERO, true);
@@ -317,8 +310,8 @@ fn counts_and_latencies_at_their_extremes_stay_in_their_bits() {
     assert_eq!((counts.over, counts.censored), (super::COUNT, 1));
 }
 
-/// Runs 20,000 calls of a hedge at its own quantile over attempts that take `draw`, and gives
-/// the quantile at the end and how many extra attempts were made.
+/// Runs 20,000 calls of a hedge at its own quantile, over attempts that take `draw`. Returns the
+/// quantile at the end and the number of extra attempts.
 fn hedged(q: f64, draw: impl Fn(&mut fastrand::Rng) -> Duration) -> (Option<Duration>, u32) {
     let latencies = Latencies::new(WINDOW);
     let wanted = Wanted {
@@ -345,13 +338,12 @@ fn hedged(q: f64, draw: impl Fn(&mut fastrand::Rng) -> Duration) -> (Option<Dura
 }
 
 fn assert_near(found: Option<Duration>, truth: Duration, within: f64) {
-    let ratio = found.expect("there is one").as_secs_f64() / truth.as_secs_f64();
+    let ratio = found.expect("a quantile").as_secs_f64() / truth.as_secs_f64();
     assert!((1.0 - within..1.07 + within).contains(&ratio), "{found:?}");
 }
 
-// HG5
 #[test]
-fn a_long_tail_that_is_hedged_at_its_quantile_keeps_it() {
+fn hg5_a_long_tail_that_is_hedged_at_its_quantile_keeps_it() {
     let mean = 0.1;
     let draw = |rng: &mut fastrand::Rng| {
         Duration::from_secs_f64(-mean * (1.0 - rng.f64()).ln()).max(ms(1))
@@ -368,9 +360,9 @@ fn a_long_tail_that_is_hedged_at_its_quantile_keeps_it() {
     }
 }
 
-// HG5: the slow ones lose every race, and are still known to be there.
+// The slow attempts lose every race, and still count.
 #[test]
-fn two_modes_keep_their_quantiles() {
+fn hg5_two_modes_keep_their_quantiles() {
     let draw = |rng: &mut fastrand::Rng| match rng.f64() {
         f if f < 0.9 => ms(10),
         _ => ms(1_000),
@@ -381,18 +373,17 @@ fn two_modes_keep_their_quantiles() {
     assert!(extra < 100, "{extra}");
 }
 
-// HG5
 #[test]
-fn one_that_is_slow_throughout_is_not_hedged() {
+fn hg5_a_service_that_is_slow_for_all_calls_is_not_hedged() {
     let (found, extra) = hedged(0.95, |rng| ms(500 + rng.u64(0..10)));
     assert_near(found, ms(510), 0.02);
     assert!(extra < 50, "{extra}");
 }
 
 proptest! {
-    // At and around whole slices too.
+    // Also at and around the edges of slices.
     #[test]
-    fn whole_slices_are_counted_as_by_a_division(
+    fn hg1_the_slice_is_the_one_of_a_division(
         window in 1..=u64::MAX,
         now in any::<u64>(),
         around in -1..=1_i64,
@@ -406,7 +397,7 @@ proptest! {
     }
 
     #[test]
-    fn whole_slices_of_few_nanoseconds_are_counted(window in 1..=100_u64, now in any::<u64>()) {
+    fn hg1_the_slice_of_a_few_nanoseconds_is_right(window in 1..=100_u64, now in any::<u64>()) {
         let latencies = Latencies::new(Duration::from_nanos(window));
         prop_assert_eq!(latencies.slices(Tick(now)), now / latencies.slice);
     }

@@ -48,7 +48,7 @@ pub(super) enum Next {
     Now,
     /// After its delay, as if this one had not returned.
     Later,
-    /// Never: the service asks for no other attempt, or would fail again.
+    /// Never: the service wants no other attempt, or would fail again.
     Never,
 }
 
@@ -59,7 +59,7 @@ impl Next {
         };
         match (kind, retry_after) {
             (FailureKind::Permanent, _) | (_, Some(NEVER)) => Self::Never,
-            // The service asks for fewer calls, or for time.
+            // The service wants fewer calls, or time.
             (FailureKind::Throttled, _) | (_, Some(_)) => Self::Later,
             (_, None) => Self::Now,
         }

@@ -171,10 +171,12 @@ where
         if !self.permit.may_start() {
             return false;
         }
-        let due = now || self.is_pending() && self.poll_delay(cx).is_ready();
-        let start = time::now();
+        if !(now || self.is_pending() && self.poll_delay(cx).is_ready()) {
+            return false;
+        }
         // Nothing starts for a caller whose deadline has passed.
-        if !due || start >= CallContext::deadline() {
+        let start = time::now();
+        if start >= CallContext::deadline() {
             return false;
         }
         self.sleep.set(None);

@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 
 /// What makes the extra attempts of a race: `N` is one before its call, `F` its call.
 pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
-    /// The delay that the request asks for before this attempt.
+    /// The request's own delay before this attempt.
     fn delay(&self, number: u32) -> Option<Duration>;
 
     /// An extra attempt before its call. None if it cannot be made.

@@ -1,4 +1,4 @@
-//! CX, RN, CB14: what holds for every layer.
+//! CX, RN, CB14: the behaviours of every layer.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::support::{Answer, Backend, NEVER, Told, answer, call, fail, ms};
+use super::support::{Answer, Backend, Events, NEVER, answer, call, fail, ms};
 use crate::event::{Ending, EventKind};
 use crate::hedge::{HedgeService, ResponseFuture};
 use crate::rejection::Error;
@@ -25,7 +25,7 @@ fn hedge(max_extra: u32) -> Hedge {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx3_every_attempt_is_by_a_service_that_was_readied_for_it() {
+async fn cx3_every_attempt_uses_a_service_that_was_made_ready_for_it() {
     let mut backend = Backend::new(|n| match n % 4 {
         3 => (ms(5), answer(n)),
         1 => (ms(5), fail(n)),
@@ -41,7 +41,7 @@ async fn cx3_every_attempt_is_by_a_service_that_was_readied_for_it() {
     assert_eq!(log.in_flight(), 0);
 }
 
-// CX13: a call clones no service, and copies a request only if it may be sent again.
+// The request is copied only if it may be sent again.
 #[tokio::test(start_paused = true)]
 async fn cx13_a_call_that_is_not_hedged_clones_nothing() {
     use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -83,9 +83,8 @@ async fn cx13_a_call_that_is_not_hedged_clones_nothing() {
     assert_eq!(COPIES.load(Relaxed), 10);
 }
 
-// RT6: as many copies as extra attempts.
 #[tokio::test(start_paused = true)]
-async fn a_request_is_copied_as_often_as_it_may_be_sent_again() {
+async fn rt6_a_request_is_copied_as_often_as_it_may_be_sent_again() {
     #[derive(Debug)]
     struct Request(Rc<()>);
     impl crate::attempts::Idempotent for Request {
@@ -108,10 +107,11 @@ async fn a_request_is_copied_as_often_as_it_may_be_sent_again() {
     assert_eq!(Rc::strong_count(&request), 1);
 }
 
-fn panicking(in_call: bool, who: u32) -> Backend {
+/// A backend whose call number `at` panics.
+fn panicking(in_call: bool, at: u32) -> Backend {
     Backend::new(move |n| {
-        assert!(!(in_call && n == who), "in call");
-        (if n == who { ms(15) } else { NEVER }, answer(n))
+        assert!(!(in_call && n == at), "in call");
+        (if n == at { ms(15) } else { NEVER }, answer(n))
     })
 }
 
@@ -136,24 +136,24 @@ where
     }
 
     fn call(&mut self, (): ()) -> Self::Future {
-        let who = self.1;
+        let at = self.1;
         let call = self.0.call(());
         Box::pin(async move {
             let answer = call.await?;
-            assert!(answer != Answer(who.into()), "in poll");
+            assert!(answer != Answer(at.into()), "in poll");
             Ok(answer)
         })
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx8_a_panic_in_any_attempt_releases_all_and_is_told_once() {
-    for (in_call, who) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+async fn cx8_a_panic_in_any_attempt_releases_everything_and_ends_in_one_event() {
+    for (in_call, at) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
         let hedge = hedge(2);
-        let told = Told::by(&hedge);
-        let backend = panicking(in_call, who);
+        let events = Events::of(&hedge);
+        let backend = panicking(in_call, at);
         let log = backend.log.clone();
-        let mut service = HedgeLayer::new(&hedge).layer(Panics(backend, who));
+        let mut service = HedgeLayer::new(&hedge).layer(Panics(backend, at));
         std::future::poll_fn(|cx| service.poll_ready(cx))
             .await
             .unwrap();
@@ -169,16 +169,16 @@ async fn cx8_a_panic_in_any_attempt_releases_all_and_is_told_once() {
             });
             assert!(polled.await, "it panics");
         }
-        // The future is still there where it was made.
-        assert_eq!(log.in_flight(), 0, "{in_call} {who}");
-        assert_eq!(told.endings(Ending::Panicked), 1);
+        // The future has not been dropped.
+        assert_eq!(log.in_flight(), 0, "{in_call} {at}");
+        assert_eq!(events.endings(Ending::Panicked), 1);
         drop(kept);
-        let endings = told
+        let endings = events
             .all()
             .iter()
             .filter(|text| !text.starts_with(['2', '3']))
             .count();
-        assert_eq!(endings, 1, "{:?}", told.all());
+        assert_eq!(endings, 1, "{:?}", events.all());
         assert_eq!(
             (crate::attempt(), crate::Deadline::remaining()),
             (None, None)
@@ -186,9 +186,8 @@ async fn cx8_a_panic_in_any_attempt_releases_all_and_is_told_once() {
     }
 }
 
-// CX9
 #[tokio::test(start_paused = true)]
-async fn cx9_attempts_are_polled_as_often_as_something_happened() {
+async fn cx9_polls_are_proportional_to_events() {
     let backend = Backend::new(|n| match n {
         2 => (ms(500), answer(n)),
         _ => (NEVER, answer(n)),
@@ -200,9 +199,9 @@ async fn cx9_attempts_are_polled_as_often_as_something_happened() {
     assert!(*log.polls.lock() <= 9, "{}", log.polls.lock());
 }
 
-// CX9: where one attempt's failure begins another, those under way are left alone.
+// Where the failure of one attempt starts another.
 #[tokio::test(start_paused = true)]
-async fn a_new_attempt_does_not_poll_the_others_again() {
+async fn cx9_a_new_attempt_does_not_poll_the_others_again() {
     let backend = Backend::new(|n| match n {
         2 => (ms(5), fail(n)),
         _ => (NEVER, answer(n)),
@@ -234,9 +233,8 @@ fn cx10_services_and_futures_are_what_their_parts_allow() {
     is_clone::<Hedge>();
 }
 
-// CX10: a request that is neither `Send` nor `'static`.
 #[tokio::test(start_paused = true)]
-async fn a_borrowed_request_that_is_not_send_is_hedged() {
+async fn cx10_a_borrowed_request_that_is_not_send_is_hedged() {
     struct Lent<'a>(&'a Rc<u32>);
     impl crate::attempts::Idempotent for Lent<'_> {
         fn is_idempotent(&self) -> bool {
@@ -269,7 +267,7 @@ fn cx11_policies_layers_and_services_are_made_outside_a_runtime() {
 #[tokio::test(start_paused = true)]
 async fn cx14_each_call_ends_in_one_event() {
     let hedge = hedge(1);
-    let told = Told::by(&hedge);
+    let events = Events::of(&hedge);
     let backend = Backend::new(|n| match n {
         0 => (ms(5), answer(n)),
         1 | 2 => (ms(25), fail(n)),
@@ -279,14 +277,13 @@ async fn cx14_each_call_ends_in_one_event() {
     call(&mut service, ()).await.unwrap();
     call(&mut service, ()).await.unwrap_err();
     let _ = tokio::time::timeout(ms(12), call(&mut service, ())).await;
-    let told = told.all();
+    let events = events.all();
     let failure = "Failure(Error) 35";
-    assert_eq!(told, ["Success 5", "2 10", failure, "2 10", "Dropped 12"]);
+    assert_eq!(events, ["Success 5", "2 10", failure, "2 10", "Dropped 12"]);
 }
 
-// CX14: the state is there before the event, and a listener that panics harms nothing.
 #[tokio::test(start_paused = true)]
-async fn cx14_a_listener_reads_the_policy_and_may_panic() {
+async fn cx14_a_listener_sees_the_new_state_and_may_panic() {
     let hedge = hedge(1);
     let read = hedge.clone();
     hedge
@@ -304,7 +301,7 @@ async fn cx14_a_listener_reads_the_policy_and_may_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cx16_record_only_tells_and_makes_no_extra_attempt() {
+async fn cx16_record_only_emits_and_makes_no_extra_attempt() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(1)
@@ -316,7 +313,7 @@ async fn cx16_record_only_tells_and_makes_no_extra_attempt() {
         .budget(&budget)
         .mode(Mode::RecordOnly);
     let hedge = hedge.build().unwrap();
-    let told = Told::by(&hedge);
+    let events = Events::of(&hedge);
     let backend = Backend::new(|n| match n {
         0 => (ms(15), answer(n)),
         _ => (ms(5), fail(n)),
@@ -327,7 +324,7 @@ async fn cx16_record_only_tells_and_makes_no_extra_attempt() {
     call(&mut service, ()).await.unwrap_err();
     assert_eq!(log.calls(), 2);
     assert_eq!(
-        told.all(),
+        events.all(),
         ["would 2 10", "Success 15", "would 2 5", "Failure(Error) 5"]
     );
     assert_eq!(
@@ -340,7 +337,7 @@ async fn cx16_record_only_tells_and_makes_no_extra_attempt() {
 #[tokio::test(start_paused = true)]
 async fn cx19_it_is_changed_and_switched_off_while_calls_run() {
     let hedge = hedge(1);
-    let told = Told::by(&hedge);
+    let events = Events::of(&hedge);
     let backend = Backend::new(|n| (ms(25), answer(n)));
     let log = backend.log.clone();
     let mut service = HedgeLayer::new(&hedge).layer(backend);
@@ -350,11 +347,15 @@ async fn cx19_it_is_changed_and_switched_off_while_calls_run() {
     let running = service.call(());
     hedge.set_mode(Mode::Off);
     running.await.unwrap();
-    assert_eq!(log.times(), [0, 10], "what runs keeps what it began with");
-    let events = told.all().len();
+    assert_eq!(
+        log.times(),
+        [0, 10],
+        "a running call keeps its configuration"
+    );
+    let emitted = events.all().len();
     call(&mut service, ()).await.unwrap();
-    assert_eq!((log.calls(), told.all().len()), (3, events));
-    // Switched off it is not there: no attempt, no number.
+    assert_eq!((log.calls(), events.all().len()), (3, emitted));
+    // Off: no extra attempt, and no attempt number.
     assert_eq!(log.seen()[2].attempt, None);
     hedge.set_mode(Mode::Enforce);
     hedge.set_delay(ms(5));
@@ -372,10 +373,10 @@ async fn cx19_it_is_changed_and_switched_off_while_calls_run() {
     assert_eq!(log.calls(), 8);
 }
 
-// CB14, CB8: neither a loser nor a caller who had little time trips a breaker below, and that
-// caller does not make the service look faster.
+// Neither a loser nor a caller with little time trips a breaker below, and such a caller does not
+// make the service look faster.
 #[tokio::test(start_paused = true)]
-async fn cb14_losers_and_callers_with_little_time_are_no_failures() {
+async fn cb14_cb8_losers_and_callers_with_little_time_are_no_failures() {
     use crate::circuit_breaker::{CircuitBreakerLayer, State, Trip};
     let breaker = crate::CircuitBreaker::builder("below")
         .trips([Trip::consecutive_failures(1)])
@@ -448,9 +449,9 @@ async fn rn1_run_makes_the_attempts_of_a_closure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rn2_an_error_out_of_the_closure_is_a_failure_and_a_drop_ends_all() {
+async fn rn2_an_error_of_the_closure_is_a_failure_and_a_drop_ends_everything() {
     let hedge = hedge(1);
-    let told = Told::by(&hedge);
+    let events = Events::of(&hedge);
     async fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
         let n = text.parse()?;
         Ok(n)
@@ -461,14 +462,14 @@ async fn rn2_an_error_out_of_the_closure_is_a_failure_and_a_drop_ends_all() {
     assert_eq!(answer.unwrap(), 7);
     let never = hedge.run(|_| std::future::pending::<Result<(), ()>>());
     let _ = tokio::time::timeout(ms(15), never).await;
-    assert_eq!(told.all(), ["2 0", "Success 0", "2 10", "Dropped 15"]);
-    let refused = hedge.run_with(crate::classify::ErrorsOnly, |_| async {
+    assert_eq!(events.all(), ["2 0", "Success 0", "2 10", "Dropped 15"]);
+    let rejected = hedge.run_with(crate::classify::ErrorsOnly, |_| async {
         Err::<std::cell::Cell<u8>, _>(crate::Rejection::new(
             crate::RejectionKind::CircuitOpen,
             "below",
         ))
     });
-    refused.await.unwrap_err();
-    // A refusal begins nothing.
-    assert_eq!(told.all()[4..], ["Ignored 0"]);
+    rejected.await.unwrap_err();
+    // A rejection starts nothing.
+    assert_eq!(events.all()[4..], ["Ignored 0"]);
 }

@@ -4,7 +4,7 @@ use crate::config::Mode;
 use crate::{Budget, Hedge};
 
 #[test]
-fn cx15_a_bad_configuration_is_refused_with_all_its_problems() {
+fn cx15_a_bad_configuration_is_rejected_with_all_its_problems() {
     let error = Hedge::builder()
         .name("search")
         .quantile(f64::NAN)
@@ -33,7 +33,7 @@ fn cx15_a_bad_configuration_is_refused_with_all_its_problems() {
 }
 
 #[test]
-fn cx18_a_hedge_is_named_after_its_place_and_two_of_one_name_stay_two() {
+fn cx18_a_hedge_is_named_after_its_call_site_and_two_of_one_name_stay_two() {
     let line = line!() + 1;
     let hedge = Hedge::fixed(Duration::ZERO);
     assert_eq!(hedge.name().as_str(), format!("hedge@{}:{line}", file!()));
@@ -65,7 +65,7 @@ fn cx19_a_change_keeps_what_it_does_not_set_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
-fn its_budget_is_the_given_one_or_its_own() {
+fn rt4_the_budget_is_the_given_one_or_its_own() {
     let budget = Budget::percent(5);
     let hedge = Hedge::builder().budget(&budget).build().unwrap();
     assert_eq!(hedge.budget().snapshot().ratio, 0.05);

@@ -1,4 +1,4 @@
-//! HG4, RT4: what a hedge does to the load of its backend.
+//! HG4, RT4: the load that a hedge adds to its backend.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use crate::context::Attempt;
 use crate::sync::Arc;
 use crate::{Budget, Hedge, HedgeLayer, Rejection, RejectionKind};
 
-/// Makes a call every `every` ms and waits for all.
+/// Makes a call every `every` ms and awaits all of them.
 async fn calls(
     service: &(impl Service<(), Future: Send> + Clone + Send + 'static),
     n: u32,
@@ -33,14 +33,14 @@ async fn calls(
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg4_a_backend_that_is_slow_throughout_gets_one_and_the_ratio_of_the_load() {
+async fn hg4_a_backend_that_is_slow_for_all_calls_gets_at_most_1_plus_ratio_of_the_load() {
     let hedge = Hedge::fixed(ms(10));
     let backend = Backend::new(|n| (ms(100), answer(n)));
     let log = backend.log.clone();
     let service = HedgeLayer::new(&hedge).layer(backend);
     calls(&service, 5_000, 2).await;
     let extra = log.calls() - 5_000;
-    // Ratio, burst, and the floor's seconds.
+    // Ratio, burst, and the seconds of the floor.
     assert!(extra <= 500 + 10 + 11, "{extra}");
     assert!(extra >= 500, "{extra}");
     assert_eq!(hedge.snapshot().made, extra as u64);
@@ -64,7 +64,7 @@ async fn hg4_a_quantile_that_jumps_tenfold_costs_no_more_than_the_budget() {
     assert!(extra <= 600 + 10 + 31, "{extra}");
     let delay = hedge.delay().unwrap();
     assert!(delay >= ms(200) && delay <= ms(213), "{delay:?}");
-    // HG5: and the share that was slow once is not hedged for ever.
+    // HG5: the share that was slow once is not hedged for ever.
     let before = log.calls();
     calls(&service, 1_000, 5).await;
     assert_eq!(log.calls() - before, 1_000);
@@ -94,13 +94,12 @@ async fn hg4_a_spent_budget_only_suppresses_the_extra_attempt() {
     assert_eq!(call(&mut service, ()).await, answer(2));
     assert_eq!(call(&mut service, ()).await, fail(3));
     assert_eq!(log.times(), [0, 10, 30, 60]);
-    // Asked once a call.
+    // Once per call.
     assert_eq!(hedge.snapshot().suppressed, 3);
 }
 
-// RT4
 #[test]
-fn ten_thousand_failing_calls_from_eight_threads_stay_within_the_bound() {
+fn rt4_ten_thousand_failing_calls_from_eight_threads_stay_within_the_bound() {
     let budget = Budget::builder()
         .ratio(0.2)
         .burst(10)
@@ -140,7 +139,7 @@ fn ten_thousand_failing_calls_from_eight_threads_stay_within_the_bound() {
     assert!(extra >= 2_000, "{extra}");
 }
 
-/// Polls `future` to its end inside an attempt.
+/// Polls `future` to completion inside an attempt.
 async fn inside<F: Future>(attempt: Attempt, future: F) -> F::Output {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
@@ -150,9 +149,8 @@ async fn inside<F: Future>(attempt: Attempt, future: F) -> F::Output {
     .await
 }
 
-// HG4, RT4
 #[tokio::test(start_paused = true)]
-async fn inside_an_attempt_its_budget_is_used_and_nothing_is_added_to_it() {
+async fn hg4_rt4_inside_an_attempt_its_budget_is_used_and_nothing_is_added_to_it() {
     let outer = Budget::builder()
         .ratio(0.5)
         .burst(2)
@@ -200,7 +198,7 @@ async fn hg4_an_original_call_adds_its_ratio_once() {
             _ => (
                 ms(1),
                 Err(crate::rejection::Error::Service(
-                    super::support::Fail::Refused,
+                    super::support::Fail::Rejected,
                 )),
             ),
         });
@@ -214,9 +212,9 @@ async fn hg4_an_original_call_adds_its_ratio_once() {
     }
 }
 
-// CX7: dropped in flight, while an extra attempt is readied, while it is in flight.
+// Dropped in flight, while an extra attempt becomes ready, and while it is in flight.
 #[tokio::test(start_paused = true)]
-async fn cx7_ten_thousand_random_drops_leave_the_budget_where_it_began() {
+async fn cx7_ten_thousand_random_drops_leave_the_budget_unchanged() {
     const BURST: u32 = 100_000;
     let budget = Budget::builder()
         .ratio(0.0)
@@ -271,9 +269,8 @@ async fn cx7_ten_thousand_random_drops_leave_the_budget_where_it_began() {
     assert_eq!(Arc::strong_count(&log), 3);
 }
 
-// HG4, RT11: an extra attempt that a policy below refuses was not made, and goes back.
 #[tokio::test(start_paused = true)]
-async fn rt11_a_refused_extra_attempt_goes_back_to_the_budget() {
+async fn hg4_rt11_a_rejected_extra_attempt_goes_back_to_the_budget() {
     let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
     let budget = budget.build().unwrap();
     let hedge = Hedge::builder().delay(ms(10)).budget(&budget);

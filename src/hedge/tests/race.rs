@@ -1,10 +1,10 @@
-//! HG: who starts when, and who wins.
+//! HG: which attempt starts when, and which wins.
 
 use std::future::Future;
 
 use tower_layer::Layer;
 
-use super::support::{Answer, Backend, Fail, NEVER, Told, answer, call, classify, fail, ms};
+use super::support::{Answer, Backend, Events, Fail, NEVER, answer, call, classify, fail, ms};
 use crate::rejection::Error;
 use crate::{Budget, Hedge, HedgeLayer, Mode, Timeout};
 
@@ -23,9 +23,8 @@ fn times(max_extra: u32) -> Hedge {
     hedge.budget(unlimited()).build().unwrap()
 }
 
-// HG1, HG7
 #[tokio::test(start_paused = true)]
-async fn hg1_an_extra_attempt_begins_after_the_fixed_delay_and_not_before() {
+async fn hg1_hg7_an_extra_attempt_starts_after_the_fixed_delay_and_reads_its_number() {
     let hedge = Hedge::fixed(ms(10));
     let backend = Backend::new(|n| match n {
         0 => (ms(9), answer(1)),
@@ -45,7 +44,6 @@ async fn hg1_an_extra_attempt_begins_after_the_fixed_delay_and_not_before() {
         .iter()
         .map(|seen| (seen.attempt, seen.extra))
         .collect();
-    // HG7, RT11
     assert_eq!(
         attempts,
         [(Some(1), false), (Some(1), false), (Some(2), true)]
@@ -75,7 +73,7 @@ async fn hg1_the_quantile_needs_its_samples_and_its_range() {
     assert!((ms(10)..ms(11)).contains(&delay), "{delay:?}");
     assert_eq!(call(&mut service, ()).await, answer(101));
     assert_eq!(hedge.snapshot().made, 1);
-    // HG5: the loser counts, as longer than it took.
+    // HG5: the loser counts as longer than it took.
     assert_eq!(
         (hedge.snapshot().samples, hedge.snapshot().cut_short),
         (101, 1)
@@ -111,9 +109,9 @@ async fn hg1_a_quantile_below_a_millisecond_waits_one() {
     assert_eq!(hedge.delay(), Some(ms(1)));
 }
 
-// HG5: a failure might have taken longer, a refusal says nothing.
+// A failure could have taken longer; a rejection has no latency.
 #[tokio::test(start_paused = true)]
-async fn hg5_only_successes_are_whole_latencies() {
+async fn hg5_only_successes_are_complete_latencies() {
     let hedge = Hedge::builder()
         .quantile(0.5)
         .min_samples(1)
@@ -122,7 +120,7 @@ async fn hg5_only_successes_are_whole_latencies() {
     let backend = Backend::new(|n| match n {
         0 => (ms(5), answer(n)),
         1 => (ms(5), fail(n)),
-        _ => (ms(5), Err(Error::Service(Fail::Refused))),
+        _ => (ms(5), Err(Error::Service(Fail::Rejected))),
     });
     let mut service = layer(&hedge).layer(backend);
     for _ in 0..3 {
@@ -132,9 +130,8 @@ async fn hg5_only_successes_are_whole_latencies() {
     assert_eq!((seen.samples, seen.cut_short), (1, 1));
 }
 
-// HG1, CX19
 #[tokio::test(start_paused = true)]
-async fn cx19_the_least_delay_and_the_least_samples_change_at_once() {
+async fn cx19_min_delay_and_min_samples_change_at_once() {
     let hedge = Hedge::builder().quantile(0.5).build().unwrap();
     let mut service = layer(&hedge).layer(Backend::new(|n| (ms(2), answer(n))));
     for _ in 0..10 {
@@ -152,9 +149,8 @@ async fn cx19_the_least_delay_and_the_least_samples_change_at_once() {
     assert_eq!(hedge.delay(), None);
 }
 
-// HG1, CX19
 #[tokio::test(start_paused = true)]
-async fn another_quantile_is_used_at_once() {
+async fn cx19_a_new_quantile_is_used_at_once() {
     let hedge = Hedge::builder()
         .quantile(0.5)
         .min_samples(1)
@@ -172,7 +168,7 @@ async fn another_quantile_is_used_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg1_the_delay_may_come_of_request_and_attempt() {
+async fn hg1_the_delay_can_depend_on_request_and_attempt() {
     let backend = Backend::new(|n| (NEVER, answer(n)));
     let log = backend.log.clone();
     let mut service = layer(&times(3))
@@ -190,7 +186,7 @@ async fn hg1_the_delay_may_come_of_request_and_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg2_a_failure_does_not_win_and_begins_the_next_at_once() {
+async fn hg2_a_failure_does_not_win_and_starts_the_next_at_once() {
     let backend = Backend::new(|n| match n {
         0 => (ms(30), answer(0)),
         1 => (ms(5), fail(1)),
@@ -204,7 +200,7 @@ async fn hg2_a_failure_does_not_win_and_begins_the_next_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg2_the_first_attempts_failure_begins_the_next_before_its_delay() {
+async fn hg2_a_failure_of_the_first_attempt_starts_the_next_before_its_delay() {
     let backend = Backend::new(|n| match n {
         0 => (ms(3), fail(0)),
         _ => (ms(50), answer(1)),
@@ -216,17 +212,17 @@ async fn hg2_the_first_attempts_failure_begins_the_next_before_its_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg2_if_all_fail_it_is_the_first_attempts_outcome() {
+async fn hg2_if_all_fail_the_outcome_of_the_first_is_returned() {
     for first in [0, 3, 200] {
         let backend = Backend::new(move |n| (ms(if n == 0 { first } else { 20 }), fail(n)));
         let log = backend.log.clone();
         let hedge = times(2);
-        let told = Told::by(&hedge);
+        let events = Events::of(&hedge);
         let mut service = layer(&hedge).layer(backend);
         assert_eq!(call(&mut service, ()).await, fail(0));
         assert_eq!(log.calls(), 3);
         assert_eq!(
-            told.endings(crate::event::Ending::Failure(
+            events.endings(crate::event::Ending::Failure(
                 crate::classify::FailureKind::Error
             )),
             1
@@ -235,36 +231,35 @@ async fn hg2_if_all_fail_it_is_the_first_attempts_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg2_an_ignored_outcome_begins_nothing_and_does_not_win() {
-    let refused = || Err(Error::Service(Fail::Refused));
-    let backend = Backend::new(move |_| (ms(3), refused()));
+async fn hg2_an_ignored_outcome_starts_nothing_and_does_not_win() {
+    let rejected = || Err(Error::Service(Fail::Rejected));
+    let backend = Backend::new(move |_| (ms(3), rejected()));
     let log = backend.log.clone();
     let mut service = layer(&times(2)).layer(backend);
-    assert_eq!(call(&mut service, ()).await, refused());
+    assert_eq!(call(&mut service, ()).await, rejected());
     assert_eq!(log.times(), [0]);
 
-    // The extra attempt is refused, as by a bulkhead below: the first goes on.
+    // The extra attempt is rejected, as by a bulkhead below: the first continues.
     let backend = Backend::new(move |n| match n {
         0 => (ms(18), answer(0)),
-        _ => (ms(0), refused()),
+        _ => (ms(0), rejected()),
     });
     let log = backend.log.clone();
     let mut service = layer(&times(2)).layer(backend);
     assert_eq!(call(&mut service, ()).await, answer(0));
     assert_eq!(log.times(), [0, 10]);
 
-    // The first is refused while another is under way.
+    // The first is rejected while another is under way.
     let backend = Backend::new(move |n| match n {
-        0 => (ms(15), refused()),
+        0 => (ms(15), rejected()),
         _ => (ms(20), answer(n)),
     });
     let mut service = layer(&times(1)).layer(backend);
     assert_eq!(call(&mut service, ()).await, answer(1));
 }
 
-// HG2: what would fail again, or asks for fewer calls, is no reason for another.
 #[tokio::test(start_paused = true)]
-async fn a_permanent_failure_begins_nothing() {
+async fn hg2_a_permanent_failure_starts_nothing() {
     let permanent = || Err(Error::Service(Fail::Permanent));
     let backend = Backend::new(move |_| (ms(3), permanent()));
     let log = backend.log.clone();
@@ -274,10 +269,10 @@ async fn a_permanent_failure_begins_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hg2_a_failure_that_asks_to_stop_ends_the_hedges() {
+async fn hg2_a_failure_that_forbids_another_call_ends_the_hedges() {
     let after = |delay| Err(Error::Service(Fail::After(delay)));
     let permanent = Err(Error::Service(Fail::Permanent));
-    // Of an extra attempt, while the first is in flight.
+    // An extra attempt fails while the first is in flight.
     for (failure, times_made) in [
         (after(NEVER), vec![0, 10]),
         (permanent, vec![0, 10]),
@@ -293,7 +288,7 @@ async fn hg2_a_failure_that_asks_to_stop_ends_the_hedges() {
         assert_eq!(call(&mut service, ()).await, answer(0));
         assert_eq!(log.times(), times_made);
     }
-    // Of the first, alone and while an extra attempt is in flight.
+    // The first fails, alone and while an extra attempt is in flight.
     for (takes, times_made) in [(3, vec![0]), (15, vec![0, 10])] {
         let backend = Backend::new(move |n| match n {
             0 => (ms(takes), after(NEVER)),
@@ -327,7 +322,7 @@ async fn hg3_losers_are_dropped_before_the_winner_is_returned() {
     tokio::pin!(future);
     let won = future.as_mut().await;
     assert_eq!(won, answer(2));
-    // The future itself is still there.
+    // The future has not been dropped.
     assert_eq!(log.in_flight(), 0);
     assert_eq!(log.calls(), 3);
 }
@@ -358,9 +353,8 @@ async fn hg6_only_says_which_requests_are_hedged() {
     }
 }
 
-// HG6, TO4
 #[tokio::test(start_paused = true)]
-async fn to4_no_extra_attempt_is_made_that_would_begin_after_the_deadline() {
+async fn hg6_to4_no_extra_attempt_starts_after_the_deadline() {
     for (limit, calls) in [(10, 1), (11, 2)] {
         let backend = Backend::new(|n| (NEVER, answer(n)));
         let (log, clones) = (backend.log.clone(), backend.log.clone());
@@ -374,9 +368,9 @@ async fn to4_no_extra_attempt_is_made_that_would_begin_after_the_deadline() {
     }
 }
 
-// TO4: where only the polls know of it, as behind a buffer.
+// Behind a buffer, only the polls see the deadline.
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_the_call_did_not_know_holds_too() {
+async fn to4_a_deadline_that_only_the_polls_see_applies_too() {
     let backend = Backend::new(|n| (NEVER, answer(n)));
     let log = backend.log.clone();
     let mut service = layer(&times(1)).layer(backend);
@@ -389,9 +383,8 @@ async fn a_deadline_that_the_call_did_not_know_holds_too() {
     assert_eq!(log.calls(), 1);
 }
 
-// TO3, HG1: a shorter timeout that polls the call by reference takes no extra attempt from it.
 #[tokio::test(start_paused = true)]
-async fn hg1_a_call_polled_by_reference_under_a_shorter_timeout_is_hedged_later() {
+async fn to3_hg1_a_call_polled_by_reference_under_a_shorter_timeout_is_hedged_later() {
     let backend = Backend::new(|n| (if n == 0 { NEVER } else { ms(1) }, answer(n)));
     let log = backend.log.clone();
     let mut service = layer(&times(1)).layer(backend);
@@ -405,7 +398,6 @@ async fn hg1_a_call_polled_by_reference_under_a_shorter_timeout_is_hedged_later(
     assert_eq!(log.times(), [0, 10]);
 }
 
-// TO4: the delay ends in a poll that comes after the deadline.
 #[tokio::test(start_paused = true)]
 async fn to4_a_late_poll_after_the_deadline_starts_no_extra_attempt() {
     for (deadline, calls) in [(20, 1), (21, 2)] {
@@ -421,7 +413,6 @@ async fn to4_a_late_poll_after_the_deadline_starts_no_extra_attempt() {
     }
 }
 
-// TO2: an attempt sees what is left of the whole.
 #[tokio::test(start_paused = true)]
 async fn to2_a_total_timeout_ends_all_attempts() {
     let backend = Backend::new(|n| (NEVER, answer(n)));
@@ -435,9 +426,9 @@ async fn to2_a_total_timeout_ends_all_attempts() {
     assert_eq!(log.in_flight(), 0);
 }
 
-// HG6, RT10: an extra attempt of somebody further up is not hedged, and keeps its number.
+// An extra attempt of another policy is not hedged, and keeps its number.
 #[tokio::test(start_paused = true)]
-async fn hg6_only_first_attempts_hedge() {
+async fn hg6_rt10_only_first_attempts_hedge() {
     for (outer, seen) in [
         (1, vec![Some(1), Some(2)]),
         (2, vec![Some(2)]),
@@ -458,9 +449,9 @@ async fn hg6_only_first_attempts_hedge() {
     }
 }
 
-// HG6: where only the polls know of it, as behind a buffer; a failure begins none either.
+// Behind a buffer, only the polls see the attempt. A failure starts no attempt either.
 #[tokio::test(start_paused = true)]
-async fn hg6_an_extra_attempt_that_the_call_did_not_know_is_not_hedged() {
+async fn hg6_an_extra_attempt_that_only_the_polls_see_is_not_hedged() {
     for outcome in [answer as fn(u32) -> _, fail] {
         let backend = Backend::new(move |n| (ms(30), outcome(n)));
         let log = backend.log.clone();
@@ -480,9 +471,8 @@ async fn hg6_an_extra_attempt_that_the_call_did_not_know_is_not_hedged() {
     }
 }
 
-// HG6: a hedge above does not multiply with one below but by its own extra attempts.
 #[tokio::test(start_paused = true)]
-async fn hedges_do_not_nest_in_extra_attempts() {
+async fn hg6_hedges_do_not_nest_in_extra_attempts() {
     let backend = Backend::new(|n| (NEVER, answer(n)));
     let log = backend.log.clone();
     let inner = layer(&times(2)).layer(backend);
@@ -503,9 +493,8 @@ async fn hedges_do_not_nest_in_extra_attempts() {
     assert_eq!(log.times(), [0, 10, 20, 50, 100]);
 }
 
-// RT8: a clone that does not become ready is a failed attempt, and hides nothing.
 #[tokio::test(start_paused = true)]
-async fn a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() {
+async fn rt8_a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() {
     #[derive(Clone)]
     struct Once(bool, u32);
     impl tower_service::Service<()> for Once {
@@ -546,7 +535,7 @@ async fn a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() {
             .build()
             .unwrap();
         let mut service = HedgeLayer::new(&hedge).layer(Once(false, takes));
-        // The one in place is ready; the spare was cloned before.
+        // The first service is made ready; the template was cloned before.
         let once = std::future::poll_fn(|cx| tower_service::Service::poll_ready(&mut service, cx));
         assert!(once.await.is_err());
         let outcome = tower_service::Service::call(&mut service, ()).await;

@@ -1,4 +1,4 @@
-//! A backend whose every attempt is told how long it takes and what it brings.
+//! A backend with a script: how long each attempt takes, and its outcome.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use crate::rejection::Error;
 use crate::sync::{Arc, Mutex};
 use crate::time::{self, Tick};
 
-/// Not `Clone`, and its own.
+/// Not `Clone`.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fail {
     Plain(u32),
-    Refused,
+    Rejected,
     Permanent,
-    /// Asks for a delay; `NEVER` asks to stop.
+    /// With this `Retry-After`; `NEVER` forbids another call.
     After(Duration),
 }
 
@@ -44,7 +44,7 @@ pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome
     use crate::classify::FailureKind;
     match outcome {
         Ok(_) => crate::Outcome::Success,
-        Err(Error::Service(Fail::Refused)) => crate::Outcome::Ignore,
+        Err(Error::Service(Fail::Rejected)) => crate::Outcome::Ignore,
         Err(Error::Service(Fail::Permanent)) => crate::Outcome::Failure {
             kind: FailureKind::Permanent,
             retry_after: None,
@@ -62,11 +62,10 @@ pub(super) fn classify(outcome: Result<&Answer, &Error<Fail>>) -> crate::Outcome
 
 pub(super) const NEVER: Duration = Duration::MAX;
 
-pub(super) fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
+use crate::testing::Recorder;
+pub(super) use crate::testing::ms;
 
-/// What is known of one attempt.
+/// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Seen {
     /// Since the backend was made.
@@ -85,17 +84,17 @@ pub(super) struct Log {
 
 type Script = dyn Fn(u32) -> (Duration, Outcome) + Send + Sync;
 
-/// Panics when called without having been polled ready; a clone has not been.
+/// Panics when it is called without having been polled ready. A clone is not ready.
 pub(super) struct Backend {
     pub(super) log: Arc<Log>,
     script: Arc<Script>,
     ready: bool,
-    /// How often a clone is not ready.
+    /// How many times a clone is pending before it is ready.
     pub(super) unready: u32,
 }
 
 impl Backend {
-    /// `script` gets the number of the call, over all, from 0.
+    /// `script` gets the number of the call, from 0.
     pub(super) fn new(script: impl Fn(u32) -> (Duration, Outcome) + Send + Sync + 'static) -> Self {
         Self {
             log: Arc::new(Log {
@@ -201,7 +200,7 @@ impl<Req> Service<Req> for Backend {
     }
 }
 
-/// Readies the service and calls it.
+/// Polls the service until it is ready, and calls it.
 pub(super) async fn call<S: Service<Req>, Req>(
     service: &mut S,
     request: Req,
@@ -210,18 +209,16 @@ pub(super) async fn call<S: Service<Req>, Req>(
     service.call(request).await
 }
 
-/// What a hedge tells, as text.
-#[derive(Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Vec<String>>>);
+/// The events of a hedge, as text.
+pub(super) struct Events(Recorder);
 
-impl Told {
-    pub(super) fn by(hedge: &Hedge) -> Self {
-        let told = Self::default();
-        let list = Arc::clone(&told.0);
+impl Events {
+    pub(super) fn of(hedge: &Hedge) -> Self {
+        let events = Recorder::new();
         let name = hedge.name().clone();
-        let listener = move |event: &Event<'_>| {
+        let text = move |event: &Event<'_>| {
             assert_eq!(*event.policy, name);
-            list.lock().push(match event.kind {
+            match event.kind {
                 EventKind::Ended { ending, elapsed } => {
                     format!("{ending:?} {}", elapsed.as_millis())
                 }
@@ -230,18 +227,18 @@ impl Told {
                     format!("would {attempt} {}", delay.as_millis())
                 }
                 ref other => format!("{other:?}"),
-            });
+            }
         };
-        hedge.on_event(listener).forever();
-        told
+        hedge.on_event(events.listener_with(text)).forever();
+        Self(events)
     }
 
     pub(super) fn all(&self) -> Vec<String> {
-        self.0.lock().clone()
+        self.0.all()
     }
 
     pub(super) fn endings(&self, ending: Ending) -> usize {
         let is = |text: &&String| text.starts_with(&format!("{ending:?} "));
-        self.0.lock().iter().filter(is).count()
+        self.0.all().iter().filter(is).count()
     }
 }

@@ -40,7 +40,7 @@ fn the_capacity_is_never_exceeded() {
             let map = Arc::clone(&map);
             thread::spawn(move || insert(&map, key, key, in_use).is_some())
         });
-        assert!(map.len() <= map.capacity());
+        assert!(map.len() <= 1);
         let inserted = threads.map(|thread| thread.join().unwrap());
         assert!(inserted[0] != inserted[1]);
         assert_eq!((map.len(), map.entries().len()), (1, 1));
@@ -76,7 +76,7 @@ fn a_new_key_inserted_twice_uses_one_entry() {
         let mine = insert(&map, 3, 20, idle);
         assert!(mine.is_some());
         assert_eq!(mine, thread.join().unwrap());
-        assert_eq!(map.len(), map.entries().len() as u64);
+        assert_eq!(map.len(), map.entries().len());
     });
 }
 

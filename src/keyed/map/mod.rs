@@ -100,12 +100,8 @@ impl<O, P> Map<O, P> {
         }
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.len.load(Relaxed)
-    }
-
-    pub(super) fn capacity(&self) -> u64 {
-        self.capacity
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.len.load(Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// To be read before a policy is constructed, and given to [`insert`](Self::insert) with it.

@@ -74,7 +74,7 @@ fn ky3_the_whole_capacity_can_be_used_however_the_keys_hash() {
             let inserted = map.put(key, &Policy::new(Idle::No));
             assert!(inserted.is_some(), "{key} of {capacity}");
         }
-        assert_eq!(map.len(), capacity as u64);
+        assert_eq!(map.len(), capacity);
         assert!(map.put(u64::MAX, &Policy::new(Idle::No)).is_none());
     }
 }
@@ -130,8 +130,8 @@ proptest! {
                     }
                 }
             }
-            prop_assert!(map.len() <= capacity as u64);
-            prop_assert_eq!(map.len(), map.entries().len() as u64);
+            prop_assert!(map.len() <= capacity);
+            prop_assert_eq!(map.len(), map.entries().len());
         }
         for (key, policy) in model {
             if policy.idle() == Idle::No {

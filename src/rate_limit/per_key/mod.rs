@@ -3,13 +3,19 @@
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+use std::collections::hash_map::RandomState;
+
+use super::policy::Limit;
 use super::table::{KeyHandle, Table};
-use super::{Ask, Quota, RateLimiter};
-use crate::config::{ConfigError, Mode, Name, Problems};
-use crate::keyed::{Key, Keyed, PerKey, Picked, Store};
+use super::{Ask, Builder, Quota, RateLimiter};
+use crate::config::{ConfigError, Mode, Problems};
+use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
 use crate::rejection::Rejection;
 use crate::sync::Arc;
 use crate::time;
+
+/// A word has 16 numbers for a tier, and one of them is not in use.
+const MAX_TIERS: usize = 15;
 
 impl PerKey for RateLimiter {
     type Store<K: ?Sized + Key> = Limits<K>;
@@ -35,13 +41,10 @@ type TierOf<K> = Arc<dyn Fn(&K) -> usize + Send + Sync>;
 /// The limiter of all keys, and the way from a key to its tier.
 pub struct Limits<K: ?Sized + Key> {
     limiter: RateLimiter,
-    capacity: usize,
     tiers: usize,
     tier: TierOf<K>,
+    /// The anonymous limiter without the limits that it is joined with: its quota follows tier 0.
     anonymous: RateLimiter,
-    /// The limit of the anonymous limiter that is not shared with others: its quota follows tier 0.
-    anonymous_own: RateLimiter,
-    off: RateLimiter,
 }
 
 impl<K: ?Sized + Key> Limits<K> {
@@ -49,40 +52,21 @@ impl<K: ?Sized + Key> Limits<K> {
         self.limiter.table().expect("it is made of a keyed limiter")
     }
 
-    #[inline]
-    fn entry(&self, hash: u64, key: &K) -> KeyHandle {
-        let tier = match self.tiers {
-            1 => 0,
-            tiers => Some((self.tier)(key))
-                .filter(|tier| *tier < tiers)
-                .unwrap_or(0),
-        };
-        #[allow(clippy::cast_possible_truncation)] // There are at most 15.
-        let tier = tier as u8;
-        KeyHandle { hash, tier }
+    fn tier(&self, key: &K) -> usize {
+        if self.tiers == 1 {
+            return 0;
+        }
+        let tier = (self.tier)(key);
+        if tier < self.tiers { tier } else { 0 }
     }
 }
 
 impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
-    fn name(&self) -> &Name {
-        self.limiter.name()
-    }
-
     #[inline]
     fn pick(&self, hash: u64, key: &K) -> Picked<'_, RateLimiter> {
-        Picked::entry(&self.limiter, self.entry(hash, key))
-    }
-
-    fn anonymous(&self) -> &RateLimiter {
-        &self.anonymous
-    }
-
-    fn off(&self) -> &RateLimiter {
-        &self.off
-    }
-
-    fn capacity(&self) -> usize {
-        self.capacity
+        #[allow(clippy::cast_possible_truncation)] // At most 15.
+        let tier = self.tier(key) as u8;
+        Picked::Entry(&self.limiter, KeyHandle { hash, tier })
     }
 
     fn len(&self) -> usize {
@@ -93,8 +77,90 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
         self.table().evicted()
     }
 
-    fn rejects(&self, rejection: &Rejection) -> bool {
+    fn rejects(&self, rejection: &Rejection, _: Mode) -> bool {
         self.limiter.rejects(rejection)
+    }
+}
+
+impl Builder {
+    /// A limiter for each of at most `capacity` keys: every key has a bucket of its own with this
+    /// quota; name, mode and listeners are shared. See [`keyed`](crate::keyed).
+    ///
+    /// ```
+    /// use std::net::{IpAddr, Ipv4Addr};
+    /// use seawall::{Keyed, Quota, RateLimiter};
+    ///
+    /// let per_client: Keyed<IpAddr, RateLimiter> =
+    ///     RateLimiter::builder(Quota::per_second(1)).name("per client").per_key(10_000)?;
+    /// assert!(per_client.allow(&Ipv4Addr::LOCALHOST.into()));
+    /// assert!(!per_client.allow(&Ipv4Addr::LOCALHOST.into()));
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build), and if `capacity` is not from 1 to 16,777,216.
+    pub fn per_key<K: ?Sized + Key>(
+        self,
+        capacity: usize,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        let quota = self.config.quota;
+        self.keyed(capacity, &[quota], Arc::new(|_: &K| 0))
+    }
+
+    /// A limiter for each of at most `capacity` keys, with a quota that depends on the key. This
+    /// builder's quota is that of tier 0, those of `more` are the tiers from 1 on, and `tier`
+    /// returns the tier of a key; a number that is no tier stands for tier 0. There are at most 15
+    /// tiers.
+    ///
+    /// A key that moves to another tier keeps its debt, in tokens.
+    ///
+    /// # Errors
+    /// Those of [`per_key`](Self::per_key), for each quota.
+    pub fn per_key_in_tiers<K: ?Sized + Key>(
+        self,
+        capacity: usize,
+        more: impl IntoIterator<Item = Quota>,
+        tier: impl Fn(&K) -> usize + Send + Sync + 'static,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        let quotas: Vec<_> = std::iter::once(self.config.quota).chain(more).collect();
+        self.keyed(capacity, &quotas, Arc::new(tier))
+    }
+
+    /// The first of `quotas` is that of this builder.
+    fn keyed<K: ?Sized + Key>(
+        self,
+        capacity: usize,
+        quotas: &[Quota],
+        tier: TierOf<K>,
+    ) -> Result<Keyed<K, RateLimiter>, ConfigError> {
+        let (options, config, tiers) = (self.options, self.config, quotas.len());
+        let mut problems = Problems::default();
+        config.check(&mut problems);
+        let more = quotas.iter().skip(1);
+        more.for_each(|quota| quota.check(&mut problems));
+        let fits = (1..=MAX_TIERS).contains(&tiers);
+        problems.check(fits, "tiers", tiers, "from 1 to 15");
+        check_capacity("capacity", capacity, &mut problems);
+        problems.finish(&options.name)?;
+        // A key belongs to one set of a few entries; with half of all in use, a set is seldom full.
+        let table = Table::new(time::now(), 2 * capacity, quotas);
+        let limiter = RateLimiter::new(options, config, Limit::Keyed(table));
+        let anonymous = limiter.beside(quotas[0]).build()?;
+        let off = limiter.beside(Quota::unlimited()).build()?;
+        off.set_mode(Mode::Off);
+        Ok(Keyed::from_shared(Shared {
+            name: limiter.name().clone(),
+            hasher: RandomState::new(),
+            capacity,
+            anonymous: anonymous.clone(),
+            off,
+            store: Limits {
+                limiter,
+                tiers,
+                tier,
+                anonymous,
+            },
+        }))
     }
 }
 
@@ -132,36 +198,10 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         quotas: impl IntoIterator<Item = Quota>,
         tier: impl Fn(&K) -> usize + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        let mut quotas = quotas.into_iter();
-        let first = quotas.next();
+        let quotas: Vec<_> = quotas.into_iter().collect();
+        let first = quotas.first().copied();
         let builder = RateLimiter::builder(first.unwrap_or(Quota::unlimited()));
-        let mut problems = Problems::default();
-        problems.check(first.is_some(), "tiers", 0, "from 1 to 15");
-        problems.finish(builder.policy_name())?;
-        builder.per_key_in_tiers(capacity, quotas, tier)
-    }
-
-    pub(crate) fn of_limiter(limiter: RateLimiter, tiers: usize, tier: TierOf<K>) -> Self {
-        let (capacity, quota) = match limiter.table() {
-            Some(table) => (table.capacity() / 2, table.quota(0)),
-            None => (0, Quota::unlimited()),
-        };
-        let beside = |quota| {
-            let built = limiter.beside(quota).build();
-            built.expect("the quota has been checked")
-        };
-        let off = beside(Quota::unlimited());
-        off.set_mode(Mode::Off);
-        let anonymous = beside(quota);
-        Self::from_store(Limits {
-            anonymous_own: anonymous.clone(),
-            anonymous,
-            off,
-            limiter,
-            capacity,
-            tiers,
-            tier,
-        })
+        builder.keyed(capacity, &quotas, Arc::new(tier))
     }
 
     /// The same keys, with each call charged to `limits` too, such as to one for all keys
@@ -189,15 +229,20 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             let all = std::iter::once(one.clone()).chain(limits.iter().cloned());
             RateLimiter::all_of(one.name().clone(), all)
         };
-        let store = self.store();
-        Ok(self.with_store(Limits {
-            limiter: joined(&store.limiter)?,
-            anonymous: joined(&store.anonymous)?,
-            anonymous_own: store.anonymous_own.clone(),
-            off: store.off.clone(),
-            capacity: store.capacity,
-            tiers: store.tiers,
-            tier: Arc::clone(&store.tier),
+        let Shared { store, .. } = self.shared();
+        Ok(Self::from_shared(Shared {
+            name: self.name().clone(),
+            // The same, so that each key keeps its entry.
+            hasher: self.shared().hasher.clone(),
+            capacity: self.capacity(),
+            anonymous: joined(self.anonymous())?,
+            off: self.shared().off.clone(),
+            store: Limits {
+                limiter: joined(&store.limiter)?,
+                tiers: store.tiers,
+                tier: Arc::clone(&store.tier),
+                anonymous: store.anonymous.clone(),
+            },
         }))
     }
 
@@ -240,7 +285,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// # Errors
     /// If the quota is invalid, or there is no such tier. Nothing changes then.
     pub fn set_quota(&self, tier: usize, quota: Quota) -> Result<(), ConfigError> {
-        let store = self.store();
+        let store = &self.shared().store;
         let mut problems = Problems::default();
         quota.check(&mut problems);
         let allowed = format_args!("from 0 to {}", store.tiers - 1);
@@ -249,26 +294,26 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         #[allow(clippy::cast_possible_truncation)] // Below 15.
         store.table().change(time::now(), tier as u8, quota);
         if tier == 0 {
-            store.anonymous_own.set_quota(quota)?;
+            store.anonymous.set_quota(quota)?;
         }
         Ok(())
     }
 
     /// The quota of a tier, if there is such a tier.
     pub fn quota(&self, tier: usize) -> Option<Quota> {
-        let store = self.store();
+        let store = &self.shared().store;
         #[allow(clippy::cast_possible_truncation)] // Below 15.
         (tier < store.tiers).then(|| store.table().quota(tier as u8))
     }
 
     /// The mode of all keys.
     pub fn mode(&self) -> Mode {
-        self.store().limiter.mode()
+        self.shared().store.limiter.mode()
     }
 
     /// Changes the mode of all keys and of requests without one.
     pub fn set_mode(&self, mode: Mode) {
-        self.store().limiter.set_mode(mode);
+        self.shared().store.limiter.set_mode(mode);
         self.anonymous().set_mode(mode);
     }
 }

@@ -1,8 +1,10 @@
 //! Admission now: from the caller's stripe, from the word, or from the word with a lease.
 
+use super::bucket::Bucket;
+use super::shortfall::Shortfall;
 use super::word::Word;
-use super::{Bucket, Shortfall};
-use crate::sync::{Ordering, thread_slot};
+use crate::per_thread;
+use crate::sync::Ordering;
 use crate::time::Tick;
 
 impl Bucket {
@@ -27,7 +29,7 @@ impl Bucket {
         if self.stripes.is_empty() {
             return self.admit_from_word(clock(), cost);
         }
-        self.admit_from_stripe(thread_slot(), clock, cost)
+        self.admit_from_stripe(per_thread::stripe(), clock, cost)
     }
 
     /// Takes tokens of the word alone. Not inlined, so that an admission from a stripe does not

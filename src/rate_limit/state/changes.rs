@@ -1,24 +1,16 @@
-//! What changes a bucket's configuration: one at a time, under the mutex.
+//! Changes of a bucket's configuration: one at a time, under the mutex.
 
-use super::Bucket;
-use super::config::{Config, Pause, Turn};
+use super::bucket::{Bucket, Control};
+use super::config::{Config, Turn};
 use super::stripes::Striped;
 use super::word::Word;
 use crate::rate_limit::quota::Quota;
 use crate::sync::Ordering;
 use crate::time::Tick;
 
-/// What only changes touch.
-#[derive(Debug)]
-pub(super) struct Control {
-    pub(super) quota: Quota,
-    pub(super) pause: Option<Pause>,
-    pub(super) striped: Striped,
-}
-
 impl Bucket {
-    /// Changes the quota, which has been checked. The debt stays what it is in tokens; who has
-    /// an instant keeps it.
+    /// Changes to a valid quota. The debt stays the same number of tokens, and an instant that was
+    /// granted stays.
     pub(crate) fn change(&self, now: Tick, quota: Quota) {
         self.change_to(now, || quota);
     }
@@ -32,8 +24,8 @@ impl Bucket {
         self.install(&mut control, &old, old.paused, Turn::Change, now);
     }
 
-    /// Admits nothing until `until`, at which exactly one token is there, if no more were owed.
-    /// An earlier end than the one already set changes nothing.
+    /// Admits nothing until `until`. Exactly one token is available then, or none if more are
+    /// owed. An end before the current one changes nothing.
     pub(crate) fn pause(&self, now: Tick, until: Tick) {
         let mut control = self.control.lock();
         let old = self.current();
@@ -42,8 +34,8 @@ impl Bucket {
         }
     }
 
-    /// Ends a pause, with one token there if no more were owed. Who reserved an instant behind
-    /// the pause keeps it, and nobody comes before.
+    /// Ends a pause. One token is available then, or none if more are owed. An instant that was
+    /// reserved after the pause stays, and no call comes before it.
     pub(crate) fn resume(&self, now: Tick) {
         let mut control = self.control.lock();
         let old = self.current();
@@ -52,8 +44,8 @@ impl Bucket {
         }
     }
 
-    /// The quota as it was asked for. Takes the lock of changes.
-    #[cfg(any(test, fuzzing))]
+    /// The quota as configured.
+    #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
     pub(crate) fn quota(&self) -> Quota {
         self.control.lock().quota
     }
@@ -69,16 +61,15 @@ impl Bucket {
         }
     }
 
-    /// The configuration in force. Under the mutex, which orders it after the change that made
-    /// it: relaxed.
+    /// The configuration in force. Relaxed: the mutex orders it after the change that made it.
     fn current(&self) -> Config {
         let word = Word(self.word.load(Ordering::Relaxed));
         self.slot(word.generation()).read()
     }
 
     fn install(&self, control: &mut Control, old: &Config, paused: Tick, turn: Turn, now: Tick) {
-        // First, so that nothing is spent from a stripe that the change does not know of. What
-        // is on its way into one is lost.
+        // First, so that no token is spent from a stripe that the change does not count. A lease
+        // that is being fetched is lost.
         let held = self.stripes.close();
         let next = old.next(now, control.quota, paused, control.striped);
         self.slot(next.changes).write(&next);

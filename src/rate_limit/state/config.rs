@@ -1,89 +1,90 @@
-//! What one configuration of a bucket makes of a time, a debt and a cost: plain arithmetic.
+//! The arithmetic of one configuration: a time, a debt and a cost become a grant or a shortfall.
 
 use std::time::Duration;
 
+use super::shortfall::Shortfall;
 use super::stripes::Striped;
-use super::{Shortfall, Tick};
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
+use crate::time::Tick;
 
 /// The latest time that the word holds: 4.5 years after the configuration's origin.
-pub(in crate::rate_limit) const LAST: u64 = (1 << 62) - 1;
+pub(crate) const LAST: u64 = (1 << 62) - 1;
 
-/// From here on the origin is moved. As far from the end as it is because what is admitted at
-/// once and what is reserved ahead must fit above it.
+/// From this time on the origin is moved. Bursts and reservations must fit between here and
+/// [`LAST`].
 pub(super) const STALE: u64 = 1 << 61;
 
-/// How long before it was made a configuration's time begins, so that a clock that steps back
-/// by less (a paused runtime that began earlier shows such times) still runs. Before that it stands
-/// still; what then changes the configuration lets it run again, with the debt as it is, so that an
-/// instant granted before is not counted with those granted after.
+/// A configuration's time starts this long before it was made, so that a clock that steps back by
+/// less still runs: a paused runtime that started earlier shows such times. Before its start the
+/// time stands still until the next change. That keeps the debt, so that instants granted before
+/// and after are not counted together.
 const LEAD: u64 = 24 * 3_600 * 1_000_000_000;
 
-/// Marks a configuration that admits everything. It keeps an interval, at which the debt that
-/// it was given goes on being repaid.
+/// The tolerance of a configuration that admits everything. It has an interval, at which the debt
+/// of before is repaid.
 const UNLIMITED: u64 = u64::MAX;
 
 /// One configuration. Times without a type are in units since `origin`.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::rate_limit) struct Config {
-    /// Units per token; never 0.
-    pub(in crate::rate_limit) interval: u64,
+pub(crate) struct Config {
+    /// The emission interval: units per token; never 0.
+    pub(crate) interval: u64,
     /// The burst in units.
-    pub(in crate::rate_limit) tolerance: u64,
-    /// Where the clock stands still: the instant at which the rate became zero.
+    pub(crate) tolerance: u64,
+    /// The instant at which the rate became zero and the clock stopped; never if it runs.
     pub(super) frozen: Tick,
-    pub(in crate::rate_limit) origin: Tick,
-    /// Until when the limiter is paused.
+    pub(crate) origin: Tick,
+    /// The end of the pause; in the past if there is none.
     pub(super) paused: Tick,
-    /// How many tokens a stripe may hold, and how many all of them may, which the word must do
-    /// without.
+    /// How many tokens a stripe may hold, and how many all of them may. The word is short of the
+    /// latter.
     pub(super) stripes: (u32, u32),
-    /// How many configurations came before. The low bits are the word's generation; the whole
-    /// is what tells whether a charge was made with this one.
-    pub(in crate::rate_limit) changes: u64,
+    /// How many configurations came before. The low bits are the word's generation; a charge holds
+    /// the whole count.
+    pub(crate) changes: u64,
 }
 
-/// A charge that would be made.
+/// A charge before it is made.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::rate_limit) struct Grant {
+pub(crate) struct Grant {
     /// The instant granted.
-    pub(in crate::rate_limit) at: Tick,
+    pub(crate) at: Tick,
     /// The units charged.
-    pub(in crate::rate_limit) units: u64,
-    /// The debt's end after it.
-    pub(in crate::rate_limit) end: u64,
+    pub(crate) units: u64,
+    /// The end of the debt with it.
+    pub(crate) end: u64,
 }
 
 impl Grant {
-    /// This, unless it is later than `latest` or than the word holds.
-    pub(in crate::rate_limit) fn by(self, now: Tick, latest: Tick) -> Result<Self, Shortfall> {
+    /// The grant, unless it is later than `latest` or than the word can hold.
+    pub(crate) fn by(self, now: Tick, latest: Tick) -> Result<Self, Shortfall> {
         let fits = self.at <= latest && self.end <= LAST;
         fits.then_some(self)
             .ok_or_else(|| Shortfall::until(self.at, now))
     }
 }
 
-/// What a pause did to the debt, for as long as nothing older than it may be returned.
+/// The effect of a pause on the debt.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::rate_limit) struct Pause {
-    /// Where the debt would end without it.
+pub(crate) struct Pause {
+    /// The end of the debt without it.
     from: u64,
-    /// Where it was made to end.
+    /// The end of the debt with it.
     to: u64,
 }
 
-/// Why one configuration follows another.
+/// The reason for the next configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::rate_limit) enum Turn {
+pub(crate) enum Turn {
     Change,
     Pause,
     Resume,
 }
 
 impl Config {
-    pub(in crate::rate_limit) fn first(now: Tick, quota: Quota, striped: Striped) -> Self {
+    pub(crate) fn first(now: Tick, quota: Quota, striped: Striped) -> Self {
         let none = Self {
-            // A second: what a bucket without a rate keeps its tokens in.
+            // A second: for a bucket that starts without a rate.
             interval: UNITS * 1_000_000_000,
             tolerance: 0,
             frozen: Tick::NEVER,
@@ -96,20 +97,14 @@ impl Config {
     }
 
     /// The configuration that follows this one.
-    pub(in crate::rate_limit) fn next(
-        &self,
-        now: Tick,
-        quota: Quota,
-        paused: Tick,
-        striped: Striped,
-    ) -> Self {
+    pub(crate) fn next(&self, now: Tick, quota: Quota, paused: Tick, striped: Striped) -> Self {
         let burst = u64::from(quota.max_burst());
         let (interval, tolerance, frozen) = if quota.is_unlimited() {
             (self.interval, UNLIMITED, Tick::NEVER)
         } else if quota.is_stopped() {
-            // Any interval would do; with the one before, the debt stays exactly what it is.
+            // With the interval before, the debt is not rounded.
             let interval = self.interval.min(SPAN / burst.max(1));
-            // The last instant marks a clock that runs.
+            // `Tick::NEVER` marks a clock that runs.
             let frozen = now.min(Tick(u64::MAX - 1));
             (interval, interval * burst, frozen)
         } else {
@@ -131,26 +126,26 @@ impl Config {
         }
     }
 
-    /// What the stripes may hold, in units. Of a torn configuration anything, but no panic.
+    /// What the stripes may hold, in units. Saturating, because a torn configuration is possible.
     #[inline]
-    fn ahead(&self) -> u64 {
+    fn leased(&self) -> u64 {
         self.interval.saturating_mul(u64::from(self.stripes.1))
     }
 
-    /// The burst in units, less what the stripes may hold: what the word is kept to.
+    /// The burst in units, less what the stripes may hold: the limit of the word.
     #[inline]
     pub(super) fn ready(&self) -> u64 {
-        self.tolerance.saturating_sub(self.ahead())
+        self.tolerance.saturating_sub(self.leased())
     }
 
-    /// Whether the cost is within the burst, but more than is ever there beside the stripes.
+    /// Whether the cost is within the burst, but above what the word may hold.
     #[inline]
     pub(super) fn needs_all(&self, cost: u32) -> bool {
         let units = u64::from(cost).saturating_mul(self.interval);
         self.stripes.1 > 0 && self.ready() < units && units <= self.tolerance
     }
 
-    /// The debt's end as it would be without stripes, of which these hold `tokens`.
+    /// The end of the debt as it would be without stripes, if these hold `tokens`.
     pub(super) fn gather(&self, tat: u64, tokens: u32, now: Tick) -> u64 {
         let lacking = u64::from(self.stripes.1.saturating_sub(tokens));
         if lacking == 0 {
@@ -159,29 +154,29 @@ impl Config {
         (tat.max(self.clock(now)) + lacking * self.interval).min(LAST)
     }
 
-    /// The other way: where the debt ends with stripes, and how many tokens these hold.
+    /// The inverse: the end of the debt with stripes, and how many tokens these hold.
     pub(super) fn spread(&self, end: u64, now: Tick) -> (u64, u32) {
-        let (here, ahead) = (self.clock(now), self.ahead());
-        if ahead == 0 {
+        let (here, leased) = (self.clock(now), self.leased());
+        if leased == 0 {
             return (end, 0);
         }
         let owed = end.saturating_sub(here);
-        match owed.checked_sub(ahead) {
+        match owed.checked_sub(leased) {
             Some(beyond) => (here + beyond, 0),
             None => {
-                let tokens = (ahead - owed) / self.interval;
+                let tokens = (leased - owed) / self.interval;
                 (end.min(here), u32::try_from(tokens).unwrap_or(u32::MAX))
             }
         }
     }
 
     #[inline]
-    pub(in crate::rate_limit) fn is_unlimited(&self) -> bool {
+    pub(crate) fn is_unlimited(&self) -> bool {
         self.tolerance == UNLIMITED
     }
 
     #[inline]
-    pub(in crate::rate_limit) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         !self.frozen.is_never()
     }
 
@@ -190,8 +185,8 @@ impl Config {
     }
 
     /// Tokens per second.
-    #[allow(clippy::cast_precision_loss)] // It is for reading; an f64 holds nine digits more.
-    pub(in crate::rate_limit) fn rate(&self) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // For people; an f64 has nine digits more.
+    pub(crate) fn rate(&self) -> f64 {
         if self.is_unlimited() {
             f64::INFINITY
         } else if self.is_stopped() {
@@ -207,22 +202,21 @@ impl Config {
         passed.min(LAST / UNITS) * UNITS
     }
 
-    /// What the limiter's clock shows. One that stands still also does so for times before.
+    /// The time of the limiter's clock. A stopped one shows the same for every instant.
     #[inline]
-    pub(in crate::rate_limit) fn clock(&self, now: Tick) -> u64 {
+    pub(crate) fn clock(&self, now: Tick) -> u64 {
         self.units(if self.is_stopped() { self.frozen } else { now })
     }
 
-    /// Whether time has come so far that the origin must be moved.
+    /// Whether the origin must be moved.
     #[inline]
-    pub(in crate::rate_limit) fn is_stale(&self, now: Tick) -> bool {
+    pub(crate) fn is_stale(&self, now: Tick) -> bool {
         self.clock(now) >= STALE
     }
 
-    /// The charge that `cost` would be, for use not before `not_before`, or why there is none
-    /// at any time.
+    /// The charge for `cost`, for use not before `not_before`, or the shortfall if no wait helps.
     #[inline]
-    pub(in crate::rate_limit) fn grant(
+    pub(crate) fn grant(
         &self,
         tat: u64,
         now: Tick,
@@ -244,7 +238,7 @@ impl Config {
         }
         let units = u64::from(cost).saturating_mul(self.interval);
         let from = self.clock(start);
-        // No sum below leaves a u64: each term fits 62 bits.
+        // No sum below overflows: each term fits 62 bits.
         if units > self.tolerance {
             return Err(self.never(!self.is_stopped()));
         }
@@ -260,18 +254,18 @@ impl Config {
         let due = due.div_ceil(UNITS);
         match self.origin.0.checked_add(due) {
             Some(at) if !self.is_stopped() => {
-                // As if charged at that instant, which is up to a nanosecond after the debt
-                // allows it; that is part of the charge.
+                // As if charged at that instant, which is rounded up to a nanosecond. The rounding is
+                // part of the charge.
                 let end = tat.max(due * UNITS) + units;
                 let (at, units) = (Tick(at), end - tat);
                 Ok(Grant { at, units, end })
             }
-            // The clock stands still, or the instant is after the end of time.
+            // The clock is stopped, or the instant is after the end of time.
             _ => Err(self.never(false)),
         }
     }
 
-    /// No token will come, so far as anybody knows, or never so many at once.
+    /// The shortfall if no token will come, or if the bucket never holds the cost.
     #[cold]
     fn never(&self, is_above_burst: bool) -> Shortfall {
         Shortfall {
@@ -280,8 +274,8 @@ impl Config {
         }
     }
 
-    /// The charge that `cost` would be with `tokens` in the stripes, and how many of these it
-    /// would take: no more than are missing.
+    /// The charge for `cost` if the stripes hold `tokens`, and how many of these it takes: as many
+    /// as the word is short of.
     pub(super) fn grant_with(
         &self,
         tat: u64,
@@ -293,25 +287,25 @@ impl Config {
         let start = now.max(not_before);
         let missing = match tokens {
             0 => 0,
-            // Impossible, whatever is there.
+            // Above the burst.
             _ if u64::from(cost).saturating_mul(self.interval) > self.tolerance => 0,
             _ => cost.saturating_sub(self.available(tat, start)),
         };
-        let ahead = missing.min(tokens);
-        let mut grant = self.grant(tat, now, not_before, cost - ahead);
+        let leased = missing.min(tokens);
+        let mut grant = self.grant(tat, now, not_before, cost - leased);
         if let Ok(grant) = &mut grant {
-            if ahead > 0 && grant.units == 0 && start > now {
-                // Moves the word, so that nothing older can be given back, and be leased to the
-                // stripe again, before these tokens are used.
+            if leased > 0 && grant.units == 0 && start > now {
+                // Moves the word, so that no earlier charge can be returned and leased to the
+                // stripe again before these tokens are used.
                 grant.end = tat.max(self.clock(start)) + 1;
                 grant.units = grant.end - tat;
             }
         }
-        (grant, ahead)
+        (grant, leased)
     }
 
-    /// How many tokens are there, beside the stripes.
-    pub(in crate::rate_limit) fn available(&self, tat: u64, now: Tick) -> u32 {
+    /// The available tokens, not counting the stripes.
+    pub(crate) fn available(&self, tat: u64, now: Tick) -> u32 {
         if self.is_unlimited() {
             return if self.paused > now { 0 } else { u32::MAX };
         }
@@ -320,14 +314,14 @@ impl Config {
         u32::try_from(free / self.interval).unwrap_or(u32::MAX)
     }
 
-    /// From now to `paused`, if that is ahead.
+    /// The rest of the pause.
     pub(super) fn pause_left(&self, now: Tick) -> Option<Duration> {
         (self.paused > now).then(|| self.paused.since(now))
     }
 
-    /// Carries the debt that ends at `tat` over into the configuration `to`: the same number
-    /// of tokens, rounded up, whatever each now takes. Also what is left of a pause.
-    pub(in crate::rate_limit) fn carry(
+    /// Carries the debt that ends at `tat` over to the configuration `to`: the same number of
+    /// tokens, rounded up, at the new interval. Returns the rest of a pause too.
+    pub(crate) fn carry(
         &self,
         to: &Self,
         tat: u64,
@@ -340,33 +334,33 @@ impl Config {
             let units = u128::from(units) * u128::from(to.interval);
             u64::try_from(units.div_ceil(u128::from(self.interval))).unwrap_or(LAST)
         };
-        let place = |end: u64| {
+        let moved = |end: u64| {
             let debt = rescale(end.saturating_sub(here));
             debt.saturating_add(there).min(LAST)
         };
-        // What was reserved since the pause began lies after it; what the pause added is no
-        // debt, and is not rescaled.
+        // Reservations since the start of the pause come after it. What the pause added is no
+        // debt and is not rescaled.
         let (from, queued) = match pause {
-            // Once over, it is a debt like any other: it has been waited for.
+            // After its end it is a debt like any other.
             Some(pause) if self.paused > now => (pause.from, tat.saturating_sub(pause.to)),
             _ => (tat, 0),
         };
         let begins = if to.paused > now && !to.is_unlimited() && !to.is_stopped() {
-            // With the debt ending here, the first token is there exactly at the pause's end.
+            // With this debt the first token is available exactly at the end of the pause.
             Some(to.units(to.paused) + to.tolerance - to.interval)
         } else {
             None
         };
         let (from, end, queued) = match turn {
-            Turn::Change => (place(from), place(from), rescale(queued)),
-            // Who has reserved a place behind the pause keeps it, and nobody comes before.
-            Turn::Pause | Turn::Resume if queued > 0 => (place(tat), place(tat), 0),
-            Turn::Pause => (place(from), place(tat), 0),
+            Turn::Change => (moved(from), moved(from), rescale(queued)),
+            // An instant reserved after the pause stays, and no call comes before it.
+            Turn::Pause | Turn::Resume if queued > 0 => (moved(tat), moved(tat), 0),
+            Turn::Pause => (moved(from), moved(tat), 0),
             Turn::Resume => {
                 let one = here
                     .saturating_add(self.tolerance)
                     .saturating_sub(self.interval);
-                let end = place(from.max(one.min(tat)));
+                let end = moved(from.max(one.min(tat)));
                 (end, end, 0)
             }
         };

@@ -1,4 +1,4 @@
-//! The bucket beside a ledger: any operation at any time, with a clock that goes anywhere.
+//! The bucket against a ledger: any operation at any time, with a clock that goes anywhere.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ const LAST: i128 = (1 << 62) - 1;
 const STALE: i128 = 1 << 61;
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
 
-/// The bucket told naively: no word and no generations, time in units since its beginning, in
-/// numbers that cannot overflow.
+/// A naive bucket: no word and no generations, time in units since its start, in numbers that
+/// cannot overflow.
 struct Ledger {
     quota: Quota,
     interval: i128,
@@ -26,11 +26,11 @@ struct Ledger {
     paused: u64,
     /// Where the debt ends.
     end: i128,
-    /// Of this configuration, oldest first: by id, where the debt ended with it, what it added.
+    /// The charges of this configuration, oldest first: the id, the end of the debt, the units.
     charges: Vec<(usize, i128, i128)>,
-    /// Where the debt would end without the pause, and where that ended it.
+    /// The end of the debt without the pause and with it.
     pause: Option<(i128, i128)>,
-    /// The grants of this configuration, by id; those of pauses are the same.
+    /// The grants of this configuration, by id; a pause does not start another one.
     grants: Vec<(usize, Granted)>,
 }
 
@@ -86,14 +86,14 @@ impl Ledger {
         self.quota.is_unlimited()
     }
 
-    /// What every question does first.
+    /// The first step of every decision.
     fn age(&mut self, now: u64) {
         if self.clock(now) - self.begins() >= STALE {
             self.install(now, self.quota, self.paused, &RejectionKind::Change);
         }
     }
 
-    /// The charge that would be made: its instant, what it adds, where the debt then ends.
+    /// The charge before it is made: its instant, its units, the end of the debt.
     fn grant(&self, now: u64, not_before: u64, cost: u32) -> Result<(u64, i128, i128), Shortfall> {
         let start = now.max(not_before);
         if cost == 0 {
@@ -149,7 +149,7 @@ impl Ledger {
         Ok(at)
     }
 
-    /// A debt of so many tokens, there or not.
+    /// A debt of `tokens`.
     fn owe(&mut self, now: u64, tokens: u32) {
         self.age(now);
         if tokens > 0 {
@@ -196,8 +196,8 @@ impl Ledger {
 
     /// The configuration that follows, with the same debt in tokens, rounded up.
     fn install(&mut self, now: u64, quota: Quota, paused: u64, kind: &RejectionKind) {
-        // Before the origin time stands still, and goes on from `now` with the debt that it had: an
-        // instant granted before is then no longer where it was to what comes after.
+        // Before the origin time stands still, and goes on from `now` with the same debt, so an
+        // instant granted before does not compare with those granted after.
         if matches!(kind, RejectionKind::Change) || now < self.origin {
             check(self.quota, &self.grants);
             self.grants.clear();
@@ -225,17 +225,17 @@ impl Ledger {
         let there = self.clock(now);
         let last = self.begins() + LAST;
         let rescaled = |units: i128| ceil(units * self.interval, interval);
-        let place = |end: i128| (there + rescaled((end - here).max(0))).min(last);
+        let moved = |end: i128| (there + rescaled((end - here).max(0))).min(last);
         let (without, queued) = match self.pause {
             Some((without, with)) if was_paused => (without, (self.end - with).max(0)),
             _ => (self.end, 0),
         };
         let (without, with, queued) = match kind {
-            RejectionKind::Change => (place(without), place(without), rescaled(queued)),
-            _ if queued > 0 => (place(self.end), place(self.end), 0),
-            RejectionKind::Pause => (place(without), place(self.end), 0),
+            RejectionKind::Change => (moved(without), moved(without), rescaled(queued)),
+            _ if queued > 0 => (moved(self.end), moved(self.end), 0),
+            RejectionKind::Pause => (moved(without), moved(self.end), 0),
             RejectionKind::Resume => {
-                let end = place(without.max(one_is_there.min(self.end)));
+                let end = moved(without.max(one_is_there.min(self.end)));
                 (end, end, 0)
             }
         };
@@ -251,7 +251,7 @@ impl Ledger {
     }
 }
 
-/// RL1 over what stands.
+/// RL1 over the charges that were not returned.
 fn check(quota: Quota, grants: &[(usize, Granted)]) {
     let mut grants: Vec<Granted> = grants.iter().map(|(_, granted)| *granted).collect();
     if quota.count() > 0 && !quota.is_unlimited() {
@@ -302,9 +302,9 @@ fn cost(bytes: &mut Bytes<'_>) -> u32 {
     }
 }
 
-/// A bucket with stripes beside the ledger, or, with reservations that are given back, by itself.
-/// RL1, RL2: it admits nothing that the ledger would not, and refuses early no more than the
-/// stripes may hold. RL3, RL10: what is seen beforehand is what comes.
+/// A bucket with stripes against the ledger, or by itself if reservations are returned. RL1, RL2: it
+/// admits only what the ledger would, and rejects early no more than the stripes may hold. RL3,
+/// RL10: `peek` returns what comes.
 fn striped(mut bytes: Bytes<'_>) {
     let mut now = moved(DAY, &mut bytes).min(u64::MAX / 2);
     let Some(first) = quota(&mut bytes) else {
@@ -317,9 +317,9 @@ fn striped(mut bytes: Bytes<'_>) {
     let mut ledger = Ledger::new(now, first);
     let mut open: Vec<(usize, Charge)> = Vec::new();
     let mut grants: Vec<(usize, Granted)> = Vec::new();
-    // What may be owed beside what the stripes lack. They may have been emptied just now, so with
-    // a change what they lack and the next ones need not is a debt, and as much as a token is
-    // rounded off.
+    // The bound of the debt above what the stripes lack. They may have just been emptied, so after a
+    // change what they lacked and the next stripes do not need is a debt, and up to a token is lost
+    // to rounding.
     let mut low = Ledger::new(now, first);
     let installed =
         |bucket: &Bucket| bucket.look(Tick::ZERO, |_, config| (config.changes, config.stripes.1));
@@ -365,15 +365,15 @@ fn striped(mut bytes: Bytes<'_>) {
                         low.owe(now, cost);
                     }
                     match (decided, ledger.take(0, (now, now, now), cost)) {
-                        (Ok(()), told) => assert!(told.is_ok(), "{id}: {told:?}"),
-                        (Err(refused), Err(told)) => {
-                            assert_eq!(refused.above_burst, told.above_burst, "{id}");
+                        (Ok(()), expected) => assert!(expected.is_ok(), "{id}: {expected:?}"),
+                        (Err(shortfall), Err(expected)) => {
+                            assert_eq!(shortfall.above_burst, expected.above_burst, "{id}");
                         }
-                        (Err(refused), Ok(_)) => {
-                            assert_eq!(refused.above_burst, None, "{id}");
+                        (Err(shortfall), Ok(_)) => {
+                            assert_eq!(shortfall.above_burst, None, "{id}");
                             owe_lacking(&bucket, &mut low, &mut before, now);
-                            let (there, ahead) = (low.available(now), before.1);
-                            assert!(there <= cost + ahead, "{id}: {there} for {cost}, {ahead}");
+                            let (left, leased) = (low.available(now), before.1);
+                            assert!(left <= cost + leased, "{id}: {left} for {cost}, {leased}");
                             ledger.cancel(0);
                             break;
                         }
@@ -382,7 +382,7 @@ fn striped(mut bytes: Bytes<'_>) {
             }
             7 | 8 if !follows => {
                 let cost = cost(&mut bytes);
-                // As a limit alone does, or several at once, which first ask each.
+                // Like a single limit, or like a joint one, which probes each member first.
                 let seen = bucket.probe(Tick(now), Tick(now), cost);
                 let (start, latest) = match (bytes.byte() % 2, seen) {
                     (0, _) | (_, Err(_)) => (now, moved(now, &mut bytes)),
@@ -398,11 +398,14 @@ fn striped(mut bytes: Bytes<'_>) {
                             grants.push((id, (charge.at.0, cost)));
                         }
                     }
-                    // Too late for this caller; or, as was seen, for what the word holds.
-                    Err(refused) => {
-                        let due = refused.wait.map(|wait| Tick(now).after(wait));
+                    // Too late for this call, or for what the word can hold.
+                    Err(shortfall) => {
+                        let due = shortfall.wait.map(|wait| Tick(now).after(wait));
                         let late = due.is_some_and(|due| seen == Ok(due));
-                        assert!(late || seen == Err(refused), "{id}: {seen:?} {refused:?}");
+                        assert!(
+                            late || seen == Err(shortfall),
+                            "{id}: {seen:?} {shortfall:?}"
+                        );
                     }
                 }
             }
@@ -437,7 +440,7 @@ fn striped(mut bytes: Bytes<'_>) {
             _ => {
                 let to = moved(now, &mut bytes).min(u64::MAX / 2);
                 if to < now && follows {
-                    // The stripes look at no clock, and the ledger at no other.
+                    // The stripes read no clock, so the ledger gets the same one.
                     continue;
                 }
                 if to < now {
@@ -448,8 +451,8 @@ fn striped(mut bytes: Bytes<'_>) {
             }
         }
         if now < origin && origin_of(&bucket).0 != changes {
-            // As the ledger does. Also a cost that needs what is kept for the stripes moves the
-            // origin, before anything is granted to it.
+            // Like the ledger does. A cost that needs the stripes' share moves the origin too, before
+            // it is granted.
             let stood = stood.min(grants.len());
             check(ledger.quota, &grants[..stood]);
             grants.drain(..stood);
@@ -483,8 +486,8 @@ pub fn run(data: &[u8]) {
                 let seen = bucket.peek(Tick(now), cost);
                 let decided = bucket.admit(Tick(now), cost);
                 assert_eq!(decided, seen, "{id}");
-                let told = ledger.take(id, (now, now, now), cost);
-                assert_eq!(decided, told.map(drop), "{id}");
+                let expected = ledger.take(id, (now, now, now), cost);
+                assert_eq!(decided, expected.map(drop), "{id}");
             }
             5..=8 => {
                 let cost = cost(&mut bytes);
@@ -495,8 +498,8 @@ pub fn run(data: &[u8]) {
                 let latest = moved(now.max(not_before), &mut bytes);
                 let seen = bucket.probe(Tick(now), Tick(not_before), cost);
                 let taken = bucket.take(Tick(now), Tick(not_before), cost, Tick(latest));
-                let told = ledger.take(id, (now, not_before, latest), cost);
-                assert_eq!(taken.map(|charge| charge.at.0), told, "{id}");
+                let expected = ledger.take(id, (now, not_before, latest), cost);
+                assert_eq!(taken.map(|charge| charge.at.0), expected, "{id}");
                 if let Ok(charge) = taken {
                     assert_eq!(seen, Ok(charge.at), "{id}");
                     assert!(not_before <= charge.at.0 && charge.at.0 <= latest, "{id}");

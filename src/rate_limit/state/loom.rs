@@ -1,5 +1,5 @@
 //! The claims under `# Orderings`, over every interleaving that the memory model allows.
-//! Time stands still in all of them, so nothing is refilled and every count is exact.
+//! Time stands still in all models, so nothing is refilled and every count is exact.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::time::Tick;
 
 const NOW: Tick = Tick(1 << 50);
 
-/// Runs `one` beside `other` over a bucket with `quota`, then `check` with what came of both.
+/// Runs `one` and `other` on two threads over a bucket with `quota`, then `check` with the results.
 fn beside<A: Send + 'static, B: 'static>(
     quota: Quota,
     one: fn(&Bucket) -> A,
@@ -22,7 +22,7 @@ fn beside<A: Send + 'static, B: 'static>(
     beside_on(move || Bucket::new(NOW, quota), one, other, check);
 }
 
-/// As [`beside`], over a bucket that is made and brought to where the model begins.
+/// The same over the bucket that `make` returns.
 fn beside_on<A: Send + 'static, B: 'static>(
     make: impl Fn() -> Bucket + Send + Sync + 'static,
     one: fn(&Bucket) -> A,
@@ -41,9 +41,9 @@ fn beside_on<A: Send + 'static, B: 'static>(
     });
 }
 
-/// As [`beside_on`], where `look` may exchange nothing. Loom remembers one access of each word,
-/// and a change reads what it writes: so a change is tried between the looks of another thread
-/// only if that one is spawned, and comes second.
+/// The same where `look` may exchange nothing. Loom remembers one access of each atomic, and a
+/// change reads what it writes, so loom tries a change between the loads of another thread only if
+/// that thread is spawned and comes second.
 fn seen_beside(
     make: impl Fn() -> Bucket + Send + Sync + 'static,
     change: fn(&Bucket),
@@ -59,31 +59,31 @@ fn admit(bucket: &Bucket) -> u32 {
     u32::from(bucket.admit(NOW, 1).is_ok())
 }
 
-/// With one stripe of two tokens, which is empty, and `left` tokens beside it.
+/// One empty stripe of two tokens, and `left` tokens in the word.
 fn one_stripe(left: u32) -> Bucket {
     let bucket = Bucket::striped(NOW, Quota::per_second(1).burst(32), Striped::Always(1));
     assert!(bucket.take(NOW, NOW, 30 - left, NOW).is_ok());
-    assert_eq!(ask(&bucket, 0) + ask(&bucket, 0), 2);
+    assert_eq!(admit_via(&bucket, 0) + admit_via(&bucket, 0), 2);
     assert_eq!(bucket.available(NOW), left);
     bucket
 }
 
-/// With two stripes of one token each, and two beside them.
+/// Two stripes of one token each, and two tokens in the word.
 fn two_stripes() -> Bucket {
     Bucket::striped(NOW, Quota::per_second(1).burst(4), Striped::Always(2))
 }
 
-/// With two empty stripes of one token, and one token beside them.
+/// Two empty stripes of one token, and one token in the word.
 fn empty_stripes(per_second: u32) -> Bucket {
     let quota = Quota::per_second(per_second).burst(4);
     let bucket = Bucket::striped(NOW, quota, Striped::Always(2));
-    assert_eq!(ask(&bucket, 0) + ask(&bucket, 1), 2);
+    assert_eq!(admit_via(&bucket, 0) + admit_via(&bucket, 1), 2);
     assert!(bucket.take(NOW, NOW, 1, NOW).is_ok());
     assert_eq!((bucket.stripes.tokens(), bucket.available(NOW)), (0, 1));
     bucket
 }
 
-fn ask(bucket: &Bucket, slot: usize) -> u32 {
+fn admit_via(bucket: &Bucket, slot: usize) -> u32 {
     u32::from(bucket.admit_from_stripe(slot, || NOW, 1).is_ok())
 }
 
@@ -95,7 +95,7 @@ fn two_admissions_never_exceed_the_burst() {
     });
 }
 
-// RL7: the admission is counted at the rate that its generation names, whichever it saw.
+// RL7: the admission is counted at the rate of the generation that it saw.
 #[test]
 fn change_against_admission() {
     beside(
@@ -109,8 +109,8 @@ fn change_against_admission() {
     );
 }
 
-// RL7: the second change rewrites the slot that the admission may be reading. A mixture of the
-// two would refuse, or count at a third rate.
+// RL7: the second change rewrites the slot that the admission may be reading. A mixture of the two
+// would reject, or count at a third rate.
 #[test]
 fn two_changes_against_admission() {
     beside(
@@ -130,10 +130,10 @@ fn two_changes_against_admission() {
     );
 }
 
-// RL7: as above, of one that owes. What it owes at the one rate is more than the burst at the
-// other, so by a mixture it would be refused.
+// RL7: the same with a debt, which at the one rate is more than the burst at the other, so a
+// mixture would reject.
 #[test]
-fn two_changes_against_refusal() {
+fn two_changes_against_rejection() {
     fn take(bucket: &Bucket) -> u32 {
         u32::from(bucket.take(NOW, NOW, 1, NOW).is_ok())
     }
@@ -141,7 +141,7 @@ fn two_changes_against_refusal() {
         assert_eq!(bucket.available(NOW), 2);
         0
     }
-    for (ask, asked) in [(admit as fn(&Bucket) -> u32, 1), (take, 1), (look, 0)] {
+    for (admits, expected) in [(admit as fn(&Bucket) -> u32, 1), (take, 1), (look, 0)] {
         seen_beside(
             || {
                 let bucket = Bucket::new(NOW, Quota::per_second(1).burst(3));
@@ -152,23 +152,23 @@ fn two_changes_against_refusal() {
                 bucket.change(NOW, Quota::per_second(1).burst(3));
                 bucket.change(NOW, Quota::per_second(1_000).burst(3));
             },
-            ask,
+            admits,
             move |bucket, admitted| {
-                assert_eq!(admitted, asked);
+                assert_eq!(admitted, expected);
                 assert_eq!(bucket.available(NOW), 2 - admitted);
             },
         );
     }
 }
 
-// RL7: who finds the stripes empty is refused by the word alone. What is owed at the slower rate
-// is more than the burst at the faster one.
+// RL7: a call that finds the stripes empty is decided by the word alone. The debt at the slower
+// rate is more than the burst at the faster one.
 #[test]
-fn change_against_refusal_by_empty_stripes() {
+fn change_against_rejection_by_empty_stripes() {
     seen_beside(
         || empty_stripes(1_000),
         |bucket| bucket.change(NOW, Quota::per_second(1).burst(4)),
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, admitted| {
             assert_eq!(admitted, 1);
             assert_eq!(bucket.available(NOW), 0);
@@ -176,16 +176,16 @@ fn change_against_refusal_by_empty_stripes() {
     );
 }
 
-// RL7: as above, where the second change rewrites the slot that is being read.
+// RL7: the same where the second change rewrites the slot that is being read.
 #[test]
-fn two_changes_against_refusal_by_empty_stripes() {
+fn two_changes_against_rejection_by_empty_stripes() {
     seen_beside(
         || empty_stripes(1),
         |bucket| {
             bucket.change(NOW, Quota::per_second(1).burst(4));
             bucket.change(NOW, Quota::per_second(1_000).burst(4));
         },
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, admitted| {
             assert_eq!(admitted, 1);
             assert_eq!(bucket.available(NOW), 0);
@@ -193,7 +193,7 @@ fn two_changes_against_refusal_by_empty_stripes() {
     );
 }
 
-// RL5: the charge goes back whole before the admission, or not at all after it.
+// RL5: the charge returns whole before the admission, or not at all after it.
 #[test]
 fn refund_against_admission() {
     ::loom::model(|| {
@@ -212,9 +212,9 @@ fn refund_against_admission() {
     });
 }
 
-// RL7, RL5: the charge goes back before the change, or not at all after it. The change is such
-// that the debt ends at the same number in both, which then only the count of changes tells
-// apart: it comes a second later, and makes the rate two thirds.
+// RL7, RL5: the charge returns before the change, or not at all after it. The change comes a second
+// later and makes the rate two thirds, so that the debt ends at the same number in both
+// configurations and only the count of changes distinguishes them.
 #[test]
 fn refund_against_change() {
     ::loom::model(|| {
@@ -233,7 +233,7 @@ fn refund_against_change() {
     });
 }
 
-// RL15: what was admitted beside the beginning of a pause is owed, and nothing is after it.
+// RL15: an admission at the start of a pause is a debt; during the pause there is none.
 #[test]
 fn pause_against_admission() {
     beside(
@@ -251,13 +251,13 @@ fn pause_against_admission() {
     );
 }
 
-// RL1: two on one stripe do not both fetch a lease; one would be lost, or be one too many.
+// RL1: of two threads on one stripe only one fetches a lease.
 #[test]
 fn lease_against_lease() {
     beside_on(
         || one_stripe(6),
-        |bucket| ask(bucket, 0),
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, a, b| {
             assert_eq!(a + b, 2);
             assert_eq!(bucket.available(NOW), 4);
@@ -273,11 +273,11 @@ fn spend_against_spend() {
         || {
             let bucket = two_stripes();
             assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
-            assert_eq!(ask(&bucket, 1), 1);
+            assert_eq!(admit_via(&bucket, 1), 1);
             bucket
         },
-        |bucket| ask(bucket, 0),
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, a, b| {
             assert_eq!(a + b, 1);
             assert_eq!(bucket.available(NOW), 0);
@@ -285,7 +285,7 @@ fn spend_against_spend() {
     );
 }
 
-// RL1: the last two tokens of a stripe, for one who wants both and one who wants one of them.
+// RL1: the last two tokens of a stripe, for a call that costs two and one that costs one.
 #[test]
 fn spend_of_two_against_spend() {
     beside_on(
@@ -295,7 +295,7 @@ fn spend_of_two_against_spend() {
             bucket
         },
         |bucket| u32::from(bucket.admit_from_stripe(0, || NOW, 2).is_ok()) * 2,
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, a, b| {
             assert!(a + b >= 1);
             assert_eq!(a + b + bucket.available(NOW), 2);
@@ -303,18 +303,18 @@ fn spend_of_two_against_spend() {
     );
 }
 
-// RL1, RL2: who is refused by the word looks into the other stripes; what is on its way there
-// may be missed, and is neither lost nor found twice.
+// RL1, RL2: a call that the word rejects checks the other stripes. It may miss a lease that is being
+// fetched, which is neither lost nor spent twice.
 #[test]
-fn lease_against_refusal() {
+fn lease_against_rejection() {
     beside_on(
         || {
             let bucket = two_stripes();
-            assert_eq!(ask(&bucket, 0) + ask(&bucket, 1), 2);
+            assert_eq!(admit_via(&bucket, 0) + admit_via(&bucket, 1), 2);
             bucket
         },
-        |bucket| ask(bucket, 0),
-        |bucket| ask(bucket, 1),
+        |bucket| admit_via(bucket, 0),
+        |bucket| admit_via(bucket, 1),
         |bucket, a, b| {
             assert!(a + b >= 1);
             assert_eq!(a + b + bucket.available(NOW), 2);
@@ -322,7 +322,7 @@ fn lease_against_refusal() {
     );
 }
 
-// RL6, RL1: a cost that takes from both stripes beside one that spends there.
+// RL6, RL1: a cost that takes from both stripes, and a call that spends there.
 #[test]
 fn gathering_against_spend() {
     beside_on(
@@ -332,18 +332,18 @@ fn gathering_against_spend() {
             bucket
         },
         |bucket| u32::from(bucket.admit_from_stripe(1, || NOW, 2).is_ok()) * 2,
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, a, b| assert_eq!(a + b + bucket.available(NOW), 2),
     );
 }
 
-// RL7: a lease that a change overtakes is lost, and is never there twice.
+// RL7: a lease that a change overtakes is lost, and never counted twice.
 #[test]
 fn lease_against_change() {
     beside_on(
         || one_stripe(4),
         |bucket| bucket.change(NOW, Quota::per_second(1_000).burst(32)),
-        |bucket| ask(bucket, 0),
+        |bucket| admit_via(bucket, 0),
         |bucket, (), admitted| {
             assert_eq!(admitted, 1);
             let left = bucket.available(NOW);
@@ -352,14 +352,14 @@ fn lease_against_change() {
     );
 }
 
-// RL7: what is spent beside a change to a burst without stripes is owed after it; with it, at
-// the most, a lease that was on its way.
+// RL7: what is spent during a change to a burst without stripes is a debt after it, with at most one
+// lease that was being fetched.
 #[test]
 fn spend_against_change() {
     beside_on(
         two_stripes,
         |bucket| bucket.change(NOW, Quota::per_second(1_000).burst(3)),
-        |bucket| ask(bucket, 0) + ask(bucket, 0),
+        |bucket| admit_via(bucket, 0) + admit_via(bucket, 0),
         |bucket, (), admitted| {
             assert_eq!(admitted, 2);
             assert!(bucket.available(NOW) <= 1);
@@ -367,32 +367,32 @@ fn spend_against_change() {
     );
 }
 
-// RL15: neither a token that lies in a stripe nor one on its way there is spent in a pause.
+// RL15: neither a leased token nor one that is being leased is spent in a pause.
 #[test]
 fn spend_against_pause() {
     beside_on(
         || one_stripe(4),
         |bucket| {
             bucket.pause(NOW, Tick(NOW.0 + 5_000_000_000));
-            ask(bucket, 0)
+            admit_via(bucket, 0)
         },
-        |bucket| ask(bucket, 0) + ask(bucket, 0),
+        |bucket| admit_via(bucket, 0) + admit_via(bucket, 0),
         |bucket, after, _| {
             assert_eq!(after, 0);
             assert_eq!(bucket.available(NOW), 0);
-            assert_eq!(ask(bucket, 0), 0);
+            assert_eq!(admit_via(bucket, 0), 0);
         },
     );
 }
 
-// RL15, RL5: tokens that were held from before a pause are not given back into it.
+// RL15, RL5: tokens held from before a pause are not returned during it.
 #[test]
 fn gathering_against_pause() {
     beside_on(
         || {
             let bucket = two_stripes();
             assert!(bucket.take(NOW, NOW, 2, NOW).is_ok());
-            assert_eq!(ask(&bucket, 0), 1);
+            assert_eq!(admit_via(&bucket, 0), 1);
             bucket
         },
         |bucket| bucket.pause(NOW, Tick(NOW.0 + 5_000_000_000)),
@@ -403,19 +403,19 @@ fn gathering_against_pause() {
         },
         |bucket, (), ()| {
             assert_eq!(bucket.available(NOW), 0);
-            assert_eq!(ask(bucket, 0) + ask(bucket, 1), 0);
+            assert_eq!(admit_via(bucket, 0) + admit_via(bucket, 1), 0);
         },
     );
 }
 
-// RL5, RL1: what came out of a stripe goes back before it is filled anew, or not at all.
+// RL5, RL1: a token from a stripe returns before the stripe is filled again, or not at all.
 #[test]
 fn refund_against_lease() {
     ::loom::model(|| {
         let bucket = Bucket::striped(NOW, Quota::per_second(1).burst(32), Striped::Always(1));
         assert!(bucket.take(NOW, NOW, 30, NOW).is_ok());
         let charge = bucket.take(NOW, NOW, 2, NOW).unwrap();
-        assert_eq!(ask(&bucket, 0), 0);
+        assert_eq!(admit_via(&bucket, 0), 0);
         let bucket = Arc::new(bucket);
         let thread = {
             let bucket = Arc::clone(&bucket);
@@ -432,8 +432,8 @@ fn refund_against_lease() {
     });
 }
 
-// RL5, RL7: what came out of a stripe goes back before the change, or not at all after it. As in
-// `refund_against_change` the debt ends at the same number in both.
+// RL5, RL7: a token from a stripe returns before the change, or not at all after it. The debt ends at
+// the same number in both configurations, like in `refund_against_change`.
 #[test]
 fn refund_against_change_of_stripes() {
     ::loom::model(|| {
@@ -445,7 +445,7 @@ fn refund_against_change_of_stripes() {
             let bucket = Arc::clone(&bucket);
             thread::spawn(move || bucket.cancel(&charge))
         };
-        // Sixteen are owed yet, and the stripe has room for one of the two.
+        // The debt is 16, and the stripe has room for one of the two.
         let later = NOW.after(Duration::from_secs(16));
         bucket.change(later, Quota::new(1, Duration::from_secs(2)).burst(20));
         thread.join().unwrap();

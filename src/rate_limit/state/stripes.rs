@@ -1,28 +1,27 @@
-//! Tokens that are handed out before anybody asks for them, so that threads spend them without
-//! a clock and without meeting.
+//! Leased tokens, which threads spend without a clock and without contention.
 //!
-//! A stripe holds at most one lease of tokens; a thread spends from the stripe that its number
-//! picks. What all stripes may hold counts against the burst: the bucket's own word is kept to
-//! the burst less that. However long tokens lie here, in a window of length T there pass at
-//! most those that lay here when it began, which are no more than the stripes may hold, and
-//! those charged to the word within it.
+//! A stripe holds at most one lease; a thread spends from the stripe that its thread slot picks.
+//! What all stripes may hold counts against the burst: the bucket's word is limited to the rest. In
+//! a window of length T at most the tokens pass that were leased when it started, which are no
+//! more than the stripes may hold, and those charged to the word within it.
 //!
-//! So that this is exact, whoever fetches a lease owns the stripe from before the clock is read
-//! until the tokens are in it: else a charge for an instant before the window could fill a
-//! stripe within it.
+//! This is exact because a thread that fetches a lease owns the stripe from before it reads the
+//! clock until the tokens are in the stripe. Otherwise a charge for an instant before the window
+//! could fill a stripe within it.
 //!
 //! # Orderings
 //!
-//! - To spend is relaxed: it publishes nothing. What tokens are worth is decided elsewhere: a
-//!   lease is charged to the bucket's word, whose exchange fails after a change, and a change
-//!   first closes every stripe, so that what is brought to it later finds another epoch. Models:
+//! - To spend is Relaxed: it publishes nothing. A lease is charged to the bucket's word, whose
+//!   exchange fails after a change. A change closes every stripe first, and a lease that arrives
+//!   later finds another epoch and is lost. Models:
 //!   `lease_against_lease`, `spend_against_spend`, `spend_of_two_against_spend`,
-//!   `lease_against_refusal`, `gathering_against_spend`, `lease_against_change`,
+//!   `lease_against_rejection`, `gathering_against_spend`, `lease_against_change`,
 //!   `spend_against_change`, `spend_against_pause`.
-//! - To own a stripe is Acquire, to fill and to open one Release, which spending, being
-//!   read-modify-write, carries on: who owns a stripe sees the bucket's word as new as whoever
-//!   filled it did, and so gives nothing back to a lease or a configuration that came since.
-//!   Models: `gathering_against_pause`, `refund_against_lease`, `refund_against_change_of_stripes`.
+//! - To own a stripe is Acquire, to fill or open one is Release, and spending, a
+//!   read-modify-write, continues the release sequence. So the owner of a stripe sees the bucket's
+//!   word at least as new as the thread that filled it, and returns no charge that is older than a
+//!   lease or a change. Models:
+//!   `gathering_against_pause`, `refund_against_lease`, `refund_against_change_of_stripes`.
 
 #[cfg(all(test, not(seawall_loom)))]
 use crate::sync::AtomicU64 as Count;
@@ -31,25 +30,24 @@ use crate::sync::{
     Ordering::{AcqRel, Relaxed},
 };
 
-/// The most stripes. More would take more of the burst than they save.
+/// The most stripes. More would take too much of the burst.
 pub(super) const MOST: usize = 16;
 
-/// What part of the burst the stripes hold at most, all together: one in so many.
+/// All stripes together hold at most one in this many tokens of the burst.
 const SHARE: u32 = 16;
 
-/// The fewest tokens that a lease is worth its trouble for, and as many as it takes to make it
-/// cheap.
+/// The tokens of a lease. Below 8 it costs more than it saves, and above 64 it saves no more.
 const LEASE: std::ops::RangeInclusive<u32> = 8..=64;
 
 /// Whether a bucket has stripes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Striped {
-    /// None.
+    /// No.
     Never,
-    /// So many, and they hold tokens while the burst is so large that a sixteenth of it is
-    /// worth it.
+    /// This many stripes, which hold tokens if a sixteenth of the burst is enough for their
+    /// leases.
     IfLarge(usize),
-    /// So many, and they hold tokens unless they could hold more than half of the burst.
+    /// This many stripes, which hold tokens if half of the burst is enough for one each.
     Always(usize),
 }
 
@@ -61,7 +59,7 @@ impl Striped {
         }
     }
 
-    /// How many tokens a stripe holds at most, and how many all of them do.
+    /// The most tokens of a stripe, and of all stripes.
     pub(super) fn lease(self, burst: u32) -> (u32, u32) {
         // At most 16.
         let count = self.count() as u32;
@@ -76,9 +74,9 @@ impl Striped {
     }
 }
 
-/// A stripe's word: how many leases and closings came before (47 bits), whether somebody owns
-/// it (1 bit), and how many tokens it holds (16 bits, as the distance from `NONE`: threads that
-/// race for the last token may together take more).
+/// A stripe's word: the epoch, which counts leases and closings (47 bits), whether a thread owns
+/// it (1 bit), and its tokens (16 bits, as the distance from `NONE`: threads that race for the
+/// last token may go below).
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stripe(u64);
 
@@ -98,7 +96,7 @@ impl Stripe {
         self.0 & OWNED != 0
     }
 
-    /// None if it is owned.
+    /// 0 if it is owned.
     #[inline]
     fn tokens(self) -> u32 {
         let tokens = (self.0 & (OWNED - 1)).saturating_sub(NONE);
@@ -107,7 +105,7 @@ impl Stripe {
     }
 }
 
-/// A stripe that is owned by whoever has this, until it is filled or closed.
+/// The right to fill a stripe, until it is filled or closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owned {
     index: usize,
@@ -117,7 +115,7 @@ pub(super) struct Owned {
 /// All the stripes of a bucket: none, or a power of two.
 pub(super) struct Stripes {
     stripes: Box<[CachePadded<AtomicU64>]>,
-    /// Races that were lost and stripes that were found owned, to prove that a test had any.
+    /// Lost races and stripes that were found owned, to prove that a test had any.
     #[cfg(all(test, not(seawall_loom)))]
     pub(super) collisions: Count,
 }
@@ -147,7 +145,7 @@ impl Stripes {
         Stripe(self.stripes[index].load(Relaxed))
     }
 
-    /// Owns, or ends owning; see `# Orderings`.
+    /// Acquires or releases ownership; see `# Orderings`.
     #[inline]
     fn exchange(&self, index: usize, from: Stripe, to: Stripe) -> bool {
         let stripe = &self.stripes[index];
@@ -167,7 +165,7 @@ impl Stripes {
     /// Takes `cost` tokens, at least 1, from the stripe that `slot` picks, if it has them.
     #[inline]
     pub(super) fn spend(&self, slot: usize, cost: u32) -> bool {
-        // A slice is indexed by a mask that the compiler can see, so without a check.
+        // By a mask that the compiler can see, so that the index is not checked.
         let Some(last) = self.stripes.len().checked_sub(1) else {
             return false;
         };
@@ -178,7 +176,7 @@ impl Stripes {
                 return false;
             }
             if cost == 1 {
-                // Whoever comes too late takes what is not there, and nothing from the burst.
+                // A thread that comes too late goes below `NONE` and takes nothing from the burst.
                 let done = Stripe(stripe.fetch_sub(1, Relaxed)).tokens() > 0;
                 self.collided(!done);
                 return done;
@@ -194,15 +192,15 @@ impl Stripes {
         (0..self.stripes.len()).any(|index| self.spend(index, 1))
     }
 
-    /// What all stripes hold.
+    /// The tokens of all stripes.
     pub(super) fn tokens(&self) -> u32 {
         (0..self.stripes.len())
             .map(|index| self.load(index).tokens())
             .sum()
     }
 
-    /// Makes the caller the one who fetches a lease for the stripe that `slot` picks: none if
-    /// it is not empty, or somebody else does.
+    /// Owns the stripe that `slot` picks, to fetch a lease for it. None if it is not empty, or owned
+    /// by another thread.
     pub(super) fn begin_lease(&self, slot: usize) -> Option<Owned> {
         let index = self.index(slot);
         let seen = self.load(index);
@@ -215,8 +213,8 @@ impl Stripes {
             .then_some(Owned { index, epoch })
     }
 
-    /// Owns every stripe that has tokens, or every one if `empty` too, unless somebody else does,
-    /// and says how many tokens they have.
+    /// Owns every stripe that has tokens, or every stripe if `empty`, except those that another
+    /// thread owns. Returns how many tokens they have.
     pub(super) fn hold(&self, held: &mut Held, empty: bool) -> u32 {
         let mut tokens = 0;
         for (index, held) in (0..self.stripes.len()).zip(held) {
@@ -231,8 +229,7 @@ impl Stripes {
         tokens
     }
 
-    /// Ends the owning of a stripe, with so many tokens in it. If it was closed meanwhile they
-    /// are lost.
+    /// Releases a stripe with `tokens` in it. They are lost if it was closed in between.
     pub(super) fn fill(&self, owned: Owned, tokens: u32) {
         loop {
             let seen = self.load(owned.index);
@@ -246,7 +243,7 @@ impl Stripes {
         }
     }
 
-    /// Ends what [`hold`](Self::hold) began, with what the stripes had, but for `spent`.
+    /// Releases the stripes of [`hold`](Self::hold) with their tokens, less `spent`.
     pub(super) fn release(&self, held: &Held, mut spent: u32) {
         for &(owned, had) in held.iter().flatten() {
             let taken = spent.min(had);
@@ -255,7 +252,7 @@ impl Stripes {
         }
     }
 
-    /// Ends what [`hold`](Self::hold) began, with so many tokens more, as far as they fit.
+    /// Releases the stripes of [`hold`](Self::hold) with `more` tokens, as far as they fit.
     pub(super) fn refill(&self, held: &Held, lease: u32, mut more: u32) {
         for &(owned, had) in held.iter().flatten() {
             let added = more.min(lease.saturating_sub(had));
@@ -264,14 +261,14 @@ impl Stripes {
         }
     }
 
-    /// Closes every stripe and says what they held. Only changes close and open, under the
-    /// mutex.
+    /// Closes every stripe, and returns the tokens of all. Only changes close and open stripes,
+    /// under the mutex.
     pub(super) fn close(&self) -> u32 {
         let close = |index| self.set(index, true, 0).tokens();
         (0..self.stripes.len()).map(close).sum()
     }
 
-    /// Opens every stripe, the first ones with `tokens`, as far as they go.
+    /// Opens every stripe, and fills the first ones with `tokens`.
     pub(super) fn open(&self, lease: u32, mut tokens: u32) {
         for index in 0..self.stripes.len() {
             let first = tokens.min(lease);
@@ -291,5 +288,5 @@ impl Stripes {
     }
 }
 
-/// What was taken out of each stripe.
+/// The stripes that the caller owns, with their tokens.
 pub(super) type Held = [Option<(Owned, u32)>; MOST];

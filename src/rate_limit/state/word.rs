@@ -1,41 +1,40 @@
-//! What the threads share: the word, and the configurations that it names. Why in these orders
-//! stands at the head of [`super`].
+//! The words that threads share: the debt, and the configurations. [`super`] has the reasons for
+//! the orderings.
 
-use super::Shortfall;
 use super::config::{Config, STALE};
+use super::shortfall::Shortfall;
 use crate::rate_limit::quota::UNITS;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
-/// The word: where the debt ends (62 bits), and the generation of the configuration that this
-/// is counted in (2 bits).
+/// The end of the debt (62 bits), and the generation of the configuration that counts it (2 bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::rate_limit) struct Word(pub(in crate::rate_limit) u64);
+pub(crate) struct Word(pub(crate) u64);
 
 impl Word {
     #[inline]
-    pub(in crate::rate_limit) fn new(tat: u64, changes: u64) -> Self {
+    pub(crate) fn new(tat: u64, changes: u64) -> Self {
         Self((tat << 2) | (changes & 3))
     }
 
     #[inline]
-    pub(in crate::rate_limit) fn tat(self) -> u64 {
+    pub(crate) fn tat(self) -> u64 {
         self.0 >> 2
     }
 
     #[inline]
-    pub(in crate::rate_limit) fn generation(self) -> u64 {
+    pub(crate) fn generation(self) -> u64 {
         self.0 & 3
     }
 }
 
-/// A configuration that is shared. Written under the mutex while no word names it; published
-/// by the word. What most admissions need comes first.
-pub(in crate::rate_limit) struct Slot([AtomicU64; 8]);
+/// A configuration that threads share. Written under the mutex while no word names it; published
+/// by the word. The values that most admissions need come first.
+pub(crate) struct Slot([AtomicU64; 8]);
 
 impl Slot {
     #[inline]
-    pub(in crate::rate_limit) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self(Self::values(config).map(AtomicU64::new))
     }
 
@@ -53,15 +52,15 @@ impl Slot {
         ]
     }
 
-    pub(in crate::rate_limit) fn write(&self, config: &Config) {
-        for (place, value) in self.0.iter().zip(Self::values(config)) {
-            // Pairs with `read` and `pace`: who sees this sees that the slot is out of use.
-            place.store(value, Ordering::Release);
+    pub(crate) fn write(&self, config: &Config) {
+        for (cell, value) in self.0.iter().zip(Self::values(config)) {
+            // Pairs with `load`: a thread that sees this sees that the slot is out of use.
+            cell.store(value, Ordering::Release);
         }
     }
 
     #[inline]
-    pub(in crate::rate_limit) fn read(&self) -> Config {
+    pub(crate) fn read(&self) -> Config {
         let [
             interval,
             _,
@@ -83,7 +82,7 @@ impl Slot {
         }
     }
 
-    /// How many tokens a lease is, of the configuration that [`pace`](Self::pace) reads.
+    /// The tokens of a lease, in the configuration that [`pace`](Self::pace) reads.
     pub(super) fn lease(&self) -> u32 {
         let [.., stripes] = &self.0;
         halves(load(stripes)).0
@@ -101,13 +100,13 @@ impl Slot {
 }
 
 #[inline]
-fn load(place: &AtomicU64) -> u64 {
+fn load(cell: &AtomicU64) -> u64 {
     // Pairs with `Slot::write`.
-    place.load(Ordering::Acquire)
+    cell.load(Ordering::Acquire)
 }
 
 fn halves(word: u64) -> (u32, u32) {
-    // Both fit: one is shifted down, the other is cut out.
+    // The high half is shifted down, the low half is cut out.
     ((word >> 32) as u32, word as u32)
 }
 
@@ -136,9 +135,9 @@ impl Pace {
         }
     }
 
-    /// Where the debt ends after a charge of `cost`, at least 1, or the shortfall. None where only
-    /// the whole configuration can tell: without a rate, with a cost above the burst, near the
-    /// end of an origin's time.
+    /// Where the debt ends after a charge of `cost`, at least 1, or the shortfall. None if it takes
+    /// the whole configuration to decide: without a rate, with a cost above the burst, near the end
+    /// of an origin's time.
     #[inline]
     pub(super) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Shortfall>> {
         // Wraps to a large number if the clock stepped back behind the origin.

@@ -13,11 +13,8 @@ use crate::event::{Ending, EventKind};
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::retry::{Builder, Retry};
 use crate::sync::{Arc, Mutex};
+use crate::testing::ms;
 use crate::time::now;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// Waits `delay` before each attempt, without a budget.
 fn builder(delay: Duration) -> Builder {
@@ -29,11 +26,11 @@ fn every(delay: Duration) -> Retry {
     builder(delay).build().unwrap()
 }
 
-/// Everything that a retry told, in words.
-fn told(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
+/// The events of a retry, as text.
+fn events(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
     let log = Arc::new(Mutex::new(Vec::new()));
     let to = Arc::clone(&log);
-    let tell = move |event: &crate::Event<'_>| {
+    let listener = move |event: &crate::Event<'_>| {
         to.lock().push(match (event.kind, event.attempts) {
             (EventKind::Ended { ending, .. }, Some(n)) => format!("{ending:?} after {n}"),
             (EventKind::Retrying { attempt, delay, .. }, None) => format!("{attempt} in {delay:?}"),
@@ -41,11 +38,11 @@ fn told(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
             other => panic!("{other:?}"),
         });
     };
-    retry.on_event(tell).forever();
+    retry.on_event(listener).forever();
     log
 }
 
-// RT5: the first counts, and nobody sleeps after the last.
+// No sleep after the last attempt.
 #[tokio::test(start_paused = true)]
 async fn rt5_max_attempts_counts_the_first() {
     for (most, passed) in [(1, 0), (2, 100), (4, 300)] {
@@ -62,9 +59,8 @@ async fn rt5_max_attempts_counts_the_first() {
     }
 }
 
-// RT5: no attempt begins later than that.
 #[tokio::test(start_paused = true)]
-async fn rt5_an_elapsed_limit_ends_it_at_once() {
+async fn rt5_no_attempt_starts_after_the_elapsed_limit() {
     let retry = builder(ms(100)).max_attempts(100).max_elapsed(ms(250));
     let retry = retry.build().unwrap();
     let (start, made) = (now(), Cell::new(0));
@@ -77,9 +73,8 @@ async fn rt5_an_elapsed_limit_ends_it_at_once() {
     assert_eq!((made.get(), now().since(start)), (3, ms(200)));
 }
 
-// RT2: of one policy, by its own seed.
 #[tokio::test(start_paused = true)]
-async fn rt2_sessions_of_one_policy_differ() {
+async fn rt2_calls_of_one_retry_differ_and_a_seed_repeats_them() {
     let delays = |seed| async move {
         let retry = Retry::builder()
             .jitter_seed(seed)
@@ -100,13 +95,12 @@ async fn rt2_sessions_of_one_policy_differ() {
     assert_ne!(a, c);
     a.sort_unstable();
     a.dedup();
-    // Tokio's timers count milliseconds, and so does its paused clock: at most 50 of them.
+    // Tokio's paused clock counts milliseconds: at most 50 different ones.
     assert!(a.len() > 45, "{}", a.len());
 }
 
-// RT2: each delay rests on the one before.
 #[tokio::test(start_paused = true)]
-async fn rt2_a_decorrelated_backoff_grows() {
+async fn rt2_a_decorrelated_backoff_depends_on_the_delay_before() {
     let backoff = Backoff::decorrelated(ms(100)).max(ms(100_000));
     let retry = Retry::builder()
         .backoff(backoff)
@@ -121,7 +115,7 @@ async fn rt2_a_decorrelated_backoff_grows() {
     let _ = run.await;
     let times = times.into_inner();
     let delays: Vec<_> = times.windows(2).map(|two| two[1].since(two[0])).collect();
-    // By a millisecond more: tokio's timers round up.
+    // A millisecond more: tokio's timers round up.
     assert!(
         delays.windows(2).all(|two| two[1] <= two[0] * 3 + ms(1)),
         "{delays:?}"
@@ -144,7 +138,6 @@ async fn delay_after(retry: &Retry, outcome: Outcome) -> Option<Duration> {
     (made.get() > 1).then(|| now().since(start))
 }
 
-// RT3
 #[tokio::test(start_paused = true)]
 async fn rt3_retry_after_is_a_floor_with_jitter_on_top() {
     let after = |wait| Outcome::Failure {
@@ -164,7 +157,7 @@ async fn rt3_retry_after_is_a_floor_with_jitter_on_top() {
     let exact = every(ms(50));
     assert_eq!(delay_after(&exact, after(ms(70))).await, Some(ms(70)));
     assert_eq!(delay_after(&exact, after(ms(30))).await, Some(ms(50)));
-    // Above the cap of 30 s, or after the deadline: now.
+    // Above the cap of 30 s, or after the deadline: the failure is returned at once.
     assert_eq!(
         delay_after(&exact, after(ms(30_000))).await,
         Some(ms(30_000))
@@ -177,7 +170,7 @@ async fn rt3_retry_after_is_a_floor_with_jitter_on_top() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rt3_a_failure_that_asks_to_stop_is_not_retried_whatever_the_cap() {
+async fn rt3_a_failure_that_forbids_another_call_is_not_retried_whatever_the_cap() {
     let builder = Retry::builder().backoff(Backoff::constant(ms(50)));
     let uncapped = builder.no_budget().retry_after_cap(Duration::MAX);
     let uncapped = uncapped.build().unwrap();
@@ -190,9 +183,8 @@ async fn rt3_a_failure_that_asks_to_stop_is_not_retried_whatever_the_cap() {
     }
 }
 
-// RT3: who is throttled is not asked again in 50 ms.
 #[tokio::test(start_paused = true)]
-async fn a_throttled_call_waits_from_a_longer_base() {
+async fn rt3_a_throttled_call_waits_from_a_longer_base() {
     let backoff = Backoff::exponential(ms(50)).jitter(Jitter::None);
     let retry = Retry::builder().backoff(backoff).no_budget();
     let retry = retry.build().unwrap();
@@ -223,9 +215,8 @@ async fn a_throttled_call_waits_from_a_longer_base() {
     );
 }
 
-// RT7, RN1
 #[tokio::test(start_paused = true)]
-async fn rt7_what_is_not_retried() {
+async fn rt7_rn1_only_transient_failures_are_retried() {
     let retry = every(ms(1));
     for (outcome, retried) in [
         (Outcome::Success, false),
@@ -265,12 +256,12 @@ async fn rt7_what_is_not_retried() {
             "{outcome:?}"
         );
     }
-    // The library's own refusals, and one that is none: an attempt that has timed out.
+    // The crate's own rejections; a timed-out attempt is a failure, not a rejection.
     let timed_out = RejectionKind::TimedOut {
         limit: ms(1),
         elapsed: ms(1),
     };
-    for (why, made) in [
+    for (kind, made) in [
         (RejectionKind::RateLimited, 1),
         (RejectionKind::CircuitOpen, 1),
         (RejectionKind::Expired, 1),
@@ -279,21 +270,21 @@ async fn rt7_what_is_not_retried() {
         let attempts = Cell::new(0);
         let answer = retry.run(|attempt| {
             attempts.set(attempt);
-            async move { Err::<(), _>(Rejection::new(why, "below")) }
+            async move { Err::<(), _>(Rejection::new(kind, "below")) }
         });
         assert!(answer.await.is_err());
-        assert_eq!(attempts.get(), made, "{why:?}");
+        assert_eq!(attempts.get(), made, "{kind:?}");
     }
 }
 
-// RT8, RT11, RT4: what is refused after the first attempt does not hide how that one failed. It
-// was not made, and the budget has it back.
+// A rejected attempt does not hide the failure before it. It was not made, and the budget has it
+// back.
 #[tokio::test(start_paused = true)]
-async fn rt11_the_failure_and_not_the_refusal_is_returned() {
+async fn rt8_rt11_the_failure_and_not_the_rejection_is_returned() {
     let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
     let budget = budget.build().unwrap();
     let retry = builder(ms(1)).budget(&budget).build().unwrap();
-    let log = told(&retry);
+    let log = events(&retry);
     let answer: Result<(), _> = retry
         .run(|attempt| async move {
             match attempt {
@@ -309,9 +300,8 @@ async fn rt11_the_failure_and_not_the_refusal_is_returned() {
     assert_eq!(retry.snapshot().retried, 0);
 }
 
-// TO4, D10: a backoff that would end after the deadline is not begun.
 #[tokio::test(start_paused = true)]
-async fn to4_a_backoff_past_the_deadline_is_not_begun() {
+async fn to4_a_backoff_past_the_deadline_does_not_start() {
     let retry = builder(ms(100)).max_attempts(10).build().unwrap();
     for (deadline, made) in [(100, 1), (101, 2), (250, 3)] {
         let (start, attempts) = (now(), Cell::new(0));
@@ -326,7 +316,6 @@ async fn to4_a_backoff_past_the_deadline_is_not_begun() {
     }
 }
 
-// RT4: the original failure, and no sleep.
 #[tokio::test(start_paused = true)]
 async fn rt4_a_spent_budget_returns_the_failure_at_once() {
     let budget = Budget::builder()
@@ -336,7 +325,7 @@ async fn rt4_a_spent_budget_returns_the_failure_at_once() {
         .build()
         .unwrap();
     let retry = builder(ms(10)).budget(&budget).build().unwrap();
-    let log = told(&retry);
+    let log = events(&retry);
     let start = now();
     let answer = retry.run(|attempt| async move { Err::<(), _>(attempt.to_string()) });
     assert_eq!(answer.await, Err(Error::Service("2".to_owned())));
@@ -357,7 +346,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     runtime.unwrap().block_on(future)
 }
 
-/// Calls that always fail, from 8 threads, by a retry over a retry. Gives the attempts made.
+/// Calls that always fail, from 8 threads, by a retry over a retry. Returns the attempts made.
 fn storm(outer: &Retry, inner: &Retry) -> u64 {
     let made = |_| {
         let (outer, inner) = (outer.clone(), inner.clone());
@@ -384,8 +373,8 @@ fn storm(outer: &Retry, inner: &Retry) -> u64 {
         .sum()
 }
 
-// RT4: ratio x calls + burst; a few thousandths may fall to the end of an epoch. Below the first
-// attempts the inner retry draws on the same budget and adds nothing to it.
+// Ratio x calls + burst; the end of an epoch may take a few thousandths. Inside the first attempts
+// the inner retry uses the same budget and adds nothing to it.
 #[test]
 fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
     let budget = || {
@@ -413,9 +402,8 @@ fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
     assert_eq!(storm(&unlimited, &once), 30_000);
 }
 
-// RT4, D9: what is below an attempt draws on the budget that this retry draws on.
 #[tokio::test]
-async fn rt4_an_attempt_carries_its_budget_down() {
+async fn rt4_an_attempt_passes_its_budget_down() {
     let budget = Budget::percent(50);
     let below =
         || Budget::find(crate::context::CallContext::budget()?).map(|budget| budget.name().clone());
@@ -433,7 +421,6 @@ async fn rt4_an_attempt_carries_its_budget_down() {
     assert_eq!(below(), None);
 }
 
-// RT10
 #[tokio::test(start_paused = true)]
 async fn rt10_retries_do_not_nest() {
     let attempts = |inner: Retry| async move {
@@ -461,9 +448,8 @@ async fn rt10_retries_do_not_nest() {
     assert_eq!(attempts(nested).await.len(), 9);
 }
 
-// RT8: inside an attempt, its number.
 #[tokio::test(start_paused = true)]
-async fn rt8_the_number_is_there_in_the_call_and_in_its_polls() {
+async fn rt8_the_attempt_number_is_set_in_the_call_and_in_its_polls() {
     let seen = RefCell::new(Vec::new());
     let _ = every(ms(1))
         .run(|n| {
@@ -480,12 +466,11 @@ async fn rt8_the_number_is_there_in_the_call_and_in_its_polls() {
     assert_eq!(crate::attempt(), None);
 }
 
-// CX14, CX8, RN2: one terminal event, however it ends.
 #[tokio::test(start_paused = true)]
 #[allow(clippy::disallowed_methods)] // A test may have a task.
-async fn cx14_every_call_ends_in_one_event() {
+async fn cx14_cx8_rn2_every_call_ends_in_one_event() {
     let retry = every(ms(10));
-    let log = told(&retry);
+    let log = events(&retry);
     let _ = retry.run(|_| async { Ok::<_, ()>(1) }).await;
     let _ = retry
         .run(|n| async move { if n == 1 { Err(()) } else { Ok(1) } })
@@ -508,9 +493,9 @@ async fn cx14_every_call_ends_in_one_event() {
             .await
     });
     assert!(joined.await.is_err());
-    let heard: Vec<_> = std::mem::take(&mut *log.lock());
+    let seen: Vec<_> = std::mem::take(&mut *log.lock());
     assert_eq!(
-        heard,
+        seen,
         [
             "Success after 1",
             "2 in 10ms",
@@ -525,9 +510,8 @@ async fn cx14_every_call_ends_in_one_event() {
     );
 }
 
-// CX14: a listener that panics harms nobody.
 #[tokio::test(start_paused = true)]
-async fn cx14_a_panicking_listener_harms_nobody() {
+async fn cx14_a_panicking_listener_harms_no_call() {
     let retry = every(ms(1));
     retry.on_event(|_| panic!("the listener")).forever();
     let answer = retry
@@ -536,9 +520,9 @@ async fn cx14_a_panicking_listener_harms_nobody() {
     assert_eq!(answer.unwrap(), 2);
 }
 
-// CX16: decided, counted and told; the failure is returned and the budget is as it was.
+// The failure is returned, and the budget is unchanged.
 #[tokio::test(start_paused = true)]
-async fn cx16_record_only_makes_one_attempt_and_tells_of_the_next() {
+async fn cx16_record_only_makes_one_attempt_and_emits_the_next() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(3)
@@ -547,7 +531,7 @@ async fn cx16_record_only_makes_one_attempt_and_tells_of_the_next() {
         .unwrap();
     let retry = builder(ms(10)).budget(&budget).build().unwrap();
     retry.set_mode(Mode::RecordOnly);
-    let log = told(&retry);
+    let log = events(&retry);
     let start = now();
     let answer = retry
         .run(|n| async move { Err::<(), _>(n.to_string()) })
@@ -561,7 +545,7 @@ async fn cx16_record_only_makes_one_attempt_and_tells_of_the_next() {
     );
     assert_eq!(budget.snapshot().balance, 3.0);
 
-    // Off: one attempt, and no word of it.
+    // Off: one attempt, and no event.
     retry.set_mode(Mode::Off);
     assert_eq!(
         retry
@@ -578,7 +562,6 @@ async fn cx16_record_only_makes_one_attempt_and_tells_of_the_next() {
     assert_eq!(log.lock().len(), 2);
 }
 
-// CX19
 #[tokio::test(start_paused = true)]
 async fn cx19_a_running_call_keeps_what_it_started_with() {
     let retry = builder(ms(10)).max_attempts(5).build().unwrap();
@@ -618,12 +601,11 @@ async fn cx19_a_running_call_keeps_what_it_started_with() {
     assert_eq!(made.get(), 1);
 }
 
-// CX18, CX15
 #[test]
-fn cx18_names_and_problems() {
+fn cx18_cx15_a_retry_is_named_after_its_call_site_and_lists_all_problems() {
     let retry = Retry::new(Backoff::constant(ms(1)));
-    let place = concat!("retry@", file!(), ":");
-    assert!(retry.name().starts_with(place), "{retry:?}");
+    let site = concat!("retry@", file!(), ":");
+    assert!(retry.name().starts_with(site), "{retry:?}");
     let named = Retry::builder().name("search").build().unwrap();
     assert_eq!(&**named.name(), "search");
     let error = Retry::builder()
@@ -639,7 +621,6 @@ fn cx18_names_and_problems() {
     assert_eq!(fields, ["backoff", "max_attempts"]);
 }
 
-// CX1: a clone is the same retry.
 #[test]
 fn cx1_clones_share_everything() {
     let retry = Retry::new(Backoff::constant(ms(1)));
@@ -648,9 +629,8 @@ fn cx1_clones_share_everything() {
     assert_eq!(retry.snapshot(), clone.snapshot());
 }
 
-// RN2, CX7: dropping the future drops the attempt, and gives leave back that was not used.
 #[tokio::test(start_paused = true)]
-async fn cx7_leave_comes_back_with_the_future() {
+async fn rn2_cx7_dropping_the_future_gives_back_what_was_not_used() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(2)
@@ -672,9 +652,8 @@ async fn cx7_leave_comes_back_with_the_future() {
 
 proptest! {
     #![proptest_config(crate::fuzzing::cases(200))]
-    // RT3, RT5, TO4: against a loop that anybody would write.
     #[test]
-    fn attempts_and_their_times_are_the_naive_loops(
+    fn rt3_rt5_to4_attempts_and_their_times_are_those_of_a_naive_loop(
         waits in proptest::collection::vec(proptest::option::of(0u64..400), 0..8),
         most in 1u32..8, cap in 0u64..400, deadline in 1u64..2_000, elapsed in 1u64..2_000,
     ) {
@@ -708,10 +687,9 @@ proptest! {
 }
 
 #[test]
-fn endings_are_told_by_what_was_returned() {
-    // CX14: a response that failed says so.
+fn cx14_a_failed_response_ends_in_a_failure() {
     let retry = builder(ms(1)).max_attempts(1).build().unwrap();
-    let log = told(&retry);
+    let log = events(&retry);
     let classify = |_: Result<&u32, &()>| Outcome::Failure {
         kind: FailureKind::Response,
         retry_after: None,
@@ -726,9 +704,8 @@ fn endings_are_told_by_what_was_returned() {
     );
 }
 
-// TO8, RT4: what runs free of the caller's attempt does not earn for his budget.
 #[tokio::test(start_paused = true)]
-async fn rt4_shielded_work_neither_draws_on_the_callers_budget_nor_adds_to_it() {
+async fn to8_rt4_shielded_work_neither_uses_the_callers_budget_nor_adds_to_it() {
     let none = Budget::builder().ratio(0.5).burst(0).floor(0);
     let theirs = none.build().unwrap();
     let outer = builder(ms(1)).budget(&theirs).build().unwrap();
@@ -741,10 +718,9 @@ async fn rt4_shielded_work_neither_draws_on_the_callers_budget_nor_adds_to_it() 
     });
     done.await.unwrap();
     assert_eq!(theirs.snapshot().balance, 0.5);
-    assert_eq!(inner.snapshot().retried, 2, "by its own");
+    assert_eq!(inner.snapshot().retried, 2, "from its own budget");
 }
 
-// CX19: an operator who switches it off while somebody else loads new settings is heard.
 #[test]
 fn cx19_a_change_of_settings_does_not_undo_a_change_of_mode() {
     let retry = Retry::new(Backoff::constant(Duration::from_millis(1)));
@@ -759,10 +735,9 @@ fn cx19_a_change_of_settings_does_not_undo_a_change_of_mode() {
     assert_eq!(retry.snapshot().max_attempts, 7);
 }
 
-// CX19: of two changes at once each keeps what it set, in whatever order they come to stand; a
-// setting that both set is as the later one has it.
+// A field that both set has the value of the later one.
 #[test]
-fn cx19_two_changes_at_once_lose_nothing() {
+fn cx19_two_changes_at_once_both_stay() {
     let retry = Retry::new(Backoff::constant(ms(1)));
     let other = retry.clone();
     let (first, shared) = (Budget::percent(1), Budget::percent(2));
@@ -792,7 +767,7 @@ fn cx19_two_changes_at_once_lose_nothing() {
     };
     assert_eq!(name(&retry), Some(shared.id()));
 
-    // The other way about.
+    // The other way round.
     retry
         .change(|now| {
             if changed.replace(false) {
@@ -808,10 +783,9 @@ fn cx19_two_changes_at_once_lose_nothing() {
     );
 }
 
-// RT4: what is inherited is looked up when an extra attempt asks for it; where it is gone with
-// whoever made the attempt, the own budget serves.
+// An inherited budget is looked up for each extra attempt.
 #[tokio::test(start_paused = true)]
-async fn rt4_in_place_of_an_inherited_budget_that_is_gone_the_own_one_serves() {
+async fn rt4_without_the_inherited_budget_the_own_one_is_used() {
     for gone in [false, true] {
         let outer = Budget::builder().burst(5).floor(0).build().unwrap();
         let id = outer.id();

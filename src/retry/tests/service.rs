@@ -18,12 +18,9 @@ use crate::rate_limit::{Quota, RateLimitLayer, RateLimiter};
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::retry::{Builder, Retry, RetryLayer};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::testing::ms;
 use crate::time::now;
 use crate::timeout::{Timeout, TimeoutLayer};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// 100 ms before each attempt.
 fn builder() -> Builder {
@@ -54,7 +51,7 @@ struct Strict {
     start: crate::time::Tick,
     /// Answers the n-th call, from 1.
     answer: Arc<dyn Fn(u32) -> Answer + Send + Sync>,
-    /// What readiness says the n-th time, from 1; pending is never.
+    /// The n-th readiness, from 1.
     readiness: Arc<dyn Fn(u32) -> Poll<Result<(), &'static str>> + Send + Sync>,
     takes: Duration,
 }
@@ -141,12 +138,11 @@ fn failing(times: u32) -> impl Fn(u32) -> Answer + Send + Sync {
     move |nth| if nth <= times { BUSY } else { Ok(nth) }
 }
 
-// RT1, CX3: readied immediately before each call, the first in place; nothing is held between.
 #[tokio::test(start_paused = true)]
-async fn rt1_every_attempt_is_readied_right_before_its_call() {
+async fn rt1_cx3_every_attempt_is_readied_right_before_its_call_and_holds_nothing_before() {
     let strict = Strict::new(failing(2));
     let mut service = RetryLayer::new(retry()).layer(strict.clone());
-    // This one, the inner one and the spare.
+    // This one, the inner one and the template.
     assert_eq!(Arc::strong_count(&strict.seen), 3);
     ready(&mut service).await.unwrap();
     let call = service.call(7);
@@ -175,9 +171,8 @@ async fn rt1_every_attempt_is_readied_right_before_its_call() {
     assert_eq!(seen.log, expected);
 }
 
-// CX1, CX3: clones and services of one layer, one after the other and mixed.
 #[tokio::test(start_paused = true)]
-async fn cx3_clones_of_the_service_are_as_strict() {
+async fn cx1_cx3_clones_and_services_of_one_layer_never_call_without_readiness() {
     let strict = Strict::new(|nth| if nth % 3 == 0 { Ok(nth) } else { BUSY });
     let retry = retry();
     let layer = RetryLayer::new(&retry);
@@ -241,9 +236,9 @@ impl<Req> Service<Req> for Flaky {
     }
 }
 
-// RT6: never more copies than were sent, none for the last, and none where it is not retried.
+// None for the last attempt, and none where the call is not retried.
 #[tokio::test(start_paused = true)]
-async fn rt6_copied_only_as_often_as_sent() {
+async fn rt6_a_request_is_copied_at_most_as_often_as_sent() {
     for (fails, sent, copies) in [(0, 1, 1), (1, 2, 2), (2, 3, 2), (9, 3, 2)] {
         let flaky = Flaky::failing(fails);
         let copied = Arc::new(AtomicU64::new(0));
@@ -270,9 +265,8 @@ fn off(retry: Retry) -> Retry {
     retry
 }
 
-// RT6, RT7: of what there is no copy it is sent once, whole.
 #[tokio::test(start_paused = true)]
-async fn rt6_what_cannot_be_copied_is_sent_once() {
+async fn rt6_a_request_without_a_copy_is_sent_once() {
     let flaky = Flaky::failing(9);
     let mut service = RetryLayer::new(retry())
         .resend(|_: &Counted| None)
@@ -281,9 +275,8 @@ async fn rt6_what_cannot_be_copied_is_sent_once() {
     assert_eq!(flaky.calls(), 1);
 }
 
-// RT7: by `.only`, and a request of one's own that says it may not be.
 #[tokio::test(start_paused = true)]
-async fn rt7_only_what_may_be_sent_again() {
+async fn rt7_only_overrides_what_the_request_says() {
     #[derive(Clone)]
     struct Write;
     crate::resend!(Write, |_| false);
@@ -304,7 +297,6 @@ async fn rt7_only_what_may_be_sent_again() {
     }
 }
 
-// RT7
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn rt7_an_http_request_is_resent_by_method_or_key() {
@@ -332,7 +324,7 @@ async fn rt7_an_http_request_is_resent_by_method_or_key() {
 
 #[tokio::test(start_paused = true)]
 async fn rt7_a_copier_does_not_permit_a_resend() {
-    // Cannot be copied but by a closure.
+    // Only a closure can copy it.
     struct Write {
         idempotent: bool,
     }
@@ -416,15 +408,14 @@ async fn rt3_a_delay_with_a_fraction_or_in_milliseconds_is_waited_for() {
     assert_eq!(failed("retry-after", "soon").await, (1, ms(0)));
 }
 
-// RT7: an attempt that timed out is retried; a refusal below is not.
 #[tokio::test(start_paused = true)]
-async fn rt7_a_timed_out_attempt_is_retried() {
+async fn rt7_a_timed_out_attempt_is_retried_and_a_rejected_one_is_not() {
     let mut strict = Strict::new(|_| Ok(1));
     strict.takes = ms(50);
     let stack = RetryLayer::new(retry()).layer(TimeoutLayer::new(ms(10)).layer(strict.clone()));
     let error = once(&mut stack.clone(), 1).await.unwrap_err();
-    let why = error.rejection().unwrap().kind();
-    assert!(matches!(why, RejectionKind::TimedOut { .. }), "{why:?}");
+    let kind = error.rejection().unwrap().kind();
+    assert!(matches!(kind, RejectionKind::TimedOut { .. }), "{kind:?}");
     assert_eq!(strict.count("call"), 3);
 
     let limiter = RateLimiter::builder(Quota::per_day(1)).build().unwrap();
@@ -440,7 +431,6 @@ async fn rt7_a_timed_out_attempt_is_retried() {
     assert_eq!(strict.count("call"), 0);
 }
 
-// RT8: through the policy, and not in the way of the last real failure.
 #[tokio::test(start_paused = true)]
 async fn rt8_a_readiness_error_does_not_hide_the_failure() {
     let mut strict = Strict::new(failing(1));
@@ -450,13 +440,13 @@ async fn rt8_a_readiness_error_does_not_hide_the_failure() {
     });
     let retry = retry();
     let attempts = Arc::new(AtomicU64::new(0));
-    let told = Arc::clone(&attempts);
-    let tell = move |event: &crate::Event<'_>| {
+    let last = Arc::clone(&attempts);
+    let listener = move |event: &crate::Event<'_>| {
         if let EventKind::Ended { .. } = event.kind {
-            told.store(u64::from(event.attempts.unwrap()), Ordering::Relaxed);
+            last.store(u64::from(event.attempts.unwrap()), Ordering::Relaxed);
         }
     };
-    retry.on_event(tell).forever();
+    retry.on_event(listener).forever();
     let mut service = RetryLayer::new(&retry).layer(strict.clone());
     assert_eq!(
         once(&mut service, 1).await,
@@ -487,13 +477,12 @@ async fn rt8_a_readiness_error_does_not_hide_the_failure() {
     let mut service = RetryLayer::new(&retry).layer(strict.clone());
     assert_eq!(once(&mut service, 1).await, BUSY);
     assert_eq!((strict.count("ready"), strict.count("call")), (3, 1));
-    // CX7: leave that was not used.
+    // CX7: what was not used is given back.
     assert_eq!(budget.snapshot().balance, 5.0);
 }
 
-// RT4: leave for an attempt that was not sent is there for the one after it.
 #[tokio::test(start_paused = true)]
-async fn rt4_leave_that_was_not_used_serves_the_next_attempt() {
+async fn rt4_the_permit_of_an_attempt_that_was_not_made_serves_the_next_one() {
     let mut strict = Strict::new(failing(1));
     strict.readiness = Arc::new(|nth| match nth {
         2 => Poll::Ready(Err("closed")),
@@ -511,7 +500,7 @@ async fn rt4_leave_that_was_not_used_serves_the_next_attempt() {
     assert_eq!(snapshot.balance, 0.0);
 }
 
-/// A failed response, as a connection's.
+/// A failed response that holds a connection.
 struct Held(#[allow(dead_code)] Arc<()>);
 
 crate::judge!(Held, |_| Outcome::Failure {
@@ -519,7 +508,7 @@ crate::judge!(Held, |_| Outcome::Failure {
     retry_after: None
 });
 
-/// Answers its first call with a failed response, then as `then` says.
+/// Answers its first call with a failed response, the others by `then`.
 #[derive(Clone)]
 struct Pooled {
     held: Arc<()>,
@@ -548,8 +537,7 @@ fn polled<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-// RT9: before the backoff starts, so that the next attempt may have its connection; the last
-// one is returned whole.
+// So that the next attempt can have its connection. The last response is returned.
 #[tokio::test(start_paused = true)]
 async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
     let service = |then| Pooled {
@@ -567,23 +555,22 @@ async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
     assert_eq!(Arc::strong_count(&held), base);
     assert!(call.await.is_ok());
 
-    // Where it is known at once that there will be no other attempt, it is not dropped.
+    // If no other attempt follows, it is not dropped.
     let within = async {
         let mut service = RetryLayer::new(retry()).layer(service(|| Ok(())));
         once(&mut service, ()).await.is_ok()
     };
     assert!(Deadline::after(ms(100)).scope(within).await);
 
-    // RT11: what was dropped cannot be returned any more; the refusal is.
-    let refuse = || Err(Rejection::new(RejectionKind::RateLimited, "below"));
-    let mut service = RetryLayer::new(retry()).layer(service(refuse));
-    let refused = once(&mut service, ()).await.err().unwrap();
-    assert_eq!(refused.kind(), RejectionKind::RateLimited);
+    // RT11: the response has been dropped, so the rejection is returned.
+    let reject = || Err(Rejection::new(RejectionKind::RateLimited, "below"));
+    let mut service = RetryLayer::new(retry()).layer(service(reject));
+    let rejected = once(&mut service, ()).await.err().unwrap();
+    assert_eq!(rejected.kind(), RejectionKind::RateLimited);
 }
 
-// RT10: in services too, below a retry's extra attempts.
 #[tokio::test(start_paused = true)]
-async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
+async fn rt10_a_retry_inside_an_extra_attempt_makes_one_attempt() {
     let strict = Strict::new(failing(99));
     let inner = RetryLayer::new(retry()).layer(strict.clone());
     let mut outer = RetryLayer::new(retry()).layer(inner);
@@ -591,10 +578,9 @@ async fn rt10_a_retry_below_an_extra_attempt_makes_one() {
     assert_eq!(strict.count("call"), 3 + 1 + 1);
 }
 
-// RT10, RT6: there it copies nothing; and behind a buffer, where its call does not know of the
-// attempt, its polls do.
+// There it copies nothing. Behind a buffer its call does not see the attempt, and its polls do.
 #[tokio::test(start_paused = true)]
-async fn rt10_is_known_by_the_call_and_by_the_polls() {
+async fn rt10_rt6_the_call_and_the_polls_each_see_the_extra_attempt() {
     let extra = crate::context::Attempt::new(2, None);
     let flaky = Flaky::failing(9);
     let copied = Arc::new(AtomicU64::new(0));
@@ -612,7 +598,6 @@ async fn rt10_is_known_by_the_call_and_by_the_polls() {
     assert_eq!(flaky.calls(), 2);
 }
 
-// RT11: a limiter that makes callers wait admits an extra attempt at once or refuses it.
 #[tokio::test(start_paused = true)]
 async fn rt11_an_extra_attempt_never_waits_for_a_token() {
     let limiter = RateLimiter::per_second(2);
@@ -626,13 +611,13 @@ async fn rt11_an_extra_attempt_never_waits_for_a_token() {
     // Two tokens; the third attempt comes 200 ms later, and 300 ms before its own.
     assert_eq!(once(&mut service, 1).await, BUSY);
     assert_eq!(strict.count("call"), 2);
-    // RT4: the refused one was not made.
+    // RT4: the rejected one was not made.
     assert_eq!(
         (budget.snapshot().balance, budget.snapshot().made),
         (8.0, 1)
     );
     assert_eq!(now().since(start), ms(200));
-    // The first attempt of the next call waits as ever.
+    // The first attempt of the next call waits.
     assert_eq!(once(&mut service, 1).await, BUSY);
     let firsts = strict
         .seen
@@ -643,7 +628,7 @@ async fn rt11_an_extra_attempt_never_waits_for_a_token() {
         .count();
     assert_eq!(firsts, 1);
 
-    // And so does `acquire`, and blocking code.
+    // The same with `acquire`.
     let limiter = RateLimiter::per_second(1);
     let direct = retry();
     let acquired = direct.run(|n| {
@@ -660,7 +645,7 @@ async fn rt11_an_extra_attempt_never_waits_for_a_token() {
     assert_eq!(acquired.await, Err(Error::Service(Error::Service("busy"))));
 }
 
-// RT11: behind a buffer the call is made by a worker that knows of no attempt; the poll does.
+// Behind a buffer the call is made by a worker that does not see the attempt; the poll does.
 #[tokio::test(start_paused = true)]
 async fn rt11_a_reservation_made_elsewhere_is_given_back() {
     let limiter = RateLimiter::per_second(1);
@@ -678,7 +663,6 @@ async fn rt11_a_reservation_made_elsewhere_is_given_back() {
     assert!(limiter.allow());
 }
 
-// TO4, D10: an attempt gets what remains, and no backoff begins that the deadline would end.
 #[tokio::test(start_paused = true)]
 async fn to4_the_total_timeout_covers_every_attempt() {
     let total = Timeout::new(ms(250));
@@ -701,9 +685,8 @@ impl Wake for Count {
     }
 }
 
-// CX9: woken by its timers alone.
 #[tokio::test(start_paused = true)]
-async fn cx9_it_is_polled_as_often_as_something_happens() {
+async fn cx9_a_backoff_is_woken_by_its_timer_only() {
     let mut service = RetryLayer::new(retry()).layer(Flaky::failing(2));
     let count = std::sync::Arc::new(Count(AtomicU64::new(0)));
     let waker = Waker::from(std::sync::Arc::clone(&count));
@@ -725,10 +708,9 @@ async fn cx9_it_is_polled_as_often_as_something_happens() {
     );
 }
 
-// CX10: what a layer is over what it is put on; an error that is no Clone, a request that is
-// not Send, a response that is neither.
+// An error that is not Clone, a request that is not Send, a response that is neither.
 #[tokio::test(start_paused = true)]
-async fn cx10_no_bounds_beyond_the_services_own() {
+async fn cx10_a_retry_adds_no_bounds() {
     fn is<T: Clone + Send + Sync + Unpin>(_: &T) {}
     fn is_send<T: Send>(_: &T) {}
     let layer = RetryLayer::new(retry());
@@ -770,7 +752,6 @@ async fn cx10_no_bounds_beyond_the_services_own() {
     assert_eq!(tries.get(), 2);
 }
 
-// CX12: boxed errors in a spawned task, and a service that never fails.
 #[tokio::test(start_paused = true)]
 #[allow(clippy::disallowed_methods)] // A test may have a task.
 async fn cx12_boxed_errors_and_infallible_services() {
@@ -814,14 +795,12 @@ async fn cx12_boxed_errors_and_infallible_services() {
     assert_eq!(once(&mut service, String::new()).await, Ok(3));
 }
 
-// CX11
 #[test]
 fn cx11_made_outside_of_a_runtime() {
     let service = RetryLayer::new(retry()).layer(Flaky::failing(0));
     assert!(format!("{service:?}").contains("RetryService"));
 }
 
-// CX7: dropped at every await, at random: what was taken and not used is there again.
 #[tokio::test(start_paused = true)]
 async fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
     let budget = Budget::builder()
@@ -836,7 +815,7 @@ async fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
     for i in 0..10_000u64 {
         let mut strict = Strict::new(failing(99));
         strict.takes = ms(rng.u64(0..50));
-        // Nothing gets ready after the first: no leave is ever used.
+        // Only the first is ready, so that no extra attempt is made.
         strict.readiness = Arc::new(move |nth| match (nth, i % 3) {
             (1, _) => Poll::Ready(Ok(())),
             (_, 0) => Poll::Ready(Err("closed")),
@@ -861,7 +840,7 @@ async fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
             drop(running.swap_remove(rng.usize(..running.len())));
         }
     }
-    assert!(budget.snapshot().balance < 1_000.0, "some are out");
+    assert!(budget.snapshot().balance < 1_000.0, "some are taken");
     running.clear();
     assert_eq!(budget.snapshot().balance, 1_000.0);
     assert_eq!(budget.snapshot().made, 0);
@@ -873,10 +852,9 @@ fn pinned<F: Future<Output = ()> + 'static>(future: F) -> Pin<Box<dyn Future<Out
     Box::pin(future)
 }
 
-// CX8, CX14: a panic in the inner call, also of a later attempt, ends in one event.
 #[tokio::test(start_paused = true)]
 #[allow(clippy::disallowed_methods)] // A test may have a task.
-async fn cx8_a_panic_gives_everything_back() {
+async fn cx8_cx14_a_panic_ends_in_one_event_and_gives_everything_back() {
     let budget = Budget::builder()
         .ratio(0.0)
         .burst(5)
@@ -886,13 +864,13 @@ async fn cx8_a_panic_gives_everything_back() {
     let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
     let retry = retry.budget(&budget).build().unwrap();
     let endings = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&endings);
-    let tell = move |event: &crate::Event<'_>| {
+    let log = Arc::clone(&endings);
+    let listener = move |event: &crate::Event<'_>| {
         if let EventKind::Ended { ending, .. } = event.kind {
-            told.lock().push((ending, event.attempts.unwrap()));
+            log.lock().push((ending, event.attempts.unwrap()));
         }
     };
-    retry.on_event(tell).forever();
+    retry.on_event(listener).forever();
     for at in [1, 2] {
         let strict = Strict::new(move |nth| {
             if nth < at {
@@ -911,7 +889,6 @@ async fn cx8_a_panic_gives_everything_back() {
     assert_eq!(budget.snapshot().balance, 4.0, "one was made");
 }
 
-// CX6: readiness errors are the service's own, of the first attempt too.
 #[tokio::test(start_paused = true)]
 async fn cx6_poll_ready_only_forwards() {
     let mut strict = Strict::new(failing(0));
@@ -930,7 +907,6 @@ async fn cx6_poll_ready_only_forwards() {
     assert_eq!(once(&mut service, 1).await, Ok(1));
 }
 
-// CX19: a service sees a change with its next call; a call under way does not.
 #[tokio::test(start_paused = true)]
 async fn cx19_a_service_sees_a_change_with_its_next_call() {
     let retry = retry();

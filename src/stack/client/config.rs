@@ -1,47 +1,34 @@
 use std::time::Duration;
 
-use super::ClientStack;
 use crate::budget::Budget;
 use crate::bulkhead::{self, Bulkhead};
 use crate::circuit_breaker::{self, CircuitBreaker};
-use crate::config::{ConfigError, Mode, Name, Problems};
+use crate::config::{Mode, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::check_capacity;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::retry::{self, Retry};
-use crate::stack::{check, part};
+use crate::stack::parts::{self, changed, part};
+use crate::sync::Arc;
 
-/// What a [`ClientStack`] is made by; made by [`ClientStack::builder`]. The
-/// [module](crate::stack) has the defaults.
+/// The configuration of a [`ClientStack`](crate::ClientStack); made by
+/// [`ClientStack::builder`](crate::ClientStack::builder). The [module](crate::stack#defaults) lists
+/// the defaults.
 #[derive(Clone, Debug)]
-#[must_use = "nothing is made before `.build()`"]
+#[must_use = "a configuration does nothing until `build`"]
 pub struct ClientConfig {
     pub(super) name: Name,
     pub(super) total_timeout: Duration,
     pub(super) attempt_timeout: Duration,
-    pub(super) retry: retry::Builder,
-    pub(super) hedge: hedge::Builder,
+    // A setter replaces the whole part, so a part that a change did not set keeps its address.
+    pub(super) retry: Arc<retry::Builder>,
+    pub(super) hedge: Arc<hedge::Builder>,
     pub(super) hedged: bool,
-    pub(super) breaker: circuit_breaker::Builder,
-    pub(super) bulkhead: bulkhead::Builder,
+    pub(super) breaker: Arc<circuit_breaker::Builder>,
+    pub(super) bulkhead: Arc<bulkhead::Builder>,
     pub(super) authorities: usize,
     pub(super) rate_limit: Option<Quota>,
-    pub(super) budget: Option<Budget>,
-    pub(super) set: Set,
-}
-
-/// What has been set: of a change, all that it is about.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Set {
-    pub(super) total_timeout: bool,
-    pub(super) attempt_timeout: bool,
-    pub(super) retry: bool,
-    pub(super) hedge: bool,
-    pub(super) breaker: bool,
-    pub(super) bulkhead: bool,
-    pub(super) authorities: bool,
-    pub(super) rate_limit: bool,
-    pub(super) budget: bool,
+    pub(super) budget: Option<Arc<Budget>>,
 }
 
 /// Three attempts fit, with their backoffs.
@@ -51,25 +38,14 @@ const IN_FLIGHT: u32 = 100;
 const AUTHORITIES: usize = 10_000;
 
 impl ClientConfig {
-    /// The defaults, for a stack of this name: its policies are named after it.
+    /// The defaults for a stack with this name. The names of the stack's policies start with it.
     pub fn new(name: impl Into<Name>) -> Self {
         let name = name.into();
-        let all = Set {
-            total_timeout: true,
-            attempt_timeout: true,
-            retry: true,
-            hedge: true,
-            breaker: true,
-            bulkhead: true,
-            authorities: true,
-            rate_limit: true,
-            budget: true,
-        };
         Self {
-            retry: Retry::builder().name(part(&name, "retry")),
-            hedge: Hedge::builder().name(part(&name, "hedge")),
-            breaker: CircuitBreaker::builder(part(&name, "breaker")),
-            bulkhead: Bulkhead::builder(IN_FLIGHT).name(part(&name, "bulkhead")),
+            retry: Arc::new(Retry::builder().name(part(&name, "retry"))),
+            hedge: Arc::new(Hedge::builder().name(part(&name, "hedge"))),
+            breaker: Arc::new(CircuitBreaker::builder(part(&name, "breaker"))),
+            bulkhead: Arc::new(Bulkhead::builder(IN_FLIGHT).name(part(&name, "bulkhead"))),
             name,
             total_timeout: TOTAL_TIMEOUT,
             attempt_timeout: ATTEMPT_TIMEOUT,
@@ -77,168 +53,134 @@ impl ClientConfig {
             authorities: AUTHORITIES,
             rate_limit: None,
             budget: None,
-            set: all,
         }
     }
 
-    /// How long a call may take with all its attempts and all waits between and before them;
-    /// 10 s if not set.
+    /// Sets how long a call may take, with all its attempts and all waits. The default is 10 s.
     pub fn total_timeout(mut self, limit: Duration) -> Self {
         self.total_timeout = limit;
-        self.set.total_timeout = true;
         self
     }
 
-    /// How long one attempt may take; 3 s if not set, so that three fit. A shorter one that the
-    /// total leaves no more time for ends with that.
+    /// Sets how long one attempt may take. The default is 3 s, so that three fit. An attempt ends
+    /// earlier if less of the total is left.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
         self.attempt_timeout = limit;
-        self.set.attempt_timeout = true;
         self
     }
 
-    /// Changes the [retry](retry::Builder), which has its own [defaults](retry#defaults). Its
-    /// name and its budget are the stack's, unless it is given another one or none.
-    pub fn retry(mut self, set: impl FnOnce(retry::Builder) -> retry::Builder) -> Self {
-        self.retry = set(self.retry);
-        self.set.retry = true;
+    /// Changes the [retry](retry::Builder), which has its own [defaults](retry#defaults). It uses
+    /// the budget of the stack, unless it is given another one or none. Its name is the stack's.
+    pub fn retry(mut self, change: impl FnOnce(retry::Builder) -> retry::Builder) -> Self {
+        self.retry = changed(&self.retry, change);
         self
     }
 
-    /// Hedges, which it does not if this is not called, by a [hedge](hedge::Builder) as it is
-    /// configured now, at first with its own [defaults](hedge#defaults). Its name and its budget
-    /// are the stack's, unless it is given another one.
-    pub fn hedge(mut self, set: impl FnOnce(hedge::Builder) -> hedge::Builder) -> Self {
-        self.hedge = set(self.hedge);
+    /// Switches hedging on and changes the [hedge](hedge::Builder), which has its own
+    /// [defaults](hedge#defaults). It uses the budget of the stack, unless it is given another one.
+    /// Its name is the stack's.
+    pub fn hedge(mut self, change: impl FnOnce(hedge::Builder) -> hedge::Builder) -> Self {
+        self.hedge = changed(&self.hedge, change);
         self.hedged = true;
-        self.set.hedge = true;
         self
     }
 
-    /// Does not hedge.
+    /// Switches hedging off, which is the default.
     pub fn no_hedge(mut self) -> Self {
         self.hedged = false;
-        self.set.hedge = true;
         self
     }
 
-    /// The budget of retries and hedges, which other stacks may share; one of its own with the
-    /// [defaults](crate::budget#defaults) if not set.
+    /// Sets the budget of retries and hedges, which several stacks may share. The default is the
+    /// stack's own, with the [defaults](crate::budget#defaults) of a budget.
     pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
-        self.budget = Some(budget.into());
-        self.set.budget = true;
+        self.budget = Some(Arc::new(budget.into()));
         self
     }
 
     /// Changes the [breaker](circuit_breaker::Builder) of every authority, which has its own
-    /// [defaults](circuit_breaker#defaults), but that its
-    /// [`fair_time`](circuit_breaker::Builder::fair_time) is half of the attempt's timeout if
-    /// not set. A listener that is given to it hears those of all authorities.
+    /// [defaults](circuit_breaker#defaults), except that its
+    /// [`fair_time`](circuit_breaker::Builder::fair_time) is half of the attempt's timeout. A
+    /// listener receives the events of all authorities.
     pub fn breaker(
         mut self,
-        set: impl FnOnce(circuit_breaker::Builder) -> circuit_breaker::Builder,
+        change: impl FnOnce(circuit_breaker::Builder) -> circuit_breaker::Builder,
     ) -> Self {
-        self.breaker = set(self.breaker);
-        self.set.breaker = true;
+        self.breaker = changed(&self.breaker, change);
         self
     }
 
-    /// Changes the [bulkhead](bulkhead::Builder) of every authority: 100 calls at once and no
-    /// queue if not set. Given a [queue](bulkhead::Builder::queue), calls wait in it.
-    pub fn bulkhead(mut self, set: impl FnOnce(bulkhead::Builder) -> bulkhead::Builder) -> Self {
-        self.bulkhead = set(self.bulkhead);
-        self.set.bulkhead = true;
+    /// Changes the [bulkhead](bulkhead::Builder) of every authority. The default is 100 calls in
+    /// flight and no queue. With a [queue](bulkhead::Builder::queue) calls wait in it.
+    pub fn bulkhead(mut self, change: impl FnOnce(bulkhead::Builder) -> bulkhead::Builder) -> Self {
+        self.bulkhead = changed(&self.bulkhead, change);
         self
     }
 
-    /// How many authorities have a breaker and a bulkhead of their own at most; 10,000 if not
-    /// set. See [`keyed`](crate::keyed) for what becomes of those that are too many.
+    /// Sets how many authorities have a breaker and a bulkhead of their own. The default is
+    /// 10,000. [`keyed`](crate::keyed) describes what happens above it.
     pub fn authorities(mut self, capacity: usize) -> Self {
         self.authorities = capacity;
-        self.set.authorities = true;
         self
     }
 
-    /// A limit on all attempts together, to whichever authority; none if not set. For a limiter
-    /// that others share, or one per key, there is [`ClientStack::rate_limit`].
+    /// Sets a rate limit for all attempts together, to any authority. The default is none. For a
+    /// shared limiter, or one limit per key, use
+    /// [`ClientStack::rate_limit`](crate::ClientStack::rate_limit).
     pub fn rate_limit(mut self, quota: impl Into<Option<Quota>>) -> Self {
         self.rate_limit = quota.into();
-        self.set.rate_limit = true;
         self
     }
 
-    /// The stack.
-    ///
-    /// # Errors
-    /// With everything at once that is wrong with the policies, and with all that contradicts
-    /// itself: the [module](crate::stack#contradictions) has the list.
-    pub fn build(self) -> Result<ClientStack, ConfigError> {
-        let mut problems = Problems::default();
-        self.check(&mut problems);
-        problems.finish(&self.name)?;
-        ClientStack::of(self)
-    }
-
-    /// This, with what `change` is about from there.
-    pub(super) fn with(&self, change: &Self) -> Self {
-        let Set {
-            total_timeout,
-            attempt_timeout,
-            retry,
-            hedge,
-            breaker,
-            bulkhead,
-            authorities,
-            rate_limit,
-            budget: _,
-        } = change.set;
-        let from = |set| if set { change } else { self };
-        Self {
-            name: self.name.clone(),
-            total_timeout: from(total_timeout).total_timeout,
-            attempt_timeout: from(attempt_timeout).attempt_timeout,
-            retry: from(retry).retry.clone(),
-            hedge: from(hedge).hedge.clone(),
-            hedged: from(hedge).hedged,
-            breaker: from(breaker).breaker.clone(),
-            bulkhead: from(bulkhead).bulkhead.clone(),
-            authorities: from(authorities).authorities,
-            rate_limit: from(rate_limit).rate_limit,
-            budget: self.budget.clone(),
-            set: Set::default(),
-        }
-    }
-
-    /// What a change to `next` could not change.
-    pub(super) fn check_change(&self, next: &Self, problems: &mut Problems) {
-        let capacity = next.authorities;
-        let allowed = format_args!("{}, as it was built", self.authorities);
-        problems.check(
-            capacity == self.authorities,
-            "authorities",
-            capacity,
-            allowed,
-        );
-        let (built, window) = (self.hedge.window_length(), next.hedge.window_length());
+    /// Reports differences to `now` that a change cannot apply.
+    pub(super) fn check_change(&self, now: &Self, own_limiter: bool, problems: &mut Problems) {
+        let (built, authorities) = (now.authorities, self.authorities);
+        let allowed = format_args!("{built}, as it was built");
+        problems.check(authorities == built, "authorities", authorities, allowed);
+        let (built, window) = (now.hedge.window_length(), self.hedge.window_length());
         let allowed = format_args!("{built:?}, as it was built");
         problems.check(window == built, "hedge.window", window, allowed);
+        if let Some(budget) = &self.budget {
+            let same = now
+                .budget
+                .as_ref()
+                .is_some_and(|now| Arc::ptr_eq(now, budget));
+            problems.check(same, "budget", budget.name(), "changed on the budget");
+        }
+        parts::check_limiter(own_limiter, now.rate_limit, self.rate_limit, problems);
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
         let (total, attempt) = (self.total_timeout, self.attempt_timeout);
-        check::timeout("total_timeout", total, problems);
-        check::timeout("attempt_timeout", attempt, problems);
+        parts::check_timeout("total_timeout", total, problems);
+        parts::check_timeout("attempt_timeout", attempt, problems);
         check_capacity("authorities", self.authorities, problems);
         if let Some(quota) = self.rate_limit {
             let limiter = RateLimiter::builder(quota).build();
-            check::part("rate_limit", limiter, problems);
+            parts::check_part("rate_limit", limiter, problems);
         }
-        check::part("retry", self.retry.clone().build(), problems);
+        parts::check_part(
+            "retry",
+            retry::Builder::clone(&self.retry).build(),
+            problems,
+        );
         if self.hedged {
-            check::part("hedge", self.hedge.clone().build(), problems);
+            parts::check_part(
+                "hedge",
+                hedge::Builder::clone(&self.hedge).build(),
+                problems,
+            );
         }
-        check::part("breaker", self.breaker.clone().build(), problems);
-        check::part("bulkhead", self.bulkhead.clone().build(), problems);
+        parts::check_part(
+            "breaker",
+            circuit_breaker::Builder::clone(&self.breaker).build(),
+            problems,
+        );
+        parts::check_part(
+            "bulkhead",
+            bulkhead::Builder::clone(&self.bulkhead).build(),
+            problems,
+        );
         if !total.is_zero() {
             self.check_in_total(total, problems);
         }
@@ -254,10 +196,10 @@ impl ClientConfig {
         let backoffs = self.retry.longest_backoffs();
         let attempts = self.retry.attempts();
         let allowed = format_args!(
-            "less than the total_timeout of {total:?} before all of the {attempts} attempts together"
+            "less in total, over {attempts} attempts, than the total_timeout of {total:?}"
         );
         problems.check(backoffs < total, "retry.backoff", backoffs, allowed);
-        check::queueing(&self.bulkhead, "total_timeout", total, problems);
+        parts::check_queue(&self.bulkhead, "total_timeout", total, problems);
     }
 
     fn check_by_attempt(&self, attempt: Duration, problems: &mut Problems) {
@@ -267,7 +209,7 @@ impl ClientConfig {
             problems.check(span >= attempt, &field, span, allowed);
         }
         for slow in self.breaker.slow_from() {
-            let allowed = format_args!("longer than less than the attempt_timeout of {attempt:?}");
+            let allowed = format_args!("less than the attempt_timeout of {attempt:?}");
             problems.check(slow < attempt, "breaker.slow_rate", slow, allowed);
         }
         if let Some(fair) = self.breaker.least_fair_time() {
@@ -284,19 +226,20 @@ impl ClientConfig {
         }
     }
 
-    /// The least time that an attempt must have had for its timeout to count.
+    /// How much time an attempt must have had for its timeout to count as a failure.
     pub(super) fn fair_time(&self) -> Duration {
-        let asked = self.breaker.least_fair_time();
-        asked.unwrap_or(self.attempt_timeout / 2)
+        let fair_time = self.breaker.least_fair_time();
+        fair_time.unwrap_or(self.attempt_timeout / 2)
     }
 
     pub(super) fn breaker_of(&self, authority: &str) -> circuit_breaker::Builder {
-        let breaker = self.breaker.clone().fair_time(self.fair_time());
+        let breaker = circuit_breaker::Builder::clone(&self.breaker);
+        let breaker = breaker.fair_time(self.fair_time());
         breaker.name(at(&self.name, "breaker", authority))
     }
 
     pub(super) fn bulkhead_of(&self, authority: &str) -> bulkhead::Builder {
-        let bulkhead = self.bulkhead.clone();
+        let bulkhead = bulkhead::Builder::clone(&self.bulkhead);
         bulkhead.name(at(&self.name, "bulkhead", authority))
     }
 

@@ -1,23 +1,20 @@
-use super::ClientConfig;
-use super::change::Modes;
-use super::config::Set;
+use super::config::ClientConfig;
 use crate::budget::Budget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
-use crate::config::{ConfigError, Name};
+use crate::config::{ConfigError, Live, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::Keyed;
-use crate::rate_limit::{Quota, RateLimiter};
+use crate::rate_limit::RateLimiter;
 use crate::retry::{self, Retry};
-use crate::stack::plan::Plan;
-use crate::stack::{limit_mode, part};
+use crate::stack::parts::{self, CHECKED, changed_mode, part};
 use crate::sync::Arc;
 use crate::timeout::Timeout;
 
-/// What all services under a stack and its clones share.
+/// The policies that all services under a stack and its clones share.
 pub(super) struct Policies {
     pub(super) name: Name,
-    pub(super) plan: Arc<Plan<ClientConfig>>,
+    pub(super) live: Arc<Live<ClientConfig>>,
     pub(super) total: Timeout,
     pub(super) retry: Retry,
     pub(super) hedge: Hedge,
@@ -28,37 +25,34 @@ pub(super) struct Policies {
     pub(super) attempt: Timeout,
 }
 
-/// Who finds no place.
+/// The authority in the names of the overflow policies.
 const OTHERS: &str = "others";
 
 impl Policies {
-    pub(super) fn new(mut config: ClientConfig) -> Result<Self, ConfigError> {
-        config.set = Set::default();
+    pub(super) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let name = config.name.clone();
         let budget = match &config.budget {
-            Some(budget) => budget.clone(),
+            Some(budget) => Budget::clone(budget),
             None => Budget::builder().name(part(&name, "budget")).build()?,
         };
-        let retry = config.retry.clone().name(part(&name, "retry"));
-        let hedge = config.hedge.clone().name(part(&name, "hedge"));
+        let retry = retry::Builder::clone(&config.retry).name(part(&name, "retry"));
+        let hedge = hedge::Builder::clone(&config.hedge).name(part(&name, "hedge"));
         let hedge = hedge.mode(config.hedge_mode());
-        let limiter = RateLimiter::builder(config.rate_limit.unwrap_or(Quota::unlimited()));
-        let limiter = limiter.name(part(&name, "rate_limit"));
-        let limiter = limiter.mode(limit_mode(config.rate_limit));
         let timeout = |limit, of| Timeout::builder(limit).name(part(&name, of)).build();
         let total = timeout(config.total_timeout, "total_timeout")?;
         let attempt = timeout(config.attempt_timeout, "attempt_timeout")?;
-        let (capacity, breaker_of_others) =
-            (config.authorities, config.breaker_of(OTHERS).build()?);
-        let bulkhead_of_others = config.bulkhead_of(OTHERS).build()?;
-        let plan = Arc::new(Plan::new(config));
+        let limiter = parts::limiter(&name, config.rate_limit)?;
+        let capacity = config.authorities;
+        let other_breakers = config.breaker_of(OTHERS).build()?;
+        let other_bulkheads = config.bulkhead_of(OTHERS).build()?;
+        let live = Arc::new(Live::new(config));
         let breakers = {
-            let plan = Arc::clone(&plan);
-            Keyed::builder(move |authority: &str| plan.config().breaker_of(authority).build())
+            let live = Arc::clone(&live);
+            Keyed::builder(move |authority: &str| live.load().breaker_of(authority).build())
         };
         let bulkheads = {
-            let plan = Arc::clone(&plan);
-            Keyed::builder(move |authority: &str| plan.config().bulkhead_of(authority).build())
+            let live = Arc::clone(&live);
+            Keyed::builder(move |authority: &str| live.load().bulkhead_of(authority).build())
         };
         let breakers = breakers.name(part(&name, "breaker")).capacity(capacity);
         let bulkheads = bulkheads.name(part(&name, "bulkhead")).capacity(capacity);
@@ -67,85 +61,91 @@ impl Policies {
             retry: retry.budget_or(&budget).build()?,
             hedge: hedge.budget_or(&budget).build()?,
             budget,
-            breakers: breakers.overflow(breaker_of_others).build()?,
-            bulkheads: bulkheads.overflow(bulkhead_of_others).build()?,
-            limiter: limiter.build()?,
+            breakers: breakers.overflow(other_breakers).build()?,
+            bulkheads: bulkheads.overflow(other_bulkheads).build()?,
+            limiter,
             attempt,
             name,
-            plan,
+            live,
         })
     }
-}
 
-impl Policies {
-    /// Changes what `set` says to `config`, which has no problem.
-    pub(super) fn apply(&self, config: &ClientConfig, set: Set, modes: Modes) {
-        const CHECKED: &str = "it has been checked";
-        if set.total_timeout {
-            self.total.set_limit(config.total_timeout).expect(CHECKED);
+    pub(super) fn change(
+        &self,
+        own_limiter: bool,
+        change: impl Fn(ClientConfig) -> ClientConfig,
+    ) -> Result<(), ConfigError> {
+        let (before, _) = self.live.change(|now| {
+            let changed = change(now.clone());
+            let mut problems = Problems::default();
+            changed.check(&mut problems);
+            changed.check_change(now, own_limiter, &mut problems);
+            problems.finish(&now.name)?;
+            Ok(ClientConfig {
+                name: now.name.clone(),
+                budget: now.budget.clone(),
+                ..changed
+            })
+        })?;
+        parts::apply_newest(&self.live, before, |from, to| self.apply(from, to));
+        Ok(())
+    }
+
+    /// Changes the policies whose configuration differs.
+    fn apply(&self, from: &ClientConfig, to: &ClientConfig) {
+        if from.total_timeout != to.total_timeout {
+            self.total.set_limit(to.total_timeout).expect(CHECKED);
         }
-        if set.attempt_timeout {
-            let limit = config.attempt_timeout;
-            self.attempt.set_limit(limit).expect(CHECKED);
+        if from.attempt_timeout != to.attempt_timeout {
+            self.attempt.set_limit(to.attempt_timeout).expect(CHECKED);
         }
-        if set.retry {
-            let change = |now: retry::Builder| {
-                let mode = match modes.retry {
-                    true => config.retry.mode_to_start_in(),
-                    false => now.mode_to_start_in(),
-                };
-                config.retry.clone().budget_or(&self.budget).mode(mode)
-            };
-            self.retry.change(change).expect(CHECKED);
+        if !Arc::ptr_eq(&from.retry, &to.retry) {
+            self.change_retry(&from.retry, &to.retry);
         }
-        if set.hedge {
+        let (before, after) = (from.hedge_mode(), to.hedge_mode());
+        if !Arc::ptr_eq(&from.hedge, &to.hedge) || before != after {
             let change = |now: hedge::Builder| {
-                let mode = match modes.hedge {
-                    true => config.hedge_mode(),
-                    false => now.mode_to_start_in(),
-                };
-                config.hedge.clone().budget_or(&self.budget).mode(mode)
+                let mode = changed_mode(before, after, now.mode_to_start_in());
+                let hedge = hedge::Builder::clone(&to.hedge).budget_or(&self.budget);
+                hedge.mode(mode)
             };
             self.hedge.change(change).expect(CHECKED);
         }
-        if let (true, Some(quota)) = (set.rate_limit, config.rate_limit) {
-            self.limiter.set_quota(quota).expect(CHECKED);
+        parts::change_limiter(&self.limiter, from.rate_limit, to.rate_limit);
+        if !Arc::ptr_eq(&from.breaker, &to.breaker) {
+            self.breakers
+                .change_all(|breaker| change_breaker(breaker, from, to));
+        } else if from.fair_time() != to.fair_time() {
+            let change = |now: circuit_breaker::Builder| now.fair_time(to.fair_time());
+            self.breakers
+                .change_all(|breaker| breaker.change(change).expect(CHECKED));
         }
-        if modes.limiter {
-            self.limiter.set_mode(limit_mode(config.rate_limit));
-        }
-        if set.breaker || set.attempt_timeout {
-            self.breakers.change_all(|breaker| {
-                config.apply_to_breaker(breaker, set.breaker, modes.breaker);
-            });
-        }
-        if set.bulkhead {
-            let change = |bulkhead: &Bulkhead| config.apply_to_bulkhead(bulkhead, modes.bulkhead);
+        if !Arc::ptr_eq(&from.bulkhead, &to.bulkhead) {
+            let change = |bulkhead: &Bulkhead| {
+                parts::change_bulkhead(bulkhead, &from.bulkhead, &to.bulkhead);
+            };
             self.bulkheads.change_all(change);
         }
     }
+
+    fn change_retry(&self, from: &retry::Builder, to: &retry::Builder) {
+        let (before, after) = (from.mode_to_start_in(), to.mode_to_start_in());
+        let change = |now: retry::Builder| {
+            let mode = changed_mode(before, after, now.mode_to_start_in());
+            to.clone().budget_or(&self.budget).mode(mode)
+        };
+        self.retry.change(change).expect(CHECKED);
+    }
 }
 
-impl ClientConfig {
-    /// Changes `breaker` to what this makes: all of it, or else only what follows from the
-    /// attempt's timeout.
-    fn apply_to_breaker(&self, breaker: &CircuitBreaker, all: bool, mode: bool) {
-        let change = |now: circuit_breaker::Builder| match all {
-            true => self.breaker.clone().fair_time(self.fair_time()),
-            false => now.fair_time(self.fair_time()),
-        };
-        // By itself it has no problem. What somebody else changes at the same time may be one
-        // together with it; what he has changed already is replaced.
-        while breaker.change(change).is_err() {}
-        if mode {
-            breaker.set_mode(self.breaker.mode_to_start_in());
-        }
-    }
-
-    fn apply_to_bulkhead(&self, bulkhead: &Bulkhead, mode: bool) {
-        self.bulkhead.change(bulkhead);
-        if mode {
-            bulkhead.set_mode(self.bulkhead.mode_to_start_in());
-        }
+fn change_breaker(breaker: &CircuitBreaker, from: &ClientConfig, to: &ClientConfig) {
+    let change = |_| circuit_breaker::Builder::clone(&to.breaker).fair_time(to.fair_time());
+    breaker.change(change).expect(CHECKED);
+    let (before, after) = (
+        from.breaker.mode_to_start_in(),
+        to.breaker.mode_to_start_in(),
+    );
+    if before != after {
+        breaker.set_mode(after);
     }
 }

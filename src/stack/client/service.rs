@@ -12,7 +12,7 @@ use crate::keyed::ByKey;
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
 use crate::retry::RetryService;
 use crate::service::Native;
-use crate::stack::{ByAuthority, ResponseFuture};
+use crate::stack::ByAuthority;
 use crate::timeout::TimeoutService;
 
 /// A policy per authority.
@@ -46,7 +46,7 @@ where
 {
     type Response = <Whole<S, R, C, L, O, K> as Service<Req>>::Response;
     type Error = <Whole<S, R, C, L, O, K> as Service<Req>>::Error;
-    type Future = ResponseFuture<<Whole<S, R, C, L, O, K> as Service<Req>>::Future>;
+    type Future = <Whole<S, R, C, L, O, K> as Service<Req>>::Future;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -55,7 +55,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(self.0.call(request))
+        self.0.call(request)
     }
 }
 

@@ -6,7 +6,6 @@ use tower_service::Service;
 use crate::bulkhead::QueuedService;
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
 use crate::service::Native;
-use crate::stack::ResponseFuture;
 use crate::timeout::TimeoutService;
 
 pub(super) type Whole<S, R, L> =
@@ -28,7 +27,7 @@ where
 {
     type Response = <Whole<S, R, L> as Service<Req>>::Response;
     type Error = <Whole<S, R, L> as Service<Req>>::Error;
-    type Future = ResponseFuture<<Whole<S, R, L> as Service<Req>>::Future>;
+    type Future = <Whole<S, R, L> as Service<Req>>::Future;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -37,7 +36,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(self.0.call(request))
+        self.0.call(request)
     }
 }
 

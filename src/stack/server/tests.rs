@@ -1,19 +1,11 @@
-use std::time::Duration;
+use std::fmt;
 
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
-use super::*;
-use crate::config::Mode;
-use crate::keyed::Keyed;
+use super::{ServerService, ServerStack};
 use crate::rejection::{Reason, Rejection, RejectionKind};
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use crate::testing::{ms, secs};
+use crate::{ConfigError, Keyed, Mode, Quota, RateLimiter};
 
 fn hanging() -> impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone {
     service_fn(|_: u32| std::future::pending::<Result<u32, BoxError>>())
@@ -24,9 +16,9 @@ fn fields(error: &ConfigError) -> Vec<&str> {
     problems.map(|problem| problem.field.as_str()).collect()
 }
 
-// CX15, CX18: the table of the docs.
+// CX15, CX18
 #[test]
-fn cx15_the_defaults_are_those_of_the_table() {
+fn cx15_the_defaults_are_as_documented() {
     let stack = ServerStack::new("api", 9);
     assert_eq!(&**stack.name(), "api");
     assert_eq!(stack.timeout().limit(), secs(30));
@@ -40,8 +32,8 @@ fn cx15_the_defaults_are_those_of_the_table() {
 }
 
 #[test]
-fn cx15_everything_that_is_wrong_is_told_at_once() {
-    let config = ServerStack::builder("bad", 70_000)
+fn cx15_all_problems_are_reported_at_once() {
+    let config = ServerStack::builder("bad", 2_000_000)
         .timeout(secs(1))
         .rate_limit(Quota::new(1, secs(0)))
         .bulkhead(|bulkhead| bulkhead.queue(5).max_wait(ms(1_001)));
@@ -54,14 +46,14 @@ fn cx15_everything_that_is_wrong_is_told_at_once() {
     let fits = ServerStack::builder("good", 1).timeout(secs(1));
     let fits = fits.bulkhead(|bulkhead| bulkhead.queue(5).max_wait(secs(1)));
     let _fits = fits.build().unwrap();
-    // Nobody queues.
+    // There is no queue.
     let fits = ServerStack::builder("good", 1).timeout(ms(1));
     let _fits = fits.build().unwrap();
 }
 
 // CX1, BH1
 #[tokio::test]
-async fn cx1_services_of_a_stack_and_of_its_clones_share_its_places() {
+async fn cx1_services_of_a_stack_and_of_its_clones_share_its_bulkhead() {
     let stack = ServerStack::new("shared", 1);
     let (mut one, two) = (stack.layer(hanging()), stack.clone().layer(hanging()));
     let call = one.ready().await.unwrap().call(1);
@@ -80,7 +72,7 @@ async fn cx1_services_of_a_stack_and_of_its_clones_share_its_places() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to2_the_timeout_covers_the_wait_for_a_place() {
+async fn to2_the_timeout_covers_the_wait_in_the_queue() {
     let stack = ServerStack::builder("queueing", 1)
         .timeout(ms(50))
         .bulkhead(|bulkhead| bulkhead.queue(1).max_wait(ms(50)))
@@ -95,35 +87,35 @@ async fn to2_the_timeout_covers_the_wait_for_a_place() {
 
 // KY1
 #[tokio::test]
-async fn ky1_a_limit_per_key_refuses_before_a_place_is_taken() {
+async fn ky1_a_limit_per_key_is_checked_before_the_bulkhead() {
     let per_client = Keyed::<u32, RateLimiter>::limit(100, Quota::per_day(1)).unwrap();
     let stack =
         ServerStack::new("limited", 0).rate_limit(per_client.by(|client: &u32| Some(client)));
     let service = stack.layer(hanging());
-    let why = async |client: u32| {
+    let kind = async |client: u32| {
         let error = service.clone().oneshot(client).await.unwrap_err();
         Reason::of(&*error).unwrap().kind()
     };
-    assert!(matches!(why(1).await, RejectionKind::BulkheadFull { .. }));
-    assert_eq!(why(1).await, RejectionKind::RateLimited);
-    assert!(matches!(why(2).await, RejectionKind::BulkheadFull { .. }));
+    assert!(matches!(kind(1).await, RejectionKind::BulkheadFull { .. }));
+    assert_eq!(kind(1).await, RejectionKind::RateLimited);
+    assert!(matches!(kind(2).await, RejectionKind::BulkheadFull { .. }));
     assert!(format!("{:?}", stack.limiter()).contains(&**per_client.name()));
 }
 
 #[tokio::test]
-async fn one_responder_answers_for_every_part() {
-    let config = ServerStack::builder("told", 0).rate_limit(Quota::per_day(1));
+async fn one_responder_answers_the_rejections_of_every_part() {
+    let config = ServerStack::builder("api", 0).rate_limit(Quota::per_day(1));
     let stack = config.build().unwrap().respond(|rejection: Rejection| {
-        Err::<u32, BoxError>(format!("refused by {}", rejection.policy()).into())
+        Err::<u32, BoxError>(format!("rejected by {}", rejection.policy()).into())
     });
     let service = stack.layer(hanging());
-    let told = async || service.clone().oneshot(1).await.unwrap_err().to_string();
-    assert_eq!(told().await, "refused by told.bulkhead");
-    assert_eq!(told().await, "refused by told.rate_limit");
+    let answer = async || service.clone().oneshot(1).await.unwrap_err().to_string();
+    assert_eq!(answer().await, "rejected by api.bulkhead");
+    assert_eq!(answer().await, "rejected by api.rate_limit");
 }
 
 #[test]
-fn cx19_a_change_is_checked_as_a_whole_and_changes_what_it_is_about() {
+fn cx19_a_change_is_checked_as_a_whole_and_applies_the_parts_that_it_sets() {
     let config = ServerStack::builder("live", 9);
     let stack = config.build().unwrap();
     let settings = |stack: &ServerStack| format!("{stack:?} {:?}", stack.bulkhead().snapshot());
@@ -147,7 +139,7 @@ fn cx19_a_change_is_checked_as_a_whole_and_changes_what_it_is_about() {
     assert_eq!(bulkhead.mode, Mode::RecordOnly);
     assert_eq!(stack.limiter().quota(), Quota::per_second(5));
     assert_eq!(stack.limiter().mode(), Mode::Enforce);
-    // What a change is not about stays as a handle has left it.
+    // Parts that a change does not set keep what their handles set.
     stack.bulkhead().set_limit(4).unwrap();
     stack.limiter().set_mode(Mode::RecordOnly);
     stack.change(|now| now.timeout(secs(1))).unwrap();
@@ -165,7 +157,7 @@ fn cx19_a_change_is_checked_as_a_whole_and_changes_what_it_is_about() {
 }
 
 #[test]
-fn a_stack_is_nameable_and_goes_everywhere() {
+fn cx10_a_stack_and_its_service_can_be_named_and_sent() {
     #[derive(Clone, Debug)]
     struct Held<S> {
         _stack: ServerStack,

@@ -153,11 +153,19 @@ fn call<S: Inner>(service: &mut S, what: Do) -> S::Future {
 }
 
 #[track_caller]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a result is consumed by its check"
+)]
 fn ready(poll: Poll<Result<(), BoxError>>) {
     assert!(matches!(poll, Poll::Ready(Ok(()))), "{poll:?}");
 }
 
 #[track_caller]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a result is consumed by its check"
+)]
 fn answered(outcome: Poll<Result<u32, BoxError>>) {
     assert!(matches!(outcome, Poll::Ready(Ok(7))), "{outcome:?}");
 }

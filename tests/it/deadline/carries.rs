@@ -1,4 +1,4 @@
-//! The table of `seawall::guide::deadlines`, row by row; what is not here is in `deadline`.
+//! The table of `seawall::guide::deadlines`, row by row. The other rows are in `deadline`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,9 +28,9 @@ async fn look() -> Seen {
 
 const FIVE: Seen = Some(Duration::from_secs(5));
 
-// TO7: a join and a select in the one task.
+// TO7: join and select in one task.
 #[tokio::test(start_paused = true)]
-async fn to7_all_branches_of_one_task_have_it() {
+async fn to7_all_branches_of_one_task_have_the_deadline() {
     under(async || {
         assert_eq!(tokio::join!(look(), look()), (FIVE, FIVE));
         let selected = tokio::select! {
@@ -55,7 +55,7 @@ async fn to7_a_future_has_the_deadline_of_where_it_is_polled() {
     let inside = look();
     assert_eq!(under(async || inside.await).await, FIVE);
 
-    // Shared work has that of whoever polls it, and so the first one's.
+    // Shared work has the deadline of its poller, the first one.
     let shared = async {
         let first = Deadline::remaining();
         tokio::time::sleep(ms(1)).await;
@@ -66,9 +66,9 @@ async fn to7_a_future_has_the_deadline_of_where_it_is_polled() {
     assert_eq!((first, second), (FIVE, FIVE));
 }
 
-// TO7: tasks of every sort.
+// TO7: all kinds of tasks.
 #[tokio::test(start_paused = true)]
-async fn to7_no_task_has_it_unless_it_is_carried() {
+async fn to7_no_spawned_task_has_the_deadline_unless_it_is_carried() {
     under(async || {
         let deadline = Deadline::current().unwrap();
         let mut set = JoinSet::new();
@@ -86,9 +86,9 @@ async fn to7_no_task_has_it_unless_it_is_carried() {
     .await;
 }
 
-// TO7: local tasks are polled by whoever runs their set, and have what he has.
+// TO7: local tasks are polled by the task that runs their set.
 #[tokio::test(start_paused = true)]
-async fn to7_a_local_task_has_that_of_where_its_set_runs() {
+async fn to7_a_local_task_has_the_deadline_of_where_its_set_runs() {
     let spawned = || tokio::task::spawn_local(look());
     let outside = LocalSet::new();
     let inner = outside.run_until(under(async || {
@@ -107,15 +107,15 @@ async fn to7_a_local_task_has_that_of_where_its_set_runs() {
 
 // TO7: the thread stays the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn to7_blocking_in_place_has_it() {
+async fn to7_block_in_place_has_the_deadline() {
     let seen = under(async || tokio::task::block_in_place(Deadline::remaining));
     assert!(seen.await.is_some());
     assert_eq!(tokio::task::block_in_place(Deadline::remaining), None);
 }
 
-// TO7: work that is handed to a worker.
+// TO7: a message to a worker.
 #[tokio::test(start_paused = true)]
-async fn to7_a_message_has_it_only_if_it_is_put_in() {
+async fn to7_a_message_has_the_deadline_only_if_it_carries_it() {
     type Work = (Option<Deadline>, tokio::sync::oneshot::Sender<(Seen, Seen)>);
     let (send, mut receive) = tokio::sync::mpsc::channel::<Work>(1);
     tokio::spawn(async move {
@@ -139,9 +139,9 @@ async fn to7_a_message_has_it_only_if_it_is_put_in() {
     .await;
 }
 
-// TO7: what makes attempts, and what is no policy of ours.
+// TO7: attempts have it, and a timer that is no policy sets none.
 #[tokio::test(start_paused = true)]
-async fn to7_every_attempt_has_it_and_a_bare_timer_sets_none() {
+async fn to7_every_attempt_has_the_deadline_and_a_bare_timer_sets_none() {
     under(async || {
         let seen = Mutex::new(Vec::new());
         let note = || locked(&seen).push(Deadline::remaining().is_some());
@@ -168,7 +168,7 @@ async fn to7_every_attempt_has_it_and_a_bare_timer_sets_none() {
     assert_eq!(bare.await.unwrap(), None);
 }
 
-// TO7, CX16, CX19: what cuts nothing tells nothing.
+// TO7, CX16, CX19: a timeout that ends nothing sets no deadline.
 #[tokio::test(start_paused = true)]
 async fn to7_a_timeout_that_is_not_enforced_sets_none() {
     for mode in [Mode::RecordOnly, Mode::Off] {
@@ -179,7 +179,7 @@ async fn to7_a_timeout_that_is_not_enforced_sets_none() {
     }
 }
 
-/// Looks when it is dropped.
+/// Reads the deadline when it is dropped.
 struct AtDrop(Arc<Mutex<Vec<Seen>>>);
 
 impl Drop for AtDrop {
@@ -188,9 +188,9 @@ impl Drop for AtDrop {
     }
 }
 
-// TO7: neither what a timeout drops nor what ends by itself.
+// TO7: in what a timeout drops, and in what ends by itself.
 #[tokio::test(start_paused = true)]
-async fn to7_a_destructor_sees_the_deadlines_further_up_only() {
+async fn to7_a_destructor_sees_only_the_deadlines_above() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let hang = async |seen: &Arc<Mutex<Vec<Seen>>>| {
         let _looks = AtDrop(Arc::clone(seen));
@@ -210,14 +210,14 @@ async fn to7_a_destructor_sees_the_deadlines_further_up_only() {
     assert_eq!(*locked(&seen), [Some(secs(4))]);
 }
 
-// TO7: code that blocks reserves before it sleeps, and no later than the deadline it entered.
+// TO7: blocking code reserves before it sleeps, no later than the deadline it entered.
 #[tokio::test(start_paused = true)]
-async fn to7_an_entered_deadline_bounds_what_is_waited_for() {
+async fn to7_an_entered_deadline_bounds_a_wait() {
     let limiter = RateLimiter::per_minute(60);
     while limiter.allow() {}
     let short = Deadline::after(ms(10));
-    let refused = short.enter(|| limiter.reserve().map(drop));
-    assert_eq!(refused.unwrap_err().kind(), RejectionKind::RateLimited);
+    let rejected = short.enter(|| limiter.reserve().map(drop));
+    assert_eq!(rejected.unwrap_err().kind(), RejectionKind::RateLimited);
     assert!(limiter.reserve().is_ok());
 }
 
@@ -260,9 +260,9 @@ mod http {
         String::from_utf8(body.to_vec()).unwrap()
     }
 
-    // TO7: all of a server that runs under the layer, up to the response head.
+    // TO7: everything in a server under the layer, up to the response head.
     #[tokio::test(start_paused = true)]
-    async fn to7_extractors_handlers_and_middleware_have_it_and_a_body_has_not() {
+    async fn to7_extractors_handlers_and_middleware_have_the_deadline_and_a_body_has_none() {
         let handler = async |Looked(seen): Looked| {
             assert_eq!(seen, FIVE);
             assert_eq!(Deadline::remaining(), FIVE);
@@ -295,9 +295,9 @@ mod http {
         }
     }
 
-    // TO7: a hop, to another server in this very process.
+    // TO7: a hop to another server in the same process.
     #[tokio::test]
-    async fn to7_a_request_over_the_wire_has_none() {
+    async fn to7_a_request_over_the_wire_has_no_deadline() {
         let app = Router::new().route("/", get(async || text(Deadline::remaining())));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -14,7 +14,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{Do, Mock, Task, catching, locked, ms, poll_ready, reason, secs};
 
-/// What a service saw of the deadline, in order: in its `call`, then in its polls.
+/// The deadlines that a service read, in order: in its `call`, then in its polls.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<Option<Duration>>>>);
 
@@ -27,7 +27,7 @@ impl Seen {
         std::mem::take(&mut *locked(&self.0))
     }
 
-    /// A service that looks in `call`, and in two polls a second apart.
+    /// A service that reads the deadline in `call`, and in two polls a second apart.
     fn service(
         &self,
     ) -> impl Service<(), Response = (), Error = BoxError, Future: Send> + Clone + Send + use<>
@@ -53,7 +53,7 @@ async fn to3_remaining_is_right_at_any_depth() {
         .map_request(|()| ())
         .layer(TimeoutLayer::new(secs(5)))
         .map_err(|error: BoxError| error)
-        // A longer one within a shorter one lengthens nothing.
+        // A longer deadline within a shorter one changes nothing.
         .layer(TimeoutLayer::new(secs(20)))
         .service(seen.service());
     let service = TimeoutLayer::new(secs(10)).layer(BoxCloneService::new(service));
@@ -63,7 +63,7 @@ async fn to3_remaining_is_right_at_any_depth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to3_it_is_restored_after_every_call_and_every_poll_also_on_panic() {
+async fn to3_the_deadline_is_restored_after_each_call_and_poll_also_on_panic() {
     let mut service = TimeoutLayer::new(secs(5)).layer(Mock::new());
     let outer = Deadline::after(secs(60));
     let ours = || assert_eq!(Deadline::current(), Some(outer));
@@ -90,7 +90,7 @@ async fn to3_it_is_restored_after_every_call_and_every_poll_also_on_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to3_branches_do_not_see_each_others() {
+async fn to3_branches_do_not_see_the_deadlines_of_others() {
     let timeouts = [3, 1, 2].map(|n| Timeout::new(secs(n)));
     let look = |timeout: Timeout| async move {
         let looked = timeout.run(async || {
@@ -146,7 +146,7 @@ async fn to7_a_spawned_task_has_no_deadline_unless_it_is_carried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to7_behind_a_buffer_polls_have_it_and_the_workers_call_has_not() {
+async fn to7_behind_a_buffer_polls_have_the_deadline_and_the_call_has_none() {
     let seen = Seen::default();
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(secs(5)))
@@ -155,7 +155,7 @@ async fn to7_behind_a_buffer_polls_have_it_and_the_workers_call_has_not() {
     service.oneshot(()).await.unwrap();
     assert_eq!(seen.take(), [None, Some(secs(5)), Some(secs(4))]);
 
-    // So a timeout behind one knows only its own limit in `call`; the outer one enforces its own.
+    // A timeout behind a buffer knows only its own limit in `call`; the outer one enforces its own.
     let outer = Timeout::builder(secs(2)).name("outer").build().unwrap();
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(&outer))
@@ -167,7 +167,7 @@ async fn to7_behind_a_buffer_polls_have_it_and_the_workers_call_has_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_under_it() {
+async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_below() {
     let attempt = Timeout::builder(secs(10)).name("attempt").build().unwrap();
     let run = attempt.run(std::future::pending::<Result<(), BoxError>>);
     let start = tokio::time::Instant::now();
@@ -178,8 +178,7 @@ async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_under_it() {
     let (limit, elapsed) = (secs(1), secs(1));
     assert_eq!(rejection.kind(), RejectionKind::TimedOut { limit, elapsed });
 
-    // Also where the call was made out of its sight, and with nothing under it that could keep it
-    // as well.
+    // Also where the call was made outside of the timeout, and no timeout within it.
     let service = ServiceBuilder::new()
         .buffer(4)
         .layer(TimeoutLayer::new(&attempt))
@@ -191,7 +190,7 @@ async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_under_it() {
     assert_eq!(start.elapsed(), secs(1));
     assert_eq!(&**reason(&error).policy(), "attempt");
 
-    // A timeout that is switched off keeps nothing.
+    // A timeout that is off keeps nothing.
     attempt.set_mode(seawall::Mode::Off);
     let run = attempt.run(std::future::pending::<Result<(), BoxError>>);
     let mut run = Task::new(Deadline::after(secs(1)).scope(run));
@@ -199,7 +198,7 @@ async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_under_it() {
     advance(secs(2)).await;
     assert_eq!((run.wakes(), run.run().is_pending()), (0, true));
 
-    // A scope does not lengthen what is in force where it is polled.
+    // A scope does not lengthen the deadline of its poller.
     let look = Deadline::after(secs(60)).scope(async { Deadline::remaining() });
     let timeout = Timeout::new(secs(3));
     let run = timeout.run(|| look.map(Ok::<_, BoxError>));
@@ -211,7 +210,7 @@ async fn to7_a_carried_deadline_is_kept_by_the_first_timeout_under_it() {
 async fn to8_shared_work_is_not_bounded_by_its_first_caller() {
     let work = Deadline::shield(secs(1), async {
         assert_eq!(Deadline::remaining(), Some(secs(1)));
-        // Nor are the policies in it.
+        // Neither are the policies in it.
         let query = Timeout::new(ms(500));
         let query = query.run(async || {
             sleep(ms(300)).await;
@@ -235,7 +234,7 @@ async fn to8_shared_work_is_not_bounded_by_its_first_caller() {
 
 // TO5, TO8
 #[tokio::test(start_paused = true)]
-async fn to5_to8_a_shield_keeps_its_bound_for_the_timeouts_in_it() {
+async fn to5_to8_a_shield_bounds_the_timeouts_in_it() {
     let attempt = Timeout::new(secs(10));
     let work = attempt.run(std::future::pending::<Result<(), BoxError>>);
     let rejection = Deadline::shield(secs(1), work).await.unwrap_err();
@@ -264,7 +263,7 @@ async fn to8_a_shield_ends_by_its_own_bound_and_drops_its_work_first() {
             .starts_with("shield@tests/it/deadline/mod.rs:")
     );
 
-    // Clean-up after the deadline: the whole of its bound, however long that has passed.
+    // Clean-up after the deadline has the whole bound.
     let past = Deadline::after(secs(0));
     let clean_up = past.scope(async {
         assert_eq!(Deadline::remaining(), Some(secs(0)));

@@ -1,17 +1,14 @@
 //! Policies that are used without a service.
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use allocation_counter::opt_out;
-use seawall::circuit_breaker::{Builder, State};
-use seawall::event::EventKind;
-use seawall::{Backoff, Budget, Bulkhead, CircuitBreaker, Mode, Quota, RateLimiter, Trip, Window};
+use seawall::{Backoff, Budget, CircuitBreaker, Mode, Quota, RateLimiter, Trip, Window};
 
-use super::record::{Admission, Changing, Log, ONE, Observed, most_above};
-use super::{Call, Part, World, add, count, enter, has_all_permits, pause};
+use super::record::{Admission, Changing, Log, ONE, most_above};
+use super::{Call, Part, World, add, count, pause};
 use crate::support::{Random, locked, ms, secs};
 
 pub(super) fn parts(world: &World) -> Vec<Box<dyn Part>> {
@@ -25,9 +22,7 @@ pub(super) fn parts(world: &World) -> Vec<Box<dyn Part>> {
         tokens("switched", 300, 3, Kind::Switched),
         tokens("reserved", 500, 3, Kind::Reserved),
         Box::new(Spent::new()),
-        Box::new(Permits::new(world)),
         Box::new(Outcomes::new(world)),
-        Box::new(Tripping::new(world)),
         Box::new(Saved::new()),
     ]
 }
@@ -40,10 +35,8 @@ fn below(random: &mut Random, end: u64) -> u32 {
 struct Tokens {
     kind: Kind,
     name: &'static str,
-    limiter: Changing<RateLimiter, Quota>,
+    limiter: Arc<Changing<RateLimiter, Quota>>,
     granted: Mutex<Vec<Admission>>,
-    /// How often no token was available.
-    rejected: AtomicUsize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -64,10 +57,9 @@ impl Tokens {
             name,
             limiter: Changing::new(world, name, first, |listener| {
                 let limiter = RateLimiter::builder(first).name(name);
-                limiter.on_event(listener).build().unwrap()
+                limiter.max_wait(ms(5)).on_event(listener).build().unwrap()
             }),
             granted: Mutex::new(Vec::with_capacity(1 << 18)),
-            rejected: AtomicUsize::new(0),
         }
     }
 
@@ -84,9 +76,9 @@ impl Tokens {
         let limiter = &self.limiter;
         let from = limiter.settings.before();
         let earliest = world.clock.now();
-        match limiter.watch.start().make(|| limiter.policy.try_acquire()) {
-            Ok(()) => self.granted(earliest, world.clock.now(), limiter.settings.since(from)),
-            Err(_) => add(&self.rejected, 1),
+        let taken = limiter.watch.start().make(|| limiter.policy.try_acquire());
+        if taken.is_ok() {
+            self.granted(earliest, world.clock.now(), limiter.settings.since(from));
         }
     }
 
@@ -97,7 +89,6 @@ impl Tokens {
         let start = world.clock.now();
         let mut call = limiter.watch.start();
         let Ok(reservation) = call.make(|| limiter.policy.reserve()) else {
-            add(&self.rejected, 1);
             return tokio::time::sleep(ms(1)).await;
         };
         let read = world.clock.now();
@@ -106,9 +97,6 @@ impl Tokens {
         let latest = world.clock.now() + nanos;
         // A token without a delay may have been granted before the clock was read.
         let earliest = if nanos == 0 { start } else { read + nanos };
-        if nanos > 0 {
-            add(&self.rejected, 1);
-        }
         if random.below(5) == 0 {
             tokio::task::yield_now().await;
             return call.within(|| drop(reservation));
@@ -203,13 +191,11 @@ impl Part for Tokens {
                 ));
             }
             (Kind::Switched, _) => match random.below(8) {
-                0 => self.limiter.set_any_mode(random),
-                1 => self.set(Quota::unlimited()),
+                0 | 1 => self.set(Quota::unlimited()),
                 2 => self.limiter.policy.pause_for(ms(1 + random.below(3))),
                 3 => self.limiter.policy.resume(),
                 _ => self.set(quota(500 * below(random, 4), 1 + below(random, 5))),
             },
-            (Kind::Reserved, _) if round % 256 == 0 => self.limiter.set_any_mode(random),
             (Kind::Reserved, _) if round % 64 == 0 => {
                 self.set(quota(200 + below(random, 800), 1 + below(random, 5)));
             }
@@ -219,7 +205,6 @@ impl Part for Tokens {
 
     /// RL1 over the whole test, and over each stretch.
     fn finish(&self, world: &World) {
-        self.limiter.watch.finish();
         let settings = &self.limiter.settings;
         let always = |span: &RangeInclusive<usize>| {
             settings.during(span.clone(), |quotas| {
@@ -233,13 +218,8 @@ impl Part for Tokens {
         for start in (0..all).step_by(STRETCH) {
             self.check(world, start..=(start + STRETCH).min(all) - 1, &granted);
         }
-        let rejected = count(&self.rejected);
-        world.check(rejected > 0 && granted.len() > 10, || {
-            format!(
-                "{}: granted {}, rejected {rejected}",
-                self.name,
-                granted.len()
-            )
+        world.check(granted.len() > 10, || {
+            format!("{}: granted only {}", self.name, granted.len())
         });
     }
 }
@@ -291,76 +271,6 @@ impl Part for Spent {
         world.check(holds, || {
             format!("{available} tokens available, {left} not taken")
         });
-    }
-}
-
-/// A bulkhead that rejects, and its permits.
-struct Permits {
-    bulkhead: Changing<Bulkhead, u32>,
-    in_flight: AtomicUsize,
-    rejected: AtomicUsize,
-}
-
-impl Permits {
-    fn new(world: &World) -> Self {
-        Self {
-            bulkhead: Changing::new(world, "permits", 4, |listener| {
-                Bulkhead::builder(4).on_event(listener).build().unwrap()
-            }),
-            in_flight: AtomicUsize::new(0),
-            rejected: AtomicUsize::new(0),
-        }
-    }
-
-    async fn hold_some(&self, world: &World, random: &mut Random) {
-        let mut held: VecDeque<(Observed, _, bool)> = VecDeque::new();
-        for _ in 0..20 {
-            let from = self.bulkhead.settings.before();
-            let mut call = self.bulkhead.watch.start();
-            match call.make(|| self.bulkhead.policy.try_acquire()) {
-                Ok(permit) => {
-                    let limits = &self.bulkhead.settings;
-                    held.push_back((call, permit, enter(world, limits, &self.in_flight, from)));
-                }
-                Err(_) => add(&self.rejected, 1),
-            }
-            if held.len() > 3 {
-                self.release(held.pop_front().unwrap());
-            }
-        }
-        pause(random).await;
-        held.into_iter().for_each(|held| self.release(held));
-    }
-
-    fn release<P>(&self, (mut call, permit, counted): (Observed, P, bool)) {
-        if counted {
-            self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        }
-        call.within(|| drop(permit));
-    }
-}
-
-impl Part for Permits {
-    fn call<'a>(&'a self, world: &'a World, random: &'a mut Random) -> Call<'a> {
-        Box::pin(self.hold_some(world, random))
-    }
-
-    fn change(&self, _: &World, random: &mut Random, round: u64) {
-        let limit = below(random, 7);
-        self.bulkhead.set(limit, |bulkhead| {
-            bulkhead.set_limit(limit).unwrap();
-        });
-        if round % 16 == 0 {
-            self.bulkhead.set_any_mode(random);
-        }
-    }
-
-    fn finish(&self, world: &World) {
-        self.bulkhead.watch.finish();
-        world.check(count(&self.rejected) > 0, || {
-            "no permit was rejected".to_owned()
-        });
-        has_all_permits(world, &self.bulkhead.policy);
     }
 }
 
@@ -453,135 +363,6 @@ impl Part for Outcomes {
         world.check(holds, || {
             format!("outcomes: made {made:?}, counted {counts:?}")
         });
-    }
-}
-
-/// A breaker that opens and closes all the time.
-struct Tripping {
-    breaker: Changing<CircuitBreaker, ()>,
-    rejected: AtomicUsize,
-    half_opened: Arc<AtomicUsize>,
-}
-
-impl Tripping {
-    fn new(world: &World) -> Self {
-        let half_opened = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&half_opened);
-        let breaker = Changing::new(world, "tripping", (), |listener| {
-            let breaker = CircuitBreaker::builder("tripping").on_event(move |event| {
-                if let EventKind::Transition(transition) = event.kind {
-                    add(&counted, usize::from(transition.to == State::HalfOpen));
-                }
-                listener(event);
-            });
-            breaker.build().unwrap()
-        });
-        Self {
-            breaker,
-            rejected: AtomicUsize::new(0),
-            half_opened,
-        }
-    }
-
-    /// Some calls at once, with any outcome.
-    async fn call_together(&self, random: &mut Random) {
-        let mut permits = Vec::new();
-        for _ in 0..6 {
-            let mut call = self.breaker.watch.start();
-            match call.make(|| self.breaker.policy.try_acquire()) {
-                Ok(permit) => permits.push((call, permit)),
-                Err(_) => add(&self.rejected, 1),
-            }
-        }
-        pause(random).await;
-        for (mut call, permit) in permits {
-            call.within(|| match random.below(8) {
-                0..4 => permit.failure(),
-                4..6 => permit.success(),
-                6 => permit.ignore(),
-                _ => drop(permit),
-            });
-        }
-    }
-
-    /// Half-open with four probe permits: all are available, also after changes in between.
-    fn has_all_probe_permits(&self, world: &World) {
-        let breaker = &self.breaker.policy;
-        let out = breaker
-            .snapshot()
-            .probes
-            .map_or(0, |probes| probes.in_flight);
-        breaker.set_mode(Mode::Enforce);
-        let change = |now: Builder| {
-            let now = now.trips([Trip::consecutive_failures(1)]).probes(3);
-            let now = now.close_after(3).no_ramp();
-            now.open_for(Backoff::constant(ms(1)))
-        };
-        breaker.change(change).unwrap();
-        breaker.reset();
-        breaker.try_acquire().unwrap().failure();
-        while breaker.state() != State::HalfOpen {
-            std::thread::yield_now();
-        }
-        let more = || (0..9).filter_map(|_| breaker.try_acquire().ok());
-        let first: Vec<_> = more().take(2).collect();
-        breaker.change(|now| now.probes(4).close_after(2)).unwrap();
-        breaker.set_mode(Mode::RecordOnly);
-        breaker.set_mode(Mode::Enforce);
-        let probes = first.len() + more().collect::<Vec<_>>().len();
-        world.check((out, probes) == (0, 4), || {
-            format!("{out} probes in flight at the end, {probes} of 4 permits")
-        });
-    }
-}
-
-impl Part for Tripping {
-    fn call<'a>(&'a self, _: &'a World, random: &'a mut Random) -> Call<'a> {
-        Box::pin(self.call_together(random))
-    }
-
-    fn change(&self, world: &World, random: &mut Random, round: u64) {
-        let n = below(random, 8);
-        let last = Window::count(10 + n);
-        let trips = match random.below(4) {
-            0 => vec![Trip::consecutive_failures(2 + n)],
-            1 => vec![Trip::failure_rate(0.5).over(last).min_calls(5)],
-            2 => vec![
-                Trip::failures(3 + n).within(ms(50)),
-                Trip::slow_rate(0.5, ms(1)),
-            ],
-            _ => vec![Trip::failure_rate(0.3).over(Window::time(ms(100 + u64::from(n))))],
-        };
-        let breaker = &self.breaker.policy;
-        let changed = breaker.change(move |now| {
-            let now = now
-                .trips(trips.clone())
-                .probes(1 + n)
-                .close_after(1 + n / 2);
-            let now = now.open_for(Backoff::constant(ms(1 + u64::from(n / 4))));
-            if n == 0 {
-                now.ramp(ms(5), 0.5)
-            } else {
-                now.no_ramp()
-            }
-        });
-        world.check(changed.is_ok(), || format!("{changed:?}"));
-        match round % 200 {
-            0 => breaker.force_open(),
-            7 => breaker.release(),
-            100 => breaker.reset(),
-            _ if round % 16 == 0 => self.breaker.set_any_mode(random),
-            _ => {}
-        }
-    }
-
-    fn finish(&self, world: &World) {
-        self.breaker.watch.finish();
-        let seen = (count(&self.rejected), count(&self.half_opened));
-        world.check(seen.0 > 0 && seen.1 > 0, || {
-            format!("tripping: (rejected, half-opened) = {seen:?}")
-        });
-        self.has_all_probe_permits(world);
     }
 }
 

@@ -1,23 +1,26 @@
 //! Policies as layers: attempts, timeouts, queues, and all patterns in one stack.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::bulkhead::Order;
+use seawall::circuit_breaker::State;
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Hedge,
-    HedgeLayer, Quota, RateLimitLayer, RateLimiter, Reason, RejectionKind, Retry, RetryLayer,
+    HedgeLayer, Mode, Quota, RateLimitLayer, RateLimiter, Reason, RejectionKind, Retry, RetryLayer,
     Timeout, TimeoutLayer, Trip, Window,
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use super::record::{Changing, Log};
-use super::{Call, Part, World, add, count, enter, has_all_permits};
+use super::record::{Changing, Log, Observed};
+use super::{Call, Part, World, add, count};
 use crate::support::{Random, full_budget, ms, secs};
 
 pub(super) fn parts(world: &World) -> Vec<Box<dyn Part>> {
@@ -38,7 +41,7 @@ pub(super) fn parts(world: &World) -> Vec<Box<dyn Part>> {
                 hedge.on_event(listener).build().unwrap()
             },
         ))),
-        Box::new(Queue::new(world)),
+        Box::new(Permits::new(world)),
         Box::new(Paid::new(world)),
         Box::new(Stack::new(world)),
     ]
@@ -123,7 +126,7 @@ async fn call<S, V>(
 }
 
 /// A retry whose every attempt fails: a call makes as many as were allowed.
-struct Attempts(Changing<Retry, usize>);
+struct Attempts(Arc<Changing<Retry, usize>>);
 
 impl Part for Attempts {
     fn call<'a>(&'a self, world: &'a World, _: &'a mut Random) -> Call<'a> {
@@ -137,25 +140,18 @@ impl Part for Attempts {
         Box::pin(call(world, &self.0.settings, Does::Fail, service, allowed))
     }
 
-    fn change(&self, world: &World, random: &mut Random, round: u64) {
+    fn change(&self, world: &World, random: &mut Random, _: u64) {
         let most = 1 + random.below(4);
         self.0.set(most.try_into().unwrap(), |retry| {
             let changed = retry.change(|now| now.max_attempts(most.try_into().unwrap()));
             world.check(changed.is_ok(), || format!("{changed:?}"));
         });
-        if round % 16 == 0 {
-            self.0.set_any_mode(random);
-        }
-    }
-
-    fn finish(&self, _: &World) {
-        self.0.watch.finish();
     }
 }
 
 /// A timeout around a service that answers late if there may be no timeout: a call ends by a limit
 /// that was in force at its start, or by the service if there was none.
-struct Limits(Changing<Timeout, Duration>);
+struct Limits(Arc<Changing<Timeout, Duration>>);
 
 impl Limits {
     async fn serve(&self, request: Request) -> Outcome {
@@ -190,23 +186,16 @@ impl Part for Limits {
         ))
     }
 
-    fn change(&self, _: &World, random: &mut Random, round: u64) {
+    fn change(&self, _: &World, random: &mut Random, _: u64) {
         let limit = ms(1 + random.below(5));
         self.0
             .set(limit, |timeout| timeout.set_limit(limit).unwrap());
-        if round % 16 == 0 {
-            self.0.set_any_mode(random);
-        }
-    }
-
-    fn finish(&self, _: &World) {
-        self.0.watch.finish();
     }
 }
 
 /// A hedge over a slow service: a call makes as many attempts as were allowed. The setting is
 /// whether the delay is zero, and the number of extra attempts.
-struct Races(Changing<Hedge, (bool, usize)>);
+struct Races(Arc<Changing<Hedge, (bool, usize)>>);
 
 impl Part for Races {
     fn call<'a>(&'a self, world: &'a World, _: &'a mut Random) -> Call<'a> {
@@ -227,7 +216,7 @@ impl Part for Races {
         Box::pin(call(world, &self.0.settings, does, service, allowed))
     }
 
-    fn change(&self, _: &World, random: &mut Random, round: u64) {
+    fn change(&self, _: &World, random: &mut Random, _: u64) {
         let now = self.0.policy.snapshot();
         let mut extra = now.max_extra;
         let mut delay = now.delay.unwrap();
@@ -242,19 +231,12 @@ impl Part for Races {
                 hedge.change(|now| now.max_extra(extra)).unwrap();
                 hedge.set_delay(delay);
             });
-        if round % 16 == 0 {
-            self.0.set_any_mode(random);
-        }
-    }
-
-    fn finish(&self, _: &World) {
-        self.0.watch.finish();
     }
 }
 
 /// A bulkhead with a queue.
-struct Queue {
-    bulkhead: Changing<Bulkhead, u32>,
+struct Permits {
+    bulkhead: Arc<Changing<Bulkhead, u32>>,
     in_flight: AtomicUsize,
 }
 
@@ -278,10 +260,10 @@ impl<F: Future> Future for Polls<'_, F> {
     }
 }
 
-impl Queue {
+impl Permits {
     fn new(world: &World) -> Self {
         Self {
-            bulkhead: Changing::new(world, "queue", 2, |listener| {
+            bulkhead: Changing::new(world, "permits", 2, |listener| {
                 let bulkhead = Bulkhead::builder(2).queue(6).max_wait(ms(5));
                 bulkhead.on_event(listener).build().unwrap()
             }),
@@ -301,9 +283,42 @@ impl Queue {
         }
     }
 
-    fn enter(&self, world: &World, from: &Cell<usize>) -> InFlight<'_> {
-        let counted = enter(world, &self.bulkhead.settings, &self.in_flight, from.get());
-        InFlight(counted.then_some(&self.in_flight))
+    /// Counts a call that was admitted after `from` was read, if there was a limit all the time: with it
+    /// not more are in flight than the greatest limit that may have been in force since.
+    fn enter(&self, world: &World, from: usize) -> InFlight<'_> {
+        let limits = &self.bulkhead.settings;
+        if !limits.during(limits.since(from), |limits| {
+            limits.iter().all(Option::is_some)
+        }) {
+            return InFlight(None);
+        }
+        let together = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        let most = |limits: &[Option<u32>]| limits.iter().flatten().max().copied();
+        let limit = limits.during(limits.since(from), most).unwrap();
+        world.check(together <= limit as usize, || {
+            format!("{together} in flight, the limit was at most {limit}")
+        });
+        InFlight(Some(&self.in_flight))
+    }
+
+    /// Takes permits at once, and holds each for the next three tries.
+    async fn try_acquire(&self, world: &World) {
+        let mut held = VecDeque::new();
+        for _ in 0..20 {
+            let from = self.bulkhead.settings.before();
+            let mut call = self.bulkhead.watch.start();
+            let permit = call.make(|| self.bulkhead.policy.try_acquire());
+            held.push_back(
+                permit
+                    .ok()
+                    .map(|permit| (self.enter(world, from), call, permit)),
+            );
+            if held.len() > 3 {
+                release(held.pop_front().flatten());
+            }
+        }
+        tokio::task::yield_now().await;
+        held.into_iter().for_each(release);
     }
 
     /// Waits for a permit directly.
@@ -314,10 +329,9 @@ impl Queue {
         let Ok(permit) = call.run(acquire).await else {
             return tokio::task::yield_now().await;
         };
-        let in_flight = self.enter(world, &from);
+        let in_flight = self.enter(world, from.get());
         tokio::time::sleep(ms(1)).await;
-        drop(in_flight);
-        call.within(|| permit.release());
+        release(Some((in_flight, call, permit)));
     }
 
     /// Waits for a permit through the layer, and gives up on some.
@@ -327,7 +341,7 @@ impl Queue {
         let layers = layers.layer(BulkheadLayer::queued(&self.bulkhead.policy));
         let admitted = Rc::clone(&from);
         let service = layers.service_fn(move |()| {
-            let in_flight = self.enter(world, &admitted);
+            let in_flight = self.enter(world, admitted.get());
             async move {
                 let _in_flight = in_flight;
                 tokio::time::sleep(ms(1)).await;
@@ -340,16 +354,17 @@ impl Queue {
     }
 }
 
-impl Part for Queue {
+impl Part for Permits {
     fn call<'a>(&'a self, world: &'a World, random: &'a mut Random) -> Call<'a> {
         match random.below(10) {
-            0..3 => Box::pin(self.acquire(world)),
-            3 => Box::pin(self.call_queued(world, ms(2))),
+            0..2 => Box::pin(self.try_acquire(world)),
+            2..5 => Box::pin(self.acquire(world)),
+            5 => Box::pin(self.call_queued(world, ms(2))),
             _ => Box::pin(self.call_queued(world, secs(600))),
         }
     }
 
-    fn change(&self, _: &World, random: &mut Random, round: u64) {
+    fn change(&self, _: &World, random: &mut Random, _: u64) {
         let limit = u32::try_from(random.below(5)).unwrap();
         self.bulkhead.set(limit, |bulkhead| {
             bulkhead.set_limit(limit).unwrap();
@@ -360,15 +375,58 @@ impl Part for Queue {
         bulkhead
             .change(|now| now.max_wait(max_wait).queue(1 + limit).order(order))
             .unwrap();
-        if round % 32 == 0 {
-            self.bulkhead.set_any_mode(random);
-        }
     }
 
     fn finish(&self, world: &World) {
-        self.bulkhead.watch.finish();
         has_all_permits(world, &self.bulkhead.policy);
     }
+}
+
+fn release<P>(held: Option<(InFlight<'_>, Observed, P)>) {
+    if let Some((in_flight, mut call, permit)) = held {
+        drop(in_flight);
+        call.within(|| drop(permit));
+    }
+}
+
+/// All permits of an idle bulkhead are available, and no others.
+fn has_all_permits(world: &World, bulkhead: &Bulkhead) {
+    bulkhead.set_mode(Mode::Enforce);
+    bulkhead.set_limit(5).unwrap();
+    let now = bulkhead.snapshot();
+    let permits: Vec<_> = (0..9).filter_map(|_| bulkhead.try_acquire().ok()).collect();
+    let counts = (now.in_flight, now.queued, permits.len());
+    world.check(counts == (0, 0, 5), || format!("{counts:?} permits"));
+}
+
+/// An idle breaker that becomes half-open has all probe permits, also after changes in between.
+fn has_all_probe_permits(world: &World, breaker: &CircuitBreaker) {
+    let out = breaker
+        .snapshot()
+        .probes
+        .map_or(0, |probes| probes.in_flight);
+    breaker.set_mode(Mode::Enforce);
+    let changed = breaker.change(|now| {
+        let now = now.trips([Trip::consecutive_failures(1)]).probes(3);
+        now.close_after(3)
+            .no_ramp()
+            .open_for(Backoff::constant(ms(1)))
+    });
+    changed.unwrap();
+    breaker.reset();
+    breaker.try_acquire().unwrap().failure();
+    while breaker.state() != State::HalfOpen {
+        std::thread::yield_now();
+    }
+    let more = || (0..9).filter_map(|_| breaker.try_acquire().ok());
+    let first: Vec<_> = more().take(2).collect();
+    breaker.change(|now| now.probes(4).close_after(2)).unwrap();
+    breaker.set_mode(Mode::RecordOnly);
+    breaker.set_mode(Mode::Enforce);
+    let probes = first.len() + more().collect::<Vec<_>>().len();
+    world.check((out, probes) == (0, 4), || {
+        format!("{out} probes in flight at the end, {probes} of 4 permits")
+    });
 }
 
 /// A retry and a hedge that draw on one budget. Every attempt fails.
@@ -452,12 +510,12 @@ impl Part for Paid {
 
 /// All patterns, one below the other.
 struct Stack {
-    total: Changing<Timeout, ()>,
-    retry: Changing<Retry, ()>,
-    hedge: Changing<Hedge, ()>,
-    breaker: Changing<CircuitBreaker, ()>,
-    bulkhead: Changing<Bulkhead, ()>,
-    limiter: Changing<RateLimiter, ()>,
+    total: Arc<Changing<Timeout, ()>>,
+    retry: Arc<Changing<Retry, ()>>,
+    hedge: Arc<Changing<Hedge, ()>>,
+    breaker: Arc<Changing<CircuitBreaker, ()>>,
+    bulkhead: Arc<Changing<Bulkhead, ()>>,
+    limiter: Arc<Changing<RateLimiter, ()>>,
     budget: Budget,
     in_flight: AtomicUsize,
     /// Answered, rejected, failed.
@@ -586,31 +644,15 @@ impl Part for Stack {
         let waits = limiter.change(|now| now.max_wait(ms(1 + n)).max_pause(ms(1 + n)));
         waits.unwrap();
         self.budget.set_ratio(0.05 * n as f64).unwrap();
-        // One mode at a time.
-        match round % 64 {
-            0 => self.total.set_any_mode(random),
-            8 => self.retry.set_any_mode(random),
-            16 => self.hedge.set_any_mode(random),
-            24 => self.breaker.set_any_mode(random),
-            32 => self.limiter.set_any_mode(random),
-            40 => self.bulkhead.set_any_mode(random),
-            48 => limiter.pause_for(ms(3)),
-            _ => {}
+        if round % 64 == 0 {
+            limiter.pause_for(ms(3));
         }
     }
 
     fn finish(&self, world: &World) {
-        let (total, retry, hedge) = (&self.total.watch, &self.retry.watch, &self.hedge.watch);
-        let (breaker, bulkhead) = (&self.breaker.watch, &self.bulkhead.watch);
-        for watch in [total, retry, hedge, breaker, bulkhead, &self.limiter.watch] {
-            watch.finish();
-        }
         let in_flight = count(&self.in_flight);
-        let probes = self.breaker.policy.snapshot().probes;
-        let probes = probes.map_or(0, |probes| probes.in_flight);
-        world.check((in_flight, probes) == (0, 0), || {
-            format!("{in_flight} calls and {probes} probes at the end")
-        });
+        world.check(in_flight == 0, || format!("{in_flight} calls at the end"));
+        has_all_probe_permits(world, &self.breaker.policy);
         has_all_permits(world, &self.bulkhead.policy);
         let outcomes = self.outcomes.each_ref().map(count);
         world.check(outcomes.iter().all(|count| *count > 0), || {

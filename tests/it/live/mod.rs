@@ -10,17 +10,17 @@ mod direct;
 mod layered;
 mod record;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::LocalBoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use seawall::{Bulkhead, Mode};
+use seawall::Mode;
 
-use self::record::{Clock, Faults, Log};
-use crate::support::{Random, ms, secs};
+use self::record::{Clock, Faults, Switched};
+use crate::support::{Random, locked, ms, secs};
 
 const THREADS: u64 = 4;
 
@@ -39,7 +39,6 @@ const WARM: Duration = secs(5);
 const FLAT: i64 = 256 * 1024;
 
 /// What all parts share.
-#[derive(Debug)]
 struct World {
     clock: Clock,
     faults: Faults,
@@ -47,6 +46,8 @@ struct World {
     marker: Arc<()>,
     started: AtomicUsize,
     returned: AtomicUsize,
+    /// All observed policies.
+    policies: Mutex<Vec<Arc<dyn Switched>>>,
     /// How often every part was changed.
     rounds: AtomicU64,
 }
@@ -75,6 +76,7 @@ impl World {
             marker: Arc::default(),
             started: AtomicUsize::new(0),
             returned: AtomicUsize::new(0),
+            policies: Mutex::default(),
             rounds: AtomicU64::new(0),
         }
     }
@@ -97,8 +99,8 @@ trait Part: Sync {
     /// A call, or a few, of a caller with its own numbers.
     fn call<'a>(&'a self, world: &'a World, random: &'a mut Random) -> Call<'a>;
     fn change(&self, world: &World, random: &mut Random, round: u64);
-    /// Checks what was recorded, when nothing is in flight any more.
-    fn finish(&self, world: &World);
+    /// Checks what was recorded, when no call is in flight any more.
+    fn finish(&self, _: &World) {}
 }
 
 /// The callers of each part on one thread.
@@ -138,6 +140,11 @@ fn change(parts: &[Box<dyn Part>], world: &World, random: &mut Random, start: In
         for part in parts {
             part.change(world, random, round);
         }
+        for policy in locked(&world.policies).iter() {
+            if random.below(32) == 0 {
+                policy.set_any_mode(random);
+            }
+        }
         let due = start + Duration::from_micros(round * 500_000 / A_SECOND);
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
@@ -165,34 +172,6 @@ async fn pause(random: &mut Random) {
         0 => tokio::time::sleep(ms(1)).await,
         _ => tokio::task::yield_now().await,
     }
-}
-
-/// Counts a call that was admitted after `from` was read: with it not more are in flight than the
-/// greatest limit that may have been in force since. False, and not counted, if there may have been
-/// none.
-fn enter(world: &World, limits: &Log<Option<u32>>, in_flight: &AtomicUsize, from: usize) -> bool {
-    if !limits.during(limits.since(from), |limits| {
-        limits.iter().all(Option::is_some)
-    }) {
-        return false;
-    }
-    let together = in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-    let most = |limits: &[Option<u32>]| limits.iter().flatten().max().copied();
-    let limit = limits.during(limits.since(from), most).unwrap();
-    world.check(together <= limit as usize, || {
-        format!("{together} in flight, the limit was at most {limit}")
-    });
-    true
-}
-
-/// All permits of an idle bulkhead are available, and no others.
-fn has_all_permits(world: &World, bulkhead: &Bulkhead) {
-    bulkhead.set_mode(Mode::Enforce);
-    bulkhead.set_limit(5).unwrap();
-    let now = bulkhead.snapshot();
-    world.check((now.in_flight, now.queued) == (0, 0), || format!("{now:?}"));
-    let permits: Vec<_> = (0..9).filter_map(|_| bulkhead.try_acquire().ok()).collect();
-    world.check(permits.len() == 5, || format!("{} permits", permits.len()));
 }
 
 // CX19, RL1, RL7, BH5, CB19, RT4, CX14
@@ -231,10 +210,10 @@ fn cx19_under_load_a_change_loses_nothing_and_mints_nothing() {
     });
     let rounds = world.rounds.load(Ordering::SeqCst);
     world.check(rounds >= end.rounds, || format!("only {rounds} changes"));
-    for part in &parts {
-        part.finish(&world);
-    }
-    drop(parts);
+    let policies = std::mem::take(&mut *locked(&world.policies));
+    policies.iter().for_each(|policy| policy.finish());
+    parts.iter().for_each(|part| part.finish(&world));
+    drop((parts, policies));
     let leaked = Arc::strong_count(&world.marker) - 1;
     world.check(leaked == 0, || {
         format!("{leaked} listeners or rules leaked")

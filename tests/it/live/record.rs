@@ -124,25 +124,28 @@ pub(super) struct Changing<P, V> {
 
 pub(super) type Listener = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
-impl<P: Switch, V: Clone> Changing<P, V> {
+impl<P: Policy, V: Clone + Send + 'static> Changing<P, V> {
+    /// Makes the policy, whose mode `world` changes from now on.
     pub(super) fn new(
         world: &World,
         name: &'static str,
         first: V,
         make: impl FnOnce(Listener) -> P,
-    ) -> Self {
+    ) -> Arc<Self> {
         let watch = Watch::new(name, &world.faults);
         let (listener, marker) = (watch.listener(), Arc::clone(&world.marker));
-        let policy = make(Box::new(move |event| {
-            let _ = &marker;
-            listener(event);
-        }));
-        Self {
-            policy,
+        let this = Arc::new(Self {
+            policy: make(Box::new(move |event| {
+                let _ = &marker;
+                listener(event);
+            })),
             watch,
             settings: Log::new(Some(first.clone())),
             value: Mutex::new(first),
-        }
+        });
+        let observed: Arc<dyn Switched> = this.clone();
+        locked(&world.policies).push(observed);
+        this
     }
 
     pub(super) fn set(&self, value: V, make: impl FnOnce(&P)) {
@@ -150,29 +153,41 @@ impl<P: Switch, V: Clone> Changing<P, V> {
         *locked(&self.value) = value;
         self.settings.change(enforced, || make(&self.policy));
     }
+}
 
-    pub(super) fn set_any_mode(&self, random: &mut Random) {
+/// A policy in any of its modes.
+pub(super) trait Switched: Send + Sync {
+    fn set_any_mode(&self, random: &mut Random);
+    fn finish(&self);
+}
+
+impl<P: Policy, V: Clone + Send + 'static> Switched for Changing<P, V> {
+    fn set_any_mode(&self, random: &mut Random) {
         let mode = any_mode(random);
         let value = locked(&self.value).clone();
         self.settings
             .change((mode == Mode::Enforce).then_some(value), || {
-                self.watch
-                    .0
-                    .modes
-                    .change(mode, || self.policy.set_mode(mode));
+                (self.watch.0.modes).change(mode, || self.policy.set_mode(mode));
             });
+    }
+
+    fn finish(&self) {
+        self.watch.finish(P::REJECTS);
     }
 }
 
-/// A policy that can be switched off.
-pub(super) trait Switch {
+pub(super) trait Policy: Send + Sync + 'static {
+    const REJECTS: bool;
+
     fn mode(&self) -> Mode;
     fn set_mode(&self, mode: Mode);
 }
 
-macro_rules! switch {
-    ($($policy:ty)*) => {$(
-        impl Switch for $policy {
+macro_rules! policies {
+    ($($policy:ty: $rejects:literal)*) => {$(
+        impl Policy for $policy {
+            const REJECTS: bool = $rejects;
+
             fn mode(&self) -> Mode {
                 self.mode()
             }
@@ -184,7 +199,14 @@ macro_rules! switch {
     )*};
 }
 
-switch! { Timeout RateLimiter CircuitBreaker Bulkhead Retry Hedge }
+policies! {
+    Timeout: true
+    RateLimiter: true
+    CircuitBreaker: true
+    Bulkhead: true
+    Retry: false
+    Hedge: false
+}
 
 /// A token that was granted at an instant between two.
 #[derive(Clone, Debug)]
@@ -237,6 +259,7 @@ struct Inner {
     /// Calls that surely had to end in an event.
     owed: AtomicUsize,
     emitted: AtomicUsize,
+    rejected: AtomicUsize,
     /// Events of observed calls.
     matched: AtomicUsize,
 }
@@ -249,6 +272,7 @@ impl Watch {
             faults: faults.clone(),
             owed: AtomicUsize::new(0),
             emitted: AtomicUsize::new(0),
+            rejected: AtomicUsize::new(0),
             matched: AtomicUsize::new(0),
         }))
     }
@@ -266,6 +290,10 @@ impl Watch {
         move |event| {
             if matches!(event.kind, EventKind::Ended { .. } | EventKind::Rejected(_)) {
                 add(&this.0.emitted, 1);
+                add(
+                    &this.0.rejected,
+                    usize::from(matches!(event.kind, EventKind::Rejected(_))),
+                );
                 EVENTS.with_borrow_mut(|events| *events.entry(this.id()).or_default() += 1);
             }
         }
@@ -280,14 +308,14 @@ impl Watch {
         }
     }
 
-    pub(super) fn finish(&self) {
+    fn finish(&self, rejects: bool) {
         let this = &*self.0;
-        let [owed, emitted, matched] = [&this.owed, &this.emitted, &this.matched].map(count);
-        this.faults.check(owed > 0 && emitted == matched, || {
-            format!(
-                "{}: {owed} owed, {emitted} emitted, {matched} matched",
-                this.name
-            )
+        let counts = [&this.owed, &this.emitted, &this.matched, &this.rejected].map(count);
+        let [owed, emitted, matched, rejected] = counts;
+        let seen = owed > 0 && (rejected > 0 || !rejects);
+        this.faults.check(seen && emitted == matched, || {
+            let name = this.name;
+            format!("{name}: (owed, emitted, matched, rejected) = {counts:?}")
         });
     }
 }

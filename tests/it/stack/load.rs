@@ -1,4 +1,4 @@
-//! What a retry over a hedge makes of the load, on real time and threads.
+//! The load of a retry over a hedge, in real time and with threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,8 @@ use crate::support::secs;
 const CALLS: u64 = 10_000;
 const THREADS: u64 = 8;
 
-/// Makes always-failing calls through a retry over a hedge, which share `budget`, from 8
-/// threads; how many attempts were made beyond the calls, and in what time.
+/// Makes calls that fail, from 8 threads, through a retry over a hedge that share `budget`. Returns how many
+/// extra attempts were made, and in what time.
 fn extra_attempts(budget: impl FnOnce() -> Budget, given_to_the_hedge: bool) -> (u64, Duration) {
     let start = Instant::now();
     let budget = budget();
@@ -56,10 +56,9 @@ fn extra_attempts(budget: impl FnOnce() -> Budget, given_to_the_hedge: bool) -> 
     (extra, start.elapsed())
 }
 
-// RT4, HG4: to the attempt. Every call that fails takes what is there, so that neither an epoch
-// cuts anything nor is anything left.
+// RT4, HG4: exact to the attempt. Each failing call uses the balance, so no epoch cuts anything.
 #[test]
-fn rt4_a_storm_of_failures_through_retry_over_hedge_from_8_threads_is_the_budgets_bound() {
+fn rt4_a_storm_of_failures_from_8_threads_makes_exactly_the_budgets_extra_attempts() {
     let budget = || Budget::builder().ratio(0.2).burst(10).floor(0).build();
     for given_to_the_hedge in [false, true] {
         let (extra, _) = extra_attempts(|| budget().unwrap(), given_to_the_hedge);
@@ -67,9 +66,9 @@ fn rt4_a_storm_of_failures_through_retry_over_hedge_from_8_threads_is_the_budget
     }
 }
 
-// RT4, HG4: and the floor's, which is one at a time.
+// RT4, HG4: and the floor, which is one at a time.
 #[test]
-fn rt4_a_storm_of_failures_has_the_floor_of_the_seconds_it_took_beyond_that() {
+fn rt4_a_storm_of_failures_adds_the_floor_of_its_seconds() {
     const FLOOR: u32 = 200;
     let budget = || Budget::builder().ratio(0.2).burst(10).floor(FLOOR).build();
     let (extra, took) = extra_attempts(|| budget().unwrap(), false);

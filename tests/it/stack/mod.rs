@@ -46,7 +46,7 @@ macro_rules! full {
 #[cfg(feature = "test-util")]
 pub(crate) use full;
 
-/// Policies that let everything through, three attempts with 10 ms between them, and no hedge.
+/// Policies that admit everything: three attempts with 10 ms between them, and no hedge.
 pub(crate) fn quiet() -> Policies {
     let named = |name, limit| Timeout::builder(limit).name(name).build().unwrap();
     Policies {
@@ -60,7 +60,7 @@ pub(crate) fn quiet() -> Policies {
     }
 }
 
-/// A retry that waits for so many milliseconds, no more and no less.
+/// A retry that waits for exactly this time.
 pub(crate) fn retry_every(millis: u64) -> seawall::retry::Builder {
     Retry::builder().backoff(Backoff::constant(ms(millis)).jitter(Jitter::None))
 }
@@ -69,15 +69,15 @@ pub(crate) fn tripping(failures: u32) -> seawall::circuit_breaker::Builder {
     CircuitBreaker::builder("breaker").trip_on(Trip::consecutive_failures(failures))
 }
 
-/// A budget that nothing comes out of.
+/// An empty budget.
 pub(crate) fn dry() -> Budget {
     let budget = Budget::builder().ratio(0.0).burst(0).floor(0);
     budget.build().unwrap()
 }
 
-/// Twelve layers of all sorts in turn. That this file compiles in a moment is the test:
-/// bounds written out in each layer would double the compiler's work with each of them, two
-/// minutes at sixteen, and hours at twenty-four.
+/// Twelve different layers in turn. That this file compiles quickly is the test: bounds that are spelled
+/// out in each layer double the compiler's work with each of them, two minutes at sixteen, and hours at
+/// twenty-four.
 macro_rules! twelve {
     ($builder:expr) => {
         $builder
@@ -98,7 +98,7 @@ macro_rules! twelve {
 
 // CX12: the stack of the docs three times over, in one type.
 #[tokio::test]
-async fn cx12_three_full_stacks_in_one_another_compile_and_change_no_type() {
+async fn cx12_three_nested_full_stacks_compile_and_change_no_type() {
     let (a, b, c) = (quiet(), quiet(), quiet());
     let inner = full!(c, waiting).service(Strict::new(Mock::new()));
     let stack = full!(a, new).service(full!(b, waiting).service(inner));
@@ -115,7 +115,7 @@ async fn cx12_twenty_four_layers_compile_and_change_no_type() {
     let stack = twelve!(twelve!(ServiceBuilder::new())).service(Mock::new());
     let answer = stack.clone().oneshot(Do::Answer).await.unwrap();
     assert_eq!(answer, 7);
-    // In a task of its own, which asks whether all 24 futures are `Send`.
+    // In a task, which needs all 24 futures to be `Send`.
     let failed = tokio::spawn(async move { stack.oneshot(Do::Fail).await });
     let error = failed.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the inner service failed");
@@ -139,9 +139,9 @@ async fn cx12_oneshot_inside_spawn_compiles_with_boxed_errors() {
     assert_eq!(call.await.unwrap().unwrap(), 4);
 }
 
-// CX12: whoever recognises a refusal asks it, not the layer that found it.
+// CX12: the mark is in the rejection, not in the layer that finds it.
 #[tokio::test]
-async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_refusals_from_below() {
+async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_rejections_from_below() {
     let recorder = Recorder::new();
     let breaker = CircuitBreaker::builder("above").on_event(recorder.listener());
     let breaker = breaker.build().unwrap();
@@ -179,9 +179,9 @@ async fn cx12_a_client_stack_over_a_foreign_error() {
     let failed = client.clone().oneshot(0).await;
     assert_eq!(failed, Err(Error::Service(std::fmt::Error)));
     payments.force_open();
-    let refused = client.oneshot(1).await.unwrap_err();
+    let rejected = client.oneshot(1).await.unwrap_err();
     assert_eq!(
-        refused.rejection().map(|r| r.kind()),
+        rejected.rejection().map(|r| r.kind()),
         Some(RejectionKind::CircuitOpen)
     );
 }
@@ -197,16 +197,16 @@ async fn cx12_a_rejection_is_an_error_type_of_its_own() {
     assert_eq!(&**service.call(()).await.unwrap_err().policy(), "only");
 }
 
-/// A breaker that refuses, below all others.
+/// An open breaker, below all others.
 fn deep() -> CircuitBreaker {
     let deep = CircuitBreaker::new("deep");
     deep.force_open();
     deep
 }
 
-// CX12, RT7: nobody above takes it for a failure or makes the call again.
+// CX12, RT7: no layer above counts it as a failure or sends the call again.
 #[tokio::test]
-async fn cx12_a_refusal_from_below_is_found_again_above_seven_layers() {
+async fn cx12_a_rejection_from_below_is_found_above_seven_layers() {
     let recorder = Recorder::new();
     let policies = quiet();
     let _on = policies.breaker.on_event(recorder.listener());
@@ -215,9 +215,9 @@ async fn cx12_a_refusal_from_below_is_found_again_above_seven_layers() {
         .layer(CircuitBreakerLayer::new(deep()))
         .service(mock.clone());
     let error = service.oneshot(Do::Answer).await.unwrap_err();
-    let told = reason(&error);
+    let reason = reason(&error);
     assert_eq!(
-        (told.policy().as_str(), told.kind()),
+        (reason.policy().as_str(), reason.kind()),
         ("deep", RejectionKind::CircuitOpen)
     );
     assert_eq!(mock.calls(), 0);
@@ -228,7 +228,7 @@ async fn cx12_a_refusal_from_below_is_found_again_above_seven_layers() {
 
 // CX12
 #[tokio::test]
-async fn cx12_a_refusal_from_below_is_found_again_in_an_error_of_ours() {
+async fn cx12_a_rejection_from_below_is_found_in_an_error_of_ours() {
     let stack = || full!(quiet(), waiting);
     let failing = || {
         let service = service_fn(async |_: u32| Err::<u32, _>(std::fmt::Error));
@@ -247,7 +247,7 @@ async fn cx12_a_refusal_from_below_is_found_again_in_an_error_of_ours() {
 // CX12
 #[cfg(feature = "http")]
 #[tokio::test]
-async fn cx12_a_refusal_from_below_is_found_again_in_a_response() {
+async fn cx12_a_rejection_from_below_is_found_in_a_response() {
     use seawall::classify::Judge;
     type Answer = Result<http::Response<String>, std::convert::Infallible>;
 
@@ -260,8 +260,8 @@ async fn cx12_a_refusal_from_below_is_found_again_in_a_response() {
     let service = full!(policies, new).layer(CircuitBreakerLayer::new(deep()));
     let response = service.service(inner).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
-    let told = response.reason().expect("it is marked");
-    assert_eq!(told.policy().as_str(), "deep");
+    let reason = response.reason().expect("it is marked");
+    assert_eq!(reason.policy().as_str(), "deep");
     assert_eq!(recorder.take(), ["Ignored"]);
     assert_eq!(policies.retry.snapshot().retried, 0);
     let response = full!(quiet(), new).service(inner).oneshot(request()).await;

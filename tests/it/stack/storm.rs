@@ -1,4 +1,4 @@
-//! CX7: callers who leave the full stack at every await.
+//! CX7: callers that leave the full stack at every await point.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,8 +17,7 @@ use crate::support::{Random, Recorder, Strict, Task, full_budget, locked, ms, se
 
 const CALLS: usize = 10_000;
 
-/// A service that gets ready late now and then, or never, and whose calls take their time, fail
-/// or hang.
+/// A service that is ready late now and then, or never, and whose calls are slow, fail or hang.
 struct Erratic {
     shared: Arc<Shared>,
     readying: Option<Pin<Box<Sleep>>>,
@@ -96,7 +95,7 @@ impl Service<u32> for Erratic {
     }
 }
 
-/// Who leaves, when there are too many.
+/// Which callers leave, when there are too many.
 #[derive(Clone, Copy, Debug)]
 enum Leaving {
     /// Any of them, one at a time.
@@ -109,20 +108,20 @@ enum Leaving {
     AllBackwards,
 }
 
-/// How many left where.
+/// How many left at each point.
 #[derive(Debug, Default)]
 struct Left {
     queueing: usize,
-    /// For a token, or for the service to get ready.
+    /// Waiting for a token, or for a ready service.
     in_place: usize,
     in_flight: usize,
     /// Backing off, or before an extra attempt was made.
-    with_leave: usize,
+    with_budget: usize,
     probing: usize,
     elsewhere: usize,
 }
 
-/// All that can be held.
+/// Everything that can be held.
 struct Held {
     queued: u32,
     capacity: u32,
@@ -178,7 +177,7 @@ impl Storm {
         })
     }
 
-    /// What is in the budget, and has been made of it.
+    /// The balance of the budget, and how much of it is spent.
     fn budget(&self) -> (f64, u64) {
         let budget = self.policies.hedge.budget().snapshot();
         (budget.balance, budget.made)
@@ -196,7 +195,7 @@ impl Storm {
         }
     }
 
-    /// Drops a call and notes what it held.
+    /// Drops a call and records what it held.
     fn leave<F>(&mut self, call: Task<F>) {
         let before = self.held();
         drop(call);
@@ -205,14 +204,14 @@ impl Storm {
         let flying = after.calls < before.calls;
         let queueing = after.queued < before.queued && !flying;
         let in_place = after.capacity < before.capacity && !flying && !queueing;
-        let with_leave = after.budget > before.budget;
+        let with_budget = after.budget > before.budget;
         let probing = after.probes < before.probes;
         left.in_flight += usize::from(flying);
         left.queueing += usize::from(queueing);
         left.in_place += usize::from(in_place);
-        left.with_leave += usize::from(with_leave);
+        left.with_budget += usize::from(with_budget);
         left.probing += usize::from(probing);
-        let somewhere = flying || queueing || in_place || with_leave || probing;
+        let somewhere = flying || queueing || in_place || with_budget || probing;
         left.elsewhere += usize::from(!somewhere);
     }
 
@@ -248,14 +247,14 @@ impl Storm {
         calls.into_iter().for_each(|call| self.leave(call));
         let left = &self.left;
         let capacity = [left.queueing, left.in_place, left.in_flight];
-        let others = [left.with_leave, left.probing, left.elsewhere];
+        let others = [left.with_budget, left.probing, left.elsewhere];
         assert!(
             capacity.into_iter().chain(others).min() > Some(0),
             "{left:?}"
         );
     }
 
-    /// Everything is where it began.
+    /// Everything is as at the start.
     async fn over(&self) {
         let Policies {
             retry,
@@ -276,7 +275,7 @@ impl Storm {
         );
         assert!(made > 500, "{made}");
 
-        // And each of them can be taken.
+        // And all of them are available.
         let capacity: Vec<_> = (0..6).map(|_| bulkhead.try_acquire().unwrap()).collect();
         assert!(bulkhead.try_acquire().is_err());
         drop(capacity);
@@ -286,7 +285,7 @@ impl Storm {
         let probes: Vec<_> = (0..2).map(|_| breaker.try_acquire().unwrap()).collect();
         assert!(breaker.try_acquire().is_err());
         drop(probes);
-        // Nobody holds a service any more but the stack, which is gone, and this.
+        // Only the stack, which is dropped, and this hold a service.
         assert_eq!(Arc::strong_count(&self.inner), 1);
         assert!(self.inner.calls.load(Ordering::SeqCst) > CALLS / 10);
     }
@@ -303,11 +302,11 @@ const SCHEDULES: [(u64, Leaving); 4] = [
     (4, Leaving::AllBackwards),
 ];
 
-// CX7, CX3, CX13: over a limiter that refuses, whose tokens are one for each call it let go.
+// CX7, CX3, CX13: over a rejecting limiter, with one token for each admitted call.
 #[tokio::test(start_paused = true)]
-async fn cx7_ten_thousand_calls_dropped_at_every_await_leave_everything_where_it_began() {
+async fn cx7_ten_thousand_calls_dropped_at_every_await_point_return_everything() {
     for (seed, leaving) in SCHEDULES {
-        // No token comes while this runs.
+        // No token refills while this runs.
         let quota = Quota::new(BURST, Duration::from_secs(30 * 24 * 3_600));
         let limiter = RateLimiter::builder(quota).build().unwrap();
         let mut storm = Storm::new(seed, limiter);
@@ -324,9 +323,9 @@ async fn cx7_ten_thousand_calls_dropped_at_every_await_leave_everything_where_it
     }
 }
 
-// CX7, RL5: over a limiter that waits, while its tokens are short.
+// CX7, RL5: over a waiting limiter with few tokens.
 #[tokio::test(start_paused = true)]
-async fn cx7_rl5_and_so_they_do_while_they_wait_for_tokens() {
+async fn cx7_rl5_calls_dropped_while_they_wait_for_tokens_return_everything() {
     for (seed, leaving) in SCHEDULES {
         let max_wait = ms(10);
         let limiter = RateLimiter::builder(Quota::per_second(700).burst(3)).max_wait(max_wait);
@@ -337,13 +336,13 @@ async fn cx7_rl5_and_so_they_do_while_they_wait_for_tokens() {
         let Policies {
             limiter, breaker, ..
         } = &storm.policies;
-        // What those who left had reserved keeps nobody for longer than they would have waited.
+        // Tokens that the dropped calls had reserved delay no waiter for longer than they would have waited.
         advance(max_wait).await;
         limiter.try_acquire().unwrap();
         advance(secs(1)).await;
         assert_eq!(limiter.available(), 3);
 
-        // And the last in line gives back all of it.
+        // The last waiter returns all of its token.
         limiter.try_acquire_n(3).unwrap();
         breaker.reset();
         let next = limiter.peek().unwrap_err().retry_after();

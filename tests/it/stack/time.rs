@@ -20,7 +20,7 @@ fn named(name: &str, limit: Duration) -> Timeout {
     Timeout::builder(limit).name(name).build().unwrap()
 }
 
-/// What came of `call`, and after how long.
+/// The outcome of `call`, and after how long.
 async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
     (call.await, start.elapsed())
@@ -30,23 +30,23 @@ async fn hang(_: u32) -> Answer {
     std::future::pending().await
 }
 
-fn told(answer: &Answer) -> Reason {
+fn rejection(answer: &Answer) -> Reason {
     reason(answer.as_ref().unwrap_err())
 }
 
 #[tokio::test(start_paused = true)]
-async fn to2_the_total_ends_a_call_that_queues_for_ten_times_as_long() {
+async fn to2_the_total_ends_a_wait_of_ten_times_as_long() {
     let bulkhead = Bulkhead::builder(1).queue(8).max_wait(secs(1));
     let policies = Policies {
         total: named("total", ms(100)),
         bulkhead: bulkhead.build().unwrap(),
         ..quiet()
     };
-    let _place = policies.bulkhead.try_acquire().unwrap();
+    let _permit = policies.bulkhead.try_acquire().unwrap();
     let service = full!(policies, waiting).service_fn(hang);
     let (answer, took) = timed(service.oneshot(1)).await;
-    // Told by who waited: the call was not made, so that it may be made elsewhere.
-    let why = told(&answer).kind();
+    // Rejected by the queue: the call was not made, so it may be made elsewhere.
+    let why = rejection(&answer).kind();
     assert!(matches!(why, RejectionKind::QueueTimeout { waited, .. } if waited == ms(100)));
     assert_eq!(took, ms(100));
     assert_eq!(policies.bulkhead.snapshot().queued, 0);
@@ -54,7 +54,7 @@ async fn to2_the_total_ends_a_call_that_queues_for_ten_times_as_long() {
 
 #[tokio::test(start_paused = true)]
 async fn to2_the_total_covers_attempts_and_backoffs_and_an_attempt_gets_what_remains() {
-    // TO4: 800 ms, a backoff of 100, and the rest.
+    // TO4: 800 ms, a backoff of 100 ms, and the rest.
     let policies = Policies {
         total: named("total", secs(1)),
         retry: retry_every(100).budget(full_budget()).build().unwrap(),
@@ -67,15 +67,15 @@ async fn to2_the_total_covers_attempts_and_backoffs_and_an_attempt_gets_what_rem
         hang(n)
     });
     let (answer, took) = timed(service.oneshot(1)).await;
-    let why = told(&answer);
+    let why = rejection(&answer);
     assert_eq!((why.policy().as_str(), took), ("total", secs(1)));
     let expected = [(Some(1), Some(ms(800))), (Some(2), Some(ms(100)))];
     assert_eq!(*locked(&seen), expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn to4_a_wait_that_would_end_after_the_deadline_is_not_begun() {
-    // A backoff: the last failure is kept.
+async fn to4_a_wait_that_would_end_after_the_deadline_is_not_started() {
+    // A backoff: the last failure is returned.
     let policies = Policies {
         total: named("total", secs(1)),
         retry: retry_every(300).budget(full_budget()).build().unwrap(),
@@ -84,7 +84,7 @@ async fn to4_a_wait_that_would_end_after_the_deadline_is_not_begun() {
     let service = full!(policies, new).service_fn(hang);
     let (answer, took) = timed(service.oneshot(1)).await;
     assert_eq!(
-        (told(&answer).policy().as_str(), took),
+        (rejection(&answer).policy().as_str(), took),
         ("attempt", ms(800))
     );
 
@@ -101,16 +101,16 @@ async fn to4_a_wait_that_would_end_after_the_deadline_is_not_begun() {
     let service = full!(policies, waiting).service_fn(hang);
     let (answer, took) = timed(service.oneshot(1)).await;
     assert_eq!(
-        (told(&answer).kind(), took),
+        (rejection(&answer).kind(), took),
         (RejectionKind::RateLimited, ms(0))
     );
-    assert_eq!(told(&answer).retry_after(), Some(ms(500)));
+    assert_eq!(rejection(&answer).retry_after(), Some(ms(500)));
     // It took nothing.
     tokio::time::advance(ms(500)).await;
     assert!(policies.limiter.allow());
 }
 
-/// Whether the first call, which fails, was made again; and what it brought, when.
+/// Whether the first call, which fails, was sent again, its outcome and when.
 async fn first_fails_while<S>(service: S, busy: impl FnOnce()) -> (Answer, Duration)
 where
     S: Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
@@ -137,18 +137,18 @@ async fn rt11_an_extra_attempt_neither_queues_nor_waits_for_a_token() {
         assert_eq!(calls.swap(0, Ordering::SeqCst), 1);
     };
 
-    // All places are taken, and there is room to queue.
+    // No permit is available, and the queue has room.
     let policies = Policies {
         bulkhead: Bulkhead::builder(1).queue(8).build().unwrap(),
         ..quiet()
     };
-    let place = Mutex::new(None);
+    let permit = Mutex::new(None);
     let service = full!(policies, new).service(failing());
-    let busy = || *locked(&place) = Some(policies.bulkhead.try_acquire_owned().unwrap());
+    let busy = || *locked(&permit) = Some(policies.bulkhead.try_acquire_owned().unwrap());
     is_the_first_after_the_backoff(first_fails_while(service, busy).await);
     assert_eq!(policies.bulkhead.snapshot().queued, 0);
 
-    // All tokens are, and one comes within a wait that is allowed.
+    // No token is available, and the next is due within the allowed wait.
     let policies = Policies {
         limiter: RateLimiter::builder(seawall::Quota::new(1, ms(20)))
             .max_wait(secs(60))
@@ -184,7 +184,7 @@ async fn rt11_a_hedge_does_not_queue_behind_its_own_first_attempt() {
     assert_eq!((answer.unwrap(), took), (7, ms(50)));
 }
 
-// RT10: a client inside of a service, each with its stack.
+// RT10: a client within a service, each with its stack.
 #[tokio::test(start_paused = true)]
 async fn rt10_a_retry_within_a_retry_does_not_multiply() {
     for (nested, expected) in [(false, 3 + 1 + 1), (true, 9)] {
@@ -215,7 +215,7 @@ async fn rt10_a_retry_within_a_retry_does_not_multiply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb14_callers_with_little_time_do_not_trip_what_they_share() {
+async fn cb14_callers_with_little_time_do_not_trip_a_shared_breaker() {
     let breaker = tripping(1).fair_time(ms(400)).build().unwrap();
     let stack = |total| {
         let policies = Policies {
@@ -228,7 +228,7 @@ async fn cb14_callers_with_little_time_do_not_trip_what_they_share() {
     };
     for _ in 0..100 {
         stack(ms(5)).oneshot(1).await.unwrap_err();
-        // And one whose caller up there has no more time, whatever the stack allows.
+        // Also a caller with less time than the stack allows.
         let caller = Timeout::new(ms(399));
         let call = caller.run(|| stack(secs(5)).oneshot(1));
         call.await.unwrap_err();
@@ -262,7 +262,7 @@ async fn to3_hg7_the_innermost_service_reads_its_deadline_and_its_attempt() {
             let (attempt, left) = read();
             locked(&note).push((attempt, left));
             match (first, attempt) {
-                // Slow, so that it is hedged; or failing at once, so that it is.
+                // Slow, so that it is hedged, or failing at once.
                 (0, 1) => std::future::pending().await,
                 _ => Answer::Ok(attempt),
             }
@@ -272,7 +272,7 @@ async fn to3_hg7_the_innermost_service_reads_its_deadline_and_its_attempt() {
     let both = |attempt, left: u64| [(attempt, ms(left)), (attempt, ms(left - 50))];
     assert_eq!(*locked(&seen), [both(1, 800), both(2, 800)].concat());
     locked(&seen).clear();
-    // Of a caller with less time.
+    // The caller has less time.
     let call = Timeout::new(ms(300)).run(|| service.oneshot(1)).await;
     assert_eq!(call.unwrap(), 1);
     assert_eq!(*locked(&seen), both(1, 300));
@@ -280,13 +280,13 @@ async fn to3_hg7_the_innermost_service_reads_its_deadline_and_its_attempt() {
 
 // HG4, RT4
 #[tokio::test(start_paused = true)]
-async fn hg4_a_uniformly_slow_backend_under_the_stack_gets_one_and_the_ratio_of_the_load() {
+async fn hg4_a_uniformly_slow_backend_under_the_stack_gets_one_plus_the_ratio_of_the_load() {
     let budget = Budget::percent(10);
     let hedge = Hedge::builder().delay(ms(50)).budget(&budget);
     let policies = Policies {
         retry: retry_every(10).budget(&budget).build().unwrap(),
         hedge: hedge.build().unwrap(),
-        // So that it refuses no attempt.
+        // So that it rejects no attempt.
         bulkhead: Bulkhead::new(1_000),
         ..quiet()
     };
@@ -316,7 +316,7 @@ async fn hg4_a_uniformly_slow_backend_under_the_stack_gets_one_and_the_ratio_of_
     assert_eq!(load(2_000).await, 2_000, "fast, it is left alone");
     takes.store(200, Ordering::SeqCst);
     let made = load(4_000).await;
-    // The ratio of these and of those in the epochs before, burst, and the floor's seconds.
+    // The ratio of these calls and of those in the epochs before, the burst, and the floor.
     assert!(made <= 4_000 + 400 + 200 + 10 + 21, "{made}");
     assert!(made >= 4_000 + 400, "{made}");
     assert_eq!(budget.snapshot().made, made - 4_000);

@@ -79,7 +79,7 @@ const fn load(rate: f64, rate_in_trouble: f64) -> Load {
     }
 }
 
-/// Judged are the calls that arrive in the trouble and so many seconds after it.
+/// Judged are the calls that arrive in the trouble and this number of seconds after it.
 const fn and_after(after: f64) -> Judged {
     Judged {
         after,

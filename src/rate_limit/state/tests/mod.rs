@@ -15,7 +15,7 @@ use crate::time::Tick;
 const SECOND: u64 = 1_000_000_000;
 const YEAR: u64 = 365 * 24 * 3_600 * SECOND;
 
-/// Where the tests' clock begins: as the real one, a day after its origin.
+/// The start of the tests' clock, a day after its origin like that of the real one.
 const START: Tick = Tick(24 * 3_600 * SECOND);
 
 fn at(nanos: u64) -> Tick {
@@ -26,8 +26,8 @@ const fn ms(n: u64) -> u64 {
     n * 1_000_000
 }
 
-fn wait(refused: Shortfall) -> Duration {
-    refused.wait.expect("it is a matter of time")
+fn wait(shortfall: Shortfall) -> Duration {
+    shortfall.wait.expect("a wait is known")
 }
 
 fn drain(bucket: &Bucket, now: Tick) -> u32 {
@@ -39,7 +39,7 @@ fn drain(bucket: &Bucket, now: Tick) -> u32 {
 /// A grant: its instant and its cost.
 type Granted = (u64, u32);
 
-/// RL1 over every pair of grants, against the rate that was asked for, in integers.
+/// RL1 over every pair of grants, against the configured rate, in integers.
 fn check_windows(quota: Quota, grants: &mut [Granted]) -> Result<(), String> {
     grants.sort_unstable();
     let period = quota.period().as_nanos() as i128;
@@ -57,7 +57,7 @@ fn check_windows(quota: Quota, grants: &mut [Granted]) -> Result<(), String> {
 }
 
 /// The naive bucket: a count of tokens, in units, that may be below zero. Charges are kept in
-/// a list, and one can be given back while it is the last.
+/// a list, and the last one can be returned.
 struct Naive {
     quota: Quota,
     level: i128,
@@ -170,9 +170,9 @@ proptest! {
                 Step::Admit(0) => prop_assert!(bucket.admit(now, 0).is_ok()),
                 Step::Admit(cost) => match (bucket.admit(now, cost), naive.take(id, now, cost, now.0)) {
                     (Ok(()), Ok(_)) => {}
-                    (Err(refused), Err(due)) => {
-                        prop_assert_eq!(refused.wait.map(|w| now.after(w).0), due);
-                        prop_assert_eq!(refused.above_burst.is_some(), due.is_none());
+                    (Err(shortfall), Err(due)) => {
+                        prop_assert_eq!(shortfall.wait.map(|w| now.after(w).0), due);
+                        prop_assert_eq!(shortfall.above_burst.is_some(), due.is_none());
                     }
                     (ours, naive) => prop_assert!(false, "{ours:?}, naive {naive:?}"),
                 },
@@ -183,8 +183,8 @@ proptest! {
                             prop_assert_eq!(charge.at.0, due);
                             charges.push((id, charge));
                         }
-                        (Err(refused), Err(due)) => {
-                            prop_assert_eq!(refused.wait.map(|w| now.after(w).0), due);
+                        (Err(shortfall), Err(due)) => {
+                            prop_assert_eq!(shortfall.wait.map(|w| now.after(w).0), due);
                         }
                         (ours, naive) => prop_assert!(false, "{ours:?}, naive {naive:?}"),
                     }
@@ -199,8 +199,8 @@ proptest! {
         }
     }
 
-    // RL1, RL5: whatever is reserved, for now or later, and given back in any order and as
-    // late as may be, with a clock that also steps back (RL9).
+    // RL1, RL5: with reservations for now and for later, returned in any order at any time, and a
+    // clock that also steps back (RL9).
     #[test]
     fn rl1_no_window_admits_more_than_burst_and_rate(
         quota in quotas(), steps in prop::collection::vec(step(), 1..120),
@@ -234,7 +234,7 @@ proptest! {
         check_windows(quota, &mut grants).map_err(TestCaseError::fail)?;
     }
 
-    // RL9: however often the clock swings, what it gives is what lies between its ends.
+    // RL9: a clock that swings gives the tokens between its ends, however often it swings.
     #[test]
     fn rl9_a_clock_that_steps_back_mints_nothing(
         quota in quotas(), readings in prop::collection::vec(0..SECOND, 1..300),
@@ -248,7 +248,7 @@ proptest! {
         prop_assert!(admitted as u128 <= most, "{admitted} of {most}");
     }
 
-    // RL3, RL10: asking before and after the instant, with any debt.
+    // RL3, RL10: one nanosecond before the instant, and at the instant, with any debt.
     #[test]
     fn rl3_the_wait_is_exact_to_the_nanosecond(
         quota in quotas(), taken in 0u32..20, cost in 1u32..6, passed in 0..SECOND,
@@ -268,14 +268,14 @@ proptest! {
                 prop_assert_eq!(bucket.probe(now, now, cost), Ok(due));
                 prop_assert!(bucket.admit(due, cost).is_ok());
             }
-            Err(refused) => {
+            Err(shortfall) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(refused.above_burst, Some(quota.max_burst()));
+                prop_assert_eq!(shortfall.above_burst, Some(quota.max_burst()));
             }
         }
     }
 
-    // RL7: what was admitted never exceeds the burst and what all the rates gave together.
+    // RL7: the admissions never exceed the burst and the tokens of all rates together.
     #[test]
     fn rl7_a_thousand_changes_mint_nothing(seed in any::<u64>()) {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -320,7 +320,7 @@ proptest! {
     // RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: long, with changes and pauses, any quota and
     // a clock that goes anywhere.
     #[test]
-    fn rl2_long_schedules_are_decided_as_the_ledger_tells(data in prop::collection::vec(any::<u8>(), 0..4_000)) {
+    fn rl2_long_schedules_are_decided_like_the_ledger(data in prop::collection::vec(any::<u8>(), 0..4_000)) {
         fuzz::run(&data);
     }
 }
@@ -376,20 +376,20 @@ fn rl1_holds_with_eight_threads_that_collide() {
 
 // RL6
 #[test]
-fn rl6_a_cost_above_the_burst_is_impossible_and_not_late() {
+fn rl6_a_cost_above_the_burst_is_impossible_and_has_no_wait() {
     let bucket = Bucket::new(START, Quota::per_second(10));
     assert!(bucket.admit(START, 10).is_ok());
-    let refused = bucket.admit(START, 11).unwrap_err();
+    let shortfall = bucket.admit(START, 11).unwrap_err();
     assert_eq!(
-        refused,
+        shortfall,
         Shortfall {
             wait: None,
             above_burst: Some(10)
         }
     );
-    let refused = bucket.admit(START, 10).unwrap_err();
+    let shortfall = bucket.admit(START, 10).unwrap_err();
     assert_eq!(
-        refused,
+        shortfall,
         Shortfall {
             wait: Some(Duration::from_secs(1)),
             above_burst: None
@@ -423,7 +423,7 @@ fn rl8_ten_a_second_is_ten_a_second() {
 
 // RL5
 #[test]
-fn rl5_the_last_charge_goes_back_whole_and_an_earlier_one_not_at_all() {
+fn rl5_the_last_charge_returns_whole_and_an_earlier_one_not_at_all() {
     let bucket = Bucket::new(START, Quota::per_second(10));
     let take = |cost| bucket.take(START, START, cost, Tick::NEVER).unwrap();
     let (a, b, c) = (take(3), take(1), take(9));
@@ -443,7 +443,7 @@ fn rl5_the_last_charge_goes_back_whole_and_an_earlier_one_not_at_all() {
 
 // RL10
 #[test]
-fn rl10_looking_takes_nothing() {
+fn rl10_peek_takes_nothing() {
     let bucket = Bucket::new(START, Quota::per_second(3));
     for _ in 0..100 {
         assert!(bucket.peek(START, 3).is_ok());
@@ -455,7 +455,7 @@ fn rl10_looking_takes_nothing() {
 
 // RL7
 #[test]
-fn rl7_a_change_keeps_what_is_owed_in_tokens() {
+fn rl7_a_change_keeps_the_debt_in_tokens() {
     let bucket = Bucket::new(START, Quota::per_second(10));
     assert_eq!(drain(&bucket, START), 10);
     bucket.change(START, Quota::per_second(5).burst(10));
@@ -464,13 +464,13 @@ fn rl7_a_change_keeps_what_is_owed_in_tokens() {
         Duration::from_millis(200)
     );
     assert!(bucket.admit(at(ms(200)), 1).is_ok());
-    // Ten owed, with a burst of four: six must be repaid before the first.
+    // A debt of ten with a burst of four: six must be repaid before the next token.
     bucket.change(at(ms(200)), Quota::per_second(100).burst(4));
     assert_eq!(
         wait(bucket.admit(at(ms(200)), 1).unwrap_err()),
         Duration::from_millis(70)
     );
-    // A burst that grows is there at once: nothing of it was owed.
+    // The added burst is available at once, because none of it was owed.
     bucket.change(at(ms(200)), Quota::per_second(100).burst(15));
     assert_eq!(bucket.available(at(ms(200))), 5);
 }
@@ -484,9 +484,9 @@ fn rl7_zero_stops_the_clock_and_a_change_starts_it_where_it_stood() {
     let later = at(3_600 * SECOND);
     assert_eq!(bucket.available(later), 2);
     assert_eq!(drain(&bucket, later), 2);
-    let refused = bucket.admit(later, 1).unwrap_err();
+    let shortfall = bucket.admit(later, 1).unwrap_err();
     assert_eq!(
-        refused,
+        shortfall,
         Shortfall {
             wait: None,
             above_burst: None
@@ -494,7 +494,7 @@ fn rl7_zero_stops_the_clock_and_a_change_starts_it_where_it_stood() {
     );
     assert_eq!(
         bucket.take(later, later, 1, Tick::NEVER).unwrap_err(),
-        refused
+        shortfall
     );
     bucket.change(later, Quota::per_second(10));
     // Half a token had come before the stop.
@@ -502,7 +502,7 @@ fn rl7_zero_stops_the_clock_and_a_change_starts_it_where_it_stood() {
         wait(bucket.admit(later, 1).unwrap_err()),
         Duration::from_millis(50)
     );
-    // A limiter may also be made stopped, and is then empty unless told otherwise.
+    // A limiter that is built stopped is empty unless a burst is set.
     assert_eq!(drain(&Bucket::new(START, Quota::per_second(0)), later), 0);
     assert_eq!(
         drain(&Bucket::new(START, Quota::per_second(0).burst(3)), later),
@@ -523,12 +523,12 @@ fn rl7_unlimited_admits_everything_and_forgets_nothing() {
     assert_eq!(drain(&bucket, at(ms(300))), 3);
 }
 
-// RL7: what is owed is rounded up, so going to and fro gives nothing.
+// RL7: a debt is rounded up, so changing back and forth gives nothing.
 #[test]
-fn rl7_changing_to_and_fro_shortens_no_wait() {
+fn rl7_changing_back_and_forth_shortens_no_wait() {
     let bucket = Bucket::new(START, Quota::per_second(3));
     assert!(bucket.admit(START, 2).is_ok());
-    // No whole number of tokens is owed.
+    // The debt is no whole number of tokens.
     let now = at(123_457);
     let before = wait(bucket.admit(now, 3).unwrap_err());
     for _ in 0..5_000 {
@@ -549,7 +549,7 @@ fn rl7_a_charge_from_before_a_change_returns_nothing() {
     for change in [Quota::per_second(20), Quota::per_second(10)] {
         let bucket = Bucket::new(START, Quota::per_second(10));
         let charge = bucket.take(START, START, 5, Tick::NEVER).unwrap();
-        // As many changes as bring the word's generation round again.
+        // As many changes as bring the word's generation back to the same number.
         for _ in 0..4 {
             bucket.change(START, change.burst(10));
         }
@@ -558,10 +558,10 @@ fn rl7_a_charge_from_before_a_change_returns_nothing() {
     }
 }
 
-// RL7: with the clock standing still nothing can be admitted beyond the larger burst, however
-// changes and admissions fall together.
+// RL7: while the clock stands still no more than the larger burst is admitted, in any order of
+// changes and admissions.
 #[test]
-fn rl7_changes_beside_admissions_mint_nothing() {
+fn rl7_changes_during_admissions_mint_nothing() {
     for round in 0..20 {
         let bucket = Bucket::new(START, Quota::per_second(10).burst(2_000));
         let done = AtomicBool::new(false);
@@ -639,9 +639,9 @@ fn rl9_the_extremes_neither_wrap_nor_panic() {
     assert_eq!(drain(&bucket, Tick(u64::MAX)), 0);
 }
 
-// RL7, RL9: a burst without a rate is admitted once, whatever the clock shows of the time before.
+// RL7, RL9: a burst without a rate is admitted once, also at instants before it was set.
 #[test]
-fn rl7_a_stopped_clock_gives_nothing_for_the_time_before_it_stopped() {
+fn rl7_a_stopped_clock_gives_nothing_for_instants_before_the_stop() {
     let bucket = Bucket::new(START, Quota::per_second(0).burst(2));
     let early = Tick(START.0 - 3_600 * SECOND);
     assert_eq!(drain(&bucket, early), 2);
@@ -661,7 +661,7 @@ fn rl9_a_clock_that_steps_back_from_the_end_of_time_mints_nothing() {
     }
 }
 
-// RL9: what the word cannot hold is refused, and not cut.
+// RL9: a charge that the word cannot hold is rejected, not cut.
 #[test]
 fn rl9_nothing_is_reserved_beyond_what_the_word_holds() {
     let bucket = Bucket::new(START, Quota::per_day(1).burst(416));
@@ -678,7 +678,7 @@ fn rl9_nothing_is_reserved_beyond_what_the_word_holds() {
     assert!(bucket.admit(START, 1).is_err());
 }
 
-// RL9, CX17: a paused runtime that began before the limiter was made.
+// RL9, CX17: a paused runtime that started before the limiter was built.
 #[test]
 fn rl9_a_clock_that_stepped_back_still_runs() {
     let bucket = Bucket::new(START, Quota::per_second(10));
@@ -691,11 +691,11 @@ fn rl9_a_clock_that_stepped_back_still_runs() {
     assert!(bucket.admit(Tick(early.0 + ms(100)), 1).is_ok());
 }
 
-// RL1, RL7, RL9: an instant that was granted is taken, also after a pause by a clock that has
-// stepped back, as far as the limiter's own goes. Before that it stands still, and a pause or a
-// change, after which it runs again, keeps what is owed: neither more nor less is there.
+// RL1, RL7, RL9: an instant that was granted stays taken, also after a pause by a clock that has
+// stepped back. Before the limiter's first instant the clock stands still, and a pause or a change,
+// after which it runs again, keeps the debt.
 #[test]
-fn rl7_a_clock_that_stepped_back_changes_nothing_in_what_is_owed() {
+fn rl7_a_clock_that_stepped_back_keeps_the_debt() {
     let (made, quota) = (at(10 * SECOND), Quota::per_second(10).burst(7));
     let bucket = Bucket::new(made, quota);
     let early = Tick(made.0 - 23 * 3_600 * SECOND);
@@ -720,26 +720,26 @@ fn rl7_a_clock_that_stepped_back_changes_nothing_in_what_is_owed() {
     }
 }
 
-// RL1, with a clock that steps back to before the limiter's own: what was granted ahead is not
-// counted with what is granted after the origin was moved back.
+// RL1, with a clock that steps back before the limiter's first instant: reservations from before
+// are not counted with those after the origin was moved back.
 #[test]
 fn rl1_a_window_does_not_reach_across_an_origin_that_moved_back() {
-    const ASK: [u8; 3] = [0, 0, 64 + 63];
+    const ADMIT: [u8; 3] = [0, 0, 64 + 63];
     const TAKE: [u8; 5] = [7, 7, 1, 0, 0];
     const BACK: [u8; 3] = [13, 3, 0];
     const PAUSE: [u8; 4] = [12, 1, 5, 55];
     // A second after `DAY`, ten per second, burst 7, no stripes.
     let made = [1, 5, 100, 3, 6, 0, 1, 1];
-    fuzz::run(&[&made[..], &ASK, &BACK, &TAKE, &PAUSE, &TAKE].concat());
-    // One stripe, and not a pause, but a cost that needs what it holds.
+    fuzz::run(&[&made[..], &ADMIT, &BACK, &TAKE, &PAUSE, &TAKE].concat());
+    // One stripe, and instead of a pause a cost that needs the stripe's tokens.
     let made = [1, 5, 100, 3, 6, 0, 0, 1];
     let less = [7, 6, 1, 0, 0];
-    fuzz::run(&[&made[..], &ASK, &BACK, &less, &TAKE].concat());
+    fuzz::run(&[&made[..], &ADMIT, &BACK, &less, &TAKE].concat());
 }
 
 // RL9: the word holds 4.5 years, the limiter any time.
 #[test]
-fn rl9_a_century_of_days_has_as_many_tokens() {
+fn rl9_a_century_gives_a_token_each_day() {
     let bucket = Bucket::new(START, Quota::per_day(3).burst(1));
     let third = 8 * 3_600 * SECOND;
     for i in 0..100 * 365 * 3 {
@@ -779,7 +779,7 @@ fn rl15_a_pause_ends_with_one_token_at_its_instant() {
 
 // RL15
 #[test]
-fn rl15_a_pause_is_only_ever_lengthened_by_another() {
+fn rl15_another_pause_only_lengthens_a_pause() {
     let bucket = Bucket::new(START, Quota::per_second(10));
     bucket.pause(START, at(SECOND));
     bucket.pause(START, at(ms(200)));
@@ -814,7 +814,7 @@ fn rl15_a_pause_outlasts_every_change_of_quota_unchanged() {
             );
         }
     }
-    // Who queues behind it is owed for, at the new rate, after it.
+    // A reservation after the pause is a debt at the new rate, after the pause.
     let queue = || bucket.take(at(ms(20)), START, 1, Tick::NEVER).unwrap().at;
     assert_eq!(queue(), at(SECOND));
     assert_eq!(queue(), at(11 * SECOND));
@@ -834,7 +834,7 @@ fn rl15_resume_gives_one_token_and_the_debt_from_before() {
     bucket.pause(START, at(60 * SECOND));
     bucket.resume(at(ms(5)));
     assert_eq!(bucket.probe(at(ms(5)), START, 1), Ok(at(ms(600))));
-    // Nobody overtakes who queued behind the pause.
+    // No call overtakes a reservation after the pause.
     bucket.pause(at(ms(5)), at(SECOND));
     assert_eq!(
         bucket.take(at(ms(5)), START, 1, Tick::NEVER).unwrap().at,
@@ -846,7 +846,7 @@ fn rl15_resume_gives_one_token_and_the_debt_from_before() {
 
 // RL15, RL5
 #[test]
-fn rl15_nothing_given_back_shortens_a_pause() {
+fn rl15_a_returned_charge_does_not_shorten_a_pause() {
     let bucket = Bucket::new(START, Quota::per_second(10));
     let charge = bucket.take(START, START, 10, START).unwrap();
     bucket.pause(START, at(ms(50)));

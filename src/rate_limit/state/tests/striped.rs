@@ -18,12 +18,12 @@ fn bucket(quota: Quota, stripes: usize) -> Bucket {
     Bucket::striped(START, quota, Striped::Always(stripes))
 }
 
-/// What all stripes of a bucket may hold.
-fn ahead(quota: Quota, stripes: usize) -> u32 {
+/// The tokens that all stripes of a bucket may hold.
+fn most_leased(quota: Quota, stripes: usize) -> u32 {
     Striped::Always(stripes).lease(quota.max_burst()).1
 }
 
-fn ask(bucket: &Bucket, slot: usize, now: Tick, cost: u32) -> Result<(), Shortfall> {
+fn admit_via(bucket: &Bucket, slot: usize, now: Tick, cost: u32) -> Result<(), Shortfall> {
     if cost == 0 {
         return bucket.admit(now, cost);
     }
@@ -32,7 +32,7 @@ fn ask(bucket: &Bucket, slot: usize, now: Tick, cost: u32) -> Result<(), Shortfa
 
 fn drain(bucket: &Bucket, now: Tick) -> u32 {
     (0..100_000)
-        .take_while(|&slot| ask(bucket, slot, now, 1).is_ok())
+        .take_while(|&slot| admit_via(bucket, slot, now, 1).is_ok())
         .count() as u32
 }
 
@@ -64,7 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// Bursts for which a lease is one token, and more.
+/// Bursts with leases of one token and of more.
 fn quotas() -> impl Strategy<Value = Quota> {
     let burst = prop_oneof![2u32..20, 20u32..300];
     (1u32..90, 1u64..2_000_000_000, burst)
@@ -74,17 +74,17 @@ fn quotas() -> impl Strategy<Value = Quota> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    // RL2: beside a naive bucket of the same burst that is charged with the same admissions. It
-    // would have admitted each of them, and has less than the stripes' share beyond a cost that
-    // is refused. RL3, RL10: what is seen beforehand is what comes.
+    // RL2: against a naive bucket of the same burst that is charged with the same admissions. It
+    // admits each of them too, and if a cost is rejected, it has less than the stripes' share beyond
+    // that cost. RL3, RL10: `peek` returns what comes.
     #[test]
-    fn rl2_admits_what_the_naive_bucket_would_and_refuses_little_early(
+    fn rl2_stripes_admit_only_what_the_naive_bucket_would_and_reject_little_early(
         quota in quotas(), stripes in 1usize..5, steps in steps(),
     ) {
         let bucket = bucket(quota, stripes);
         let interval = i128::from(quota.interval());
         // And less than a token, which a change of form rounds off.
-        let share = (i128::from(ahead(quota, stripes)) + 1) * interval;
+        let share = (i128::from(most_leased(quota, stripes)) + 1) * interval;
         let mut naive = Naive::new(quota, START);
         let mut now = START;
         for step in steps {
@@ -100,11 +100,11 @@ proptest! {
             for _ in 0..times {
                 let seen = bucket.peek(now, cost);
                 prop_assert_eq!(seen.is_ok(), bucket.available(now) >= cost);
-                let decided = ask(&bucket, slot, now, cost);
+                let decided = admit_via(&bucket, slot, now, cost);
                 prop_assert_eq!(decided, seen);
                 match decided {
                     Ok(()) => prop_assert!(cost == 0 || naive.take(0, now, cost, now.0).is_ok()),
-                    Err(refused) if refused.above_burst.is_some() => {
+                    Err(shortfall) if shortfall.above_burst.is_some() => {
                         prop_assert!(cost > quota.max_burst());
                     }
                     Err(_) => {
@@ -119,8 +119,8 @@ proptest! {
         }
     }
 
-    // RL1, RL5: also with reservations, for now and for later, given back in any order. RL13:
-    // what is granted for an instant is granted for every later one.
+    // RL1, RL5: also with reservations, for now and for later, returned in any order. RL13: what
+    // is granted for an instant is granted for every later one.
     #[test]
     fn rl1_no_window_admits_more_than_burst_and_rate_with_stripes(
         quota in quotas(), stripes in 1usize..5, steps in steps(),
@@ -132,11 +132,11 @@ proptest! {
         for step in steps {
             match step {
                 Step::Advance(by) => now = Tick(now.0 + by),
-                Step::Admit(slot, cost) => if cost > 0 && ask(&bucket, slot, now, cost).is_ok() {
+                Step::Admit(slot, cost) => if cost > 0 && admit_via(&bucket, slot, now, cost).is_ok() {
                     grants.push((now.0, cost));
                 },
                 Step::Many(slot, times) => {
-                    let times = (0..times).take_while(|_| ask(&bucket, slot, now, 1).is_ok());
+                    let times = (0..times).take_while(|_| admit_via(&bucket, slot, now, 1).is_ok());
                     grants.push((now.0, times.count() as u32));
                 }
                 Step::Reserve { cost, max_wait, later } => {
@@ -161,7 +161,7 @@ proptest! {
                             prop_assert!(later == 0, "{not_before:?} after {seen:?}");
                             prop_assert_eq!(seen, Ok(now.after(wait)));
                         }
-                        Err(refused) => prop_assert_eq!(seen, Err(refused)),
+                        Err(shortfall) => prop_assert_eq!(seen, Err(shortfall)),
                     }
                 }
                 Step::Cancel(which) => if !open.is_empty() {
@@ -174,7 +174,7 @@ proptest! {
         check_windows(quota, &mut grants).map_err(TestCaseError::fail)?;
     }
 
-    // RL3: asking before and after the instant, whatever stands where.
+    // RL3: one nanosecond before the instant, and at the instant.
     #[test]
     fn rl3_the_wait_is_exact_with_stripes(
         quota in quotas(), stripes in 1usize..5, steps in steps(), slot in 0usize..8, cost in 1u32..300,
@@ -184,20 +184,20 @@ proptest! {
         for step in steps {
             match step {
                 Step::Advance(by) => now = Tick(now.0 + by),
-                Step::Admit(slot, cost) => { let _ = ask(&bucket, slot, now, cost); },
-                Step::Many(slot, n) => for _ in 0..n { let _ = ask(&bucket, slot, now, 1); },
+                Step::Admit(slot, cost) => { let _ = admit_via(&bucket, slot, now, cost); },
+                Step::Many(slot, n) => for _ in 0..n { let _ = admit_via(&bucket, slot, now, 1); },
                 _ => {}
             }
         }
-        if let Err(Shortfall { wait: Some(wait), .. }) = ask(&bucket, slot, now, cost) {
+        if let Err(Shortfall { wait: Some(wait), .. }) = admit_via(&bucket, slot, now, cost) {
             let due = now.after(wait);
             prop_assert_eq!(bucket.probe(now, now, cost), Ok(due));
-            prop_assert!(ask(&bucket, slot, Tick(due.0 - 1), cost).is_err());
-            prop_assert!(ask(&bucket, slot, due, cost).is_ok());
+            prop_assert!(admit_via(&bucket, slot, Tick(due.0 - 1), cost).is_err());
+            prop_assert!(admit_via(&bucket, slot, due, cost).is_ok());
         }
     }
 
-    // RL9: as without stripes, the stripes' tokens included.
+    // RL9: like without stripes, counting the stripes' tokens.
     #[test]
     fn rl9_a_clock_that_steps_back_mints_nothing_with_stripes(
         quota in quotas(), stripes in 1usize..5,
@@ -207,7 +207,7 @@ proptest! {
         let mut admitted = 0;
         for &(reading, slot, cost) in &readings {
             let now = Tick(START.0 - SECOND / 2 + reading);
-            if ask(&bucket, slot, now, cost).is_ok() {
+            if admit_via(&bucket, slot, now, cost).is_ok() {
                 admitted += u128::from(cost);
             }
         }
@@ -217,7 +217,7 @@ proptest! {
         prop_assert!(admitted <= most, "{admitted} of {most}");
     }
 
-    // RL7: what was admitted never exceeds the burst and what all the rates gave together.
+    // RL7: the admissions never exceed the burst and the tokens of all rates together.
     #[test]
     fn rl7_a_thousand_changes_mint_nothing_with_stripes(seed in any::<u64>(), stripes in 1usize..5) {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -234,7 +234,7 @@ proptest! {
             }
             while rng.u8(..8) > 0 {
                 let cost = rng.u32(1..4);
-                if ask(&bucket, rng.usize(..8), now, cost).is_ok() && !unlimited {
+                if admit_via(&bucket, rng.usize(..8), now, cost).is_ok() && !unlimited {
                     taken += u128::from(cost);
                 }
             }
@@ -256,7 +256,7 @@ proptest! {
 }
 
 /// Runs `threads` threads over `bucket`, each with its number and a clock that all of them
-/// move; gives back what they say.
+/// move. Returns their results.
 fn with_threads<T: Send>(
     threads: u32,
     run: impl Fn(u32, &dyn Fn() -> Tick) -> Vec<T> + Sync,
@@ -264,7 +264,7 @@ fn with_threads<T: Send>(
     let clock = AtomicU64::new(START.0);
     let clock = || {
         let now = clock.fetch_add(700, Ordering::SeqCst);
-        // Others come while a stripe is owned, also where there is one core.
+        // So that other threads run while a stripe is owned, also on one core.
         if now % 8 == 0 {
             thread::yield_now();
         }
@@ -286,8 +286,8 @@ fn with_threads<T: Send>(
     })
 }
 
-/// RL1 for admissions that have no instant but lie between two: in every window there are no
-/// more of those that lie within it.
+/// RL1 for admissions whose instant is only known to lie between two: every window holds at most
+/// its share of those that lie within it.
 fn check_spans(quota: Quota, spans: &mut [(u64, u64, u32)]) {
     spans.sort_unstable_by_key(|span| span.1);
     let period = quota.period().as_nanos() as i128;
@@ -340,10 +340,10 @@ fn rl1_holds_with_eight_threads_that_collide_on_stripes() {
     assert!(collisions > 0, "the threads never collided");
 }
 
-// RL7: with the clock standing still nothing is admitted beyond the burst, however changes,
-// leases and admissions fall together.
+// RL7: while the clock stands still no more than the burst is admitted, in any order of changes,
+// leases and admissions.
 #[test]
-fn rl7_changes_beside_leases_mint_nothing() {
+fn rl7_changes_during_leases_mint_nothing() {
     for round in 0..20 {
         let bucket = bucket(Quota::per_second(10).burst(2_000), 4);
         let done = AtomicBool::new(false);
@@ -354,7 +354,7 @@ fn rl7_changes_beside_leases_mint_nothing() {
                     scope.spawn(move || {
                         let mut admitted = 0;
                         while !done.load(Ordering::Relaxed) {
-                            admitted += u32::from(ask(bucket, slot, START, 1).is_ok());
+                            admitted += u32::from(admit_via(bucket, slot, START, 1).is_ok());
                         }
                         admitted
                     })
@@ -371,8 +371,8 @@ fn rl7_changes_beside_leases_mint_nothing() {
     }
 }
 
-// RL15, RL7: what lies in the stripes is not spent in a pause, nor when the limiter is stopped
-// empty, on any thread that comes after.
+// RL15, RL7: no thread spends leased tokens during a pause, nor after the limiter was stopped
+// empty.
 #[test]
 fn rl15_a_pause_and_a_stop_close_the_stripes() {
     let quota = Quota::per_second(1_000);
@@ -386,7 +386,7 @@ fn rl15_a_pause_and_a_stop_close_the_stripes() {
                     scope.spawn(move || {
                         for _ in 0..300 {
                             let before = stopped.load(Ordering::SeqCst);
-                            let admitted = ask(bucket, slot, START, 1).is_ok();
+                            let admitted = admit_via(bucket, slot, START, 1).is_ok();
                             assert!(!(before && admitted));
                         }
                     });
@@ -404,26 +404,26 @@ fn rl15_a_pause_and_a_stop_close_the_stripes() {
     }
 }
 
-// RL2: at the start the whole burst is there, at any size, from any thread, and what comes
-// after a rest is less by no more than is said.
+// RL2: the whole burst is available at the start, at any size, from any thread; after an idle time
+// no more than the documented share is missing.
 #[test]
-fn rl2_the_whole_burst_is_there_at_the_start() {
+fn rl2_the_whole_burst_is_available_at_the_start() {
     for (burst, stripes) in [(2, 2), (4, 2), (300, 2), (1_000, 4), (50_000, 16)] {
         let quota = Quota::per_second(burst);
         let bucket = bucket(quota, stripes);
         assert_eq!(bucket.available(START), burst);
         assert_eq!(drain(&bucket, START), burst);
         assert_eq!(bucket.available(START), 0);
-        let rested = drain(&bucket, at(60 * SECOND));
+        let idle = drain(&bucket, at(60 * SECOND));
         assert!(
-            rested >= burst - ahead(quota, stripes),
-            "{rested} of {burst}"
+            idle >= burst - most_leased(quota, stripes),
+            "{idle} of {burst}"
         );
-        assert!(rested <= burst, "{rested} of {burst}");
+        assert!(idle <= burst, "{idle} of {burst}");
     }
 }
 
-// RL2: what the stripes may hold, by itself and when forced.
+// RL2: the stripes' share by default and when forced.
 #[test]
 fn rl2_the_stripes_take_a_sixteenth_of_a_large_burst() {
     assert_eq!(Striped::Never.lease(u32::MAX), (0, 0));
@@ -442,22 +442,21 @@ fn rl2_the_stripes_take_a_sixteenth_of_a_large_burst() {
             assert!(all <= burst / 2 && (lease <= 1 || all <= burst / 16));
         }
     }
-    // One that begins without has none, so that it costs it nothing.
+    // A limiter that starts without stripes never has any.
     for (burst, empty) in [(255, true), (256, false)] {
         let bucket = Bucket::striped(START, Quota::per_second(burst), Striped::IfLarge(2));
         assert_eq!(bucket.stripes.is_empty(), empty, "{burst}");
     }
 }
 
-// RL6, RL3: a cost that needs also what is kept for the stripes is late, not impossible, and
-// makes the bucket exact.
+// RL6, RL3: a cost that needs the stripes' share too has a wait, and makes the bucket exact.
 #[test]
 fn rl6_a_cost_of_the_whole_burst_is_admitted_in_its_time() {
     let quota = Quota::per_second(1_000);
     let bucket = bucket(quota, 4);
-    assert!(ask(&bucket, 0, START, 1).is_ok());
-    let refused = ask(&bucket, 0, START, 1_000).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_millis(1));
+    assert!(admit_via(&bucket, 0, START, 1).is_ok());
+    let shortfall = admit_via(&bucket, 0, START, 1_000).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(1));
     assert_eq!(bucket.available(START), 999);
     assert!(bucket.admit(at(ms(1) - 1), 1_000).is_err());
     assert!(bucket.admit(at(ms(1)), 1_000).is_ok());
@@ -471,43 +470,43 @@ fn rl6_a_cost_of_the_whole_burst_is_admitted_in_its_time() {
     );
 }
 
-// RL4: who reserves takes what the stripes have first, so that nobody comes before.
+// RL4: a reservation takes the stripes' tokens first, so that no later call spends them.
 #[test]
-fn rl4_nobody_overtakes_who_waits_behind_stripes() {
+fn rl4_no_call_overtakes_a_waiter_from_a_stripe() {
     let quota = Quota::per_second(100).burst(300);
     let bucket = bucket(quota, 2);
-    assert!(ask(&bucket, 0, START, 1).is_ok());
-    let word = 300 - ahead(quota, 2);
+    assert!(admit_via(&bucket, 0, START, 1).is_ok());
+    let word = 300 - most_leased(quota, 2);
     assert!(bucket.take(START, START, word - 1, START).is_ok());
     let left = bucket.available(START);
     assert!(left > 2, "{left}");
     let late = bucket.take(START, START, left + 2, Tick::NEVER).unwrap();
     assert_eq!(late.at, at(ms(20)));
     for slot in 0..4 {
-        assert!(ask(&bucket, slot, START, 1).is_err());
-        assert!(ask(&bucket, slot, at(ms(20)), 1).is_err());
+        assert!(admit_via(&bucket, slot, START, 1).is_err());
+        assert!(admit_via(&bucket, slot, at(ms(20)), 1).is_err());
     }
-    let refused = bucket.take(START, START, 5, at(ms(69))).unwrap_err();
-    assert_eq!(wait(refused), Duration::from_millis(70));
-    // A shorter refusal takes nothing out of the stripes either.
+    let shortfall = bucket.take(START, START, 5, at(ms(69))).unwrap_err();
+    assert_eq!(wait(shortfall), Duration::from_millis(70));
+    // A rejection takes nothing out of the stripes.
     bucket.cancel(&late);
     assert_eq!(bucket.available(START), left);
     assert!(bucket.take(START, START, left + 1, START).is_err());
     assert_eq!(bucket.available(START), left);
 }
 
-// RL5: a token from a stripe goes back there, unless somebody has come since.
+// RL5: a token from a stripe returns there, unless there was another charge since.
 #[test]
-fn rl5_what_came_out_of_a_stripe_goes_back() {
+fn rl5_a_token_from_a_stripe_returns_to_it() {
     let quota = Quota::per_second(100).burst(300);
     let bucket = bucket(quota, 2);
     assert!(
         bucket
-            .take(START, START, 300 - ahead(quota, 2), START)
+            .take(START, START, 300 - most_leased(quota, 2), START)
             .is_ok()
     );
     let left = bucket.available(START);
-    assert_eq!(left, ahead(quota, 2));
+    assert_eq!(left, most_leased(quota, 2));
     for cost in [1, 2, left / 2] {
         let charge = bucket.take(START, START, cost, START).unwrap();
         assert_eq!(bucket.available(START), left - cost);
@@ -523,7 +522,7 @@ fn rl5_what_came_out_of_a_stripe_goes_back() {
     let bucket = super::super::Bucket::striped(START, quota, Striped::Always(2));
     assert!(
         bucket
-            .take(START, START, 300 - ahead(quota, 2), START)
+            .take(START, START, 300 - most_leased(quota, 2), START)
             .is_ok()
     );
     let charge = bucket.take(START, START, 1, START).unwrap();
@@ -532,11 +531,11 @@ fn rl5_what_came_out_of_a_stripe_goes_back() {
     assert_eq!(drain(&bucket, START), 0);
 }
 
-// RL1: a thread that read the clock long before it fetches a lease does not charge it to then.
+// RL1: also by a thread that read the clock long before it fetches the lease.
 #[test]
-fn rl1_a_lease_is_charged_to_when_it_is_fetched() {
+fn rl1_a_lease_is_charged_to_the_instant_at_which_it_is_fetched() {
     let bucket = bucket(Quota::per_second(1).burst(32), 1);
-    assert!((0..2).all(|_| ask(&bucket, 0, START, 1).is_ok()));
+    assert!((0..2).all(|_| admit_via(&bucket, 0, START, 1).is_ok()));
     let later = at(100 * SECOND);
     let (readings, passed) = (Cell::new(0), Cell::new(0));
     let clock = || {
@@ -544,10 +543,10 @@ fn rl1_a_lease_is_charged_to_when_it_is_fetched() {
         if readings.get() > 1 {
             return later;
         }
-        // It is held up here, and others come: one now, and two after a rest.
-        assert!(ask(&bucket, 0, START, 1).is_ok());
+        // The thread is preempted here, and others come: one now, and more later.
+        assert!(admit_via(&bucket, 0, START, 1).is_ok());
         while bucket.stripes.tokens() > 0 {
-            assert!(ask(&bucket, 0, later, 1).is_ok());
+            assert!(admit_via(&bucket, 0, later, 1).is_ok());
             passed.set(passed.get() + 1);
         }
         START
@@ -557,10 +556,10 @@ fn rl1_a_lease_is_charged_to_when_it_is_fetched() {
     assert!(admitted <= 32, "{admitted} at once");
 }
 
-// RL1, RL13: a stripe is not filled anew while a token from it is kept for later, whatever is
-// given back meanwhile.
+// RL1, RL13: a stripe is not filled again while a token from it is reserved for later, whatever is
+// returned in between.
 #[test]
-fn rl1_a_token_that_is_kept_for_later_is_not_leased_again() {
+fn rl1_a_token_reserved_for_later_is_not_leased_again() {
     let quota = Quota::per_second(1).burst(32);
     let bucket = bucket(quota, 1);
     let word = bucket.take(START, START, 30, START).unwrap();
@@ -568,36 +567,36 @@ fn rl1_a_token_that_is_kept_for_later_is_not_leased_again() {
     assert_eq!(bucket.take(START, later, 31, later).unwrap().at, later);
     bucket.cancel(&word);
     let mut admitted = (0..9)
-        .filter(|_| ask(&bucket, 0, at(50 * SECOND), 1).is_ok())
+        .filter(|_| admit_via(&bucket, 0, at(50 * SECOND), 1).is_ok())
         .count();
     assert!(admitted <= 2, "{admitted}");
     admitted = drain(&bucket, later) as usize;
     assert!(admitted <= 1, "{admitted}");
     let bucket = super::striped::bucket(quota, 1);
     let word = bucket.take(START, START, 30, START).unwrap();
-    assert!(ask(&bucket, 0, START, 1).is_ok());
+    assert!(admit_via(&bucket, 0, START, 1).is_ok());
     let soon = Tick(START.0 + 1);
     assert_eq!(bucket.take(START, soon, 1, soon).unwrap().at, soon);
     bucket.cancel(&word);
     assert_eq!(drain(&bucket, START), 0);
 }
 
-// RL7: a change takes what the stripes hold with it, whichever form it leads to.
+// RL7: a change counts the leased tokens, with stripes after it or without.
 #[test]
-fn rl7_a_change_keeps_what_lies_in_the_stripes() {
+fn rl7_a_change_keeps_the_leased_tokens() {
     let bucket = Bucket::striped(START, Quota::per_second(1_000), Striped::IfLarge(2));
     for slot in 0..6 {
         for _ in 0..50 {
-            assert!(ask(&bucket, slot, START, 1).is_ok());
+            assert!(admit_via(&bucket, slot, START, 1).is_ok());
         }
         bucket.change(START, Quota::per_second(100).burst(1_000));
         assert_eq!(bucket.available(START), 950 - 50 * slot as u32);
     }
-    // Three hundred owed: none of a small burst is there, and of a larger one again the rest.
+    // A debt of 300 leaves nothing of a small burst, and the rest of a larger one.
     bucket.change(START, Quota::per_second(100).burst(20));
     assert_eq!(bucket.available(START), 0);
     assert_eq!(
-        wait(ask(&bucket, 0, START, 1).unwrap_err()),
+        wait(admit_via(&bucket, 0, START, 1).unwrap_err()),
         Duration::from_millis(2_810)
     );
     bucket.change(START, Quota::per_second(100).burst(310));
@@ -622,7 +621,7 @@ fn rl9_the_extremes_neither_wrap_nor_panic_with_stripes() {
             for now in times.into_iter().chain(times.into_iter().rev()) {
                 let now = Tick(now);
                 for cost in [0, 1, 3, 400, 416, u32::MAX] {
-                    let _ = ask(&bucket, 1, now, cost);
+                    let _ = admit_via(&bucket, 1, now, cost);
                     let _ = bucket.peek(now, cost);
                     let _ = bucket.available(now);
                     for latest in times {

@@ -1,0 +1,217 @@
+use std::time::Duration;
+
+use super::config::{Config, GiveUp, OnDrop, Ramp};
+use super::policy::CircuitBreaker;
+use super::rules::Rules;
+use super::trip::Trip;
+use crate::backoff::Backoff;
+use crate::common::{Options, option_setters};
+#[cfg(feature = "tower")]
+use crate::config::Mode;
+use crate::config::{ConfigError, Name};
+use crate::time;
+
+/// Builds a [`CircuitBreaker`], or changes one that runs.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    options: Options,
+    config: Config,
+    /// Whether the rules are still the default ones, which the first own rule replaces.
+    default_trips: bool,
+}
+
+impl CircuitBreaker {
+    /// A breaker with the default rules.
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self::builder(name).assemble()
+    }
+
+    /// Starts a breaker with rules of your own.
+    pub fn builder(name: impl Into<Name>) -> Builder {
+        Builder {
+            options: Options::named(name.into()),
+            config: Config::default(),
+            default_trips: true,
+        }
+    }
+
+    /// Changes the rules while calls run. `change` gets a builder with the current configuration;
+    /// name, mode, seed and listeners stay. It runs again if another change comes first, so that
+    /// both changes stay. The state stays, and so do the counts of every rule whose window is
+    /// unchanged; others start empty. A call is counted by the rules in force when it ends.
+    ///
+    /// # Errors
+    /// All problems of the new configuration; nothing changes then.
+    ///
+    /// ```
+    /// use seawall::CircuitBreaker;
+    /// use seawall::circuit_breaker::Trip;
+    ///
+    /// let breaker = CircuitBreaker::new("payments");
+    /// breaker.change(|now| now.trips([Trip::consecutive_failures(3)]))?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let replaced = self.rules().change(|now| {
+            let current = Builder {
+                options: Options::named(self.name().clone()),
+                config: now.config.clone(),
+                default_trips: false,
+            };
+            let config = change(current).config;
+            config.check(self.name())?;
+            // If the generation ends before these are installed, the next one finds new memories
+            // empty, as it should.
+            let generation = self.machine().word().generation();
+            Ok(Rules::new(config, generation, time::now(), Some(now)))
+        })?;
+        self.follow_rules();
+        drop(replaced);
+        Ok(())
+    }
+}
+
+impl Builder {
+    option_setters!();
+
+    /// Adds a rule to open by. The first one replaces the default rules: five failures in a row that
+    /// last at least 1 s and lie within 60 s, or 90 % of at least 50 calls over 10 s. In
+    /// [`change`](CircuitBreaker::change) it always adds; to replace, use [`trips`](Self::trips).
+    pub fn trip_on(mut self, trip: Trip) -> Self {
+        if std::mem::replace(&mut self.default_trips, false) {
+            self.config.trips.clear();
+        }
+        self.config.trips.push(trip);
+        self
+    }
+
+    /// Sets the rules to open by, and removes all others.
+    pub fn trips(mut self, trips: impl IntoIterator<Item = Trip>) -> Self {
+        self.default_trips = false;
+        self.config.trips = trips.into_iter().collect();
+        self
+    }
+
+    /// Sets how long it stays open: longer with every recovery that fails, and from the start again
+    /// once it has closed. The default is 250 ms doubling to 1 s with equal jitter: the first probe
+    /// comes within a second of the dependency's recovery, and replicas do not probe together.
+    ///
+    /// Full jitter is taken as equal jitter: a breaker that could be open for no time at all would
+    /// send to a dependency that has just been found down.
+    pub fn open_for(mut self, wait: Backoff) -> Self {
+        self.config.open_for = wait.at_least_half();
+        self
+    }
+
+    /// Sets how far a `Retry-After` of the failure that opened it can extend the wait. The default
+    /// is 60 s; zero ignores it. A failure that forbids a retry ([`Duration::MAX`]) does not extend
+    /// the wait.
+    pub fn retry_after_cap(mut self, cap: Duration) -> Self {
+        self.config.retry_after_cap = cap;
+        self
+    }
+
+    /// Sets how many probes the half-open state admits at once, 1 to 255. The default is 1: a
+    /// dependency that works in part should be used. At 30 % errors one probe closes with a
+    /// probability of 0.7, three that must all succeed with 0.34.
+    pub fn probes(mut self, probes: u32) -> Self {
+        self.config.probes = probes;
+        self
+    }
+
+    /// Sets how many probes must succeed. The default is all.
+    pub fn close_after(mut self, successes: u32) -> Self {
+        self.config.close_after = Some(successes);
+        self
+    }
+
+    /// Sets how long the half-open state waits for its probes. The default is 2 hours, which only a
+    /// probe that hangs can reach. It must be longer than a call takes and than
+    /// [`probes`](Self::probes) calls are apart: otherwise a healthy dependency is not used.
+    pub fn half_open_for(mut self, most: Duration) -> Self {
+        self.config.half_open_for = most;
+        self
+    }
+
+    /// Sets the state that it enters when it has waited for its probes that long. The default is
+    /// open.
+    pub fn give_up_to(mut self, to: GiveUp) -> Self {
+        self.config.give_up = to;
+        self
+    }
+
+    /// After closing, admits a tenth of the calls at first and all after `over`, so that a
+    /// dependency that has just recovered is not overloaded. A failure rate above `reopen_at` (0 to
+    /// 1), of at least 10 calls, opens it again. Off by default.
+    pub fn ramp(mut self, over: Duration, reopen_at: f64) -> Self {
+        self.config.ramp = Some(Ramp { over, reopen_at });
+        self
+    }
+
+    /// Removes the [`ramp`](Self::ramp): closes at once.
+    pub fn no_ramp(mut self) -> Self {
+        self.config.ramp = None;
+        self
+    }
+
+    /// Sets how a call counts that is dropped before it has ended.
+    pub fn on_drop(mut self, on_drop: OnDrop) -> Self {
+        self.config.on_drop = on_drop;
+        self
+    }
+
+    /// Sets how much time a call must have been given for its timeout to count as a failure: a
+    /// caller with 5 ms left does not open a breaker that others share. Off by default; half of the
+    /// attempt's timeout is a good value.
+    pub fn fair_time(mut self, least: impl Into<Option<Duration>>) -> Self {
+        self.config.fair_time = least.into();
+        self
+    }
+
+    /// Makes jitter the same in every run.
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// Builds the breaker, closed.
+    ///
+    /// # Errors
+    /// All problems of the configuration.
+    pub fn build(self) -> Result<CircuitBreaker, ConfigError> {
+        self.config.check(&self.options.name)?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> CircuitBreaker {
+        let now = time::now();
+        CircuitBreaker::from_parts(self.options, Rules::new(self.config, 0, now, None), now)
+    }
+
+    /// The mode that the breaker starts in.
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.options.mode
+    }
+
+    /// [`fair_time`](Self::fair_time), if it is set.
+    #[cfg(feature = "tower")]
+    pub(crate) fn least_fair_time(&self) -> Option<Duration> {
+        self.config.fair_time
+    }
+
+    /// The times that must hold a whole call, by the names of their settings.
+    #[cfg(feature = "tower")]
+    pub(crate) fn spans(&self) -> Vec<(&'static str, Duration)> {
+        let spans = self.config.trips.iter().filter_map(Trip::span);
+        let half_open = ("half_open_for", self.config.half_open_for);
+        spans.chain([half_open]).collect()
+    }
+
+    /// The thresholds of the rules that count slow calls.
+    #[cfg(feature = "tower")]
+    pub(crate) fn slow_from(&self) -> impl Iterator<Item = Duration> {
+        self.config.trips.iter().filter_map(Trip::slow_after)
+    }
+}

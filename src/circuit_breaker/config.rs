@@ -1,0 +1,121 @@
+use std::time::Duration;
+
+use super::trip::Trip;
+use crate::backoff::{Backoff, Jitter};
+
+use crate::config::{ConfigError, Name, Problems};
+
+/// How a call counts whose future is dropped before the call has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDrop {
+    /// A failure if the deadline that the call was given has passed, else ignored: a caller that
+    /// cancels says nothing about the service, a timeout does.
+    #[default]
+    ByDeadline,
+    /// Ignored.
+    Ignore,
+    /// A failure.
+    Failure,
+}
+
+/// The state that a half-open breaker enters when its probes take too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveUp {
+    /// Open: a dependency that does not answer has not recovered.
+    #[default]
+    Open,
+    /// Closed.
+    Closed,
+}
+
+/// The slow return after closing: the admitted share grows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ramp {
+    pub(super) over: Duration,
+    pub(super) reopen_at: f64,
+}
+
+/// All settings of a breaker but its [options](crate::common::Options).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Config {
+    pub(super) trips: Vec<Trip>,
+    pub(super) open_for: Backoff,
+    pub(super) retry_after_cap: Duration,
+    pub(super) probes: u32,
+    /// None: all of them.
+    pub(super) close_after: Option<u32>,
+    pub(super) half_open_for: Duration,
+    pub(super) give_up: GiveUp,
+    pub(super) ramp: Option<Ramp>,
+    pub(super) on_drop: OnDrop,
+    pub(super) fair_time: Option<Duration>,
+}
+
+/// The word has 8 bits for each count of probes.
+const MOST_PROBES: u32 = 255;
+
+/// Longer than any call, and than the pauses of a client that polls: only a probe that hangs, with
+/// no timeout below it, reaches this.
+const HALF_OPEN_FOR: Duration = Duration::from_secs(2 * 3_600);
+
+impl Config {
+    pub(super) fn default_trips() -> Vec<Trip> {
+        let secs = Duration::from_secs;
+        vec![
+            Trip::consecutive_failures(5)
+                .lasting(secs(1))
+                .within(secs(60)),
+            Trip::failure_rate(0.9).min_calls(50),
+        ]
+    }
+
+    pub(super) fn close_after(&self) -> u32 {
+        self.close_after.unwrap_or(self.probes)
+    }
+
+    pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        let allowed = "at least one rule; to never open, use Mode::Off";
+        problems.check(!self.trips.is_empty(), "trip_on", &self.trips, allowed);
+        for trip in &self.trips {
+            trip.check(&mut problems);
+        }
+        self.open_for.check("open_for", &mut problems);
+        let most = MOST_PROBES;
+        let holds = (1..=most).contains(&self.probes);
+        problems.check(holds, "probes", self.probes, format_args!("1 to {most}"));
+        let (least, probes) = (self.close_after(), self.probes);
+        let allowed = format_args!("1 to the {probes} probes").to_string();
+        let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
+        problems.check(holds, "close_after", least, allowed);
+        let most = self.half_open_for;
+        problems.check(!most.is_zero(), "half_open_for", most, "more than zero");
+        if let Some(Ramp { over, reopen_at }) = self.ramp {
+            problems.check(!over.is_zero(), "ramp", over, "more than zero");
+            let holds = reopen_at > 0.0 && reopen_at <= 1.0;
+            problems.check(holds, "ramp_threshold", reopen_at, "above 0, at most 1");
+        }
+        problems.finish(name)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            trips: Self::default_trips(),
+            open_for: Backoff::exponential(Duration::from_millis(250))
+                .max(Duration::from_secs(1))
+                .jitter(Jitter::Equal),
+            retry_after_cap: Duration::from_secs(60),
+            probes: 1,
+            close_after: None,
+            half_open_for: HALF_OPEN_FOR,
+            give_up: GiveUp::default(),
+            ramp: None,
+            on_drop: OnDrop::default(),
+            fair_time: None,
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The permit of one call: how it is admitted, and how it is settled.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::time::Duration;
+
+use super::config::OnDrop;
+use super::policy::CircuitBreaker;
+use super::rules::{Ended, Rules};
+use super::state::{Grant, Moment, Rejected, Role, State, Word};
+use crate::classify::{FailureKind, Outcome};
+use crate::config::Mode;
+use crate::context::CallContext;
+use crate::event::{Ending, EventKind};
+use crate::in_flight::Settle;
+use crate::per_thread;
+use crate::rejection::Rejection;
+use crate::time::{self, Tick};
+
+/// A permit for one call, to be settled with the call's outcome.
+///
+/// A permit that is dropped is settled as [`OnDrop`] says: ignored, unless the deadline in force
+/// when it was given has passed. A `?` between getting and settling it is such a drop;
+/// [`CircuitBreaker::run`] has no such gap.
+#[must_use = "a permit that is dropped unused says nothing about the call"]
+pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
+    // None once it is settled.
+    breaker: Option<B>,
+    call: Call,
+}
+
+/// An admitted call.
+#[derive(Clone, Copy)]
+struct Call {
+    grant: Grant,
+    /// [`Tick::ZERO`] if neither a rule nor a listener needed it when the call was admitted. Such a
+    /// call emits no event at its end.
+    start: Tick,
+    /// The earliest deadline that was in force when the call was admitted or pending.
+    deadline: Tick,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Outcome(Outcome),
+    Dropped,
+    Panicked,
+}
+
+impl<B: Borrow<CircuitBreaker>> Permit<B> {
+    #[inline]
+    pub(super) fn acquire(breaker: B) -> Result<Self, Rejection> {
+        match breaker.borrow().admit() {
+            Ok(call) => Ok(Self::new(breaker, call)),
+            Err(rejected) => Err(breaker.borrow().reject(rejected)),
+        }
+    }
+
+    #[inline]
+    fn new(breaker: B, call: Call) -> Self {
+        let breaker = Some(breaker);
+        Self { breaker, call }
+    }
+
+    /// The call succeeded. If a rule counts slow calls, it is timed from the permit to here.
+    #[inline]
+    pub fn success(self) {
+        self.finish(Outcome::Success);
+    }
+
+    /// The call failed.
+    pub fn failure(self) {
+        self.failure_with(FailureKind::Error, None);
+    }
+
+    /// The call failed with this kind of failure. `retry_after` is the delay that the dependency
+    /// requested.
+    pub fn failure_with(self, kind: FailureKind, retry_after: Option<Duration>) {
+        self.finish(Outcome::Failure { kind, retry_after });
+    }
+
+    /// The call says nothing about the dependency. A probe's permit is free again.
+    pub fn ignore(self) {
+        self.finish(Outcome::Ignore);
+    }
+
+    /// The call ended with this outcome.
+    #[inline]
+    pub fn finish(mut self, outcome: Outcome) {
+        self.settle(End::Outcome(outcome));
+    }
+
+    /// Settles the permit where it is, once.
+    #[inline]
+    pub(super) fn settle(&mut self, end: End) {
+        if let Some(breaker) = self.breaker.take() {
+            breaker.borrow().settle(self.call, end);
+        }
+    }
+}
+
+impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
+    fn panicked(mut self) {
+        self.settle(End::Panicked);
+    }
+
+    fn pending(&mut self) {
+        self.call.deadline = self.call.deadline.min(CallContext::deadline());
+    }
+}
+
+impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {
+    #[inline]
+    fn drop(&mut self) {
+        self.settle(End::Dropped);
+    }
+}
+
+impl<B: Borrow<CircuitBreaker>> fmt::Debug for Permit<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.breaker.as_ref().map(|breaker| breaker.borrow().name());
+        f.debug_struct("Permit")
+            .field("breaker", &name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CircuitBreaker {
+    /// Admits or rejects one call.
+    ///
+    /// ```
+    /// use seawall::CircuitBreaker;
+    ///
+    /// # fn call() -> Result<u32, std::io::Error> { Ok(7) }
+    /// let breaker = CircuitBreaker::new("payments");
+    /// let permit = breaker.try_acquire()?;
+    /// match call() {
+    ///     Ok(_) => permit.success(),
+    ///     Err(_) => permit.failure(),
+    /// }
+    /// # Ok::<_, seawall::Rejection>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The rejection, which says when the next probe is due.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<&Self>, Rejection> {
+        Permit::acquire(self)
+    }
+
+    /// Admits or rejects one call. The permit may outlive this handle.
+    ///
+    /// # Errors
+    /// The rejection, which says when the next probe is due.
+    #[inline]
+    pub fn try_acquire_owned(&self) -> Result<Permit, Rejection> {
+        Permit::acquire(self.clone())
+    }
+
+    /// Admits one call, or returns none. Cheaper than [`try_acquire`](Self::try_acquire) if the
+    /// call is rejected: a [`Rejection`] is made only for a listener.
+    ///
+    /// ```
+    /// use seawall::CircuitBreaker;
+    ///
+    /// # fn call() -> Result<u32, std::io::Error> { Ok(7) }
+    /// let breaker = CircuitBreaker::new("payments");
+    /// if let Some(permit) = breaker.allow() {
+    ///     match call() {
+    ///         Ok(_) => permit.success(),
+    ///         Err(_) => permit.failure(),
+    ///     }
+    /// }
+    /// ```
+    #[inline]
+    pub fn allow(&self) -> Option<Permit<&Self>> {
+        match self.admit() {
+            Ok(call) => Some(Permit::new(self, call)),
+            Err(rejected) => {
+                if self.common().observes_rejections() {
+                    self.reject(rejected);
+                }
+                None
+            }
+        }
+    }
+
+    /// Admits a call. Where the breaker is closed, this is one load of its word.
+    #[inline]
+    fn admit(&self) -> Result<Call, Rejected> {
+        let word = self.machine().word();
+        if word.state() != State::Closed || word.mode() == Mode::Off {
+            return self.admit_unless_closed(word);
+        }
+        let timed = word.flags().times_calls || self.common().observed();
+        Ok(Call {
+            grant: Grant {
+                generation: word.generation(),
+                role: Role::Counted,
+            },
+            start: if timed { time::now() } else { Tick::ZERO },
+            deadline: CallContext::deadline(),
+        })
+    }
+
+    #[inline(never)]
+    fn admit_unless_closed(&self, word: Word) -> Result<Call, Rejected> {
+        let admitted = |grant, start| Call {
+            grant,
+            start,
+            deadline: CallContext::deadline(),
+        };
+        let unrecorded = Grant {
+            generation: word.generation(),
+            role: Role::Unrecorded,
+        };
+        if word.mode() == Mode::Off {
+            return Ok(admitted(unrecorded, Tick::ZERO));
+        }
+        let now = time::now();
+        let decision = match self.machine().rejects_while_open(now) {
+            Some(rejected) => Err(rejected),
+            None => self.admit_by_rules(now),
+        };
+        match decision {
+            Ok(grant) => Ok(admitted(grant, now)),
+            Err(rejected) if word.mode() == Mode::RecordOnly => {
+                let rejection = || self.rejection(rejected);
+                self.common().record_rejection(rejection);
+                Ok(admitted(unrecorded, now))
+            }
+            Err(rejected) => Err(rejected),
+        }
+    }
+
+    #[cold]
+    fn admit_by_rules(&self, now: Tick) -> Result<Grant, Rejected> {
+        let rules = self.rules().load();
+        let (decision, edge) = self.decide(now, &rules, |at| self.machine().admit(at));
+        self.announce(edge);
+        decision
+    }
+
+    pub(super) fn rejection(&self, rejected: Rejected) -> Rejection {
+        let Rejected { kind, retry_after } = rejected;
+        Rejection::new(kind, self.name().clone()).with_retry_after(retry_after)
+    }
+
+    #[cold]
+    fn reject(&self, rejected: Rejected) -> Rejection {
+        let rejection = self.rejection(rejected);
+        self.emit_rejected(&rejection);
+        rejection
+    }
+
+    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
+        self.common().emit(EventKind::Rejected(rejection));
+    }
+
+    /// Settles an admitted call, exactly once.
+    fn settle(&self, call: Call, end: End) {
+        let Grant { generation, role } = call.grant;
+        let timed = call.start != Tick::ZERO;
+        if role == Role::Unrecorded && !timed {
+            return;
+        }
+        let word = self.machine().word();
+        let success = matches!(end, End::Outcome(Outcome::Success));
+        // A success that no window counts needs no time.
+        let now = match success && !timed && !word.flags().counts_successes {
+            true => Tick::ZERO,
+            false => time::now(),
+        };
+        let elapsed = timed.then(|| now.since(call.start));
+        let outcome = self.with_rules(word, |rules| {
+            let outcome = outcome(rules, call, end, now);
+            match role {
+                Role::Counted if word.generation() == generation => {
+                    self.count(rules, word, outcome, elapsed, now);
+                }
+                Role::Probe => self.end_probe(rules, generation, outcome, elapsed, now),
+                // The outcome of an earlier generation changes nothing.
+                Role::Counted | Role::Unrecorded => {}
+            }
+            outcome
+        });
+        if let Some(elapsed) = elapsed.filter(|_| self.common().observed()) {
+            let ending = match (end, outcome) {
+                (End::Panicked, _) => Ending::Panicked,
+                (End::Dropped, Outcome::Ignore) => Ending::Dropped,
+                (_, Outcome::Success) => Ending::Success,
+                (_, Outcome::Failure { kind, .. }) => Ending::Failure(kind),
+                (_, Outcome::Ignore) => Ending::Ignored,
+            };
+            self.common().emit(EventKind::Ended { ending, elapsed });
+        }
+    }
+
+    /// Records a call by the rules, and trips the breaker if one of them holds.
+    fn count(
+        &self,
+        rules: &Rules,
+        word: Word,
+        outcome: Outcome,
+        elapsed: Option<Duration>,
+        now: Tick,
+    ) {
+        let failure = match outcome {
+            Outcome::Ignore => return,
+            Outcome::Success => None,
+            Outcome::Failure { kind, retry_after } => Some((kind, retry_after)),
+        };
+        let call = Ended {
+            failure,
+            elapsed,
+            slot: per_thread::current(),
+        };
+        let generation = word.generation();
+        let mut tripped = rules.record(generation, now, &call);
+        if word.state() == State::Recovering {
+            let by_ramp = rules.record_ramp(generation, now, &call);
+            tripped = tripped.or(by_ramp);
+        }
+        if let Some(tripped) = tripped {
+            let machine = self.machine();
+            let trip = |at: &Moment<'_>| machine.trip(generation, tripped, at);
+            self.announce(self.decide(now, rules, trip));
+        }
+    }
+
+    /// Releases a probe's permit, which closes or re-opens the breaker if it was the last needed.
+    #[cold]
+    fn end_probe(
+        &self,
+        rules: &Rules,
+        generation: u32,
+        outcome: Outcome,
+        elapsed: Option<Duration>,
+        now: Tick,
+    ) {
+        let threshold = rules.slow_after();
+        let slow = threshold.is_some() && elapsed > threshold;
+        let result = match outcome {
+            Outcome::Ignore => None,
+            Outcome::Success if slow => Some(Err((FailureKind::Slow, None))),
+            Outcome::Success => Some(Ok(())),
+            Outcome::Failure { kind, retry_after } => Some(Err((kind, retry_after))),
+        };
+        let machine = self.machine();
+        let end = |at: &Moment<'_>| machine.end_probe(generation, result, at);
+        self.announce(self.decide(now, rules, end));
+        // Also without a transition: the permit is free.
+        self.wake_gate();
+    }
+}
+
+/// What the end of a call says about the service.
+fn outcome(rules: &Rules, call: Call, end: End, now: Tick) -> Outcome {
+    let failure = |kind| Outcome::Failure {
+        kind,
+        retry_after: None,
+    };
+    let overdue = !call.deadline.is_never() && now >= call.deadline;
+    // The caller gave the call less time than the service may fairly take.
+    let unfair = rules.config.fair_time.is_some_and(|fair| {
+        overdue && call.start != Tick::ZERO && call.deadline.since(call.start) < fair
+    });
+    let timeout = match unfair {
+        true => Outcome::Ignore,
+        false => failure(FailureKind::Timeout),
+    };
+    match end {
+        End::Outcome(Outcome::Failure {
+            kind: FailureKind::Timeout,
+            ..
+        }) if unfair => Outcome::Ignore,
+        End::Outcome(outcome) => outcome,
+        End::Panicked => failure(FailureKind::Panic),
+        End::Dropped => match rules.config.on_drop {
+            OnDrop::ByDeadline if overdue => timeout,
+            OnDrop::ByDeadline | OnDrop::Ignore => Outcome::Ignore,
+            OnDrop::Failure => timeout,
+        },
+    }
+}

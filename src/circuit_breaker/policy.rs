@@ -1,0 +1,326 @@
+use std::fmt;
+use std::time::Duration;
+
+#[cfg(feature = "tower")]
+use super::gate::Gate;
+use super::rules::{Rules, Tripped};
+use super::state::{Edge, Flags, Machine, Moment, State, Word};
+use super::trip::Counts;
+use crate::common::{Common, Options, common_methods};
+use crate::config::{Live, Mode};
+use crate::event::EventKind;
+use crate::rejection::Rejection;
+use crate::rng::Jitter;
+use crate::sync::Arc;
+use crate::time::{self, Tick};
+
+/// A circuit breaker: rejects calls at once while a dependency is down.
+///
+/// A handle: clones are the same breaker. See the [module](crate::circuit_breaker) for what it does
+/// and for its defaults.
+#[derive(Clone)]
+pub struct CircuitBreaker(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) machine: Machine,
+    /// The rules that the breaker was built with. A call uses these, until a flag in the machine's
+    /// word says that they have been changed: so it need not look for newer ones.
+    built_with: Arc<Rules>,
+    pub(super) rules: Live<Rules>,
+    /// Its mode is not used: the machine's word has it.
+    common: Common,
+    jitter: Jitter,
+    #[cfg(feature = "tower")]
+    gate: Gate,
+}
+
+impl CircuitBreaker {
+    /// `options` and `rules` have been checked.
+    pub(super) fn from_parts(options: Options, rules: Rules, now: Tick) -> Self {
+        let seed = options.seed;
+        let rules = Live::new(rules);
+        let built_with = rules.full();
+        Self(Arc::new(Shared {
+            machine: Machine::new(now, options.mode, flags_of(&built_with, false)),
+            built_with,
+            rules,
+            common: Common::new(options),
+            jitter: seed.map_or_else(Jitter::from_entropy, Jitter::seeded),
+            #[cfg(feature = "tower")]
+            gate: Gate::default(),
+        }))
+    }
+
+    common_methods!();
+
+    /// Whether a call would be admitted now. Changes nothing. Another call may change the answer at
+    /// any time.
+    ///
+    /// # Errors
+    /// The rejection that a call would get.
+    pub fn peek(&self) -> Result<(), Rejection> {
+        if self.mode() != Mode::Enforce {
+            return Ok(());
+        }
+        let rules = self.0.rules.load();
+        let decision = self.0.machine.peek(time::now(), &rules.config);
+        decision.map_err(|rejected| self.rejection(rejected))
+    }
+
+    /// The state. Reading changes nothing: an open breaker whose wait is over reads half-open,
+    /// though it enters that state only when a call comes.
+    pub fn state(&self) -> State {
+        self.state_at(time::now()).0
+    }
+
+    /// The state, the word it was read from, and since when and until when that lasts.
+    fn state_at(&self, now: Tick) -> (State, Word, Tick, Tick) {
+        let (word, since, due) = self.0.machine.timed_word();
+        let state = match word.state() {
+            State::Open if now >= due => State::HalfOpen,
+            State::Recovering if now >= due => State::Closed,
+            state => state,
+        };
+        (state, word, since, due)
+    }
+
+    /// The mode.
+    pub fn mode(&self) -> Mode {
+        self.0.machine.word().mode()
+    }
+
+    /// Enforces, only records, or switches off, for calls that start from now on. Switched off it
+    /// admits all calls and records nothing; later it continues in the state that it has.
+    pub fn set_mode(&self, mode: Mode) {
+        self.0.machine.set_mode(mode);
+        self.wake_gate();
+    }
+
+    /// Opens the breaker until [`release`](Self::release) or [`reset`](Self::reset).
+    pub fn force_open(&self) {
+        self.transition(Machine::force_open);
+    }
+
+    /// Ends [`force_open`](Self::force_open): closed, with nothing counted. Does nothing to a
+    /// breaker that is not forced open.
+    pub fn release(&self) {
+        self.transition(Machine::release);
+    }
+
+    /// Closes the breaker with nothing counted, whatever its state. Calls in flight change nothing
+    /// any more.
+    pub fn reset(&self) {
+        self.transition(Machine::reset);
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        &self.0.common
+    }
+
+    pub(super) fn rules(&self) -> &Live<Rules> {
+        &self.0.rules
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.0.machine
+    }
+
+    /// Calls `f` with the current rules.
+    #[inline]
+    pub(super) fn with_rules<T>(&self, word: Word, f: impl FnOnce(&Rules) -> T) -> T {
+        match word.flags().changed {
+            false => f(&self.0.built_with),
+            true => f(&self.0.rules.load()),
+        }
+    }
+
+    /// Makes a decision by `rules`.
+    pub(super) fn decide<T>(
+        &self,
+        now: Tick,
+        rules: &Rules,
+        decide: impl FnOnce(&Moment<'_>) -> T,
+    ) -> T {
+        let random = || self.0.jitter.fraction();
+        decide(&Moment {
+            now,
+            rules,
+            random: &random,
+        })
+    }
+
+    fn transition(&self, transition: impl FnOnce(&Machine, &Moment<'_>) -> Edge) {
+        let rules = self.0.rules.load();
+        let machine = &self.0.machine;
+        self.announce(self.decide(time::now(), &rules, |at| transition(machine, at)));
+    }
+
+    /// Emits the transition and wakes the gate, if there was one.
+    pub(super) fn announce(&self, edge: Edge) {
+        if edge == Edge::Taken {
+            self.wake_gate();
+            let Shared {
+                machine, common, ..
+            } = &*self.0;
+            machine.emit_pending(|transition| common.emit(EventKind::Transition(transition)));
+        }
+    }
+
+    /// The rules have changed.
+    pub(super) fn follow_rules(&self) {
+        // Kept until the lock is free: a custom rule may be dropped with it.
+        let mut rules = None;
+        self.0.machine.set_flags(|| {
+            let newest = rules.insert(self.0.rules.full());
+            flags_of(newest, true)
+        });
+        self.wake_gate();
+    }
+
+    pub(super) fn wake_gate(&self) {
+        #[cfg(feature = "tower")]
+        self.0.gate.wake();
+    }
+
+    /// Until when it admits no call, unless something else changes its state; none if a call is
+    /// admitted or makes a transition.
+    #[cfg(feature = "tower")]
+    pub(super) fn shut_until(&self) -> Option<Tick> {
+        if self.mode() != Mode::Enforce {
+            return None;
+        }
+        let rules = self.0.rules.load();
+        self.0.machine.shut_until(time::now(), &rules.config)
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    /// What the breaker does and what it has counted. Changes nothing. The parts are read one after
+    /// the other, so under load they may differ by a moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = time::now();
+        let (state, word, since, due) = self.state_at(now);
+        let rules = self.0.rules.load();
+        let counts = rules.counts(word.generation(), now).into_iter();
+        let last_trip = self.0.machine.last_trip();
+        let waits = word.state() == State::Open && !due.is_never();
+        Snapshot {
+            state,
+            mode: word.mode(),
+            in_state: now.since(since),
+            next_probe: waits.then(|| due.since(now)),
+            probes: (word.state() == State::HalfOpen).then(|| Probes {
+                in_flight: word.in_flight(),
+                succeeded: word.succeeded(),
+                failed: word.failed(),
+                limit: rules.config.probes,
+            }),
+            rules: counts
+                .map(|(trip, counts)| {
+                    let enough = trip.is_rate() && counts.calls >= trip.least_calls();
+                    RuleCounts {
+                        rule: trip.to_string(),
+                        counts,
+                        failure_rate: counts.failure_rate().filter(|_| enough),
+                        slow_rate: counts.slow_rate().filter(|_| enough),
+                    }
+                })
+                .collect(),
+            last_trip: last_trip.map(|(tripped, at)| LastTrip {
+                tripped,
+                ago: now.since(at),
+            }),
+            would_reject: self.0.common.would_reject(),
+        }
+    }
+}
+
+fn flags_of(rules: &Rules, changed: bool) -> Flags {
+    Flags {
+        counts_successes: rules.counts_successes(),
+        times_calls: rules.times_calls(),
+        changed,
+    }
+}
+
+impl From<&CircuitBreaker> for CircuitBreaker {
+    fn from(breaker: &CircuitBreaker) -> Self {
+        breaker.clone()
+    }
+}
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (state, word, ..) = self.state_at(time::now());
+        let mut debug = f.debug_struct("CircuitBreaker");
+        debug.field("name", self.name()).field("state", &state);
+        if state == State::HalfOpen {
+            debug.field("probes", &word.in_flight());
+        }
+        debug.field("mode", &word.mode()).finish_non_exhaustive()
+    }
+}
+
+/// What a breaker does and what it has counted.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The state, as [`CircuitBreaker::state`] returns it.
+    pub state: State,
+    /// The mode.
+    pub mode: Mode,
+    /// How long ago it entered its state.
+    pub in_state: Duration,
+    /// From now to the next probe; none unless it is open, or if it is open for ever; zero once a
+    /// probe is due.
+    pub next_probe: Option<Duration>,
+    /// The probes of the half-open state.
+    pub probes: Option<Probes>,
+    /// The counts of each rule in this state, in the order of the rules.
+    pub rules: Vec<RuleCounts>,
+    /// What tripped it last.
+    pub last_trip: Option<LastTrip>,
+    /// Calls that would have been rejected, in [`Mode::RecordOnly`].
+    pub would_reject: u64,
+}
+
+/// The probes of a half-open breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Probes {
+    /// Calls in flight.
+    pub in_flight: u32,
+    /// Calls that have succeeded.
+    pub succeeded: u32,
+    /// Calls that have failed.
+    pub failed: u32,
+    /// The highest number of calls at once.
+    pub limit: u32,
+}
+
+/// The counts of a rule.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RuleCounts {
+    /// The rule, as it was configured.
+    pub rule: String,
+    /// What its memory holds.
+    pub counts: Counts,
+    /// The share of failures; none below the rule's `min_calls`.
+    pub failure_rate: Option<f64>,
+    /// The share of slow calls; none below the rule's `min_calls`.
+    pub slow_rate: Option<f64>,
+}
+
+/// What tripped a breaker, and when.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LastTrip {
+    /// What tripped it.
+    pub tripped: Tripped,
+    /// How long ago.
+    pub ago: Duration,
+}

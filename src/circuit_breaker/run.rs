@@ -1,0 +1,94 @@
+//! Calls under the breaker without a service.
+
+use std::future::Future;
+
+use super::{CircuitBreaker, Permit};
+use crate::classify::{self, Classify, Standard};
+use crate::in_flight::{InFlight, catching, panicked};
+use crate::rejection::{Error, Fault};
+
+impl CircuitBreaker {
+    /// Makes one call under this breaker, without a service and without a runtime. The response
+    /// says whether it is a success ([`Judge`](crate::classify::Judge)). Every error is a failure,
+    /// except the library's own rejections.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use seawall::CircuitBreaker;
+    ///
+    /// let breaker = CircuitBreaker::new("payments");
+    /// let answer = breaker.run(|| async { Ok::<_, std::io::Error>(42) }).await;
+    /// assert_eq!(answer.unwrap(), 42);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The call's own error, or a rejection while the breaker does not admit calls.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the call and settles its permit as
+    /// [`OnDrop`](super::OnDrop) says. A panic in the call is a failure.
+    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
+        Standard: Classify<T, E>,
+    {
+        self.run_with(Standard, call).await
+    }
+
+    /// Makes one call under this breaker and judges its outcome by `classifier`.
+    ///
+    /// # Errors
+    /// The call's own error, or a rejection while the breaker does not admit calls.
+    pub async fn run_with<T, E, F, Fut, C, Via>(
+        &self,
+        classifier: C,
+        call: F,
+    ) -> Result<T, Error<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
+        C: Classify<T, E>,
+    {
+        let permit = self.try_acquire()?;
+        let (output, permit) = InFlight::call(permit, call).unsettled().await;
+        finish(permit, &classifier, &output);
+        output.map_err(Error::Service)
+    }
+
+    /// Makes one call under this breaker, in blocking code.
+    ///
+    /// # Errors
+    /// The call's own error, or a rejection while the breaker does not admit calls.
+    pub fn run_blocking<T, E, Via>(
+        &self,
+        call: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        E: Fault<Via>,
+        Standard: Classify<T, E>,
+    {
+        let mut permit = Some(self.try_acquire()?);
+        let output = catching(&mut permit, call, panicked);
+        finish(permit, &Standard, &output);
+        output.map_err(Error::Service)
+    }
+}
+
+fn finish<T, E, C, Via>(
+    permit: Option<Permit<&CircuitBreaker>>,
+    classifier: &C,
+    output: &Result<T, E>,
+) where
+    E: Fault<Via>,
+    C: Classify<T, E>,
+{
+    let reason = output.as_ref().err().and_then(Fault::reason);
+    let outcome = classify::outcome_of(classifier, reason, output.as_ref());
+    if let Some(permit) = permit {
+        permit.finish(outcome);
+    }
+}

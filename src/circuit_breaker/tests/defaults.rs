@@ -1,0 +1,211 @@
+//! The defaults table.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn cb1_by_default_five_in_a_row_within_less_than_a_second_do_not_trip() {
+    let breaker = CircuitBreaker::new("default");
+    for _ in 0..19 {
+        fail(&breaker);
+        advance(ms(50)).await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    // 19 x 50 ms, and on to a second.
+    advance(ms(50)).await;
+    fail(&breaker);
+    let last_trip = breaker.snapshot().last_trip.unwrap().tripped;
+    assert!(
+        last_trip.rule.starts_with("5 consecutive failures"),
+        "{}",
+        last_trip.rule
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb1_by_default_five_in_a_row_that_last_longer_than_a_minute_do_not_trip() {
+    let breaker = CircuitBreaker::new("default");
+    for _ in 0..40 {
+        fail(&breaker);
+        advance(ms(16_000)).await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb1_by_default_ninety_percent_of_fifty_calls_trip() {
+    let breaker = CircuitBreaker::new("default");
+    let succeed_in = |calls: std::ops::Range<u32>| calls.for_each(|_| succeed(&breaker));
+    succeed_in(0..5);
+    for _ in 0..44 {
+        fail(&breaker);
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker);
+    let tripped = breaker.snapshot().last_trip.unwrap().tripped;
+    assert_eq!(tripped.rule, "failure rate of 0.9 over 10s");
+    assert_eq!((tripped.counts.calls, tripped.counts.failures), (50, 45));
+}
+
+/// A partial outage is not made a full one.
+#[tokio::test(start_paused = true)]
+async fn cb1_by_default_seventy_percent_of_errors_never_trip() {
+    let breaker = CircuitBreaker::new("default");
+    let mut rng = fastrand::Rng::with_seed(1);
+    for _ in 0..20_000 {
+        match rng.u8(..10) {
+            0..7 => fail(&breaker),
+            _ => succeed(&breaker),
+        }
+        advance(ms(5)).await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb1_by_default_ten_percent_of_errors_never_trip_and_an_outage_does_in_a_second() {
+    let breaker = CircuitBreaker::new("default");
+    let mut rng = fastrand::Rng::with_seed(1);
+    // Three minutes of 10,000 calls a second.
+    for _ in 0..180_000 {
+        for _ in 0..10 {
+            let permit = breaker.try_acquire().unwrap();
+            if rng.u8(..10) == 0 {
+                permit.failure();
+            } else {
+                permit.success();
+            }
+        }
+        advance(ms(1)).await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    let start = time::now();
+    while let Ok(permit) = breaker.try_acquire() {
+        permit.failure();
+        advance(Duration::from_micros(100)).await;
+    }
+    let took = time::now().since(start);
+    // A run is timed by whole milliseconds of the clock, which began anywhere between two.
+    assert!((ms(999)..=ms(1_200)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb10_by_default_open_lasts_250_ms_doubling_to_a_second_with_equal_jitter() {
+    let mut first = Vec::new();
+    for _ in 0..50 {
+        let breaker = CircuitBreaker::builder("default")
+            .trip_on(Trip::consecutive_failures(1))
+            .build()
+            .unwrap();
+        fail(&breaker);
+        for most in [250, 500, 1_000, 1_000] {
+            let wait = breaker.snapshot().next_probe.unwrap();
+            assert!((ms(most / 2)..=ms(most)).contains(&wait), "{wait:?}");
+            if most == 250 {
+                first.push(wait);
+            }
+            advance(wait).await;
+            fail(&breaker);
+        }
+    }
+    first.sort();
+    first.dedup();
+    assert!(first.len() > 40, "they differ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb6_by_default_one_probe_closes_and_half_open_lasts_over_an_hour() {
+    let breaker = half_open(touchy()).await;
+    let probe = breaker.try_acquire().unwrap();
+    assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
+    advance(SECOND * 3_600).await;
+    assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
+    // The slow rule and the ramp are off.
+    probe.success();
+    assert_eq!(breaker.state(), State::Closed);
+    // CB7: but not for ever.
+    let breaker = half_open(touchy()).await;
+    let hung = breaker.try_acquire().unwrap();
+    advance(SECOND * 7_200).await;
+    assert_eq!(kind(&breaker), RejectionKind::CircuitOpen);
+    drop(hung);
+    advance(SECOND).await;
+    succeed(&breaker);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+/// Open after an outage of a minute with a call every 5 ms.
+async fn after_an_outage(breaker: &CircuitBreaker) {
+    for _ in 0..12_000 {
+        if let Ok(permit) = breaker.try_acquire() {
+            permit.failure();
+        }
+        advance(ms(5)).await;
+    }
+    assert_ne!(breaker.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb7_a_healthy_host_is_closed_after_three_polls_however_rare_they_are() {
+    for every in [5, 12, 30, 55, 600] {
+        let rules = |probes| CircuitBreaker::builder("default").probes(probes);
+        for breaker in [CircuitBreaker::new("default"), built(rules(3))] {
+            after_an_outage(&breaker).await;
+            for poll in 0..3_600 / every {
+                advance(SECOND * every).await;
+                succeed(&breaker);
+                if poll >= 2 {
+                    assert_eq!(breaker.state(), State::Closed, "every {every} s");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb7_calls_of_twelve_seconds_close_it_and_are_served() {
+    let breaker = CircuitBreaker::new("default");
+    after_an_outage(&breaker).await;
+    let (mut calls, mut served) = (0, 0);
+    // Twenty callers, each with the next call a second after it was rejected or served.
+    let mut callers: [Option<(Permit<_>, u32)>; 20] = std::array::from_fn(|_| None);
+    for second in 0..360 {
+        advance(SECOND).await;
+        for caller in &mut callers {
+            match caller.take() {
+                Some((permit, until)) if second >= until => permit.success(),
+                Some(call) => *caller = Some(call),
+                None => {
+                    *caller = breaker
+                        .try_acquire()
+                        .ok()
+                        .map(|permit| (permit, second + 12));
+                    if second >= 60 {
+                        calls += 1;
+                        served += u32::from(caller.is_some());
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    assert!(served * 100 >= calls * 95, "{served} of {calls}");
+    assert!(served > 400, "{served}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb10_by_default_retry_after_counts_up_to_a_minute() {
+    for (secs, wait) in [(30, 30), (60, 60), (600, 60)] {
+        let breaker = built(touchy());
+        let delay = Duration::from_secs(secs);
+        let permit = breaker.try_acquire().unwrap();
+        permit.failure_with(FailureKind::Throttled, Some(delay));
+        let wait = Duration::from_secs(wait);
+        // CB9
+        let rejection = breaker.try_acquire().unwrap_err();
+        assert_eq!(rejection.retry_after(), Some(wait));
+        advance(wait - Duration::from_nanos(1_000_000)).await;
+        assert!(breaker.try_acquire().is_err());
+        advance(ms(1)).await;
+        assert!(breaker.try_acquire().is_ok());
+    }
+}

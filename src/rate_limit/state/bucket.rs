@@ -1,0 +1,272 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::config::{Config, Grant, Pause};
+use super::shortfall::Shortfall;
+use super::stripes::{Striped, Stripes};
+use super::word::{Slot, Word};
+use crate::rate_limit::quota::Quota;
+use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::time::Tick;
+
+/// Tokens taken. They can be returned once, with [`Bucket::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// The instant granted: now, or when the tokens will be available.
+    pub(crate) at: Tick,
+    /// The end of the debt with it.
+    pub(super) end: u64,
+    /// What it added to the debt, in units; 0 if nothing can be returned.
+    units: u64,
+    /// The configuration it was made with.
+    pub(super) changes: u64,
+    /// The tokens that came out of the stripes, in addition to the units.
+    pub(super) leased: u32,
+}
+
+impl Charge {
+    pub(super) fn new(grant: &Grant, config: &Config, leased: u32) -> Self {
+        Self {
+            at: grant.at,
+            end: grant.end,
+            units: grant.units,
+            changes: config.changes,
+            leased,
+        }
+    }
+}
+
+/// A rate limit's state. Every decision takes `now`; none takes a lock.
+pub(crate) struct Bucket {
+    /// See [`Word`]. Written by every admission, so on a cache line of its own.
+    pub(super) word: CachePadded<AtomicU64>,
+    slots: [Slot; 2],
+    pub(super) stripes: Stripes,
+    pub(super) control: Mutex<Control>,
+    /// Exchanges that failed, to prove that a test had any.
+    #[cfg(all(test, not(seawall_loom)))]
+    pub(super) collisions: AtomicU64,
+}
+
+/// The part that only changes use.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) quota: Quota,
+    pub(super) pause: Option<Pause>,
+    pub(super) striped: Striped,
+}
+
+impl Bucket {
+    /// A full bucket without stripes, with a valid quota.
+    pub(crate) fn new(now: Tick, quota: Quota) -> Self {
+        Self::striped(now, quota, Striped::Never)
+    }
+
+    /// A full bucket with a valid quota. If that is too small for stripes the bucket never has any.
+    pub(crate) fn striped(now: Tick, quota: Quota, striped: Striped) -> Self {
+        let striped = match Config::first(now, quota, striped).stripes {
+            (0, _) => Striped::Never,
+            _ => striped,
+        };
+        let config = Config::first(now, quota, striped);
+        let (tat, tokens) = config.spread(0, now);
+        let stripes = Stripes::new(striped.count());
+        if config.stripes.0 > 0 {
+            stripes.open(config.stripes.0, tokens);
+        }
+        Self {
+            word: CachePadded::new(AtomicU64::new(Word::new(tat, config.changes).0)),
+            slots: [Slot::new(&config), Slot::new(&config)],
+            stripes,
+            control: Mutex::new(Control {
+                quota,
+                pause: None,
+                striped,
+            }),
+            #[cfg(all(test, not(seawall_loom)))]
+            collisions: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `cost` tokens, for use not before `not_before`, if they are available by `latest`;
+    /// otherwise takes nothing. The charge is made as if at `not_before`, so that several buckets
+    /// can be charged for one instant.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        now: Tick,
+        not_before: Tick,
+        cost: u32,
+        latest: Tick,
+    ) -> Result<Charge, Shortfall> {
+        let start = now.max(not_before);
+        loop {
+            let (word, config) = self.view_for(now, cost);
+            let decided = config.grant(word.tat(), now, not_before, cost);
+            let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= start);
+            let tokens = if at_once { 0 } else { self.stripes.tokens() };
+            let decided = if tokens == 0 {
+                decided
+            } else {
+                let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
+                if granted.is_ok_and(|grant| grant.at <= latest) {
+                    return self.take_with_stripes(now, not_before, cost, latest);
+                }
+                granted
+            };
+            let decided = decided.and_then(|grant| grant.by(now, latest));
+            if self.settle(word, &decided) {
+                return decided.map(|grant| Charge::new(&grant, &config, 0));
+            }
+        }
+    }
+
+    /// The instant at which a charge of `cost`, for use not before `not_before`, would be granted.
+    /// Takes nothing.
+    pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Shortfall> {
+        loop {
+            let (word, config) = self.view_for(now, cost);
+            let tokens = self.stripes.tokens();
+            let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
+            if self.is_still(word) {
+                return granted?.by(now, Tick::NEVER).map(|grant| grant.at);
+            }
+        }
+    }
+
+    /// What [`admit`](Self::admit) would return. Takes nothing.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn peek(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
+        match self.probe(now, now, cost)? {
+            at if at > now => Err(Shortfall::until(at, now)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The available tokens; `u32::MAX` if there is no limit.
+    pub(crate) fn available(&self, now: Tick) -> u32 {
+        self.look(now, |tat, config| {
+            let tokens = self.stripes.tokens();
+            config.available(tat, now).saturating_add(tokens)
+        })
+    }
+
+    /// Returns a charge whole, if all later charges have been returned and the configuration is
+    /// the same; otherwise returns nothing.
+    ///
+    /// `golang.org/x/time/rate` also returns a part of a charge if the later ones were smaller.
+    /// That breaks the limit: with several charges cancelled, or one cancelled late, more calls
+    /// pass in a window than burst and rate allow. Here the charges that remain are always
+    /// adjacent.
+    ///
+    /// Tokens that came out of the stripes return to them by the same rule.
+    pub(crate) fn cancel(&self, charge: &Charge) {
+        if charge.leased > 0 {
+            self.return_leased(charge);
+        }
+        if charge.units == 0 {
+            return;
+        }
+        loop {
+            let word = Word(self.word.load(Ordering::Acquire));
+            let changes = self.slot(word.generation()).read().changes;
+            if changes != charge.changes || word.tat() != charge.end {
+                return;
+            }
+            let back = Word::new(charge.end - charge.units, word.generation());
+            if self.exchange(word, back) {
+                return;
+            }
+        }
+    }
+
+    /// The rest of a pause.
+    pub(crate) fn pause_left(&self, now: Tick) -> Option<Duration> {
+        self.look(now, |_, config| config.pause_left(now))
+    }
+
+    /// The exact rate, in tokens per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.look(Tick::ZERO, |_, config| config.rate())
+    }
+
+    /// The word and its configuration, which may be torn: the exchange or
+    /// [`is_still`](Self::is_still) finds out.
+    #[inline]
+    pub(super) fn view(&self, now: Tick) -> (Word, Config) {
+        loop {
+            let word = Word(self.word.load(Ordering::Acquire));
+            let config = self.slot(word.generation()).read();
+            if !config.is_stale(now) {
+                return (word, config);
+            }
+            self.rebase(now);
+        }
+    }
+
+    /// What `f` makes of a word and its configuration that belong together.
+    pub(super) fn look<T>(&self, now: Tick, f: impl Fn(u64, &Config) -> T) -> T {
+        loop {
+            let (word, config) = self.view(now);
+            let seen = f(word.tat(), &config);
+            if self.is_still(word) {
+                return seen;
+            }
+        }
+    }
+
+    /// Whether there was no change since. The loads of the slot are Acquire, so they come before.
+    #[inline]
+    pub(super) fn is_still(&self, word: Word) -> bool {
+        Word(self.word.load(Ordering::Relaxed)).generation() == word.generation()
+    }
+
+    #[inline]
+    pub(super) fn exchange(&self, from: Word, to: Word) -> bool {
+        // Relaxed: after a failure the word is loaded again with Acquire; see `# Orderings`.
+        let done = self
+            .word
+            .compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+        #[cfg(all(test, not(seawall_loom)))]
+        self.collisions
+            .fetch_add(u64::from(!done), Ordering::Relaxed);
+        done
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, changes: u64) -> &Slot {
+        &self.slots[usize::from(changes & 1 == 1)]
+    }
+
+    /// Makes a charge that is granted. A decision that takes nothing only needs the word to have
+    /// stayed in its generation.
+    pub(super) fn settle(&self, word: Word, decided: &Result<Grant, Shortfall>) -> bool {
+        match decided {
+            Ok(grant) if grant.units > 0 => {
+                self.exchange(word, Word::new(grant.end, word.generation()))
+            }
+            _ => self.is_still(word),
+        }
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.look(Tick::ZERO, |_, config| *config);
+        if config.is_unlimited() {
+            return f.write_str("Unlimited");
+        }
+        let mut bucket = f.debug_struct(if config.is_stopped() {
+            "Stopped"
+        } else {
+            "Bucket"
+        });
+        if !config.is_stopped() {
+            bucket.field("per_second", &config.rate());
+        }
+        bucket
+            .field("burst", &config.burst())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,311 @@
+use std::fmt;
+
+use tower_layer::Layer;
+
+use super::config::ClientConfig;
+use super::policies::Policies;
+use super::service::ClientService;
+use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
+use crate::budget::Budget;
+use crate::bulkhead::{Bulkhead, BulkheadLayer};
+use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};
+use crate::classify::Standard;
+use crate::config::{ConfigError, Name, Problems};
+use crate::hedge::{Hedge, HedgeLayer};
+use crate::keyed::{IntoSource, Keyed};
+use crate::rate_limit::{RateLimitLayer, RateLimiter};
+use crate::retry::{Retry, RetryLayer};
+use crate::service::{Native, RespondWith};
+use crate::stack::ByAuthority;
+use crate::sync::Arc;
+use crate::timeout::{Timeout, TimeoutLayer};
+
+/// The recommended layers around a client, as one layer: total timeout, retry, hedge, a circuit
+/// breaker and a bulkhead per authority, rate limit, attempt timeout.
+///
+/// It is a handle: clones are the same stack, and all services under them share its policies. The
+/// [module](crate::stack) describes the order, its reasons and the defaults.
+///
+/// `R` answers rejected calls, `C` classifies outcomes, `L` is the limiter or one limiter per key,
+/// `O` decides which requests may be sent more than once, and `K` copies them.
+#[must_use = "a layer does nothing until it is put on a service"]
+pub struct ClientStack<R = Native, C = Standard, L = RateLimiter, O = ByRequest, K = ByRequest> {
+    policies: Arc<Policies>,
+    limiter: L,
+    /// Whether the limiter is that of the configuration.
+    own_limiter: bool,
+    responder: R,
+    classifier: C,
+    again: Again<O, K>,
+}
+
+impl ClientConfig {
+    /// Builds the stack.
+    ///
+    /// # Errors
+    /// All problems at once: of each policy, and of two policies that contradict each other (see
+    /// the [list](crate::stack#contradictions)).
+    pub fn build(self) -> Result<ClientStack, ConfigError> {
+        let mut problems = Problems::default();
+        self.check(&mut problems);
+        problems.finish(&self.name)?;
+        let policies = Policies::new(self)?;
+        Ok(ClientStack {
+            limiter: policies.limiter.clone(),
+            own_limiter: true,
+            policies: Arc::new(policies),
+            responder: Native,
+            classifier: Standard,
+            again: Again::default(),
+        })
+    }
+}
+
+impl ClientStack {
+    /// A stack with the [defaults](crate::stack#defaults).
+    pub fn new(name: impl Into<Name>) -> Self {
+        let stack = Self::builder(name).build();
+        stack.expect("the defaults are valid")
+    }
+
+    /// Starts a stack with options.
+    pub fn builder(name: impl Into<Name>) -> ClientConfig {
+        ClientConfig::new(name)
+    }
+}
+
+impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+    /// Answers rejected calls with a closure, instead of the service's own terms.
+    pub fn respond<F>(self, respond: F) -> ClientStack<RespondWith<F>, C, L, O, K> {
+        self.respond_as(RespondWith(respond))
+    }
+
+    /// Answers rejected calls with a [`Respond`](crate::service::Respond), which may read the
+    /// request first.
+    pub fn respond_as<R2>(self, responder: R2) -> ClientStack<R2, C, L, O, K> {
+        ClientStack {
+            policies: self.policies,
+            limiter: self.limiter,
+            own_limiter: self.own_limiter,
+            responder,
+            classifier: self.classifier,
+            again: self.again,
+        }
+    }
+
+    /// Sets the classifier, a [`Classify`](crate::Classify), of the breakers, the retry and the
+    /// hedge. The default is [`Standard`].
+    pub fn classify<C2>(self, classifier: C2) -> ClientStack<R, C2, L, O, K> {
+        ClientStack {
+            policies: self.policies,
+            limiter: self.limiter,
+            own_limiter: self.own_limiter,
+            responder: self.responder,
+            classifier,
+            again: self.again,
+        }
+    }
+
+    /// Limits attempts by `limiter` instead of the stack's own: a shared one, or one
+    /// [per key](crate::Keyed::by).
+    pub fn rate_limit<L2>(
+        self,
+        limiter: impl IntoSource<RateLimiter, Source = L2>,
+    ) -> ClientStack<R, C, L2, O, K> {
+        ClientStack {
+            policies: self.policies,
+            limiter: limiter.into_source(),
+            own_limiter: false,
+            responder: self.responder,
+            classifier: self.classifier,
+            again: self.again,
+        }
+    }
+
+    fn again<O2, K2>(
+        self,
+        change: impl FnOnce(Again<O, K>) -> Again<O2, K2>,
+    ) -> ClientStack<R, C, L, O2, K2> {
+        ClientStack {
+            policies: self.policies,
+            limiter: self.limiter,
+            own_limiter: self.own_limiter,
+            responder: self.responder,
+            classifier: self.classifier,
+            again: change(self.again),
+        }
+    }
+
+    /// Retries and hedges the requests for which `only` is true, instead of those that are
+    /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST.
+    pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
+        self.again(|again| again.only(only))
+    }
+
+    /// Copies requests with `copy`, instead of [`Resend::copy`](crate::attempts::Resend::copy). For
+    /// a body that is not `Clone`. A request without a copy is sent once.
+    ///
+    /// The copier does not decide whether a request may be sent more than once: that is still
+    /// decided by [`Idempotent`](crate::attempts::Idempotent) or [`only`](Self::only).
+    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
+        self.again(|again| again.resend(copy))
+    }
+}
+
+impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+    /// The name. The names of the stack's policies start with it.
+    pub fn name(&self) -> &Name {
+        &self.policies.name
+    }
+
+    /// The timeout of the whole call.
+    pub fn total_timeout(&self) -> &Timeout {
+        &self.policies.total
+    }
+
+    /// The retry.
+    pub fn retry(&self) -> &Retry {
+        &self.policies.retry
+    }
+
+    /// The hedge. It is off unless it was configured.
+    pub fn hedge(&self) -> &Hedge {
+        &self.policies.hedge
+    }
+
+    /// The budget of retries and hedges.
+    pub fn budget(&self) -> &Budget {
+        &self.policies.budget
+    }
+
+    /// The circuit breakers, one per authority.
+    pub fn breakers(&self) -> &Keyed<str, CircuitBreaker> {
+        &self.policies.breakers
+    }
+
+    /// The bulkheads, one per authority.
+    pub fn bulkheads(&self) -> &Keyed<str, Bulkhead> {
+        &self.policies.bulkheads
+    }
+
+    /// The limiter. It is off unless a rate limit was set.
+    pub fn limiter(&self) -> &L {
+        &self.limiter
+    }
+
+    /// The timeout of one attempt.
+    pub fn attempt_timeout(&self) -> &Timeout {
+        &self.policies.attempt
+    }
+
+    /// Changes the stack while calls run: for calls that start from now on, to existing and to new
+    /// authorities. `change` gets the current configuration; it runs again if another change comes
+    /// first. The result is checked before anything changes.
+    ///
+    /// A part that `change` does not set stays as it is, even if its policy was changed by its own
+    /// handle. A [`retry`](ClientConfig::retry), [`hedge`](ClientConfig::hedge),
+    /// [`breaker`](ClientConfig::breaker) or [`bulkhead`](ClientConfig::bulkhead) that it sets
+    /// replaces the whole configuration of that policy. Names, seeds, listeners, and a mode that
+    /// the change does not set stay. State and counts are kept as
+    /// [`CircuitBreaker::change`](crate::CircuitBreaker::change) and
+    /// [`RateLimiter::set_quota`](crate::RateLimiter::set_quota) describe. Change a budget by its
+    /// own handle.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ClientStack;
+    ///
+    /// let stack = ClientStack::new("payments");
+    /// stack.change(|now| {
+    ///     now.attempt_timeout(Duration::from_secs(1))
+    ///         .bulkhead(|bulkhead| bulkhead.limit(20))
+    /// })?;
+    /// let bad = stack.change(|now| now.attempt_timeout(Duration::from_secs(60)));
+    /// assert_eq!(bad.unwrap_err().problems()[0].field, "attempt_timeout");
+    /// # Ok::<(), seawall::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The problems that [`ClientConfig::build`] reports, and settings that cannot change: the
+    /// number of [authorities](ClientConfig::authorities), the [budget](ClientConfig::budget), the
+    /// window of the hedge's quantile, and the rate limit if the stack was given a
+    /// [limiter](Self::rate_limit). Nothing changes then.
+    pub fn change(&self, change: impl Fn(ClientConfig) -> ClientConfig) -> Result<(), ConfigError> {
+        self.policies.change(self.own_limiter, change)
+    }
+}
+
+impl<S, R, C, L, O, K> Layer<S> for ClientStack<R, C, L, O, K>
+where
+    S: Clone,
+    R: Clone,
+    C: Clone,
+    L: IntoSource<RateLimiter, Source = L> + Clone,
+    O: Clone,
+    K: Clone,
+{
+    type Service = ClientService<S, R, C, L, O, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let policies = &*self.policies;
+        let responder = || self.responder.clone();
+        let classifier = || self.classifier.clone();
+        let inner = TimeoutLayer::new(&policies.attempt)
+            .respond_as(responder())
+            .layer(inner);
+        let inner = RateLimitLayer::new(self.limiter.clone())
+            .respond_as(responder())
+            .layer(inner);
+        let bulkheads = policies.bulkheads.by_type(ByAuthority);
+        let inner = BulkheadLayer::queued(bulkheads)
+            .respond_as(responder())
+            .layer(inner);
+        let breakers = policies.breakers.by_type(ByAuthority);
+        let inner = CircuitBreakerLayer::new(breakers)
+            .respond_as(responder())
+            .classify(classifier())
+            .layer(inner);
+        let inner = HedgeLayer::new(&policies.hedge)
+            .classify(classifier())
+            .map_again(|_| self.again.clone())
+            .layer(inner);
+        let inner = RetryLayer::new(&policies.retry)
+            .classify(classifier())
+            .map_again(|_| self.again.clone())
+            .layer(inner);
+        ClientService::new(
+            TimeoutLayer::new(&policies.total)
+                .respond_as(responder())
+                .layer(inner),
+        )
+    }
+}
+
+impl<R: Clone, C: Clone, L: Clone, O: Clone, K: Clone> Clone for ClientStack<R, C, L, O, K> {
+    fn clone(&self) -> Self {
+        Self {
+            policies: Arc::clone(&self.policies),
+            limiter: self.limiter.clone(),
+            own_limiter: self.own_limiter,
+            responder: self.responder.clone(),
+            classifier: self.classifier.clone(),
+            again: self.again.clone(),
+        }
+    }
+}
+
+impl<R, C, L: fmt::Debug, O, K> fmt::Debug for ClientStack<R, C, L, O, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policies = &*self.policies;
+        f.debug_struct("ClientStack")
+            .field("name", &policies.name)
+            .field("total_timeout", &policies.total)
+            .field("retry", &policies.retry)
+            .field("hedge", &policies.hedge)
+            .field("breakers", &policies.breakers)
+            .field("bulkheads", &policies.bulkheads)
+            .field("limiter", &self.limiter)
+            .field("attempt_timeout", &policies.attempt)
+            .finish_non_exhaustive()
+    }
+}
