@@ -33,6 +33,7 @@
 //!   of the word finds another generation. Models: `change_against_admission`,
 //!   `two_changes_against_admission`, `change_against_insertion`, `rebase_against_charge`.
 
+mod changes;
 mod eviction;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) mod fuzz;
@@ -43,28 +44,22 @@ mod loom;
 mod naive;
 mod pause;
 mod set;
+mod standing;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod tier;
 
 use std::fmt;
 
-use self::eviction::Origin;
+pub(crate) use self::set::KeyHandle;
 use self::set::{Owner, Set, Tag, WAYS};
+use self::standing::Origin;
 use self::tier::Tier;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
-
-/// A key of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyHandle {
-    /// Well mixed and seeded. Two keys of a set are taken for one with a probability of 2^-44.
-    pub(crate) hash: u64,
-    pub(crate) tier: u8,
-}
 
 /// Tokens taken. They can be given back once, with [`Table::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
