@@ -3,15 +3,15 @@ use std::time::Duration;
 use super::policy::Config;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
-use crate::context::{Attempt, CallContext, ClockReading};
-use crate::event::{Ending, EventKind};
+use crate::context::{CallContext, ClockReading};
+use crate::event::EventKind;
 use crate::outcome::Outcome;
 use crate::time::{self, Tick};
 
 /// One call under a hedge: the attempts that it may have, and its one end.
 #[derive(Debug)]
 pub(super) struct Permit {
-    ledger: CallLedger,
+    pub(super) ledger: CallLedger,
     /// How many extra attempts may still start.
     left: u32,
     /// After how long without an answer the next one starts.
@@ -52,12 +52,6 @@ impl Permit {
         permit
     }
 
-    /// When the call started.
-    #[inline]
-    pub(super) fn started(&self) -> Tick {
-        self.ledger.start
-    }
-
     /// Whether extra attempts need a copy of the request.
     #[cfg(feature = "tower")]
     pub(super) fn needs_copy(&self) -> bool {
@@ -67,18 +61,6 @@ impl Permit {
     /// No other attempt starts.
     pub(super) fn stop(&mut self) {
         self.left = 0;
-    }
-
-    /// Runs the code that makes the first attempt.
-    #[inline]
-    pub(super) fn enter<T>(&mut self, config: &Config, code: impl FnOnce() -> T) -> T {
-        self.ledger.enter(&config.plan, code)
-    }
-
-    /// What the attempt with this number carries down. None inside another policy's attempt.
-    #[inline]
-    pub(super) fn attempt(&self, number: u32) -> Option<Attempt> {
-        self.ledger.attempt(number)
     }
 
     /// Whether another attempt may start.
@@ -128,11 +110,6 @@ impl Permit {
         sent
     }
 
-    /// A layer below rejected an extra attempt: it was not made.
-    pub(super) fn rejected(&mut self, config: &Config, sent: SentExtra) {
-        self.ledger.rejected(&config.plan, sent);
-    }
-
     /// Records the latency of an attempt with this outcome. One that failed could have taken
     /// longer to succeed; one that was rejected has no latency.
     #[inline]
@@ -155,22 +132,5 @@ impl Permit {
             let now = time::now();
             latencies.record(now, now.since(start), censored);
         }
-    }
-
-    /// The call ends with the outcome of attempt number `by`.
-    #[inline]
-    pub(super) fn finish(&mut self, config: &Config, by: u32, outcome: Outcome) {
-        self.ledger.finish(&config.plan, by, outcome);
-    }
-
-    /// Whether the call has not ended.
-    #[inline]
-    pub(super) fn is_open(&self) -> bool {
-        self.ledger.is_open()
-    }
-
-    /// The call ends without an outcome.
-    pub(super) fn end(&mut self, config: &Config, ending: Ending) {
-        self.ledger.end(&config.plan, ending);
     }
 }

@@ -95,7 +95,9 @@ where
             }
         }
         let inner = &mut self.inner;
-        let first = permit.enter(config, || clock.call(inner, |inner| inner.call(request)));
+        let first = permit.ledger.enter(&config.plan, || {
+            clock.call(inner, |inner| inner.call(request))
+        });
         let attempts = Resent {
             template: self.template.clone(),
             keyed,

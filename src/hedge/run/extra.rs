@@ -124,7 +124,7 @@ impl<N, F> Extra<N, F> {
         let (outcome, rejected) = attempts.judge(&output);
         of.record(attempts.as_ref(), *start, outcome);
         if let Some(sent) = sent.take().filter(|_| rejected) {
-            of.rejected(attempts.as_ref(), sent);
+            of.ledger.rejected(&attempts.as_ref().plan, sent);
         }
         Poll::Ready(match outcome {
             Outcome::Success => Ended::Won(output),

@@ -71,7 +71,7 @@ impl Hedge {
     {
         let config = self.config();
         let mut permit = Permit::start(&config, true, || None, &mut ClockReading::none());
-        let first = permit.enter(&config, || call(1));
+        let first = permit.ledger.enter(&config.plan, || call(1));
         let attempts = Called {
             config,
             call,

@@ -39,7 +39,7 @@ pin_project! {
     impl<A: AsRef<Config>, N, F, O> PinnedDrop for Race<A, N, F, O> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            if this.permit.is_open() {
+            if this.permit.ledger.is_open() {
                 this.stop(Ending::Dropped);
             }
         }
@@ -55,7 +55,7 @@ impl<A: AsRef<Config>, N, F, O> Race<A, N, F, O> {
             extras: Vec::new(),
             sleep: None,
             number: 1,
-            started: permit.started(),
+            started: permit.ledger.start,
             attempts,
             permit,
         }
@@ -118,11 +118,11 @@ where
             return Poll::Pending;
         };
         let output = {
-            let _context = self.permit.attempt(1).map(Attempt::enter);
+            let _context = self.permit.ledger.attempt(1).map(Attempt::enter);
             ready!(first.poll(cx))
         };
         let (outcome, _) = self.attempts.judge(&output);
-        let start = self.permit.started();
+        let start = self.permit.ledger.start;
         self.permit.record(self.attempts.as_ref(), start, outcome);
         self.first.set(None);
         Poll::Ready((output, outcome))
@@ -196,7 +196,7 @@ where
     }
 
     fn prepare(&mut self, number: u32) -> Option<Extra<N, F>> {
-        let attempt = self.permit.attempt(number)?;
+        let attempt = self.permit.ledger.attempt(number)?;
         let permit = self.permit.withdraw(self.attempts.as_ref(), number)?;
         let next = self.attempts.prepare(self.permit.is_last())?;
         Some(Extra::new(next, permit, attempt))
@@ -225,14 +225,16 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
     #[inline]
     fn finish(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
         self.drop_all();
-        self.permit.finish(self.attempts.as_ref(), by, outcome);
+        let plan = &self.attempts.as_ref().plan;
+        self.permit.ledger.finish(plan, by, outcome);
         Poll::Ready(output)
     }
 
     /// Drops all attempts and ends the call.
     fn stop(&mut self, ending: Ending) {
         self.drop_all();
-        self.permit.end(self.attempts.as_ref(), ending);
+        let plan = &self.attempts.as_ref().plan;
+        self.permit.ledger.end(plan, ending);
     }
 
     /// Drops all attempts. Their latencies are known to be too short.
@@ -240,7 +242,7 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
     fn drop_all(&mut self) {
         let config = self.attempts.as_ref();
         if self.first.is_some() {
-            self.permit.record_dropped(config, self.permit.started());
+            self.permit.record_dropped(config, self.permit.ledger.start);
             self.first.set(None);
         }
         for extra in self.extras.drain(..) {
