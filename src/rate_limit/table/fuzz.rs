@@ -168,7 +168,7 @@ pub fn run(data: &[u8]) {
                 evicted += u64::from(table.pause(tick, key, until));
                 naive.pause(tick, key, until);
             }
-            14 => match bytes.byte() % 4 {
+            14 => match bytes.byte() % 5 {
                 0 => {
                     now = now
                         .saturating_sub(u64::from(bytes.word()) * (MS / 32))
@@ -178,6 +178,8 @@ pub fn run(data: &[u8]) {
                 // Less than a day in all: the origin lies a day before the start, and before the
                 // origin the clock stands still.
                 2 => now = now.max((now + HOUR).min(START + 20 * HOUR)),
+                // As long as a key is protected, and longer.
+                3 => now += u64::from(bytes.byte()) * 1_000 * MS,
                 _ => now += u64::from(bytes.byte()),
             },
             _ => now += u64::from(bytes.word()) * (MS / 64),

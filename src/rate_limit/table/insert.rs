@@ -26,11 +26,11 @@
 //! - the entry had 2^16 owners, of which the last is the first one again
 
 use super::set::{Owner, Set, Tag, WAYS};
+use super::standing::{Origin, Standing};
 use super::{Charge, KeyHandle, Table};
 use crate::rate_limit::Shortfall;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
-use crate::sync::Ordering;
 use crate::time::Tick;
 
 /// Decides a call, given where its key's debt ends.
@@ -62,8 +62,8 @@ impl Table {
         decide: Decide<'_>,
     ) -> Option<Result<Charge, Shortfall>> {
         let index = self.index(key);
-        let _locked = self.locks[index].lock();
-        let entry = self.entry(index, now, key, parted)?;
+        let mut origins = self.locks[index].lock();
+        let entry = self.entry(&mut origins, index, now, key, parted)?;
         if entry.config.is_unlimited() {
             return None;
         }
@@ -94,6 +94,7 @@ impl Table {
                 let mut charge = Charge::new(&grant, &entry.config, next);
                 charge.units = charge.units.saturating_sub(behind);
                 charge.evicted = evicts && self.evict(index, tag, word, now);
+                origins[way] = self.origin(&entry, origins[way], word, grant.end);
                 set.set_tag(way, next);
                 return Some(Ok(charge));
             }
@@ -104,22 +105,29 @@ impl Table {
     /// if the configuration is stale. Takes the set's lock, so as not to see half an eviction.
     pub(super) fn debt_of_new_key(&self, now: Tick, key: KeyHandle) -> Option<(u64, Config)> {
         let index = self.index(key);
-        let _locked = self.locks[index].lock();
-        let entry = self.entry(index, now, key, false)?;
+        let mut origins = self.locks[index].lock();
+        let entry = self.entry(&mut origins, index, now, key, false)?;
         let word = entry.set.word(entry.way);
         Some((self.debt_start(&entry, word, now, key), entry.config))
     }
 
     /// The entry to be assigned to a key. None if the key has one in its tier and is not to be
-    /// `parted`, or if the configuration is stale.
-    fn entry(&self, index: usize, now: Tick, key: KeyHandle, parted: bool) -> Option<Entry<'_>> {
+    /// `parted`, or if the configuration is stale. Under the set's lock.
+    fn entry(
+        &self,
+        origins: &mut [Origin; WAYS],
+        index: usize,
+        now: Tick,
+        key: KeyHandle,
+        parted: bool,
+    ) -> Option<Entry<'_>> {
         let set = &self.sets[index];
         let own = set.find_in_any_tier(Owner::new(key));
         if own.is_some_and(|(_, tag)| !parted && tag.owner() == Owner::new(key)) {
             return None;
         }
-        let config = self.carry_over(index, now, key.tier);
-        let (way, tag) = own.unwrap_or_else(|| self.victim(set));
+        let config = self.carry_over(origins, index, now, key.tier);
+        let (way, tag) = own.unwrap_or_else(|| self.victim(set, origins));
         (!config.is_stale(now)).then_some(Entry {
             set,
             index,
@@ -128,20 +136,6 @@ impl Table {
             is_own: own.is_some(),
             config,
         })
-    }
-
-    /// The entry that a new key gets: an empty one, else that of the key that is idle first, or has
-    /// been for the longest.
-    fn victim(&self, set: &Set) -> (usize, Tag) {
-        // By instant, so that the choice does not depend on the time: a rejected key that comes
-        // back gets the entry that its wait was computed with.
-        let idle_at = |way: usize| {
-            let (tag, word) = (set.tag(way), set.word(way));
-            let config = || self.tier(tag.owner().tier()).config_of(word);
-            (!tag.is_empty()).then(|| config().idle_at(word.tat()))
-        };
-        let way = (0..WAYS).min_by_key(|way| idle_at(*way)).unwrap_or(0);
-        (way, set.tag(way))
     }
 
     /// Where a key's debt starts in an entry whose word is `word`.
@@ -159,16 +153,15 @@ impl Table {
         }
     }
 
-    /// Keeps the debt of an evicted key. Returns whether it was still in debt.
-    fn evict(&self, index: usize, tag: Tag, word: Word, now: Tick) -> bool {
-        let tier = tag.owner().tier();
-        if self.evicted_debt(index, tier).tat() < word.tat() {
-            self.set_evicted_debt(index, tier, word);
-        }
-        let in_debt = self.tier(tier).config_of(word).idle_at(word.tat()) > now;
-        if in_debt {
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        in_debt
+    /// The origin of an entry that shows `word`, once it is assigned with a debt up to `end`.
+    fn origin(&self, entry: &Entry<'_>, previous: Origin, word: Word, end: u64) -> Origin {
+        let config = || self.tier(entry.tag.owner().tier()).config_of(word);
+        let standing = match entry.is_own {
+            true => previous
+                .standing(word.tat(), &config())
+                .max(Standing::Again),
+            false => Standing::New,
+        };
+        Origin::new(end, standing)
     }
 }

@@ -7,10 +7,10 @@
 //! of its own would be. A call of an existing key takes no lock: it loads the tags, loads the word
 //! and exchanges the word.
 //!
-//! A new key gets an entry under the set's lock ([`insert`]): an empty one, else that of the key
-//! that has been idle for the longest, else that of the key that is idle first. Its debt starts
-//! where the largest debt ended that was evicted from its set. So a key gains nothing by being
-//! evicted, and made-up keys share what is left of one debt. A rejected key gets no entry.
+//! A new key gets an entry under the set's lock ([`insert`]): an empty one, else that of a key that
+//! was charged once, else of the one idle for the longest ([`eviction`]). Its debt starts where the
+//! largest debt ended that was evicted from its set. So a key gains nothing by being evicted, and
+//! made-up keys share what is left of one debt. A rejected key gets no entry.
 //!
 //! # Orderings
 //!
@@ -33,6 +33,8 @@
 //!   of the word finds another generation. Models: `change_against_admission`,
 //!   `two_changes_against_admission`, `change_against_insertion`, `rebase_against_charge`.
 
+mod changes;
+mod eviction;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) mod fuzz;
 mod insert;
@@ -42,27 +44,22 @@ mod loom;
 mod naive;
 mod pause;
 mod set;
+mod standing;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod tier;
 
 use std::fmt;
 
+pub(crate) use self::set::KeyHandle;
 use self::set::{Owner, Set, Tag, WAYS};
+use self::standing::Origin;
 use self::tier::Tier;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::rate_limit::{Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
-
-/// A key of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyHandle {
-    /// Well mixed and seeded. Two keys of a set are taken for one with a probability of 2^-44.
-    pub(crate) hash: u64,
-    pub(crate) tier: u8,
-}
 
 /// Tokens taken. They can be given back once, with [`Table::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +114,7 @@ impl Found<'_> {
 pub(crate) struct Table {
     sets: Box<[Set]>,
     /// One for each set, locked while one of its entries is assigned.
-    locks: Box<[Mutex<()>]>,
+    locks: Box<[Mutex<[Origin; WAYS]>]>,
     /// For each set and tier, the word with the largest debt that was evicted. It is repaid as
     /// time passes. Its generation is that of all words of the tier in the set. Read and written
     /// under the set's lock.
@@ -139,7 +136,9 @@ impl Table {
         let tiers = quotas.iter().map(|quota| Tier::new(now, *quota));
         Self {
             sets: (0..sets).map(|_| Set::empty()).collect(),
-            locks: (0..sets).map(|_| Mutex::new(())).collect(),
+            locks: (0..sets)
+                .map(|_| Mutex::new([Origin::NONE; WAYS]))
+                .collect(),
             evicted_debts: debts.collect(),
             tiers: tiers.map(CachePadded::new).collect(),
             evicted: AtomicU64::new(0),

@@ -10,6 +10,7 @@ const PER_NANO: i128 = UNITS as i128;
 /// The latest time that a word holds, after the origin.
 const LAST: i128 = config::LAST as i128;
 const STALE: i128 = 1 << 61;
+const MINUTE: u64 = 60 * 1_000_000_000;
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
 
 /// One configuration of a tier.
@@ -86,8 +87,20 @@ struct Bucket {
     hash: Option<u64>,
     tier: u8,
     end: i128,
+    /// Where the debt ended with the first charge.
+    first: i128,
+    /// 0 if the key was new with that charge, 1 if it was charged before, 2 also after a refill time.
+    least: u32,
     /// The id, the configuration, where the debt ended with it, and where it ends without it.
     charges: Vec<(usize, u64, i128, i128)>,
+}
+
+impl Bucket {
+    fn standing(&self, tier: &Tier) -> u32 {
+        let again = self.end > self.first;
+        let established = self.end > self.first + tier.tolerance && !tier.quota.is_unlimited();
+        self.least.max(u32::from(again) + u32::from(established))
+    }
 }
 
 #[derive(Clone)]
@@ -139,6 +152,8 @@ impl Naive {
         for set in &mut self.sets {
             let owned = set.entries.iter_mut().filter(|entry| entry.hash.is_some());
             for entry in owned.filter(|entry| entry.tier == tier) {
+                entry.least = entry.standing(&old);
+                entry.first = new.carried(&old, entry.first, now);
                 entry.end = new.carried(&old, entry.end, now);
             }
             let evicted = &mut set.evicted[usize::from(tier)];
@@ -165,11 +180,24 @@ impl Naive {
         Some(u64::try_from(ceil(bucket.end, PER_NANO)).unwrap_or(u64::MAX))
     }
 
+    /// From when on an entry is evicted, and the standing of its owner: each step protects it for a
+    /// minute and the time of a burst. None for an empty entry.
+    fn evictable_at(&self, bucket: &Bucket) -> Option<(u64, u32)> {
+        let tier = &self.tiers[usize::from(bucket.tier)];
+        let standing = bucket.standing(tier);
+        let burst = match tier.quota.is_unlimited() {
+            true => 0,
+            false => (tier.tolerance / PER_NANO) as u64,
+        };
+        let protected = (burst + MINUTE) * u64::from(standing);
+        Some((self.idle_at(bucket)?.saturating_add(protected), standing))
+    }
+
     /// The entry that a new key gets, and where its debt starts.
     fn victim(&self, key: KeyHandle) -> (usize, i128) {
         let set = &self.sets[self.index(key)];
-        let idle = set.entries.iter().map(|entry| self.idle_at(entry));
-        let first = idle.enumerate().min_by_key(|&(way, idle)| (idle, way));
+        let order = set.entries.iter().map(|entry| self.evictable_at(entry));
+        let first = order.enumerate().min_by_key(|&(way, order)| (order, way));
         let way = first.map_or(0, |(way, _)| way);
         let (evicted, victim) = (set.evicted[usize::from(key.tier)], &set.entries[way]);
         match victim.tier == key.tier {
@@ -195,33 +223,40 @@ impl Naive {
         !self.contains(key) && set.entries[self.victim(key).0].hash.is_some()
     }
 
-    /// A key's entry. Assigns one if it has none.
-    fn entry(&mut self, now: Tick, key: KeyHandle) -> &mut Bucket {
-        let (way, end) = self.victim(key);
-        let index = self.index(key);
-        if !self.contains(key) {
+    /// Lets a key's debt end at `end`, in its entry or in another key's. Its earlier charges are
+    /// parted from this one if they were made in another tier.
+    fn charge(&mut self, now: Tick, key: KeyHandle, end: i128, parted: bool) -> &mut Bucket {
+        let (index, (way, _)) = (self.index(key), self.victim(key));
+        let new = Bucket {
+            hash: Some(key.hash),
+            tier: key.tier,
+            end,
+            first: end,
+            ..Bucket::default()
+        };
+        let Some(own) = self.find(key) else {
             let gone = &self.sets[index].entries[way];
             self.evicted += u64::from(self.idle_at(gone) > Some(now.0));
             let set = &mut self.sets[index];
-            let new = Bucket {
-                hash: Some(key.hash),
-                tier: key.tier,
-                end,
-                charges: Vec::new(),
-            };
             let gone = std::mem::replace(&mut set.entries[way], new);
             if gone.hash.is_some() {
                 let evicted = &mut set.evicted[usize::from(gone.tier)];
                 *evicted = (*evicted).max(gone.end);
             }
-        }
+            return &mut set.entries[way];
+        };
+        let (parted, standing) = (
+            parted || own.tier != key.tier,
+            own.standing(&self.tiers[usize::from(own.tier)]),
+        );
         let mut entries = self.sets[index].entries.iter_mut();
-        let entry = entries.find(|entry| entry.hash == Some(key.hash)).unwrap();
-        if entry.tier != key.tier {
-            entry.charges.clear();
+        let own = entries.find(|entry| entry.hash == Some(key.hash)).unwrap();
+        if parted {
+            *own = new;
+            own.least = standing.max(1);
         }
-        entry.tier = key.tier;
-        entry
+        own.end = end;
+        own
     }
 
     pub(super) fn take(
@@ -258,8 +293,7 @@ impl Naive {
         }
         // The last unit of the first charge of an evicting key is not given back.
         let back = back + i128::from(self.evicts(key));
-        let bucket = self.entry(now, key);
-        bucket.end = begins + units;
+        let bucket = self.charge(now, key, begins + units, false);
         bucket.charges.push((id, tier.changes, bucket.end, back));
         Ok(granted)
     }
@@ -292,9 +326,8 @@ impl Naive {
         let but_one = (tier.tolerance - token).max(0);
         let paused = tier.clock(until.0) + but_one;
         let end = self.end(now, key) + i128::from(self.evicts(key));
-        let bucket = self.entry(now, key);
-        bucket.charges.clear();
-        bucket.end = end.max(paused).min(tier.begins() + LAST);
+        let end = end.max(paused).min(tier.begins() + LAST);
+        self.charge(now, key, end, true);
     }
 
     pub(super) fn available(&mut self, now: Tick, key: KeyHandle) -> u32 {

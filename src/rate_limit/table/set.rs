@@ -1,6 +1,5 @@
 //! A set: the eight entries that a key may have. The head of [`super`] explains the orderings.
 
-use super::KeyHandle;
 use crate::rate_limit::state::word::Word;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -13,6 +12,14 @@ pub(super) const WAYS: usize = 2;
 const HASH_BITS: u32 = 44;
 const TIER_BITS: u32 = 4;
 const VERSION_BITS: u32 = 16;
+
+/// A key of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyHandle {
+    /// Well mixed and seeded. Two keys of a set are taken for one with a probability of 2^-44.
+    pub(crate) hash: u64,
+    pub(crate) tier: u8,
+}
 
 /// A key as a tag names it: its hash and its tier. Never 0, which marks an empty entry.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,8 @@
-//! A tier: one quota, and how it changes for all keys. The head of [`super`] explains the
-//! orderings.
+//! A tier: one quota, with its configuration. The head of [`super`] explains the orderings.
 
-use super::Table;
-use super::set::WAYS;
-use crate::rate_limit::quota::{Quota, UNITS};
+use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::Striped;
-use crate::rate_limit::state::config::{Config, Turn};
+use crate::rate_limit::state::config::Config;
 use crate::rate_limit::state::word::{Slot, Word};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Tick;
@@ -18,7 +15,7 @@ pub(super) struct Tier {
     /// publishes. Written under the mutex.
     version: AtomicU64,
     /// The quota as configured. Locked for the length of a change.
-    quota: Mutex<Quota>,
+    pub(super) quota: Mutex<Quota>,
 }
 
 impl Tier {
@@ -53,97 +50,11 @@ impl Tier {
     fn slot(&self, generation: u64) -> &Slot {
         &self.slots[usize::from(generation & 1 == 1)]
     }
-}
 
-impl Table {
-    /// Changes a tier's quota, which has been checked. Debts stay the same in tokens; an instant
-    /// that was granted stays granted.
-    pub(crate) fn change(&self, now: Tick, tier: u8, quota: Quota) {
-        let mut locked = self.tier(tier).quota.lock();
-        *locked = quota;
-        self.install(now, tier, quota);
-    }
-
-    /// A tier's quota as configured. Takes the lock of changes.
-    pub(crate) fn quota(&self, tier: u8) -> Quota {
-        *self.tier(tier).quota.lock()
-    }
-
-    /// A tier's tokens per second, as they are kept.
-    pub(crate) fn rate(&self, tier: u8) -> f64 {
-        self.tier(tier).current().rate()
-    }
-
-    /// A tier's configuration, for use at `now`.
-    pub(super) fn current(&self, tier: u8, now: Tick) -> Config {
-        loop {
-            let config = self.tier(tier).current();
-            if !config.is_stale(now) {
-                return config;
-            }
-            self.rebase(tier, now);
-        }
-    }
-
-    /// Moves a tier's origin on if it is stale, which it is once in two years.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn rebase(&self, tier: u8, now: Tick) {
-        let quota = self.tier(tier).quota.lock();
-        if self.tier(tier).current().is_stale(now) {
-            self.install(now, tier, *quota);
-        }
-    }
-
-    /// Under the tier's mutex. When it returns, no word names the previous configuration, whose
-    /// slot is the next to be written.
-    fn install(&self, now: Tick, tier: u8, quota: Quota) {
-        let of = self.tier(tier);
-        let next = of.current().next(now, quota, Tick::ZERO, Striped::Never);
-        of.slot(next.changes).write(&next);
-        of.version.store(next.changes, Ordering::Release);
-        for (index, lock) in self.locks.iter().enumerate() {
-            let _locked = lock.lock();
-            self.carry_over(index, now, tier);
-        }
-    }
-
-    /// Carries the words of a tier in a set over to the tier's current configuration, which it
-    /// returns. Under the set's lock. A call that was decided with the previous configuration
-    /// finds that its word was replaced.
-    pub(super) fn carry_over(&self, index: usize, now: Tick, tier: u8) -> Config {
-        let (set, next) = (&self.sets[index], self.tier(tier).current());
-        let evicted = self.evicted_debt(index, tier);
-        if evicted.generation() == Word::new(0, next.changes).generation() {
-            return next;
-        }
-        let carried = |word: Word| {
-            let previous = self.tier(tier).config_of(word);
-            Word::new(previous.carried(&next, word.tat(), now), next.changes)
-        };
-        for way in 0..WAYS {
-            let owner = set.tag(way).owner();
-            let mut word = set.word(way);
-            while owner.is_in(tier) && !set.replace(way, word, carried(word)) {
-                word = set.word(way);
-            }
-        }
-        self.set_evicted_debt(index, tier, carried(evicted));
-        next
-    }
-}
-
-impl Config {
-    /// When a debt is repaid: in the past if it is.
-    pub(super) fn idle_at(&self, end: u64) -> Tick {
-        if self.is_stopped() && end > self.clock(Tick::ZERO) {
-            return Tick::NEVER;
-        }
-        Tick(self.origin.0.saturating_add(end.div_ceil(UNITS)))
-    }
-
-    /// The same debt in tokens in another configuration.
-    pub(super) fn carried(&self, to: &Self, end: u64, now: Tick) -> u64 {
-        self.carry(to, end, None, Turn::Change, now).0
+    /// Makes the next configuration the current one. Under the mutex. No word names its slot.
+    pub(super) fn install(&self, now: Tick, quota: Quota) {
+        let next = self.current().next(now, quota, Tick::ZERO, Striped::Never);
+        self.slot(next.changes).write(&next);
+        self.version.store(next.changes, Ordering::Release);
     }
 }

@@ -301,3 +301,122 @@ fn ky3_eight_threads_that_evict_each_others_keys_mint_nothing() {
         check_windows(quota, 1, &mut mine);
     }
 }
+
+/// How many of the 1,000 calls that 100 clients make in five seconds are rejected, beside 50,000
+/// made-up keys a second, each of which is sent `times`, in a limiter of 1,000 keys. The clients
+/// called for `before` nanoseconds.
+fn rejected_beside_a_flood(quota: Quota, before: u64, times: u32) -> usize {
+    // A limiter has twice as many entries as its capacity.
+    let table = table(2_000, quota);
+    let (calls_before, mut made_up) = (before / ms(5), 1_000_000);
+    let mut rejected = 0;
+    for n in 0..calls_before + 1_000 {
+        let now = at(n * ms(5));
+        let admitted = table.admit(now, key(n % 100), 1).is_ok();
+        if n < calls_before {
+            continue;
+        }
+        rejected += usize::from(!admitted);
+        for i in 0..250 {
+            made_up += 1;
+            let now = Tick(now.0 + i * ms(5) / 250);
+            for _ in 0..times {
+                let _ = table.admit(now, key(made_up), 1);
+            }
+        }
+    }
+    assert!(table.used() <= table.capacity());
+    rejected
+}
+
+// KY3
+#[test]
+fn ky3_existing_keys_are_protected_from_made_up_keys() {
+    for quota in [
+        Quota::per_second(5).burst(10),
+        Quota::per_second(10),
+        Quota::per_second(20),
+        Quota::per_minute(120),
+        Quota::per_day(1_000),
+    ] {
+        let rejected = rejected_beside_a_flood(quota, 2 * SECOND, 1);
+        assert!(rejected <= 10, "{quota}: {rejected} of 1,000");
+    }
+}
+
+// KY3: keys that were in use for longer than a burst takes to be refilled.
+#[test]
+fn ky3_existing_keys_are_protected_from_made_up_keys_that_are_sent_several_times() {
+    for times in [2, 5] {
+        let rejected = rejected_beside_a_flood(Quota::per_second(10), 4 * SECOND, times);
+        assert!(rejected <= 10, "{times} times: {rejected} of 1,000");
+    }
+}
+
+// KY3: a key that was charged again is evicted after all keys that were charged once.
+#[test]
+fn ky3_keys_charged_once_evict_keys_charged_once_first() {
+    let table = table(8, Quota::per_second(10));
+    for n in [0, 1, 2, 3, 4, 5, 6, 7, 1, 3] {
+        assert!(table.admit(START, key(n), 1).is_ok());
+    }
+    let is_left = |n| has_entry(&table, n);
+    for n in 100..200 {
+        let _ = table.admit(at(n * ms(20)), key(n), 1);
+        assert!(is_left(1) && is_left(3), "{n}");
+    }
+    assert!([0, 2, 4, 5, 6, 7].iter().all(|n| !is_left(*n)));
+}
+
+// KY3: a protected entry that is not used any more is evicted before keys in debt.
+#[test]
+fn ky3_the_protection_of_an_unused_key_ends() {
+    let table = table(8, Quota::per_second(10));
+    for n in [0, 1, 2, 3, 4, 5, 6, 7, 0] {
+        assert!(table.admit(START, key(n), 1).is_ok());
+    }
+    // Its debt is repaid after 200 ms, and then it is protected for a second and a minute.
+    for (seconds, is_left) in [(61, true), (62, false)] {
+        let now = at(seconds * SECOND);
+        for n in 1..=8 {
+            assert!(table.admit(now, key(seconds * 1_000 + n), 1).is_ok());
+        }
+        assert_eq!(has_entry(&table, 0), is_left, "after {seconds} s");
+    }
+}
+
+// KY3, RL5: a charge that was given back does not count.
+#[test]
+fn ky3_a_refund_does_not_protect_a_key() {
+    let table = table(8, Quota::per_second(10));
+    let charge = table.take(START, START, key(0), 5, START).unwrap();
+    let again = table.take(START, START, key(0), 1, START).unwrap();
+    table.cancel(key(0), &again);
+    table.cancel(key(0), &charge);
+    for n in 1..9 {
+        assert!(table.admit(at(ms(n)), key(n), 1).is_ok());
+    }
+    assert!(!has_entry(&table, 0));
+}
+
+// KY3, RL7, KY5, RL15: also if nothing is owed any more.
+#[test]
+fn ky3_a_change_of_quota_or_tier_and_a_pause_keep_the_protection() {
+    for change in 0..3 {
+        let quotas = [Quota::per_second(10), Quota::per_second(20)];
+        let table = Table::new(START, 8, &quotas);
+        for n in [0, 1, 2, 3, 4, 5, 6, 7, 0] {
+            assert!(table.admit(START, key(n), 1).is_ok());
+        }
+        let now = at(SECOND);
+        match change {
+            0 => table.change(now, 0, Quota::per_second(5)),
+            1 => assert!(table.admit(now, tiered(0, 1), 1).is_ok()),
+            _ => assert!(!table.pause(now, key(0), at(SECOND + 1))),
+        }
+        for n in 100..200 {
+            let _ = table.admit(at(n * ms(20)), key(n), 1);
+            assert!(has_entry(&table, 0), "{change}: {n}");
+        }
+    }
+}
