@@ -167,9 +167,11 @@ mod authority;
 mod client;
 mod parts;
 mod server;
+mod service;
 
 #[cfg(feature = "http")]
 pub(crate) use authority::plain;
 pub use authority::{Addressed, ByAuthority};
 pub use client::{ClientConfig, ClientService, ClientStack, PerAuthority};
 pub use server::{ServerConfig, ServerService, ServerStack};
+pub use service::StackService;

@@ -16,7 +16,7 @@ use crate::keyed::{IntoSource, Keyed};
 use crate::rate_limit::{RateLimitLayer, RateLimiter};
 use crate::retry::{Retry, RetryLayer};
 use crate::service::{Native, RespondWith};
-use crate::stack::ByAuthority;
+use crate::stack::{ByAuthority, StackService};
 use crate::sync::Arc;
 use crate::timeout::{Timeout, TimeoutLayer};
 
@@ -273,7 +273,7 @@ where
             .classify(classifier())
             .map_again(|_| self.again.clone())
             .layer(inner);
-        ClientService::new(
+        StackService(
             TimeoutLayer::new(&policies.total)
                 .respond_as(responder())
                 .layer(inner),

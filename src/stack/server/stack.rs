@@ -3,15 +3,15 @@ use std::fmt;
 use tower_layer::Layer;
 
 use super::config::ServerConfig;
-use super::service::ServerService;
-use crate::bulkhead::{self, Bulkhead, BulkheadLayer};
+use crate::bulkhead::{self, Bulkhead, BulkheadLayer, QueuedService};
 use crate::config::{ConfigError, Live, Name, Problems};
 use crate::keyed::IntoSource;
-use crate::rate_limit::{RateLimitLayer, RateLimiter};
+use crate::rate_limit::{One, RateLimitLayer, RateLimitService, RateLimiter};
 use crate::service::{Native, RespondWith};
+use crate::stack::StackService;
 use crate::stack::parts::{self, CHECKED, part};
 use crate::sync::Arc;
-use crate::timeout::{Timeout, TimeoutLayer};
+use crate::timeout::{Timeout, TimeoutLayer, TimeoutService};
 
 /// The recommended layers in front of a server, as one layer: timeout, rate limit, bulkhead.
 ///
@@ -28,6 +28,10 @@ pub struct ServerStack<R = Native, L = RateLimiter> {
     own_limiter: bool,
     responder: R,
 }
+
+/// A service under a [`ServerStack`].
+pub type ServerService<S, R = Native, L = RateLimiter> =
+    StackService<TimeoutService<RateLimitService<QueuedService<S, R>, R, One, L>, R>>;
 
 struct Policies {
     name: Name,
@@ -225,7 +229,7 @@ where
         let outermost = TimeoutLayer::new(&policies.timeout)
             .respond_as(self.responder.clone())
             .layer(inner);
-        ServerService::new(outermost)
+        StackService(outermost)
     }
 }
 
