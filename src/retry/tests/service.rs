@@ -821,7 +821,8 @@ async fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
             (_, 0) => Poll::Ready(Err("closed")),
             _ => Poll::Pending,
         });
-        let retry = Retry::builder().backoff(Backoff::constant(ms(100)));
+        let retry =
+            Retry::builder().backoff(Backoff::constant(ms(100)).jitter(crate::Jitter::None));
         let retry = retry.budget(&budget).build().unwrap();
         let mut service = RetryLayer::new(retry).layer(strict);
         let held = Arc::clone(&start);
