@@ -97,7 +97,7 @@
 //! | [`half_open_for`](Builder::half_open_for) | 2 hours, then open | it must not end before a healthy call does: with 10 s, calls of 12 s are served at 7 %, and one call every 5 s is rejected a third of the time. A probe that hangs holds the breaker, so put a timeout below it; the client stack has one |
 //! | [`ramp`](Builder::ramp) | off | for a dependency that its whole load would overload at once, for example with a cold cache |
 //! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above the breaker open it; callers that cancel do not |
-//! | [`throttled`](Builder::throttled) | in no rate, also not as a call; in a run or number of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. Where nothing succeeds, the run of failures trips |
+//! | [`throttled`](Builder::throttled) | in no rate, also not as a call; in a run or number of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. The exception is a server that rejects at great cost: at ten times its capacity it serves 5 % of the calls, and served 9 % when its 503s counted in the rate. Where nothing succeeds, the run of failures trips |
 //! | [`fair_time`](Builder::fair_time) | off | half of the attempt's timeout is a good value, which the breaker does not know |
 //! | name | required | it names a dependency, not a call site |
 //! | [`mode`](Builder::mode) | enforced | |
