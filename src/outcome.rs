@@ -33,7 +33,8 @@ pub enum FailureKind {
     Error,
     /// The call returned a response that is a failure.
     Response,
-    /// The service requests fewer calls (429, `RESOURCE_EXHAUSTED`).
+    /// The service requests fewer calls (429, 503, `RESOURCE_EXHAUSTED`, `UNAVAILABLE` with
+    /// pushback).
     Throttled,
     /// The call did not complete in time. It may have had its effect.
     Timeout,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::config::{Config, GiveUp, OnDrop, Ramp};
+use super::config::{Config, GiveUp, OnDrop, Ramp, Throttled};
 use super::policy::CircuitBreaker;
 use super::rules::Rules;
 use super::trip::Trip;
@@ -106,7 +106,7 @@ impl Builder {
 
     /// Sets how far a `Retry-After` of the failure that opened it can extend the wait. The default
     /// is 60 s; zero ignores it. A failure that forbids a retry ([`Duration::MAX`]) does not extend
-    /// the wait.
+    /// the wait, and neither does a throttled one by [default](Self::throttled).
     pub fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.config.retry_after_cap = cap;
         self
@@ -158,6 +158,14 @@ impl Builder {
     /// Sets how a call counts that is dropped before it has ended.
     pub fn on_drop(mut self, on_drop: OnDrop) -> Self {
         self.config.on_drop = on_drop;
+        self
+    }
+
+    /// Sets how a failure counts that is throttled, such as a 429 or 503. By default it is in no
+    /// rate: a server that rejects what is above its capacity is used up to its capacity, and not
+    /// shut out at nine rejections in ten.
+    pub fn throttled(mut self, throttled: Throttled) -> Self {
+        self.config.throttled = throttled;
         self
     }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::trip::Trip;
 use crate::backoff::{Backoff, Jitter};
-
 use crate::config::{ConfigError, Name, Problems};
+use crate::outcome::FailureKind;
 
 /// How a call counts whose future is dropped before the call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,20 @@ pub enum OnDrop {
     /// Ignored.
     Ignore,
     /// A failure.
+    Failure,
+}
+
+/// How a failure of kind [`FailureKind::Throttled`] counts: the dependency works, and requests fewer
+/// calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Throttled {
+    /// In no rate, also not as a call: overload is not an outage. It counts in a run of failures, in
+    /// a number of failures and as a failed probe: where nothing succeeds, the reason does not
+    /// matter. Its `Retry-After` does not extend the open wait.
+    #[default]
+    NotInRates,
+    /// Like any other failure.
     Failure,
 }
 
@@ -50,6 +64,7 @@ pub(super) struct Config {
     pub(super) give_up: GiveUp,
     pub(super) ramp: Option<Ramp>,
     pub(super) on_drop: OnDrop,
+    pub(super) throttled: Throttled,
     pub(super) fair_time: Option<Duration>,
 }
 
@@ -73,6 +88,11 @@ impl Config {
 
     pub(super) fn close_after(&self) -> u32 {
         self.close_after.unwrap_or(self.probes)
+    }
+
+    /// Whether a failure of this kind counts in rates.
+    pub(super) fn rates(&self, kind: FailureKind) -> bool {
+        kind != FailureKind::Throttled || self.throttled == Throttled::Failure
     }
 
     pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
@@ -115,6 +135,7 @@ impl Default for Config {
             give_up: GiveUp::default(),
             ramp: None,
             on_drop: OnDrop::default(),
+            throttled: Throttled::default(),
             fair_time: None,
         }
     }

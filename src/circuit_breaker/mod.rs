@@ -92,11 +92,12 @@
 //! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or at least 90 % of at least 50 calls over 10 s in 10 buckets | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail. A run of failures that lasts 1 s does not, and still sees a total outage within 1.2 s. A rate of 50 % turns a partial outage into a full one: if half of the calls fail, a client with retries and that rule gets 28 % served, a plain client 50 % |
 //! | slow calls | no rule | no threshold fits all |
 //! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it | the first probe comes within a second of the dependency's recovery. With 1 s doubling to 5 s, a dependency that is down for 2 s and up for 2 s is used for half of the time it is up, in the worst of 20 runs for a fiftieth |
-//! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason |
+//! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason; of a failure that is not throttled |
 //! | [`probes`](Builder::probes) | 1, which closes | a dependency that works in part should be used: at 30 % errors one probe closes with a probability of 0.7, three that must all succeed with 0.34. A client that calls every 55 s is closed by its first success |
 //! | [`half_open_for`](Builder::half_open_for) | 2 hours, then open | it must not end before a healthy call does: with 10 s, calls of 12 s are served at 7 %, and one call every 5 s is rejected a third of the time. A probe that hangs holds the breaker, so put a timeout below it; the client stack has one |
 //! | [`ramp`](Builder::ramp) | off | for a dependency that its whole load would overload at once, for example with a cold cache |
 //! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above the breaker open it; callers that cancel do not |
+//! | [`throttled`](Builder::throttled) | in no rate, also not as a call; in a run or number of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. The exception is a server that rejects at great cost: at ten times its capacity it serves 5 % of the calls, and served 9 % when its 503s counted in the rate. Where nothing succeeds, the run of failures trips |
 //! | [`fair_time`](Builder::fair_time) | off | half of the attempt's timeout is a good value, which the breaker does not know |
 //! | name | required | it names a dependency, not a call site |
 //! | [`mode`](Builder::mode) | enforced | |
@@ -159,7 +160,7 @@ mod trip;
 mod window;
 
 pub use builder::Builder;
-pub use config::{GiveUp, OnDrop};
+pub use config::{GiveUp, OnDrop, Throttled};
 #[cfg(feature = "tower")]
 pub use layer::{CircuitBreakerLayer, Gated, Rejecting};
 pub use permit::Permit;

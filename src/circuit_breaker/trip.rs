@@ -73,14 +73,15 @@ impl fmt::Display for Window {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// All calls that ended and were not ignored.
+    /// All calls that ended and were neither ignored nor throttled; see
+    /// [`Throttled`](super::Throttled).
     pub calls: u32,
-    /// Calls that failed.
+    /// Calls that failed and were not throttled.
     pub failures: u32,
     /// Calls that took longer than the rule's threshold.
     pub slow: u32,
-    /// The failures in a row until now, of all calls since the breaker closed, whatever the window
-    /// of the rule.
+    /// The failures in a row until now, throttled or not, of all calls since the breaker closed,
+    /// whatever the window of the rule.
     pub consecutive: u32,
 }
 
@@ -178,7 +179,8 @@ impl Trip {
         Self::new(When::Failures(n))
     }
 
-    /// At least this share (0 to 1) of the calls of a [window](Self::over) failed.
+    /// At least this share (0 to 1) of the calls of a [window](Self::over) failed. Throttled calls
+    /// are not counted by [default](super::Builder::throttled).
     pub const fn failure_rate(rate: f64) -> Self {
         Self::new(When::FailureRate(rate))
     }

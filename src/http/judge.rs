@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::{HeaderMap, Response, StatusCode};
 
 use super::retry_after::{grpc_pushback, retry_after};
@@ -5,12 +7,15 @@ use crate::classify::{FailureKind, Judge, Outcome};
 use crate::rejection::Reason;
 use crate::time::wall_clock;
 
-/// 5xx is a failure, and so are 408 and 429. Any other 4xx is the caller's mistake, and the service
+/// 5xx is a failure, and so are 408 and 429. A 503 is throttling, with `Retry-After` or without: it is
+/// how a server sheds load. Any other 4xx is the caller's mistake, and the service
 /// works. 501 and 505 would fail again.
 fn http_failure(status: StatusCode) -> Option<FailureKind> {
     match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Some(FailureKind::Timeout),
-        StatusCode::TOO_MANY_REQUESTS => Some(FailureKind::Throttled),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Some(FailureKind::Throttled)
+        }
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
             Some(FailureKind::Permanent)
         }
@@ -19,8 +24,10 @@ fn http_failure(status: StatusCode) -> Option<FailureKind> {
     }
 }
 
-fn grpc_failure(code: u16) -> Option<FailureKind> {
+fn grpc_failure(code: u16, pushback: Option<Duration>) -> Option<FailureKind> {
     match code {
+        // UNAVAILABLE is also a connection that failed. Only a server that answers pushes back.
+        14 if pushback.is_some() => Some(FailureKind::Throttled),
         // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS. An undefined code is UNKNOWN.
         2 | 13 | 14 | 15 | 17.. => Some(FailureKind::Response),
         4 => Some(FailureKind::Timeout),
@@ -38,10 +45,13 @@ fn grpc_code(headers: &HeaderMap) -> Option<u16> {
 
 fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let (kind, retry_after) = match grpc_code(headers) {
-        Some(code) => match grpc_failure(code) {
-            Some(kind) => (kind, grpc_pushback(headers)),
-            None => return Outcome::Success,
-        },
+        Some(code) => {
+            let pushback = grpc_pushback(headers);
+            match grpc_failure(code, pushback) {
+                Some(kind) => (kind, pushback),
+                None => return Outcome::Success,
+            }
+        }
         None => match http_failure(status) {
             Some(kind) => (kind, retry_after(headers, wall_clock())),
             None => return Outcome::Success,

@@ -473,7 +473,7 @@ fn statuses_are_judged() {
     for (status, kind) in [
         (500, FailureKind::Response),
         (502, FailureKind::Response),
-        (503, FailureKind::Response),
+        (503, FailureKind::Throttled),
         (599, FailureKind::Response),
         (408, FailureKind::Timeout),
         (504, FailureKind::Timeout),
@@ -496,7 +496,7 @@ fn statuses_are_judged() {
 fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     let waits = |headers: &[_]| match judged(503, headers) {
         Outcome::Failure {
-            kind: FailureKind::Response,
+            kind: FailureKind::Throttled,
             retry_after: wait,
         } => wait,
         other => panic!("{other:?}"),
@@ -555,6 +555,22 @@ fn rt3_retry_after_is_read_in_seconds_milliseconds_and_as_a_date() {
     assert_eq!(retry_after(&headers, at), Some(secs(10)));
     headers.remove(RETRY_AFTER);
     assert_eq!(retry_after(&headers, at), None);
+}
+
+#[test]
+fn cb20_a_503_and_unavailable_with_pushback_are_throttled() {
+    let kind = |status, headers: &[_]| match judged(status, headers) {
+        Outcome::Failure { kind, .. } => kind,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(503, &[]), FailureKind::Throttled);
+    assert_eq!(kind(503, &[("retry-after", "1")]), FailureKind::Throttled);
+    let unavailable = ("grpc-status", "14");
+    assert_eq!(kind(200, &[unavailable]), FailureKind::Response);
+    for pushback in ["250", "-1"] {
+        let pushback = ("grpc-retry-pushback-ms", pushback);
+        assert_eq!(kind(200, &[unavailable, pushback]), FailureKind::Throttled);
+    }
 }
 
 #[test]
@@ -640,13 +656,13 @@ fn grpc_statuses_are_judged() {
     assert_eq!(
         pushed("250"),
         Outcome::Failure {
-            kind: FailureKind::Response,
+            kind: FailureKind::Throttled,
             retry_after: Some(ms(250))
         }
     );
     // Any other value than a whole number of milliseconds stops the client.
     let stop = Outcome::Failure {
-        kind: FailureKind::Response,
+        kind: FailureKind::Throttled,
         retry_after: Some(Duration::MAX),
     };
     for unreadable in ["-1", "soon", "1.5", "+5", "", "99999999999999999999"] {
@@ -772,7 +788,7 @@ mod again {
         let busy = Arc::clone(counts);
         let busy = async move |request: Request<Body>| match count(&busy, request.uri().path()) {
             3.. => StatusCode::OK,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let (slow, second) = (Arc::clone(counts), Arc::new(Notify::new()));
         let slow = async move |request: Request<Body>| {
@@ -796,7 +812,7 @@ mod again {
 
         let sender = Sender::new();
         let send = |method, path, key| sender.send(call(&method, address, path, key));
-        let busy = StatusCode::SERVICE_UNAVAILABLE;
+        let busy = StatusCode::INTERNAL_SERVER_ERROR;
         assert_eq!(send(Method::POST, "busy/post", false).await.unwrap(), busy);
         assert_eq!(send(Method::POST, "slow/post", false).await.unwrap(), 200);
         assert_eq!((sent("/busy/post"), sent("/slow/post")), (1, 1));
@@ -860,7 +876,7 @@ mod client {
         assert_eq!(fetch("ok").await.unwrap().judge(), Outcome::Success);
         let busy = fetch("busy").await.unwrap();
         let failure = Outcome::Failure {
-            kind: FailureKind::Response,
+            kind: FailureKind::Throttled,
             retry_after: Some(secs(3)),
         };
         assert_eq!(busy.judge(), failure);
@@ -879,7 +895,7 @@ mod client {
         let recorder = Recorder::new();
         let breaker = CircuitBreaker::builder("reqwest").on_event(recorder.listener());
         let breaker = breaker.build().unwrap();
-        for (path, ending) in [("ok", "Success"), ("busy", "Failure(Response)")] {
+        for (path, ending) in [("ok", "Success"), ("busy", "Failure(Throttled)")] {
             let call = breaker.run(|| reqwest::get(format!("http://{address}/{path}")));
             call.await.unwrap();
             assert_eq!(recorder.endings(), [ending]);

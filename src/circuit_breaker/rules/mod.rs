@@ -165,6 +165,7 @@ impl Rules {
     /// Rules are evaluated only when a call failed or was slow: nothing else can make one hold.
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
+        let rated = self.rates(call);
         match failed {
             true => self.consecutive.failure(generation),
             false => self.consecutive.success(generation),
@@ -190,6 +191,7 @@ impl Rules {
                         holds.get_or_insert(at);
                     }
                 }
+                Memory::Window(_) if !rated => {}
                 Memory::Window(window) => {
                     let threshold = trip.slow_after();
                     let slow = threshold.is_some() && call.elapsed > threshold;
@@ -201,7 +203,7 @@ impl Rules {
         if !evaluate {
             return None;
         }
-        let (trip, counts) = self.first_that_holds(holds, generation, now)?;
+        let (trip, counts) = self.first_that_holds(holds, rated, generation, now)?;
         Some(call.trips(trip.to_string(), counts))
     }
 
@@ -209,11 +211,16 @@ impl Rules {
     fn first_that_holds(
         &self,
         holds: Option<usize>,
+        rated: bool,
         generation: u32,
         now: Tick,
     ) -> Option<(&Trip, Counts)> {
         self.pairs().enumerate().find_map(|(at, (trip, memory))| {
             if let Memory::Window(window) = memory {
+                // A call that is in no rate trips by none. A custom rule sees the run of failures.
+                if !rated && !matches!(trip.when, When::Custom(..)) {
+                    return None;
+                }
                 let counts = window.counts_if(generation, now, |bad| trip.may_hold(bad))?;
                 let counts = self.with_consecutive(counts, generation);
                 return trip.holds(&counts).then_some((trip, counts));
@@ -233,12 +240,21 @@ impl Rules {
     /// Records a call of the ramp, and returns what trips it if too many calls fail.
     pub(super) fn record_ramp(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let (config, ramp) = (self.config.ramp?, self.ramp.as_ref()?);
+        if !self.rates(call) {
+            return None;
+        }
         ramp.record(generation, now, call.failure.is_some(), false, call.slot);
         call.failure?;
         let counts = self.with_consecutive(ramp.counts(generation, now), generation);
         let holds = counts.calls >= RAMP_CALLS && counts.failure_rate() > Some(config.reopen_at);
         let rule = || format!("failure rate above {} while recovering", config.reopen_at);
         holds.then(|| call.trips(rule(), counts))
+    }
+
+    /// Whether the call counts in rates.
+    fn rates(&self, call: &Ended) -> bool {
+        let kind = call.failure.map(|(kind, _)| kind);
+        kind.is_none_or(|kind| self.config.rates(kind))
     }
 
     fn with_consecutive(&self, counts: Counts, generation: u32) -> Counts {

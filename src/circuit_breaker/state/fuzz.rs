@@ -8,7 +8,7 @@ use super::naive::{Admitted, How, Naive};
 use super::transition::{Edge, Moment};
 use super::word::{Flags, State, Word};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::config::{Config, GiveUp, Ramp};
+use crate::circuit_breaker::config::{Config, GiveUp, Ramp, Throttled};
 use crate::circuit_breaker::rules::{Ended, Rules, Tripped};
 use crate::circuit_breaker::trip::{Span, Trip, Window};
 use crate::config::Mode;
@@ -87,6 +87,7 @@ impl Breaker {
         let elapsed = slow_after.is_some().then_some(elapsed);
         let failure = match how {
             How::Failure(after) => Some((FailureKind::Error, after)),
+            How::Throttled(after) => Some((FailureKind::Throttled, after)),
             How::Success | How::Ignore => None,
         };
         if role == Role::Probe {
@@ -272,10 +273,12 @@ fn ms(n: u32) -> Duration {
 }
 
 fn how(bytes: &mut Bytes<'_>) -> How {
-    match bytes.byte() % 12 {
+    match bytes.byte() % 15 {
         0..=3 => How::Success,
         4..=8 => How::Failure(None),
         9 | 10 => How::Failure(Some(ms(bytes.below(80)))),
+        11 | 12 => How::Throttled(None),
+        13 => How::Throttled(Some(ms(bytes.below(80)))),
         _ => How::Ignore,
     }
 }
@@ -338,6 +341,7 @@ fn config(bytes: &mut Bytes<'_>, within: Option<Duration>) -> Config {
             }),
             _ => None,
         },
+        throttled: bytes.pick(&[Throttled::NotInRates, Throttled::Failure]),
         ..Config::default()
     }
 }
@@ -352,7 +356,7 @@ fn origin(bytes: &mut Bytes<'_>) -> u64 {
     at.saturating_sub(u64::from(bytes.word()) * (MS / 256))
 }
 
-/// CB1, CB3, CB5, CB6, CB7, CB10, CB16, CB19: every decision is that of the model.
+/// CB1, CB3, CB5, CB6, CB7, CB10, CB16, CB19, CB20: every decision is that of the model.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let origin = origin(&mut bytes);

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::circuit_breaker::config::{Config, GiveUp};
+use crate::circuit_breaker::config::{Config, GiveUp, Throttled};
 use crate::circuit_breaker::state::State;
 use crate::circuit_breaker::trip::{Span, Trip, When};
 use crate::rejection::RejectionKind;
@@ -27,6 +27,8 @@ struct Kept {
     generation: u32,
     at: u64,
     failed: bool,
+    /// Whether it is in the rates.
+    rated: bool,
     elapsed: Option<Duration>,
     in_ramp: bool,
 }
@@ -44,6 +46,7 @@ struct Memory {
 pub(super) enum How {
     Success,
     Failure(Option<Duration>),
+    Throttled(Option<Duration>),
     Ignore,
 }
 
@@ -232,28 +235,25 @@ impl Naive {
                         self.close(now);
                     }
                 }
-                How::Success | How::Failure(_) => {
+                How::Success | How::Failure(_) | How::Throttled(_) => {
                     self.probes.2 += 1;
                     if self.is_lost() {
-                        let retry_after = match how {
-                            How::Failure(retry_after) => retry_after,
-                            _ => None,
-                        };
-                        self.enter(State::Open, now, retry_after);
+                        self.enter(State::Open, now, self.floor(how));
                     }
                 }
             }
             return;
         }
-        let (failed, retry_after) = match how {
-            How::Ignore => return,
-            How::Success => (false, None),
-            How::Failure(retry_after) => (true, retry_after),
-        };
+        if how == How::Ignore {
+            return;
+        }
+        let failed = how != How::Success;
+        let rated = self.is_rated(how);
         self.kept.push(Kept {
             generation: self.generation,
             at: now,
             failed,
+            rated,
             elapsed: slow_after.is_some().then_some(elapsed),
             in_ramp: self.state == State::Recovering,
         });
@@ -264,12 +264,25 @@ impl Naive {
         let mut rules = self.config.trips.iter().zip(&self.memories);
         let holding = rules.find(|(trip, memory)| self.holds(trip, **memory, now));
         let mut rule = holding.map(|(trip, _)| trip.to_string());
-        if rule.is_none() && failed && self.ramp_fails(now) {
+        if rule.is_none() && failed && rated && self.ramp_fails(now) {
             rule = Some("ramp".to_owned());
         }
         if let Some(rule) = rule {
             self.tripped.push(rule);
-            self.enter(State::Open, now, retry_after);
+            self.enter(State::Open, now, self.floor(how));
+        }
+    }
+
+    fn is_rated(&self, how: How) -> bool {
+        !matches!(how, How::Throttled(_)) || self.config.throttled == Throttled::Failure
+    }
+
+    /// The delay that the failure requested, if it extends the wait.
+    fn floor(&self, how: How) -> Option<Duration> {
+        match how {
+            How::Failure(retry_after) => retry_after,
+            How::Throttled(retry_after) if self.is_rated(how) => retry_after,
+            _ => None,
         }
     }
 
@@ -295,6 +308,7 @@ impl Naive {
 
     fn holds(&self, trip: &Trip, memory: Memory, now: u64) -> bool {
         let last_failed = self.kept.last().is_some_and(|kept| kept.failed);
+        let last_rated = self.kept.last().is_some_and(|kept| kept.rated);
         match trip.when {
             When::Consecutive(n) => {
                 let within = trip.within.map_or(NEVER, |d| nanos(d) / 1_000_000);
@@ -332,11 +346,11 @@ impl Naive {
             }
             When::FailureRate(rate) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
-                calls >= least(trip) && f64::from(failures) / f64::from(calls) >= rate
+                last_rated && calls >= least(trip) && f64::from(failures) / f64::from(calls) >= rate
             }
             When::SlowRate(rate, _) => {
                 let (calls, _, slow) = self.window(trip, memory, now, |_| true);
-                calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
+                last_rated && calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
             }
             When::Custom(name, _) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
@@ -366,6 +380,7 @@ impl Naive {
         let window: Vec<&Kept> = match trip.window.0 {
             Span::Calls(n) => self
                 .of_this_generation(memory)
+                .filter(|kept| kept.rated)
                 .rev()
                 .take(n as usize)
                 .collect(),
@@ -373,7 +388,10 @@ impl Naive {
                 let bucket = nanos(length) / u64::from(buckets);
                 let mut latest = memory.made / bucket;
                 let mut numbered = Vec::new();
-                for kept in self.kept[memory.from..].iter().filter(|kept| of(kept)) {
+                for kept in self.kept[memory.from..]
+                    .iter()
+                    .filter(|kept| kept.rated && of(kept))
+                {
                     latest = latest.max(kept.at / bucket);
                     numbered.push((latest, kept));
                 }

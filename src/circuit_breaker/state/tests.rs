@@ -9,7 +9,7 @@ use super::naive::How;
 use super::transition::Edge;
 use super::word::{Flags, State, Word};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::config::{Config, GiveUp, Ramp};
+use crate::circuit_breaker::config::{Config, GiveUp, Ramp, Throttled};
 use crate::circuit_breaker::trip::{Trip, Window};
 use crate::config::Mode;
 use crate::fuzzing::cases;
@@ -56,6 +56,8 @@ fn how() -> impl Strategy<Value = How> {
         4 => Just(How::Success),
         5 => Just(FAILURE),
         1 => (0..80u64).prop_map(|n| How::Failure(Some(ms(n)))),
+        2 => Just(How::Throttled(None)),
+        1 => (0..80u64).prop_map(|n| How::Throttled(Some(ms(n)))),
         1 => Just(How::Ignore),
     ]
 }
@@ -118,12 +120,18 @@ fn any_config() -> impl Strategy<Value = Config> {
     (
         prop::collection::vec(trip(), 1..4),
         probes,
-        any::<bool>(),
+        any::<[bool; 2]>(),
         ramp,
         times,
     )
         .prop_map(
-            |(trips, (probes, close_after), to_closed, ramp, (half_open_for, cap))| Config {
+            |(
+                trips,
+                (probes, close_after),
+                [to_closed, not_in_rates],
+                ramp,
+                (half_open_for, cap),
+            )| Config {
                 probes,
                 close_after: close_after.map(|n| n.min(probes)),
                 half_open_for: ms(half_open_for),
@@ -137,6 +145,11 @@ fn any_config() -> impl Strategy<Value = Config> {
                     reopen_at,
                 }),
                 retry_after_cap: ms(cap),
+                throttled: if not_in_rates {
+                    Throttled::NotInRates
+                } else {
+                    Throttled::Failure
+                },
                 ..config(trips)
             },
         )

@@ -24,6 +24,15 @@ impl Moment<'_> {
     pub(super) fn config(&self) -> &Config {
         &self.rules.config
     }
+
+    /// The least open wait that a failure requests.
+    fn floor(&self, kind: FailureKind, retry_after: Option<Duration>) -> Duration {
+        let config = self.config();
+        // "Do not retry this call" says nothing about when the next call may come, and a delay for
+        // one throttled caller nothing about the others.
+        let floor = retry_after.filter(|&floor| floor != NEVER && config.rates(kind));
+        floor.unwrap_or_default().min(config.retry_after_cap)
+    }
 }
 
 /// Whether the caller made a transition. Another thread may have made one first.
@@ -57,8 +66,8 @@ impl Machine {
     pub(crate) fn trip(&self, from: u32, tripped: Tripped, at: &Moment<'_>) -> Edge {
         self.leave(from, at, |control| {
             control.last_trip = Some((tripped.clone(), at.now));
-            let retry_after = tripped.retry_after;
-            control.open(Cause::Tripped(tripped), retry_after, at)
+            let floor = at.floor(tripped.kind, tripped.retry_after);
+            control.open(Cause::Tripped(tripped), floor, at)
         })
     }
 
@@ -74,7 +83,7 @@ impl Machine {
     /// Half-open to open or closed, as configured: its time is over, and a call comes.
     pub(super) fn give_up(&self, from: u32, at: &Moment<'_>) -> Edge {
         self.leave(from, at, |control| match at.config().give_up {
-            GiveUp::Open => control.open(Cause::GaveUp, None, at),
+            GiveUp::Open => control.open(Cause::GaveUp, Duration::ZERO, at),
             GiveUp::Closed => Entry::closed(Cause::GaveUp),
         })
     }
@@ -88,7 +97,8 @@ impl Machine {
         at: &Moment<'_>,
     ) -> Edge {
         self.leave(from, at, |control| {
-            control.open(Cause::ProbesFailed(kind), retry_after, at)
+            let floor = at.floor(kind, retry_after);
+            control.open(Cause::ProbesFailed(kind), floor, at)
         })
     }
 
@@ -174,14 +184,10 @@ impl Machine {
 }
 
 impl Control {
-    /// The open state: longer each time, and at least as long as the failure requested.
-    fn open(&mut self, cause: Cause, retry_after: Option<Duration>, at: &Moment<'_>) -> Entry {
+    /// The open state: longer each time, and at least as long as `floor`.
+    fn open(&mut self, cause: Cause, floor: Duration, at: &Moment<'_>) -> Entry {
         self.opened = self.opened.saturating_add(1);
-        let config = at.config();
-        let wait = config.open_for.delay(self.opened, (at.random)());
-        // "Do not retry this call" says nothing about when the next call may come.
-        let floor = retry_after.filter(|&floor| floor != NEVER);
-        let floor = floor.unwrap_or_default().min(config.retry_after_cap);
+        let wait = at.config().open_for.delay(self.opened, (at.random)());
         Entry {
             state: State::Open,
             lasts: Some(wait.max(floor)),

@@ -198,7 +198,7 @@ async fn cb10_by_default_retry_after_counts_up_to_a_minute() {
         let breaker = built(touchy());
         let delay = Duration::from_secs(secs);
         let permit = breaker.try_acquire().unwrap();
-        permit.failure_with(FailureKind::Throttled, Some(delay));
+        permit.failure_with(FailureKind::Response, Some(delay));
         let wait = Duration::from_secs(wait);
         // CB9
         let rejection = breaker.try_acquire().unwrap_err();

@@ -27,7 +27,7 @@ async fn cb11_the_handle_reads_state_time_and_cause() {
     assert!(snapshot.last_trip.is_none());
 
     let permit = breaker.try_acquire().unwrap();
-    permit.failure_with(FailureKind::Throttled, Some(ms(5)));
+    permit.failure_with(FailureKind::Response, Some(ms(5)));
     advance(ms(200)).await;
     let snapshot = breaker.snapshot();
     assert_eq!((snapshot.state, snapshot.in_state), (State::Open, ms(200)));
@@ -35,7 +35,7 @@ async fn cb11_the_handle_reads_state_time_and_cause() {
     let last_trip = snapshot.last_trip.unwrap();
     assert_eq!(
         (last_trip.ago, last_trip.tripped.kind),
-        (ms(200), FailureKind::Throttled)
+        (ms(200), FailureKind::Response)
     );
     assert_eq!(last_trip.tripped.retry_after, Some(ms(5)));
     assert_eq!(last_trip.tripped.rule, "failure rate of 0.5 over 10 calls");

@@ -23,6 +23,7 @@ mod handle;
 mod probes;
 #[cfg(feature = "tower")]
 mod service;
+mod throttled;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -384,7 +384,8 @@ async fn rt3_a_negative_or_unreadable_pushback_ends_retries_and_hedges() {
     for pushback in ["-1", "soon", "1.5", ""] {
         assert_eq!(unavailable(pushback).await, (1, ms(0)), "{pushback}");
     }
-    assert_eq!(unavailable("250").await, (3, ms(500)));
+    // Longer than the base of a throttled call.
+    assert_eq!(unavailable("1250").await, (3, ms(2_500)));
     let two = http::Response::builder()
         .header("grpc-status", "14")
         .header("grpc-retry-pushback-ms", "250")
@@ -401,7 +402,7 @@ async fn rt3_a_delay_with_a_fraction_or_in_milliseconds_is_waited_for() {
     // The base of a throttled call is 1 s.
     assert_eq!(busy("retry-after", "2.5").await, (3, ms(5_000)));
     let failed = |name: &str, delay: &str| {
-        attempts_of(http::Response::builder().status(503).header(name, delay))
+        attempts_of(http::Response::builder().status(500).header(name, delay))
     };
     assert_eq!(failed("retry-after-ms", "700").await, (3, ms(1_400)));
     assert_eq!(failed("x-ms-retry-after-ms", "700").await, (3, ms(1_400)));
