@@ -35,9 +35,12 @@ pub fn settle(window: Duration, mut calls: impl FnMut(u64)) {
 }
 
 pub fn our_retry(budget: &Budget) -> Retry {
-    Retry::new(Backoff::exponential(Duration::from_millis(50)))
+    Retry::builder()
+        .backoff(Backoff::exponential(Duration::from_millis(50)))
         .max_attempts(3)
         .budget(budget)
+        .build()
+        .unwrap()
 }
 
 pub fn our_limiter(burst: u32) -> RateLimiter {
