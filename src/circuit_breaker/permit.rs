@@ -258,20 +258,33 @@ impl CircuitBreaker {
         self.common().emit(EventKind::Rejected(rejection));
     }
 
-    /// Settles an admitted call, exactly once.
+    /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
+    /// times or observes is recorded and trips nothing.
+    #[inline]
     fn settle(&self, call: Call, end: End) {
+        let Grant { generation, role } = call.grant;
+        let success = matches!(end, End::Outcome(Outcome::Success));
+        if success && role == Role::Counted && call.start == Tick::ZERO {
+            let word = self.machine().word();
+            if word.state() == State::Closed && word.generation() == generation {
+                let counted = word.flags().counts_successes;
+                let seen = counted.then(|| (time::now(), per_thread::current()));
+                return self.with_rules(word, |rules| rules.succeed(generation, seen));
+            }
+        }
+        self.settle_otherwise(call, end);
+    }
+
+    /// Settles an admitted call, exactly once.
+    #[inline(never)]
+    fn settle_otherwise(&self, call: Call, end: End) {
         let Grant { generation, role } = call.grant;
         let timed = call.start != Tick::ZERO;
         if role == Role::Unrecorded && !timed {
             return;
         }
         let word = self.machine().word();
-        let success = matches!(end, End::Outcome(Outcome::Success));
-        // A success that no window counts needs no time.
-        let now = match success && !timed && !word.flags().counts_successes {
-            true => Tick::ZERO,
-            false => time::now(),
-        };
+        let now = time::now();
         let elapsed = timed.then(|| now.since(call.start));
         let outcome = self.with_rules(word, |rules| {
             let outcome = outcome(rules, call, end, now);

@@ -160,6 +160,22 @@ impl Rules {
             .for_each(|memory| memory.begin(generation));
     }
 
+    /// Records a success that was not timed, as [`record`](Self::record) does. `seen` is the time
+    /// and the thread's slot, for the windows; it is absent where no window counts successes.
+    #[inline]
+    pub(super) fn succeed(&self, generation: u32, seen: Option<(Tick, Option<ThreadSlot>)>) {
+        self.consecutive.success(generation);
+        for memory in &self.memories {
+            match (memory, seen) {
+                (Memory::Streak(streak), _) => streak.success(generation),
+                (Memory::Window(window), Some((now, slot))) => {
+                    window.record(generation, now, false, false, slot);
+                }
+                (Memory::Window(_), None) | (Memory::Recent(_), _) => {}
+            }
+        }
+    }
+
     /// Records a call of the closed state, and returns the rule that holds now, if there is one.
     ///
     /// Rules are evaluated only when a call failed or was slow: nothing else can make one hold.
