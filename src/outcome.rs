@@ -36,6 +36,9 @@ pub enum FailureKind {
     /// The service requests fewer calls (429, 503, `RESOURCE_EXHAUSTED`, `UNAVAILABLE` with
     /// pushback).
     Throttled,
+    /// Nothing of the call reached the service: the connection was refused, or the server said
+    /// that it did not process the request. Sending it again is safe for every method.
+    Unsent,
     /// The call did not complete in time. It may have had its effect.
     Timeout,
     /// The call failed and would fail again.
