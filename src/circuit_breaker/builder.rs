@@ -76,7 +76,8 @@ impl Builder {
     option_setters!();
 
     /// Adds a rule to open by. The first one replaces the default rules: five failures in a row that
-    /// last at least 1 s and lie within 60 s, or 90 % of at least 50 calls over 10 s. In
+    /// last at least 1 s and lie within 60 s, or a failure rate over 10 s that is above 90 % with
+    /// [confidence](Trip::confidence_z) (z = 3.1). In
     /// [`change`](CircuitBreaker::change) it always adds; to replace, use [`trips`](Self::trips).
     pub fn trip_on(mut self, trip: Trip) -> Self {
         if std::mem::replace(&mut self.default_trips, false) {

@@ -82,7 +82,7 @@ impl Config {
             Trip::consecutive_failures(5)
                 .lasting(secs(1))
                 .within(secs(60)),
-            Trip::failure_rate(0.9).min_calls(50),
+            Trip::failure_rate(0.9).confidence_z(3.1),
         ]
     }
 

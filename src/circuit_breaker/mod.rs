@@ -89,7 +89,7 @@
 //!
 //! | setting | default | why |
 //! |---|---|---|
-//! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or at least 90 % of at least 50 calls over 10 s in 10 buckets | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail. A run of failures that lasts 1 s does not, and still sees a total outage within 1.2 s. A rate of 50 % turns a partial outage into a full one: if half of the calls fail, a client with retries and that rule gets 28 % served, a plain client 50 % |
+//! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or a failure rate over 10 s in 10 buckets, from 20 calls, that is above 90 % with [confidence](Trip::confidence_z) (z = 3.1): 87 calls if all fail | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail. A run of failures that lasts 1 s does not, and still sees a total outage within 1.2 s. A rate of 50 % turns a partial outage into a full one: if half of the calls fail, a client with retries and that rule gets 28 % served, a plain client 50 % (`errors-50` of the outage table). Few calls above 90 % are chance (`errors-70`, `gradual`): hence the confidence |
 //! | slow calls | no rule | no threshold fits all |
 //! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it | the first probe comes within a second of the dependency's recovery. With 1 s doubling to 5 s, a dependency that is down for 2 s and up for 2 s is used for half of the time it is up, in the worst of 20 runs for a fiftieth |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason; of a failure that is not throttled |
@@ -141,6 +141,7 @@
 
 mod builder;
 mod config;
+mod counts;
 #[cfg(feature = "tower")]
 mod gate;
 #[cfg(feature = "tower")]
@@ -161,6 +162,7 @@ mod window;
 
 pub use builder::Builder;
 pub use config::{GiveUp, OnDrop, Throttled};
+pub use counts::Counts;
 #[cfg(feature = "tower")]
 pub use layer::{CircuitBreakerLayer, Gated, Rejecting};
 pub use permit::Permit;
@@ -171,4 +173,4 @@ pub use service::{CircuitBreakerService, GatedService, JudgedCall};
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) use state::fuzz;
 pub use state::{Cause, State, Transition};
-pub use trip::{Counts, Trip, Window};
+pub use trip::{Trip, Window};

@@ -1,11 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::counts::Counts;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
 use super::rules::{Rules, Tripped};
 use super::state::{Edge, Flags, Machine, Moment, State, Word};
-use super::trip::Counts;
 use crate::common::{Common, Options, common_methods};
 use crate::config::{Live, Mode};
 use crate::event::EventKind;

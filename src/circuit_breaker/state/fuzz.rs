@@ -10,7 +10,7 @@ use super::word::{Flags, State, Word};
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::config::{Config, GiveUp, Ramp, Throttled};
 use crate::circuit_breaker::rules::{Ended, Rules, Tripped};
-use crate::circuit_breaker::trip::{Span, Trip, Window};
+use crate::circuit_breaker::trip::{Span, Trip, When, Window};
 use crate::config::Mode;
 use crate::fuzzing::Bytes;
 use crate::outcome::FailureKind;
@@ -311,6 +311,10 @@ fn trip(bytes: &mut Bytes<'_>, within: Option<Duration>) -> Trip {
         }
     };
     let mut trip = rated.over(window);
+    if matches!(trip.when, When::FailureRate(_) | When::SlowRate(..)) && rate < 1.0 {
+        // No sum of a few calls meets these bounds exactly.
+        trip.confidence = bytes.pick(&[None, None, Some(0.37), Some(1.3)]);
+    }
     if let (least @ 1.., Span::Calls(n)) = (bytes.below(8), window.0) {
         trip.min_calls = Some(least.min(n));
     }

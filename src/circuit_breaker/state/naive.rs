@@ -346,11 +346,11 @@ impl Naive {
             }
             When::FailureRate(rate) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
-                last_rated && calls >= least(trip) && f64::from(failures) / f64::from(calls) >= rate
+                last_rated && calls >= least(trip) && reaches(trip, rate, failures, calls)
             }
             When::SlowRate(rate, _) => {
                 let (calls, _, slow) = self.window(trip, memory, now, |_| true);
-                last_rated && calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
+                last_rated && calls >= least(trip) && reaches(trip, rate, slow, calls)
             }
             When::Custom(name, _) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
@@ -435,6 +435,18 @@ fn least(trip: &Trip) -> u32 {
         Span::Time { .. } => 20,
     };
     trip.min_calls.unwrap_or(whole.min(20))
+}
+
+/// With confidence, by the lower bound of the Wilson score interval in its usual form.
+fn reaches(trip: &Trip, rate: f64, part: u32, calls: u32) -> bool {
+    let n = f64::from(calls);
+    let share = f64::from(part) / n;
+    let Some(z) = trip.confidence else {
+        return share >= rate;
+    };
+    let square = z * z / n;
+    let margin = z * (share * (1.0 - share) / n + square / (4.0 * n)).sqrt();
+    (share + square / 2.0 - margin) / (1.0 + square) > rate
 }
 
 fn slow_after(trip: &Trip) -> Option<Duration> {

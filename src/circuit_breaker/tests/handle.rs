@@ -489,6 +489,8 @@ fn cx15_all_problems_are_listed_at_once() {
                 .over(Window::time(ms(9)))
                 .within(secs(1)),
         )
+        .trip_on(Trip::failure_rate(1.0).confidence_z(3.1))
+        .trip_on(Trip::failures(3).confidence_z(0.0))
         .open_for(Backoff::exponential(Duration::ZERO).factor(f64::NAN))
         .probes(256)
         .close_after(257)
@@ -520,6 +522,9 @@ fn cx15_all_problems_are_listed_at_once() {
             ("window buckets", "0"),
             ("window", "9ms"),
             ("within", "1s"),
+            ("confidence_z", "3.1"),
+            ("confidence_z", "0.0"),
+            ("confidence_z", "0.0"),
             ("open_for", "0ns"),
             ("open_for", "NaN"),
             ("probes", "256"),
