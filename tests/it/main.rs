@@ -17,6 +17,7 @@ mod http;
 mod keyed;
 mod live;
 mod rate_limit;
+mod readiness;
 mod rejection;
 mod server_stack;
 mod stack;

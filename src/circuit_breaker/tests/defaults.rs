@@ -140,23 +140,16 @@ async fn cb10_by_default_open_lasts_250_ms_doubling_to_a_second_with_equal_jitte
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb6_by_default_one_probe_closes_and_half_open_lasts_over_an_hour() {
+async fn cb6_by_default_one_probe_closes_and_half_open_does_not_end_by_itself() {
     let breaker = half_open(touchy()).await;
+    advance(SECOND * 86_400).await;
+    assert_eq!(breaker.snapshot().state, State::HalfOpen);
     let probe = breaker.try_acquire().unwrap();
     assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
-    advance(SECOND * 3_600).await;
+    advance(SECOND * 29).await;
     assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
     // The slow rule and the ramp are off.
     probe.success();
-    assert_eq!(breaker.state(), State::Closed);
-    // CB7: but not for ever.
-    let breaker = half_open(touchy()).await;
-    let hung = breaker.try_acquire().unwrap();
-    advance(SECOND * 7_200).await;
-    assert_eq!(kind(&breaker), RejectionKind::CircuitOpen);
-    drop(hung);
-    advance(SECOND).await;
-    succeed(&breaker);
     assert_eq!(breaker.state(), State::Closed);
 }
 
