@@ -18,6 +18,8 @@ mod keyed;
 mod live;
 mod rate_limit;
 mod rejection;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod resend;
 mod server_stack;
 mod stack;
 mod support;
