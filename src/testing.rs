@@ -154,6 +154,7 @@ impl Recorder {
             "would reject",
             "transition",
             "extra attempt",
+            "suppressed",
             "would resend",
         ];
         let mut events = self.take();
@@ -163,7 +164,7 @@ impl Recorder {
 }
 
 /// An event in a word or two: `rejected`, `would reject`, `transition`, `extra attempt`,
-/// `would resend`, or how the call ended.
+/// `suppressed`, `would resend`, or how the call ended.
 pub(crate) fn short(event: &Event<'_>) -> String {
     match event.kind {
         EventKind::Ended { ending, .. } => match ending {
@@ -174,6 +175,7 @@ pub(crate) fn short(event: &Event<'_>) -> String {
         EventKind::WouldReject(_) => "would reject".to_owned(),
         EventKind::Transition(_) => "transition".to_owned(),
         EventKind::Retrying { .. } | EventKind::Hedging { .. } => "extra attempt".to_owned(),
+        EventKind::Suppressed { .. } => "suppressed".to_owned(),
         EventKind::WouldRetry { .. } | EventKind::WouldHedge { .. } => "would resend".to_owned(),
         other => format!("{other:?}"),
     }

@@ -104,6 +104,13 @@ pub enum EventKind<'a> {
         /// How the last attempt failed.
         kind: FailureKind,
     },
+    /// Another attempt was due and is not made. It belongs to a call whose terminal event follows.
+    Suppressed {
+        /// The number that the attempt would have had.
+        attempt: u32,
+        /// Why it is not made.
+        reason: Suppression,
+    },
     /// Another attempt would have followed, but the policy is in
     /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call ends here, and its terminal event
     /// follows.
@@ -115,6 +122,26 @@ pub enum EventKind<'a> {
         /// How the last attempt failed.
         kind: FailureKind,
     },
+}
+
+/// Why an extra attempt of a retry or a hedge was not made.
+///
+/// A call that has used all its attempts, or whose outcome is never retried, suppresses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Suppression {
+    /// The budget is spent.
+    Budget,
+    /// The attempt would have started after the deadline.
+    Deadline,
+    /// The attempt would have started after the retry's `max_elapsed`.
+    Elapsed,
+    /// The service requested a delay above the retry's cap, or no other call.
+    RetryAfter,
+    /// The request may have had its effect, and may not be sent more than once.
+    NotIdempotent,
+    /// The request has no copy.
+    NoCopy,
 }
 
 /// How an admitted call ended.

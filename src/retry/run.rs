@@ -7,8 +7,8 @@ use pin_project_lite::pin_project;
 use super::permit::Permit;
 use super::policy::{Config, Retry};
 use crate::classify::{self, Classify, Standard};
-use crate::context::ClockReading;
-use crate::rejection::{Error, Fault};
+use crate::context::{CallContext, ClockReading};
+use crate::rejection::{Error, Fault, Rejection, RejectionKind};
 use crate::sync::Arc;
 use crate::time::Sleep;
 
@@ -34,7 +34,8 @@ impl Retry {
     /// ```
     ///
     /// # Errors
-    /// The error of the last attempt that was made; never [`Error::Rejected`].
+    /// The error of the last attempt that was made. [`RejectionKind::Expired`] if the deadline
+    /// passed during a backoff after a failed response, which was dropped.
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt under way, and gives back what was taken from the
@@ -67,7 +68,7 @@ impl Retry {
         E: Fault<Via>,
         C: Classify<T, E>,
     {
-        let mut permit = Permit::start(self.config(), || true, &mut ClockReading::none());
+        let mut permit = Permit::start(self.config(), &mut ClockReading::none());
         let mut failed = None;
         loop {
             let number = permit.number();
@@ -85,7 +86,7 @@ impl Retry {
                     return Err(Error::Service(error));
                 }
             }
-            let Some(until) = permit.after(outcome) else {
+            let Some(until) = permit.after(outcome, |_, _| Ok(())) else {
                 permit.finish(outcome);
                 return output.map_err(Error::Service);
             };
@@ -94,7 +95,15 @@ impl Retry {
                 Err(error) => failed = Some((error, outcome)),
             }
             let mut sleep = pin!(Sleep::until(until));
-            std::future::poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+            let woken = std::future::poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+            if woken >= CallContext::deadline() {
+                permit.too_late();
+                permit.finish(outcome);
+                return Err(match failed {
+                    Some((error, _)) => Error::Service(error),
+                    None => Rejection::new(RejectionKind::Expired, self.name().clone()).into(),
+                });
+            }
             permit.wake();
             permit.send();
         }

@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod auto_traits;
+#[cfg(feature = "test-util")]
+mod budget;
 mod bulkhead;
 mod circuit_breaker;
 mod classify;
@@ -19,6 +21,8 @@ mod live;
 mod rate_limit;
 mod readiness;
 mod rejection;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod resend;
 mod server_stack;
 mod stack;
 mod support;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::machine::Machine;
+use super::probes::{has_room, is_lost, is_undecided, is_won};
 use super::transition::{Edge, Moment};
 use super::word::{State, Word};
 use crate::circuit_breaker::config::Config;
@@ -252,23 +253,4 @@ fn shut_open(word: Word, due: Tick, now: Tick) -> Option<Shut> {
 /// A state that never ends is not over at the end of time either.
 fn is_over(now: Tick, due: Tick) -> bool {
     now >= due && !due.is_never()
-}
-
-fn is_won(word: Word, config: &Config) -> bool {
-    word.succeeded() >= config.close_after()
-}
-
-/// The probes that have not failed are too few to close.
-pub(super) fn is_lost(word: Word, config: &Config) -> bool {
-    word.failed() + config.close_after() > config.probes
-}
-
-fn is_undecided(word: Word, config: &Config) -> bool {
-    !is_won(word, config) && !is_lost(word, config)
-}
-
-/// Whether one more probe fits. With the results of all probes the state has ended, so no more are
-/// admitted than can still say something.
-fn has_room(word: Word, config: &Config) -> bool {
-    word.in_flight() + word.succeeded() + word.failed() < config.probes
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::admission::is_lost;
 use super::cause::{Cause, Transition};
 use super::machine::{Control, Machine};
+use super::probes::is_lost;
 use super::word::{State, Word};
 use crate::circuit_breaker::config::Config;
 use crate::circuit_breaker::rules::{Rules, Tripped};

@@ -137,7 +137,8 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     }
 
     /// Retries and hedges the requests for which `only` is true, instead of those that are
-    /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST.
+    /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST. A
+    /// request that had no effect is retried in any case, see [`retry`](crate::retry).
     pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
         self.again(|again| again.only(only))
     }
