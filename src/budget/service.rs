@@ -39,9 +39,6 @@ where
         let budget = budget.unwrap_or_else(|_| unreachable!("a budget rejects nothing"));
         // Off, or not for this request.
         let budget = Some(budget).filter(|budget| budget.mode() != Mode::Off);
-        if let Some(budget) = &budget {
-            budget.on_call();
-        }
         ResponseFuture::call(budget, || self.inner.call(request))
     }
 }

@@ -80,11 +80,11 @@ impl Permit {
     }
 
     /// Takes the extra attempt with this number from the budget. None if it is not to be made.
-    pub(super) fn withdraw(&self, config: &Config, number: u32) -> Option<ExtraPermit> {
-        let plan = &config.plan;
-        let permit = self.ledger.withdraw(plan, || EventKind::WouldHedge {
+    pub(super) fn withdraw(&mut self, config: &Config, number: u32) -> Option<ExtraPermit> {
+        let (plan, start) = (&config.plan, self.ledger.start);
+        let permit = self.ledger.withdraw(plan, None, || EventKind::WouldHedge {
             attempt: number,
-            delay: self.ledger.elapsed(),
+            delay: time::now().since(start),
         });
         if permit.is_none() && self.ledger.mode() == Mode::Enforce {
             self.suppress(config, number, Suppression::Budget);

@@ -97,7 +97,9 @@ impl Builder {
 
     pub(super) fn checked(self) -> Result<(Options, Settings, Funding), ConfigError> {
         self.settings.check(&self.options.name)?;
-        let funding = self.funding.or_own(&self.options.name);
+        let funding = self
+            .funding
+            .or_own(&self.options.name, crate::budget::RATIO);
         Ok((self.options, self.settings, funding))
     }
 }

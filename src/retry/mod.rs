@@ -126,7 +126,7 @@
 //! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together |
 //! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service gets time |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s, a floor with jitter on top | the dependency knows best, within reason |
-//! | [`budget`](Builder::budget) | its own: 10 % of calls, burst 10, floor 1 a second | an outage makes 1.1 times the load, not three |
+//! | [`budget`](Builder::budget) | its own: half of the successes, burst 10 | what works pays for the extra attempts; a dead dependency gets none ([`budget`](crate::budget#defaults)) |
 //! | [`max_elapsed`](Builder::max_elapsed) | none | a timeout above bounds the attempts too |
 //! | [`nested`](Builder::nested) | off | three attempts of three are nine |
 //! | [`only`](RetryLayer::only), where the attempt may have had its effect | the request's own answer | an order must not be placed twice |

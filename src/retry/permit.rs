@@ -131,11 +131,13 @@ impl<H: AsRef<Config>> Permit<H> {
         // An attempt whose service did not become ready gives its permit back first.
         self.extra = Extra::None;
         let (attempt, kind) = (self.number + 1, failed.kind);
-        let permit = self.ledger.withdraw(plan, || EventKind::WouldRetry {
-            attempt,
-            delay,
-            kind,
-        });
+        let permit = self
+            .ledger
+            .withdraw(plan, Some(kind), || EventKind::WouldRetry {
+                attempt,
+                delay,
+                kind,
+            });
         let Some(permit) = permit else {
             return match self.ledger.mode() {
                 Mode::Enforce => Err(Suppression::Budget),

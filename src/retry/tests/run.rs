@@ -462,7 +462,7 @@ fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
         Budget::builder()
             .ratio(0.2)
             .burst(10)
-            .floor(0)
+            .refill(crate::budget::Refill::Calls)
             .build()
             .unwrap()
     };

@@ -49,7 +49,7 @@ fn cx15_the_defaults_are_as_documented() {
     assert_eq!(retry, own);
     assert_eq!((retry.max_attempts, retry.mode), (3, Mode::Enforce));
     let budget = stack.budget().snapshot();
-    assert_eq!((budget.ratio, budget.balance), (0.1, 10.0));
+    assert_eq!((budget.ratio, budget.balance), (0.5, 10.0));
     assert_eq!(stack.hedge().mode(), Mode::Off);
     assert_eq!(stack.limiter().mode(), Mode::Off);
     assert_eq!(stack.bulkheads().capacity(), 10_000);
