@@ -622,8 +622,11 @@ async fn rn1_question_mark_turns_nested_runs_into_one_error() {
         let answer = retry.run(|_| breaker.run(|| get(&url))).await?;
         Ok(answer)
     }
-    assert_eq!(tokio::spawn(send(false)).await.unwrap().unwrap(), 7);
-    let rejected = tokio::spawn(send(true)).await.unwrap().unwrap_err();
+    fn is_send<F: Future + Send>(future: F) -> F {
+        future
+    }
+    assert_eq!(is_send(send(false)).await.unwrap(), 7);
+    let rejected = is_send(send(true)).await.unwrap_err();
     let kind = rejected.rejection().unwrap().kind();
     assert_eq!(kind, RejectionKind::CircuitOpen);
 }
