@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use seawall::{Budget, Reason};
+use seawall::event::Subscription;
+use seawall::{
+    Budget, Bulkhead, CircuitBreaker, Event, Hedge, Mode, RateLimiter, Reason, Retry, Timeout,
+};
 use tower::{BoxError, Service};
 
 pub(crate) use crate::testing::*;
@@ -203,6 +206,48 @@ impl<Req, S: Service<Req>> Service<Req> for Strict<S> {
         );
         self.inner.call(request)
     }
+}
+
+/// What all policies have in common.
+pub(crate) trait Handle: Clone + Send + Sync + 'static {
+    fn name(&self) -> String;
+    fn set_mode(&self, mode: Mode);
+    fn would_reject(&self) -> u64;
+    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription;
+}
+
+macro_rules! handles {
+    ($($policy:ty: $would_reject:ident;)*) => {$(
+        impl Handle for $policy {
+            fn name(&self) -> String {
+                self.name().to_string()
+            }
+
+            fn set_mode(&self, mode: Mode) {
+                self.set_mode(mode);
+            }
+
+            fn would_reject(&self) -> u64 {
+                self.snapshot().$would_reject
+            }
+
+            fn on_event(
+                &self,
+                listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+            ) -> Subscription {
+                self.on_event(listener)
+            }
+        }
+    )*};
+}
+
+handles! {
+    Timeout: would_reject;
+    CircuitBreaker: would_reject;
+    RateLimiter: would_reject;
+    Bulkhead: would_reject;
+    Retry: would_retry;
+    Hedge: would_hedge;
 }
 
 /// The reason in a boxed error; panics if there is none.
