@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use seawall::event::Subscription;
 use seawall::{
@@ -25,6 +26,8 @@ pub(crate) enum Do {
     Yield(u32),
     /// Answers when [`Mock::answer`] is called.
     Wait,
+    /// Answers 7 after this time.
+    Sleep(Duration),
     /// Never answers.
     Hang,
     /// Panics in `call`.
@@ -125,6 +128,10 @@ impl Service<Do> for Mock {
         self.0.in_flight.fetch_add(1, Ordering::SeqCst);
         MockFuture {
             what,
+            sleep: match what {
+                Do::Sleep(time) => Some(Box::pin(tokio::time::sleep(time))),
+                _ => None,
+            },
             mock: self.clone(),
         }
     }
@@ -133,6 +140,7 @@ impl Service<Do> for Mock {
 #[derive(Debug)]
 pub(crate) struct MockFuture {
     what: Do,
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
     mock: Mock,
 }
 
@@ -149,6 +157,10 @@ impl Future for MockFuture {
                 *left -= 1;
                 cx.waker().wake_by_ref();
                 Poll::Pending
+            }
+            Do::Sleep(_) => {
+                let sleep = this.sleep.as_mut().unwrap();
+                sleep.as_mut().poll(cx).map(|()| Ok(7))
             }
             Do::Wait if this.mock.0.answered.load(Ordering::SeqCst) => Poll::Ready(Ok(7)),
             Do::Wait | Do::Hang => {
