@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,21 +5,21 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::permit::{End, Permit};
+use super::ending::End;
+use super::permit::Permit;
 use super::policy::CircuitBreaker;
 use crate::classify::Standard;
 use crate::context::ClockReading;
 use crate::in_flight::InFlight;
 use crate::keyed::Source;
 use crate::service::{Judged, Native, Readiness, ResponseFuture, Verdict};
-use crate::time::{Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
 /// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerService<S, R = Native, C = Standard, P = CircuitBreaker> {
     pub(super) inner: S,
-    breaker: P,
+    pub(super) breaker: P,
     responder: R,
     classifier: C,
     readiness: Readiness,
@@ -59,6 +58,22 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        self.call_drawn(request, None)
+    }
+}
+
+impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
+    /// Makes a call that the ramp of the generation `drawn` has admitted already.
+    #[inline(always)]
+    pub(super) fn call_drawn<Req>(
+        &mut self,
+        request: Req,
+        drawn: Option<u32>,
+    ) -> ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>
+    where
+        S: Judged<Req, R, C>,
+        P: Source<Req, CircuitBreaker>,
+    {
         let clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(rejection) = self.readiness.take_rejection() {
@@ -68,7 +83,7 @@ where
             return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.breaker.pick(&request);
-        match picked.and_then(|breaker| Permit::acquire(breaker.into_policy())) {
+        match picked.and_then(|breaker| Permit::acquire_drawn(breaker.into_policy(), drawn)) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 let inner = &mut self.inner;
@@ -111,106 +126,5 @@ where
             this.call.settle(|permit| permit.settle(outcome()));
         }
         polled
-    }
-}
-
-/// A service that is not ready while its [`CircuitBreaker`] admits nothing; made by
-/// [`CircuitBreakerLayer::gated`](super::CircuitBreakerLayer::gated).
-pub struct GatedService<S, R = Native, C = Standard> {
-    pub(super) service: CircuitBreakerService<S, R, C>,
-    /// Its id at the gate.
-    id: u64,
-    waiting: bool,
-    /// Until the next probe is due; none unless it waits for one. In a box, because a service can
-    /// move and a timer cannot.
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl<S, R, C> GatedService<S, R, C> {
-    pub(super) fn new(service: CircuitBreakerService<S, R, C>) -> Self {
-        let id = service.breaker.gate().id();
-        Self {
-            service,
-            id,
-            waiting: false,
-            sleep: None,
-        }
-    }
-
-    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(until) = self.shut_until(cx) {
-            if self.sleep_until(until, cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        self.cancel();
-        Poll::Ready(())
-    }
-
-    /// Until when the breaker is shut. If it is, this service is woken when that changes.
-    fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
-        self.service.breaker.shut()?;
-        self.service.breaker.gate().wait(self.id, cx);
-        self.waiting = true;
-        // Again: it may have changed before this service waited.
-        Some(self.service.breaker.shut()?.until)
-    }
-
-    fn cancel(&mut self) {
-        if std::mem::replace(&mut self.waiting, false) {
-            self.service.breaker.gate().cancel(self.id);
-        }
-        self.sleep = None;
-    }
-
-    #[allow(clippy::disallowed_methods)] // A call that waits may allocate once.
-    fn sleep_until(&mut self, until: Tick, cx: &mut Context<'_>) -> Poll<Tick> {
-        let sleep = match self.sleep.take() {
-            Some(sleep) if sleep.deadline() == until => self.sleep.insert(sleep),
-            _ => self.sleep.insert(Box::pin(Sleep::until(until))),
-        };
-        sleep.as_mut().poll_elapsed(cx)
-    }
-}
-
-impl<S, Req, R, C> Service<Req> for GatedService<S, R, C>
-where
-    S: Judged<Req, R, C>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        match self.poll_gate(cx) {
-            Poll::Ready(()) => self.service.inner.poll_ready(cx),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        self.service.call(request)
-    }
-}
-
-impl<S: Clone, R: Clone, C: Clone> Clone for GatedService<S, R, C> {
-    /// A clone waits at the gate for itself.
-    fn clone(&self) -> Self {
-        Self::new(self.service.clone())
-    }
-}
-
-impl<S, R, C> Drop for GatedService<S, R, C> {
-    fn drop(&mut self) {
-        self.cancel();
-    }
-}
-
-impl<S: fmt::Debug, R: fmt::Debug, C: fmt::Debug> fmt::Debug for GatedService<S, R, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GatedService")
-            .field("service", &self.service)
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
     }
 }
