@@ -1,8 +1,7 @@
 use tower_layer::Layer;
 
-use super::gated::GatedService;
 use super::policy::CircuitBreaker;
-use super::service::CircuitBreakerService;
+use super::service::{CircuitBreakerService, GatedService};
 use crate::classify::Standard;
 use crate::keyed::IntoSource;
 use crate::service::{Native, RespondWith};

@@ -148,8 +148,6 @@ mod ending;
 #[cfg(feature = "tower")]
 mod gate;
 #[cfg(feature = "tower")]
-mod gated;
-#[cfg(feature = "tower")]
 mod layer;
 mod per_key;
 mod permit;
@@ -169,14 +167,12 @@ pub use builder::Builder;
 pub use config::{OnDrop, Throttled};
 pub use counts::Counts;
 #[cfg(feature = "tower")]
-pub use gated::GatedService;
-#[cfg(feature = "tower")]
 pub use layer::{CircuitBreakerLayer, Gated, Rejecting};
 pub use permit::Permit;
 pub use policy::{CircuitBreaker, LastTrip, Probes, RuleCounts, Snapshot};
 pub use rules::Tripped;
 #[cfg(feature = "tower")]
-pub use service::{CircuitBreakerService, JudgedCall};
+pub use service::{CircuitBreakerService, GatedService, JudgedCall};
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) use state::fuzz;
 pub use state::{Cause, State, Transition};

@@ -1,6 +1,8 @@
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -13,13 +15,14 @@ use crate::context::ClockReading;
 use crate::in_flight::InFlight;
 use crate::keyed::Source;
 use crate::service::{Judged, Native, Readiness, ResponseFuture, Verdict};
+use crate::time::{self, Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
 /// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerService<S, R = Native, C = Standard, P = CircuitBreaker> {
     pub(super) inner: S,
-    pub(super) breaker: P,
+    breaker: P,
     responder: R,
     classifier: C,
     readiness: Readiness,
@@ -65,7 +68,7 @@ where
 impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
     /// Makes a call that the ramp of the generation `drawn` has admitted already.
     #[inline(always)]
-    pub(super) fn call_drawn<Req>(
+    fn call_drawn<Req>(
         &mut self,
         request: Req,
         drawn: Option<u32>,
@@ -126,5 +129,171 @@ where
             this.call.settle(|permit| permit.settle(outcome()));
         }
         polled
+    }
+}
+
+/// A service that is not ready while its [`CircuitBreaker`] admits nothing; made by
+/// [`CircuitBreakerLayer::gated`](super::CircuitBreakerLayer::gated).
+pub struct GatedService<S, R = Native, C = Standard> {
+    pub(super) service: CircuitBreakerService<S, R, C>,
+    /// Its id at the gate.
+    id: u64,
+    waiting: bool,
+    /// Until the next probe is due, or the ramp is tried again; none unless it waits for one. In a
+    /// box, because a service can move and a timer cannot.
+    sleep: Option<Pin<Box<Sleep>>>,
+    ramp: Ramp,
+}
+
+/// A gate on a ramp: one draw decides readiness and the call that follows.
+///
+/// The ramp admits a share of the calls, and a gate sees only those that it is ready for. So after
+/// a draw that admits no call it waits for as long as it was ready before the last call came: that
+/// is when the next one would have come.
+struct Ramp {
+    /// The generation whose ramp admits the next call.
+    drawn: Option<u32>,
+    /// When it was last drawn, with either result.
+    at: Tick,
+    /// How long it was ready before the last call.
+    spacing: Duration,
+}
+
+/// Before the first call on a ramp, and at least: the resolution of timers.
+const LEAST_SPACING: Duration = Duration::from_millis(1);
+
+impl Ramp {
+    const fn new() -> Self {
+        Self {
+            drawn: None,
+            at: Tick::ZERO,
+            spacing: LEAST_SPACING,
+        }
+    }
+
+    /// Until when the ramp admits no call by this gate.
+    fn shut_until(&mut self, breaker: &CircuitBreaker) -> Option<Tick> {
+        let generation = breaker.ramp();
+        if generation.is_none() || generation == self.drawn {
+            return None;
+        }
+        let now = time::now();
+        let until = self.at.after(self.spacing);
+        if self.drawn.is_none() && now < until {
+            return Some(until);
+        }
+        self.at = now;
+        let (admits, generation) = breaker.draw(now)?;
+        self.drawn = admits.then_some(generation);
+        (!admits).then(|| now.after(self.spacing))
+    }
+
+    /// A call comes. Returns the generation whose ramp admits it.
+    fn take(&mut self) -> Option<u32> {
+        let drawn = self.drawn.take()?;
+        let now = time::now();
+        self.spacing = now.since(self.at).max(LEAST_SPACING);
+        // The next draw is due at once.
+        self.at = Tick::ZERO;
+        Some(drawn)
+    }
+}
+
+impl<S, R, C> GatedService<S, R, C> {
+    pub(super) fn new(service: CircuitBreakerService<S, R, C>) -> Self {
+        let id = service.breaker.gate().id();
+        Self {
+            service,
+            id,
+            waiting: false,
+            sleep: None,
+            ramp: Ramp::new(),
+        }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(until) = self.shut_until(cx) {
+            if self.sleep_until(until, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.cancel();
+        Poll::Ready(())
+    }
+
+    /// Until when the gate is shut. If it is, this service is woken when that changes.
+    fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
+        self.decide()?;
+        self.service.breaker.gate().wait(self.id, cx);
+        self.waiting = true;
+        // Again: it may have changed before this service waited.
+        self.decide()
+    }
+
+    fn decide(&mut self) -> Option<Tick> {
+        let breaker = &self.service.breaker;
+        match breaker.shut() {
+            Some(shut) => Some(shut.until),
+            None => self.ramp.shut_until(breaker),
+        }
+    }
+
+    fn cancel(&mut self) {
+        if std::mem::replace(&mut self.waiting, false) {
+            self.service.breaker.gate().cancel(self.id);
+        }
+        self.sleep = None;
+    }
+
+    #[allow(clippy::disallowed_methods)] // A call that waits may allocate once.
+    fn sleep_until(&mut self, until: Tick, cx: &mut Context<'_>) -> Poll<Tick> {
+        let sleep = match self.sleep.take() {
+            Some(sleep) if sleep.deadline() == until => self.sleep.insert(sleep),
+            _ => self.sleep.insert(Box::pin(Sleep::until(until))),
+        };
+        sleep.as_mut().poll_elapsed(cx)
+    }
+}
+
+impl<S, Req, R, C> Service<Req> for GatedService<S, R, C>
+where
+    S: Judged<Req, R, C>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        match self.poll_gate(cx) {
+            Poll::Ready(()) => self.service.inner.poll_ready(cx),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let drawn = self.ramp.take();
+        self.service.call_drawn(request, drawn)
+    }
+}
+
+impl<S: Clone, R: Clone, C: Clone> Clone for GatedService<S, R, C> {
+    /// A clone waits at the gate for itself.
+    fn clone(&self) -> Self {
+        Self::new(self.service.clone())
+    }
+}
+
+impl<S, R, C> Drop for GatedService<S, R, C> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl<S: fmt::Debug, R: fmt::Debug, C: fmt::Debug> fmt::Debug for GatedService<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatedService")
+            .field("service", &self.service)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
