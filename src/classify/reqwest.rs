@@ -26,7 +26,7 @@ const LOST_DELAY: Duration = Duration::from_secs(1);
 /// let retry = Retry::new(Backoff::exponential(Duration::from_millis(50)));
 /// let text = Pipeline::new().retry(&retry).run(|_| async {
 ///     let response = classify::checked(http.get("http://users/7").send().await?)?;
-///     Ok(response.text().await?)
+///     Ok::<_, classify::Failed>(response.text().await?)
 /// });
 /// let text: String = text.await?;
 /// # drop(text); Ok(()) }
