@@ -24,7 +24,8 @@ const LOST_DELAY: Duration = Duration::from_secs(1);
 ///
 /// # async fn users(http: reqwest::Client) -> Result<(), seawall::Error<classify::Failed>> {
 /// let retry = Retry::new(Backoff::exponential(Duration::from_millis(50)));
-/// let text = Pipeline::new().retry(&retry).run(|_| async {
+/// let pipeline = Pipeline::new().retry(&retry);
+/// let text = pipeline.run(|_| async {
 ///     let response = classify::checked(http.get("http://users/7").send().await?)?;
 ///     Ok::<_, classify::Failed>(response.text().await?)
 /// });
