@@ -217,7 +217,7 @@ impl Machine {
     }
 
     /// Whether all probes in flight hang, the last one too.
-    fn hangs(&self, word: Word, now: Tick, config: &Config) -> bool {
+    pub(super) fn hangs(&self, word: Word, now: Tick, config: &Config) -> bool {
         word.in_flight() > 0 && is_over(now, self.gives_up_at(config))
     }
 
