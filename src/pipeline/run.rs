@@ -27,7 +27,10 @@ impl<C> Pipeline<C> {
     {
         let call = &call;
         let outcome = match &self.timeout {
-            Some(timeout) => flat(timeout.run(|| self.retried(call)).await),
+            Some(timeout) => {
+                let call = || self.retried(call);
+                flat(timeout.run_unless(call, Piped::is_rejected).await)
+            }
             None => self.retried(call).await,
         };
         outcome.map_err(|piped| piped.error)
@@ -118,6 +121,14 @@ impl<C> Pipeline<C> {
 struct Piped<E, Via> {
     error: Error<E>,
     via: PhantomData<fn() -> Via>,
+}
+
+impl<E: Fault<Via>, Via> Piped<E, Via> {
+    /// Whether a policy rejected the call before it was made.
+    fn is_rejected<T>(outcome: &Result<T, Self>) -> bool {
+        let reason = outcome.as_ref().err().and_then(Fault::reason);
+        reason.is_some_and(Reason::call_not_made)
+    }
 }
 
 impl<E, Via> From<Error<E>> for Piped<E, Via> {
