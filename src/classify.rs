@@ -4,6 +4,8 @@
 //! rejections never reach it: they are [`Outcome::Ignore`], except for a timeout, which is a
 //! failure.
 
+#[cfg(feature = "tokio")]
+pub use crate::drain::Drain;
 pub use crate::outcome::{FailureKind, Outcome};
 use crate::rejection::{Fault, Reason};
 
@@ -30,6 +32,14 @@ pub trait Classify<Res, Err> {
         let _ = response;
         None
     }
+
+    /// What is left to read of a failed response that is not returned, because a retry follows.
+    /// The default drops it.
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        drop(response);
+        None
+    }
 }
 
 const ERROR: Outcome = Outcome::Failure {
@@ -49,6 +59,11 @@ impl<Res: Judge, Err> Classify<Res, Err> for Standard {
 
     fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
         response.reason()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        response.drain()
     }
 }
 
@@ -93,6 +108,11 @@ impl<Res: Judge, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> f
 
     fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
         response.reason()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        response.drain()
     }
 }
 
@@ -142,6 +162,15 @@ pub trait Judge {
 
     /// The reason, if this response was [marked](Self::mark).
     fn reason(&self) -> Option<&Reason> {
+        None
+    }
+
+    /// What is left to read of this failed response, which is not returned. The default drops it.
+    #[cfg(feature = "tokio")]
+    fn drain(self) -> Option<Drain>
+    where
+        Self: Sized,
+    {
         None
     }
 }

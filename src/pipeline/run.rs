@@ -2,7 +2,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use super::list::{Breaker, Limit, Pipeline};
-use crate::classify::{Classify, Outcome};
+use crate::classify::{Classify, Drain, Outcome};
 use crate::context;
 use crate::rejection::{Error, Fault, Reason, Rejection};
 
@@ -180,5 +180,9 @@ impl<T, E, Via, C: Classify<T, E>> Classify<T, Piped<E, Via>> for ByInner<'_, C>
 
     fn reason<'r>(&self, response: &'r T) -> Option<&'r Reason> {
         self.0.reason(response)
+    }
+
+    fn drain(&self, response: T) -> Option<Drain> {
+        self.0.drain(response)
     }
 }

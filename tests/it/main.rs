@@ -15,6 +15,8 @@ mod contract;
 #[cfg(feature = "test-util")]
 mod deadline;
 #[cfg(feature = "http")]
+mod drain;
+#[cfg(feature = "http")]
 mod http;
 mod keyed;
 mod live;
