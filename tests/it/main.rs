@@ -21,6 +21,7 @@ mod http;
 mod keyed;
 mod live;
 mod rate_limit;
+mod readiness;
 mod rejection;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod resend;
