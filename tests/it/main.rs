@@ -16,6 +16,8 @@ mod contract;
 mod deadline;
 #[cfg(feature = "http")]
 mod drain;
+#[cfg(all(feature = "reqwest", feature = "tonic"))]
+mod errors;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;
