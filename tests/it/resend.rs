@@ -88,8 +88,8 @@ mod unsent {
     }
 
     #[tokio::test]
-    async fn rt7_a_post_whose_connection_was_refused_is_sent_again() {
-        let stack = ClientStack::new("refused");
+    async fn rt7_a_post_whose_connection_never_reached_the_server_is_sent_again() {
+        let stack = ClientStack::new("orders");
         let client = Client::builder(TokioExecutor::new()).build_http();
         let service = stack.layer(client.map_err(Error::service));
         assert!(service.oneshot(post(&closed())).await.is_err());
@@ -98,8 +98,8 @@ mod unsent {
 
     #[cfg(feature = "reqwest")]
     #[tokio::test]
-    async fn rt7_a_post_of_reqwest_whose_connection_was_refused_is_sent_again() {
-        let stack = ClientStack::new("refused");
+    async fn rt7_a_post_of_reqwest_whose_connection_never_reached_the_server_is_sent_again() {
+        let stack = ClientStack::new("orders");
         let client = reqwest::Client::new();
         let request = client.post(format!("http://{}/", closed())).body("order");
         let request = request.build().unwrap();
@@ -117,8 +117,8 @@ mod unsent {
         frame
     }
 
-    /// Refuses the first stream, answers the next one 200, and returns how many it had.
-    async fn refuse_the_first_stream(listener: TcpListener) -> u32 {
+    /// Resets the first stream as not processed, answers the next one 200, and returns how many it had.
+    async fn reset_the_first_stream(listener: TcpListener) -> u32 {
         const HEADERS: u8 = 1;
         const RST_STREAM: u8 = 3;
         const SETTINGS: u8 = 4;
@@ -155,13 +155,13 @@ mod unsent {
     }
 
     #[tokio::test]
-    async fn rt7_a_post_whose_stream_was_refused_is_sent_again() {
+    async fn rt7_a_post_whose_stream_never_reached_the_server_is_sent_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = tokio::spawn(refuse_the_first_stream(listener));
+        let server = tokio::spawn(reset_the_first_stream(listener));
         let mut client = Client::builder(TokioExecutor::new());
         let client = client.http2_only(true).build_http();
-        let stack = ClientStack::new("refused");
+        let stack = ClientStack::new("orders");
         let service = stack.layer(client.map_err(Error::service));
         let answer = service.oneshot(post(&address)).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
