@@ -9,6 +9,8 @@
 //! A failed response may request a delay: see [`retry_after`], and for gRPC
 //! `grpc-retry-pushback-ms`. A header that is present and cannot be parsed means "do not retry".
 
+#[cfg(feature = "tokio")]
+mod drain;
 #[cfg(feature = "tower")]
 mod format;
 mod judge;
@@ -16,6 +18,8 @@ mod request;
 mod respond;
 mod retry_after;
 
+#[cfg(feature = "tokio")]
+pub use drain::drain;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
 pub use retry_after::retry_after;

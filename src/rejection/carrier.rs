@@ -28,6 +28,12 @@ pub trait Carrier: Sized {
     fn error(&self) -> Option<&(dyn StdError + 'static)> {
         None
     }
+
+    /// The text of the error, for what tripped a breaker. That of [`error`](Self::error) by
+    /// default.
+    fn text(&self) -> Option<String> {
+        self.error().map(ToString::to_string)
+    }
 }
 
 macro_rules! boxed {
@@ -46,6 +52,10 @@ macro_rules! boxed {
             // Not the error itself, which lives for 'a.
             fn error(&self) -> Option<&(dyn StdError + 'static)> {
                 self.source()
+            }
+
+            fn text(&self) -> Option<String> {
+                Some(self.to_string())
             }
         }
     };
@@ -143,7 +153,7 @@ pub mod look {
 /// For an enum in another module write `carrier!(api::Error, Rejected)`. For a generic enum
 /// implement the trait by hand. To find the rejection again after the enum was boxed, the
 /// `source()` of the variant must be that of the rejection, as with `transparent`.
-/// [`Error::into_carrier`](crate::Error::into_carrier) turns the error of `run` into the enum.
+/// [`Error::into_error`](crate::Error::into_error) turns the error of `run` into the enum.
 #[macro_export]
 macro_rules! carrier {
     ($ty:ident :: $variant:ident) => {
@@ -189,6 +199,9 @@ pub trait Recognize {
 
     /// The error, as far as it can be looked at.
     fn look(&self) -> Option<&(dyn StdError + 'static)>;
+
+    /// The text of the error.
+    fn text(&self) -> Option<String>;
 }
 
 #[cfg(feature = "tower")]
@@ -200,10 +213,18 @@ impl<E: Carrier> Recognize for E {
     fn look(&self) -> Option<&(dyn StdError + 'static)> {
         self.error()
     }
+
+    fn text(&self) -> Option<String> {
+        Carrier::text(self)
+    }
 }
 
 #[cfg(feature = "tower")]
 impl Recognize for Infallible {
+    fn text(&self) -> Option<String> {
+        match *self {}
+    }
+
     fn recognize(&self) -> Option<&Reason> {
         match *self {}
     }

@@ -33,11 +33,12 @@ pub(super) struct TimedCall {
 }
 
 impl TimedCall {
-    /// Starts the clock. A call whose deadline has passed is rejected.
+    /// Starts the clock, or counts from `since`. A call whose deadline has passed is rejected.
     #[inline]
     pub(super) fn start(
         timeout: &Timeout,
         limit: Option<Duration>,
+        since: Option<Tick>,
         clock: &mut ClockReading,
     ) -> Result<Self, Rejection> {
         let mode = timeout.mode();
@@ -50,11 +51,12 @@ impl TimedCall {
             open: mode != Mode::Off,
         };
         if mode != Mode::Off {
-            call.start = clock.now();
+            let now = clock.now();
+            call.start = since.unwrap_or(now);
             let limit = limit.unwrap_or_else(|| timeout.limit()).min(LONGEST);
             call.limit_end = call.start.after(limit);
             call.deadline = call.limit_end.min(CallContext::deadline());
-            if call.deadline <= call.start {
+            if call.deadline <= now {
                 if let Some(rejection) = call.time_is_up(RejectionKind::Expired) {
                     timeout.emit_rejected(&rejection);
                     return Err(rejection);
@@ -137,6 +139,16 @@ impl TimedCall {
     }
 
     #[inline]
+    fn completed(&mut self, rejected: impl FnOnce() -> bool) {
+        // Not looked at unless a listener receives it.
+        let observed = self.open && self.timeout.observed();
+        self.end(match observed && rejected() {
+            true => Ending::Rejected,
+            false => Ending::Completed,
+        });
+    }
+
+    #[inline]
     pub(super) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
             self.timeout.emit_ended(ending, self.start);
@@ -190,9 +202,13 @@ impl<F, M> Timed<F, M> {
         }
     }
 
-    /// Polls the call alone.
+    /// Polls the call alone. `rejected` is whether a policy below rejected it.
     #[inline]
-    pub(super) fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output>
+    pub(super) fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        rejected: impl FnOnce(&F::Output) -> bool,
+    ) -> Poll<F::Output>
     where
         F: Future,
     {
@@ -207,8 +223,8 @@ impl<F, M> Timed<F, M> {
         let polled = future.poll(cx);
         guard.done();
         drop(restore);
-        if polled.is_ready() {
-            this.call.end(Ending::Completed);
+        if let Poll::Ready(output) = &polled {
+            this.call.completed(|| rejected(output));
         }
         polled
     }

@@ -7,10 +7,11 @@ use tower_service::Service;
 
 use super::Timeout;
 use super::call::{Timed, TimedCall};
+use super::waiter::Readying;
 use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::deadline::Deadline;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Reason, Rejection, RejectionKind};
 use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
@@ -21,16 +22,24 @@ pub struct TimeoutService<S, R = Native, D = Fixed> {
     responder: R,
     duration: D,
     readiness: Readiness,
+    readying: Readying,
 }
 
 impl<S, R, D> TimeoutService<S, R, D> {
-    pub(super) fn new(inner: S, timeout: Timeout, responder: R, duration: D) -> Self {
+    pub(super) fn new(
+        inner: S,
+        timeout: Timeout,
+        responder: R,
+        duration: D,
+        covers_readiness: bool,
+    ) -> Self {
         Self {
             inner,
             timeout,
             responder,
             duration,
             readiness: Readiness::default(),
+            readying: Readying::covered(covers_readiness),
         }
     }
 
@@ -61,7 +70,14 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        self.readiness.poll(|| peek(&self.timeout), inner)
+        let ready = self.readiness.poll(|| peek(&self.timeout), inner);
+        if ready.is_pending() {
+            return self.readying.poll(&self.timeout, cx).map(|rejection| {
+                self.readiness.reject(rejection);
+                Ok(())
+            });
+        }
+        ready
     }
 
     #[inline]
@@ -69,10 +85,11 @@ where
         let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         let limit = self.duration.duration(&request);
+        let since = self.readying.take();
         if let Some(rejection) = self.take_rejection() {
             return ResponseFuture::rejected(rejection, format);
         }
-        match TimedCall::start(&self.timeout, limit, &mut clock) {
+        match TimedCall::start(&self.timeout, limit, since, &mut clock) {
             Ok(started) => {
                 let inner = &mut self.inner;
                 let make = || clock.call(inner, |inner| inner.call(request));
@@ -93,9 +110,12 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The call first: if both are ready, its response wins.
-        let mut polled = self.as_mut().poll_call(cx);
+        let format = self.format;
+        let mut polled = self.as_mut().poll_call(cx, |outcome| {
+            let reason = format.reason(outcome.as_ref());
+            reason.is_some_and(Reason::call_not_made)
+        });
         if polled.is_pending() {
-            let format = self.format;
             polled = self
                 .poll_timer(cx)
                 .map(|rejection| format.reject(rejection));

@@ -34,6 +34,9 @@ pub struct Tripped {
     pub kind: FailureKind,
     /// The delay that the dependency requested.
     pub retry_after: Option<Duration>,
+    /// The text of the last failure, where it was an error that a layer or `run` has seen. It is
+    /// made only when the breaker trips.
+    pub error: Option<String>,
 }
 
 /// The rules of one configuration with their memories. A change makes new rules, which take over
@@ -211,7 +214,7 @@ impl Rules {
                 Memory::Window(_) if !rated => {}
                 Memory::Window(window) => {
                     let threshold = trip.slow_after();
-                    let slow = threshold.is_some() && call.elapsed > threshold;
+                    let slow = threshold.is_some() && (call.elapsed > threshold || call.is_slow());
                     evaluate |= slow;
                     window.record(generation, now, failed, slow, call.slot);
                 }
@@ -292,6 +295,11 @@ impl Rules {
 }
 
 impl Ended {
+    /// Whether it is slow whatever the threshold.
+    fn is_slow(&self) -> bool {
+        matches!(self.failure, Some((FailureKind::Slow, _)))
+    }
+
     fn trips(&self, rule: String, counts: Counts) -> Tripped {
         let (kind, retry_after) = self.failure.unwrap_or((FailureKind::Slow, None));
         Tripped {
@@ -299,6 +307,7 @@ impl Ended {
             counts,
             kind,
             retry_after,
+            error: None,
         }
     }
 }

@@ -28,7 +28,8 @@ impl<P: PerKey> Owner for Keyed<str, P> where Self: Clone + Send + Sync + 'stati
 
 impl Owner for ClientStack {
     fn more(&self) -> String {
-        let (bulkhead, budget) = (self.bulkheads().anonymous(), self.budget().snapshot());
+        let bulkhead = self.bulkheads().anonymous();
+        let budget = self.budget().unwrap().snapshot();
         let balance = budget.balance + budget.made as f64;
         format!("{} {balance}", bulkhead.balance(0))
     }
