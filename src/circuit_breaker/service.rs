@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,11 +9,11 @@ use tower_service::Service;
 
 use super::permit::{End, Permit};
 use super::policy::CircuitBreaker;
-use crate::classify::Standard;
+use crate::classify::{Outcome, Standard};
 use crate::context::ClockReading;
 use crate::in_flight::InFlight;
 use crate::keyed::Source;
-use crate::service::{Judged, Native, Readiness, ResponseFuture, Verdict};
+use crate::service::{Format, Judged, Native, Readiness, ResponseFuture, Verdict};
 use crate::time::{Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
@@ -45,7 +46,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>;
+    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict, S::Format>, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -73,6 +74,7 @@ where
                 let judged = || JudgedCall {
                     call: InFlight::call(permit, call),
                     verdict,
+                    format: PhantomData,
                 };
                 ResponseFuture::calling(judged, format)
             }
@@ -82,28 +84,42 @@ where
 }
 
 pin_project! {
-    /// A call under its permit, and what judges its outcome.
+    /// A call under its permit, and what judges its outcome. The permit of a success goes into
+    /// the response where `M` holds it.
     #[must_use = "futures do nothing unless polled"]
-    pub struct JudgedCall<F, V> {
+    pub struct JudgedCall<F, V, M> {
         #[pin]
         call: InFlight<F, Permit>,
         verdict: V,
+        format: PhantomData<fn() -> M>,
     }
 }
 
-impl<F, V, Res, Err> Future for JudgedCall<F, V>
+impl<F, V, M, Res, Err> Future for JudgedCall<F, V, M>
 where
     F: Future<Output = Result<Res, Err>>,
     V: Verdict<Res, Err>,
+    M: Format<Res, Err>,
 {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let polled = this.call.as_mut().poll_call(cx);
-        if let Poll::Ready(output) = &polled {
+        let mut polled = this.call.as_mut().poll_call(cx);
+        if let Poll::Ready(output) = &mut polled {
             let verdict = this.verdict;
+            if let (true, Ok(response)) = (M::HOLDS, &mut *output) {
+                this.call.as_mut().hold(|permit| {
+                    let outcome = verdict.judge(Ok(&*response)).0;
+                    let mut permit = match outcome {
+                        Outcome::Success => M::hold(response, permit)?,
+                        _ => permit,
+                    };
+                    permit.settle(End::Outcome(outcome));
+                    None
+                });
+            }
             let outcome = || End::Outcome(verdict.judge(output.as_ref()).0);
             this.call.settle(|permit| permit.settle(outcome()));
         }
@@ -176,7 +192,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>;
+    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict, S::Format>, S::Format>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self.poll_gate(cx) {

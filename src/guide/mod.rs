@@ -4,6 +4,7 @@
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
+//! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
@@ -22,6 +23,10 @@ pub mod stacking {}
 
 #[doc = include_str!("anti_patterns.md")]
 pub mod anti_patterns {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("bodies.md")]
+pub mod bodies {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}

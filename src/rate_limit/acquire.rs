@@ -100,7 +100,7 @@ impl Settle for Reservation {
 }
 
 #[cfg(feature = "tower")]
-impl<F: Future> MakeCall<F> for Reservation {
+impl<F: Future, M> MakeCall<F, M> for Reservation {
     type Call = F;
 
     fn make(self, call: impl FnOnce() -> F) -> F {

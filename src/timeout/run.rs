@@ -42,7 +42,7 @@ impl Timeout {
     {
         let started = TimedCall::start(self, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
-        poll_fn(|cx| match timed.as_mut().poll_call(cx) {
+        poll_fn(|cx| match timed.as_mut().poll_call(cx, |_, _| {}) {
             Poll::Ready(output) => Poll::Ready(output.map_err(Error::Service)),
             Poll::Pending => timed.as_mut().poll_timer(cx).map(|r| Err(r.into())),
         })

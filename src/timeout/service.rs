@@ -93,7 +93,12 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The call first: if both are ready, its response wins.
-        let mut polled = self.as_mut().poll_call(cx);
+        let hold = |call: &mut TimedCall, output: &mut Result<Res, Err>| {
+            if let (true, Ok(response)) = (M::HOLDS, output) {
+                call.hold(|call| M::hold(response, call));
+            }
+        };
+        let mut polled = self.as_mut().poll_call(cx, hold);
         if polled.is_pending() {
             let format = self.format;
             polled = self

@@ -65,8 +65,10 @@ type BulkheadFuture<F> = ResponseFuture<InFlight<F, bulkhead::Permit>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
 type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
 type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
-type BreakerFuture<F> =
-    seawall::service::ResponseFuture<circuit_breaker::JudgedCall<F, By<Standard>>, AsError>;
+type BreakerFuture<F> = seawall::service::ResponseFuture<
+    circuit_breaker::JudgedCall<F, By<Standard>, AsError>,
+    AsError,
+>;
 
 #[test]
 fn cx10_policies_and_layers_are_send_sync_unpin_and_clone() {
