@@ -149,6 +149,7 @@ pub use bulkhead::BulkheadLayer;
 pub use circuit_breaker::CircuitBreakerLayer;
 pub use circuit_breaker::{CircuitBreaker, Trip, Window};
 pub use classify::{Classify, Outcome};
+pub use common::Classified;
 pub use config::{ConfigError, Mode};
 pub use context::attempt;
 pub use deadline::Deadline;

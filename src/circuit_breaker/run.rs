@@ -4,6 +4,7 @@ use std::future::Future;
 
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Standard};
+use crate::common::classify_method;
 use crate::in_flight::{InFlight, catching, panicked};
 use crate::rejection::{Error, Fault};
 
@@ -77,6 +78,8 @@ impl CircuitBreaker {
         output.map_err(Error::Service)
     }
 }
+
+classify_method!(CircuitBreaker, FnOnce());
 
 fn finish<T, E, C, Via>(
     permit: Option<Permit<&CircuitBreaker>>,

@@ -6,6 +6,8 @@
 //! state after the event, or a later one. A panic of a listener is caught, and the call goes on.
 //! Without a listener an event costs one relaxed load.
 //!
+//! Once the drop of a [`Subscription`] has returned, its listener neither runs nor is called.
+//!
 //! A listener receives the events of calls that start after it was added. A call that started
 //! earlier may end without an event.
 //!
@@ -24,6 +26,7 @@
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
 
+mod gate;
 mod listeners;
 #[cfg(feature = "tracing")]
 mod trace;

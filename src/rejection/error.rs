@@ -111,6 +111,13 @@ impl<E> Carrier for Error<E> {
     }
 }
 
+impl<E> From<Error<Error<E>>> for Error<E> {
+    /// [`flatten`](Error::flatten), so that `?` does it.
+    fn from(nested: Error<Error<E>>) -> Self {
+        nested.flatten()
+    }
+}
+
 impl<E> From<Rejection> for Error<E> {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)

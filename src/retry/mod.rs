@@ -103,6 +103,7 @@
 //!
 //! [`Retry::run`] gives the closure the number of the attempt, and the closure makes a new call
 //! for each attempt: nothing has to be `Clone`. The closure must be safe to be called twice.
+//! [`Retry::run_mut`] takes an async closure that borrows mutably what it captures.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -7,6 +7,7 @@ use crate::config::Mode;
 use crate::context::{CallContext, ClockReading};
 use crate::event::{Ending, EventKind, Suppression};
 use crate::outcome::Outcome;
+use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
 /// One call under a retry, with all its attempts. Dropping it ends the call.
@@ -165,6 +166,11 @@ impl<H: AsRef<Config>> Permit<H> {
     pub(super) fn too_late(&mut self) {
         self.give_back();
         self.suppress(self.number, Suppression::Deadline);
+    }
+
+    pub(super) fn expired(&self) -> Rejection {
+        let name = self.holder.as_ref().plan.ledger.common.name();
+        Rejection::new(RejectionKind::Expired, name.clone())
     }
 
     /// The backoff is over: code runs as part of the next attempt from here on.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::permit::Permit;
 use super::policy::{Config, Hedge};
 use crate::classify::{self, Classify, Outcome, Standard};
+use crate::common::classify_method;
 use crate::context::ClockReading;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
@@ -81,6 +82,8 @@ impl Hedge {
         race.await.map_err(Error::Service)
     }
 }
+
+classify_method!(Hedge, FnMut(u32));
 
 /// Attempts by a closure.
 struct Called<F, C, Via> {

@@ -592,6 +592,77 @@ async fn cx14_cx8_rn2_every_call_ends_in_one_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rt12_an_async_closure_borrows_mutably() {
+    let retry = every(ms(1));
+    let mut tries = Vec::new();
+    let sent = retry.run_mut(async |n| {
+        tries.push(n);
+        tokio::task::yield_now().await;
+        tries.push(n);
+        if n < 3 { Err("busy") } else { Ok(n) }
+    });
+    assert_eq!(sent.await, Ok(3));
+    assert_eq!(tries, [1, 1, 2, 2, 3, 3]);
+    assert_eq!(retry.snapshot().retried, 2);
+}
+
+// RT12: the future of `run` stays `Send`, whatever its closure borrows.
+#[tokio::test(start_paused = true)]
+async fn rn1_question_mark_turns_nested_runs_into_one_error() {
+    type Failed = Error<std::io::Error>;
+    async fn get(url: &str) -> Result<usize, std::io::Error> {
+        Ok(url.len())
+    }
+    async fn send(open: bool) -> Result<usize, Failed> {
+        let breaker = crate::CircuitBreaker::new("one level");
+        if open {
+            breaker.force_open();
+        }
+        let (retry, url) = (every(ms(1)), "/orders".to_owned());
+        let answer = retry.run(|_| breaker.run(|| get(&url))).await?;
+        Ok(answer)
+    }
+    fn is_send<F: Future + Send>(future: F) -> F {
+        future
+    }
+    assert_eq!(is_send(send(false)).await.unwrap(), 7);
+    let rejected = is_send(send(true)).await.unwrap_err();
+    let kind = rejected.rejection().unwrap().kind();
+    assert_eq!(kind, RejectionKind::CircuitOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn1_a_policy_keeps_its_classifier() {
+    // A type of another crate.
+    struct Row(u32);
+    #[derive(Clone, Copy)]
+    struct ByRow;
+    impl crate::Classify<Row, &'static str> for ByRow {
+        fn classify(&self, outcome: Result<&Row, &&'static str>) -> Outcome {
+            match outcome {
+                Ok(Row(1)) | Err(_) => Outcome::Failure {
+                    kind: FailureKind::Error,
+                    retry_after: None,
+                },
+                Ok(_) => Outcome::Success,
+            }
+        }
+    }
+    let retry = every(ms(1)).classify(ByRow);
+    let row = retry.run(|n| async move { Ok::<_, &str>(Row(n)) }).await;
+    assert_eq!(row.unwrap().0, 2);
+    let hedge = crate::Hedge::fixed(ms(5)).classify(ByRow);
+    let row = hedge.run(|n| async move { Ok::<_, &str>(Row(n)) }).await;
+    assert_eq!(row.unwrap().0, 2);
+    let breaker =
+        crate::CircuitBreaker::builder("rows").trip_on(crate::Trip::consecutive_failures(1));
+    let breaker = breaker.build().unwrap().classify(ByRow);
+    let _ = breaker.run(|| async { Ok::<_, &str>(Row(1)) }).await;
+    assert_eq!(breaker.state(), crate::circuit_breaker::State::Open);
+    assert_eq!((hedge.snapshot().made, retry.snapshot().retried), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn cx14_a_panicking_listener_harms_no_call() {
     let retry = every(ms(1));
     retry.on_event(|_| panic!("the listener")).forever();
