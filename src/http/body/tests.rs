@@ -1,4 +1,4 @@
-#![allow(clippy::disallowed_methods)] // Tests pin and spawn.
+#![allow(clippy::disallowed_methods)] // Tests may box and spawn.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
