@@ -230,12 +230,12 @@ macro_rules! classify_method {
             ///
             /// # Errors
             /// Those of `run` of the policy.
-            pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, crate::Error<E>>
+            pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, crate::Error<E>>
             where
                 F: $call($($number)?) -> Fut,
                 Fut: std::future::Future<Output = Result<T, E>>,
                 E: crate::rejection::Fault<Via>,
-                C: crate::Classify<T, E> + Clone,
+                C: crate::Classify<T, E, Seen> + Clone,
             {
                 self.policy.run_with(self.classifier.clone(), call).await
             }

@@ -64,7 +64,9 @@
 //! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies) |
-//! | `reqwest` | no | classification of `reqwest::Response`, copies of `reqwest::Request`; implies `http` |
+//! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http` |
+//! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper` |
+//! | `tonic` | no | classification of `tonic::Status`; implies `hyper` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
 //! A feature only adds API, except for `test-util`, which replaces the clock.
@@ -85,7 +87,7 @@
 // Without a feature, links to its items are broken. The docs are published with all features, and
 // then every link is checked.
 #![cfg_attr(
-    not(all(feature = "reqwest", feature = "tower")),
+    not(all(feature = "reqwest", feature = "tonic", feature = "tower")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 

@@ -124,7 +124,6 @@ pub(crate) fn upstream(
             breaker
                 .trips([run, rate])
                 .open_for(open_for)
-                .half_open_for(attempt.max(7_200 * second))
                 .probes(limits.probes)
                 .on_event(move |event| {
                     if let EventKind::Transition(transition) = event.kind {

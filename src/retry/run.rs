@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 
 use super::permit::Permit;
 use super::policy::{Config, Retry};
-use crate::classify::{self, Classify, Standard};
+use crate::classify::{self, Classify, Direct};
 use crate::common::classify_method;
 use crate::context::{CallContext, ClockReading};
 use crate::outcome::Outcome;
@@ -19,9 +19,9 @@ use crate::time::{Sleep, Tick};
 
 impl Retry {
     /// Makes a call, and again if it fails, without a service. `call` gets the number of the
-    /// attempt, from 1, and makes a new call for each: nothing has to be `Clone`. A response says
-    /// whether it is a success ([`Judge`](crate::classify::Judge)); every error is a failure,
-    /// except the crate's own rejections.
+    /// attempt, from 1, and makes a new call for each: nothing has to be `Clone`. Plain data is a
+    /// success, a response of HTTP says so itself, and an error is known by its source chain
+    /// ([`Direct`]); the crate's own rejections are not retried.
     ///
     /// Only for calls that may be made more than once.
     ///
@@ -48,21 +48,21 @@ impl Retry {
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled, when it has to wait.
-    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnMut(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        Standard: Classify<T, E>,
+        Direct: Classify<T, E, Seen>,
     {
-        self.run_with(Standard, call).await
+        self.run_with(Direct, call).await
     }
 
     /// [`run`](Self::run) with a classifier of yours.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    pub async fn run_with<T, E, F, Fut, C, Via>(
+    pub async fn run_with<T, E, F, Fut, C, Via, Seen>(
         &self,
         classifier: C,
         mut call: F,
@@ -71,7 +71,7 @@ impl Retry {
         F: FnMut(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let mut run = Run::start(self);
         loop {
@@ -109,20 +109,20 @@ impl Retry {
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    pub async fn run_mut<T, E, F, Via>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run_mut<T, E, F, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: AsyncFnMut(u32) -> Result<T, E>,
         E: Fault<Via>,
-        Standard: Classify<T, E>,
+        Direct: Classify<T, E, Seen>,
     {
-        self.run_mut_with(Standard, call).await
+        self.run_mut_with(Direct, call).await
     }
 
     /// [`run_mut`](Self::run_mut) with a classifier of yours.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    pub async fn run_mut_with<T, E, F, C, Via>(
+    pub async fn run_mut_with<T, E, F, C, Via, Seen>(
         &self,
         classifier: C,
         mut call: F,
@@ -130,7 +130,7 @@ impl Retry {
     where
         F: AsyncFnMut(u32) -> Result<T, E>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let mut run = Run::start(self);
         loop {
@@ -171,14 +171,14 @@ impl<E> Run<E> {
     }
 
     /// The answer, or when the next attempt starts.
-    fn decide<T, C, Via>(
+    fn decide<T, C, Via, Seen>(
         &mut self,
         classifier: &C,
         output: Result<T, E>,
     ) -> ControlFlow<Result<T, Error<E>>, Tick>
     where
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let (outcome, rejected) = classify::judge_run(classifier, &output);
         if rejected {

@@ -119,7 +119,7 @@
 //! | [`attempt_timeout`](ClientConfig::attempt_timeout) | 3 s | |
 //! | [`retry`](ClientConfig::retry), [`budget`](ClientConfig::budget) | those of [`retry`](crate::retry#defaults) and [`budget`](crate::budget#defaults) | |
 //! | [`hedge`](ClientConfig::hedge) | off; when on, those of [`hedge`](crate::hedge#defaults) | which requests to hedge, and whether it is worth the load, depends on the service |
-//! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout | a caller with 5 ms left must not open a breaker that others share |
+//! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout and a [`max_probe_time`](crate::circuit_breaker::Builder::max_probe_time) of the attempt timeout, the bulkhead's queue and a second | a caller with 5 ms left must not open a breaker that others share; a probe that takes longer hangs |
 //! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and it limits what a slow host can take |
 //! | [`authorities`](ClientConfig::authorities) | 10,000 | that of every [keyed](crate::keyed) policy |
 //! | [`rate_limit`](ClientConfig::rate_limit) | none | no number fits all |
@@ -136,7 +136,7 @@
 //! |---|---|
 //! | `attempt_timeout` | above the total: it would never end an attempt |
 //! | `retry.backoff` | the backoffs together are as long as the total: the last attempt would start after the end |
-//! | `breaker.window`, `breaker.within`, `breaker.half_open_for` | shorter than an attempt: its outcome would come too late |
+//! | `breaker.window`, `breaker.within`, `breaker.max_probe_time` | shorter than an attempt: its outcome would come too late |
 //! | `breaker.slow_rate` | the threshold is not below the attempt timeout: no call would be slow |
 //! | `breaker.fair_time` | above the attempt timeout: no timeout would count |
 //! | `bulkhead.max_wait` | above the deadline, with a queue: no call would wait that long |

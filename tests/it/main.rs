@@ -14,11 +14,14 @@ mod client_stack;
 mod contract;
 #[cfg(feature = "test-util")]
 mod deadline;
+#[cfg(all(feature = "reqwest", feature = "tonic"))]
+mod errors;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;
 mod live;
 mod rate_limit;
+mod readiness;
 mod rejection;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod resend;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::support::ms;
+use super::support::{Fail, ms};
 use crate::deadline::Deadline;
 use crate::rejection::Error;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
@@ -36,8 +36,8 @@ impl Clone for Pool {
 
 impl Service<u32> for Pool {
     type Response = u32;
-    type Error = Error<u32>;
-    type Future = Pin<Box<dyn Future<Output = Result<u32, Error<u32>>>>>;
+    type Error = Error<Fail>;
+    type Future = Pin<Box<dyn Future<Output = Result<u32, Error<Fail>>>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         match self.template && !self.ready.load(Ordering::Relaxed) {
@@ -56,7 +56,7 @@ impl Service<u32> for Pool {
         };
         Box::pin(async move {
             tokio::time::sleep(takes).await;
-            Err(Error::Service(nth))
+            Err(Error::Service(Fail::Plain(nth)))
         })
     }
 }
@@ -84,7 +84,10 @@ async fn hg2_an_attempt_that_waits_for_readiness_withholds_no_failure() {
         let mut service = HedgeLayer::new(&hedge).layer(pool);
         let start = now();
         let answer = tokio::time::timeout(ms(1_000), service.call(1)).await;
-        assert_eq!(answer.expect("withheld"), Err(Error::Service(1)));
+        assert_eq!(
+            answer.expect("withheld"),
+            Err(Error::Service(Fail::Plain(1)))
+        );
         assert_eq!(now().since(start), takes);
         assert_eq!((*calls.lock(), budget.snapshot().balance), (1, 5.0));
     }

@@ -15,7 +15,7 @@ use crate::classify::{FailureKind, Outcome};
 use crate::rejection::Error;
 use crate::retry::RetryLayer;
 use crate::sync::Arc;
-use crate::testing::ms;
+use crate::testing::{Text, ms};
 use crate::time::now;
 use crate::timeout::TimeoutLayer;
 
@@ -108,7 +108,7 @@ async fn attempts_of(answer: http::response::Builder) -> (u32, Duration) {
     let response = answer.body(()).unwrap();
     let service = tower::service_fn(|_: http::Request<()>| {
         calls.set(calls.get() + 1);
-        std::future::ready(Ok::<_, Error<()>>(response.clone()))
+        std::future::ready(Ok::<_, std::convert::Infallible>(response.clone()))
     });
     let hedge = crate::HedgeLayer::new(&crate::Hedge::fixed(ms(10)));
     let service = RetryLayer::new(retry()).layer(hedge.layer(service));
@@ -178,7 +178,7 @@ async fn rt7_whether_a_request_is_sent_again_depends_on_how_it_failed() {
             let retry = retry();
             let (log, flaky) = (events(&retry), Flaky::failing(9));
             let mut service = RetryLayer::new(&retry)
-                .classify(move |_: Result<&u32, &Error<&str>>| outcome)
+                .classify(move |_: Result<&u32, &Error<Text>>| outcome)
                 .resend(|write: &Write| Some(write.clone()))
                 .layer(flaky.clone());
             assert_eq!(once(&mut service, Write { idempotent: is }).await, BUSY);
@@ -200,7 +200,7 @@ async fn rt6_rt7_without_a_copy_a_request_that_was_not_sent_is_not_sent_again() 
         retry_after: None,
     };
     let mut service = RetryLayer::new(&retry)
-        .classify(move |_: Result<&u32, &Error<&str>>| unsent)
+        .classify(move |_: Result<&u32, &Error<Text>>| unsent)
         .resend(|_: &u32| None)
         .layer(flaky.clone());
     assert_eq!(once(&mut service, 1).await, BUSY);
@@ -219,7 +219,7 @@ struct Failing {
 
 impl Service<u32> for Failing {
     type Response = u32;
-    type Error = Error<&'static str>;
+    type Error = Error<Text>;
     type Future = std::future::Ready<Result<u32, Self::Error>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -239,7 +239,7 @@ impl Service<u32> for Failing {
 // The backoff ends at 100 ms, and is polled at 200 ms; or the service is ready then.
 #[tokio::test(start_paused = true)]
 async fn to4_an_attempt_that_becomes_due_after_the_deadline_is_not_made() {
-    let busy = |_: Result<&u32, &Error<&str>>| Outcome::Failure {
+    let busy = |_: Result<&u32, &Error<Text>>| Outcome::Failure {
         kind: FailureKind::Response,
         retry_after: None,
     };
@@ -279,7 +279,7 @@ async fn to4_an_attempt_that_becomes_due_after_the_deadline_is_not_made() {
 // TO3: the deadline was that of a caller that polled the call by reference.
 #[tokio::test(start_paused = true)]
 async fn to3_to4_a_call_goes_on_once_a_passed_deadline_is_gone() {
-    let busy = |_: Result<&u32, &Error<&str>>| Outcome::Failure {
+    let busy = |_: Result<&u32, &Error<Text>>| Outcome::Failure {
         kind: FailureKind::Response,
         retry_after: None,
     };

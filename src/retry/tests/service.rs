@@ -19,7 +19,7 @@ use crate::rate_limit::{Quota, RateLimitLayer, RateLimiter};
 use crate::rejection::{Error, Rejection, RejectionKind};
 use crate::retry::{Builder, Retry, RetryLayer};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use crate::testing::ms;
+use crate::testing::{Text, ms};
 use crate::time::now;
 use crate::timeout::{Timeout, TimeoutLayer};
 
@@ -33,10 +33,10 @@ pub(super) fn retry() -> Retry {
     builder().build().unwrap()
 }
 
-pub(super) type Answer = Result<u32, Error<&'static str>>;
+pub(super) type Answer = Result<u32, Error<Text>>;
 type Boxed = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-pub(super) const BUSY: Answer = Err(Error::Service("busy"));
+pub(super) const BUSY: Answer = Err(Error::Service(Text("busy")));
 
 /// What a [`Strict`] has seen.
 #[derive(Default)]
@@ -97,14 +97,14 @@ impl Clone for Strict {
 
 impl Service<u32> for Strict {
     type Response = u32;
-    type Error = Error<&'static str>;
+    type Error = Error<Text>;
     type Future = Boxed;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let nth = self.note("ready");
         match (self.readiness)(nth) {
             Poll::Ready(Ok(())) => self.ready = true,
-            other => return other.map_err(Error::Service),
+            other => return other.map_err(|text| Error::Service(Text(text))),
         }
         Poll::Ready(Ok(()))
     }
@@ -223,7 +223,7 @@ impl Flaky {
 
 impl<Req> Service<Req> for Flaky {
     type Response = u32;
-    type Error = Error<&'static str>;
+    type Error = Error<Text>;
     type Future = std::future::Ready<Answer>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -503,13 +503,16 @@ async fn rt11_an_extra_attempt_never_waits_for_a_token() {
         async move {
             limiter.acquire().await?;
             Err::<(), _>(if n == 1 {
-                Error::Service("busy")
+                Error::Service(Text("busy"))
             } else {
-                Error::Service("late")
+                Error::Service(Text("late"))
             })
         }
     });
-    assert_eq!(acquired.await, Err(Error::Service(Error::Service("busy"))));
+    assert_eq!(
+        acquired.await,
+        Err(Error::Service(Error::Service(Text("busy"))))
+    );
 }
 
 // Behind a buffer the call is made by a worker that does not see the attempt; the poll does.
@@ -770,7 +773,7 @@ async fn cx6_poll_ready_only_forwards() {
     assert!(service.poll_ready(cx).is_pending());
     assert_eq!(
         service.poll_ready(cx),
-        Poll::Ready(Err(Error::Service("closed")))
+        Poll::Ready(Err(Error::Service(Text("closed"))))
     );
     assert_eq!(once(&mut service, 1).await, Ok(1));
 }

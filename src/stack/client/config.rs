@@ -100,7 +100,8 @@ impl ClientConfig {
 
     /// Changes the [breaker](circuit_breaker::Builder) of every authority, which has its own
     /// [defaults](circuit_breaker#defaults), except that its
-    /// [`fair_time`](circuit_breaker::Builder::fair_time) is half of the attempt's timeout. A
+    /// [`fair_time`](circuit_breaker::Builder::fair_time) is half of the attempt's timeout and its
+    /// [`max_probe_time`](circuit_breaker::Builder::max_probe_time) a second more than it. A
     /// listener receives the events of all authorities.
     pub fn breaker(
         mut self,
@@ -226,15 +227,23 @@ impl ClientConfig {
         }
     }
 
-    /// How much time an attempt must have had for its timeout to count as a failure.
-    pub(super) fn fair_time(&self) -> Duration {
-        let fair_time = self.breaker.least_fair_time();
-        fair_time.unwrap_or(self.attempt_timeout / 2)
+    /// The breaker's times that follow from the attempt's timeout: how much time an attempt must
+    /// have had for its timeout to count as a failure, and how long a probe may take.
+    pub(super) fn breaker_times(&self) -> (Duration, Duration) {
+        let attempt = self.attempt_timeout;
+        let fair_time = self.breaker.least_fair_time().unwrap_or(attempt / 2);
+        let queueing = self.bulkhead.longest_queueing().unwrap_or_default();
+        let longer = attempt.saturating_add(queueing + Duration::from_secs(1));
+        (fair_time, self.breaker.longest_probe().unwrap_or(longer))
+    }
+
+    pub(super) fn timed(&self, breaker: circuit_breaker::Builder) -> circuit_breaker::Builder {
+        let (fair_time, max_probe_time) = self.breaker_times();
+        breaker.fair_time(fair_time).max_probe_time(max_probe_time)
     }
 
     pub(super) fn breaker_of(&self, authority: &str) -> circuit_breaker::Builder {
-        let breaker = circuit_breaker::Builder::clone(&self.breaker);
-        let breaker = breaker.fair_time(self.fair_time());
+        let breaker = self.timed(circuit_breaker::Builder::clone(&self.breaker));
         breaker.name(at(&self.name, "breaker", authority))
     }
 

@@ -115,8 +115,8 @@ impl Policies {
         if !Arc::ptr_eq(&from.breaker, &to.breaker) {
             self.breakers
                 .change_all(|breaker| change_breaker(breaker, from, to));
-        } else if from.fair_time() != to.fair_time() {
-            let change = |now: circuit_breaker::Builder| now.fair_time(to.fair_time());
+        } else if from.breaker_times() != to.breaker_times() {
+            let change = |now| to.timed(now);
             self.breakers
                 .change_all(|breaker| breaker.change(change).expect(CHECKED));
         }
@@ -139,7 +139,7 @@ impl Policies {
 }
 
 fn change_breaker(breaker: &CircuitBreaker, from: &ClientConfig, to: &ClientConfig) {
-    let change = |_| circuit_breaker::Builder::clone(&to.breaker).fair_time(to.fair_time());
+    let change = |_| to.timed(circuit_breaker::Builder::clone(&to.breaker));
     breaker.change(change).expect(CHECKED);
     let (before, after) = (
         from.breaker.mode_to_start_in(),

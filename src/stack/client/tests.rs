@@ -6,6 +6,7 @@ use std::time::Duration;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::{ClientConfig, ClientService, ClientStack};
+use crate::circuit_breaker;
 use crate::circuit_breaker::{State, Trip, Window};
 use crate::classify::{FailureKind, Outcome, Standard};
 use crate::rejection::{Reason, Rejection, RejectionKind};
@@ -71,6 +72,7 @@ fn cx15_the_defaults_are_as_documented() {
     ] {
         assert_eq!(rules(&breaker), plain);
         assert_eq!(fair_time(&breaker), Some(ms(1_500)));
+        assert_eq!(max_probe_time(&breaker), Some(secs(4)));
     }
 }
 
@@ -80,13 +82,21 @@ fn rules(breaker: &CircuitBreaker) -> Vec<String> {
 }
 
 fn fair_time(breaker: &CircuitBreaker) -> Option<Duration> {
-    let fair_time = std::cell::Cell::new(None);
+    setting(breaker, circuit_breaker::Builder::least_fair_time)
+}
+
+fn max_probe_time(breaker: &CircuitBreaker) -> Option<Duration> {
+    setting(breaker, circuit_breaker::Builder::longest_probe)
+}
+
+fn setting<T: Default>(breaker: &CircuitBreaker, of: fn(&circuit_breaker::Builder) -> T) -> T {
+    let setting = std::cell::Cell::new(T::default());
     let look = breaker.change(|now| {
-        fair_time.set(now.least_fair_time());
+        setting.set(of(&now));
         now
     });
     look.unwrap();
-    fair_time.get()
+    setting.take()
 }
 
 #[test]
@@ -136,8 +146,8 @@ fn cx15_each_contradiction_is_reported_with_its_field() {
     let slow = Trip::slow_rate(0.5, secs(3)).over(Window::count(10));
     rejected(trip(slow), "breaker.slow_rate");
     rejected(
-        config().breaker(|breaker| breaker.half_open_for(ms(2_999))),
-        "breaker.half_open_for",
+        config().breaker(|breaker| breaker.max_probe_time(ms(2_999))),
+        "breaker.max_probe_time",
     );
     rejected(
         config().breaker(|breaker| breaker.fair_time(ms(3_001))),
@@ -177,7 +187,7 @@ fn cx15_values_at_their_limits_are_valid() {
             .trip_on(Trip::consecutive_failures(5))
             .trip_on(Trip::failures(5).within(secs(3)))
             .trip_on(Trip::slow_rate(0.5, ms(2_999)).over(Window::count(10)))
-            .half_open_for(secs(3))
+            .max_probe_time(secs(3))
             .fair_time(secs(3))
     }));
     valid(config().bulkhead(|bulkhead| bulkhead.queue(1).max_wait(secs(10))));
@@ -197,7 +207,7 @@ fn cx15_all_problems_are_reported_at_once() {
         .rate_limit(Quota::new(1, secs(0)))
         .retry(|retry| retry.max_attempts(0).backoff(Backoff::constant(secs(0))))
         .hedge(|hedge| hedge.quantile(2.0).min_samples(0))
-        .breaker(|breaker| breaker.probes(0).half_open_for(secs(1)))
+        .breaker(|breaker| breaker.probes(0).max_probe_time(secs(1)))
         .bulkhead(|bulkhead| bulkhead.limit(2_000_000).queue(1).max_wait(secs(2)));
     let error = config.clone().build().unwrap_err();
     assert_eq!(&**error.policy(), "bad");
@@ -214,7 +224,7 @@ fn cx15_all_problems_are_reported_at_once() {
             "bulkhead.limit",
             "attempt_timeout",
             "bulkhead.max_wait",
-            "breaker.half_open_for",
+            "breaker.max_probe_time",
         ]
     );
     let text = error.to_string();
@@ -340,6 +350,7 @@ fn cx19_parts_that_a_change_does_not_set_keep_what_their_handles_set() {
     // The breaker gets a new fair time and keeps its rules.
     stack.change(|now| now.attempt_timeout(secs(2))).unwrap();
     assert_eq!(fair_time(&breaker), Some(secs(1)));
+    assert_eq!(max_probe_time(&breaker), Some(secs(3)));
     assert_eq!(rules(&breaker), ["7 failures"]);
     assert_eq!(breaker.mode(), Mode::RecordOnly);
     assert_eq!((bulkhead.limit(), bulkhead.mode()), (3, Mode::Off));
