@@ -129,6 +129,8 @@ mod common;
 // Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
+#[cfg(feature = "tokio")]
+mod drain;
 mod in_flight;
 mod outcome;
 mod per_thread;

@@ -40,15 +40,6 @@ impl Funding {
         }
     }
 
-    /// With `budget` where none was given.
-    #[cfg(feature = "tower")]
-    pub(crate) fn or_given(self, budget: &Budget) -> Self {
-        match self {
-            Self::Default | Self::Own(_) => Self::Given(budget.clone()),
-            configured => configured,
-        }
-    }
-
     #[inline]
     pub(crate) fn budget(&self) -> Option<&Budget> {
         match self {

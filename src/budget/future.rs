@@ -21,6 +21,8 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
+    // Inlined, so that the call is built where it stays.
+    #[inline(always)]
     pub(super) fn call(budget: Option<Budget>, call: impl FnOnce() -> F) -> Self {
         let call = over(budget.as_ref(), call);
         let polled = false;
@@ -33,6 +35,7 @@ impl<F> ResponseFuture<F> {
 }
 
 /// Runs code with this budget for the calls below, and deposits for those that have succeeded.
+#[inline]
 fn over<T>(budget: Option<&Budget>, code: impl FnOnce() -> T) -> T {
     let Some(budget) = budget else {
         return code();
@@ -45,6 +48,7 @@ fn over<T>(budget: Option<&Budget>, code: impl FnOnce() -> T) -> T {
 impl<F: Future> Future for ResponseFuture<F> {
     type Output = F::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let budget = this.budget.as_ref();

@@ -104,12 +104,6 @@ impl Builder {
         self.options.mode
     }
 
-    /// Takes extra attempts from `budget` if none was given.
-    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
-        self.funding = self.funding.or_given(budget);
-        self
-    }
-
     /// The fixed delay, if it has one.
     pub(crate) fn fixed_delay(&self) -> Option<Duration> {
         match self.settings.when {

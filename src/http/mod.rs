@@ -15,6 +15,8 @@
 
 #[cfg(feature = "tower")]
 mod body;
+#[cfg(feature = "tokio")]
+mod drain;
 #[cfg(feature = "tower")]
 mod format;
 mod judge;
@@ -27,6 +29,8 @@ pub use body::{
     Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
     Progress, UntilBodyEnd,
 };
+#[cfg(feature = "tokio")]
+pub use drain::drain;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
 pub use retry_after::retry_after;

@@ -111,12 +111,6 @@ impl Builder {
         self.options.mode
     }
 
-    /// Takes extra attempts from `budget` if none was given.
-    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
-        self.funding = self.funding.or_given(budget);
-        self
-    }
-
     pub(crate) fn attempts(&self) -> u32 {
         self.settings.max_attempts
     }

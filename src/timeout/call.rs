@@ -170,6 +170,16 @@ impl TimedCall {
     }
 
     #[inline]
+    pub(super) fn completed(&mut self, rejected: impl FnOnce() -> bool) {
+        // Not looked at unless a listener receives it.
+        let observed = self.open && self.timeout.observed();
+        self.end(match observed && rejected() {
+            true => Ending::Rejected,
+            false => Ending::Completed,
+        });
+    }
+
+    #[inline]
     pub(crate) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
             self.timeout.emit_ended(ending, self.start);
@@ -223,12 +233,12 @@ impl<F, M> Timed<F, M> {
         }
     }
 
-    /// Polls the call alone. `hold` may move what ends it into its output.
+    /// Polls the call alone. `end` ends it, or moves what ends it into its output.
     #[inline]
     pub(super) fn poll_call(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        hold: impl FnOnce(&mut TimedCall, &mut F::Output),
+        end: impl FnOnce(&mut TimedCall, &mut F::Output),
     ) -> Poll<F::Output>
     where
         F: Future,
@@ -245,8 +255,7 @@ impl<F, M> Timed<F, M> {
         guard.done();
         drop(restore);
         if let Poll::Ready(output) = &mut polled {
-            hold(this.call, output);
-            this.call.end(Ending::Completed);
+            end(this.call, output);
         }
         polled
     }

@@ -77,7 +77,7 @@ pub(super) struct Account {
 /// many deposits in an epoch.
 const HOT: u64 = match SMALL || cfg!(any(test, fuzzing)) {
     true => 2 * ONE,
-    false => 100 * ONE,
+    false => 500 * ONE,
 };
 
 const BALANCE_BITS: u32 = 32;

@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use super::response::{Body, hold};
 use crate::bulkhead::BulkheadLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Respond};
 use crate::timeout::TimeoutLayer;
 
@@ -43,6 +43,10 @@ where
 
     fn reject(self, rejection: Rejection) -> Result<Response<Body<B, P>>, Err> {
         self.0.reject(rejection)
+    }
+
+    fn reason<'o>(&self, outcome: Result<&'o Response<Body<B, P>>, &'o Err>) -> Option<&'o Reason> {
+        self.0.reason(outcome)
     }
 
     fn hold<T: Any>(response: &mut Response<Body<B, P>>, held: T) -> Option<T> {

@@ -49,7 +49,7 @@ fn cx15_the_defaults_are_as_documented() {
     let own = Retry::new(Backoff::exponential(ms(50))).snapshot();
     assert_eq!(retry, own);
     assert_eq!((retry.max_attempts, retry.mode), (3, Mode::Enforce));
-    let budget = stack.budget().snapshot();
+    let budget = stack.budgets().get("a").snapshot();
     assert_eq!((budget.ratio, budget.balance), (0.5, 10.0));
     assert_eq!(stack.hedge().mode(), Mode::Off);
     assert_eq!(stack.limiter().mode(), Mode::Off);
@@ -107,7 +107,8 @@ fn cx18_every_part_is_named_after_the_stack() {
     assert_eq!(&**stack.attempt_timeout().name(), "pay.attempt_timeout");
     assert_eq!(&**stack.retry().name(), "pay.retry");
     assert_eq!(&**stack.hedge().name(), "pay.hedge");
-    assert_eq!(&**stack.budget().name(), "pay.budget");
+    assert_eq!(&**stack.budgets().name(), "pay.budget");
+    assert_eq!(&**stack.budgets().get("a:1").name(), "pay.budget@a:1");
     assert_eq!(&**stack.limiter().name(), "pay.rate_limit");
     assert_eq!(&**stack.breakers().name(), "pay.breaker");
     assert_eq!(&**stack.breakers().get("a:1").name(), "pay.breaker@a:1");
@@ -521,7 +522,7 @@ async fn rt4_retry_and_hedge_share_the_budget_of_the_stack() {
         .hedge(|hedge| hedge.delay(ms(0)))
         .build()
         .unwrap();
-    assert_eq!(stack.budget().snapshot(), budget.snapshot());
+    assert_eq!(stack.budget().unwrap().name(), budget.name());
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);
     let service = stack.layer(service_fn(move |_: Call| {
@@ -541,6 +542,72 @@ async fn rt4_retry_and_hedge_share_the_budget_of_the_stack() {
     let service = stack.layer(failing());
     service.oneshot(Call("a")).await.unwrap_err();
     assert_eq!(stack.retry().snapshot().retried - before, 2);
+}
+
+// RT4, D9: a has 40 % errors at 20 calls a second, b 60 single failures. With one budget for both,
+// a spends what b needs.
+#[tokio::test(start_paused = true)]
+async fn rt4_ky2_a_flaky_host_does_not_spend_the_retries_of_the_others() {
+    let run = async |config: ClientConfig| {
+        let stack = config.build().unwrap();
+        let made = Arc::new(AtomicU32::new(0));
+        let first = Arc::new(AtomicBool::new(false));
+        let (count, is_first) = (Arc::clone(&made), Arc::clone(&first));
+        let service = stack.layer(service_fn(move |Call(host): Call| {
+            let fails = match host {
+                "a" => count.fetch_add(1, Ordering::Relaxed) % 5 < 2,
+                _ => is_first.swap(false, Ordering::Relaxed),
+            };
+            async move {
+                (!fails)
+                    .then_some(7)
+                    .ok_or_else(|| BoxError::from("it failed"))
+            }
+        }));
+        let mut mended = 0;
+        for _ in 0..60 {
+            let calls = (0..20).map(|_| service.clone().oneshot(Call("a")));
+            let calls = futures::future::join_all(calls);
+            first.store(true, Ordering::Relaxed);
+            mended += u32::from(service.clone().oneshot(Call("b")).await.is_ok());
+            calls.await;
+            tokio::time::sleep(secs(1)).await;
+        }
+        mended
+    };
+    let config = || {
+        let config = ClientStack::builder("hosts");
+        config.retry(|retry| retry.backoff(Backoff::constant(ms(1))))
+    };
+    // Each success of b pays for a part of a retry, and the burst for the rest.
+    assert_eq!(run(config().budgets(|budget| budget.ratio(0.9))).await, 60);
+    let one = Budget::builder().ratio(0.1).build().unwrap();
+    let mended = run(config().budget(&one)).await;
+    assert!(mended < 40, "{mended} of 60 by one budget for both");
+}
+
+#[tokio::test]
+async fn cx19_budgets_change_for_existing_and_new_authorities() {
+    let stack = ClientStack::new("live");
+    let existing = stack.budgets().get("a");
+    let change = |now: ClientConfig| now.budgets(|budget| budget.ratio(0.2).burst(3));
+    stack.change(change).unwrap();
+    for budget in [existing, stack.budgets().get("b")] {
+        assert_eq!(budget.snapshot().ratio, 0.2);
+    }
+    assert_eq!(stack.budgets().get("b").snapshot().balance, 3.0);
+    let bad = |now: ClientConfig| now.budgets(|budget| budget.ratio(2.0));
+    assert_eq!(
+        stack.change(bad).unwrap_err().problems()[0].field,
+        "budgets.ratio"
+    );
+    let given = ClientStack::builder("given").budget(Budget::percent(5));
+    let given = given.build().unwrap();
+    assert_eq!(
+        given.change(change).unwrap_err().problems()[0].field,
+        "budgets"
+    );
+    assert_eq!(given.budget().unwrap().snapshot().ratio, 0.05);
 }
 
 #[tokio::test]
