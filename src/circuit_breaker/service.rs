@@ -48,7 +48,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict, S::Format>, S::Format>;
+    type Future = CallFuture<S::Future, S::Verdict, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -66,6 +66,8 @@ where
     }
 }
 
+type CallFuture<F, V, M> = ResponseFuture<JudgedCall<F, V, M>, M>;
+
 impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
     /// Makes a call that the ramp of the generation `drawn` has admitted already.
     #[inline(always)]
@@ -73,7 +75,7 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
         &mut self,
         request: Req,
         drawn: Option<u32>,
-    ) -> ResponseFuture<JudgedCall<S::Future, S::Verdict, S::Format>, S::Format>
+    ) -> CallFuture<S::Future, S::Verdict, S::Format>
     where
         S: Judged<Req, R, C>,
         P: Source<Req, CircuitBreaker>,
@@ -277,7 +279,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict, S::Format>, S::Format>;
+    type Future = CallFuture<S::Future, S::Verdict, S::Format>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self.poll_gate(cx) {
