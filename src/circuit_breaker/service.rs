@@ -135,15 +135,16 @@ where
             if let (true, Ok(response)) = (M::HOLDS, &mut *output) {
                 this.call.as_mut().hold(|permit| {
                     let outcome = verdict.judge(Ok(&*response)).0;
-                    let mut permit = match outcome {
+                    let permit = match outcome {
                         Outcome::Success => M::hold(response, permit)?,
                         _ => permit,
                     };
-                    permit.settle(End::Outcome(outcome));
+                    permit.finish(outcome);
                     None
                 });
             }
-            let outcome = || End::Outcome(verdict.judge(output.as_ref()).0);
+            let text = || verdict.text(output.as_ref().err()?);
+            let outcome = || End::Outcome(verdict.judge(output.as_ref()).0, &text);
             this.call.settle(|permit| permit.settle(outcome()));
         }
         polled
