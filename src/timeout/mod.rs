@@ -137,8 +137,6 @@ mod policy;
 mod run;
 #[cfg(feature = "tower")]
 mod service;
-#[cfg(feature = "tower")]
-mod waiter;
 
 pub use call::Timed;
 #[cfg(feature = "tower")]

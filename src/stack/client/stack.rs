@@ -282,7 +282,6 @@ where
         let inner = BudgetLayer::new(policies.budgets.clone()).layer(inner);
         StackService(
             TimeoutLayer::new(&policies.total)
-                .covers_readiness()
                 .respond_as(responder())
                 .layer(inner),
         )
