@@ -3,6 +3,7 @@
 //! - [`stacking`]: the order of the layers, around a client and in a server, and what goes wrong in
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
+//! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
@@ -22,6 +23,9 @@ pub mod stacking {}
 
 #[doc = include_str!("anti_patterns.md")]
 pub mod anti_patterns {}
+
+#[doc = include_str!("numbers.md")]
+pub mod numbers {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
