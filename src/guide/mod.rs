@@ -3,6 +3,7 @@
 //! - [`stacking`]: the order of the layers, around a client and in a server, and what goes wrong in
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
+//! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
@@ -27,6 +28,9 @@ pub mod anti_patterns {}
 #[cfg(feature = "http")]
 #[doc = include_str!("bodies.md")]
 pub mod bodies {}
+
+#[doc = include_str!("numbers.md")]
+pub mod numbers {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}

@@ -53,7 +53,7 @@ impl Timeout {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let started = TimedCall::start(self, None, &mut ClockReading::none())?;
+        let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
         let end = |call: &mut TimedCall, output: &mut Result<T, E>| {
             call.completed(|| rejected(output));
