@@ -19,7 +19,7 @@ use crate::time::{self, Tick};
 
 /// A permit for one call, to be settled with the call's outcome.
 ///
-/// A permit that is dropped is settled as [`OnDrop`] says: ignored, unless the deadline in force
+/// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
 /// when it was given has passed. A `?` between getting and settling it is such a drop;
 /// [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing about the call"]

@@ -22,6 +22,7 @@
 //! | `INFO` | any other transition of a circuit breaker | the same |
 //! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
 //! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
+//! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
@@ -77,6 +78,12 @@ pub enum EventKind<'a> {
     /// serves this call. A limiter evicts a key in debt instead, and this call's key starts with
     /// that debt.
     Overflow,
+    /// A call of a [keyed](crate::keyed) policy has no key: it is under the anonymous policy, skips
+    /// the policies or is rejected, as configured.
+    Keyless {
+        /// Whether it is the first one. In debug builds `tracing` gets a warning then.
+        first: bool,
+    },
     /// The policy of this call's key could not be constructed, so the overflow policy serves this
     /// call.
     ConstructionFailed(&'a ConfigError),

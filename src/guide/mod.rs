@@ -5,6 +5,7 @@
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
 //! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
+//! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
@@ -23,6 +24,10 @@ pub mod stacking {}
 
 #[doc = include_str!("anti_patterns.md")]
 pub mod anti_patterns {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("bodies.md")]
+pub mod bodies {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

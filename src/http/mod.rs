@@ -6,9 +6,15 @@
 //! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
 //! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!
+//! A call ends with the head of its response, or with the body: see the
+#![cfg_attr(feature = "tower", doc = "[guide to bodies](crate::guide::bodies).")]
+#![cfg_attr(not(feature = "tower"), doc = "guide to bodies.")]
+//!
 //! A failed response may request a delay: see [`retry_after`], and for gRPC
 //! `grpc-retry-pushback-ms`. A header that is present and cannot be parsed means "do not retry".
 
+#[cfg(feature = "tower")]
+mod body;
 #[cfg(feature = "tokio")]
 mod drain;
 #[cfg(feature = "tower")]
@@ -18,6 +24,11 @@ mod request;
 mod respond;
 mod retry_after;
 
+#[cfg(feature = "tower")]
+pub use body::{
+    Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
+    Progress, UntilBodyEnd,
+};
 #[cfg(feature = "tokio")]
 pub use drain::drain;
 #[cfg(feature = "tower")]

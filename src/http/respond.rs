@@ -12,12 +12,12 @@ const RESOURCE_EXHAUSTED: u16 = 8;
 const UNAVAILABLE: u16 = 14;
 
 impl Reason {
-    /// The HTTP status of the rejection: 429, 503 or 504, and 400 for a call without a key.
+    /// The HTTP status of the rejection: 429, 503 or 504; 413 for a cost that is never available, and
+    /// 400 for a call without a key. These two are not sent again.
     pub fn status(&self) -> StatusCode {
         match self.kind() {
-            RejectionKind::RateLimited | RejectionKind::CostAboveBurst { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            RejectionKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            RejectionKind::CostAboveBurst { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             RejectionKind::TimedOut { .. } | RejectionKind::Expired => StatusCode::GATEWAY_TIMEOUT,
             RejectionKind::NoKey => StatusCode::BAD_REQUEST,
             RejectionKind::CircuitOpen
@@ -32,7 +32,7 @@ impl Reason {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
             StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
-            StatusCode::BAD_REQUEST => INVALID_ARGUMENT,
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => INVALID_ARGUMENT,
             _ => UNAVAILABLE,
         }
     }

@@ -10,9 +10,9 @@ use super::map::Map;
 use super::per_key::{PerKey, Picked, Store};
 use super::store::{Make, Policies};
 use crate::config::{ConfigError, Mode, Name, Problems};
-use crate::event::{Event, Listeners};
+use crate::event::{Event, EventKind, Listeners};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::sync::{Arc, AtomicU64};
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 const MAX_CAPACITY: usize = 1 << 24;
 
@@ -39,6 +39,8 @@ pub struct Keyed<K: ?Sized + Key, P: PerKey>(Arc<Shared<K, P>>);
 
 pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
     pub(crate) name: Name,
+    /// How many calls had no key. Publishes nothing: relaxed.
+    pub(crate) keyless: AtomicU64,
     pub(crate) hasher: RandomState,
     pub(crate) capacity: usize,
     pub(crate) anonymous: P,
@@ -62,8 +64,8 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     /// The entry is not evicted while a handle to its policy is held: to keep a change that was
     /// made by the handle, hold the handle. A limiter's handle is one to the key's tokens. Its
     /// name, mode, waits and listeners are those of all keys, and a change of them by any handle
-    /// is for all. A pause is for the key alone, and is a debt: calls that wait already keep the
-    /// instant that was granted, and [`resume`](crate::RateLimiter::resume) does not end it.
+    /// is for all. A pause is for the key alone, and is a debt:
+    /// [`resume`](crate::RateLimiter::resume) does not end it.
     pub fn get(&self, key: &K) -> P {
         self.pick(key).into_policy()
     }
@@ -99,6 +101,21 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     /// evicted.
     pub fn overflowed(&self) -> u64 {
         self.0.store.overflowed()
+    }
+
+    /// How many calls had no key. Each emits
+    /// [`EventKind::Keyless`](crate::event::EventKind::Keyless).
+    pub fn keyless(&self) -> u64 {
+        self.0.keyless.load(Ordering::Relaxed)
+    }
+
+    /// Counts and emits a call without a key.
+    pub(super) fn note_keyless(&self) {
+        if self.0.anonymous.mode() == Mode::Off {
+            return;
+        }
+        let first = self.0.keyless.fetch_add(1, Ordering::Relaxed) == 0;
+        self.0.store.emit(EventKind::Keyless { first });
     }
 
     pub(super) fn off(&self) -> &P {
@@ -251,8 +268,8 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
 
     /// Adds a listener for as long as the keyed policy lives. It receives
     /// [`EventKind::Overflow`](crate::event::EventKind::Overflow),
-    /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed), and
-    /// rejections of requests without a key. Events of the policies themselves go to the
+    /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed),
+    /// [`EventKind::Keyless`](crate::event::EventKind::Keyless), and rejections of requests without a key. Events of the policies themselves go to the
     /// listeners that `make` gives them.
     pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.listeners.add(listener).forever();
@@ -281,6 +298,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         let (off, anonymous, overflow) = made?;
         Ok(Keyed::from_shared(Shared {
             name: self.name.clone(),
+            keyless: AtomicU64::new(0),
             hasher: RandomState::new(),
             capacity: self.capacity,
             anonymous,

@@ -111,7 +111,9 @@ where
 /// by [`Keyed::by`] and [`Keyed::by_value`].
 ///
 /// All requests without a key share the [anonymous policy](Keyed::anonymous), unless one of the
-/// `or` methods configures something else.
+/// `or` methods configures something else. They are counted by [`Keyed::keyless`] and emitted as
+/// [`EventKind::Keyless`](crate::event::EventKind::Keyless), and in debug builds the first one is
+/// a warning of `tracing`, because a forgotten key is one limit for all.
 pub struct ByKey<K: ?Sized + Key, P: PerKey, F> {
     keyed: Keyed<K, P>,
     key: F,
@@ -226,6 +228,7 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
 
     #[cold]
     fn pick_keyless(&self) -> Result<Picked<'_, P>, Rejection> {
+        self.keyed.note_keyless();
         let policy = match &self.keyless {
             Keyless::Anonymous => self.keyed.anonymous(),
             Keyless::Skip => self.keyed.off(),

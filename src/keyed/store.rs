@@ -61,6 +61,10 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
         self.overflowed.load(Ordering::Relaxed)
     }
 
+    fn emit(&self, kind: EventKind<'_>) {
+        self.listeners.emit(&self.name, kind);
+    }
+
     fn rejects(&self, rejection: &Rejection, mode: Mode) -> bool {
         let (event, rejects) = match mode {
             Mode::Enforce => (EventKind::Rejected(rejection), true),

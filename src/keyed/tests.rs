@@ -228,3 +228,30 @@ fn cx19_a_change_reaches_a_policy_that_is_being_constructed() -> Result<(), Conf
     assert_eq!(bulkheads.len(), 2);
     Ok(())
 }
+
+// KY5
+#[test]
+fn ky5_calls_without_a_key_are_counted_and_emitted() {
+    use crate::event::EventKind;
+    use crate::rate_limit::{Quota, RateLimiter};
+    use crate::sync::{Arc, Mutex};
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let keyed: super::Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
+        .on_event(move |event| {
+            if let EventKind::Keyless { first } = event.kind {
+                log.lock().push(first);
+            }
+        })
+        .per_key(10)
+        .unwrap();
+    let by = || keyed.by(|request: &Option<String>| request.as_deref());
+    assert!(by().pick_key(Some("a")).is_ok());
+    assert_eq!(keyed.keyless(), 0);
+    assert!(by().pick_key(None).is_ok());
+    assert!(by().or_skip().pick_key(None).is_ok());
+    assert!(by().or_reject().pick_key(None).is_err());
+    assert_eq!(keyed.keyless(), 3);
+    assert_eq!(*seen.lock(), [true, false, false]);
+}

@@ -18,7 +18,7 @@ use seawall::classify::{ErrorsOnly, Standard};
 use seawall::hedge::{self, HedgeService};
 use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingService, Waits};
 use seawall::retry::{self, RetryService};
-use seawall::service::{AsError, By, InFlight, Native, ResponseFuture};
+use seawall::service::{AsError, By, Native, ResponseFuture};
 use seawall::stack::{ClientService, ServerService};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
@@ -68,13 +68,15 @@ type Retrying<S> = RetryService<S>;
 type Hedging<S> = HedgeService<S>;
 type LimitFuture<F> = seawall::service::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = ResponseFuture<timeout::Timed<F, AsError>, AsError>;
-type BulkheadFuture<F> = ResponseFuture<InFlight<F, bulkhead::Permit>, AsError>;
+type BulkheadFuture<F> = ResponseFuture<bulkhead::HeldCall<F, AsError>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
 type Called<S> = <S as Service<Do>>::Future;
 type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
 type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
-type BreakerFuture<F> =
-    seawall::service::ResponseFuture<circuit_breaker::JudgedCall<F, By<Standard>>, AsError>;
+type BreakerFuture<F> = seawall::service::ResponseFuture<
+    circuit_breaker::JudgedCall<F, By<Standard>, AsError>,
+    AsError,
+>;
 
 type HostOf = fn(&Do) -> Option<&str>;
 type PerHost<P> = seawall::keyed::ByKey<str, P, seawall::keyed::BorrowedKey<HostOf>>;
