@@ -73,6 +73,10 @@ fn drain_known<B: 'static>(response: Response<B>) -> Option<Drain> {
     if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
         return drain(body.take()?);
     }
+    #[cfg(feature = "tower")]
+    if let Some(body) = body.downcast_mut::<Option<super::Body<hyper::body::Incoming>>>() {
+        return drain(body.take()?);
+    }
     let body: &mut Option<hyper::body::Incoming> = body.downcast_mut()?;
     drain(body.take()?)
 }

@@ -23,6 +23,8 @@ mod judge;
 mod request;
 mod respond;
 mod retry_after;
+#[cfg(feature = "tower")]
+mod stack;
 
 #[cfg(feature = "tower")]
 pub use body::{
@@ -34,3 +36,5 @@ pub use drain::drain;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
 pub use retry_after::retry_after;
+#[cfg(feature = "tower")]
+pub use stack::HttpStack;
