@@ -54,10 +54,7 @@ async fn main() -> Result<(), BoxError> {
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
     let rejected = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
-    println!(
-        "{}",
-        rejected.expect_err("it is closed").into_error::<BoxError>()
-    );
+    println!("{:?}", rejected.map_err(|error| error.to_string()));
     permit.release();
     Ok(())
 }
