@@ -63,7 +63,8 @@
 //! | `tower` | yes | the layers; implies `tokio` |
 //! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
-//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response` |
+//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; the client's address as a key; depends on http, httpdate and ipnet |
+//! | `axum` | no | [`http::ClientIp`] reads the peer's address that `axum::serve` has; implies `http`; depends on axum with its feature `tokio` |
 //! | `reqwest` | no | classification of `reqwest::Response`, copies of `reqwest::Request`; implies `http` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!

@@ -20,11 +20,14 @@
 //! | `INFO` | any other transition of a circuit breaker | the same |
 //! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
 //! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
+//! | `WARN` | once, in a debug build: a request without a key got the anonymous policy | `policy` |
+//! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
 
 mod listeners;
+pub(crate) mod notice;
 #[cfg(feature = "tracing")]
 mod trace;
 
@@ -32,6 +35,8 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+#[cfg(all(test, feature = "tracing"))]
+pub(crate) use trace::tests::lines_of;
 
 use crate::circuit_breaker::Transition;
 use crate::config::{ConfigError, Name};
@@ -77,6 +82,9 @@ pub enum EventKind<'a> {
     /// The policy of this call's key could not be constructed, so the overflow policy serves this
     /// call.
     ConstructionFailed(&'a ConfigError),
+    /// A request without a key came to a [keyed](crate::keyed) policy. What happens to it is
+    /// configured there.
+    Keyless,
     /// A hedge starts an extra attempt.
     Hedging {
         /// The number of the attempt; the first is 1.

@@ -6,16 +6,38 @@
 //! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
 //! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!
+//! # Keys
+//!
+//! [`ClientIp`] is the client's address as a key, also behind proxies.
+//! [`Keyed::by_header`](crate::Keyed::by_header) and [`Keyed::by_bearer`](crate::Keyed::by_bearer)
+//! take a header's value or a bearer token. They work with any body type.
+//!
+//! # Delays
+//!
 //! A failed response may request a delay: see [`retry_after`], and for gRPC
 //! `grpc-retry-pushback-ms`. A header that is present and cannot be parsed means "do not retry".
 
 #[cfg(feature = "tower")]
+mod client_ip;
+#[cfg(feature = "tower")]
 mod format;
+#[cfg(feature = "tower")]
+mod forwarded;
 mod judge;
+#[cfg(feature = "tower")]
+mod keys;
 mod request;
 mod respond;
 mod retry_after;
+#[cfg(all(test, feature = "tower", feature = "tracing"))]
+mod tests;
 
 #[cfg(feature = "tower")]
+pub use client_ip::{ClientIp, Peer};
+#[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
+#[cfg(feature = "tower")]
+pub use ipnet::IpNet;
+#[cfg(feature = "tower")]
+pub use keys::{Bearer, ByHeader};
 pub use retry_after::retry_after;

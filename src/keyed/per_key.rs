@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Key;
 use crate::config::Mode;
+use crate::event::EventKind;
 use crate::rejection::Rejection;
 
 /// A policy that can be kept per key: [`RateLimiter`](crate::RateLimiter),
@@ -64,6 +65,8 @@ pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
     fn len(&self) -> usize;
 
     fn overflowed(&self) -> u64;
+
+    fn emit(&self, event: EventKind<'_>);
 
     /// Emits or records the rejection of a request without a key, as `mode` says. Returns whether
     /// the request is rejected.

@@ -10,9 +10,9 @@ use super::map::Map;
 use super::per_key::{PerKey, Picked, Store};
 use super::store::{Make, Policies};
 use crate::config::{ConfigError, Mode, Name, Problems};
-use crate::event::{Event, Listeners};
+use crate::event::{Event, EventKind, Listeners, notice};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::sync::{Arc, AtomicU64};
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 const MAX_CAPACITY: usize = 1 << 24;
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
     pub(crate) anonymous: P,
     /// Switched off, for requests that skip the policy.
     pub(crate) off: P,
+    /// Publishes nothing: relaxed.
+    pub(crate) keyless: AtomicU64,
     pub(crate) store: P::Store<K>,
 }
 
@@ -101,6 +103,29 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.store.overflowed()
     }
 
+    /// How many requests without a key there were, whatever happened to them. None are counted while
+    /// the [anonymous policy](Self::anonymous) is off.
+    pub fn keyless(&self) -> u64 {
+        self.0.keyless.load(Ordering::Relaxed)
+    }
+
+    /// Counts and emits a request without a key. In a debug build the first one prints a warning if
+    /// it gets the anonymous policy: a key that is missing by mistake makes one limit for all.
+    pub(super) fn count_keyless(&self, is_anonymous: bool) {
+        if self.0.anonymous.mode() == Mode::Off {
+            return;
+        }
+        let before = self.0.keyless.fetch_add(1, Ordering::Relaxed);
+        if cfg!(debug_assertions) && is_anonymous && before == 0 {
+            notice::warn(
+                self.name(),
+                "a request without a key has the anonymous policy, which all such requests share \
+                 (`or_skip`, `or_reject` and `or` configure something else)",
+            );
+        }
+        self.0.store.emit(EventKind::Keyless);
+    }
+
     pub(super) fn off(&self) -> &P {
         &self.0.off
     }
@@ -116,8 +141,8 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
 
     /// Rejects a request without a key, if the mode says so.
     #[cold]
-    pub(super) fn reject_keyless(&self) -> Result<(), Rejection> {
-        let rejection = Rejection::new(RejectionKind::NoKey, self.name().clone());
+    pub(super) fn reject_keyless(&self, kind: RejectionKind) -> Result<(), Rejection> {
+        let rejection = Rejection::new(kind, self.name().clone());
         match self.0.store.rejects(&rejection, self.0.anonymous.mode()) {
             true => Err(rejection),
             false => Ok(()),
@@ -251,8 +276,9 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
 
     /// Adds a listener for as long as the keyed policy lives. It receives
     /// [`EventKind::Overflow`](crate::event::EventKind::Overflow),
-    /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed), and
-    /// rejections of requests without a key. Events of the policies themselves go to the
+    /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed),
+    /// [`EventKind::Keyless`](crate::event::EventKind::Keyless), and rejections of requests without
+    /// a key. Events of the policies themselves go to the
     /// listeners that `make` gives them.
     pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.listeners.add(listener).forever();
@@ -285,6 +311,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
             capacity: self.capacity,
             anonymous,
             off,
+            keyless: AtomicU64::new(0),
             store: Policies {
                 map: Map::new(self.capacity),
                 name: self.name,

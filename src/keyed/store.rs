@@ -61,13 +61,17 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
         self.overflowed.load(Ordering::Relaxed)
     }
 
+    fn emit(&self, event: EventKind<'_>) {
+        self.listeners.emit(&self.name, event);
+    }
+
     fn rejects(&self, rejection: &Rejection, mode: Mode) -> bool {
         let (event, rejects) = match mode {
             Mode::Enforce => (EventKind::Rejected(rejection), true),
             Mode::RecordOnly => (EventKind::WouldReject(rejection), false),
             Mode::Off => return false,
         };
-        self.listeners.emit(&self.name, event);
+        self.emit(event);
         rejects
     }
 }

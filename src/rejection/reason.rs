@@ -37,6 +37,9 @@ pub enum RejectionKind {
     Expired,
     /// The call has no key, and the keyed policy rejects such calls.
     NoKey,
+    /// The host gives the request no peer address, so the client is unknown. The program has to be
+    /// changed, not the call.
+    NoPeerAddress,
     /// The bulkhead has no permit left, and no queue position. With a limit of 0 it is closed.
     BulkheadFull {
         /// The most calls in flight.
@@ -78,6 +81,7 @@ impl fmt::Display for RejectionKind {
             }
             Self::Expired => f.write_str("deadline passed before the call was made"),
             Self::NoKey => f.write_str("call has no key"),
+            Self::NoPeerAddress => f.write_str("request has no peer address"),
             Self::BulkheadFull { limit: 0, .. } => f.write_str("bulkhead is closed"),
             Self::BulkheadFull {
                 limit,

@@ -8,6 +8,8 @@ mod auto_traits;
 mod bulkhead;
 mod circuit_breaker;
 mod classify;
+#[cfg(feature = "http")]
+mod client_ip;
 mod client_stack;
 mod contract;
 #[cfg(feature = "test-util")]

@@ -9,9 +9,10 @@ use super::policy::Limit;
 use super::table::{KeyHandle, Table};
 use super::{Ask, Builder, Quota, RateLimiter};
 use crate::config::{ConfigError, Mode, Problems};
+use crate::event::EventKind;
 use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
 use crate::rejection::Rejection;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64};
 use crate::time;
 
 /// A word has 16 numbers for a tier, and one of them is not in use.
@@ -75,6 +76,10 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
 
     fn overflowed(&self) -> u64 {
         self.table().evicted()
+    }
+
+    fn emit(&self, event: EventKind<'_>) {
+        self.limiter.emit(event);
     }
 
     fn rejects(&self, rejection: &Rejection, _: Mode) -> bool {
@@ -154,6 +159,7 @@ impl Builder {
             capacity,
             anonymous: anonymous.clone(),
             off,
+            keyless: AtomicU64::new(0),
             store: Limits {
                 limiter,
                 tiers,
@@ -237,6 +243,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             capacity: self.capacity(),
             anonymous: joined(self.anonymous())?,
             off: self.shared().off.clone(),
+            keyless: AtomicU64::new(0),
             store: Limits {
                 limiter: joined(&store.limiter)?,
                 tiers: store.tiers,

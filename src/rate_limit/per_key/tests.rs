@@ -188,8 +188,10 @@ fn cx16_a_missing_key_is_recorded_but_not_rejected_in_record_only_mode() -> Resu
     let log = Arc::clone(&events);
     let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
         .on_event(move |event| {
-            log.lock()
-                .push(matches!(event.kind, EventKind::WouldReject(_)));
+            if !matches!(event.kind, EventKind::Keyless) {
+                let would_reject = matches!(event.kind, EventKind::WouldReject(_));
+                log.lock().push(would_reject);
+            }
         })
         .per_key(10)?;
     let by = clients.by(|_: &u8| -> Option<&str> { None }).or_reject();
@@ -201,6 +203,7 @@ fn cx16_a_missing_key_is_recorded_but_not_rejected_in_record_only_mode() -> Resu
     clients.set_mode(Mode::Off);
     assert!(by.pick(&1).is_ok());
     assert_eq!(*events.lock(), [false, true, true, true]);
+    assert_eq!(clients.keyless(), 4, "none while it is off");
     assert_eq!(clients.get("any").snapshot().would_reject, 3);
     Ok(())
 }
