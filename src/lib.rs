@@ -65,6 +65,7 @@
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; the client's address as a key; depends on http, httpdate and ipnet |
 //! | `axum` | no | [`http::ClientIp`] reads the peer's address that `axum::serve` has; implies `http`; depends on axum with its feature `tokio` |
+//! | `serve` | no | [`serve`]: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on hyper and hyper-util |
 //! | `reqwest` | no | classification of `reqwest::Response`, copies of `reqwest::Request`; implies `http` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
@@ -117,6 +118,8 @@ pub mod rate_limit;
 pub mod rejection;
 #[cfg(feature = "tokio")]
 pub mod retry;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "tower")]
 pub mod service;
 #[cfg(feature = "tower")]

@@ -4,6 +4,8 @@
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
+//! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
+//!   client's, and the order of a stop.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
@@ -22,6 +24,10 @@ pub mod stacking {}
 
 #[doc = include_str!("anti_patterns.md")]
 pub mod anti_patterns {}
+
+#[cfg(feature = "serve")]
+#[doc = include_str!("serving.md")]
+pub mod serving {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}

@@ -17,7 +17,7 @@ use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// The address of the connection's peer, as a request extension.
 ///
-/// With plain hyper one line inserts it:
+/// [`serve`](crate::serve) inserts it. With plain hyper one line does:
 ///
 /// ```
 /// # let peer: std::net::SocketAddr = ([127, 0, 0, 1], 80).into();
@@ -52,6 +52,7 @@ pub struct Peer(pub SocketAddr);
 ///
 /// | host | line |
 /// |---|---|
+/// | [`serve`](crate::serve) | none: it inserts a [`Peer`] |
 /// | `axum::serve` | `app.into_make_service_with_connect_info::<SocketAddr>()`, and the feature `axum` |
 /// | plain hyper | `request.extensions_mut().insert(Peer(address))` |
 /// | any other | [`peer_from`](Self::peer_from) with the host's own extension |
@@ -245,7 +246,7 @@ impl ClientIp {
 }
 
 const FORGOTTEN: &str = "requests have no peer address, so that clients cannot be distinguished and \
-    every call is answered 500. Serve with \
+    every call is answered 500. Serve with `seawall::serve`, or with \
     `axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())` and the feature \
     `axum`, or insert the extension `seawall::http::Peer(address)` into each request";
 
@@ -288,7 +289,7 @@ fn peer_of(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 /// The network that an IPv6 address is in; an IPv4 address as it is.
-fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
+pub(crate) fn network(address: IpAddr, ipv6_prefix: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let host_bits = 128 - u32::from(ipv6_prefix);

@@ -32,6 +32,8 @@ mod retry_after;
 #[cfg(all(test, feature = "tower", feature = "tracing"))]
 mod tests;
 
+#[cfg(feature = "serve")]
+pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]
 pub use client_ip::{ClientIp, Peer};
 #[cfg(feature = "tower")]

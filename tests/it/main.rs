@@ -20,6 +20,8 @@ mod keyed;
 mod live;
 mod rate_limit;
 mod rejection;
+#[cfg(feature = "serve")]
+mod serve;
 mod server_stack;
 mod stack;
 mod support;
