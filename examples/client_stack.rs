@@ -55,6 +55,6 @@ async fn main() -> Result<(), BoxError> {
     for (host, breaker) in search.stack.breakers().entries() {
         println!("{host}: {:?}", breaker.state());
     }
-    println!("{:?}", search.stack.budget().snapshot());
+    println!("{:?}", search.stack.budgets());
     Ok(())
 }

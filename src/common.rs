@@ -194,3 +194,52 @@ macro_rules! common_methods {
     };
 }
 pub(crate) use common_methods;
+
+/// A policy with a classifier of yours for its [`run`](crate::CircuitBreaker::run); made by
+/// `classify` of a circuit breaker, retry or hedge. It is the same policy, and has all its other
+/// methods.
+#[derive(Clone, Debug)]
+pub struct Classified<P, C> {
+    pub(crate) policy: P,
+    pub(crate) classifier: C,
+}
+
+impl<P, C> std::ops::Deref for Classified<P, C> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        &self.policy
+    }
+}
+
+/// `classify` of a handle with `run` and `run_with`, whose closure is `$call`.
+macro_rules! classify_method {
+    ($policy:ty, $call:ident($($number:ty)?)) => {
+        impl $policy {
+            /// This policy, with `classifier` for its `run`, a [`Classify`](crate::Classify).
+            pub fn classify<C>(&self, classifier: C) -> crate::Classified<Self, C> {
+                crate::Classified {
+                    policy: self.clone(),
+                    classifier,
+                }
+            }
+        }
+
+        impl<C> crate::Classified<$policy, C> {
+            /// `run` of the policy, whose outcomes are judged by the classifier.
+            ///
+            /// # Errors
+            /// Those of `run` of the policy.
+            pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, crate::Error<E>>
+            where
+                F: $call($($number)?) -> Fut,
+                Fut: std::future::Future<Output = Result<T, E>>,
+                E: crate::rejection::Fault<Via>,
+                C: crate::Classify<T, E, Seen> + Clone,
+            {
+                self.policy.run_with(self.classifier.clone(), call).await
+            }
+        }
+    };
+}
+pub(crate) use classify_method;

@@ -64,9 +64,11 @@
 //! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; the client's address as a key; depends on http, httpdate and ipnet |
-//! | `axum` | no | [`http::ClientIp`] reads the peer's address that `axum::serve` has; implies `http`; depends on axum with its feature `tokio` |
-//! | `serve` | no | [`serve`]: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on hyper and hyper-util |
-//! | `reqwest` | no | classification of `reqwest::Response`, copies of `reqwest::Request`; implies `http` |
+//! | `axum` | no | [`http::ClientIp`] reads the peer's address that `axum::serve` has; implies `http` and `tower`; depends on axum with its feature `tokio` |
+//! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http` |
+//! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper` |
+//! | `serve` | no | [`serve`]: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
+//! | `tonic` | no | classification of `tonic::Status`; implies `hyper` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
 //! A feature only adds API, except for `test-util`, which replaces the clock.
@@ -87,7 +89,7 @@
 // Without a feature, links to its items are broken. The docs are published with all features, and
 // then every link is checked.
 #![cfg_attr(
-    not(all(feature = "reqwest", feature = "tower")),
+    not(all(feature = "reqwest", feature = "tonic", feature = "tower")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
@@ -153,6 +155,7 @@ pub use bulkhead::BulkheadLayer;
 pub use circuit_breaker::CircuitBreakerLayer;
 pub use circuit_breaker::{CircuitBreaker, Trip, Window};
 pub use classify::{Classify, Outcome};
+pub use common::Classified;
 pub use config::{ConfigError, Mode};
 pub use context::attempt;
 pub use deadline::Deadline;

@@ -21,6 +21,16 @@ pub enum Outcome {
     Ignore,
 }
 
+impl Outcome {
+    /// A failure of this kind that requests no delay.
+    pub const fn failure(kind: FailureKind) -> Self {
+        Self::Failure {
+            kind,
+            retry_after: None,
+        }
+    }
+}
+
 /// The delay of a failure after which no retry and no hedge follows. It is later than every
 /// deadline and above every cap.
 pub(crate) const NEVER: Duration = Duration::MAX;

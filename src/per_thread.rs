@@ -7,10 +7,29 @@
 //! taking it an Acquire, so the next thread continues from what the last one wrote
 //! (model: `the_next_thread_of_a_slot_continues_from_the_last_one`).
 
+use std::cell::Cell;
+
 use crate::sync::{
     AtomicU64, CachePadded, Once,
     Ordering::{Acquire, Relaxed, Release},
 };
+
+thread_local! {
+    /// How many listeners run on this thread, one inside another.
+    static LISTENERS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs a listener, which does not panic.
+pub(crate) fn in_listener(call: impl FnOnce()) {
+    LISTENERS.set(LISTENERS.get() + 1);
+    call();
+    LISTENERS.set(LISTENERS.get() - 1);
+}
+
+/// Whether this thread is in a listener.
+pub(crate) fn is_in_listener() -> bool {
+    LISTENERS.get() > 0
+}
 
 /// How many threads can have a slot at once.
 pub(crate) const SLOTS: usize = 64;

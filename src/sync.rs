@@ -23,6 +23,24 @@ mod imp {
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
+
+    /// A condition variable for [`Mutex`].
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(std::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(
+            &self,
+            guard: std::sync::MutexGuard<'a, T>,
+        ) -> std::sync::MutexGuard<'a, T> {
+            let woken = self.0.wait(guard);
+            woken.unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
 }
 
 #[cfg(all(test, seawall_loom))]
@@ -74,9 +92,26 @@ mod imp {
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
         }
     }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(
+            &self,
+            guard: loom::sync::MutexGuard<'a, T>,
+        ) -> loom::sync::MutexGuard<'a, T> {
+            let woken = self.0.wait(guard);
+            woken.unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
 }
 
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Mutex, Once, Ordering};
+pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Condvar, Mutex, Once, Ordering};
 // No model depends on their memory ordering.
 pub(crate) use std::sync::{Arc, OnceLock, Weak};

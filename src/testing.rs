@@ -28,6 +28,11 @@ pub(crate) const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+/// An error that is only text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Text(pub(crate) &'static str);
+
 /// Locks, also after a panic that a test expects.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,6 +159,7 @@ impl Recorder {
             "would reject",
             "transition",
             "extra attempt",
+            "suppressed",
             "would resend",
         ];
         let mut events = self.take();
@@ -163,7 +169,7 @@ impl Recorder {
 }
 
 /// An event in a word or two: `rejected`, `would reject`, `transition`, `extra attempt`,
-/// `would resend`, or how the call ended.
+/// `suppressed`, `would resend`, or how the call ended.
 pub(crate) fn short(event: &Event<'_>) -> String {
     match event.kind {
         EventKind::Ended { ending, .. } => match ending {
@@ -174,6 +180,7 @@ pub(crate) fn short(event: &Event<'_>) -> String {
         EventKind::WouldReject(_) => "would reject".to_owned(),
         EventKind::Transition(_) => "transition".to_owned(),
         EventKind::Retrying { .. } | EventKind::Hedging { .. } => "extra attempt".to_owned(),
+        EventKind::Suppressed { .. } => "suppressed".to_owned(),
         EventKind::WouldRetry { .. } | EventKind::WouldHedge { .. } => "would resend".to_owned(),
         other => format!("{other:?}"),
     }

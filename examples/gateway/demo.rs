@@ -120,15 +120,20 @@ impl Side {
     fn extra(&self) -> Option<String> {
         let policies = self.health.policies.as_ref()?;
         let client = &policies.client;
-        let (hedge, budget) = (client.hedge().snapshot(), client.budget().snapshot());
+        let hedge = client.hedge().snapshot();
+        let budgets = client.budgets().entries().into_iter();
+        let budgets = budgets.map(|(_, budget)| budget.snapshot());
+        let (made, suppressed) = budgets.fold((0, 0), |(made, suppressed), budget| {
+            (made + budget.made, suppressed + budget.suppressed)
+        });
         let requests: usize = (0..COUNT).map(|phase| self.summary(phase).requests).sum();
         Some(format!(
             "Extra attempts: {:.1} % of all requests; {} by the retry and {} by the hedge, {} of which won. The budget suppressed {}.",
-            100.0 * budget.made as f64 / requests.max(1) as f64,
+            100.0 * made as f64 / requests.max(1) as f64,
             client.retry().snapshot().retried,
             hedge.made,
             hedge.won,
-            budget.suppressed,
+            suppressed,
         ))
     }
 }

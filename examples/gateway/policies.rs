@@ -12,7 +12,7 @@ use seawall::classify::Standard;
 use seawall::event::EventKind;
 use seawall::keyed::{ByKey, OwnedKey};
 use seawall::service::Native;
-use seawall::{Backoff, Budget, ClientStack, ConfigError, Jitter, Quota, RateLimiter, ServerStack};
+use seawall::{Backoff, ClientStack, ConfigError, Jitter, Quota, RateLimiter, ServerStack};
 
 /// The numbers of the policies.
 #[derive(Clone, Debug)]
@@ -97,10 +97,6 @@ pub(crate) fn upstream(
     limits: &Limits,
     log: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<Client, ConfigError> {
-    let budget = Budget::builder()
-        .name("upstream.budget")
-        .ratio(f64::from(limits.budget) / 100.0)
-        .build()?;
     // All attempts fit into the timeout, also if it is short.
     let longest = limits.timeout / limits.attempts;
     let second = Duration::from_secs(1);
@@ -118,13 +114,12 @@ pub(crate) fn upstream(
     let mut config = ClientStack::builder("upstream")
         .total_timeout(limits.timeout)
         .attempt_timeout(attempt)
-        .budget(&budget)
+        .budgets(|budget| budget.ratio(f64::from(limits.budget) / 100.0))
         .retry(|retry| retry.max_attempts(limits.attempts).backoff(backoff))
         .breaker(|breaker| {
             breaker
                 .trips([run, rate])
                 .open_for(open_for)
-                .half_open_for(attempt.max(7_200 * second))
                 .probes(limits.probes)
                 .on_event(move |event| {
                     if let EventKind::Transition(transition) = event.kind {

@@ -30,7 +30,7 @@ impl<O, K> Again<O, K> {
 
 /// What a retry, hedge or stack does to send a request again; implemented by [`Again`].
 pub trait SendAgain<Req> {
-    /// Whether the request may be sent more than once.
+    /// Whether the request may be sent again after it may have had its effect.
     fn may_resend(&self, request: &Req) -> bool;
 
     /// A copy to send. None if the request cannot be copied.

@@ -10,7 +10,7 @@ use crate::config::{Mode, Name};
 use crate::context::{Attempt, CallContext, ClockReading};
 use crate::event::{Ending, EventKind};
 use crate::in_flight::catching;
-use crate::outcome::Outcome;
+use crate::outcome::{FailureKind, Outcome};
 use crate::registry::PolicyId;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
@@ -29,21 +29,13 @@ pub(crate) enum Funding {
 
 impl Funding {
     /// With a budget of the policy's own where nothing was configured.
-    pub(crate) fn or_own(self, policy: &Name) -> Self {
+    pub(crate) fn or_own(self, policy: &Name, ratio: f64) -> Self {
         match self {
             Self::Default => {
-                let own = Budget::builder().name(format!("budget of {policy}"));
+                let own = Budget::builder().ratio(ratio);
+                let own = own.name(format!("budget of {policy}"));
                 Self::Own(own.build().expect("the defaults are valid"))
             }
-            configured => configured,
-        }
-    }
-
-    /// With `budget` where none was given.
-    #[cfg(feature = "tower")]
-    pub(crate) fn or_given(self, budget: &Budget) -> Self {
-        match self {
-            Self::Default | Self::Own(_) => Self::Given(budget.clone()),
             configured => configured,
         }
     }
@@ -129,6 +121,8 @@ pub(crate) struct CallLedger {
     inherited: Option<PolicyId>,
     /// How many attempts have been made.
     made: u32,
+    /// Whether the call has been added to a budget that earns by calls.
+    added: bool,
     /// Whether the terminal event has not been emitted.
     open: bool,
 }
@@ -155,17 +149,18 @@ impl CallLedger {
         }
         let inherited = plan.funding.inherited().filter(|_| on);
         let own = plan.funding.budget().filter(|_| on);
-        // An inherited budget earns nothing by the calls inside an attempt.
-        if let (Some(own), None) = (own, inherited) {
-            own.on_call_at(clock);
-        }
         let budget = inherited.or(own.map(Budget::id));
         Self {
             mode,
             start,
-            attempt: (on && joins).then(|| Attempt::new(1, budget)),
+            attempt: (on && joins).then(|| {
+                let only = !matches!(plan.funding, Funding::Own(_));
+                let attempt = Attempt::new(1, budget);
+                Attempt { only, ..attempt }
+            }),
             inherited,
             made: 1,
+            added: false,
             open: on,
         }
     }
@@ -200,17 +195,23 @@ impl CallLedger {
         })
     }
 
-    /// Takes one extra attempt from the budget of this call. None if the budget is spent, and in
-    /// record-only mode, which emits `would`.
+    /// Takes one extra attempt, which is made `after` a failure of this kind or after none, from
+    /// the budget of this call. None if the budget is spent, and in record-only mode, which emits
+    /// `would`.
     pub(crate) fn withdraw(
-        &self,
+        &mut self,
         plan: &Plan,
+        after: Option<FailureKind>,
         would: impl FnOnce() -> EventKind<'static>,
     ) -> Option<ExtraPermit> {
+        self.add_call(plan);
         let ledger = &plan.ledger;
         let mut permit = ExtraPermit(None);
         if let Some(budget) = self.budget(plan) {
-            permit.0 = budget.withdraw();
+            permit.0 = match after {
+                Some(kind) => budget.withdraw_after(kind),
+                None => budget.withdraw(),
+            };
             if permit.0.is_none() {
                 ledger.suppressed.fetch_add(1, Ordering::Relaxed);
                 return None;
@@ -229,7 +230,9 @@ impl CallLedger {
     }
 
     fn budget<'p>(&self, plan: &'p Plan) -> Option<Cow<'p, Budget>> {
-        let inherited = self.inherited.and_then(Budget::find).map(Cow::Owned);
+        // Checked again: behind a buffer, `open` saw another context.
+        let inherited = plan.funding.inherited().or(self.inherited);
+        let inherited = inherited.and_then(Budget::find).map(Cow::Owned);
         inherited.or_else(|| plan.funding.budget().map(Cow::Borrowed))
     }
 
@@ -261,26 +264,34 @@ impl CallLedger {
             if by > 1 {
                 plan.ledger.won.fetch_add(1, Ordering::Relaxed);
             }
-            self.deposit_success(plan);
+            self.add_success(plan);
         }
+        self.add_call(plan);
         self.end(plan, ending);
     }
 
+    /// Adds the call to a budget that earns by calls, once. This is not done in `open`, because
+    /// behind a buffer that runs outside of the attempt that the call is part of.
     #[inline]
-    fn deposit_success(&self, plan: &Plan) {
-        match self.inherited {
-            None => {
-                if let Some(own) = plan.funding.budget() {
-                    own.on_success();
+    fn add_call(&mut self, plan: &Plan) {
+        let first = self.mode != Mode::Off && !std::mem::replace(&mut self.added, true);
+        if let (true, Some(own), None) = (first, plan.funding.budget(), self.inherited) {
+            own.on_call();
+        }
+    }
+
+    /// An inherited budget is that of a `BudgetLayer`, which deposits for its calls, or of an
+    /// attempt, inside of which nothing is earned.
+    #[inline]
+    fn add_success(&self, plan: &Plan) {
+        match &plan.funding {
+            Funding::Own(_) if CallContext::budget().is_some() => {
+                if CallContext::attempt() == 0 {
+                    CallContext::add_success();
                 }
             }
-            // Inside the attempt nothing is earned; the call may have been moved out of it.
-            Some(inherited) if CallContext::attempt() == 0 => {
-                if let Some(budget) = Budget::find(inherited) {
-                    budget.on_success();
-                }
-            }
-            Some(_) => {}
+            Funding::Own(budget) | Funding::Given(budget) => budget.on_success(),
+            Funding::Default | Funding::None => {}
         }
     }
 

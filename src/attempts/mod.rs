@@ -7,11 +7,14 @@
 //!
 //! | question | the request's own answer | instead of it, on a layer or stack |
 //! |---|---|---|
-//! | may it be sent more than once? | [`Idempotent`] | `.only(\|request\| ..)` |
+//! | may it be sent again after it may have had its effect? | [`Idempotent`] | `.only(\|request\| ..)` |
 //! | how is it copied? | [`Resend`] | `.resend(\|request\| ..)` |
 //!
-//! A copier permits nothing: a request that has a copy and is not idempotent is sent once. A
-//! request that is idempotent and has no copy is sent once as well. `http::Request` answers by its
+//! For a retry the first question comes after an attempt has failed, and not at all if the attempt
+//! had no effect; for a hedge it comes before. See [`retry`](crate::retry) and [`hedge`](crate::hedge).
+//!
+//! A copier permits nothing: a request that has a copy and is not idempotent is sent once, if it
+//! may have had its effect. A request that is idempotent and has no copy is sent once as well. `http::Request` answers by its
 //! method and its `Idempotency-Key`; a type of yours answers with one line of
 //! [`resend!`](crate::resend).
 //!

@@ -49,6 +49,7 @@ macro_rules! plain {
 }
 
 for_plain_types!(plain);
+plain!(Vec<u8>);
 
 /// Implements [`Idempotent`](crate::attempts::Idempotent) and
 /// [`Resend`](crate::attempts::Resend) for your own `Clone` request type: every request may be sent

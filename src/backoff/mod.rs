@@ -99,7 +99,8 @@ pub enum Jitter {
 pub struct Backoff {
     shape: Shape,
     base: Duration,
-    cap: Duration,
+    /// None: that of the shape.
+    cap: Option<Duration>,
     jitter: Jitter,
 }
 
@@ -120,7 +121,7 @@ impl Backoff {
         Self {
             shape: Shape::Constant,
             base: delay,
-            cap: Duration::MAX,
+            cap: None,
             jitter: Jitter::Full,
         }
     }
@@ -131,7 +132,7 @@ impl Backoff {
         Self {
             shape: Shape::Linear,
             base,
-            cap: CAP,
+            cap: None,
             jitter: Jitter::Full,
         }
     }
@@ -142,7 +143,7 @@ impl Backoff {
         Self {
             shape: Shape::Exponential { factor: 2.0 },
             base,
-            cap: CAP,
+            cap: None,
             jitter: Jitter::Full,
         }
     }
@@ -157,14 +158,14 @@ impl Backoff {
         Self {
             shape: Shape::Decorrelated,
             base,
-            cap: CAP,
+            cap: None,
             jitter: Jitter::Full,
         }
     }
 
     /// The longest delay, after jitter.
     pub const fn max(mut self, cap: Duration) -> Self {
-        self.cap = cap;
+        self.cap = Some(cap);
         self
     }
 
@@ -198,7 +199,7 @@ impl Backoff {
             Shape::Decorrelated => return self.drawn(base * power(3.0, failures), fraction),
         };
         // `min` also takes the cap where a huge power has overflowed to infinity or NaN.
-        let whole = whole.min(self.cap.as_secs_f64());
+        let whole = whole.min(self.cap().as_secs_f64());
         self.capped(match self.jitter {
             Jitter::None => whole,
             Jitter::Full => whole * fraction,
@@ -239,11 +240,30 @@ impl Backoff {
         }
     }
 
-    /// With equal jitter instead of full: no delay is shorter than half of the whole.
-    pub(crate) fn at_least_half(self) -> Self {
-        match self.jitter {
-            Jitter::Full => self.jitter(Jitter::Equal),
-            Jitter::None | Jitter::Equal => self,
+    /// For a circuit breaker's open wait: no delay is shorter than half of its whole, and a shape
+    /// that grows has its own cap, of 8 times the base.
+    pub(crate) fn for_open_wait(self) -> Self {
+        let mut wait = self;
+        if self.jitter == Jitter::Full {
+            wait.jitter = Jitter::Equal;
+        }
+        if self.shape != Shape::Constant {
+            let cap = self.cap.unwrap_or(self.base.saturating_mul(8));
+            wait.cap = Some(cap);
+            if self.shape == Shape::Decorrelated {
+                // The longest that may be drawn after each failure.
+                wait.shape = Shape::Exponential { factor: 3.0 };
+                wait.base = self.base.saturating_mul(3).min(cap);
+            }
+        }
+        wait
+    }
+
+    const fn cap(&self) -> Duration {
+        match (self.cap, self.shape) {
+            (Some(cap), _) => cap,
+            (None, Shape::Constant) => Duration::MAX,
+            (None, _) => CAP,
         }
     }
 
@@ -263,23 +283,23 @@ impl Backoff {
 
     /// Between the base and `longest`, in seconds.
     fn drawn(&self, longest: f64, fraction: f64) -> Duration {
-        let cap = self.cap.as_secs_f64();
+        let cap = self.cap().as_secs_f64();
         let low = self.base.as_secs_f64().min(cap);
         let high = longest.min(cap).max(low);
         self.capped(low + (high - low) * fraction)
     }
 
     fn capped(&self, secs: f64) -> Duration {
-        Duration::try_from_secs_f64(secs).map_or(self.cap, |d| d.min(self.cap))
+        Duration::try_from_secs_f64(secs).map_or(self.cap(), |d| d.min(self.cap()))
     }
 
     pub(crate) fn check(&self, field: &str, problems: &mut Problems) {
         problems.check(!self.base.is_zero(), field, self.base, "a base above zero");
         let cap = format!("a cap of at least the base of {:?}", self.base);
-        problems.check(self.cap >= self.base, field, self.cap, cap);
+        problems.check(self.cap() >= self.base, field, self.cap(), cap);
         if self.shape == Shape::Decorrelated {
             let allowed = "a cap above the base: it draws between the two";
-            problems.check(self.cap != self.base, field, self.cap, allowed);
+            problems.check(self.cap() != self.base, field, self.cap(), allowed);
         }
         if let Shape::Exponential { factor } = self.shape {
             let allowed = "a finite factor of at least 1";

@@ -11,13 +11,16 @@ pub struct Builder {
     pub(super) config: Config,
 }
 
+/// One of three replicas that answers every call by an error needs 0.46.
+pub(crate) const RATIO: f64 = 0.5;
+
 impl Builder {
     pub(super) fn new(options: Options) -> Self {
         let config = Config {
-            ratio: 0.1,
+            ratio: RATIO,
             burst: 10,
-            floor: 1,
-            refill: Refill::Calls,
+            floor: 0,
+            refill: Refill::default(),
         };
         Self::from_config(options, config)
     }
@@ -38,7 +41,8 @@ impl Builder {
         self
     }
 
-    /// Extra attempts per call, 0 to 1, kept to the thousandth. The default is 0.1.
+    /// Extra attempts per [deposit](Self::refill), 0 to 1, kept to the thousandth. The default is
+    /// 0.5.
     pub fn ratio(mut self, ratio: f64) -> Self {
         self.config.ratio = ratio;
         self
@@ -51,14 +55,14 @@ impl Builder {
         self
     }
 
-    /// How many attempts a second are available when the balance is short. The default is 1;
-    /// 0 is none.
+    /// How many attempts a second are available when the balance is short, at the price of 1. The
+    /// default is 0, none: every extra attempt is paid by successes or by the burst.
     pub fn floor(mut self, per_second: u32) -> Self {
         self.config.floor = per_second;
         self
     }
 
-    /// What adds to the budget. The default is every original call.
+    /// What adds to the budget. The default is every success.
     pub fn refill(mut self, refill: Refill) -> Self {
         self.config.refill = refill;
         self
@@ -69,10 +73,12 @@ impl Builder {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refill {
-    /// Every original call.
-    #[default]
+    /// Every original call that returns, whatever its outcome, before its first extra attempt. A
+    /// call that is dropped before adds nothing.
     Calls,
-    /// Every success: during an outage only the burst and the floor remain.
+    /// Every original call that has succeeded: during an outage only what was saved remains, and
+    /// the floor.
+    #[default]
     Successes,
 }
 

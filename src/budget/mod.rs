@@ -1,13 +1,13 @@
 //! The attempt budget: how many attempts beyond the first all callers together may make.
 //!
 //! ```text
-//!  an original call ──> + ratio ┐
-//!                               v
-//!                         ┌───────────┐   at least 1     ┌──────────────────────┐
-//!  an extra attempt ────> │  balance  │ ──────────────> │ a retry or a hedge   │
-//!                         └───────────┘                 └──────────────────────┘
-//!                               │ short: taken from the floor of n a second
-//!                               └──────────> spent: the first outcome stands
+//!  a success ───> + ratio ┐
+//!                         v
+//!                   ┌───────────┐  at least the price   ┌────────────────────┐
+//!  an extra ──────> │  balance  │ ────────────────────> │ a retry or a hedge │
+//!  attempt          └───────────┘  1; after throttling 5 └────────────────────┘
+//!                         │ short: taken from the floor of n a second
+//!                         └──────────> spent: the first outcome stands
 //! ```
 //!
 //! Retries help against failures that are few and independent. In an outage they multiply the
@@ -17,17 +17,30 @@
 //! # What it does
 //!
 //! A [retry](crate::retry) or [hedge](crate::hedge) takes each extra attempt from its budget, or
-//! from that of a [`BudgetLayer`] above it. An original call adds the ratio to the balance, and an
-//! extra attempt takes 1. If the balance is below 1, the attempt is taken from the floor of n a
-//! second; if that is used up too, the attempt is not made. The original call is always
-//! made. At the end of an epoch of 10 s the balance is cut to the burst, so that nothing is saved
-//! up for an outage.
+//! from that of a [`BudgetLayer`] above it. A call that succeeds, at whichever attempt, adds the
+//! ratio to the balance: what still works pays for the extra attempts. An extra attempt has a price
+//! by the kind of failure before it:
 //!
-//! Extra attempts are therefore at most the ratio of the calls of this epoch and the last, and the
-//! burst, and the floor for every second: exactly, from any number of threads.
+//! | before the extra attempt | price |
+//! |---|---|
+//! | an error, a failed response, a timeout, a call that was not sent | 1 |
+//! | no failure: a hedge | 1 |
+//! | [`Throttled`](crate::classify::FailureKind::Throttled): the service says that it has too much | 5 |
+//!
+//! If the balance is below the price, an attempt at the price of 1 is taken from the floor of n a
+//! second, which is 0 by default; else the attempt is not made. The original call is always made.
+//! At the end of an epoch of 10 s the balance is cut to the burst, so that little is saved up for
+//! an outage.
+//!
+//! Extra attempts, at their prices, are therefore at most the ratio of the deposits of this epoch
+//! and the last, and the burst, and the floor for every second begun: exactly, from any number of
+//! threads.
 //!
 //! Layers do not multiply what they earn: a call inside an attempt of another policy takes from a
-//! budget and adds nothing to it.
+//! budget and adds nothing to it. This is decided where the call's future is polled, so it also
+//! holds behind a `tower::buffer::Buffer`, whose worker makes the call and gives its future back. A
+//! call that is moved to a task of its own is an original call there, unless
+//! [`seawall::spawn`](crate::spawn) carries the attempt.
 //!
 //! # Example
 //!
@@ -58,12 +71,13 @@
 //! use seawall::Budget;
 //! use seawall::budget::Refill;
 //!
+//! // At most 2 % of the calls, also while nothing succeeds.
 //! let budget = Budget::builder()
 //!     .name("search")
 //!     .ratio(0.02)
 //!     .burst(5)
-//!     .floor(0)
-//!     .refill(Refill::Successes)
+//!     .floor(1)
+//!     .refill(Refill::Calls)
 //!     .build()?;
 //! # let _ = budget;
 //! # Ok::<_, seawall::ConfigError>(())
@@ -71,31 +85,37 @@
 //!
 //! # Without a service
 //!
-//! In a loop of your own, call [`on_call`](Budget::on_call) for every original call, and
-//! [`withdraw`](Budget::withdraw) before every other attempt.
+//! In a loop of your own, call [`withdraw_after`](Budget::withdraw_after) before every attempt
+//! above the first, and [`on_success`](Budget::on_success) for a call that has succeeded; with
+//! [`Refill::Calls`] call [`on_call`](Budget::on_call) for every call.
 //!
 //! ```
 //! # fn call() -> Result<u32, ()> { Err(()) }
-//! let budget = seawall::Budget::percent(10);
-//! budget.on_call();
+//! use seawall::Budget;
+//! use seawall::classify::FailureKind;
+//!
+//! let budget = Budget::percent(50);
 //! let mut answer = call();
 //! if answer.is_err() {
-//!     if let Some(withdrawal) = budget.withdraw() {
+//!     if let Some(withdrawal) = budget.withdraw_after(FailureKind::Error) {
 //!         withdrawal.spend();
 //!         answer = call();
 //!     }
 //! }
-//! # let _ = answer;
+//! if answer.is_ok() {
+//!     budget.on_success();
+//! }
 //! ```
 //!
 //! # Defaults
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`ratio`](Builder::ratio) | 10 % of calls | an outage makes 1.1 times the load per layer, not three |
-//! | [`burst`](Builder::burst) | 10, available from the start | a service with little traffic may retry at all |
-//! | [`floor`](Builder::floor) | 1 a second | the same; 10 a second on 1,000 replicas would be a storm |
-//! | [`refill`](Builder::refill) | by every original call | by successes, an outage leaves only burst and floor, also for the part that still works |
+//! | [`ratio`](Builder::ratio) | 0.5 | one of three replicas that answers every call by an error needs 0.46 (row `replica-errors`); 0.4 leaves calls unmended |
+//! | [`refill`](Builder::refill) | by successes | a dead dependency gets nothing but what was saved (`outage-500`), and what still works is mended (`errors-30`) |
+//! | price after throttling | 5 | overload that the server answers by 429 or 503 costs at most a tenth more (`step-2-shed`, `step-10-shed`); for it, errors answered by 503 are mended less (`errors-30-503`) |
+//! | [`burst`](Builder::burst) | 10, available from the start | a service with little traffic may retry at all (`errors-30-low`) |
+//! | [`floor`](Builder::floor) | 0 | 1 a second is half as many calls again for a client of 2 a second (`outage-small`) |
 //! | [`name`](Builder::name) | `budget@` and the call site | |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
@@ -103,7 +123,8 @@
 //!
 //! Clones of a [`Budget`] are one budget. Give one to all retries and hedges in front of the same
 //! dependency, so that together they take one share. A hedge or a retry that was given none uses
-//! the budget of the attempt it runs in.
+//! the budget of the attempt it runs in. Destinations that fail independently have a budget each:
+//! see [`BudgetLayer`]; a [`ClientStack`](crate::ClientStack) does that for each authority.
 //!
 //! # Changing it while calls run
 //!
@@ -124,7 +145,7 @@
 //!
 //! # When not to use it
 //!
-//! - As a rate limit: it bounds extra attempts by the number of calls, not the calls.
+//! - As a rate limit: it bounds extra attempts by the number of successes, not the calls.
 //! - For work that has to be done in the end, however long it takes: use a queue with workers, not
 //!   a retry within a request.
 
@@ -142,6 +163,8 @@ mod state;
 #[cfg(all(test, not(seawall_loom), feature = "test-util"))]
 mod tests;
 
+#[cfg(feature = "tokio")]
+pub(crate) use builder::RATIO;
 pub use builder::{Builder, Refill};
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;

@@ -7,6 +7,10 @@ use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
 
+/// Attempts per second. Without it a budget without a floor that was spent would never be evicted.
+/// A key that returns later than its burst takes at this rate gets a burst again.
+const LEAST_FLOOR: f64 = 0.1;
+
 impl PerKey for Budget {
     type Store<K: ?Sized + Key> = Policies<K, Self>;
     type Entry = ();
@@ -21,15 +25,16 @@ impl PerKey for Budget {
         self.set_mode(mode);
     }
 
-    /// If it has what a new one starts with, or was unused for as long as its floor takes to give
-    /// that much, and there is no other handle.
+    /// If it has what a new one starts with, or was unused for as long as its floor, or
+    /// [`LEAST_FLOOR`], takes to give that much, and there is no other handle.
     fn idle(&self) -> Idle {
         if Arc::strong_count(&self.0) > 1 {
             return Idle::No;
         }
         let (now, terms) = (time::now(), self.terms());
         let idle = self.0.account.idle(now);
-        let given = self.0.floor.rate() * idle.as_secs_f64();
+        let floor = self.0.floor.rate().max(LEAST_FLOOR);
+        let given = floor * idle.as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // At most a million attempts.
         let burst = (terms.burst() / ONE) as f64;
         let balance = self.0.account.balance(now, terms);

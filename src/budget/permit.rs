@@ -1,5 +1,6 @@
 use super::policy::Budget;
 use crate::config::Mode;
+use crate::outcome::FailureKind;
 use crate::rate_limit::Charge;
 use crate::sync::Ordering;
 use crate::time;
@@ -19,19 +20,27 @@ pub struct Withdrawal {
 enum Source {
     /// The budget is off or only records, or the attempt was made.
     Nothing,
-    /// The epoch it was taken in.
-    Balance(u64),
+    /// The epoch it was taken in, and the price.
+    Balance(u64, u64),
     Floor(Charge),
 }
 
+/// What an extra attempt costs after a failure of this kind.
+fn price(kind: FailureKind) -> u64 {
+    match kind {
+        // A retry of a shed call is load on a server that has too much.
+        FailureKind::Throttled => 5,
+        _ => 1,
+    }
+}
+
 impl Budget {
-    /// Takes one extra attempt. None if the budget is spent: the balance is short, and so is the
-    /// floor.
+    /// Takes one extra attempt at the price of 1: a hedge, or a retry after a failure that is not
+    /// throttling. None if the budget is spent: the balance is short, and so is the floor.
     ///
     /// ```
-    /// let budget = seawall::Budget::percent(10);
-    /// budget.on_call();
     /// # fn call() -> Result<u32, ()> { Err(()) }
+    /// let budget = seawall::Budget::percent(10);
     /// let mut answer = call();
     /// if answer.is_err() {
     ///     if let Some(withdrawal) = budget.withdraw() {
@@ -42,22 +51,35 @@ impl Budget {
     /// # let _ = answer;
     /// ```
     pub fn withdraw(&self) -> Option<Withdrawal> {
+        self.withdraw_at(1)
+    }
+
+    /// Takes one extra attempt after a failure of this kind: at the price of 5 after
+    /// [`FailureKind::Throttled`], and of 1 after any other. None if the budget is spent. Nothing
+    /// is taken from the floor after throttling: the floor is for services with little traffic,
+    /// and a service that says that it has too much needs no extra attempts.
+    pub fn withdraw_after(&self, kind: FailureKind) -> Option<Withdrawal> {
+        self.withdraw_at(price(kind))
+    }
+
+    fn withdraw_at(&self, price: u64) -> Option<Withdrawal> {
         let source = match self.mode() {
             Mode::Off => Some(Source::Nothing),
-            Mode::Enforce => self.take(),
-            Mode::RecordOnly => self.take().or(Some(Source::Nothing)),
+            Mode::Enforce => self.take(price),
+            Mode::RecordOnly => self.take(price).or(Some(Source::Nothing)),
         };
         let budget = self.clone();
         source.map(|source| Withdrawal { budget, source })
     }
 
-    fn take(&self) -> Option<Source> {
+    fn take(&self, price: u64) -> Option<Source> {
         let now = time::now();
-        let from_balance = self.0.account.withdraw(now, self.terms());
-        let source = from_balance.map(Source::Balance).or_else(|| {
-            let charge = self.0.floor.take(now, now, 1, now).ok()?;
-            Some(Source::Floor(charge))
-        });
+        let taken = self.0.account.withdraw(now, self.terms(), price);
+        let source = match taken {
+            Some(epoch) => Some(Source::Balance(epoch, price)),
+            None if price == 1 => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
+            None => None,
+        };
         if source.is_none() {
             self.0.suppressed.fetch_add(1, Ordering::Relaxed);
         }
@@ -90,9 +112,9 @@ impl Drop for Withdrawal {
         let shared = &self.budget.0;
         match self.source {
             Source::Nothing => {}
-            Source::Balance(taken) => {
+            Source::Balance(taken, price) => {
                 let terms = self.budget.terms();
-                shared.account.give_back(time::now(), terms, taken);
+                shared.account.give_back(time::now(), terms, taken, price);
             }
             Source::Floor(charge) => shared.floor.cancel(&charge),
         }

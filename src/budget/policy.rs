@@ -6,12 +6,10 @@ use super::state::{Account, ONE, Terms};
 use crate::common::{Common, Options};
 use crate::config::{ConfigError, Live, Mode, Name};
 use crate::context::CallContext;
-#[cfg(feature = "tokio")]
-use crate::context::ClockReading;
 use crate::rate_limit::Bucket;
 use crate::registry::{PolicyId, Registry};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::time::{self, Tick};
+use crate::time;
 
 /// How many attempts beyond the first all callers together may make.
 ///
@@ -47,15 +45,15 @@ impl Drop for Shared {
 }
 
 impl Budget {
-    /// Extra attempts of `percent` of all calls; above 100 is 100. The burst is 10, and the floor
-    /// is 1 a second.
+    /// Extra attempts of `percent` of all successes; above 100 is 100. The other numbers are the
+    /// [defaults](super#defaults).
     #[track_caller]
     pub fn percent(percent: u8) -> Self {
         let ratio = f64::from(percent.min(100)) / 100.0;
         Self::builder().ratio(ratio).assemble()
     }
 
-    /// Starts a budget. The defaults are a ratio of 10 %, a burst of 10 and a floor of 1 a second.
+    /// Starts a budget with the [defaults](super#defaults).
     #[track_caller]
     pub fn builder() -> Builder {
         Builder::new(Options::at("budget", Location::caller()))
@@ -172,32 +170,25 @@ impl Budget {
         Terms::from_word(self.0.terms.load(Ordering::Relaxed))
     }
 
-    /// Adds the ratio for an original call, where calls add to the budget. A call inside an
-    /// attempt of a retry or hedge adds nothing, so that layers do not multiply.
+    /// Adds the ratio for an original call, where [calls](Refill::Calls) add to the budget. A call
+    /// inside an attempt of a retry or hedge adds nothing, so that layers do not multiply.
     ///
     /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
     pub fn on_call(&self) {
         if !self.by_successes() {
-            self.deposit(time::recent);
+            self.deposit();
         }
     }
 
-    /// [`on_call`](Self::on_call) by a layer that may have a reading of the clock.
-    #[cfg(feature = "tokio")]
-    #[inline]
-    pub(crate) fn on_call_at(&self, clock: &ClockReading) {
-        if !self.by_successes() {
-            self.deposit(|| clock.recent());
-        }
-    }
-
-    /// Adds the ratio for an original call that has succeeded, at any attempt, where successes
-    /// add to the budget.
+    /// Adds the ratio for an original call that has succeeded, at any attempt, where
+    /// [successes](Refill::Successes) add to the budget, which is the default.
+    ///
+    /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
     pub fn on_success(&self) {
         if self.by_successes() {
-            self.deposit(time::recent);
+            self.deposit();
         }
     }
 
@@ -209,9 +200,9 @@ impl Budget {
     /// With an old reading of the clock, the deposit belongs to the epoch before and is cut with
     /// it: the balance is lower than it could be, never higher.
     #[inline]
-    fn deposit(&self, recent: impl FnOnce() -> Tick) {
+    fn deposit(&self) {
         if CallContext::attempt() == 0 {
-            self.0.account.deposit(recent(), self.terms());
+            self.0.account.deposit(time::recent(), self.terms());
         }
     }
 }
@@ -259,7 +250,7 @@ impl fmt::Debug for Budget {
 pub struct Snapshot {
     /// The attempts that are available now, without those of the floor.
     pub balance: f64,
-    /// Extra attempts per call.
+    /// Extra attempts per deposit.
     pub ratio: f64,
     /// The mode.
     pub mode: Mode,

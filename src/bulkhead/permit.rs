@@ -162,7 +162,9 @@ impl Bulkhead {
     /// Whether a call that waits for at most `max_wait` would be rejected now.
     #[cfg(feature = "tower")]
     pub(super) fn peek_queued(&self, max_wait: Option<Duration>) -> Result<(), Rejection> {
-        self.peek_queue_of(self.queueing(max_wait).1)
+        // Where there is room, the queue does not matter.
+        self.peek()
+            .or_else(|_| self.peek_queue_of(self.queueing(max_wait).1))
     }
 
     fn peek_queue_of(&self, max_queued: u32) -> Result<(), Rejection> {

@@ -62,7 +62,7 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
         let rejection = || self.bulkhead.fixed()?.peek().err();
-        self.readiness.poll(inner, rejection)
+        self.readiness.poll(rejection, inner)
     }
 
     #[inline]
@@ -113,7 +113,7 @@ where
         let service = &mut self.service;
         let inner = || service.inner.poll_ready(cx);
         let rejection = || service.bulkhead.fixed()?.peek_queued(self.max_wait).err();
-        service.readiness.poll(inner, rejection)
+        service.readiness.poll(rejection, inner)
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::config::{Config, GiveUp, OnDrop, Ramp, Throttled};
+use super::config::{Config, OnDrop, Ramp, Throttled};
 use super::policy::CircuitBreaker;
 use super::rules::Rules;
 use super::trip::Trip;
@@ -76,7 +76,8 @@ impl Builder {
     option_setters!();
 
     /// Adds a rule to open by. The first one replaces the default rules: five failures in a row that
-    /// last at least 1 s and lie within 60 s, or 90 % of at least 50 calls over 10 s. In
+    /// last at least 1 s and lie within 60 s, or a failure rate over 10 s that is above 90 % with
+    /// [confidence](Trip::confidence_z) (z = 3.1). In
     /// [`change`](CircuitBreaker::change) it always adds; to replace, use [`trips`](Self::trips).
     pub fn trip_on(mut self, trip: Trip) -> Self {
         if std::mem::replace(&mut self.default_trips, false) {
@@ -97,10 +98,12 @@ impl Builder {
     /// once it has closed. The default is 250 ms doubling to 1 s with equal jitter: the first probe
     /// comes within a second of the dependency's recovery, and replicas do not probe together.
     ///
-    /// Full jitter is taken as equal jitter: a breaker that could be open for no time at all would
-    /// send to a dependency that has just been found down.
+    /// Any jitter takes at most half of the wait: a breaker that could be open for no time at all
+    /// would send to a dependency that has just been found down. So full jitter is taken as equal
+    /// jitter, and a decorrelated wait as one that triples. A wait that grows does so up to eight
+    /// times its base, unless a cap is [set](Backoff::max).
     pub fn open_for(mut self, wait: Backoff) -> Self {
-        self.config.open_for = wait.at_least_half();
+        self.config.open_for = wait.for_open_wait();
         self
     }
 
@@ -126,18 +129,15 @@ impl Builder {
         self
     }
 
-    /// Sets how long the half-open state waits for its probes. The default is 2 hours, which only a
-    /// probe that hangs can reach. It must be longer than a call takes and than
-    /// [`probes`](Self::probes) calls are apart: otherwise a healthy dependency is not used.
-    pub fn half_open_for(mut self, most: Duration) -> Self {
-        self.config.half_open_for = most;
-        self
-    }
-
-    /// Sets the state that it enters when it has waited for its probes that long. The default is
-    /// open.
-    pub fn give_up_to(mut self, to: GiveUp) -> Self {
-        self.config.give_up = to;
+    /// Sets how long a probe may take: more than zero, by default 30 s. A probe that hangs for
+    /// longer is given up by the next call: it counts as failed, its permit is free, and its
+    /// outcome changes nothing any more. With several probes in flight, all of them are given up
+    /// when the last one has taken that long.
+    ///
+    /// It must be longer than a healthy call takes, or the breaker never closes. With a timeout
+    /// below the breaker, a second more than the timeout is a good value, which the stack sets.
+    pub fn max_probe_time(mut self, most: Duration) -> Self {
+        self.config.max_probe_time = Some(most);
         self
     }
 
@@ -213,8 +213,15 @@ impl Builder {
     #[cfg(feature = "tower")]
     pub(crate) fn spans(&self) -> Vec<(&'static str, Duration)> {
         let spans = self.config.trips.iter().filter_map(Trip::span);
-        let half_open = ("half_open_for", self.config.half_open_for);
-        spans.chain([half_open]).collect()
+        let probe = self.config.max_probe_time;
+        let probe = probe.map(|most| ("max_probe_time", most));
+        spans.chain(probe).collect()
+    }
+
+    /// [`max_probe_time`](Self::max_probe_time), if it is set.
+    #[cfg(feature = "tower")]
+    pub(crate) fn longest_probe(&self) -> Option<Duration> {
+        self.config.max_probe_time
     }
 
     /// The thresholds of the rules that count slow calls.

@@ -33,17 +33,6 @@ pub enum Throttled {
     Failure,
 }
 
-/// The state that a half-open breaker enters when its probes take too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GiveUp {
-    /// Open: a dependency that does not answer has not recovered.
-    #[default]
-    Open,
-    /// Closed.
-    Closed,
-}
-
 /// The slow return after closing: the admitted share grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ramp {
@@ -60,8 +49,8 @@ pub(super) struct Config {
     pub(super) probes: u32,
     /// None: all of them.
     pub(super) close_after: Option<u32>,
-    pub(super) half_open_for: Duration,
-    pub(super) give_up: GiveUp,
+    /// None: the default, which a stack replaces by its own.
+    pub(super) max_probe_time: Option<Duration>,
     pub(super) ramp: Option<Ramp>,
     pub(super) on_drop: OnDrop,
     pub(super) throttled: Throttled,
@@ -71,9 +60,8 @@ pub(super) struct Config {
 /// The word has 8 bits for each count of probes.
 const MOST_PROBES: u32 = 255;
 
-/// Longer than any call, and than the pauses of a client that polls: only a probe that hangs, with
-/// no timeout below it, reaches this.
-const HALF_OPEN_FOR: Duration = Duration::from_secs(2 * 3_600);
+/// Longer than a call takes that is worth waiting for.
+const MAX_PROBE_TIME: Duration = Duration::from_secs(30);
 
 impl Config {
     pub(super) fn default_trips() -> Vec<Trip> {
@@ -82,12 +70,16 @@ impl Config {
             Trip::consecutive_failures(5)
                 .lasting(secs(1))
                 .within(secs(60)),
-            Trip::failure_rate(0.9).min_calls(50),
+            Trip::failure_rate(0.9).confidence_z(3.1),
         ]
     }
 
     pub(super) fn close_after(&self) -> u32 {
         self.close_after.unwrap_or(self.probes)
+    }
+
+    pub(super) fn max_probe_time(&self) -> Duration {
+        self.max_probe_time.unwrap_or(MAX_PROBE_TIME)
     }
 
     /// Whether a failure of this kind counts in rates.
@@ -110,8 +102,8 @@ impl Config {
         let allowed = format_args!("1 to the {probes} probes").to_string();
         let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
         problems.check(holds, "close_after", least, allowed);
-        let most = self.half_open_for;
-        problems.check(!most.is_zero(), "half_open_for", most, "more than zero");
+        let most = self.max_probe_time();
+        problems.check(!most.is_zero(), "max_probe_time", most, "more than zero");
         if let Some(Ramp { over, reopen_at }) = self.ramp {
             problems.check(!over.is_zero(), "ramp", over, "more than zero");
             let holds = reopen_at > 0.0 && reopen_at <= 1.0;
@@ -131,8 +123,7 @@ impl Default for Config {
             retry_after_cap: Duration::from_secs(60),
             probes: 1,
             close_after: None,
-            half_open_for: HALF_OPEN_FOR,
-            give_up: GiveUp::default(),
+            max_probe_time: None,
             ramp: None,
             on_drop: OnDrop::default(),
             throttled: Throttled::default(),

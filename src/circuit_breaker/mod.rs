@@ -15,11 +15,13 @@
 //!
 //! Closed, it counts outcomes, and opens as soon as one of its [rules](Trip) holds. Open, it rejects
 //! every call without touching the service, and says when the next probe is due. Half-open, it
-//! admits a few calls as probes, which decide whether it closes. It opens for longer after every
-//! recovery that fails. It has no task: a transition that is due is made by the next call.
+//! admits a few calls as probes, which decide whether it closes; it waits for them for as long as
+//! it takes, except that a probe that hangs is given up. It opens for longer after every recovery
+//! that fails. It has no task: a transition that is due is made by the next call.
 //!
-//! `poll_ready` forwards. If the inner service is pending and the breaker would reject, the service
-//! is ready and rejects the call. `call` gets a permit and calls the inner service at once. The
+//! `poll_ready` forwards, unless the breaker would reject: then the service is ready, rejects the
+//! call, and the inner service is not polled. (One breaker per key cannot know before the call.)
+//! `call` gets a permit and calls the inner service at once. The
 //! outcome is [classified](crate::classify) and settles the permit. Rejections of the library's
 //! layers below say nothing about the service and are ignored, but an elapsed timeout is a failure.
 //!
@@ -89,12 +91,12 @@
 //!
 //! | setting | default | why |
 //! |---|---|---|
-//! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or at least 90 % of at least 50 calls over 10 s in 10 buckets | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail. A run of failures that lasts 1 s does not, and still sees a total outage within 1.2 s. A rate of 50 % turns a partial outage into a full one: if half of the calls fail, a client with retries and that rule gets 28 % served, a plain client 50 % |
+//! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or a failure rate over 10 s in 10 buckets, from 20 calls, that is above 90 % with [confidence](Trip::confidence_z) (z = 3.1): 87 calls if all fail | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail. A run of failures that lasts 1 s does not, and still sees a total outage within 1.2 s. A rate of 50 % turns a partial outage into a full one: if half of the calls fail, a client with retries and that rule gets 28 % served, a plain client 50 % (`errors-50` of the outage table). A few calls fail at 90 % by chance: with confidence the rule takes nothing from a service of which 70 % fail (`errors-70`) |
 //! | slow calls | no rule | no threshold fits all |
-//! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it | the first probe comes within a second of the dependency's recovery. With 1 s doubling to 5 s, a dependency that is down for 2 s and up for 2 s is used for half of the time it is up, in the worst of 20 runs for a fiftieth |
+//! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it. A backoff without a cap of its own grows up to 8 times its base | the first probe comes within a second of the dependency's recovery. With 1 s doubling to 5 s, a dependency that is down for 2 s and up for 2 s is used for half of the time it is up, in the worst of 20 runs for a fiftieth |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason; of a failure that is not throttled |
 //! | [`probes`](Builder::probes) | 1, which closes | a dependency that works in part should be used: at 30 % errors one probe closes with a probability of 0.7, three that must all succeed with 0.34. A client that calls every 55 s is closed by its first success |
-//! | [`half_open_for`](Builder::half_open_for) | 2 hours, then open | it must not end before a healthy call does: with 10 s, calls of 12 s are served at 7 %, and one call every 5 s is rejected a third of the time. A probe that hangs holds the breaker, so put a timeout below it; the client stack has one |
+//! | [`max_probe_time`](Builder::max_probe_time) | 30 s; in the client stack the attempt's timeout and a second | half-open has no clock of its own: one of 10 s serves calls of 12 s at 7 % (`long-12s`), and rejects one call every 5 s a third of the time (`poll-5s`). Only a probe that hangs is given up |
 //! | [`ramp`](Builder::ramp) | off | for a dependency that its whole load would overload at once, for example with a cold cache |
 //! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above the breaker open it; callers that cancel do not |
 //! | [`throttled`](Builder::throttled) | in no rate, also not as a call; in a run or number of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. The exception is a server that rejects at great cost: at ten times its capacity it serves 5 % of the calls, and served 9 % when its 503s counted in the rate. Where nothing succeeds, the run of failures trips |
@@ -128,7 +130,7 @@
 //!
 //! [`RejectionKind::CircuitOpen`](crate::RejectionKind::CircuitOpen), with the time to the next
 //! probe unless it is forced open; [`RejectionKind::HalfOpenFull`](crate::RejectionKind::HalfOpenFull)
-//! while its probes are in flight; [`RejectionKind::Recovering`](crate::RejectionKind::Recovering)
+//! while its probes are in flight, with the time until they are given up; [`RejectionKind::Recovering`](crate::RejectionKind::Recovering)
 //! on a ramp. All are a 503 in HTTP and `UNAVAILABLE` in gRPC. An admitted call ends with the
 //! service's own outcome.
 //!
@@ -141,6 +143,7 @@
 
 mod builder;
 mod config;
+mod counts;
 #[cfg(feature = "tower")]
 mod gate;
 #[cfg(feature = "tower")]
@@ -160,7 +163,8 @@ mod trip;
 mod window;
 
 pub use builder::Builder;
-pub use config::{GiveUp, OnDrop, Throttled};
+pub use config::{OnDrop, Throttled};
+pub use counts::Counts;
 #[cfg(feature = "tower")]
 pub use layer::{CircuitBreakerLayer, Gated, Rejecting};
 pub use permit::Permit;
@@ -171,4 +175,4 @@ pub use service::{CircuitBreakerService, GatedService, JudgedCall};
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) use state::fuzz;
 pub use state::{Cause, State, Transition};
-pub use trip::{Counts, Trip, Window};
+pub use trip::{Trip, Window};

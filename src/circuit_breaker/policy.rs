@@ -1,11 +1,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::counts::Counts;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
 use super::rules::{Rules, Tripped};
+#[cfg(feature = "tower")]
+use super::state::Shut;
 use super::state::{Edge, Flags, Machine, Moment, State, Word};
-use super::trip::Counts;
 use crate::common::{Common, Options, common_methods};
 use crate::config::{Live, Mode};
 use crate::event::EventKind;
@@ -182,15 +184,25 @@ impl CircuitBreaker {
         self.0.gate.wake();
     }
 
-    /// Until when it admits no call, unless something else changes its state; none if a call is
-    /// admitted or makes a transition.
+    /// Whether it rejects every call now, and until when, unless another call ends or the handle
+    /// changes its state. Where it is closed, this is one load.
     #[cfg(feature = "tower")]
-    pub(super) fn shut_until(&self) -> Option<Tick> {
-        if self.mode() != Mode::Enforce {
-            return None;
+    #[inline]
+    pub(super) fn shut(&self) -> Option<Shut> {
+        let word = self.0.machine.word();
+        match (word.state(), word.mode()) {
+            (State::Closed, _) | (_, Mode::RecordOnly | Mode::Off) => None,
+            _ => self.shut_by_rules(),
         }
+    }
+
+    #[cfg(feature = "tower")]
+    #[cold]
+    fn shut_by_rules(&self) -> Option<Shut> {
         let rules = self.0.rules.load();
-        self.0.machine.shut_until(time::now(), &rules.config)
+        let (shut, edge) = self.decide(time::now(), &rules, |at| self.0.machine.shut_now(at));
+        self.announce(edge);
+        shut
     }
 
     #[cfg(feature = "tower")]

@@ -3,14 +3,15 @@
 use std::future::Future;
 
 use super::{CircuitBreaker, Permit};
-use crate::classify::{self, Classify, Standard};
+use crate::classify::{self, Classify, Direct};
+use crate::common::classify_method;
 use crate::in_flight::{InFlight, catching, panicked};
 use crate::rejection::{Error, Fault};
 
 impl CircuitBreaker {
-    /// Makes one call under this breaker, without a service and without a runtime. The response
-    /// says whether it is a success ([`Judge`](crate::classify::Judge)). Every error is a failure,
-    /// except the library's own rejections.
+    /// Makes one call under this breaker, without a service and without a runtime. Plain
+    /// data is a success, a response of HTTP says so itself, and an error is known by its source
+    /// chain ([`Direct`]). The library's own rejections are ignored.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -28,21 +29,21 @@ impl CircuitBreaker {
     /// # Cancel safety
     /// Dropping the future drops the call and settles its permit as
     /// [`OnDrop`](super::OnDrop) says. A panic in the call is a failure.
-    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        Standard: Classify<T, E>,
+        Direct: Classify<T, E, Seen>,
     {
-        self.run_with(Standard, call).await
+        self.run_with(Direct, call).await
     }
 
     /// Makes one call under this breaker and judges its outcome by `classifier`.
     ///
     /// # Errors
     /// The call's own error, or a rejection while the breaker does not admit calls.
-    pub async fn run_with<T, E, F, Fut, C, Via>(
+    pub async fn run_with<T, E, F, Fut, C, Via, Seen>(
         &self,
         classifier: C,
         call: F,
@@ -51,7 +52,7 @@ impl CircuitBreaker {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let permit = self.try_acquire()?;
         let (output, permit) = InFlight::call(permit, call).unsettled().await;
@@ -63,28 +64,30 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// The call's own error, or a rejection while the breaker does not admit calls.
-    pub fn run_blocking<T, E, Via>(
+    pub fn run_blocking<T, E, Via, Seen>(
         &self,
         call: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, Error<E>>
     where
         E: Fault<Via>,
-        Standard: Classify<T, E>,
+        Direct: Classify<T, E, Seen>,
     {
         let mut permit = Some(self.try_acquire()?);
         let output = catching(&mut permit, call, panicked);
-        finish(permit, &Standard, &output);
+        finish(permit, &Direct, &output);
         output.map_err(Error::Service)
     }
 }
 
-fn finish<T, E, C, Via>(
+classify_method!(CircuitBreaker, FnOnce());
+
+fn finish<T, E, C, Via, Seen>(
     permit: Option<Permit<&CircuitBreaker>>,
     classifier: &C,
     output: &Result<T, E>,
 ) where
     E: Fault<Via>,
-    C: Classify<T, E>,
+    C: Classify<T, E, Seen>,
 {
     let (outcome, _) = classify::judge_run(classifier, output);
     if let Some(permit) = permit {

@@ -50,8 +50,11 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        let rejection = || self.breaker.fixed()?.peek().err();
-        self.readiness.poll(inner, rejection)
+        let rejection = || {
+            let breaker = self.breaker.fixed()?;
+            Some(breaker.rejection(breaker.shut()?.rejected))
+        };
+        self.readiness.poll(rejection, inner)
     }
 
     #[inline]
@@ -146,11 +149,11 @@ impl<S, R, C> GatedService<S, R, C> {
 
     /// Until when the breaker is shut. If it is, this service is woken when that changes.
     fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
-        self.service.breaker.shut_until()?;
+        self.service.breaker.shut()?;
         self.service.breaker.gate().wait(self.id, cx);
         self.waiting = true;
         // Again: it may have changed before this service waited.
-        self.service.breaker.shut_until()
+        Some(self.service.breaker.shut()?.until)
     }
 
     fn cancel(&mut self) {

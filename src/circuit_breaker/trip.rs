@@ -2,6 +2,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::counts::{Counts, is_surely_above, rate};
 use crate::config::Problems;
 use crate::sync::Arc;
 use crate::time::nanos;
@@ -69,38 +70,6 @@ impl fmt::Display for Window {
     }
 }
 
-/// The counts of a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// All calls that ended and were neither ignored nor throttled; see
-    /// [`Throttled`](super::Throttled).
-    pub calls: u32,
-    /// Calls that failed and were not throttled.
-    pub failures: u32,
-    /// Calls that took longer than the rule's threshold.
-    pub slow: u32,
-    /// The failures in a row until now, throttled or not, of all calls since the breaker closed,
-    /// whatever the window of the rule.
-    pub consecutive: u32,
-}
-
-impl Counts {
-    /// The share of calls that failed; none without calls.
-    pub fn failure_rate(&self) -> Option<f64> {
-        rate(self.failures, self.calls)
-    }
-
-    /// The share of calls that were slow; none without calls.
-    pub fn slow_rate(&self) -> Option<f64> {
-        rate(self.slow, self.calls)
-    }
-}
-
-fn rate(part: u32, calls: u32) -> Option<f64> {
-    (calls > 0).then(|| f64::from(part) / f64::from(calls))
-}
-
 /// A rule by which a breaker opens. A breaker has any number; the first that holds opens it.
 ///
 /// ```
@@ -109,7 +78,7 @@ fn rate(part: u32, calls: u32) -> Option<f64> {
 ///
 /// let secs = Duration::from_secs;
 /// let dead = Trip::consecutive_failures(5).lasting(secs(1)).within(secs(60));
-/// let failing = Trip::failure_rate(0.5).over(Window::time(secs(10))).min_calls(20);
+/// let failing = Trip::failure_rate(0.9).confidence_z(3.1).over(Window::time(secs(10)));
 /// let slow = Trip::slow_rate(0.8, secs(2)).over(Window::count(100));
 /// ```
 #[derive(Clone, PartialEq)]
@@ -118,6 +87,8 @@ pub struct Trip {
     pub(super) when: When,
     pub(super) window: Window,
     pub(super) min_calls: Option<u32>,
+    /// The z of the lower bound that a rate is compared by.
+    pub(super) confidence: Option<f64>,
     pub(super) lasting: Option<Duration>,
     pub(super) within: Option<Duration>,
 }
@@ -159,6 +130,7 @@ impl Trip {
             when,
             window: Window::time(Duration::from_secs(10)),
             min_calls: None,
+            confidence: None,
             lasting: None,
             within: None,
         }
@@ -211,6 +183,24 @@ impl Trip {
     /// the whole of a smaller window.
     pub const fn min_calls(mut self, calls: u32) -> Self {
         self.min_calls = Some(calls);
+        self
+    }
+
+    /// Sets that a rate must be *above* its threshold with this confidence, instead of at least at
+    /// it: the lower bound of the Wilson score interval of the window's rate must be above the
+    /// threshold. `z` is the bound's z-score, above 0 and at most 10: with 1.64 one window in 20
+    /// whose true rate is the threshold is above it by chance, with 3.1 one in 1,000.
+    ///
+    /// A few calls cannot be above a high rate with confidence: at a threshold of 0.9 and a `z` of
+    /// 3.1 it takes 87 calls if all fail, and about 180 if 97 % fail.
+    ///
+    /// ```
+    /// use seawall::circuit_breaker::Trip;
+    ///
+    /// let mostly_failing = Trip::failure_rate(0.9).confidence_z(3.1);
+    /// ```
+    pub const fn confidence_z(mut self, z: f64) -> Self {
+        self.confidence = Some(z);
         self
     }
 
@@ -296,6 +286,23 @@ impl Trip {
             let allowed = "nothing: it belongs to a rate";
             problems.check(false, "min_calls", calls, allowed);
         }
+        if let Some(z) = self.confidence {
+            let threshold = match self.when {
+                When::FailureRate(rate) | When::SlowRate(rate, _) => Some(rate),
+                _ => None,
+            };
+            let allowed = "nothing: it belongs to a failure rate or a slow rate";
+            problems.check(threshold.is_some(), "confidence_z", z, allowed);
+            problems.check(
+                z > 0.0 && z <= 10.0,
+                "confidence_z",
+                z,
+                "above 0, at most 10",
+            );
+            // No rate is above 1.
+            let allowed = "a rate below 1";
+            problems.check(threshold != Some(1.0), "confidence_z", z, allowed);
+        }
         if let Some(lasting) = self.lasting {
             let holds = matches!(self.when, When::Consecutive(_));
             let allowed = "nothing: it belongs to consecutive failures";
@@ -318,9 +325,16 @@ impl Trip {
         let calls = self.least_calls().max(part.calls);
         match self.when {
             When::Consecutive(_) | When::Failures(_) => false,
-            When::FailureRate(least) => rate(part.failures, calls) >= Some(least),
-            When::SlowRate(least, _) => rate(part.slow, calls) >= Some(least),
+            When::FailureRate(least) => self.reaches(least, part.failures, calls),
+            When::SlowRate(least, _) => self.reaches(least, part.slow, calls),
             When::Custom(..) => true,
+        }
+    }
+
+    fn reaches(&self, least: f64, part: u32, calls: u32) -> bool {
+        match self.confidence {
+            None => rate(part, calls) >= Some(least),
+            Some(z) => is_surely_above(least, z, part, calls),
         }
     }
 
@@ -330,8 +344,10 @@ impl Trip {
         match &self.when {
             // Their memories decide these.
             When::Consecutive(_) | When::Failures(_) => false,
-            When::FailureRate(least) => enough && counts.failure_rate() >= Some(*least),
-            When::SlowRate(least, _) => enough && counts.slow_rate() >= Some(*least),
+            When::FailureRate(least) => {
+                enough && self.reaches(*least, counts.failures, counts.calls)
+            }
+            When::SlowRate(least, _) => enough && self.reaches(*least, counts.slow, counts.calls),
             When::Custom(_, decide) => {
                 enough && catch_unwind(AssertUnwindSafe(|| decide(counts))).unwrap_or(false)
             }
@@ -356,6 +372,9 @@ impl fmt::Display for Trip {
                 "slow rate of {rate} (longer than {longer_than:?}) over {window}"
             )?,
             When::Custom(name, _) => f.write_str(name)?,
+        }
+        if let Some(z) = self.confidence {
+            write!(f, " with confidence (z = {z})")?;
         }
         if let Some(lasting) = self.lasting {
             write!(f, " lasting {lasting:?}")?;

@@ -33,6 +33,7 @@ struct Cells {
     attempt: Cell<u32>,
     extra: Cell<bool>,
     budget: Cell<Option<PolicyId>>,
+    successes: Cell<u32>,
     reading: Cell<Tick>,
     /// The address of the service that the reading is for; zero if there is none.
     receiver: Cell<usize>,
@@ -47,6 +48,7 @@ thread_local! {
         attempt: Cell::new(0),
         extra: Cell::new(false),
         budget: Cell::new(None),
+        successes: Cell::new(0),
         reading: Cell::new(Tick::ZERO),
         receiver: Cell::new(0),
         receiver_type: Cell::new(0),
@@ -89,6 +91,28 @@ impl CallContext {
     #[inline(always)]
     pub(crate) fn budget() -> Option<PolicyId> {
         CELLS.with(|cells| cells.budget.get())
+    }
+
+    /// Runs code with this budget for the calls below. Returns how many of them have succeeded
+    /// meanwhile.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn with_budget<T>(budget: PolicyId, code: impl FnOnce() -> T) -> (T, u32) {
+        let entered = Self {
+            budget: Some(budget),
+            ..Self::current()
+        };
+        let _restore = entered.enter();
+        let _counting = Counting(CELLS.with(|cells| cells.successes.replace(0)));
+        let output = code();
+        (output, CELLS.with(|cells| cells.successes.get()))
+    }
+
+    /// A call that draws on the budget of the context has succeeded.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn add_success() {
+        CELLS.with(|cells| cells.successes.set(cells.successes.get() + 1));
     }
 
     #[inline]
@@ -153,7 +177,10 @@ impl CallContext {
         Self {
             attempt: attempt.number,
             extra: self.extra || attempt.number > 1,
-            budget: attempt.budget,
+            budget: match attempt.only {
+                true => attempt.budget,
+                false => self.budget.or(attempt.budget),
+            },
             ..self
         }
     }
@@ -164,12 +191,18 @@ impl CallContext {
 pub(crate) struct Attempt {
     pub(crate) number: u32,
     pub(crate) budget: Option<PolicyId>,
+    /// Whether it draws on this budget also where another one is in force.
+    pub(crate) only: bool,
 }
 
 impl Attempt {
     #[inline]
     pub(crate) fn new(number: u32, budget: Option<PolicyId>) -> Self {
-        Self { number, budget }
+        Self {
+            number,
+            budget,
+            only: true,
+        }
     }
 
     /// Sets this attempt until the guard is dropped.
@@ -191,6 +224,18 @@ impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
         self.before.set();
+    }
+}
+
+/// Restores the count of successes that was there before.
+#[cfg(feature = "tower")]
+struct Counting(u32);
+
+#[cfg(feature = "tower")]
+impl Drop for Counting {
+    #[inline]
+    fn drop(&mut self) {
+        CELLS.with(|cells| cells.successes.set(self.0));
     }
 }
 
@@ -250,12 +295,6 @@ impl ClockReading {
     #[inline]
     pub(crate) fn now(&mut self) -> Tick {
         *self.0.get_or_insert_with(time::now)
-    }
-
-    /// The reading, or a recent time as [`time::recent`] gives it.
-    #[inline]
-    pub(crate) fn recent(&self) -> Tick {
-        self.0.unwrap_or_else(time::recent)
     }
 
     /// Calls `service` and hands it the reading.

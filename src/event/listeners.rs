@@ -1,13 +1,22 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::gate::Gate;
 #[cfg(feature = "tracing")]
 use super::trace;
 use super::{Event, EventKind};
 use crate::config::Name;
+use crate::per_thread::{in_listener, is_in_listener};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
 type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// One listener of one policy.
+struct Entry {
+    id: u64,
+    gate: Gate,
+    listener: Listener,
+}
 
 /// The listeners of one policy.
 #[derive(Default)]
@@ -18,8 +27,8 @@ impl Clone for Listeners {
     /// them later does not receive the events of the other.
     fn clone(&self) -> Self {
         let copy = Self::default();
-        for listener in self.listed() {
-            copy.insert(listener);
+        for entry in self.listed() {
+            copy.insert(Arc::clone(&entry.listener));
         }
         copy
     }
@@ -36,7 +45,7 @@ struct Inner {
 #[derive(Default)]
 struct List {
     next: u64,
-    entries: Vec<(u64, Listener)>,
+    entries: Vec<Arc<Entry>>,
 }
 
 impl Listeners {
@@ -71,14 +80,14 @@ impl Listeners {
         let mut list = self.0.list.lock();
         let id = list.next;
         list.next += 1;
-        list.entries.push((id, listener));
+        let gate = Gate::default();
+        list.entries.push(Arc::new(Entry { id, gate, listener }));
         self.0.any.store(true, Ordering::Relaxed);
         id
     }
 
-    fn listed(&self) -> Vec<Listener> {
-        let list = self.0.list.lock();
-        list.entries.iter().map(|(_, l)| Arc::clone(l)).collect()
+    fn listed(&self) -> Vec<Arc<Entry>> {
+        self.0.list.lock().entries.clone()
     }
 
     #[inline]
@@ -108,9 +117,12 @@ impl Listeners {
 
     #[cold]
     fn deliver(&self, event: &Event<'_>) {
-        for listener in self.listed() {
+        for entry in self.listed() {
+            let Some(_passing) = entry.gate.pass() else {
+                continue;
+            };
             // The panic hook has reported the panic. It must not fail the call.
-            let _ = catch_unwind(AssertUnwindSafe(|| listener(event)));
+            in_listener(|| drop(catch_unwind(AssertUnwindSafe(|| (entry.listener)(event)))));
         }
     }
 }
@@ -123,7 +135,12 @@ impl fmt::Debug for Listeners {
     }
 }
 
-/// Keeps a listener on its policy. Dropping it removes the listener.
+/// Keeps a listener on its policy. Dropping it removes the listener: once the drop has returned,
+/// no call of the listener begins or runs. It blocks the thread while another thread is in the
+/// listener.
+///
+/// Inside a listener, of any policy, the drop does not wait: two listeners that remove each other
+/// would wait for ever. A call on another thread may then end after it.
 #[must_use = "dropping a subscription removes its listener; `.forever()` keeps it"]
 pub struct Subscription {
     listeners: Weak<Inner>,
@@ -142,13 +159,19 @@ impl Drop for Subscription {
         if let Some(inner) = self.listeners.upgrade() {
             let removed = {
                 let mut list = inner.list.lock();
-                let at = list.entries.iter().position(|(id, _)| *id == self.id);
+                let at = list.entries.iter().position(|entry| entry.id == self.id);
                 let removed = at.map(|at| list.entries.remove(at));
                 inner.any.store(!list.entries.is_empty(), Ordering::Relaxed);
                 removed
             };
-            // Dropped outside the lock, because the listener's drop is the user's code.
-            drop(removed);
+            // Outside the lock, because the listener's calls and its drop are the user's code.
+            if let Some(entry) = removed {
+                entry.gate.remove();
+                // Inside a listener it would wait for itself, or for one that waits for it.
+                if !is_in_listener() {
+                    entry.gate.wait();
+                }
+            }
         }
     }
 }
@@ -158,5 +181,87 @@ impl fmt::Debug for Subscription {
         f.debug_struct("Subscription")
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::Listeners;
+    use crate::config::Name;
+    use crate::event::{Ending, EventKind, Subscription};
+    use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+
+    fn emit(listeners: &Listeners) {
+        let (ending, elapsed) = (Ending::Admitted, std::time::Duration::ZERO);
+        listeners.emit(&Name::from("policy"), EventKind::Ended { ending, elapsed });
+    }
+
+    #[test]
+    fn cx14_a_listener_neither_runs_nor_starts_once_its_subscription_is_dropped() {
+        let listeners = Listeners::default();
+        let (stopped, called) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
+        let late = Arc::new(AtomicU64::new(0));
+        let start = Barrier::new(3);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    start.wait();
+                    while !stopped.load(Ordering::Relaxed) {
+                        emit(&listeners);
+                    }
+                });
+            }
+            start.wait();
+            for _ in 0..500 {
+                let dropped = Arc::new(AtomicBool::new(false));
+                let (seen, called, late) =
+                    (Arc::clone(&dropped), Arc::clone(&called), Arc::clone(&late));
+                let subscription = listeners.add(move |_| {
+                    called.fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                    late.fetch_add(u64::from(seen.load(Ordering::SeqCst)), Ordering::Relaxed);
+                });
+                thread::yield_now();
+                drop(subscription);
+                dropped.store(true, Ordering::SeqCst);
+            }
+            stopped.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(late.load(Ordering::Relaxed), 0);
+        assert!(called.load(Ordering::Relaxed) > 0);
+    }
+
+    // Each waits at the barrier for the other to run.
+    #[test]
+    fn cx14_listeners_that_remove_themselves_or_each_other_end() {
+        let both = Arc::new([Listeners::default(), Listeners::default()]);
+        let subscriptions = Arc::new(Mutex::new([None::<Subscription>, None]));
+        let running = Arc::new(Barrier::new(2));
+        for (own, other) in [(0, 1), (1, 0)] {
+            let (kept, running) = (Arc::clone(&subscriptions), Arc::clone(&running));
+            let subscription = both[own].add(move |_| {
+                running.wait();
+                let removed = kept.lock()[other].take();
+                drop(removed);
+            });
+            subscriptions.lock()[own] = Some(subscription);
+        }
+        thread::scope(|scope| {
+            for listeners in &*both {
+                scope.spawn(|| emit(listeners));
+            }
+        });
+        assert!(both.iter().all(|listeners| !listeners.any()));
+
+        let own = Listeners::default();
+        let kept = Arc::new(Mutex::new(None::<Subscription>));
+        let to = Arc::clone(&kept);
+        let subscription = own.add(move |_| drop(to.lock().take()));
+        *kept.lock() = Some(subscription);
+        emit(&own);
+        assert!(!own.any());
     }
 }

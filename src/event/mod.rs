@@ -6,6 +6,8 @@
 //! state after the event, or a later one. A panic of a listener is caught, and the call goes on.
 //! Without a listener an event costs one relaxed load.
 //!
+//! Once the drop of a [`Subscription`] has returned, its listener neither runs nor is called.
+//!
 //! A listener receives the events of calls that start after it was added. A call that started
 //! earlier may end without an event.
 //!
@@ -26,6 +28,7 @@
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
 
+mod gate;
 mod listeners;
 pub(crate) mod notice;
 #[cfg(feature = "tracing")]
@@ -112,6 +115,13 @@ pub enum EventKind<'a> {
         /// How the last attempt failed.
         kind: FailureKind,
     },
+    /// Another attempt was due and is not made. It belongs to a call whose terminal event follows.
+    Suppressed {
+        /// The number that the attempt would have had.
+        attempt: u32,
+        /// Why it is not made.
+        reason: Suppression,
+    },
     /// Another attempt would have followed, but the policy is in
     /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call ends here, and its terminal event
     /// follows.
@@ -123,6 +133,26 @@ pub enum EventKind<'a> {
         /// How the last attempt failed.
         kind: FailureKind,
     },
+}
+
+/// Why an extra attempt of a retry or a hedge was not made.
+///
+/// A call that has used all its attempts, or whose outcome is never retried, suppresses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Suppression {
+    /// The budget is spent.
+    Budget,
+    /// The attempt would have started after the deadline.
+    Deadline,
+    /// The attempt would have started after the retry's `max_elapsed`.
+    Elapsed,
+    /// The service requested a delay above the retry's cap, or no other call.
+    RetryAfter,
+    /// The request may have had its effect, and may not be sent more than once.
+    NotIdempotent,
+    /// The request has no copy.
+    NoCopy,
 }
 
 /// How an admitted call ended.

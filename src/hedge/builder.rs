@@ -8,6 +8,9 @@ use crate::config::ConfigError;
 #[cfg(feature = "tower")]
 use crate::config::Mode;
 
+/// The ratio of its own budget: a service that is slow for all calls gets at most a tenth more.
+pub(super) const RATIO: f64 = 0.1;
+
 /// Builds a [`Hedge`](super::Hedge), or changes one.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
@@ -89,7 +92,7 @@ impl Builder {
         built: Duration,
     ) -> Result<(Options, Settings, Funding), ConfigError> {
         self.settings.check(&self.options.name, Some(built))?;
-        let funding = self.funding.or_own(&self.options.name);
+        let funding = self.funding.or_own(&self.options.name, RATIO);
         Ok((self.options, self.settings, funding))
     }
 }
@@ -99,12 +102,6 @@ impl Builder {
 impl Builder {
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
-    }
-
-    /// Takes extra attempts from `budget` if none was given.
-    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
-        self.funding = self.funding.or_given(budget);
-        self
     }
 
     /// The fixed delay, if it has one.

@@ -18,7 +18,8 @@
 //! with a copy of the request. The first success is returned, after all other attempts have been
 //! dropped.
 //!
-//! A failure does not win while another attempt is under way. What starts after it depends on its
+//! A failure does not win while another attempt is in flight; one that waits for its service to be
+//! ready is not. What starts after it depends on its
 //! kind:
 //!
 //! | outcome | next attempt |
@@ -143,7 +144,7 @@
 //! | [`min_delay`](Builder::min_delay) | 1 ms | the resolution of the timers |
 //! | tracked range | up to 10 s | above it nothing is hedged: that is an outage, not a tail |
 //! | [`max_extra`](Builder::max_extra) | 1 | the second attempt saves most, a third little |
-//! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of calls of its own | a service that is slow for all calls must not get twice the load |
+//! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of the successes of its own | a service that is slow for all calls must not get twice the load |
 //! | [`only`](HedgeLayer::only) | the request's own answer | an order must not be placed twice |
 //! | [`name`](Builder::name) | `hedge@` and the call site | its events must say which hedge it was |
 //! | [`mode`](Builder::mode) | enforced | |

@@ -188,7 +188,9 @@ impl Builder {
     }
 
     fn assemble(self) -> Hedge {
-        let funding = self.funding.or_own(&self.options.name);
+        let funding = self
+            .funding
+            .or_own(&self.options.name, super::builder::RATIO);
         let ledger = Arc::new(Ledger::new(self.options));
         let plan = Plan {
             ledger: Arc::clone(&ledger),

@@ -11,6 +11,7 @@ use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
+use crate::event::Suppression;
 use crate::keyed::{IntoSource, Picked, Source};
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
@@ -91,6 +92,7 @@ where
         if permit.needs_copy() {
             copy = rules.again.copy(&request);
             if copy.is_none() {
+                permit.suppress(config, 2, Suppression::NoCopy);
                 permit.stop();
             }
         }

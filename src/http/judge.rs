@@ -1,41 +1,10 @@
-use std::time::Duration;
-
 use http::{HeaderMap, Response, StatusCode};
 
 use super::retry_after::{grpc_pushback, retry_after};
-use crate::classify::{FailureKind, Judge, Outcome};
+use crate::classify::status::{grpc_failure, http_failure};
+use crate::classify::{Judge, Outcome};
 use crate::rejection::Reason;
 use crate::time::wall_clock;
-
-/// 5xx is a failure, and so are 408 and 429. A 503 is throttling, with `Retry-After` or without: it is
-/// how a server sheds load. Any other 4xx is the caller's mistake, and the service
-/// works. 501 and 505 would fail again.
-fn http_failure(status: StatusCode) -> Option<FailureKind> {
-    match status {
-        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Some(FailureKind::Timeout),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            Some(FailureKind::Throttled)
-        }
-        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
-            Some(FailureKind::Permanent)
-        }
-        status if status.is_server_error() => Some(FailureKind::Response),
-        _ => None,
-    }
-}
-
-fn grpc_failure(code: u16, pushback: Option<Duration>) -> Option<FailureKind> {
-    match code {
-        // UNAVAILABLE is also a connection that failed. Only a server that answers pushes back.
-        14 if pushback.is_some() => Some(FailureKind::Throttled),
-        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS. An undefined code is UNKNOWN.
-        2 | 13 | 14 | 15 | 17.. => Some(FailureKind::Response),
-        4 => Some(FailureKind::Timeout),
-        8 => Some(FailureKind::Throttled),
-        12 => Some(FailureKind::Permanent),
-        _ => None,
-    }
-}
 
 /// The status of a trailers-only gRPC response. A status in real trailers comes after the response
 /// head and is not seen here.
@@ -52,7 +21,7 @@ fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
                 None => return Outcome::Success,
             }
         }
-        None => match http_failure(status) {
+        None => match http_failure(status.as_u16()) {
             Some(kind) => (kind, retry_after(headers, wall_clock())),
             None => return Outcome::Success,
         },
@@ -81,3 +50,9 @@ macro_rules! judged_by_head {
 judged_by_head!(Response<B>, B);
 #[cfg(feature = "reqwest")]
 judged_by_head!(reqwest::Response);
+
+impl Judge for StatusCode {
+    fn judge(&self) -> Outcome {
+        of_head(*self, &HeaderMap::new())
+    }
+}

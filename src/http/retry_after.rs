@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, HeaderValue, RETRY_AFTER};
 
+use crate::classify::status::{is_digits, pushback};
 use crate::outcome::NEVER;
 
 /// Headers of hosted services with the delay in milliseconds. A service that sends one also sends
@@ -37,13 +38,10 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// The delay that a gRPC response requests, by the retry design (A6): whole milliseconds. Any
-/// other value, such as a negative one, means that the client must stop.
+/// The delay that a gRPC response requests.
 pub(super) fn grpc_pushback(headers: &HeaderMap) -> Option<Duration> {
-    let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
-    let value = text(values.next()?).filter(|value| values.next().is_none() && is_digits(value));
-    let millis = value.and_then(|value| value.parse().ok());
-    Some(millis.map_or(NEVER, Duration::from_millis))
+    let values = headers.get_all("grpc-retry-pushback-ms");
+    pushback(values.iter().map(|value| value.to_str().ok()))
 }
 
 fn in_seconds_or_date(
@@ -82,8 +80,4 @@ fn decimal_seconds(value: &str) -> Option<Duration> {
     // A number with too many digits is still a very long delay.
     let seconds = is_digits(whole).then(|| whole.parse().unwrap_or(u64::MAX))?;
     Some(Duration::from_secs(seconds).saturating_add(Duration::from_secs_f64(fraction)))
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

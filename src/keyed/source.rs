@@ -187,6 +187,11 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         }
     }
 
+    #[cfg(feature = "tower")]
+    pub(crate) fn keyed(&self) -> &Keyed<K, P> {
+        &self.keyed
+    }
+
     /// Lets requests without a key pass, as if there were no policy.
     #[must_use]
     pub fn or_skip(mut self) -> Self {

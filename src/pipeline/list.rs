@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
-use crate::classify::Standard;
+use crate::classify::Direct;
 use crate::hedge::Hedge;
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
@@ -14,7 +14,7 @@ use crate::timeout::Timeout;
 /// `C` classifies outcomes for all of them.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a pipeline does nothing until `run`"]
-pub struct Pipeline<C = Standard> {
+pub struct Pipeline<C = Direct> {
     pub(super) timeout: Option<Timeout>,
     pub(super) retry: Option<Retry>,
     pub(super) hedge: Option<Hedge>,
@@ -121,7 +121,7 @@ impl<C> Pipeline<C> {
         self
     }
 
-    /// Sets the classifier, a [`Classify`](crate::Classify). The default is [`Standard`].
+    /// Sets the classifier, a [`Classify`](crate::Classify). The default is [`Direct`].
     pub fn classify<C2>(self, classifier: C2) -> Pipeline<C2> {
         Pipeline {
             timeout: self.timeout,

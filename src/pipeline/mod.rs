@@ -58,7 +58,7 @@
 //!     .bulkhead(Bulkhead::builder(64).queue(16).build()?)
 //!     .waiting_limiter(RateLimiter::per_second(100))
 //!     .attempt_timeout(Duration::from_millis(300))
-//!     .classify(ErrorsOnly); // For response types that do not implement `Judge`.
+//!     .classify(ErrorsOnly); // For responses that are neither data nor of HTTP.
 //! # let _ = pipeline;
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
@@ -70,7 +70,7 @@
 //! | every policy | none: `Pipeline::new()` makes the call once | the code that builds a pipeline shows everything in it |
 //! | bulkhead | attempts wait if the bulkhead has a queue | a queue is configured for waiting |
 //! | limiter | rejects; [`waiting_limiter`](Pipeline::waiting_limiter) waits | waiting is chosen, together with its bound |
-//! | [`classify`](Pipeline::classify) | [`Standard`](crate::classify::Standard): the response says so itself, every error is a failure | no type is a success by default |
+//! | [`classify`](Pipeline::classify) | [`Direct`](crate::classify::Direct): data is a success, a response says so itself, an error is known by its source chain | the first line that compiles is right |
 //!
 //! # Sharing
 //!

@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::future::Future;
 use std::marker::PhantomData;
 
@@ -18,12 +19,12 @@ impl<C> Pipeline<C> {
     ///
     /// # Panics
     /// If it has to wait outside of a tokio runtime with time enabled.
-    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: Fn(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let call = &call;
         let outcome = match &self.timeout {
@@ -33,12 +34,12 @@ impl<C> Pipeline<C> {
         outcome.map_err(|piped| piped.error)
     }
 
-    async fn retried<T, E, F, Fut, Via>(&self, call: &F) -> Result<T, Piped<E, Via>>
+    async fn retried<T, E, F, Fut, Via, Seen>(&self, call: &F) -> Result<T, Piped<E, Via>>
     where
         F: Fn(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         match &self.retry {
             Some(retry) => {
@@ -49,12 +50,12 @@ impl<C> Pipeline<C> {
         }
     }
 
-    async fn hedged<T, E, F, Fut, Via>(&self, call: &F) -> Result<T, Piped<E, Via>>
+    async fn hedged<T, E, F, Fut, Via, Seen>(&self, call: &F) -> Result<T, Piped<E, Via>>
     where
         F: Fn(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         match &self.hedge {
             Some(hedge) => {
@@ -66,12 +67,12 @@ impl<C> Pipeline<C> {
     }
 
     /// One attempt.
-    async fn attempt<T, E, F, Fut, Via>(&self, call: &F) -> Result<T, Piped<E, Via>>
+    async fn attempt<T, E, F, Fut, Via, Seen>(&self, call: &F) -> Result<T, Piped<E, Via>>
     where
         F: Fn(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let number = context::attempt().unwrap_or(1);
         let admitted = || self.admitted(|| call(number));
@@ -139,10 +140,10 @@ impl<E, Via> From<Rejection> for Piped<E, Via> {
 struct Inside<Via>(PhantomData<Via>);
 
 impl<E: Fault<Via>, Via> Fault<Inside<Via>> for Piped<E, Via> {
-    fn reason(&self) -> Option<&Reason> {
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.error {
-            Error::Rejected(rejection) => Some(rejection.reason()),
-            Error::Service(error) => error.reason(),
+            Error::Rejected(rejection) => Some(rejection),
+            Error::Service(error) => error.error(),
         }
     }
 }
@@ -157,7 +158,10 @@ fn flat<T, E, Via>(outcome: Result<T, Error<Piped<E, Via>>>) -> Result<T, Piped<
 /// The user's classifier, for [`Piped`] errors.
 struct ByInner<'a, C>(&'a C);
 
-impl<T, E, Via, C: Classify<T, E>> Classify<T, Piped<E, Via>> for ByInner<'_, C> {
+impl<T, E, Via, Seen, C> Classify<T, Piped<E, Via>, Seen> for ByInner<'_, C>
+where
+    C: Classify<T, E, Seen>,
+{
     fn classify(&self, outcome: Result<&T, &Piped<E, Via>>) -> Outcome {
         match outcome.map_err(|piped| &piped.error) {
             Ok(response) => self.0.classify(Ok(response)),
@@ -165,6 +169,10 @@ impl<T, E, Via, C: Classify<T, E>> Classify<T, Piped<E, Via>> for ByInner<'_, C>
             // Not reached: a rejection is taken out before an outcome is classified.
             Err(Error::Rejected(_)) => Outcome::Ignore,
         }
+    }
+
+    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
+        self.0.by_source(error)
     }
 
     fn reason<'r>(&self, response: &'r T) -> Option<&'r Reason> {

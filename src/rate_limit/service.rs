@@ -35,8 +35,8 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
         }
     }
 
-    /// Polls the inner service. If that is not ready and the cost is known, `would_reject` says
-    /// whether the call would be rejected anyway.
+    /// Polls the inner service, unless `would_reject` says that the call would be rejected anyway
+    /// and the cost is known.
     fn poll_inner<Req>(
         &mut self,
         cx: &mut Context<'_>,
@@ -49,7 +49,7 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
     {
         let inner = || self.inner.poll_ready(cx);
         let rejection = || would_reject(self.limiter.fixed()?, K::FIXED?);
-        self.readiness.poll(inner, rejection)
+        self.readiness.poll_by_clock(rejection, inner)
     }
 
     /// The rejection of this call, if the inner service is not ready for it.
@@ -92,7 +92,7 @@ where
             let (limiter, key) = picked.parts();
             limiter.admit(ask.of(key), fresh_after(|| clock.now()))
         });
-        match admitted {
+        match self.readiness.after(admitted) {
             Ok(()) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
@@ -155,7 +155,7 @@ where
             let (limiter, key) = picked.parts();
             limiter.acquire_or_reserve(clock.now(), ask.of(key), self.max_wait)
         });
-        match reserved {
+        match this.readiness.after(reserved) {
             Ok(None) => {
                 let inner = &mut this.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));

@@ -22,6 +22,12 @@ pub trait Carrier: Sized {
 
     /// The reason, if this error was made by [`carry`](Self::carry).
     fn reason(&self) -> Option<&Reason>;
+
+    /// The error, as far as it can be looked at: a rejection in its source chain is found, and
+    /// [`by_source`](crate::classify::by_source) knows what the failure is. `None` by default.
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        None
+    }
 }
 
 macro_rules! boxed {
@@ -35,6 +41,11 @@ macro_rules! boxed {
 
             fn reason(&self) -> Option<&Reason> {
                 self.source()?.downcast_ref()
+            }
+
+            // Not the error itself, which lives for 'a.
+            fn error(&self) -> Option<&(dyn StdError + 'static)> {
+                self.source()
             }
         }
     };
@@ -51,6 +62,10 @@ impl Carrier for Rejection {
     fn reason(&self) -> Option<&Reason> {
         Some(Rejection::reason(self))
     }
+
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self)
+    }
 }
 
 impl Carrier for io::Error {
@@ -60,6 +75,41 @@ impl Carrier for io::Error {
 
     fn reason(&self) -> Option<&Reason> {
         Reason::of(self)
+    }
+
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self)
+    }
+}
+
+/// What [`carrier!`](crate::carrier) sees of an enum: all of it if it is an error. The compiler
+/// takes the first of the two methods for which it adds no reference.
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod look {
+    use std::error::Error as StdError;
+
+    #[derive(Debug)]
+    pub struct Look<'e, E>(pub &'e E);
+
+    pub trait OfError<'e> {
+        fn error(&self) -> Option<&'e (dyn StdError + 'static)>;
+    }
+
+    impl<'e, E: StdError + 'static> OfError<'e> for Look<'e, E> {
+        fn error(&self) -> Option<&'e (dyn StdError + 'static)> {
+            Some(self.0)
+        }
+    }
+
+    pub trait Any<'e> {
+        fn error(&self) -> Option<&'e (dyn StdError + 'static)>;
+    }
+
+    impl<'e, E> Any<'e> for &Look<'e, E> {
+        fn error(&self) -> Option<&'e (dyn StdError + 'static)> {
+            None
+        }
     }
 }
 
@@ -112,6 +162,12 @@ macro_rules! carrier {
                     _ => ::core::option::Option::None,
                 }
             }
+
+            fn error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
+                #[allow(unused_imports)]
+                use $crate::rejection::look::{Any as _, Look, OfError as _};
+                (&Look(self)).error()
+            }
         }
     };
 }
@@ -130,6 +186,9 @@ macro_rules! carrier {
 pub trait Recognize {
     /// The reason, if this error is itself a rejection.
     fn recognize(&self) -> Option<&Reason>;
+
+    /// The error, as far as it can be looked at.
+    fn look(&self) -> Option<&(dyn StdError + 'static)>;
 }
 
 #[cfg(feature = "tower")]
@@ -137,11 +196,19 @@ impl<E: Carrier> Recognize for E {
     fn recognize(&self) -> Option<&Reason> {
         self.reason()
     }
+
+    fn look(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error()
+    }
 }
 
 #[cfg(feature = "tower")]
 impl Recognize for Infallible {
     fn recognize(&self) -> Option<&Reason> {
+        match *self {}
+    }
+
+    fn look(&self) -> Option<&(dyn StdError + 'static)> {
         match *self {}
     }
 }

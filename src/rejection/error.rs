@@ -101,13 +101,24 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> Error<E> {
     }
 }
 
-impl<E> Carrier for Error<E> {
+impl<E: StdError + 'static> Carrier for Error<E> {
     fn carry(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
     }
 
     fn reason(&self) -> Option<&Reason> {
         self.rejection().map(Rejection::reason)
+    }
+
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self)
+    }
+}
+
+impl<E> From<Error<Error<E>>> for Error<E> {
+    /// [`flatten`](Error::flatten), so that `?` does it.
+    fn from(nested: Error<Error<E>>) -> Self {
+        nested.flatten()
     }
 }
 

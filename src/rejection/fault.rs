@@ -2,10 +2,9 @@ use std::error::Error as StdError;
 use std::marker::PhantomData;
 
 use super::error::Error;
-use super::reason::Reason;
 
-/// The error of a closure passed to `run`: it must be possible to check whether it is a rejection
-/// by the library.
+/// The error of a closure passed to `run`: its type and its sources can be looked at, for a
+/// rejection by the library and for what the failure is.
 ///
 /// Implemented for every [`std::error::Error`], for boxed errors and reports (`anyhow`, `eyre`,
 /// anything that is `AsRef<dyn Error + Send + Sync>`), for [`Error<E>`] of any of these, and for
@@ -18,8 +17,8 @@ use super::reason::Reason;
     note = "map it with `.map_err(..)` inside the closure, or implement `seawall::rejection::Fault<seawall::rejection::Opaque>` for it"
 )]
 pub trait Fault<Via> {
-    /// The reason, if this error is itself a rejection (see [`Reason::of`]).
-    fn reason(&self) -> Option<&Reason>;
+    /// The error, if it can be looked at.
+    fn error(&self) -> Option<&(dyn StdError + 'static)>;
 }
 
 /// [`Fault`] of a [`std::error::Error`].
@@ -28,6 +27,9 @@ pub enum ByError {}
 /// [`Fault`] of a boxed error or a report.
 #[derive(Debug)]
 pub enum ByReport {}
+/// [`Fault`] of a `Box<dyn Error>` that is not `Send`.
+#[derive(Debug)]
+pub enum ByBox {}
 /// [`Fault`] of an [`Error<E>`] whose `E` is no [`std::error::Error`].
 #[derive(Debug)]
 pub struct Nested<Via>(PhantomData<Via>);
@@ -36,24 +38,30 @@ pub struct Nested<Via>(PhantomData<Via>);
 pub enum Opaque {}
 
 impl<E: StdError + 'static> Fault<ByError> for E {
-    fn reason(&self) -> Option<&Reason> {
-        Reason::of(self)
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self)
     }
 }
 
 impl<E: AsRef<dyn StdError + Send + Sync + 'static>> Fault<ByReport> for E {
-    fn reason(&self) -> Option<&Reason> {
-        Reason::of(self.as_ref())
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.as_ref())
+    }
+}
+
+impl Fault<ByBox> for Box<dyn StdError> {
+    fn error(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&**self)
     }
 }
 
 macro_rules! nested {
     ($inner:ty $(, $via:ident)?) => {
         impl<E: Fault<$inner> $(, $via)?> Fault<Nested<$inner>> for Error<E> {
-            fn reason(&self) -> Option<&Reason> {
+            fn error(&self) -> Option<&(dyn StdError + 'static)> {
                 match self {
-                    Error::Rejected(rejection) => Some(rejection.reason()),
-                    Error::Service(error) => error.reason(),
+                    Error::Rejected(rejection) => Some(rejection),
+                    Error::Service(error) => error.error(),
                 }
             }
         }
@@ -63,13 +71,14 @@ macro_rules! nested {
 // Not for `ByError`: an `Error<E>` around a `std::error::Error` is one itself, and with two
 // implementations `Via` could not be inferred.
 nested!(ByReport);
+nested!(ByBox);
 nested!(Opaque);
 nested!(Nested<Via>, Via);
 
 macro_rules! opaque {
     ($($ty:ty),*) => {$(
         impl Fault<Opaque> for $ty {
-            fn reason(&self) -> Option<&Reason> {
+            fn error(&self) -> Option<&(dyn StdError + 'static)> {
                 None
             }
         }

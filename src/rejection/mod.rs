@@ -60,6 +60,9 @@ mod reason;
 pub use carrier::Carrier;
 #[cfg(feature = "tower")]
 pub(crate) use carrier::Recognize;
+#[doc(hidden)]
+pub use carrier::look;
 pub use error::Error;
-pub use fault::{ByError, ByReport, Fault, Nested, Opaque};
+pub use fault::{ByBox, ByError, ByReport, Fault, Nested, Opaque};
+pub(crate) use reason::chain;
 pub use reason::{Reason, Rejection, RejectionKind};

@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -170,9 +171,19 @@ impl Reason {
 
     /// The first reason in the source chain of `error`, also below the errors of other services.
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        std::iter::successors(Some(error), |&error| error.source())
-            .find_map(|error| error.downcast_ref())
+        chain(error).find_map(|error| error.downcast_ref())
     }
+}
+
+/// The error and its sources. The error inside of an [`io::Error`] is one of them, which its
+/// `source()` leaves out.
+pub(crate) fn chain<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let inner = error.downcast_ref().and_then(io::Error::get_ref);
+        inner.map_or_else(|| error.source(), |inner| Some(inner))
+    })
 }
 
 /// A rejection by one of the library's policies.

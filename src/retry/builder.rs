@@ -97,7 +97,9 @@ impl Builder {
 
     pub(super) fn checked(self) -> Result<(Options, Settings, Funding), ConfigError> {
         self.settings.check(&self.options.name)?;
-        let funding = self.funding.or_own(&self.options.name);
+        let funding = self
+            .funding
+            .or_own(&self.options.name, crate::budget::RATIO);
         Ok((self.options, self.settings, funding))
     }
 }
@@ -107,12 +109,6 @@ impl Builder {
 impl Builder {
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
-    }
-
-    /// Takes extra attempts from `budget` if none was given.
-    pub(crate) fn budget_or(mut self, budget: &Budget) -> Self {
-        self.funding = self.funding.or_given(budget);
-        self
     }
 
     pub(crate) fn attempts(&self) -> u32 {

@@ -3,6 +3,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -11,9 +12,11 @@ use super::permit::Permit;
 use super::policy::Config;
 use crate::attempts::{SendAgain, Template};
 use crate::classify::Outcome;
+use crate::context::CallContext;
+use crate::event::Suppression;
 use crate::service::Verdict;
 use crate::sync::Arc;
-use crate::time::Sleep;
+use crate::time::{self, Sleep, Tick};
 
 /// What the calls of a service share, besides the template service.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ impl<S, A> AsRef<Config> for Template<S, Rules<A>> {
         &self.config
     }
 }
+
+/// The resolution of the runtime's timers.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 pin_project! {
     /// The response future of [`RetryService`](super::RetryService). Dropping it drops the
@@ -119,6 +125,16 @@ where
                     this.state.set(State::Readying { service });
                 }
                 StateProjection::Readying { service } => {
+                    let now = time::now();
+                    let late = now >= CallContext::deadline();
+                    // A failed response was dropped: the timeout above has the answer, if there
+                    // is one.
+                    if late && (this.failed.is_some() || now >= CallContext::enforced()) {
+                        match self.as_mut().too_late(now) {
+                            Some(error) => return Poll::Ready(Err(error)),
+                            None => continue,
+                        }
+                    }
                     match ready!(this.permit.enter(|| service.poll_ready(cx))) {
                         Ok(()) => self.as_mut().send_again(),
                         Err(error) => {
@@ -157,10 +173,13 @@ where
                 return ControlFlow::Break(Err(error));
             }
         }
-        let next = match this.request {
-            Some(_) => this.permit.after(outcome),
-            None => None,
-        };
+        let request = &*this.request;
+        let next = this.permit.after(outcome, |holder, failed| match request {
+            None => Err(Suppression::NoCopy),
+            Some(_) if failed.had_no_effect() => Ok(()),
+            Some(request) if holder.again.may_resend(request) => Ok(()),
+            Some(_) => Err(Suppression::NotIdempotent),
+        });
         let Some(until) = next else {
             this.permit.finish(outcome);
             return ControlFlow::Break(output);
@@ -171,6 +190,23 @@ where
         let sleep = Sleep::until(until);
         this.state.set(State::BackingOff { sleep });
         ControlFlow::Continue(())
+    }
+
+    /// The deadline has passed in `Readying`, and nothing starts any more. The last error; or
+    /// none, back in `BackingOff`, where a timeout above ends the call.
+    #[cold]
+    fn too_late(self: Pin<&mut Self>, now: Tick) -> Option<S::Error> {
+        let mut this = self.project();
+        if let Some((error, outcome)) = this.failed.take() {
+            this.permit.too_late();
+            this.permit.finish(outcome);
+            return Some(error);
+        }
+        // Looked at again, because the deadline may be that of a caller that polls this call by
+        // reference and then gives it back.
+        let sleep = Sleep::until(now.after(TIMER_STEP));
+        this.state.set(State::BackingOff { sleep });
+        None
     }
 
     /// From `Readying` to `Calling`.
@@ -195,7 +231,8 @@ where
         let (outcome, _) = this.verdict.judge(Err(&error));
         // What the service answered says more than why it was not ready.
         let (error, kept) = this.failed.take().unwrap_or((error, outcome));
-        let Some(until) = this.permit.after(outcome) else {
+        // The request was not sent since it was decided that it may be.
+        let Some(until) = this.permit.after(outcome, |_, _| Ok(())) else {
             this.permit.finish(kept);
             return ControlFlow::Break(error);
         };

@@ -54,7 +54,8 @@ impl<C, A> RetryLayer<C, A> {
 
 impl<C, O, K> RetryLayer<C, Again<O, K>> {
     /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
-    /// for gRPC, where every request is a POST.
+    /// for gRPC, where every request is a POST. A request that had no effect is retried in any
+    /// case ([module](crate::retry)).
     pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>> {
         self.map_again(|again| again.only(only))
     }

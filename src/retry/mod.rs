@@ -14,8 +14,7 @@
 //!
 //! # What it does
 //!
-//! `poll_ready` forwards. `call` copies the request if it may be sent again, and calls the inner
-//! service at once. After a failed attempt the retry waits for the backoff and makes the next
+//! `poll_ready` forwards. `call` copies the request, and calls the inner service at once. After a failed attempt the retry waits for the backoff and makes the next
 //! attempt with a clone of the template service, which is polled until it is ready immediately
 //! before its call. During the backoff it holds no service and no response: the next attempt may
 //! need the connection.
@@ -29,10 +28,22 @@
 //!
 //! - rejections by this crate, and outcomes that are [`Ignore`](crate::Outcome::Ignore) or
 //!   [`Permanent`](crate::classify::FailureKind::Permanent);
-//! - requests that may not be sent twice ([`Idempotent`](crate::attempts::Idempotent)); an
-//!   `http::Request` says so by its method or its `Idempotency-Key`.
+//! - requests that have no copy.
 //!
-//! A call that timed out is retried like any other failure. It may have had its effect.
+//! Whether a request is sent again is decided after its outcome:
+//!
+//! | the attempt | sent again |
+//! |---|---|
+//! | [`Unsent`](crate::classify::FailureKind::Unsent): nothing of it reached the service | every request |
+//! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service said when to come back instead of doing it | every request |
+//! | any other failure, also a timeout: it may have had its effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
+//!
+//! An `http::Request` is idempotent by its method or its `Idempotency-Key`. A retry that is due and
+//! is not made has an event with the [reason](crate::event::Suppression).
+//!
+//! A backoff or readiness that ends in a poll after the deadline makes no call: the last error is
+//! returned, and the budget has its attempt back. A failed response is not kept, so after one the
+//! timeout above ends the call.
 //!
 //! The layers below an attempt read its number with [`attempt`](crate::attempt()). An attempt above
 //! the first does not wait: a rate limiter below admits it at once or rejects it. Retries do not
@@ -92,6 +103,7 @@
 //!
 //! [`Retry::run`] gives the closure the number of the attempt, and the closure makes a new call
 //! for each attempt: nothing has to be `Clone`. The closure must be safe to be called twice.
+//! [`Retry::run_mut`] takes an async closure that borrows mutably what it captures.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -114,10 +126,10 @@
 //! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together |
 //! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service gets time |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s, a floor with jitter on top | the dependency knows best, within reason |
-//! | [`budget`](Builder::budget) | its own: 10 % of calls, burst 10, floor 1 a second | an outage makes 1.1 times the load, not three |
+//! | [`budget`](Builder::budget) | its own: half of the successes, burst 10 | what works pays for the extra attempts; a dead dependency gets none ([`budget`](crate::budget#defaults)) |
 //! | [`max_elapsed`](Builder::max_elapsed) | none | a timeout above bounds the attempts too |
 //! | [`nested`](Builder::nested) | off | three attempts of three are nine |
-//! | [`only`](RetryLayer::only) | the request's own answer | an order must not be placed twice |
+//! | [`only`](RetryLayer::only), where the attempt may have had its effect | the request's own answer | an order must not be placed twice |
 //! | [`name`](Builder::name) | `retry@` and the call site | its events must say which retry it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!

@@ -5,8 +5,9 @@ use super::state::Failed;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading};
-use crate::event::{Ending, EventKind};
-use crate::outcome::{FailureKind, Outcome};
+use crate::event::{Ending, EventKind, Suppression};
+use crate::outcome::Outcome;
+use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
 /// One call under a retry, with all its attempts. Dropping it ends the call.
@@ -34,18 +35,13 @@ enum Extra {
 }
 
 impl<H: AsRef<Config>> Permit<H> {
-    /// A call that starts here. `may_resend` is whether it may be made more than once.
+    /// A call that starts here.
     #[inline]
-    pub(super) fn start(
-        holder: H,
-        may_resend: impl FnOnce() -> bool,
-        clock: &mut ClockReading,
-    ) -> Self {
+    pub(super) fn start(holder: H, clock: &mut ClockReading) -> Self {
         let Config { settings, plan, .. } = holder.as_ref();
         let ledger = CallLedger::open(plan, true, settings.max_elapsed.is_some(), clock);
         let nests = CallContext::extra() && !settings.nested;
-        let may_retry = ledger.mode() != Mode::Off && !nests && settings.max_attempts > 1;
-        let retries = may_retry && may_resend();
+        let retries = ledger.mode() != Mode::Off && !nests && settings.max_attempts > 1;
         Self {
             holder,
             ledger,
@@ -79,20 +75,39 @@ impl<H: AsRef<Config>> Permit<H> {
     }
 
     /// Decides after an attempt with this outcome. Returns when the next attempt starts, which
-    /// has a permit then; none if the call ends.
+    /// has a permit then; none if the call ends. `may_resend` is whether the request may be sent
+    /// again after this failure.
     #[inline]
-    pub(super) fn after(&mut self, outcome: Outcome) -> Option<Tick> {
-        match outcome {
-            Outcome::Failure { kind, retry_after } => self.after_failure(kind, retry_after),
-            Outcome::Success | Outcome::Ignore => None,
+    pub(super) fn after(
+        &mut self,
+        outcome: Outcome,
+        may_resend: impl FnOnce(&H, &Failed) -> Result<(), Suppression>,
+    ) -> Option<Tick> {
+        let Outcome::Failure { kind, retry_after } = outcome else {
+            return None;
+        };
+        let failed = Failed {
+            number: self.number,
+            kind,
+            retry_after,
+            previous: self.previous,
+        };
+        if !self.may_go_on() || failed.is_lasting() {
+            return None;
+        }
+        let may_resend = may_resend(&self.holder, &failed);
+        match may_resend.and_then(|()| self.after_failure(failed)) {
+            Ok(until) => until,
+            Err(reason) => {
+                self.suppress(self.number + 1, reason);
+                None
+            }
         }
     }
 
+    /// When the next attempt starts. None where retries do not nest, and in record-only mode.
     #[cold]
-    fn after_failure(&mut self, kind: FailureKind, retry_after: Option<Duration>) -> Option<Tick> {
-        if !self.may_go_on() {
-            return None;
-        }
+    fn after_failure(&mut self, failed: Failed) -> Result<Option<Tick>, Suppression> {
         let Config {
             settings,
             plan,
@@ -101,31 +116,34 @@ impl<H: AsRef<Config>> Permit<H> {
         let context = CallContext::current();
         // Checked again: behind a buffer, `start` saw another context.
         if context.extra && !settings.nested {
-            return None;
+            return Ok(None);
         }
-        let failed = Failed {
-            number: self.number,
-            kind,
-            retry_after,
-            previous: self.previous,
-        };
-        let delay = settings.delay(failed, || jitter.fraction())?;
+        let delay = settings.delay(failed, || jitter.fraction());
+        let delay = delay.ok_or(Suppression::RetryAfter)?;
         let until = time::now().after(delay);
         let limit = settings.max_elapsed;
         if limit.is_some_and(|limit| until > self.ledger.start.after(limit)) {
-            return None;
+            return Err(Suppression::Elapsed);
         }
         if until >= context.deadline {
-            return None;
+            return Err(Suppression::Deadline);
         }
         // An attempt whose service did not become ready gives its permit back first.
         self.extra = Extra::None;
-        let attempt = self.number + 1;
-        let permit = self.ledger.withdraw(plan, || EventKind::WouldRetry {
-            attempt,
-            delay,
-            kind,
-        })?;
+        let (attempt, kind) = (self.number + 1, failed.kind);
+        let permit = self
+            .ledger
+            .withdraw(plan, Some(kind), || EventKind::WouldRetry {
+                attempt,
+                delay,
+                kind,
+            });
+        let Some(permit) = permit else {
+            return match self.ledger.mode() {
+                Mode::Enforce => Err(Suppression::Budget),
+                _ => Ok(None),
+            };
+        };
         self.extra = Extra::Permitted(permit);
         self.number = attempt;
         self.previous = delay;
@@ -134,7 +152,25 @@ impl<H: AsRef<Config>> Permit<H> {
             delay,
             kind,
         });
-        Some(until)
+        Ok(Some(until))
+    }
+
+    #[cold]
+    fn suppress(&self, attempt: u32, reason: Suppression) {
+        let common = &self.holder.as_ref().plan.ledger.common;
+        common.emit(EventKind::Suppressed { attempt, reason });
+    }
+
+    /// The next attempt became due after the deadline, and is not made.
+    #[cold]
+    pub(super) fn too_late(&mut self) {
+        self.give_back();
+        self.suppress(self.number, Suppression::Deadline);
+    }
+
+    pub(super) fn expired(&self) -> Rejection {
+        let name = self.holder.as_ref().plan.ledger.common.name();
+        Rejection::new(RejectionKind::Expired, name.clone())
     }
 
     /// The backoff is over: code runs as part of the next attempt from here on.

@@ -132,7 +132,9 @@ impl Builder {
     }
 
     fn assemble(self) -> Retry {
-        let funding = self.funding.or_own(&self.options.name);
+        let funding = self
+            .funding
+            .or_own(&self.options.name, crate::budget::RATIO);
         let jitter = self
             .options
             .seed

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
@@ -6,17 +7,21 @@ use pin_project_lite::pin_project;
 
 use super::permit::Permit;
 use super::policy::{Config, Retry};
-use crate::classify::{self, Classify, Standard};
-use crate::context::ClockReading;
+use crate::classify::{self, Classify, Direct};
+use crate::common::classify_method;
+use crate::context::{CallContext, ClockReading};
+use crate::outcome::Outcome;
+#[cfg(doc)]
+use crate::rejection::RejectionKind;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
-use crate::time::Sleep;
+use crate::time::{Sleep, Tick};
 
 impl Retry {
     /// Makes a call, and again if it fails, without a service. `call` gets the number of the
-    /// attempt, from 1, and makes a new call for each: nothing has to be `Clone`. A response says
-    /// whether it is a success ([`Judge`](crate::classify::Judge)); every error is a failure,
-    /// except the crate's own rejections.
+    /// attempt, from 1, and makes a new call for each: nothing has to be `Clone`. Plain data is a
+    /// success, a response of HTTP says so itself, and an error is known by its source chain
+    /// ([`Direct`]); the crate's own rejections are not retried.
     ///
     /// Only for calls that may be made more than once.
     ///
@@ -34,7 +39,8 @@ impl Retry {
     /// ```
     ///
     /// # Errors
-    /// The error of the last attempt that was made; never [`Error::Rejected`].
+    /// The error of the last attempt that was made. [`RejectionKind::Expired`] if the deadline
+    /// passed during a backoff after a failed response, which was dropped.
     ///
     /// # Cancel safety
     /// Dropping the future drops the attempt under way, and gives back what was taken from the
@@ -42,21 +48,21 @@ impl Retry {
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled, when it has to wait.
-    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnMut(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        Standard: Classify<T, E>,
+        Direct: Classify<T, E, Seen>,
     {
-        self.run_with(Standard, call).await
+        self.run_with(Direct, call).await
     }
 
     /// [`run`](Self::run) with a classifier of yours.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
-    pub async fn run_with<T, E, F, Fut, C, Via>(
+    pub async fn run_with<T, E, F, Fut, C, Via, Seen>(
         &self,
         classifier: C,
         mut call: F,
@@ -65,39 +71,150 @@ impl Retry {
         F: FnMut(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
-        let mut permit = Permit::start(self.config(), || true, &mut ClockReading::none());
-        let mut failed = None;
+        let mut run = Run::start(self);
         loop {
-            let number = permit.number();
-            let output = {
-                let call = permit.enter(|| call(number));
-                let permit = &mut permit;
-                Attempt { call, permit }.await
-            };
-            let (outcome, rejected) = classify::judge_run(&classifier, &output);
-            if rejected {
-                permit.rejected();
-                // The service was not called: its last error stands.
-                if let Some((error, outcome)) = failed {
-                    permit.finish(outcome);
-                    return Err(Error::Service(error));
-                }
+            let number = run.permit.number();
+            let call = run.permit.enter(|| call(number));
+            let output = run.attempt(call).await;
+            match run.decide(&classifier, output) {
+                ControlFlow::Break(answer) => return answer,
+                ControlFlow::Continue(until) => run.back_off(until).await?,
             }
-            let Some(until) = permit.after(outcome) else {
-                permit.finish(outcome);
-                return output.map_err(Error::Service);
-            };
-            match output {
-                Ok(response) => drop(response),
-                Err(error) => failed = Some((error, outcome)),
-            }
-            let mut sleep = pin!(Sleep::until(until));
-            std::future::poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
-            permit.wake();
-            permit.send();
         }
+    }
+
+    /// [`run`](Self::run) for an async closure that borrows mutably what it captures, such as a
+    /// connection.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use std::time::Duration;
+    /// # use seawall::{Backoff, Retry};
+    /// # let retry = Retry::new(Backoff::exponential(Duration::from_millis(1)));
+    /// let mut connection = Vec::new();
+    /// let sent = retry.run_mut(async |attempt| {
+    ///     connection.push(attempt);
+    ///     if attempt == 1 { Err(std::io::Error::other("busy")) } else { Ok(()) }
+    /// });
+    /// sent.await.unwrap();
+    /// assert_eq!(connection, [1, 2]);
+    /// # }
+    /// ```
+    ///
+    /// The compiler cannot prove that the returned future is `Send` if the closure captures a
+    /// reference, so use it in a task that stays on its thread. That is why `run` takes a closure
+    /// that returns a future: it has no such limit.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub async fn run_mut<T, E, F, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: AsyncFnMut(u32) -> Result<T, E>,
+        E: Fault<Via>,
+        Direct: Classify<T, E, Seen>,
+    {
+        self.run_mut_with(Direct, call).await
+    }
+
+    /// [`run_mut`](Self::run_mut) with a classifier of yours.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub async fn run_mut_with<T, E, F, C, Via, Seen>(
+        &self,
+        classifier: C,
+        mut call: F,
+    ) -> Result<T, Error<E>>
+    where
+        F: AsyncFnMut(u32) -> Result<T, E>,
+        E: Fault<Via>,
+        C: Classify<T, E, Seen>,
+    {
+        let mut run = Run::start(self);
+        loop {
+            let (number, call) = (run.permit.number(), &mut call);
+            let call = run.permit.enter(move || call(number));
+            let output = run.attempt(call).await;
+            match run.decide(&classifier, output) {
+                ControlFlow::Break(answer) => return answer,
+                ControlFlow::Continue(until) => run.back_off(until).await?,
+            }
+        }
+    }
+}
+
+classify_method!(Retry, FnMut(u32));
+
+/// One call under a retry, with all its attempts.
+struct Run<E> {
+    permit: Permit<Arc<Config>>,
+    /// The last error of an attempt that was made. A failed response is dropped.
+    failed: Option<E>,
+    /// How the last attempt that was made ended.
+    outcome: Outcome,
+}
+
+impl<E> Run<E> {
+    fn start(retry: &Retry) -> Self {
+        Self {
+            permit: Permit::start(retry.config(), &mut ClockReading::none()),
+            failed: None,
+            outcome: Outcome::Ignore,
+        }
+    }
+
+    fn attempt<F: Future>(&mut self, call: F) -> Attempt<'_, F> {
+        let permit = &mut self.permit;
+        Attempt { call, permit }
+    }
+
+    /// The answer, or when the next attempt starts.
+    fn decide<T, C, Via, Seen>(
+        &mut self,
+        classifier: &C,
+        output: Result<T, E>,
+    ) -> ControlFlow<Result<T, Error<E>>, Tick>
+    where
+        E: Fault<Via>,
+        C: Classify<T, E, Seen>,
+    {
+        let (outcome, rejected) = classify::judge_run(classifier, &output);
+        if rejected {
+            self.permit.rejected();
+            // The service was not called: its last error stands.
+            if let Some(error) = self.failed.take() {
+                self.permit.finish(self.outcome);
+                return ControlFlow::Break(Err(Error::Service(error)));
+            }
+        }
+        let Some(until) = self.permit.after(outcome, |_, _| Ok(())) else {
+            self.permit.finish(outcome);
+            return ControlFlow::Break(output.map_err(Error::Service));
+        };
+        self.outcome = outcome;
+        if let Err(error) = output {
+            self.failed = Some(error);
+        }
+        ControlFlow::Continue(until)
+    }
+
+    /// Waits, and starts the next attempt. The error, if the deadline has passed by then.
+    async fn back_off(&mut self, until: Tick) -> Result<(), Error<E>> {
+        let mut sleep = pin!(Sleep::until(until));
+        let woken = std::future::poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+        if woken >= CallContext::deadline() {
+            self.permit.too_late();
+            self.permit.finish(self.outcome);
+            return Err(match self.failed.take() {
+                Some(error) => Error::Service(error),
+                None => self.permit.expired().into(),
+            });
+        }
+        self.permit.wake();
+        self.permit.send();
+        Ok(())
     }
 }
 

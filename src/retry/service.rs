@@ -58,8 +58,9 @@ where
             self.template = self.template.with_shared(Rules { config, again });
         }
         let again = &self.template.again;
-        let may_resend = || again.may_resend(&request);
-        let permit = Permit::start(self.template.clone(), may_resend, &mut clock);
+        let permit = Permit::start(self.template.clone(), &mut clock);
+        // Also of a request that may not be sent twice: whether it is sent again depends on how
+        // it fails.
         let copy = match permit.may_go_on() {
             true => again.copy(&request),
             false => None,

@@ -41,6 +41,23 @@ pub(super) struct Failed {
     pub(super) previous: Duration,
 }
 
+impl Failed {
+    /// Whether the service has done nothing, so that every request may be sent again: nothing
+    /// reached it, or it said when to come back instead.
+    pub(super) fn had_no_effect(&self) -> bool {
+        match self.kind {
+            FailureKind::Unsent => true,
+            FailureKind::Throttled => self.retry_after.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether another attempt would fail too, or is not needed.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self.kind, FailureKind::Permanent | FailureKind::Slow)
+    }
+}
+
 impl Settings {
     pub(super) fn check(&self, name: &Name) -> Result<(), ConfigError> {
         let mut problems = Problems::default();
@@ -52,11 +69,10 @@ impl Settings {
         problems.finish(name)
     }
 
-    /// The delay before the attempt after `failed`. None if the failure is lasting, or its
-    /// `Retry-After` is above the cap. `fraction` draws from 0 to 1.
+    /// The delay before the attempt after `failed`. None if its `Retry-After` is above the cap.
+    /// `fraction` draws from 0 to 1.
     pub(super) fn delay(&self, failed: Failed, fraction: impl FnOnce() -> f64) -> Option<Duration> {
         let backoff = match failed.kind {
-            FailureKind::Permanent | FailureKind::Slow => return None,
             FailureKind::Throttled => self.backoff.raised_to(self.throttled_base),
             _ => self.backoff,
         };

@@ -87,7 +87,12 @@ pub struct By<C>(C);
 impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
     #[inline]
     fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool) {
-        let reason = outcome.err().and_then(Recognize::recognize);
-        classify::judge(&self.0, reason, outcome)
+        let error = outcome.err();
+        classify::judge(
+            &self.0,
+            error.and_then(Recognize::look),
+            error.and_then(Recognize::recognize),
+            outcome,
+        )
     }
 }

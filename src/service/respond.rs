@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::classify::Judge;
+use crate::classify::Answer;
 use crate::rejection::{Carrier, Rejection};
 
 /// How a layer answers a call that it rejects: as the service's error or as its response. It is
@@ -99,7 +99,7 @@ where
 
 impl<Res, Err, F> Format<Res, Err> for RespondWith<F>
 where
-    Res: Judge,
+    Res: Answer,
     F: Fn(Rejection) -> Result<Res, Err> + Copy + Send + Sync + Unpin + 'static,
 {
     fn reject(self, rejection: Rejection) -> Result<Res, Err> {

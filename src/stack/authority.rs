@@ -61,6 +61,7 @@ macro_rules! without_authority {
 }
 
 for_plain_types!(without_authority);
+without_authority!(Vec<u8>);
 
 /// The key of a request is its authority.
 #[derive(Clone, Copy, Debug, Default)]

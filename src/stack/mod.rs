@@ -6,6 +6,7 @@
 //!
 //!  call                                           call
 //!   │  total timeout     10 s                      │  timeout       30 s
+//!   │  budget            per authority             │
 //!   │  retry             3 attempts ─┐             │  rate limit    optional
 //!   │  hedge             optional    │             │  bulkhead      the limit is required
 //!   │  ┌─ one attempt ───────────────┴──┐          ▼
@@ -77,6 +78,7 @@
 //! | layer | reason for its position | in another position |
 //! |---|---|---|
 //! | total timeout, outermost | it limits everything below: queues, backoffs, every attempt | inside the retry it limits one attempt, and nothing limits the whole call |
+//! | budget, around retry and hedge | both draw on the budget of the request's authority | inside the retry, the retry would have a budget of its own |
 //! | retry, around the hedge | a hedge adds an attempt to one attempt, whose latency is known | inside the hedge, the hedge's delay and its quantile would include backoffs |
 //! | hedge, around the breaker | the breaker admits and counts each extra attempt | inside the breaker, one outcome is counted for two calls, and a half-open breaker sends twice as many calls as it has probes |
 //! | circuit breaker, around the bulkhead | each attempt is one outcome, and a call that an open breaker rejects takes no permit and no token | around the retry it sees one failure instead of three; inside the bulkhead, calls wait for a permit only to be rejected |
@@ -84,9 +86,8 @@
 //! | rate limit | every attempt that is sent takes a token, as the other side counts them | around the retry, the other side sees up to three times the rate |
 //! | attempt timeout, innermost | its clock starts when the call is made, and the breaker sees the timeout as a failure | around the bulkhead, a long queue looks like a slow dependency and opens the breaker |
 //!
-//! Breaker and bulkhead are per authority, so a host that is down affects only its own calls. The
-//! budget is one for all: a failing host may use it up, and then calls to the others are not
-//! retried.
+//! Breaker, bulkhead and budget are per authority, so a host that is down affects only its own
+//! calls, and a host that fails often does not spend the retries of the others.
 //!
 //! The rate limit rejects and does not wait, because a waiting call would hold a permit of the
 //! bulkhead. To wait, put [`RateLimitLayer::waiting`](crate::RateLimitLayer::waiting) around the
@@ -109,7 +110,7 @@
 //! `reqwest` it is host and port, in lower case, without the user and the default port of the
 //! scheme. Unit, numbers, text and bytes have no authority. For your own type implement it with one
 //! line of [`authority!`](crate::authority). Requests without an authority share the
-//! [anonymous](crate::Keyed::anonymous) breaker and bulkhead.
+//! [anonymous](crate::Keyed::anonymous) breaker, bulkhead and budget.
 //!
 //! # Defaults
 //!
@@ -117,9 +118,10 @@
 //! |---|---|---|
 //! | [`total_timeout`](ClientConfig::total_timeout) | 10 s | three attempts fit, with their backoffs |
 //! | [`attempt_timeout`](ClientConfig::attempt_timeout) | 3 s | |
-//! | [`retry`](ClientConfig::retry), [`budget`](ClientConfig::budget) | those of [`retry`](crate::retry#defaults) and [`budget`](crate::budget#defaults) | |
+//! | [`retry`](ClientConfig::retry) | those of [`retry`](crate::retry#defaults) | |
+//! | [`budgets`](ClientConfig::budgets) | those of [`budget`](crate::budget#defaults), per authority | with one for all, a host with 40 % errors left 46 of 60 failures of another host unmended (`hosts-1-flaky`) |
 //! | [`hedge`](ClientConfig::hedge) | off; when on, those of [`hedge`](crate::hedge#defaults) | which requests to hedge, and whether it is worth the load, depends on the service |
-//! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout | a caller with 5 ms left must not open a breaker that others share |
+//! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout and a [`max_probe_time`](crate::circuit_breaker::Builder::max_probe_time) of the attempt timeout, the bulkhead's queue and a second | a caller with 5 ms left must not open a breaker that others share; a probe that takes longer hangs |
 //! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and it limits what a slow host can take |
 //! | [`authorities`](ClientConfig::authorities) | 10,000 | that of every [keyed](crate::keyed) policy |
 //! | [`rate_limit`](ClientConfig::rate_limit) | none | no number fits all |
@@ -136,7 +138,7 @@
 //! |---|---|
 //! | `attempt_timeout` | above the total: it would never end an attempt |
 //! | `retry.backoff` | the backoffs together are as long as the total: the last attempt would start after the end |
-//! | `breaker.window`, `breaker.within`, `breaker.half_open_for` | shorter than an attempt: its outcome would come too late |
+//! | `breaker.window`, `breaker.within`, `breaker.max_probe_time` | shorter than an attempt: its outcome would come too late |
 //! | `breaker.slow_rate` | the threshold is not below the attempt timeout: no call would be slow |
 //! | `breaker.fair_time` | above the attempt timeout: no timeout would count |
 //! | `bulkhead.max_wait` | above the deadline, with a queue: no call would wait that long |
@@ -172,6 +174,6 @@ mod service;
 #[cfg(feature = "http")]
 pub(crate) use authority::plain;
 pub use authority::{Addressed, ByAuthority};
-pub use client::{ClientConfig, ClientService, ClientStack, PerAuthority};
+pub use client::{Budgets, ClientConfig, ClientService, ClientStack, PerAuthority};
 pub use server::{ServerConfig, ServerService, ServerStack};
 pub use service::StackService;

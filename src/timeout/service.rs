@@ -61,7 +61,7 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        self.readiness.poll(inner, || peek(&self.timeout))
+        self.readiness.poll(|| peek(&self.timeout), inner)
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use std::io;
 use std::task::Poll;
 
 use seawall::attempts::{Idempotent, Resend};
-use seawall::classify::{Classify, ErrorsBy, ErrorsOnly, FailureKind, Judge, Standard};
+use seawall::classify::{Answer, Classify, ErrorsBy, ErrorsOnly, FailureKind, Standard};
 use seawall::{CircuitBreaker, CircuitBreakerLayer, Outcome, Rejection, RejectionKind};
 use tower::{Layer, Service, service_fn};
 

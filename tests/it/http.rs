@@ -720,7 +720,7 @@ mod again {
 
     use http_body_util::Full;
     use hyper::body::Bytes;
-    use hyper_util::client::legacy::Client;
+    use hyper_util::client::legacy::{self, Client};
     use hyper_util::rt::TokioExecutor;
     use seawall::{Backoff, Hedge, HedgeLayer, Retry, RetryLayer};
     use tokio::io::AsyncReadExt;
@@ -749,11 +749,11 @@ mod again {
             }
         }
 
-        async fn send(&self, call: Call) -> Result<StatusCode, seawall::Error<BoxError>> {
+        async fn send(&self, call: Call) -> Result<StatusCode, seawall::Error<legacy::Error>> {
             let service = ServiceBuilder::new()
                 .layer(RetryLayer::new(&self.retry))
                 .layer(HedgeLayer::new(&self.hedge))
-                .map_err(|error| seawall::Error::service(BoxError::from(error)))
+                .map_err(seawall::Error::service)
                 .service(Client::builder(TokioExecutor::new()).build_http());
             let response = service.oneshot(call).await?;
             Ok(response.status())
@@ -906,7 +906,7 @@ mod client {
         drop(free);
         let call = breaker.run(|| reqwest::get(format!("http://{closed}/")));
         assert!(call.await.unwrap_err().into_service().unwrap().is_connect());
-        assert_eq!(recorder.endings(), ["Failure(Error)"]);
+        assert_eq!(recorder.endings(), ["Failure(Unsent)"]);
     }
 
     // CX12: `reqwest::Error` cannot carry a rejection, so it is wrapped once at the bottom.

@@ -291,7 +291,10 @@ async fn ky1_the_budgets_layer_takes_a_budget_per_key() {
     use tower::ServiceBuilder;
 
     // A burst of one, so that the end of an epoch cuts nothing.
-    let make = |_: &str| Budget::builder().ratio(0.5).burst(1).floor(0).build();
+    let make = |_: &str| {
+        let budget = Budget::builder().ratio(0.5).burst(1);
+        budget.refill(seawall::budget::Refill::Calls).build()
+    };
     let per_host = Keyed::new(100, make).unwrap();
     let made = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&made);

@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod auto_traits;
+#[cfg(feature = "test-util")]
+mod budget;
 mod bulkhead;
 mod circuit_breaker;
 mod classify;
@@ -14,12 +16,17 @@ mod client_stack;
 mod contract;
 #[cfg(feature = "test-util")]
 mod deadline;
+#[cfg(all(feature = "reqwest", feature = "tonic"))]
+mod errors;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;
 mod live;
 mod rate_limit;
+mod readiness;
 mod rejection;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod resend;
 #[cfg(feature = "serve")]
 mod serve;
 mod server_stack;

@@ -12,7 +12,8 @@ use crate::time::Tick;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Entry {
     Deposit,
-    Withdrawal,
+    /// At this price, in attempts.
+    Withdrawal(u64),
     Erased,
 }
 
@@ -64,7 +65,7 @@ impl Log {
             let balance = Self::cut(self.balances[at - 1], self.entries[at - 1].0, epoch, terms);
             self.balances.push(match entry {
                 Entry::Deposit => balance + terms.ratio(),
-                Entry::Withdrawal => balance - ONE,
+                Entry::Withdrawal(price) => balance - price * ONE,
                 Entry::Erased => balance,
             });
         }
@@ -82,21 +83,24 @@ impl Log {
     }
 
     /// Erases a withdrawal of this epoch or the last and computes all balances after it again, if
-    /// the balance would now be higher by one without it. Returns whether it did.
-    pub(super) fn erase(&mut self, at: usize, now: u64, terms: Terms) -> bool {
+    /// the balance would now be higher by its price without it. Returns what is given back.
+    pub(super) fn erase(&mut self, at: usize, now: u64, terms: Terms) -> u64 {
         let (before, made) = (self.balance(now, terms), self.entries[at].2);
+        let Entry::Withdrawal(price) = made else {
+            return 0;
+        };
         self.change(at, Entry::Erased);
-        // A part of an attempt is not given back.
-        let stayed = self.balance(now, terms) >= before + ONE;
+        // A part of a price is not given back.
+        let stayed = self.balance(now, terms) >= before + price * ONE;
         if stayed && self.entries[at].0 + 1 >= self.epoch(now) {
             self.push(now, terms, Entry::Erased);
-            return true;
+            return price * ONE;
         }
         self.change(at, made);
-        false
+        0
     }
 
-    /// RT4: in every two epochs at most the deposits and a burst.
+    /// RT4: in every two epochs at most the deposits and a burst, at the stated prices.
     pub(super) fn check(&self) {
         let most = self.entries.iter().map(|(_, terms, _)| terms.burst());
         let burst = most.max().unwrap_or(0).max(self.burst);
@@ -108,7 +112,7 @@ impl Log {
             if let Some((_, given, taken)) = epochs.last_mut() {
                 match entry {
                     Entry::Deposit => *given += terms.ratio(),
-                    Entry::Withdrawal => *taken += ONE,
+                    Entry::Withdrawal(price) => *taken += price * ONE,
                     Entry::Erased => {}
                 }
             }
@@ -146,7 +150,7 @@ pub fn run(data: &[u8]) {
     let mut terms = terms(&mut bytes);
     let account = Account::new(Tick(now), terms);
     let mut log = Log::new(now, terms);
-    let mut out: Vec<(u64, usize)> = Vec::new();
+    let mut out: Vec<(u64, u64, usize)> = Vec::new();
     // The epoch, and how many were given back in it that were taken in the epoch before.
     let mut room = (0, 0);
     let mut spent = 0;
@@ -168,12 +172,13 @@ pub fn run(data: &[u8]) {
                 }
             }
             4..=7 => {
-                let (times, available) = (times(&mut bytes), log.balance(now, terms) / ONE);
-                let took = (0..times).map_while(|_| account.withdraw(tick, terms));
+                let price = bytes.pick(&[1, 1, 1, 5]);
+                let (times, available) = (times(&mut bytes), log.balance(now, terms) / ONE / price);
+                let took = (0..times).map_while(|_| account.withdraw(tick, terms, price));
                 let took: Vec<u64> = took.collect();
                 assert_eq!(took.len() as u64, available.min(times.into()));
                 for taken in took {
-                    out.push((taken, log.push(now, terms, Entry::Withdrawal)));
+                    out.push((taken, price, log.push(now, terms, Entry::Withdrawal(price))));
                     spent += 1;
                 }
             }
@@ -183,7 +188,7 @@ pub fn run(data: &[u8]) {
                         break;
                     }
                     let which = bytes.below(out.len().min(256) as u32) as usize;
-                    let (taken, at) = out.swap_remove(which);
+                    let (taken, price, at) = out.swap_remove(which);
                     let ago = epoch - log.entries[at].0;
                     if ago > EPOCHS / 2 {
                         // A call that takes 242 days.
@@ -191,18 +196,18 @@ pub fn run(data: &[u8]) {
                     }
                     let late = ago > 0;
                     let before = account.balance(tick, terms);
-                    account.give_back(tick, terms, taken);
+                    account.give_back(tick, terms, taken, price);
                     let back = account.balance(tick, terms) - before;
                     if room.0 != epoch {
                         room = (epoch, 0);
                     }
-                    if late && room.1 >= MOST_ROOM {
+                    if late && room.1 + price > MOST_ROOM {
                         assert_eq!(back, 0);
                         continue;
                     }
                     let expected = log.erase(at, now, terms);
-                    assert_eq!(back, if expected { ONE } else { 0 });
-                    room.1 += u64::from(expected && late);
+                    assert_eq!(back, expected);
+                    room.1 += if late { expected / ONE } else { 0 };
                     // The log is slow to compute again.
                     spent += 4;
                 }

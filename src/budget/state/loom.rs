@@ -34,7 +34,7 @@ fn one_of_burst() -> Terms {
 }
 
 fn withdraw(account: &Account, terms: Terms) -> u32 {
-    u32::from(account.withdraw(NOW, terms).is_some())
+    u32::from(account.withdraw(NOW, terms, 1).is_some())
 }
 
 // RT4
@@ -81,7 +81,7 @@ fn a_sum_is_added_to_the_word_once() {
             let account = Arc::clone(&account);
             move || {
                 (0..2)
-                    .filter(|_| account.withdraw(NOW, terms).is_some())
+                    .filter(|_| account.withdraw(NOW, terms, 1).is_some())
                     .count() as u64
             }
         };
@@ -103,7 +103,7 @@ fn deposits_before_the_cut_are_cut() {
         let account = Arc::new(hot(terms));
         let takes = {
             let account = Arc::clone(&account);
-            thread::spawn(move || u64::from(account.withdraw(NEXT, terms).is_some()))
+            thread::spawn(move || u64::from(account.withdraw(NEXT, terms, 1).is_some()))
         };
         account.deposit_by(SLOT, NEXT, terms);
         let taken = takes.join().unwrap();
@@ -118,10 +118,10 @@ fn given_back_once_beside_the_cut() {
     beside(
         || Terms::new(1_000, 2),
         |account, terms| {
-            let taken = account.withdraw(NOW, terms);
-            account.give_back(NEXT, terms, taken.expect("there are two for two"));
+            let taken = account.withdraw(NOW, terms, 1);
+            account.give_back(NEXT, terms, taken.expect("there are two for two"), 1);
         },
-        |account, terms| u64::from(account.withdraw(NEXT, terms).is_some()),
+        |account, terms| u64::from(account.withdraw(NEXT, terms, 1).is_some()),
         |account, (), taken| {
             let terms = Terms::new(1_000, 2);
             assert_eq!(taken + account.balance(NEXT, terms) / ONE, 2);
@@ -136,7 +136,7 @@ fn a_deposit_beside_the_cut_counts_one_call() {
     beside(
         one_of_burst,
         |account, terms| account.deposit(NOW, terms),
-        |account, terms| u64::from(account.withdraw(NEXT, terms).is_some()),
+        |account, terms| u64::from(account.withdraw(NEXT, terms, 1).is_some()),
         |account, (), taken| {
             let left = account.balance(NEXT, one_of_burst()) / ONE;
             assert!((1..=2).contains(&(taken + left)), "{taken} and {left}");

@@ -61,7 +61,7 @@ impl Terms {
 
 /// `[epoch: 22 bits][room: 10 bits, attempts][balance: 32 bits, thousandths of an attempt]`
 ///
-/// Written by every extra attempt, and by every original call until the budget is [`HOT`].
+/// Written by every extra attempt, and by every deposit until the budget is [`HOT`].
 #[derive(Debug)]
 pub(super) struct Account {
     word: AtomicU64,
@@ -74,10 +74,10 @@ pub(super) struct Account {
 }
 
 /// From how much above the burst a sum per thread is worth its memory: a balance that high means
-/// many calls in an epoch.
+/// many deposits in an epoch.
 const HOT: u64 = match SMALL || cfg!(any(test, fuzzing)) {
     true => 2 * ONE,
-    false => 100 * ONE,
+    false => 500 * ONE,
 };
 
 const BALANCE_BITS: u32 = 32;
@@ -163,7 +163,7 @@ impl Account {
         Word::unpack(self.word.load(Relaxed))
     }
 
-    /// An original call has been made.
+    /// A call that adds to the budget.
     #[inline]
     pub(super) fn deposit(&self, now: Tick, terms: Terms) {
         self.deposit_by(per_thread::current(), now, terms);
@@ -202,25 +202,26 @@ impl Account {
         }
     }
 
-    /// Takes one attempt, if the balance has one. Returns the epoch it was taken in.
-    pub(super) fn withdraw(&self, now: Tick, terms: Terms) -> Option<u64> {
+    /// Takes `price` attempts, if the balance has that much. Returns the epoch they were taken in.
+    pub(super) fn withdraw(&self, now: Tick, terms: Terms, price: u64) -> Option<u64> {
         let taken = self.update(now, terms, |word| {
-            let balance = word.balance.checked_sub(ONE)?;
+            let balance = word.balance.checked_sub(price * ONE)?;
             Some(Word { balance, ..word })
         });
         taken.map(|word| word.epoch)
     }
 
-    /// Gives one attempt back that was not made: in its own epoch always; in the next one if the
-    /// cut would have kept it; later not at all, since nothing of two epochs ago may be spent now.
-    pub(super) fn give_back(&self, now: Tick, terms: Terms, taken: u64) {
+    /// Gives the price of an attempt back that was not made: in the epoch it was taken in always;
+    /// in the next one if the cut would have kept it; later not at all, since nothing of two
+    /// epochs ago may be spent now.
+    pub(super) fn give_back(&self, now: Tick, terms: Terms, taken: u64, price: u64) {
         self.update(now, terms, |word| {
             let room = match word.epoch.wrapping_sub(taken) & EPOCHS {
                 0 => word.room,
-                1 if word.room > 0 => word.room - 1,
+                1 => word.room.checked_sub(price)?,
                 _ => return None,
             };
-            let balance = word.balance + ONE;
+            let balance = word.balance + price * ONE;
             Some(Word {
                 room,
                 balance,

@@ -20,7 +20,7 @@ fn later(epochs: u64) -> Tick {
 }
 
 fn take(account: &Account, now: Tick, terms: Terms) -> u64 {
-    let taken = |_: &u64| account.withdraw(now, terms).is_some();
+    let taken = |_: &u64| account.withdraw(now, terms, 1).is_some();
     (0..1_000_000).take_while(taken).count() as u64
 }
 
@@ -28,7 +28,8 @@ fn take(account: &Account, now: Tick, terms: Terms) -> u64 {
 enum Op {
     /// The thread, if it has a slot.
     Deposit(Option<u8>),
-    Withdraw,
+    /// At this price.
+    Withdraw(u64),
     /// Which of the withdrawals.
     GiveBack(usize),
     /// How far the clock moves, in ms; it may step back.
@@ -38,7 +39,7 @@ enum Op {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         4 => proptest::option::of(0u8..40).prop_map(Op::Deposit),
-        4 => Just(Op::Withdraw),
+        4 => prop_oneof![3 => Just(1), 1 => Just(5)].prop_map(Op::Withdraw),
         3 => any::<usize>().prop_map(Op::GiveBack),
         1 => (-9_000i64..15_000).prop_map(Op::Clock),
     ];
@@ -48,7 +49,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(cases(256))]
 
-    // With a clock that also steps back; and in every two epochs within ratio x calls + burst.
+    // With a clock that also steps back; and in every two epochs within ratio x deposits + burst.
     #[test]
     fn rt4_every_decision_is_that_of_the_log(
         ops in ops(), burst in 0u32..20, ratio in prop_oneof![Just(0u64), Just(1_000), 0u64..=1_000],
@@ -65,20 +66,20 @@ proptest! {
                     account.deposit_by(by.map(ThreadSlot::numbered), tick, terms);
                     log.push(now, terms, Entry::Deposit);
                 }
-                Op::Withdraw => {
-                    let available = log.balance(now, terms) >= ONE;
-                    let taken = account.withdraw(tick, terms);
+                Op::Withdraw(price) => {
+                    let available = log.balance(now, terms) >= price * ONE;
+                    let taken = account.withdraw(tick, terms, price);
                     prop_assert_eq!(taken.is_some(), available);
                     if let Some(taken) = taken {
-                        out.push((taken, log.push(now, terms, Entry::Withdrawal)));
+                        out.push((taken, price, log.push(now, terms, Entry::Withdrawal(price))));
                     }
                 }
                 Op::GiveBack(which) if !out.is_empty() => {
-                    let (taken, at) = out.swap_remove(which % out.len());
+                    let (taken, price, at) = out.swap_remove(which % out.len());
                     let before = account.balance(tick, terms);
-                    account.give_back(tick, terms, taken);
+                    account.give_back(tick, terms, taken, price);
                     let back = account.balance(tick, terms) - before;
-                    prop_assert_eq!(back, if log.erase(at, now, terms) { ONE } else { 0 });
+                    prop_assert_eq!(back, log.erase(at, now, terms));
                 }
                 Op::GiveBack(_) => {}
                 Op::Clock(ms) => now = now.saturating_add_signed(ms * 1_000_000),
@@ -128,19 +129,19 @@ fn rt4_ratios_of_thousandths_are_exact() {
 fn rt4_cx7_an_attempt_given_back_after_the_cut_counts_as_if_it_had_never_been_taken() {
     let terms = terms(1_000, 10);
     let account = Account::new(START, terms);
-    let out: Vec<_> = (0..4).map(|_| account.withdraw(START, terms)).collect();
+    let out: Vec<_> = (0..4).map(|_| account.withdraw(START, terms, 1)).collect();
     for taken in out.into_iter().flatten() {
-        account.give_back(later(1), terms, taken);
+        account.give_back(later(1), terms, taken, 1);
     }
     assert_eq!(account.balance(later(1), terms), 10_000);
 
     // Of 20, the cut would have taken these.
     let account = Account::new(START, terms);
     (0..10).for_each(|_| account.deposit(START, terms));
-    let out: Vec<_> = (0..10).map(|_| account.withdraw(START, terms)).collect();
+    let out: Vec<_> = (0..10).map(|_| account.withdraw(START, terms, 1)).collect();
     assert_eq!(take(&account, later(1), terms), 10);
     for taken in out.iter().flatten() {
-        account.give_back(later(1), terms, *taken);
+        account.give_back(later(1), terms, *taken, 1);
     }
     assert_eq!(take(&account, later(1), terms), 0);
 }
@@ -176,7 +177,7 @@ fn rt4_the_balance_stops_at_the_most_that_the_word_holds() {
     account.word.store(word | super::MOST, super::Relaxed);
     account.deposit(Tick(u64::MAX), terms);
     assert_eq!(account.balance(Tick(u64::MAX), terms), super::MOST);
-    assert!(account.withdraw(Tick(u64::MAX), terms).is_some());
+    assert!(account.withdraw(Tick(u64::MAX), terms, 1).is_some());
 }
 
 #[test]
@@ -192,9 +193,9 @@ fn rt4_eight_threads_neither_lose_nor_invent_an_attempt() {
                     let mut spent = 0;
                     for i in 0..EACH {
                         account.deposit(START, terms);
-                        match account.withdraw(START, terms) {
+                        match account.withdraw(START, terms, 1) {
                             Some(taken) if (i + thread) % 3 == 0 => {
-                                account.give_back(START, terms, taken);
+                                account.give_back(START, terms, taken, 1);
                             }
                             taken => spent += u64::from(taken.is_some()),
                         }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::config::Config;
+use super::counts::Counts;
 use super::streak::{Consecutive, Recent, Streak};
-use super::trip::{Counts, Trip, When, Window};
+use super::trip::{Trip, When, Window};
 use super::window::Outcomes;
 use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::machine::Machine;
+use super::probes::{has_room, is_lost, is_undecided, is_won};
 use super::transition::{Edge, Moment};
 use super::word::{State, Word};
-use crate::circuit_breaker::config::{Config, GiveUp};
+use crate::circuit_breaker::config::Config;
 use crate::outcome::FailureKind;
 use crate::rejection::RejectionKind;
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Relaxed, Release};
 use crate::time::Tick;
 
 /// What the machine gives a call that it admits.
@@ -36,21 +37,9 @@ pub(crate) struct Rejected {
 }
 
 impl Rejected {
-    /// Open for ever.
-    pub(super) const OPEN: Self = Self::without_time(RejectionKind::CircuitOpen);
-    pub(super) const HALF_OPEN_FULL: Self = Self::without_time(RejectionKind::HalfOpenFull);
-    const RECOVERING: Self = Self::without_time(RejectionKind::Recovering);
-
-    const fn without_time(kind: RejectionKind) -> Self {
-        let retry_after = None;
+    fn until(kind: RejectionKind, due: Tick, now: Tick) -> Self {
+        let retry_after = (!due.is_never()).then(|| due.since(now));
         Self { kind, retry_after }
-    }
-
-    pub(super) fn open_until(due: Tick, now: Tick) -> Self {
-        Self {
-            kind: RejectionKind::CircuitOpen,
-            retry_after: (!due.is_never()).then(|| due.since(now)),
-        }
     }
 }
 
@@ -64,62 +53,66 @@ impl Machine {
         loop {
             let (word, since, due) = self.timed_word();
             let generation = word.generation();
-            let over = is_over(at.now, due);
-            let counted = Grant {
-                generation,
-                role: Role::Counted,
-            };
-            let decision = match word.state() {
-                State::Closed => Ok(counted),
-                State::ForcedOpen => Err(Rejected::OPEN),
-                State::Open if !over => Err(Rejected::open_until(due, at.now)),
-                State::Recovering if !over => {
+            if let Some(shut) = self.shut(word, due, at.now, at.config()) {
+                return (Err(shut.rejected), edge);
+            }
+            let role = match word.state() {
+                State::Recovering if !is_over(at.now, due) => {
                     // In whole nanoseconds: seconds would round once more.
                     let passed = at.now.0.saturating_sub(since.0) as f64;
                     let share = 0.1 + 0.9 * passed / due.0.saturating_sub(since.0) as f64;
-                    match (at.random)() < share {
-                        true => Ok(counted),
-                        false => Err(Rejected::RECOVERING),
+                    let admitted = (at.random)() < share;
+                    if !admitted {
+                        let kind = RejectionKind::Recovering;
+                        let rejected = Rejected::until(kind, Tick::NEVER, at.now);
+                        return (Err(rejected), edge);
                     }
+                    Role::Counted
                 }
-                State::HalfOpen if has_probe_permit(word, over, at.config()) => {
-                    match self.take_probe_permit(word) {
-                        Some(probe) => Ok(probe),
-                        // The word has changed.
-                        None => continue,
+                State::HalfOpen if self.has_probe_permit(word, at.now, at.config()) => {
+                    if !self.take_probe_permit(word, at.now) {
+                        continue;
                     }
+                    Role::Probe
                 }
-                State::HalfOpen if waits_for_probes(word, over, at.config()) => {
-                    Err(Rejected::HALF_OPEN_FULL)
-                }
-                // The state is at its end. If another thread ends it first, look again.
-                ended => {
-                    let taken = match ended {
-                        State::Open => self.half_open(generation, at),
-                        State::Recovering => self.recover(generation, at),
-                        _ if over => self.give_up(generation, at),
-                        // A change has lowered what is needed to what has succeeded,
-                        _ if is_won(word, at.config()) => self.close(generation, at),
-                        // or raised it above what can still succeed.
-                        _ => self.reopen(generation, FailureKind::Error, None, at),
-                    };
-                    if taken == Edge::Taken {
-                        edge = taken;
+                State::Closed => Role::Counted,
+                _ => {
+                    if self.end_state(word, at) == Edge::Taken {
+                        edge = Edge::Taken;
                     }
                     continue;
                 }
             };
-            return (decision, edge);
+            return (Ok(Grant { generation, role }), edge);
         }
     }
 
-    fn take_probe_permit(&self, word: Word) -> Option<Grant> {
+    /// Ends a state that is at its end. Not taken if another thread has ended it first.
+    fn end_state(&self, word: Word, at: &Moment<'_>) -> Edge {
+        let (generation, config) = (word.generation(), at.config());
+        match word.state() {
+            State::Open => self.half_open(generation, at),
+            State::Recovering => self.recover(generation, at),
+            // A change has lowered what is needed to what has succeeded,
+            _ if is_won(word, config) => self.close(generation, at),
+            // or raised it above what can still succeed.
+            _ if is_lost(word, config) => self.reopen(generation, FailureKind::Error, None, at),
+            _ => self.give_up(word, at),
+        }
+    }
+
+    /// Takes a probe permit. False if the word has changed.
+    ///
+    /// Under the lock, so that no probe starts while others are given up.
+    fn take_probe_permit(&self, word: Word, now: Tick) -> bool {
+        let control = self.control.lock();
         let next = word.with_probe();
-        let taken = (self.word).compare_exchange(word.0, next.0, Relaxed, Relaxed);
-        taken.ok().map(|_| Grant {
-            generation: word.generation(),
-            role: Role::Probe,
-        })
+        if self.word() == word {
+            self.last_probe.store(now.0, Relaxed);
+        }
+        let taken = (self.word).compare_exchange(word.0, next.0, Release, Relaxed);
+        drop(control);
+        taken.is_ok()
     }
 
     /// Releases a probe's permit and counts its result, which may close or re-open the breaker.
@@ -127,7 +120,7 @@ impl Machine {
         let mut word = self.word();
         loop {
             if word.generation() != generation {
-                // A probe of an earlier half-open state.
+                // A probe of an earlier half-open state, or one that was given up.
                 return Edge::NotTaken;
             }
             let next = word.without_probe(result.map(|result| result.is_ok()));
@@ -151,77 +144,113 @@ impl Machine {
     /// The rejection of an open breaker whose wait is not over: it needs no rules.
     pub(crate) fn rejects_while_open(&self, now: Tick) -> Option<Rejected> {
         let (word, _, due) = self.timed_word();
-        match word.state() {
-            State::ForcedOpen => Some(Rejected::OPEN),
-            State::Open if !is_over(now, due) => Some(Rejected::open_until(due, now)),
-            _ => None,
-        }
+        shut_open(word, due, now).map(|shut| shut.rejected)
     }
 
     /// What [`admit`](Self::admit) would decide, without a transition and without a permit.
     pub(crate) fn peek(&self, now: Tick, config: &Config) -> Result<(), Rejected> {
         let (word, _, due) = self.timed_word();
-        if let Some(rejected) = shut(word, due, now, config) {
-            return Err(rejected);
+        if let Some(shut) = self.shut(word, due, now, config) {
+            return Err(shut.rejected);
         }
-        // A call would open it, and then be rejected.
-        let over = is_over(now, due);
-        let opens = match over {
-            true => config.give_up == GiveUp::Open,
-            false => !is_won(word, config) && is_lost(word, config),
-        };
-        match word.state() == State::HalfOpen && opens {
-            true => Err(Rejected::OPEN),
+        match self.would_open(word, now, config) {
+            // It is not known yet for how long.
+            true => Err(Rejected::until(
+                RejectionKind::CircuitOpen,
+                Tick::NEVER,
+                now,
+            )),
             false => Ok(()),
         }
     }
 
-    /// Until when every call is rejected, unless another call ends or the handle changes the state;
-    /// none if a call is admitted or makes a transition.
+    /// Whether every call is rejected now, and until when. A transition that a call would make
+    /// before it is rejected is made here, so that the call need not come.
     #[cfg(feature = "tower")]
-    pub(crate) fn shut_until(&self, now: Tick, config: &Config) -> Option<Tick> {
-        let (word, _, due) = self.timed_word();
-        shut(word, due, now, config).map(|_| due)
+    pub(crate) fn shut_now(&self, at: &Moment<'_>) -> (Option<Shut>, Edge) {
+        let mut edge = Edge::NotTaken;
+        loop {
+            let (word, _, due) = self.timed_word();
+            let shut = self.shut(word, due, at.now, at.config());
+            if shut.is_some() || !self.would_open(word, at.now, at.config()) {
+                return (shut, edge);
+            }
+            if self.end_state(word, at) == Edge::Taken {
+                edge = Edge::Taken;
+            }
+        }
+    }
+
+    /// The rejection of a call that makes no transition.
+    fn shut(&self, word: Word, due: Tick, now: Tick, config: &Config) -> Option<Shut> {
+        let full = word.state() == State::HalfOpen
+            && is_undecided(word, config)
+            && !has_room(word, config)
+            && !self.hangs(word, now, config);
+        match full {
+            true => Some(Shut::until(
+                RejectionKind::HalfOpenFull,
+                self.gives_up_at(config),
+                now,
+            )),
+            false => shut_open(word, due, now),
+        }
+    }
+
+    /// Whether a half-open state admits one more probe.
+    fn has_probe_permit(&self, word: Word, now: Tick, config: &Config) -> bool {
+        is_undecided(word, config) && has_room(word, config) && !self.hangs(word, now, config)
+    }
+
+    /// Whether a call would open a half-open breaker, and then be rejected.
+    fn would_open(&self, word: Word, now: Tick, config: &Config) -> bool {
+        let given_up = match self.hangs(word, now, config) {
+            true => word.with_probes_given_up(),
+            false => word,
+        };
+        word.state() == State::HalfOpen && !is_won(word, config) && is_lost(given_up, config)
+    }
+
+    /// Whether all probes in flight hang, the last one too.
+    fn hangs(&self, word: Word, now: Tick, config: &Config) -> bool {
+        word.in_flight() > 0 && is_over(now, self.gives_up_at(config))
+    }
+
+    /// When the probes in flight are given up. Read after the word, it is not earlier than the
+    /// time of the last probe in it.
+    fn gives_up_at(&self, config: &Config) -> Tick {
+        Tick(self.last_probe.load(Relaxed)).after(config.max_probe_time())
     }
 }
 
-/// The rejection of a call that makes no transition.
-fn shut(word: Word, due: Tick, now: Tick, config: &Config) -> Option<Rejected> {
-    let over = is_over(now, due);
-    match word.state() {
-        State::ForcedOpen => Some(Rejected::OPEN),
-        State::Open if !over => Some(Rejected::open_until(due, now)),
-        State::HalfOpen
-            if waits_for_probes(word, over, config) && !has_probe_permit(word, over, config) =>
-        {
-            Some(Rejected::HALF_OPEN_FULL)
+/// A rejection that lasts: until when, unless another call ends or the handle changes the state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shut {
+    pub(crate) rejected: Rejected,
+    #[cfg(feature = "tower")]
+    pub(crate) until: Tick,
+}
+
+impl Shut {
+    fn until(kind: RejectionKind, until: Tick, now: Tick) -> Self {
+        Self {
+            rejected: Rejected::until(kind, until, now),
+            #[cfg(feature = "tower")]
+            until,
         }
-        _ => None,
     }
+}
+
+fn shut_open(word: Word, due: Tick, now: Tick) -> Option<Shut> {
+    let shut = match word.state() {
+        State::Open => !is_over(now, due),
+        State::ForcedOpen => true,
+        _ => false,
+    };
+    shut.then(|| Shut::until(RejectionKind::CircuitOpen, due, now))
 }
 
 /// A state that never ends is not over at the end of time either.
 fn is_over(now: Tick, due: Tick) -> bool {
     now >= due && !due.is_never()
-}
-
-fn is_won(word: Word, config: &Config) -> bool {
-    word.succeeded() >= config.close_after()
-}
-
-/// The probes that have not failed are too few to close.
-fn is_lost(word: Word, config: &Config) -> bool {
-    word.failed() + config.close_after() > config.probes
-}
-
-/// Whether the half-open state goes on: its probes have decided nothing yet.
-fn waits_for_probes(word: Word, over: bool, config: &Config) -> bool {
-    !over && !is_won(word, config) && !is_lost(word, config)
-}
-
-/// Whether it admits one more probe. With the results of all probes the state has ended, so no more
-/// are admitted than can still say something.
-fn has_probe_permit(word: Word, over: bool, config: &Config) -> bool {
-    waits_for_probes(word, over, config)
-        && word.in_flight() + word.succeeded() + word.failed() < config.probes
 }

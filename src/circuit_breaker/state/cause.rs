@@ -16,7 +16,8 @@ pub enum Cause {
     ProbesFailed(FailureKind),
     /// Enough probes succeeded.
     ProbesSucceeded,
-    /// The probes did not end within the half-open state's time.
+    /// Too many probes failed, the last ones by not ending within
+    /// [`max_probe_time`](super::Builder::max_probe_time).
     GaveUp,
     /// The ramp was over when a call came.
     Recovered,

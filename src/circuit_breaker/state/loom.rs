@@ -2,20 +2,21 @@ use std::time::Duration;
 
 use ::loom::thread;
 
-use super::admission::{Grant, Rejected};
+use super::admission::{Grant, Rejected, Role};
 use super::machine::Machine;
 use super::transition::{Edge, Moment};
 use super::word::{Flags, State};
 use crate::backoff::{Backoff, Jitter};
 use crate::circuit_breaker::config::Config;
+use crate::circuit_breaker::counts::Counts;
 use crate::circuit_breaker::rules::{Rules, Tripped};
-use crate::circuit_breaker::trip::{Counts, Trip};
+use crate::circuit_breaker::trip::Trip;
 use crate::config::Mode;
 use crate::outcome::FailureKind;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::Tick;
 
-/// A machine and its rules: open for 100, half-open for 1,000.
+/// A machine and its rules: open for 100, a probe for at most 1,000.
 struct Breaker {
     machine: Machine,
     rules: Rules,
@@ -25,7 +26,7 @@ fn breaker(probes: u32) -> Arc<Breaker> {
     let config = Config {
         trips: vec![Trip::consecutive_failures(1)],
         open_for: Backoff::constant(Duration::from_nanos(100)).jitter(Jitter::None),
-        half_open_for: Duration::from_nanos(1_000),
+        max_probe_time: Some(Duration::from_nanos(1_000)),
         probes,
         ..Config::default()
     };
@@ -83,7 +84,7 @@ fn a_rejection_has_the_time_of_its_own_generation() {
         let other = {
             let breaker = Arc::clone(&breaker);
             thread::spawn(move || {
-                // Open until 110, half-open until 1,200, open until 400.
+                // Open until 110, half-open, open until 400.
                 assert_eq!(breaker.trip(10, 0), Edge::Taken);
                 breaker.half_open(200, 1);
                 let failed = |machine: &Machine, at: &Moment<'_>| {
@@ -96,7 +97,7 @@ fn a_rejection_has_the_time_of_its_own_generation() {
         let expected = match word.generation() {
             0 => (State::Closed, 0, u64::MAX),
             1 => (State::Open, 10, 110),
-            2 => (State::HalfOpen, 200, 1_200),
+            2 => (State::HalfOpen, 200, u64::MAX),
             _ => (State::Open, 300, 400),
         };
         assert_eq!((word.state(), since.0, due.0), expected);
@@ -165,10 +166,10 @@ fn a_late_outcome_changes_nothing() {
             let breaker = Arc::clone(&breaker);
             thread::spawn(move || {
                 // Half-open once more, with a probe of its own.
-                assert_eq!(
-                    breaker.at(1_010, |machine, at| machine.give_up(2, at)),
-                    Edge::Taken
-                );
+                let failed = |machine: &Machine, at: &Moment<'_>| {
+                    machine.reopen(2, FailureKind::Error, None, at)
+                };
+                assert_eq!(breaker.at(1_010, failed), Edge::Taken);
                 breaker.half_open(3_000, 3);
                 breaker.admit(3_001).unwrap();
             })
@@ -195,5 +196,64 @@ fn a_change_of_the_mode_loses_no_probe_permit() {
         changer.join().unwrap();
         let word = breaker.machine.word();
         assert_eq!((word.in_flight(), word.mode()), (1, Mode::RecordOnly));
+    });
+}
+
+/// A probe that ends meanwhile is counted by its outcome or given up, not both. One that starts
+/// meanwhile is never given up, though the word looks the same as before.
+#[test]
+fn a_probe_is_given_up_or_ends() {
+    for result in [Some(Ok(())), None] {
+        ::loom::model(move || {
+            let breaker = breaker(1);
+            assert_eq!(breaker.trip(0, 0), Edge::Taken);
+            breaker.half_open(10, 1);
+            let hung = breaker.admit(20).unwrap();
+            let other = {
+                let breaker = Arc::clone(&breaker);
+                thread::spawn(move || breaker.admit(1_020).map(drop))
+            };
+            let ended = breaker.end(1_020, hung, result);
+            let probe = (result.is_none())
+                .then(|| breaker.admit(1_020).ok())
+                .flatten()
+                .filter(|grant| grant.role == Role::Probe);
+            let admitted = other.join().unwrap().is_ok();
+            let word = breaker.machine.word();
+            match word.state() {
+                State::Closed => assert!(admitted),
+                // Its permit was free, and is taken by one of the two.
+                State::HalfOpen => {
+                    assert_eq!((word.in_flight(), word.failed()), (1, 0));
+                    assert!(probe.is_some() != admitted);
+                }
+                _ => {
+                    assert_eq!(ended, Edge::NotTaken);
+                    assert!(probe.is_none() && !admitted);
+                }
+            }
+        });
+    }
+}
+
+/// A reader that sees the permit of a probe sees its time.
+#[test]
+fn no_rejection_gives_a_probe_up_before_its_time() {
+    ::loom::model(|| {
+        let breaker = breaker(1);
+        assert_eq!(breaker.trip(0, 0), Edge::Taken);
+        breaker.half_open(10, 1);
+        let other = {
+            let breaker = Arc::clone(&breaker);
+            thread::spawn(move || {
+                // The time that was stored before is over.
+                breaker.admit(5_000).unwrap();
+            })
+        };
+        let config = &breaker.rules.config;
+        if let Err(rejected) = breaker.machine.peek(Tick(5_000), config) {
+            assert_eq!(rejected.retry_after, Some(Duration::from_nanos(1_000)));
+        }
+        other.join().unwrap();
     });
 }

@@ -12,6 +12,9 @@ pub(crate) struct Machine {
     pub(super) word: CachePadded<AtomicU64>,
     /// Those of this generation and of the one before, by the generation's lowest bit.
     times: [Times; 2],
+    /// When the last probe permit was taken. Stored under the lock, before the word that counts
+    /// the probe.
+    pub(super) last_probe: AtomicU64,
     pub(super) control: Mutex<Control>,
 }
 
@@ -19,8 +22,8 @@ pub(crate) struct Machine {
 struct Times {
     /// When the state was entered.
     since: AtomicU64,
-    /// When the state may end: open, with the first probe; half-open, by giving up; recovering, by
-    /// closing. [`Tick::NEVER`] for the others.
+    /// When the state may end: open, with the first probe; recovering, by closing. [`Tick::NEVER`]
+    /// for the others.
     due: AtomicU64,
 }
 
@@ -45,6 +48,7 @@ impl Machine {
         Self {
             word: CachePadded::new(AtomicU64::new(Word::new(0, State::Closed, mode, flags).0)),
             times: [times(), times()],
+            last_probe: AtomicU64::new(now.0),
             control: Mutex::default(),
         }
     }

@@ -18,7 +18,10 @@
 //!   later generation. If both loads show one generation, the times belong to it (model:
 //!   `a_rejection_has_the_time_of_its_own_generation`).
 //! - Probe permits are taken and released by compare-exchange on the word, so their number is exact
-//!   (model: `probes_never_exceed_their_number`).
+//!   (model: `probes_never_exceed_their_number`). A permit is taken under the lock, after its time
+//!   has been stored and with release on the word: a reader that sees the permit sees a time that
+//!   is not earlier (model: `no_rejection_gives_a_probe_up_before_its_time`), and no probe starts
+//!   while others are given up (model: `a_probe_is_given_up_or_ends`).
 
 mod admission;
 mod cause;
@@ -29,11 +32,14 @@ mod loom;
 mod machine;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 mod naive;
+mod probes;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod transition;
 mod word;
 
+#[cfg(feature = "tower")]
+pub(super) use admission::Shut;
 pub(super) use admission::{Grant, Rejected, Role};
 pub use cause::{Cause, Transition};
 pub(super) use machine::Machine;

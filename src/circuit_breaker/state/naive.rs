@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::circuit_breaker::config::{Config, GiveUp, Throttled};
+use crate::circuit_breaker::config::{Config, Throttled};
 use crate::circuit_breaker::state::State;
 use crate::circuit_breaker::trip::{Span, Trip, When};
 use crate::rejection::RejectionKind;
@@ -71,6 +71,8 @@ pub(super) struct Naive {
     opened_in_a_row: u32,
     /// In flight, succeeded, failed.
     pub(super) probes: (u32, u32, u32),
+    /// When the last probe was admitted.
+    last_probe: u64,
     /// The rules that tripped it, oldest first.
     pub(super) tripped: Vec<String>,
 }
@@ -89,6 +91,7 @@ impl Naive {
             due: NEVER,
             opened_in_a_row: 0,
             probes: (0, 0, 0),
+            last_probe: now,
             tripped: Vec::new(),
         }
     }
@@ -134,7 +137,7 @@ impl Naive {
                     .min(self.config.retry_after_cap);
                 Some(wait.max(floor))
             }
-            State::HalfOpen => Some(self.config.half_open_for),
+            State::HalfOpen => None,
             State::Recovering => Some(self.config.ramp.unwrap().over),
             State::Closed => {
                 self.opened_in_a_row = 0;
@@ -165,6 +168,13 @@ impl Naive {
         self.probes.2 > self.config.probes - self.needed()
     }
 
+    /// When the probes in flight are given up. The end of time never comes.
+    fn gives_up_at(&self) -> Option<u64> {
+        let longest = self.config.max_probe_time.unwrap();
+        let at = self.last_probe.saturating_add(nanos(longest));
+        (at != NEVER).then_some(at)
+    }
+
     pub(super) fn admit(
         &mut self,
         now: u64,
@@ -173,13 +183,20 @@ impl Naive {
         let over = now >= self.due && self.due != NEVER;
         match self.state {
             State::Open if over => self.enter(State::HalfOpen, now, None),
-            State::HalfOpen if over && self.config.give_up == GiveUp::Open => {
-                self.enter(State::Open, now, None);
-            }
-            State::HalfOpen | State::Recovering if over => self.enter(State::Closed, now, None),
+            State::Recovering if over => self.enter(State::Closed, now, None),
             // A change may need less than has succeeded, or more than still can.
             State::HalfOpen if self.is_won() => self.close(now),
             State::HalfOpen if self.is_lost() => self.enter(State::Open, now, None),
+            State::HalfOpen
+                if self.probes.0 > 0 && self.gives_up_at().is_some_and(|at| now >= at) =>
+            {
+                // They count as failed, and are of an earlier generation when they end.
+                self.probes = (0, self.probes.1, self.probes.2 + self.probes.0);
+                self.generation = self.generation.wrapping_add(1);
+                if self.is_lost() {
+                    self.enter(State::Open, now, None);
+                }
+            }
             _ => {}
         }
         let mut admitted = Admitted {
@@ -201,9 +218,11 @@ impl Naive {
             State::HalfOpen => {
                 let (in_flight, succeeded, failed) = self.probes;
                 if in_flight + succeeded + failed >= self.config.probes {
-                    return Err((RejectionKind::HalfOpenFull, None));
+                    let left = |at: u64| Duration::from_nanos(at.saturating_sub(now));
+                    return Err((RejectionKind::HalfOpenFull, self.gives_up_at().map(left)));
                 }
                 self.probes.0 += 1;
+                self.last_probe = now;
                 admitted.probe = true;
                 Ok(admitted)
             }
@@ -346,11 +365,11 @@ impl Naive {
             }
             When::FailureRate(rate) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
-                last_rated && calls >= least(trip) && f64::from(failures) / f64::from(calls) >= rate
+                last_rated && calls >= least(trip) && reaches(trip, rate, failures, calls)
             }
             When::SlowRate(rate, _) => {
                 let (calls, _, slow) = self.window(trip, memory, now, |_| true);
-                last_rated && calls >= least(trip) && f64::from(slow) / f64::from(calls) >= rate
+                last_rated && calls >= least(trip) && reaches(trip, rate, slow, calls)
             }
             When::Custom(name, _) => {
                 let (calls, failures, _) = self.window(trip, memory, now, |_| true);
@@ -435,6 +454,18 @@ fn least(trip: &Trip) -> u32 {
         Span::Time { .. } => 20,
     };
     trip.min_calls.unwrap_or(whole.min(20))
+}
+
+/// With confidence, by the lower bound of the Wilson score interval in its usual form.
+fn reaches(trip: &Trip, rate: f64, part: u32, calls: u32) -> bool {
+    let n = f64::from(calls);
+    let share = f64::from(part) / n;
+    let Some(z) = trip.confidence else {
+        return share >= rate;
+    };
+    let square = z * z / n;
+    let margin = z * (share * (1.0 - share) / n + square / (4.0 * n)).sqrt();
+    (share + square / 2.0 - margin) / (1.0 + square) > rate
 }
 
 fn slow_after(trip: &Trip) -> Option<Duration> {

@@ -9,7 +9,7 @@ use super::naive::How;
 use super::transition::Edge;
 use super::word::{Flags, State, Word};
 use crate::backoff::{Backoff, Jitter};
-use crate::circuit_breaker::config::{Config, GiveUp, Ramp, Throttled};
+use crate::circuit_breaker::config::{Config, Ramp, Throttled};
 use crate::circuit_breaker::trip::{Trip, Window};
 use crate::config::Mode;
 use crate::fuzzing::cases;
@@ -120,26 +120,15 @@ fn any_config() -> impl Strategy<Value = Config> {
     (
         prop::collection::vec(trip(), 1..4),
         probes,
-        any::<[bool; 2]>(),
+        any::<bool>(),
         ramp,
         times,
     )
         .prop_map(
-            |(
-                trips,
-                (probes, close_after),
-                [to_closed, not_in_rates],
-                ramp,
-                (half_open_for, cap),
-            )| Config {
+            |(trips, (probes, close_after), not_in_rates, ramp, (max_probe_time, cap))| Config {
                 probes,
                 close_after: close_after.map(|n| n.min(probes)),
-                half_open_for: ms(half_open_for),
-                give_up: if to_closed {
-                    GiveUp::Closed
-                } else {
-                    GiveUp::Open
-                },
+                max_probe_time: Some(ms(max_probe_time)),
                 ramp: ramp.map(|(over, reopen_at)| Ramp {
                     over: ms(over),
                     reopen_at,
@@ -246,15 +235,18 @@ fn opened(change: impl FnOnce(&mut Config)) -> Breaker {
     breaker
 }
 
-fn half_open_full() -> Result<Grant, Rejected> {
-    Err(Rejected::HALF_OPEN_FULL)
+/// With this time until the probes are given up.
+fn half_open_full(left: Duration) -> Result<Grant, Rejected> {
+    rejected(RejectionKind::HalfOpenFull, left)
 }
 
 fn due_in(wait: Duration) -> Result<Grant, Rejected> {
-    Err(Rejected::open_until(
-        Tick(crate::time::nanos(wait)),
-        Tick(0),
-    ))
+    rejected(RejectionKind::CircuitOpen, wait)
+}
+
+fn rejected(kind: RejectionKind, wait: Duration) -> Result<Grant, Rejected> {
+    let retry_after = Some(wait);
+    Err(Rejected { kind, retry_after })
 }
 
 #[test]
@@ -273,7 +265,7 @@ fn cb6_half_open_closes_after_all_its_probes_or_opens_with_the_first_failure() {
     for failing in [None, Some(0), Some(1), Some(2)] {
         let mut breaker = opened(|_| {});
         let probes: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
-        assert_eq!(breaker.admit(10 * MS), half_open_full());
+        assert_eq!(breaker.admit(10 * MS), half_open_full(ms(30_000)));
         for (at, probe) in probes.into_iter().enumerate() {
             assert_eq!(
                 breaker.state(),
@@ -332,7 +324,7 @@ fn cb7_an_ignored_probe_frees_its_permit_and_closes_nothing() {
     let mut breaker = opened(|config| config.probes = 1);
     for _ in 0..1_000 {
         let probe = breaker.admit(10 * MS).unwrap();
-        assert_eq!(breaker.admit(10 * MS), half_open_full());
+        assert_eq!(breaker.admit(10 * MS), half_open_full(ms(30_000)));
         breaker.end(probe, 10 * MS, How::Ignore, Duration::ZERO);
     }
     assert_eq!(breaker.state(), State::HalfOpen);
@@ -342,26 +334,62 @@ fn cb7_an_ignored_probe_frees_its_permit_and_closes_nothing() {
 
 #[test]
 fn cb7_hung_probes_are_given_up_by_the_next_call() {
-    for (give_up, expected) in [(GiveUp::Open, State::Open), (GiveUp::Closed, State::Closed)] {
-        let mut breaker = opened(|config| {
-            config.give_up = give_up;
-            config.half_open_for = ms(100);
-        });
-        let hung: Vec<_> = (0..3).map(|_| breaker.admit(10 * MS).unwrap()).collect();
-        assert_eq!(breaker.admit(110 * MS - 1), half_open_full());
-        let answer = breaker.admit(110 * MS);
-        // A second recovery that failed: twice as long.
-        let rejected = due_in(ms(20));
-        assert_eq!(answer.is_ok(), give_up == GiveUp::Closed);
-        assert!(answer.is_ok() || answer == rejected, "{answer:?}");
-        assert_eq!(breaker.state(), expected);
-        // CB5
-        for hung in hung {
-            breaker.end(hung, 111 * MS, FAILURE, Duration::ZERO);
-        }
-        assert_eq!(breaker.state(), expected);
-        assert_eq!(breaker.machine.word().in_flight(), 0);
+    let mut breaker = opened(|config| config.max_probe_time = Some(ms(100)));
+    let mut hung = vec![breaker.admit(10 * MS).unwrap()];
+    hung.extend((0..2).map(|_| breaker.admit(40 * MS).unwrap()));
+    // No probe is given up before its time.
+    assert_eq!(breaker.admit(110 * MS), half_open_full(ms(30)));
+    let last = Duration::from_nanos(1);
+    assert_eq!(breaker.admit(140 * MS - 1), half_open_full(last));
+    // A second recovery that failed: twice as long.
+    assert_eq!(breaker.admit(140 * MS), due_in(ms(20)));
+    assert_eq!(breaker.state(), State::Open);
+    // CB5
+    for hung in hung {
+        breaker.end(hung, 141 * MS, How::Success, Duration::ZERO);
     }
+    assert_eq!(breaker.state(), State::Open);
+    assert_eq!(breaker.machine.word().in_flight(), 0);
+}
+
+#[test]
+fn cb7_a_hung_probe_counts_as_failed_and_others_may_still_close() {
+    let mut breaker = opened(|config| {
+        config.close_after = Some(2);
+        config.max_probe_time = Some(ms(100));
+    });
+    let hung = breaker.admit(10 * MS).unwrap();
+    breaker.call(20 * MS, How::Success);
+    // It is given up before another permit is taken, so that its time has an end.
+    let since = breaker.machine.timed_word().1;
+    let transitions = || breaker.machine.control.lock().pending.len();
+    let before = transitions();
+    let probe = breaker.admit(125 * MS).unwrap();
+    let word = breaker.machine.word();
+    assert_eq!(
+        (word.in_flight(), word.succeeded(), word.failed()),
+        (1, 1, 1)
+    );
+    // It is still the same half-open state, but the late outcome changes nothing.
+    assert_eq!(breaker.machine.timed_word().1, since);
+    assert_eq!(transitions(), before);
+    breaker.end(hung, 126 * MS, How::Success, Duration::ZERO);
+    assert_eq!(breaker.machine.word(), word);
+    breaker.end(probe, 127 * MS, How::Success, Duration::ZERO);
+    assert_eq!(breaker.state(), State::Closed);
+}
+
+#[test]
+fn cb7_half_open_never_ends_by_itself() {
+    let breaker = opened(|config| config.probes = 1);
+    let probe = breaker.admit(10 * MS).unwrap();
+    let _ = breaker.take(11 * MS, |machine, at| {
+        machine.end_probe(probe.generation, None, at)
+    });
+    // A year later.
+    let year = 365 * 86_400_000 * MS;
+    assert_eq!(breaker.admit(year).map(|grant| grant.role), Ok(Role::Probe));
+    assert_eq!(breaker.state(), State::HalfOpen);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::cause::{Cause, Transition};
 use super::machine::{Control, Machine};
+use super::probes::is_lost;
 use super::word::{State, Word};
-use crate::circuit_breaker::config::{Config, GiveUp};
+use crate::circuit_breaker::config::Config;
 use crate::circuit_breaker::rules::{Rules, Tripped};
 use crate::outcome::{FailureKind, NEVER};
-use crate::sync::Ordering;
+use crate::sync::Ordering::{self, Relaxed};
 use crate::time::Tick;
 
 /// What a decision depends on besides the machine.
@@ -46,7 +47,7 @@ pub(crate) enum Edge {
 /// A state to enter.
 struct Entry {
     state: State,
-    /// None if only the handle ends it.
+    /// None if no time ends it.
     lasts: Option<Duration>,
     cause: Cause,
 }
@@ -75,17 +76,35 @@ impl Machine {
     pub(super) fn half_open(&self, from: u32, at: &Moment<'_>) -> Edge {
         self.leave(from, at, |_| Entry {
             state: State::HalfOpen,
-            lasts: Some(at.config().half_open_for),
+            lasts: None,
             cause: Cause::WaitOver,
         })
     }
 
-    /// Half-open to open or closed, as configured: its time is over, and a call comes.
-    pub(super) fn give_up(&self, from: u32, at: &Moment<'_>) -> Edge {
-        self.leave(from, at, |control| match at.config().give_up {
-            GiveUp::Open => control.open(Cause::GaveUp, Duration::ZERO, at),
-            GiveUp::Closed => Entry::closed(Cause::GaveUp),
-        })
+    /// Half-open, all probes of which hang: they have failed, and what they return later changes
+    /// nothing, because it is of an earlier generation. Opens if too many have failed.
+    pub(super) fn give_up(&self, hung: Word, at: &Moment<'_>) -> Edge {
+        let mut control = self.control.lock();
+        if self.word() != hung {
+            return Edge::NotTaken;
+        }
+        let word = hung.with_probes_given_up();
+        at.rules.begin(word.generation());
+        self.set_times(
+            word.generation(),
+            self.since(hung.generation()),
+            Tick::NEVER,
+        );
+        // A probe that has ended meanwhile did not hang. None can start under the lock.
+        let given_up = (self.word).compare_exchange(hung.0, word.0, Ordering::Release, Relaxed);
+        if given_up.is_err() {
+            return Edge::NotTaken;
+        }
+        if is_lost(word, at.config()) {
+            let open = |control: &mut Control| control.open(Cause::GaveUp, Duration::ZERO, at);
+            self.enter(&mut control, word, at, open);
+        }
+        Edge::Taken
     }
 
     /// Half-open to open: too many probes failed, the last one like this.
@@ -156,11 +175,23 @@ impl Machine {
         if !may(word) {
             return Edge::NotTaken;
         }
+        self.enter(&mut control, word, at, entry);
+        Edge::Taken
+    }
+
+    /// Leaves the state of this word. Under the lock.
+    fn enter(
+        &self,
+        control: &mut Control,
+        word: Word,
+        at: &Moment<'_>,
+        entry: impl FnOnce(&mut Control) -> Entry,
+    ) {
         let Entry {
             state,
             lasts,
             cause,
-        } = entry(&mut control);
+        } = entry(control);
         if state == State::Closed {
             control.opened = 0;
         }
@@ -179,7 +210,6 @@ impl Machine {
             after: at.now.since(self.since(word.generation())),
             open_for: lasts.filter(|_| state == State::Open),
         });
-        Edge::Taken
     }
 }
 

@@ -133,6 +133,12 @@ impl Word {
         Self(self.0 + (1 << IN_FLIGHT))
     }
 
+    /// The next generation of the same state, with the probes in flight counted as failed.
+    pub(super) fn with_probes_given_up(self) -> Self {
+        let (given_up, probes) = (u64::from(self.in_flight()), 0xFF << IN_FLIGHT);
+        Self((self.0 & !probes).wrapping_add(given_up << FAILED | 1 << GENERATION))
+    }
+
     /// The same state with one probe ended: succeeded, failed, or neither.
     pub(super) fn without_probe(self, succeeded: Option<bool>) -> Self {
         let counted = match succeeded {

@@ -309,10 +309,10 @@ async fn cb19_a_change_keeps_the_state_and_the_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn cb19_of_two_concurrent_changes_both_stay() {
-    let breaker = built(touchy().probes(3).half_open_for(SECOND));
+    let breaker = built(touchy().probes(3).max_probe_time(SECOND));
     let config = || breaker.rules().load().config.clone();
     // The other change starts later and ends earlier, so the first one runs again.
-    let other = |now: Builder| now.probes(7).give_up_to(GiveUp::Closed).fair_time(ms(5));
+    let other = |now: Builder| now.probes(7).retry_after_cap(ms(7)).fair_time(ms(5));
     let runs = Cell::new(0);
     let twice = |now: Builder| {
         runs.set(runs.get() + 1);
@@ -326,12 +326,12 @@ async fn cb19_of_two_concurrent_changes_both_stay() {
     breaker.change(twice).unwrap();
     assert_eq!(runs.get(), 2);
     let now = config();
-    assert_eq!((now.give_up, now.fair_time), (GiveUp::Closed, Some(ms(5))));
+    assert_eq!((now.retry_after_cap, now.fair_time), (ms(7), Some(ms(5))));
     assert_eq!(
         (now.on_drop, now.open_for),
         (OnDrop::Ignore, constant(ms(9)))
     );
-    assert_eq!((now.probes, now.half_open_for), (4, SECOND));
+    assert_eq!((now.probes, now.max_probe_time), (4, Some(SECOND)));
     assert_eq!(now.trips, [Trip::consecutive_failures(1)]);
 
     let before = config();
@@ -469,6 +469,48 @@ async fn cb19_a_success_ends_a_run_of_earlier_rules() {
     assert_eq!(breaker.state(), State::Open);
 }
 
+/// Case 7.
+#[tokio::test(start_paused = true)]
+async fn cb10_the_wait_of_any_backoff_is_half_to_all_of_its_whole_and_grows_up_to_its_own_cap() {
+    let two = SECOND * 2;
+    let growing = [2, 4, 8, 16, 16];
+    let full = crate::Jitter::Full;
+    for (backoff, wholes) in [
+        (Backoff::exponential(two), growing),
+        (Backoff::exponential(two).jitter(full), growing),
+        (Backoff::linear(two), [2, 4, 6, 8, 10]),
+        (Backoff::constant(two), [2; 5]),
+        (Backoff::decorrelated(two), [6, 16, 16, 16, 16]),
+        (Backoff::decorrelated(two).max(SECOND * 4), [4; 5]),
+        (Backoff::exponential(two).max(SECOND * 3), [2, 3, 3, 3, 3]),
+    ] {
+        let mut first = Vec::new();
+        for seed in 0..1_000 {
+            let breaker = built(touchy().open_for(backoff).jitter_seed(seed));
+            fail(&breaker);
+            for (at, secs) in wholes.into_iter().enumerate() {
+                let whole = SECOND * secs;
+                let wait = breaker.snapshot().next_probe.unwrap();
+                assert!(
+                    wait >= whole / 2 && wait <= whole,
+                    "{backoff:?} {at} {wait:?}"
+                );
+                if at == 0 {
+                    first.push(wait);
+                }
+                if seed >= 10 {
+                    break;
+                }
+                advance(wait + Duration::from_nanos(1)).await;
+                fail(&breaker);
+            }
+        }
+        first.sort();
+        first.dedup();
+        assert!(first.len() > 900, "{backoff:?}: {}", first.len());
+    }
+}
+
 #[test]
 fn cx15_all_problems_are_listed_at_once() {
     let secs = Duration::from_secs;
@@ -489,10 +531,12 @@ fn cx15_all_problems_are_listed_at_once() {
                 .over(Window::time(ms(9)))
                 .within(secs(1)),
         )
+        .trip_on(Trip::failure_rate(1.0).confidence_z(3.1))
+        .trip_on(Trip::failures(3).confidence_z(0.0))
         .open_for(Backoff::exponential(Duration::ZERO).factor(f64::NAN))
         .probes(256)
         .close_after(257)
-        .half_open_for(Duration::ZERO)
+        .max_probe_time(Duration::ZERO)
         .ramp(Duration::ZERO, -0.5)
         .build();
     let error = built.unwrap_err();
@@ -520,11 +564,14 @@ fn cx15_all_problems_are_listed_at_once() {
             ("window buckets", "0"),
             ("window", "9ms"),
             ("within", "1s"),
+            ("confidence_z", "3.1"),
+            ("confidence_z", "0.0"),
+            ("confidence_z", "0.0"),
             ("open_for", "0ns"),
             ("open_for", "NaN"),
             ("probes", "256"),
             ("close_after", "257"),
-            ("half_open_for", "0ns"),
+            ("max_probe_time", "0ns"),
             ("ramp", "0ns"),
             ("ramp_threshold", "-0.5"),
         ]

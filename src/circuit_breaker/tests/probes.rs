@@ -142,22 +142,47 @@ async fn cb7_a_probe_that_is_dropped_or_rejected_below_frees_its_permit_and_clos
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb7_a_hung_probe_is_given_up_by_the_next_call() {
-    for (to, expected) in [(GiveUp::Open, State::Open), (GiveUp::Closed, State::Closed)] {
-        let breaker = half_open(touchy().probes(1).half_open_for(SECOND).give_up_to(to)).await;
+async fn cb7_a_hung_probe_is_given_up_after_max_probe_time() {
+    for (builder, most) in [
+        (touchy(), SECOND * 30),
+        (touchy().max_probe_time(SECOND), SECOND),
+    ] {
+        let breaker = half_open(builder).await;
         let events = events_of(&breaker);
         let hung = breaker.try_acquire().unwrap();
-        advance(SECOND).await;
-        assert_eq!(events.take(), [""; 0]);
-        assert_eq!(breaker.peek().is_ok(), to == GiveUp::Closed);
+        // CB9: it says when.
+        assert_eq!(breaker.try_acquire().unwrap_err().retry_after(), Some(most));
+        advance(most - ms(1)).await;
+        assert_eq!(kind(&breaker), RejectionKind::HalfOpenFull);
+        assert_eq!(events.take(), ["Rejected", "Rejected"]);
+        advance(ms(1)).await;
+        // CB11: reading changes nothing.
         assert_eq!(
-            breaker.try_acquire().map(Permit::success).is_ok(),
-            to == GiveUp::Closed
+            breaker.peek().unwrap_err().kind(),
+            RejectionKind::CircuitOpen
         );
-        assert_eq!(events.take()[0], format!("HalfOpen to {expected:?}"));
-        hung.failure();
-        assert_eq!(breaker.state(), expected);
+        assert_eq!((events.take(), breaker.state()), (vec![], State::HalfOpen));
+        let rejection = breaker.try_acquire().unwrap_err();
+        assert_eq!(rejection.kind(), RejectionKind::CircuitOpen);
+        assert_eq!(rejection.retry_after(), Some(SECOND));
+        assert_eq!(events.take(), ["HalfOpen to Open", "Rejected"]);
+        hung.success();
+        assert_eq!(breaker.state(), State::Open);
+        advance(SECOND).await;
+        succeed(&breaker);
+        assert_eq!(breaker.state(), State::Closed);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb7_a_changed_max_probe_time_applies_to_a_probe_in_flight() {
+    let breaker = half_open(touchy()).await;
+    let _hung = breaker.try_acquire().unwrap();
+    advance(SECOND * 5).await;
+    breaker
+        .change(|now| now.max_probe_time(SECOND * 5))
+        .unwrap();
+    assert_eq!(kind(&breaker), RejectionKind::CircuitOpen);
 }
 
 #[tokio::test(start_paused = true)]

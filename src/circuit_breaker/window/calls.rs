@@ -1,5 +1,5 @@
 use super::tally::Tally;
-use crate::circuit_breaker::trip::Counts;
+use crate::circuit_breaker::counts::Counts;
 use crate::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},

@@ -35,7 +35,8 @@ use calls::CallWindow;
 pub(super) use tally::Tally;
 use time::TimeWindow;
 
-use super::trip::{Counts, Span, Window};
+use super::counts::Counts;
+use super::trip::{Span, Window};
 use crate::per_thread::ThreadSlot;
 use crate::time::{Tick, nanos};
 

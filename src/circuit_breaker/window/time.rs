@@ -1,6 +1,6 @@
 use super::successes::Successes;
 use super::tally::Tally;
-use crate::circuit_breaker::trip::Counts;
+use crate::circuit_breaker::counts::Counts;
 use crate::per_thread::ThreadSlot;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::Tick;

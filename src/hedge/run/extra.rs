@@ -6,7 +6,8 @@ use pin_project_lite::pin_project;
 
 use super::source::Source;
 use crate::attempts::{ExtraPermit, SentExtra};
-use crate::context::Attempt;
+use crate::context::{Attempt, CallContext};
+use crate::event::Suppression;
 use crate::hedge::permit::Permit;
 use crate::outcome::{FailureKind, NEVER, Outcome};
 use crate::time::{self, Tick};
@@ -109,9 +110,16 @@ impl<N, F> Extra<N, F> {
                 }
                 Poll::Pending => return Poll::Pending,
             }
+            let start = time::now();
+            // Nothing starts for a caller whose deadline has passed. What was taken from the
+            // budget goes back with the attempt.
+            if start >= CallContext::deadline() {
+                *permit = None;
+                of.suppress(attempts.as_ref(), number, Suppression::Deadline);
+                return Poll::Ready(Ended::Lost(Next::Never));
+            }
             let permit = permit.take();
             let sent = permit.map(|permit| of.send(attempts.as_ref(), number, permit));
-            let start = time::now();
             let call = attempts.call(next, number);
             this.state.set(State::Calling { call, start, sent });
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::permit::Permit;
 use super::policy::{Config, Hedge};
-use crate::classify::{self, Classify, Outcome, Standard};
+use crate::classify::{self, Classify, Direct, Outcome};
+use crate::common::classify_method;
 use crate::context::ClockReading;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
@@ -18,9 +19,8 @@ pub(super) use source::Source;
 
 impl Hedge {
     /// Makes one call under this hedge, without a service. `call` makes each attempt and gets its
-    /// number, from 1; it must be safe to be made twice. A response says whether it is a success
-    /// ([`Judge`](crate::classify::Judge)); every error is a failure, except the crate's own
-    /// rejections.
+    /// number, from 1; it must be safe to be made twice. Plain data is a success, a
+    /// response of HTTP says so itself, and an error is known by its source chain ([`Direct`]).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -43,21 +43,21 @@ impl Hedge {
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled, when a call has to wait.
-    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnMut(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        Standard: Classify<T, E>,
+        Direct: Classify<T, E, Seen>,
     {
-        self.run_with(Standard, call).await
+        self.run_with(Direct, call).await
     }
 
     /// [`run`](Self::run) with a classifier of yours.
     ///
     /// # Errors
     /// The error of the first attempt.
-    pub async fn run_with<T, E, F, Fut, C, Via>(
+    pub async fn run_with<T, E, F, Fut, C, Via, Seen>(
         &self,
         classifier: C,
         mut call: F,
@@ -66,7 +66,7 @@ impl Hedge {
         F: FnMut(u32) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
-        C: Classify<T, E>,
+        C: Classify<T, E, Seen>,
     {
         let config = self.config();
         let mut permit = Permit::start(&config, true, || None, &mut ClockReading::none());
@@ -82,25 +82,27 @@ impl Hedge {
     }
 }
 
+classify_method!(Hedge, FnMut(u32));
+
 /// Attempts by a closure.
-struct Called<F, C, Via> {
+struct Called<F, C, Via, Seen> {
     config: Arc<Config>,
     call: F,
     classifier: C,
-    via: PhantomData<fn() -> Via>,
+    via: PhantomData<fn() -> (Via, Seen)>,
 }
 
-impl<F, C, Via> AsRef<Config> for Called<F, C, Via> {
+impl<F, C, Via, Seen> AsRef<Config> for Called<F, C, Via, Seen> {
     fn as_ref(&self) -> &Config {
         &self.config
     }
 }
 
-impl<F, Fut, T, E, C, Via> Source<(), Fut, T, E> for Called<F, C, Via>
+impl<F, Fut, T, E, C, Via, Seen> Source<(), Fut, T, E> for Called<F, C, Via, Seen>
 where
     F: FnMut(u32) -> Fut,
     E: Fault<Via>,
-    C: Classify<T, E>,
+    C: Classify<T, E, Seen>,
 {
     fn delay(&self, _: u32) -> Option<Duration> {
         None

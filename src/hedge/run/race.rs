@@ -151,7 +151,7 @@ where
             }
             now = false;
         }
-        if self.is_pending() {
+        if self.in_flight() {
             return Poll::Pending;
         }
         let (output, outcome) = self.failed.take().expect("polled after it was ready");
@@ -171,7 +171,7 @@ where
         if !self.permit.may_start() {
             return false;
         }
-        if !(now || self.is_pending() && self.poll_delay(cx).is_ready()) {
+        if !(now || self.in_flight() && self.poll_delay(cx).is_ready()) {
             return false;
         }
         // Nothing starts for a caller whose deadline has passed.
@@ -216,8 +216,11 @@ where
 }
 
 impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
-    fn is_pending(&self) -> bool {
-        self.first.is_some() || !self.extras.is_empty()
+    /// Whether an attempt has been made and has not returned. One that waits for its service to
+    /// be ready has not been made: it holds back no outcome.
+    fn in_flight(&self) -> bool {
+        let called = |extra: &Pin<Box<Extra<N, F>>>| extra.called_at().is_some();
+        self.first.is_some() || self.extras.iter().any(called)
     }
 
     /// Drops the other attempts, ends the call with the outcome of attempt number `by`, and

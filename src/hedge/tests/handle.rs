@@ -70,6 +70,10 @@ fn rt4_the_budget_is_the_given_one_or_its_own() {
     let hedge = Hedge::builder().budget(&budget).build().unwrap();
     assert_eq!(hedge.budget().snapshot().ratio, 0.05);
     let own = Hedge::builder().name("search").build().unwrap();
-    assert_eq!(own.budget().snapshot().ratio, 0.1);
+    assert_eq!(
+        own.budget().snapshot().ratio,
+        0.1,
+        "a tenth of the successes"
+    );
     assert_eq!(own.budget().name().as_str(), "budget of search");
 }

@@ -4,4 +4,5 @@ mod contract;
 mod handle;
 mod load;
 mod race;
+mod readiness;
 mod support;

@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::support::{Answer, Backend, Events, Fail, NEVER, answer, call, classify, fail, ms};
 use crate::rejection::Error;
+use crate::testing::Text;
 use crate::{Budget, Hedge, HedgeLayer, Mode, Timeout};
 
 type Classifier = fn(Result<&Answer, &Error<Fail>>) -> crate::Outcome;
@@ -499,8 +500,8 @@ async fn rt8_a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() 
     struct Once(bool, u32);
     impl tower_service::Service<()> for Once {
         type Response = u32;
-        type Error = Error<u32>;
-        type Future = std::pin::Pin<Box<dyn Future<Output = Result<u32, Error<u32>>>>>;
+        type Error = Error<Text>;
+        type Future = std::pin::Pin<Box<dyn Future<Output = Result<u32, Error<Text>>>>>;
 
         fn poll_ready(
             &mut self,
@@ -509,7 +510,7 @@ async fn rt8_a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() 
             std::task::Poll::Ready(if self.0 {
                 Ok(())
             } else {
-                Err(Error::Service(7))
+                Err(Error::Service(Text("not ready")))
             })
         }
 
@@ -517,7 +518,7 @@ async fn rt8_a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() 
             let takes = ms(u64::from(self.1));
             Box::pin(async move {
                 tokio::time::sleep(takes).await;
-                Err(Error::Service(1))
+                Err(Error::Service(Text("failed")))
             })
         }
     }
@@ -539,7 +540,7 @@ async fn rt8_a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() 
         let once = std::future::poll_fn(|cx| tower_service::Service::poll_ready(&mut service, cx));
         assert!(once.await.is_err());
         let outcome = tower_service::Service::call(&mut service, ()).await;
-        assert_eq!(outcome, Err(Error::Service(1)));
+        assert_eq!(outcome, Err(Error::Service(Text("failed"))));
         assert_eq!(budget.snapshot().balance, 5.0);
         assert_eq!(hedge.snapshot().made, 0);
     }

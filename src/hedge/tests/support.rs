@@ -24,6 +24,14 @@ pub(super) enum Fail {
     After(Duration),
 }
 
+impl std::fmt::Display for Fail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Fail {}
+
 pub(super) type Outcome = Result<Answer, Error<Fail>>;
 
 /// Not `Sync`.

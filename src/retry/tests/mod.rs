@@ -1,3 +1,5 @@
+#[cfg(feature = "tower")]
+mod resend;
 mod run;
 #[cfg(feature = "tower")]
 mod service;

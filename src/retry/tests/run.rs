@@ -1,5 +1,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -26,8 +28,12 @@ fn every(delay: Duration) -> Retry {
     builder(delay).build().unwrap()
 }
 
+pub(super) fn polled<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
 /// The events of a retry, as text.
-fn events(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
+pub(super) fn events(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
     let log = Arc::new(Mutex::new(Vec::new()));
     let to = Arc::clone(&log);
     let listener = move |event: &crate::Event<'_>| {
@@ -35,6 +41,9 @@ fn events(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
             (EventKind::Ended { ending, .. }, Some(n)) => format!("{ending:?} after {n}"),
             (EventKind::Retrying { attempt, delay, .. }, None) => format!("{attempt} in {delay:?}"),
             (EventKind::WouldRetry { attempt, .. }, None) => format!("would make {attempt}"),
+            (EventKind::Suppressed { attempt, reason }, None) => {
+                format!("no {attempt}: {reason:?}")
+            }
             other => panic!("{other:?}"),
         });
     };
@@ -316,6 +325,74 @@ async fn to4_a_backoff_past_the_deadline_does_not_start() {
     }
 }
 
+// The backoff ends at 100 ms, and is polled at 200 ms.
+#[tokio::test(start_paused = true)]
+async fn to4_a_backoff_that_ends_in_a_poll_after_the_deadline_makes_no_call() {
+    let budget = Budget::builder().ratio(0.0).burst(3).floor(0);
+    let budget = budget.build().unwrap();
+    let busy = |_: Result<&u32, &&str>| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: None,
+    };
+    for responds in [false, true] {
+        let retry = builder(ms(100)).budget(&budget).build().unwrap();
+        let (log, made) = (events(&retry), Cell::new(0));
+        let run = retry.run_with(busy, |attempt| {
+            made.set(attempt);
+            async move { if responds { Ok(1) } else { Err("busy") } }
+        });
+        let mut run = pin!(Deadline::after(ms(150)).scope(run));
+        assert!(polled(run.as_mut()).is_pending());
+        tokio::time::advance(ms(200)).await;
+        let Poll::Ready(answer) = polled(run.as_mut()) else {
+            panic!("still waiting");
+        };
+        match answer.unwrap_err() {
+            Error::Rejected(expired) => {
+                assert!(responds, "the failed response was dropped");
+                assert_eq!(expired.kind(), RejectionKind::Expired);
+                assert_eq!(expired.policy(), retry.name());
+            }
+            error => assert_eq!(error, Error::Service("busy")),
+        }
+        assert_eq!((made.get(), budget.snapshot().balance), (1, 3.0));
+        assert_eq!(
+            *log.lock(),
+            ["2 in 100ms", "no 2: Deadline", "Failure(Response) after 1"]
+        );
+    }
+}
+
+// CX14: each failure that could have been retried and was not says why.
+#[tokio::test(start_paused = true)]
+async fn cx14_a_retry_that_is_not_made_has_its_event_with_the_reason() {
+    let failure = |kind, retry_after| Outcome::Failure { kind, retry_after };
+    let error = failure(FailureKind::Error, None);
+    let long = failure(FailureKind::Throttled, Some(ms(31_000)));
+    let permanent = failure(FailureKind::Permanent, None);
+    let limited = builder(ms(10)).max_elapsed(ms(5)).build().unwrap();
+    for (retry, outcome, reason) in [
+        (&limited, error, Some("Elapsed")),
+        (&every(ms(100)), error, Some("Deadline")),
+        (&every(ms(1)), long, Some("RetryAfter")),
+        (&every(ms(1)), permanent, None),
+        (
+            &builder(ms(1)).max_attempts(1).build().unwrap(),
+            error,
+            None,
+        ),
+    ] {
+        let log = events(retry);
+        let _ = Deadline::after(ms(50))
+            .scope(delay_after(retry, outcome))
+            .await;
+        let log = log.lock();
+        let expected = reason.map(|reason| format!("no 2: {reason}"));
+        assert_eq!(log[..log.len() - 1], expected.as_slice()[..], "{outcome:?}");
+        assert!(log.last().unwrap().ends_with(" after 1"), "{log:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rt4_a_spent_budget_returns_the_failure_at_once() {
     let budget = Budget::builder()
@@ -330,7 +407,11 @@ async fn rt4_a_spent_budget_returns_the_failure_at_once() {
     let answer = retry.run(|attempt| async move { Err::<(), _>(attempt.to_string()) });
     assert_eq!(answer.await, Err(Error::Service("2".to_owned())));
     assert_eq!(now().since(start), ms(10));
-    assert_eq!(*log.lock(), ["2 in 10ms", "Failure(Error) after 2"]);
+    // CX14: with the reason.
+    assert_eq!(
+        *log.lock(),
+        ["2 in 10ms", "no 3: Budget", "Failure(Error) after 2"]
+    );
     assert_eq!(
         (retry.snapshot().retried, retry.snapshot().suppressed),
         (1, 1)
@@ -381,7 +462,7 @@ fn rt4_always_failing_calls_from_8_threads_stay_within_the_budget() {
         Budget::builder()
             .ratio(0.2)
             .burst(10)
-            .floor(0)
+            .refill(crate::budget::Refill::Calls)
             .build()
             .unwrap()
     };
@@ -508,6 +589,77 @@ async fn cx14_cx8_rn2_every_call_ends_in_one_event() {
             "Panicked after 2",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rt12_an_async_closure_borrows_mutably() {
+    let retry = every(ms(1));
+    let mut tries = Vec::new();
+    let sent = retry.run_mut(async |n| {
+        tries.push(n);
+        tokio::task::yield_now().await;
+        tries.push(n);
+        if n < 3 { Err("busy") } else { Ok(n) }
+    });
+    assert_eq!(sent.await, Ok(3));
+    assert_eq!(tries, [1, 1, 2, 2, 3, 3]);
+    assert_eq!(retry.snapshot().retried, 2);
+}
+
+// RT12: the future of `run` stays `Send`, whatever its closure borrows.
+#[tokio::test(start_paused = true)]
+async fn rn1_question_mark_turns_nested_runs_into_one_error() {
+    type Failed = Error<std::io::Error>;
+    async fn get(url: &str) -> Result<usize, std::io::Error> {
+        Ok(url.len())
+    }
+    async fn send(open: bool) -> Result<usize, Failed> {
+        let breaker = crate::CircuitBreaker::new("one level");
+        if open {
+            breaker.force_open();
+        }
+        let (retry, url) = (every(ms(1)), "/orders".to_owned());
+        let answer = retry.run(|_| breaker.run(|| get(&url))).await?;
+        Ok(answer)
+    }
+    fn is_send<F: Future + Send>(future: F) -> F {
+        future
+    }
+    assert_eq!(is_send(send(false)).await.unwrap(), 7);
+    let rejected = is_send(send(true)).await.unwrap_err();
+    let kind = rejected.rejection().unwrap().kind();
+    assert_eq!(kind, RejectionKind::CircuitOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rn1_a_policy_keeps_its_classifier() {
+    // A type of another crate.
+    struct Row(u32);
+    #[derive(Clone, Copy)]
+    struct ByRow;
+    impl crate::Classify<Row, &'static str> for ByRow {
+        fn classify(&self, outcome: Result<&Row, &&'static str>) -> Outcome {
+            match outcome {
+                Ok(Row(1)) | Err(_) => Outcome::Failure {
+                    kind: FailureKind::Error,
+                    retry_after: None,
+                },
+                Ok(_) => Outcome::Success,
+            }
+        }
+    }
+    let retry = every(ms(1)).classify(ByRow);
+    let row = retry.run(|n| async move { Ok::<_, &str>(Row(n)) }).await;
+    assert_eq!(row.unwrap().0, 2);
+    let hedge = crate::Hedge::fixed(ms(5)).classify(ByRow);
+    let row = hedge.run(|n| async move { Ok::<_, &str>(Row(n)) }).await;
+    assert_eq!(row.unwrap().0, 2);
+    let breaker =
+        crate::CircuitBreaker::builder("rows").trip_on(crate::Trip::consecutive_failures(1));
+    let breaker = breaker.build().unwrap().classify(ByRow);
+    let _ = breaker.run(|| async { Ok::<_, &str>(Row(1)) }).await;
+    assert_eq!(breaker.state(), crate::circuit_breaker::State::Open);
+    assert_eq!((hedge.snapshot().made, retry.snapshot().retried), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

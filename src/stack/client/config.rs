@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use crate::budget::Budget;
+use crate::budget::{self, Budget};
 use crate::bulkhead::{self, Bulkhead};
 use crate::circuit_breaker::{self, CircuitBreaker};
-use crate::config::{Mode, Name, Problems};
+use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::check_capacity;
 use crate::rate_limit::{Quota, RateLimiter};
@@ -28,7 +28,9 @@ pub struct ClientConfig {
     pub(super) bulkhead: Arc<bulkhead::Builder>,
     pub(super) authorities: usize,
     pub(super) rate_limit: Option<Quota>,
-    pub(super) budget: Option<Arc<Budget>>,
+    pub(super) budgets: Arc<budget::Builder>,
+    /// One for all authorities, from outside.
+    pub(super) budget: Option<Budget>,
 }
 
 /// Three attempts fit, with their backoffs.
@@ -46,6 +48,7 @@ impl ClientConfig {
             hedge: Arc::new(Hedge::builder().name(part(&name, "hedge"))),
             breaker: Arc::new(CircuitBreaker::builder(part(&name, "breaker"))),
             bulkhead: Arc::new(Bulkhead::builder(IN_FLIGHT).name(part(&name, "bulkhead"))),
+            budgets: Arc::new(Budget::builder().name(part(&name, "budget"))),
             name,
             total_timeout: TOTAL_TIMEOUT,
             attempt_timeout: ATTEMPT_TIMEOUT,
@@ -70,15 +73,16 @@ impl ClientConfig {
     }
 
     /// Changes the [retry](retry::Builder), which has its own [defaults](retry#defaults). It uses
-    /// the budget of the stack, unless it is given another one or none. Its name is the stack's.
+    /// the budget of the authority, unless it is given another one or none. Its name is the
+    /// stack's.
     pub fn retry(mut self, change: impl FnOnce(retry::Builder) -> retry::Builder) -> Self {
         self.retry = changed(&self.retry, change);
         self
     }
 
     /// Switches hedging on and changes the [hedge](hedge::Builder), which has its own
-    /// [defaults](hedge#defaults). It uses the budget of the stack, unless it is given another one.
-    /// Its name is the stack's.
+    /// [defaults](hedge#defaults). It uses the budget of the authority, unless it is given another
+    /// one. Its name is the stack's.
     pub fn hedge(mut self, change: impl FnOnce(hedge::Builder) -> hedge::Builder) -> Self {
         self.hedge = changed(&self.hedge, change);
         self.hedged = true;
@@ -91,16 +95,25 @@ impl ClientConfig {
         self
     }
 
-    /// Sets the budget of retries and hedges, which several stacks may share. The default is the
-    /// stack's own, with the [defaults](crate::budget#defaults) of a budget.
+    /// Sets one budget for the retries and hedges of all authorities, which several stacks may
+    /// share. The default is a budget per authority, so that a failing host does not spend the
+    /// retries of the others.
     pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
-        self.budget = Some(Arc::new(budget.into()));
+        self.budget = Some(budget.into());
+        self
+    }
+
+    /// Changes the [budget](budget::Builder) of every authority, which has its own
+    /// [defaults](crate::budget#defaults).
+    pub fn budgets(mut self, change: impl FnOnce(budget::Builder) -> budget::Builder) -> Self {
+        self.budgets = changed(&self.budgets, change);
         self
     }
 
     /// Changes the [breaker](circuit_breaker::Builder) of every authority, which has its own
     /// [defaults](circuit_breaker#defaults), except that its
-    /// [`fair_time`](circuit_breaker::Builder::fair_time) is half of the attempt's timeout. A
+    /// [`fair_time`](circuit_breaker::Builder::fair_time) is half of the attempt's timeout and its
+    /// [`max_probe_time`](circuit_breaker::Builder::max_probe_time) a second more than it. A
     /// listener receives the events of all authorities.
     pub fn breaker(
         mut self,
@@ -117,7 +130,7 @@ impl ClientConfig {
         self
     }
 
-    /// Sets how many authorities have a breaker and a bulkhead of their own. The default is
+    /// Sets how many authorities have a breaker, a bulkhead and a budget of their own. The default is
     /// 10,000. [`keyed`](crate::keyed) describes what happens above it.
     pub fn authorities(mut self, capacity: usize) -> Self {
         self.authorities = capacity;
@@ -140,13 +153,16 @@ impl ClientConfig {
         let (built, window) = (now.hedge.window_length(), self.hedge.window_length());
         let allowed = format_args!("{built:?}, as it was built");
         problems.check(window == built, "hedge.window", window, allowed);
-        if let Some(budget) = &self.budget {
-            let same = now
-                .budget
-                .as_ref()
-                .is_some_and(|now| Arc::ptr_eq(now, budget));
-            problems.check(same, "budget", budget.name(), "changed on the budget");
-        }
+        let id = |config: &Self| config.budget.as_ref().map(Budget::id);
+        let given = self.budget.as_ref().map(Budget::name);
+        problems.check(id(self) == id(now), "budget", given, "as it was built");
+        let own = now.budget.is_none() || Arc::ptr_eq(&now.budgets, &self.budgets);
+        problems.check(
+            own,
+            "budgets",
+            given,
+            "changed on the budget that was given",
+        );
         parts::check_limiter(own_limiter, now.rate_limit, self.rate_limit, problems);
     }
 
@@ -171,6 +187,11 @@ impl ClientConfig {
                 problems,
             );
         }
+        parts::check_part(
+            "budgets",
+            budget::Builder::clone(&self.budgets).build(),
+            problems,
+        );
         parts::check_part(
             "breaker",
             circuit_breaker::Builder::clone(&self.breaker).build(),
@@ -226,21 +247,34 @@ impl ClientConfig {
         }
     }
 
-    /// How much time an attempt must have had for its timeout to count as a failure.
-    pub(super) fn fair_time(&self) -> Duration {
-        let fair_time = self.breaker.least_fair_time();
-        fair_time.unwrap_or(self.attempt_timeout / 2)
+    /// The breaker's times that follow from the attempt's timeout: how much time an attempt must
+    /// have had for its timeout to count as a failure, and how long a probe may take.
+    pub(super) fn breaker_times(&self) -> (Duration, Duration) {
+        let attempt = self.attempt_timeout;
+        let fair_time = self.breaker.least_fair_time().unwrap_or(attempt / 2);
+        let queueing = self.bulkhead.longest_queueing().unwrap_or_default();
+        let longer = attempt.saturating_add(queueing + Duration::from_secs(1));
+        (fair_time, self.breaker.longest_probe().unwrap_or(longer))
     }
 
-    pub(super) fn breaker_of(&self, authority: &str) -> circuit_breaker::Builder {
-        let breaker = circuit_breaker::Builder::clone(&self.breaker);
-        let breaker = breaker.fair_time(self.fair_time());
-        breaker.name(at(&self.name, "breaker", authority))
+    pub(super) fn timed(&self, breaker: circuit_breaker::Builder) -> circuit_breaker::Builder {
+        let (fair_time, max_probe_time) = self.breaker_times();
+        breaker.fair_time(fair_time).max_probe_time(max_probe_time)
     }
 
-    pub(super) fn bulkhead_of(&self, authority: &str) -> bulkhead::Builder {
+    pub(super) fn breaker_of(&self, authority: &str) -> Result<CircuitBreaker, ConfigError> {
+        let breaker = self.timed(circuit_breaker::Builder::clone(&self.breaker));
+        breaker.name(at(&self.name, "breaker", authority)).build()
+    }
+
+    pub(super) fn bulkhead_of(&self, authority: &str) -> Result<Bulkhead, ConfigError> {
         let bulkhead = bulkhead::Builder::clone(&self.bulkhead);
-        bulkhead.name(at(&self.name, "bulkhead", authority))
+        bulkhead.name(at(&self.name, "bulkhead", authority)).build()
+    }
+
+    pub(super) fn budget_of(&self, authority: &str) -> Result<Budget, ConfigError> {
+        let budget = budget::Builder::clone(&self.budgets);
+        budget.name(at(&self.name, "budget", authority)).build()
     }
 
     /// The mode of the hedge.

@@ -1,12 +1,14 @@
 use super::config::ClientConfig;
-use crate::budget::Budget;
+use super::service::Budgets;
+use crate::budget;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Live, Name, Problems};
 use crate::hedge::{self, Hedge};
-use crate::keyed::Keyed;
+use crate::keyed::{self, Keyed, PerKey};
 use crate::rate_limit::RateLimiter;
 use crate::retry::{self, Retry};
+use crate::stack::ByAuthority;
 use crate::stack::parts::{self, CHECKED, changed_mode, part};
 use crate::sync::Arc;
 use crate::timeout::Timeout;
@@ -18,7 +20,7 @@ pub(super) struct Policies {
     pub(super) total: Timeout,
     pub(super) retry: Retry,
     pub(super) hedge: Hedge,
-    pub(super) budget: Budget,
+    pub(super) budgets: Budgets,
     pub(super) breakers: Keyed<str, CircuitBreaker>,
     pub(super) bulkheads: Keyed<str, Bulkhead>,
     pub(super) limiter: RateLimiter,
@@ -28,41 +30,45 @@ pub(super) struct Policies {
 /// The authority in the names of the overflow policies.
 const OTHERS: &str = "others";
 
+/// A policy per authority, by the configuration in force when the authority is new.
+fn per_authority<P: PerKey<Store<str> = keyed::Policies<str, P>>>(
+    live: &Arc<Live<ClientConfig>>,
+    of: &str,
+    make: fn(&ClientConfig, &str) -> Result<P, ConfigError>,
+) -> Result<Keyed<str, P>, ConfigError> {
+    let config = live.load();
+    let (name, capacity) = (part(&config.name, of), config.authorities);
+    let others = make(&config, OTHERS)?;
+    drop(config);
+    let live = Arc::clone(live);
+    Keyed::builder(move |authority: &str| make(&live.load(), authority))
+        .name(name)
+        .capacity(capacity)
+        .overflow(others)
+        .build()
+}
+
 impl Policies {
     pub(super) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let name = config.name.clone();
-        let budget = match &config.budget {
-            Some(budget) => Budget::clone(budget),
-            None => Budget::builder().name(part(&name, "budget")).build()?,
-        };
         let retry = retry::Builder::clone(&config.retry).name(part(&name, "retry"));
         let hedge = hedge::Builder::clone(&config.hedge).name(part(&name, "hedge"));
-        let hedge = hedge.mode(config.hedge_mode());
         let timeout = |limit, of| Timeout::builder(limit).name(part(&name, of)).build();
         let total = timeout(config.total_timeout, "total_timeout")?;
         let attempt = timeout(config.attempt_timeout, "attempt_timeout")?;
         let limiter = parts::limiter(&name, config.rate_limit)?;
-        let capacity = config.authorities;
-        let other_breakers = config.breaker_of(OTHERS).build()?;
-        let other_bulkheads = config.bulkhead_of(OTHERS).build()?;
+        let hedge = hedge.mode(config.hedge_mode()).build()?;
         let live = Arc::new(Live::new(config));
-        let breakers = {
-            let live = Arc::clone(&live);
-            Keyed::builder(move |authority: &str| live.load().breaker_of(authority).build())
-        };
-        let bulkheads = {
-            let live = Arc::clone(&live);
-            Keyed::builder(move |authority: &str| live.load().bulkhead_of(authority).build())
-        };
-        let breakers = breakers.name(part(&name, "breaker")).capacity(capacity);
-        let bulkheads = bulkheads.name(part(&name, "bulkhead")).capacity(capacity);
         Ok(Self {
             total,
-            retry: retry.budget_or(&budget).build()?,
-            hedge: hedge.budget_or(&budget).build()?,
-            budget,
-            breakers: breakers.overflow(other_breakers).build()?,
-            bulkheads: bulkheads.overflow(other_bulkheads).build()?,
+            retry: retry.build()?,
+            hedge,
+            budgets: Budgets {
+                given: live.load().budget.clone(),
+                own: per_authority(&live, "budget", ClientConfig::budget_of)?.by_type(ByAuthority),
+            },
+            breakers: per_authority(&live, "breaker", ClientConfig::breaker_of)?,
+            bulkheads: per_authority(&live, "bulkhead", ClientConfig::bulkhead_of)?,
             limiter,
             attempt,
             name,
@@ -83,7 +89,6 @@ impl Policies {
             problems.finish(&now.name)?;
             Ok(ClientConfig {
                 name: now.name.clone(),
-                budget: now.budget.clone(),
                 ..changed
             })
         })?;
@@ -106,17 +111,22 @@ impl Policies {
         if !Arc::ptr_eq(&from.hedge, &to.hedge) || before != after {
             let change = |now: hedge::Builder| {
                 let mode = changed_mode(before, after, now.mode_to_start_in());
-                let hedge = hedge::Builder::clone(&to.hedge).budget_or(&self.budget);
-                hedge.mode(mode)
+                hedge::Builder::clone(&to.hedge).mode(mode)
             };
             self.hedge.change(change).expect(CHECKED);
+        }
+        if !Arc::ptr_eq(&from.budgets, &to.budgets) {
+            let change = |_| budget::Builder::clone(&to.budgets);
+            self.budgets
+                .keyed()
+                .change_all(|budget| budget.change(change).expect(CHECKED));
         }
         parts::change_limiter(&self.limiter, from.rate_limit, to.rate_limit);
         if !Arc::ptr_eq(&from.breaker, &to.breaker) {
             self.breakers
                 .change_all(|breaker| change_breaker(breaker, from, to));
-        } else if from.fair_time() != to.fair_time() {
-            let change = |now: circuit_breaker::Builder| now.fair_time(to.fair_time());
+        } else if from.breaker_times() != to.breaker_times() {
+            let change = |now| to.timed(now);
             self.breakers
                 .change_all(|breaker| breaker.change(change).expect(CHECKED));
         }
@@ -132,14 +142,14 @@ impl Policies {
         let (before, after) = (from.mode_to_start_in(), to.mode_to_start_in());
         let change = |now: retry::Builder| {
             let mode = changed_mode(before, after, now.mode_to_start_in());
-            to.clone().budget_or(&self.budget).mode(mode)
+            to.clone().mode(mode)
         };
         self.retry.change(change).expect(CHECKED);
     }
 }
 
 fn change_breaker(breaker: &CircuitBreaker, from: &ClientConfig, to: &ClientConfig) {
-    let change = |_| circuit_breaker::Builder::clone(&to.breaker).fair_time(to.fair_time());
+    let change = |_| to.timed(circuit_breaker::Builder::clone(&to.breaker));
     breaker.change(change).expect(CHECKED);
     let (before, after) = (
         from.breaker.mode_to_start_in(),

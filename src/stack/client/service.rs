@@ -1,13 +1,15 @@
 use crate::attempts::{Again, ByRequest};
+use crate::budget::{Budget, BudgetService};
 use crate::bulkhead::{Bulkhead, QueuedService};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerService};
 use crate::classify::Standard;
 use crate::hedge::HedgeService;
-use crate::keyed::ByKey;
+use crate::keyed::{ByKey, IntoSource, Keyed, Picked, Source};
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
+use crate::rejection::Rejection;
 use crate::retry::RetryService;
 use crate::service::Native;
-use crate::stack::{ByAuthority, StackService};
+use crate::stack::{Addressed, ByAuthority, StackService};
 use crate::timeout::TimeoutService;
 
 /// A policy per authority.
@@ -15,12 +17,48 @@ pub type PerAuthority<P> = ByKey<str, P, ByAuthority>;
 
 /// A service under a [`ClientStack`](crate::ClientStack).
 pub type ClientService<S, R = Native, C = Standard, L = RateLimiter, O = ByRequest, K = ByRequest> =
-    StackService<TimeoutService<Retried<S, R, C, L, O, K>, R>>;
+    StackService<TimeoutService<Budgeted<S, R, C, L, O, K>, R>>;
 
 // From the outside in.
+type Budgeted<S, R, C, L, O, K> = BudgetService<Retried<S, R, C, L, O, K>, Budgets>;
 type Retried<S, R, C, L, O, K> = RetryService<Hedged<S, R, C, L, O, K>, C, Again<O, K>>;
 type Hedged<S, R, C, L, O, K> = HedgeService<Breaker<S, R, C, L>, C, Again<O, K>>;
 type Breaker<S, R, C, L> =
     CircuitBreakerService<Queued<S, R, L>, R, C, PerAuthority<CircuitBreaker>>;
 type Queued<S, R, L> = QueuedService<Limited<S, R, L>, R, PerAuthority<Bulkhead>>;
 type Limited<S, R, L> = RateLimitService<TimeoutService<S, R>, R, One, L>;
+
+/// The budget of a request's authority, or one that was given for all.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    pub(super) given: Option<Budget>,
+    pub(super) own: PerAuthority<Budget>,
+}
+
+impl Budgets {
+    pub(super) fn keyed(&self) -> &Keyed<str, Budget> {
+        self.own.keyed()
+    }
+}
+
+impl IntoSource<Budget> for Budgets {
+    type Source = Self;
+
+    fn into_source(self) -> Self {
+        self
+    }
+
+    fn fixed(&self) -> Option<&Budget> {
+        self.given.as_ref()
+    }
+}
+
+impl<Req: Addressed> Source<Req, Budget> for Budgets {
+    #[inline]
+    fn pick(&self, request: &Req) -> Result<Picked<'_, Budget>, Rejection> {
+        match &self.given {
+            Some(budget) => Ok(Picked::Shared(budget)),
+            None => self.own.pick(request),
+        }
+    }
+}

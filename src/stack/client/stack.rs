@@ -6,7 +6,7 @@ use super::config::ClientConfig;
 use super::policies::Policies;
 use super::service::ClientService;
 use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
-use crate::budget::Budget;
+use crate::budget::{Budget, BudgetLayer};
 use crate::bulkhead::{Bulkhead, BulkheadLayer};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};
 use crate::classify::Standard;
@@ -137,7 +137,8 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     }
 
     /// Retries and hedges the requests for which `only` is true, instead of those that are
-    /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST.
+    /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST. A
+    /// request that had no effect is retried in any case, see [`retry`](crate::retry).
     pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
         self.again(|again| again.only(only))
     }
@@ -173,9 +174,14 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
         &self.policies.hedge
     }
 
-    /// The budget of retries and hedges.
-    pub fn budget(&self) -> &Budget {
-        &self.policies.budget
+    /// The budget of retries and hedges that was [given](ClientConfig::budget) for all authorities.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.policies.budgets.given.as_ref()
+    }
+
+    /// The budgets of retries and hedges, one per authority, unless one was given for all.
+    pub fn budgets(&self) -> &Keyed<str, Budget> {
+        self.policies.budgets.keyed()
     }
 
     /// The circuit breakers, one per authority.
@@ -204,12 +210,12 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     ///
     /// A part that `change` does not set stays as it is, even if its policy was changed by its own
     /// handle. A [`retry`](ClientConfig::retry), [`hedge`](ClientConfig::hedge),
-    /// [`breaker`](ClientConfig::breaker) or [`bulkhead`](ClientConfig::bulkhead) that it sets
-    /// replaces the whole configuration of that policy. Names, seeds, listeners, and a mode that
+    /// [`budgets`](ClientConfig::budgets), [`breaker`](ClientConfig::breaker) or
+    /// [`bulkhead`](ClientConfig::bulkhead) that it sets replaces the whole configuration of that policy. Names, seeds, listeners, and a mode that
     /// the change does not set stay. State and counts are kept as
     /// [`CircuitBreaker::change`](crate::CircuitBreaker::change) and
-    /// [`RateLimiter::set_quota`](crate::RateLimiter::set_quota) describe. Change a budget by its
-    /// own handle.
+    /// [`RateLimiter::set_quota`](crate::RateLimiter::set_quota) describe. Change a budget that was
+    /// given by its own handle.
     ///
     /// ```
     /// use std::time::Duration;
@@ -273,6 +279,7 @@ where
             .classify(classifier())
             .map_again(|_| self.again.clone())
             .layer(inner);
+        let inner = BudgetLayer::new(policies.budgets.clone()).layer(inner);
         StackService(
             TimeoutLayer::new(&policies.total)
                 .respond_as(responder())
@@ -302,6 +309,7 @@ impl<R, C, L: fmt::Debug, O, K> fmt::Debug for ClientStack<R, C, L, O, K> {
             .field("total_timeout", &policies.total)
             .field("retry", &policies.retry)
             .field("hedge", &policies.hedge)
+            .field("budgets", &policies.budgets)
             .field("breakers", &policies.breakers)
             .field("bulkheads", &policies.bulkheads)
             .field("limiter", &self.limiter)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use super::{ClientConfig, ClientService, ClientStack};
+use crate::circuit_breaker;
 use crate::circuit_breaker::{State, Trip, Window};
 use crate::classify::{FailureKind, Outcome, Standard};
 use crate::rejection::{Reason, Rejection, RejectionKind};
@@ -48,8 +49,8 @@ fn cx15_the_defaults_are_as_documented() {
     let own = Retry::new(Backoff::exponential(ms(50))).snapshot();
     assert_eq!(retry, own);
     assert_eq!((retry.max_attempts, retry.mode), (3, Mode::Enforce));
-    let budget = stack.budget().snapshot();
-    assert_eq!((budget.ratio, budget.balance), (0.1, 10.0));
+    let budget = stack.budgets().get("a").snapshot();
+    assert_eq!((budget.ratio, budget.balance), (0.5, 10.0));
     assert_eq!(stack.hedge().mode(), Mode::Off);
     assert_eq!(stack.limiter().mode(), Mode::Off);
     assert_eq!(stack.bulkheads().capacity(), 10_000);
@@ -71,6 +72,7 @@ fn cx15_the_defaults_are_as_documented() {
     ] {
         assert_eq!(rules(&breaker), plain);
         assert_eq!(fair_time(&breaker), Some(ms(1_500)));
+        assert_eq!(max_probe_time(&breaker), Some(secs(4)));
     }
 }
 
@@ -80,13 +82,21 @@ fn rules(breaker: &CircuitBreaker) -> Vec<String> {
 }
 
 fn fair_time(breaker: &CircuitBreaker) -> Option<Duration> {
-    let fair_time = std::cell::Cell::new(None);
+    setting(breaker, circuit_breaker::Builder::least_fair_time)
+}
+
+fn max_probe_time(breaker: &CircuitBreaker) -> Option<Duration> {
+    setting(breaker, circuit_breaker::Builder::longest_probe)
+}
+
+fn setting<T: Default>(breaker: &CircuitBreaker, of: fn(&circuit_breaker::Builder) -> T) -> T {
+    let setting = std::cell::Cell::new(T::default());
     let look = breaker.change(|now| {
-        fair_time.set(now.least_fair_time());
+        setting.set(of(&now));
         now
     });
     look.unwrap();
-    fair_time.get()
+    setting.take()
 }
 
 #[test]
@@ -97,7 +107,8 @@ fn cx18_every_part_is_named_after_the_stack() {
     assert_eq!(&**stack.attempt_timeout().name(), "pay.attempt_timeout");
     assert_eq!(&**stack.retry().name(), "pay.retry");
     assert_eq!(&**stack.hedge().name(), "pay.hedge");
-    assert_eq!(&**stack.budget().name(), "pay.budget");
+    assert_eq!(&**stack.budgets().name(), "pay.budget");
+    assert_eq!(&**stack.budgets().get("a:1").name(), "pay.budget@a:1");
     assert_eq!(&**stack.limiter().name(), "pay.rate_limit");
     assert_eq!(&**stack.breakers().name(), "pay.breaker");
     assert_eq!(&**stack.breakers().get("a:1").name(), "pay.breaker@a:1");
@@ -136,8 +147,8 @@ fn cx15_each_contradiction_is_reported_with_its_field() {
     let slow = Trip::slow_rate(0.5, secs(3)).over(Window::count(10));
     rejected(trip(slow), "breaker.slow_rate");
     rejected(
-        config().breaker(|breaker| breaker.half_open_for(ms(2_999))),
-        "breaker.half_open_for",
+        config().breaker(|breaker| breaker.max_probe_time(ms(2_999))),
+        "breaker.max_probe_time",
     );
     rejected(
         config().breaker(|breaker| breaker.fair_time(ms(3_001))),
@@ -177,7 +188,7 @@ fn cx15_values_at_their_limits_are_valid() {
             .trip_on(Trip::consecutive_failures(5))
             .trip_on(Trip::failures(5).within(secs(3)))
             .trip_on(Trip::slow_rate(0.5, ms(2_999)).over(Window::count(10)))
-            .half_open_for(secs(3))
+            .max_probe_time(secs(3))
             .fair_time(secs(3))
     }));
     valid(config().bulkhead(|bulkhead| bulkhead.queue(1).max_wait(secs(10))));
@@ -197,7 +208,7 @@ fn cx15_all_problems_are_reported_at_once() {
         .rate_limit(Quota::new(1, secs(0)))
         .retry(|retry| retry.max_attempts(0).backoff(Backoff::constant(secs(0))))
         .hedge(|hedge| hedge.quantile(2.0).min_samples(0))
-        .breaker(|breaker| breaker.probes(0).half_open_for(secs(1)))
+        .breaker(|breaker| breaker.probes(0).max_probe_time(secs(1)))
         .bulkhead(|bulkhead| bulkhead.limit(2_000_000).queue(1).max_wait(secs(2)));
     let error = config.clone().build().unwrap_err();
     assert_eq!(&**error.policy(), "bad");
@@ -214,7 +225,7 @@ fn cx15_all_problems_are_reported_at_once() {
             "bulkhead.limit",
             "attempt_timeout",
             "bulkhead.max_wait",
-            "breaker.half_open_for",
+            "breaker.max_probe_time",
         ]
     );
     let text = error.to_string();
@@ -340,6 +351,7 @@ fn cx19_parts_that_a_change_does_not_set_keep_what_their_handles_set() {
     // The breaker gets a new fair time and keeps its rules.
     stack.change(|now| now.attempt_timeout(secs(2))).unwrap();
     assert_eq!(fair_time(&breaker), Some(secs(1)));
+    assert_eq!(max_probe_time(&breaker), Some(secs(3)));
     assert_eq!(rules(&breaker), ["7 failures"]);
     assert_eq!(breaker.mode(), Mode::RecordOnly);
     assert_eq!((bulkhead.limit(), bulkhead.mode()), (3, Mode::Off));
@@ -510,7 +522,7 @@ async fn rt4_retry_and_hedge_share_the_budget_of_the_stack() {
         .hedge(|hedge| hedge.delay(ms(0)))
         .build()
         .unwrap();
-    assert_eq!(stack.budget().snapshot(), budget.snapshot());
+    assert_eq!(stack.budget().unwrap().name(), budget.name());
     let calls = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&calls);
     let service = stack.layer(service_fn(move |_: Call| {
@@ -530,6 +542,72 @@ async fn rt4_retry_and_hedge_share_the_budget_of_the_stack() {
     let service = stack.layer(failing());
     service.oneshot(Call("a")).await.unwrap_err();
     assert_eq!(stack.retry().snapshot().retried - before, 2);
+}
+
+// RT4, D9: a has 40 % errors at 20 calls a second, b 60 single failures. With one budget for both,
+// a spends what b needs.
+#[tokio::test(start_paused = true)]
+async fn rt4_ky2_a_flaky_host_does_not_spend_the_retries_of_the_others() {
+    let run = async |config: ClientConfig| {
+        let stack = config.build().unwrap();
+        let made = Arc::new(AtomicU32::new(0));
+        let first = Arc::new(AtomicBool::new(false));
+        let (count, is_first) = (Arc::clone(&made), Arc::clone(&first));
+        let service = stack.layer(service_fn(move |Call(host): Call| {
+            let fails = match host {
+                "a" => count.fetch_add(1, Ordering::Relaxed) % 5 < 2,
+                _ => is_first.swap(false, Ordering::Relaxed),
+            };
+            async move {
+                (!fails)
+                    .then_some(7)
+                    .ok_or_else(|| BoxError::from("it failed"))
+            }
+        }));
+        let mut mended = 0;
+        for _ in 0..60 {
+            let calls = (0..20).map(|_| service.clone().oneshot(Call("a")));
+            let calls = futures::future::join_all(calls);
+            first.store(true, Ordering::Relaxed);
+            mended += u32::from(service.clone().oneshot(Call("b")).await.is_ok());
+            calls.await;
+            tokio::time::sleep(secs(1)).await;
+        }
+        mended
+    };
+    let config = || {
+        let config = ClientStack::builder("hosts");
+        config.retry(|retry| retry.backoff(Backoff::constant(ms(1))))
+    };
+    // Each success of b pays for a part of a retry, and the burst for the rest.
+    assert_eq!(run(config().budgets(|budget| budget.ratio(0.9))).await, 60);
+    let one = Budget::builder().ratio(0.1).build().unwrap();
+    let mended = run(config().budget(&one)).await;
+    assert!(mended < 40, "{mended} of 60 by one budget for both");
+}
+
+#[tokio::test]
+async fn cx19_budgets_change_for_existing_and_new_authorities() {
+    let stack = ClientStack::new("live");
+    let existing = stack.budgets().get("a");
+    let change = |now: ClientConfig| now.budgets(|budget| budget.ratio(0.2).burst(3));
+    stack.change(change).unwrap();
+    for budget in [existing, stack.budgets().get("b")] {
+        assert_eq!(budget.snapshot().ratio, 0.2);
+    }
+    assert_eq!(stack.budgets().get("b").snapshot().balance, 3.0);
+    let bad = |now: ClientConfig| now.budgets(|budget| budget.ratio(2.0));
+    assert_eq!(
+        stack.change(bad).unwrap_err().problems()[0].field,
+        "budgets.ratio"
+    );
+    let given = ClientStack::builder("given").budget(Budget::percent(5));
+    let given = given.build().unwrap();
+    assert_eq!(
+        given.change(change).unwrap_err().problems()[0].field,
+        "budgets"
+    );
+    assert_eq!(given.budget().unwrap().snapshot().ratio, 0.05);
 }
 
 #[tokio::test]

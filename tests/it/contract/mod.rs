@@ -225,6 +225,7 @@ macro_rules! rejecting {
             tests! { $subject:
                 rejecting::cx1_services_clones_and_layers_share_one_state
                 rejecting::cx5_it_rejects_over_a_stuck_inner_service_without_touching_it
+                rejecting::cx6_a_rejection_of_readiness_holds_until_readiness_is_polled_again
                 rejecting::cx6_a_rejected_call_is_followed_by_a_working_one
                 rejecting::cx16_record_only_emits_and_rejects_nothing
                 rejecting::cx18_two_policies_of_one_name_stay_two

@@ -33,28 +33,37 @@ pub(super) async fn cx5_it_rejects_over_a_stuck_inner_service_without_touching_i
     assert!(poll_ready(&mut case.service).is_pending());
     let error = case.rejected();
     assert_eq!(&**reason(&error).policy(), "shut");
-    assert_eq!(case.mock.calls(), 0);
+    // After a rejection at the latest, the policy decides before the inner service is polled.
+    let polls = case.mock.ready_polls();
+    for _ in 0..10 {
+        case.rejected();
+    }
+    assert_eq!((case.mock.ready_polls(), case.mock.calls()), (polls, 0));
+}
 
-    // Ready because it would reject, it rejects also after a change: the inner service is not
-    // ready for that call.
+pub(super) async fn cx6_a_rejection_of_readiness_holds_until_readiness_is_polled_again<
+    S: Subject,
+>() {
+    let mut case = Case::<S>::over("shut", Mock::stuck());
     let ready_to_reject = |case: &mut Case<S>| {
         case.policy.shut();
         ready(case.policy.within(|| poll_ready(&mut case.service)));
         case.policy.reopen();
     };
+    // The inner service is not ready for this call.
     ready_to_reject(&mut case);
-    let polls = case.mock.ready_polls();
-    ready(poll_ready(&mut case.service));
-    assert_eq!(case.mock.ready_polls(), polls);
     failed(Task::new(case.service.call(Do::Answer)).run());
     assert_eq!(case.mock.calls(), 0);
-
     // Its clone is not ready.
     ready_to_reject(&mut case);
     assert!(poll_ready(&mut case.service.clone()).is_pending());
-    failed(Task::new(case.service.call(Do::Answer)).run());
+    // Polled again it forgets the rejection, which may be an hour old.
+    assert!(poll_ready(&mut case.service).is_pending());
     case.mock.unstick();
     case.answers();
+    ready_to_reject(&mut case);
+    ready(poll_ready(&mut case.service));
+    answered(Task::new(case.service.call(Do::Answer)).run());
 }
 
 pub(super) async fn cx6_a_rejected_call_is_followed_by_a_working_one<S: Subject>() {

@@ -395,7 +395,7 @@ impl Saved {
 
     fn withdraw(&self, world: &World, random: &mut Random) {
         let from = self.ratios.before();
-        self.budget.on_call();
+        self.budget.on_success();
         let range = |ratios: &[u64]| (ratios.iter().min().copied(), ratios.iter().max().copied());
         let (least, most) = self.ratios.during(self.ratios.since(from), range);
         self.least.fetch_add(least.unwrap(), Ordering::SeqCst);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use seawall::budget::Refill;
 use seawall::{Backoff, Budget, Hedge, HedgeLayer, Jitter, Retry, RetryLayer};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -56,10 +57,16 @@ fn extra_attempts(budget: impl FnOnce() -> Budget, given_to_the_hedge: bool) -> 
     (extra, start.elapsed())
 }
 
+/// A fifth of the calls, which all fail.
+fn budget(floor: u32) -> seawall::budget::Builder {
+    let budget = Budget::builder().ratio(0.2).burst(10).floor(floor);
+    budget.refill(Refill::Calls)
+}
+
 // RT4, HG4: exact to the attempt. Each failing call uses the balance, so no epoch cuts anything.
 #[test]
 fn rt4_a_storm_of_failures_from_8_threads_makes_exactly_the_budgets_extra_attempts() {
-    let budget = || Budget::builder().ratio(0.2).burst(10).floor(0).build();
+    let budget = || budget(0).build();
     for given_to_the_hedge in [false, true] {
         let (extra, _) = extra_attempts(|| budget().unwrap(), given_to_the_hedge);
         assert_eq!(extra, CALLS / 5 + 10);
@@ -70,7 +77,7 @@ fn rt4_a_storm_of_failures_from_8_threads_makes_exactly_the_budgets_extra_attemp
 #[test]
 fn rt4_a_storm_of_failures_adds_the_floor_of_its_seconds() {
     const FLOOR: u32 = 200;
-    let budget = || Budget::builder().ratio(0.2).burst(10).floor(FLOOR).build();
+    let budget = || budget(FLOOR).build();
     let (extra, took) = extra_attempts(|| budget().unwrap(), false);
     let bound = CALLS / 5 + 10 + (took.as_secs_f64() * f64::from(FLOOR)) as u64;
     assert!(extra <= bound, "{extra} of {bound} in {took:?}");

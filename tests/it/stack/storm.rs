@@ -154,7 +154,7 @@ impl Storm {
                 total: Timeout::new(ms(60)),
                 retry: retry_every(5).budget(&budget).build().unwrap(),
                 hedge: hedge.budget(&budget).build().unwrap(),
-                breaker: breaker.half_open_for(ms(40)).build().unwrap(),
+                breaker: breaker.max_probe_time(ms(40)).build().unwrap(),
                 bulkhead: Bulkhead::builder(6).queue(6).build().unwrap(),
                 limiter,
                 attempt: Timeout::new(ms(14)),

@@ -1,0 +1,238 @@
+//! Success or failure.
+//!
+//! One classifier serves the circuit breaker, the budget, retry and hedge. The library's own
+//! rejections never reach it, wherever they are in the source chain of an error: they are
+//! [`Outcome::Ignore`], except for a timeout, which is a failure.
+//!
+//! # Errors
+//!
+//! [`Standard`], [`ErrorsOnly`] and `run` without a classifier look at an error and at its whole
+//! source chain ([`by_source`]). They know these types; every other error is a failure of kind
+//! [`Error`](FailureKind::Error).
+//!
+//! | error | outcome | feature |
+//! |---|---|---|
+//! | `io::Error`: connection refused | [`Unsent`](FailureKind::Unsent) | |
+//! | `io::Error`: timed out or would block; tokio's `Elapsed` | [`Timeout`](FailureKind::Timeout) | |
+//! | hyper-util: cannot connect; `hyper::Error`: canceled or closed | `Unsent`: the request was not written | `hyper` |
+//! | `h2::Error`: `REFUSED_STREAM`, or a `GOAWAY` of the server that excludes the stream | `Unsent` | `hyper` |
+//! | `h2::Error`: `ENHANCE_YOUR_CALM` | [`Throttled`](FailureKind::Throttled) | `hyper` |
+//! | `hyper::Error`: timeout | `Timeout` | `hyper` |
+//! | `reqwest::Error`: cannot connect | `Unsent` | `reqwest` |
+//! | `reqwest::Error`: timeout | `Timeout` | `reqwest` |
+//! | `reqwest::Error`: of `error_for_status` | that of a response with this status; the delay of a 429 or 503 is lost, and one second is assumed | `reqwest` |
+//! | `reqwest::Error`: a body that does not parse; too many redirects | [`Permanent`](FailureKind::Permanent) | `reqwest` |
+//! | `reqwest::Error`: the request cannot be built | [`Ignore`](Outcome::Ignore): it is the caller's mistake | `reqwest` |
+//! | `tonic::Status` of the server | by its code and pushback | `tonic` |
+//! | `tonic::Status` made in this process | by the error that it was made of | `tonic` |
+//!
+//! "Unsent" is also found below other errors, and then goes first: a request that a connection
+//! refused did not reach its service. A service whose error has such a source may have had an
+//! effect of its own before; classify its errors with [`ErrorsBy`].
+//!
+//! In the error `Box<dyn Error>` of a tower service the outermost error cannot be looked at, only
+//! its sources. Put `.map_err(seawall::Error::service)` over the client, below every layer that
+//! boxes, and the whole error is seen. `run` looks into boxes.
+
+mod by_source;
+#[cfg(feature = "hyper")]
+mod hyper;
+mod io;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod response;
+#[cfg_attr(not(feature = "http"), allow(dead_code))]
+pub(crate) mod status;
+#[cfg(feature = "tonic")]
+mod tonic;
+
+use std::error::Error as StdError;
+use std::panic::UnwindSafe;
+
+pub use by_source::by_source;
+#[cfg(feature = "reqwest")]
+pub use reqwest::{Failed, checked};
+pub(crate) use response::for_plain_types;
+pub use response::{Answer, Judge};
+
+pub use crate::outcome::{FailureKind, Outcome};
+use crate::rejection::{Fault, Reason};
+
+/// Turns the response or error of a call into an [`Outcome`].
+///
+/// It is set once on a policy or a layer:
+///
+/// - [`Standard`], the default of layers: a response says so itself ([`Judge`]), and an error is
+///   known by its source chain ([`by_source`]).
+/// - [`Direct`], the default of `run`: as `Standard`, and plain data is a success.
+/// - [`ErrorsOnly`]: every response is a success. Use it for response types without [`Judge`].
+/// - [`ErrorsBy`]: every response is a success, and a closure classifies the error.
+/// - A closure `|outcome: Result<&Res, &Err>| -> Outcome`.
+///
+/// `Via` is inferred: [`Direct`] distinguishes responses and data by it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot classify `Result<{Res}, {Err}>`",
+    label = "the response type cannot say whether it is a success",
+    note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`: `.run_with(ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
+)]
+pub trait Classify<Res, Err, Via = ()> {
+    /// Classifies this outcome, which is not a rejection by the library.
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome;
+
+    /// Classifies an error by its type and its sources. With `None`, which is the default,
+    /// [`classify`](Self::classify) decides.
+    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
+        let _ = error;
+        None
+    }
+
+    /// The reason, if this response is a rejection by the library.
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        let _ = response;
+        None
+    }
+}
+
+const ERROR: Outcome = Outcome::failure(FailureKind::Error);
+
+/// The default classifier of layers: a response says itself whether it is a success ([`Judge`]),
+/// and an error is known by its source chain ([`by_source`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standard;
+
+impl<Res: Answer, Err> Classify<Res, Err> for Standard {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        outcome.map_or(ERROR, Answer::judge)
+    }
+
+    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
+        Some(by_source(error))
+    }
+
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        response.reason()
+    }
+}
+
+/// The default classifier of `run`: a response says itself whether it is a success ([`Judge`]),
+/// plain data is a success, and an error is known by its source chain ([`by_source`]).
+///
+/// Data is every type that is [`UnwindSafe`], such as a row, a number or your own struct of them. A
+/// response of HTTP or gRPC is not: it holds extensions, which are trait objects. A type that is
+/// neither does not compile, and neither does one that is both: for a type of yours with
+/// [`judge!`](crate::judge) write `.run_with(Standard, ..)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Direct;
+
+impl<Res: Judge, Err> Classify<Res, Err> for Direct {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        Standard.classify(outcome)
+    }
+
+    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
+        Some(by_source(error))
+    }
+
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        Judge::reason(response)
+    }
+}
+
+/// The `Via` of [`Direct`] for plain data.
+#[derive(Debug)]
+pub enum Data {}
+
+impl<Res: UnwindSafe, Err> Classify<Res, Err, Data> for Direct {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        ErrorsOnly.classify(outcome)
+    }
+
+    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
+        Some(by_source(error))
+    }
+}
+
+/// A classifier for which every response is a success. An error is known by its source chain
+/// ([`by_source`]).
+///
+/// Use it for response types of other crates, such as a database connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorsOnly;
+
+impl<Res, Err> Classify<Res, Err> for ErrorsOnly {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        outcome.map_or(ERROR, |_| Outcome::Success)
+    }
+
+    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
+        Some(by_source(error))
+    }
+}
+
+/// A classifier for which every response is a success, and a closure classifies errors.
+///
+/// ```
+/// use seawall::classify::{self, ErrorsBy, Outcome};
+///
+/// let not_found_is_a_success = ErrorsBy(|error: &std::io::Error| match error.kind() {
+///     std::io::ErrorKind::NotFound => Outcome::Success,
+///     _ => classify::by_source(error),
+/// });
+/// # fn takes<C: seawall::Classify<Vec<u8>, std::io::Error>>(_: C) {}
+/// # takes(not_found_is_a_success);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorsBy<F>(pub F);
+
+impl<Res, Err, F: Fn(&Err) -> Outcome> Classify<Res, Err> for ErrorsBy<F> {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        outcome.map_or_else(&self.0, |_| Outcome::Success)
+    }
+}
+
+// `Answer` is required because only the response can say that it is a rejection of ours.
+impl<Res: Answer, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> for F {
+    fn classify(&self, outcome: Result<&Res, &Err>) -> Outcome {
+        self(outcome)
+    }
+
+    fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
+        response.reason()
+    }
+}
+
+/// Classifies an outcome, and returns whether the call was rejected before it was made. `error` is
+/// what can be seen of the outcome's error, and `reason` is that of an error that cannot be seen.
+#[inline]
+pub(crate) fn judge<Res, Err, C, Via>(
+    classifier: &C,
+    error: Option<&(dyn StdError + 'static)>,
+    reason: Option<&Reason>,
+    outcome: Result<&Res, &Err>,
+) -> (Outcome, bool)
+where
+    C: Classify<Res, Err, Via>,
+{
+    let reason = match outcome {
+        Ok(response) => classifier.reason(response),
+        Err(_) => reason.or_else(|| error.and_then(Reason::find)),
+    };
+    if let Some(reason) = reason {
+        return (reason.outcome(), reason.call_not_made());
+    }
+    let known = error.and_then(|error| classifier.by_source(error));
+    (known.unwrap_or_else(|| classifier.classify(outcome)), false)
+}
+
+/// [`judge`] for the output of a closure.
+pub(crate) fn judge_run<T, E, C, Via, Seen>(
+    classifier: &C,
+    output: &Result<T, E>,
+) -> (Outcome, bool)
+where
+    E: Fault<Via>,
+    C: Classify<T, E, Seen>,
+{
+    let error = output.as_ref().err().and_then(Fault::error);
+    judge(classifier, error, None, output.as_ref())
+}

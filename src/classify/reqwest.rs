@@ -1,0 +1,116 @@
+//! Errors of `reqwest`.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use ::reqwest::{Error, Response};
+
+use super::response::Judge;
+use super::status::http_failure;
+use crate::outcome::{FailureKind, Outcome};
+use crate::rejection::chain;
+
+/// What a throttled response is taken to have requested when its headers are lost.
+const LOST_DELAY: Duration = Duration::from_secs(1);
+
+/// `Response::error_for_status`, with the delay that the response requests kept for the retry.
+///
+/// `error_for_status` of reqwest keeps the status alone. A 429 or 503 is then retried after at
+/// least a second; with `checked` it is retried after its `Retry-After`.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use seawall::{Backoff, Pipeline, Retry, classify};
+///
+/// # async fn users(http: reqwest::Client) -> Result<(), seawall::Error<classify::Failed>> {
+/// let retry = Retry::new(Backoff::exponential(Duration::from_millis(50)));
+/// let text = Pipeline::new().retry(&retry).run(|_| async {
+///     let response = classify::checked(http.get("http://users/7").send().await?)?;
+///     Ok(response.text().await?)
+/// });
+/// let text: String = text.await?;
+/// # drop(text); Ok(()) }
+/// ```
+///
+/// # Errors
+/// If the status is 4xx or 5xx.
+pub fn checked(response: Response) -> Result<Response, Failed> {
+    let outcome = response.judge();
+    response.error_for_status().map_err(|error| Failed {
+        error,
+        outcome: Some(outcome),
+    })
+}
+
+/// An error of `reqwest`, with the delay that the response requested; made by [`checked`] and by
+/// `?`.
+///
+/// It has the text and the sources of the error.
+#[derive(Debug)]
+pub struct Failed {
+    error: Error,
+    outcome: Option<Outcome>,
+}
+
+impl Failed {
+    /// The error.
+    pub fn into_inner(self) -> Error {
+        self.error
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            outcome: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for Failed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error.source()
+    }
+}
+
+pub(super) fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
+    if let Some(failed) = link.downcast_ref::<Failed>() {
+        return failed.outcome.or_else(|| of(&failed.error));
+    }
+    of(link.downcast_ref()?)
+}
+
+fn of(error: &Error) -> Option<Outcome> {
+    if let Some(status) = error.status() {
+        let Some(kind) = http_failure(status.as_u16()) else {
+            return Some(Outcome::Success);
+        };
+        let retry_after = (kind == FailureKind::Throttled).then_some(LOST_DELAY);
+        return Some(Outcome::Failure { kind, retry_after });
+    }
+    if error.is_builder() {
+        return Some(Outcome::Ignore);
+    }
+    let kind = if error.is_connect() {
+        FailureKind::Unsent
+    } else if error.is_timeout() {
+        FailureKind::Timeout
+    } else if error.is_redirect() || error.is_decode() && !is_cut_short(error) {
+        FailureKind::Permanent
+    } else {
+        return None;
+    };
+    Some(Outcome::failure(kind))
+}
+
+/// Whether the connection failed while the body was read, so that the body is not at fault.
+fn is_cut_short(error: &Error) -> bool {
+    chain(error).any(|link| link.is::<::hyper::Error>())
+}

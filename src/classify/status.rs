@@ -1,0 +1,45 @@
+//! The status codes of HTTP and gRPC, without the types of either.
+
+use std::time::Duration;
+
+use crate::outcome::{FailureKind, NEVER};
+
+/// 5xx is a failure, and so are 408 and 429. A 503 is throttling, with `Retry-After` or without: it
+/// is how a server sheds load. Any other 4xx is the caller's mistake, and the service works. 501
+/// and 505 would fail again.
+pub(crate) fn http_failure(status: u16) -> Option<FailureKind> {
+    match status {
+        408 | 504 => Some(FailureKind::Timeout),
+        429 | 503 => Some(FailureKind::Throttled),
+        501 | 505 => Some(FailureKind::Permanent),
+        500..=599 => Some(FailureKind::Response),
+        _ => None,
+    }
+}
+
+pub(crate) fn grpc_failure(code: u16, pushback: Option<Duration>) -> Option<FailureKind> {
+    match code {
+        // UNAVAILABLE is also a connection that failed. Only a server that answers pushes back.
+        14 if pushback.is_some() => Some(FailureKind::Throttled),
+        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS. An undefined code is UNKNOWN.
+        2 | 13 | 14 | 15 | 17.. => Some(FailureKind::Response),
+        4 => Some(FailureKind::Timeout),
+        8 => Some(FailureKind::Throttled),
+        12 => Some(FailureKind::Permanent),
+        _ => None,
+    }
+}
+
+/// The delay in the values of `grpc-retry-pushback-ms`, by the retry design (A6): whole
+/// milliseconds. Anything else, such as a negative number, means that the client must stop. A value
+/// that is no text is `None`.
+pub(crate) fn pushback<'v>(mut values: impl Iterator<Item = Option<&'v str>>) -> Option<Duration> {
+    let value = values.next()?.map(str::trim);
+    let value = value.filter(|value| values.next().is_none() && is_digits(value));
+    let millis = value.and_then(|value| value.parse().ok());
+    Some(millis.map_or(NEVER, Duration::from_millis))
+}
+
+pub(crate) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}

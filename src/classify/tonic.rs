@@ -1,0 +1,36 @@
+//! Errors of `tonic`.
+
+use std::error::Error as StdError;
+
+use ::tonic::{ConnectError, Response, Status, TimeoutExpired};
+
+use super::response::Judge;
+use super::status::{grpc_failure, pushback};
+use crate::outcome::{FailureKind, Outcome};
+
+pub(super) fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
+    if link.is::<ConnectError>() {
+        return Some(Outcome::failure(FailureKind::Unsent));
+    }
+    if link.is::<TimeoutExpired>() {
+        return Some(Outcome::failure(FailureKind::Timeout));
+    }
+    let status: &Status = link.downcast_ref()?;
+    // A status with a source was made in this process, of an error that says more than the code.
+    if status.source().is_some() {
+        return None;
+    }
+    let values = status.metadata().get_all("grpc-retry-pushback-ms");
+    let retry_after = pushback(values.iter().map(|value| value.to_str().ok()));
+    Some(match grpc_failure(status.code() as u16, retry_after) {
+        Some(kind) => Outcome::Failure { kind, retry_after },
+        None => Outcome::Success,
+    })
+}
+
+/// The message has come without an error.
+impl<T> Judge for Response<T> {
+    fn judge(&self) -> Outcome {
+        Outcome::Success
+    }
+}

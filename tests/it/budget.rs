@@ -1,0 +1,176 @@
+//! What retries and hedges take from a budget, and what they add to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use seawall::budget::Refill;
+use seawall::classify::{ErrorsBy, FailureKind, Outcome};
+use seawall::{Backoff, Budget, BudgetLayer, Hedge, HedgeLayer, Jitter, Retry, RetryLayer};
+use tower::buffer::Buffer;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::support::ms;
+
+const CALLS: u64 = 1_000;
+
+fn retry(budget: &Budget) -> Retry {
+    let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+    let retry = Retry::builder().backoff(backoff).max_attempts(9);
+    retry.nested(true).budget(budget).build().unwrap()
+}
+
+/// A service that fails the calls whose number, counted over all, is not a multiple of `every`, and
+/// the number of calls.
+fn every(
+    every: u64,
+) -> (
+    impl Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send,
+    Arc<AtomicU64>,
+) {
+    let made = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&made);
+    let service = service_fn(move |call: u32| {
+        let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+        async move {
+            match number % every {
+                0 => Ok(call),
+                _ => Err(BoxError::from("down")),
+            }
+        }
+    });
+    (service, made)
+}
+
+fn budget(refill: Refill) -> Budget {
+    let budget = Budget::builder().ratio(1.0).burst(10).refill(refill);
+    budget.build().unwrap()
+}
+
+/// Makes [`CALLS`] calls, all within one epoch. Returns how many succeeded.
+async fn call<S>(mut service: S) -> u64
+where
+    S: Service<u32, Response = u32, Error = BoxError>,
+{
+    let mut succeeded = 0;
+    for call in 0..CALLS {
+        let service = service.ready().await.unwrap();
+        succeeded += u64::from(service.call(call as u32).await.is_ok());
+    }
+    succeeded
+}
+
+// RT4: one budget of two retries. The inner one is behind a buffer, whose worker makes the call
+// outside of the outer one's attempt.
+#[tokio::test(start_paused = true)]
+async fn rt4_a_retry_inside_a_retry_adds_nothing_also_behind_a_buffer() {
+    for refill in [Refill::Calls, Refill::Successes] {
+        let budget = budget(refill);
+        let (service, made) = every(8);
+        let inner = RetryLayer::new(retry(&budget));
+        let service = ServiceBuilder::new()
+            .layer(RetryLayer::new(retry(&budget)))
+            .layer_fn(|inner| Buffer::new(inner, 8))
+            .layer(inner)
+            .service(service);
+        let succeeded = call(service).await;
+        let deposits = match refill {
+            Refill::Calls => CALLS,
+            _ => succeeded,
+        };
+        let extra = made.load(Ordering::Relaxed) - CALLS;
+        let allowed = deposits + 10;
+        assert!(
+            extra <= allowed,
+            "{refill:?}: {extra} extra attempts, {allowed} allowed"
+        );
+        assert!(extra > allowed / 2, "{refill:?}: {extra} of {allowed}");
+    }
+}
+
+// RT4: the retry below a buffer was given no budget: it draws on that of the attempt.
+#[tokio::test(start_paused = true)]
+async fn rt4_a_retry_behind_a_buffer_draws_on_the_budget_of_the_attempt_around_it() {
+    let budget = budget(Refill::Successes);
+    let (service, made) = every(u64::MAX);
+    let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+    let inner = Retry::builder().backoff(backoff).nested(true);
+    let service = ServiceBuilder::new()
+        .layer(RetryLayer::new(retry(&budget)))
+        .layer_fn(|inner| Buffer::new(inner, 8))
+        .layer(RetryLayer::new(inner.build().unwrap()))
+        .service(service);
+    assert_eq!(call(service).await, 0);
+    assert_eq!(made.load(Ordering::Relaxed) - CALLS, 10);
+}
+
+// RT4: by the default of three attempts and half of each success, with no breaker.
+#[tokio::test(start_paused = true)]
+async fn rt4_in_a_total_outage_a_retry_adds_nothing_but_what_was_saved() {
+    let retry = Retry::new(Backoff::constant(ms(1)));
+    let up = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let made = Arc::new(AtomicU64::new(0));
+    let (is_up, count) = (Arc::clone(&up), Arc::clone(&made));
+    let service = RetryLayer::new(retry).layer(service_fn(move |_: u32| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let up = is_up.load(Ordering::Relaxed);
+        async move { up.then_some(7).ok_or_else(|| BoxError::from("down")) }
+    }));
+    assert_eq!(call(service.clone()).await, CALLS);
+    assert_eq!(made.swap(0, Ordering::Relaxed), CALLS);
+    up.store(false, Ordering::Relaxed);
+    let saved = CALLS / 2 + 10;
+    for _ in 0..5 {
+        call(service.clone()).await;
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 5 * CALLS + saved);
+}
+
+// RT4: the budget of the layer earns by the successes of the retries below, each call once.
+#[tokio::test(start_paused = true)]
+async fn rt4_a_budget_layer_earns_by_the_successes_of_the_calls_below() {
+    for buffered in [false, true] {
+        let budget = Budget::builder().burst(10).build().unwrap();
+        let (service, made) = every(2);
+        let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+        let service = ServiceBuilder::new()
+            .layer(BudgetLayer::new(&budget))
+            .option_layer(buffered.then(|| tower::layer::layer_fn(|inner| Buffer::new(inner, 8))))
+            .layer(RetryLayer::new(Retry::new(backoff)))
+            .layer(HedgeLayer::new(Hedge::fixed(ms(500))))
+            .service(service);
+        let succeeded = call(service).await;
+        let extra = made.load(Ordering::Relaxed) - CALLS;
+        let snapshot = budget.snapshot();
+        assert_eq!(extra, snapshot.made, "buffered: {buffered}");
+        let paid = succeeded / 2 + 10;
+        assert_eq!(
+            snapshot.balance + extra as f64,
+            paid as f64 + (succeeded % 2) as f64 / 2.0
+        );
+        assert!(succeeded > CALLS / 2, "{succeeded}");
+    }
+}
+
+// RT4, OUTAGES: five attempts' worth for a retry of a call that was shed.
+#[tokio::test(start_paused = true)]
+async fn rt4_a_retry_after_throttling_costs_five() {
+    let budget = Budget::builder().ratio(0.0).burst(12).build().unwrap();
+    let throttled = ErrorsBy(|_: &BoxError| Outcome::Failure {
+        kind: FailureKind::Throttled,
+        retry_after: None,
+    });
+    let (service, made) = every(u64::MAX);
+    let retry = Retry::builder()
+        .backoff(Backoff::constant(ms(1)))
+        .throttled_base(ms(0))
+        .budget(&budget)
+        .build()
+        .unwrap();
+    let mut service = RetryLayer::new(retry).classify(throttled).layer(service);
+    for _ in 0..4 {
+        let error = service.ready().await.unwrap().call(1).await.unwrap_err();
+        assert_eq!(error.to_string(), "down", "the service's own failure");
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 4 + 2);
+    assert_eq!(budget.snapshot().balance, 2.0);
+}
