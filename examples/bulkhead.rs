@@ -54,7 +54,8 @@ async fn main() -> Result<(), BoxError> {
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
     let rejected = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
-    println!("{}", rejected.expect_err("it is closed"));
+    let error = rejected.expect_err("it is closed");
+    println!("{}", error.into_error::<BoxError>());
     permit.release();
     Ok(())
 }

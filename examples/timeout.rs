@@ -26,6 +26,6 @@ async fn main() -> Result<(), BoxError> {
 
     let error = service.ready().await?.call(1_000).await.unwrap_err();
     let reason = Reason::of(&*error).expect("it timed out");
-    println!("{reason}");
+    println!("{}: {}", reason.policy(), reason.kind());
     Ok(())
 }

@@ -63,7 +63,7 @@
 //! | `tower` | yes | the layers; implies `tokio` |
 //! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
-//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; the client's address as a key; depends on http, httpdate and ipnet |
+//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; the client's address as a key; depends on http, http-body, httpdate, hyper and ipnet |
 //! | `axum` | no | [`http::ClientIp`] reads the peer's address that `axum::serve` has; implies `http` and `tower`; depends on axum with its feature `tokio` |
 //! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http` |
 //! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper` |
@@ -133,6 +133,8 @@ mod common;
 // Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
+#[cfg(feature = "tokio")]
+mod drain;
 mod in_flight;
 mod outcome;
 mod per_thread;

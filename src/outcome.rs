@@ -55,6 +55,7 @@ pub enum FailureKind {
     Permanent,
     /// The call panicked.
     Panic,
-    /// The call succeeded, but took longer than the policy's threshold.
+    /// The call succeeded, but took longer than the policy's threshold; or a hedge dropped it,
+    /// because another attempt won after this one took longer than the hedge's delay.
     Slow,
 }

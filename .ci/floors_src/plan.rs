@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub const FLOORS: &[&[&str]] = &[
     &["sync", "time", "rng", "per_thread"],
     &["config", "registry", "live"],
-    &["outcome"],
+    &["outcome", "drain"],
     &["rejection"],
     &["classify"],
     &["event"],

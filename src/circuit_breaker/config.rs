@@ -9,9 +9,14 @@ use crate::outcome::FailureKind;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDrop {
-    /// A failure if the deadline that the call was given has passed, else ignored: a caller that
-    /// cancels says nothing about the service, a timeout does.
+    /// A failure if the call is late, else ignored: a caller that cancels says nothing about the
+    /// service. Late is a call after the deadline that it was given
+    /// ([`FailureKind::Timeout`]). Late is also a call that a [hedge](crate::Hedge) drops because
+    /// another attempt has won, if it took at least the hedge's delay ([`FailureKind::Slow`]):
+    /// otherwise a service that never answers is not seen behind a hedge.
     #[default]
+    IfLate,
+    /// A failure if the deadline that the call was given has passed, else ignored.
     ByDeadline,
     /// Ignored.
     Ignore,

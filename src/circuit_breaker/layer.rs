@@ -42,10 +42,13 @@ impl<P> CircuitBreakerLayer<Native, Standard, Rejecting, P> {
 
 impl CircuitBreakerLayer<Native, Standard, Gated> {
     /// A layer whose service is not ready while the breaker admits no call, and is woken when that
-    /// changes: for use under `tower::balance`, which then picks another service. Nothing is
-    /// reserved, so a call after readiness may still be rejected.
+    /// changes: for use under `tower::balance`, which then picks another service. On a
+    /// [ramp](super::Builder::ramp) it is ready for the ramp's share of the calls. Nothing is
+    /// reserved: if another call comes first, the call after readiness may still be rejected.
     ///
-    /// Not for a single service: its callers would wait where they should fail fast.
+    /// Not for a single service: its callers would wait where they should fail fast. If all
+    /// services of a set are shut, its callers wait too, up to their deadline. Put
+    /// `tower::load_shed` above the balancer to reject them at once.
     ///
     /// # Panics
     /// In use, not here: outside of a tokio runtime with time enabled, when it has to wait.

@@ -98,7 +98,7 @@
 //! | [`probes`](Builder::probes) | 1, which closes | a dependency that works in part should be used: at 30 % errors one probe closes with a probability of 0.7, three that must all succeed with 0.34. A client that calls every 55 s is closed by its first success |
 //! | [`max_probe_time`](Builder::max_probe_time) | 30 s; in the client stack the attempt's timeout and a second | half-open has no clock of its own: one of 10 s serves calls of 12 s at 7 % (`long-12s`), and rejects one call every 5 s a third of the time (`poll-5s`). Only a probe that hangs is given up |
 //! | [`ramp`](Builder::ramp) | off | for a dependency that its whole load would overload at once, for example with a cold cache |
-//! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, else ignored | timeouts above the breaker open it; callers that cancel do not |
+//! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, or if a hedge drops the call after more than its delay; else ignored | timeouts above the breaker open it, and so does an endpoint that never answers behind hedges; callers that cancel do not, and neither does a service of which 5 % of the calls are hedged |
 //! | [`throttled`](Builder::throttled) | in no rate, also not as a call; in a run or number of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. The exception is a server that rejects at great cost: at ten times its capacity it serves 5 % of the calls, and served 9 % when its 503s counted in the rate. Where nothing succeeds, the run of failures trips |
 //! | [`fair_time`](Builder::fair_time) | off | half of the attempt's timeout is a good value, which the breaker does not know |
 //! | name | required | it names a dependency, not a call site |
@@ -144,6 +144,7 @@
 mod builder;
 mod config;
 mod counts;
+mod ending;
 #[cfg(feature = "tower")]
 mod gate;
 #[cfg(feature = "tower")]

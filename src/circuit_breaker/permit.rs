@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
-use super::config::OnDrop;
+use super::ending::{End, outcome};
 use super::policy::CircuitBreaker;
 use super::rules::{Ended, Rules};
 use super::state::{Grant, Moment, Rejected, Role, State, Word};
@@ -40,12 +40,15 @@ struct Call {
     deadline: Tick,
 }
 
-/// How a call ended.
-#[derive(Clone, Copy)]
-pub(super) enum End {
-    Outcome(Outcome),
-    Dropped,
-    Panicked,
+impl Call {
+    #[inline]
+    fn starting(grant: Grant, start: Tick) -> Self {
+        Self {
+            grant,
+            start,
+            deadline: CallContext::deadline(),
+        }
+    }
 }
 
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
@@ -54,6 +57,20 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         match breaker.borrow().admit() {
             Ok(call) => Ok(Self::new(breaker, call)),
             Err(rejected) => Err(breaker.borrow().reject(rejected)),
+        }
+    }
+
+    /// Admits a call that the ramp of this generation has admitted already.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(super) fn acquire_drawn(breaker: B, drawn: Option<u32>) -> Result<Self, Rejection> {
+        match drawn.filter(|_| drawn == breaker.borrow().ramp()) {
+            None => Self::acquire(breaker),
+            Some(generation) => {
+                let role = Role::Counted;
+                let grant = Grant { generation, role };
+                Ok(Self::new(breaker, Call::starting(grant, time::now())))
+            }
         }
     }
 
@@ -194,29 +211,22 @@ impl CircuitBreaker {
             return self.admit_unless_closed(word);
         }
         let timed = word.flags().times_calls || self.common().observed();
-        Ok(Call {
-            grant: Grant {
-                generation: word.generation(),
-                role: Role::Counted,
-            },
-            start: if timed { time::now() } else { Tick::ZERO },
-            deadline: CallContext::deadline(),
-        })
+        let grant = Grant {
+            generation: word.generation(),
+            role: Role::Counted,
+        };
+        let start = if timed { time::now() } else { Tick::ZERO };
+        Ok(Call::starting(grant, start))
     }
 
     #[inline(never)]
     fn admit_unless_closed(&self, word: Word) -> Result<Call, Rejected> {
-        let admitted = |grant, start| Call {
-            grant,
-            start,
-            deadline: CallContext::deadline(),
-        };
         let unrecorded = Grant {
             generation: word.generation(),
             role: Role::Unrecorded,
         };
         if word.mode() == Mode::Off {
-            return Ok(admitted(unrecorded, Tick::ZERO));
+            return Ok(Call::starting(unrecorded, Tick::ZERO));
         }
         let now = time::now();
         let decision = match self.machine().rejects_while_open(now) {
@@ -224,11 +234,11 @@ impl CircuitBreaker {
             None => self.admit_by_rules(now),
         };
         match decision {
-            Ok(grant) => Ok(admitted(grant, now)),
+            Ok(grant) => Ok(Call::starting(grant, now)),
             Err(rejected) if word.mode() == Mode::RecordOnly => {
                 let rejection = || self.rejection(rejected);
                 self.common().record_rejection(rejection);
-                Ok(admitted(unrecorded, now))
+                Ok(Call::starting(unrecorded, now))
             }
             Err(rejected) => Err(rejected),
         }
@@ -285,9 +295,10 @@ impl CircuitBreaker {
         }
         let word = self.machine().word();
         let now = time::now();
-        let elapsed = timed.then(|| now.since(call.start));
+        let start = timed.then_some(call.start);
+        let elapsed = start.map(|start| now.since(start));
         let outcome = self.with_rules(word, |rules| {
-            let outcome = outcome(rules, call, end, now);
+            let outcome = outcome(rules, end, start, call.deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {
                     self.count(rules, word, outcome, elapsed, now);
@@ -365,35 +376,5 @@ impl CircuitBreaker {
         self.announce(self.decide(now, rules, end));
         // Also without a transition: the permit is free.
         self.wake_gate();
-    }
-}
-
-/// What the end of a call says about the service.
-fn outcome(rules: &Rules, call: Call, end: End, now: Tick) -> Outcome {
-    let failure = |kind| Outcome::Failure {
-        kind,
-        retry_after: None,
-    };
-    let overdue = !call.deadline.is_never() && now >= call.deadline;
-    // The caller gave the call less time than the service may fairly take.
-    let unfair = rules.config.fair_time.is_some_and(|fair| {
-        overdue && call.start != Tick::ZERO && call.deadline.since(call.start) < fair
-    });
-    let timeout = match unfair {
-        true => Outcome::Ignore,
-        false => failure(FailureKind::Timeout),
-    };
-    match end {
-        End::Outcome(Outcome::Failure {
-            kind: FailureKind::Timeout,
-            ..
-        }) if unfair => Outcome::Ignore,
-        End::Outcome(outcome) => outcome,
-        End::Panicked => failure(FailureKind::Panic),
-        End::Dropped => match rules.config.on_drop {
-            OnDrop::ByDeadline if overdue => timeout,
-            OnDrop::ByDeadline | OnDrop::Ignore => Outcome::Ignore,
-            OnDrop::Failure => timeout,
-        },
     }
 }

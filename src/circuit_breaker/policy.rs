@@ -205,6 +205,22 @@ impl CircuitBreaker {
         shut
     }
 
+    /// The generation of the ramp that is under way.
+    #[cfg(feature = "tower")]
+    pub(super) fn ramp(&self) -> Option<u32> {
+        let word = self.0.machine.word();
+        let recovers = word.state() == State::Recovering && word.mode() == Mode::Enforce;
+        recovers.then(|| word.generation())
+    }
+
+    /// Whether the ramp admits the next call, and in which generation; none without a ramp under
+    /// way.
+    #[cfg(feature = "tower")]
+    pub(super) fn draw(&self, now: Tick) -> Option<(bool, u32)> {
+        let rules = self.0.rules.load();
+        self.decide(now, &rules, |at| self.0.machine.draw(at))
+    }
+
     #[cfg(feature = "tower")]
     pub(super) fn gate(&self) -> &Gate {
         &self.0.gate
@@ -237,7 +253,9 @@ impl CircuitBreaker {
                         rule: trip.to_string(),
                         counts,
                         failure_rate: counts.failure_rate().filter(|_| enough),
-                        slow_rate: counts.slow_rate().filter(|_| enough),
+                        slow_rate: counts
+                            .slow_rate()
+                            .filter(|_| enough && trip.slow_after().is_some()),
                     }
                 })
                 .collect(),
@@ -323,7 +341,8 @@ pub struct RuleCounts {
     pub counts: Counts,
     /// The share of failures; none below the rule's `min_calls`.
     pub failure_rate: Option<f64>,
-    /// The share of slow calls; none below the rule's `min_calls`.
+    /// The share of slow calls; none below the rule's `min_calls`, and where the rule measures
+    /// none.
     pub slow_rate: Option<f64>,
 }
 

@@ -2,18 +2,20 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::permit::{End, Permit};
+use super::ending::End;
+use super::permit::Permit;
 use super::policy::CircuitBreaker;
 use crate::classify::Standard;
 use crate::context::ClockReading;
 use crate::in_flight::InFlight;
 use crate::keyed::Source;
 use crate::service::{Judged, Native, Readiness, ResponseFuture, Verdict};
-use crate::time::{Sleep, Tick};
+use crate::time::{self, Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
 /// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
@@ -59,6 +61,22 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        self.call_drawn(request, None)
+    }
+}
+
+impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
+    /// Makes a call that the ramp of the generation `drawn` has admitted already.
+    #[inline(always)]
+    fn call_drawn<Req>(
+        &mut self,
+        request: Req,
+        drawn: Option<u32>,
+    ) -> ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>
+    where
+        S: Judged<Req, R, C>,
+        P: Source<Req, CircuitBreaker>,
+    {
         let clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         if let Some(rejection) = self.readiness.take_rejection() {
@@ -68,7 +86,7 @@ where
             return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.breaker.pick(&request);
-        match picked.and_then(|breaker| Permit::acquire(breaker.into_policy())) {
+        match picked.and_then(|breaker| Permit::acquire_drawn(breaker.into_policy(), drawn)) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 let inner = &mut self.inner;
@@ -121,9 +139,64 @@ pub struct GatedService<S, R = Native, C = Standard> {
     /// Its id at the gate.
     id: u64,
     waiting: bool,
-    /// Until the next probe is due; none unless it waits for one. In a box, because a service can
-    /// move and a timer cannot.
+    /// Until the next probe is due, or the ramp is tried again; none unless it waits for one. In a
+    /// box, because a service can move and a timer cannot.
     sleep: Option<Pin<Box<Sleep>>>,
+    ramp: Ramp,
+}
+
+/// A gate on a ramp: one draw decides readiness and the call that follows.
+///
+/// The ramp admits a share of the calls, and a gate sees only those that it is ready for. So after
+/// a draw that admits no call it waits for as long as it was ready before the last call came: that
+/// is when the next one would have come.
+struct Ramp {
+    /// The generation whose ramp admits the next call.
+    drawn: Option<u32>,
+    /// When it was last drawn, with either result.
+    at: Tick,
+    /// How long it was ready before the last call.
+    spacing: Duration,
+}
+
+/// Before the first call on a ramp, and at least: the resolution of timers.
+const LEAST_SPACING: Duration = Duration::from_millis(1);
+
+impl Ramp {
+    const fn new() -> Self {
+        Self {
+            drawn: None,
+            at: Tick::ZERO,
+            spacing: LEAST_SPACING,
+        }
+    }
+
+    /// Until when the ramp admits no call by this gate.
+    fn shut_until(&mut self, breaker: &CircuitBreaker) -> Option<Tick> {
+        let generation = breaker.ramp();
+        if generation.is_none() || generation == self.drawn {
+            return None;
+        }
+        let now = time::now();
+        let until = self.at.after(self.spacing);
+        if self.drawn.is_none() && now < until {
+            return Some(until);
+        }
+        self.at = now;
+        let (admits, generation) = breaker.draw(now)?;
+        self.drawn = admits.then_some(generation);
+        (!admits).then(|| now.after(self.spacing))
+    }
+
+    /// A call comes. Returns the generation whose ramp admits it.
+    fn take(&mut self) -> Option<u32> {
+        let drawn = self.drawn.take()?;
+        let now = time::now();
+        self.spacing = now.since(self.at).max(LEAST_SPACING);
+        // The next draw is due at once.
+        self.at = Tick::ZERO;
+        Some(drawn)
+    }
 }
 
 impl<S, R, C> GatedService<S, R, C> {
@@ -134,6 +207,7 @@ impl<S, R, C> GatedService<S, R, C> {
             id,
             waiting: false,
             sleep: None,
+            ramp: Ramp::new(),
         }
     }
 
@@ -147,13 +221,21 @@ impl<S, R, C> GatedService<S, R, C> {
         Poll::Ready(())
     }
 
-    /// Until when the breaker is shut. If it is, this service is woken when that changes.
+    /// Until when the gate is shut. If it is, this service is woken when that changes.
     fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
-        self.service.breaker.shut()?;
+        self.decide()?;
         self.service.breaker.gate().wait(self.id, cx);
         self.waiting = true;
         // Again: it may have changed before this service waited.
-        Some(self.service.breaker.shut()?.until)
+        self.decide()
+    }
+
+    fn decide(&mut self) -> Option<Tick> {
+        let breaker = &self.service.breaker;
+        match breaker.shut() {
+            Some(shut) => Some(shut.until),
+            None => self.ramp.shut_until(breaker),
+        }
     }
 
     fn cancel(&mut self) {
@@ -189,7 +271,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        self.service.call(request)
+        let drawn = self.ramp.take();
+        self.service.call_drawn(request, drawn)
     }
 }
 

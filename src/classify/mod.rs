@@ -55,6 +55,8 @@ pub use reqwest::{Failed, checked};
 pub(crate) use response::for_plain_types;
 pub use response::{Answer, Judge};
 
+#[cfg(feature = "tokio")]
+pub use crate::drain::Drain;
 pub use crate::outcome::{FailureKind, Outcome};
 use crate::rejection::{Fault, Reason};
 
@@ -91,6 +93,14 @@ pub trait Classify<Res, Err, Via = ()> {
         let _ = response;
         None
     }
+
+    /// What is left to read of a failed response that is not returned, because a retry follows.
+    /// The default drops it.
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        drop(response);
+        None
+    }
 }
 
 const ERROR: Outcome = Outcome::failure(FailureKind::Error);
@@ -111,6 +121,11 @@ impl<Res: Answer, Err> Classify<Res, Err> for Standard {
 
     fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
         response.reason()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        response.drain()
     }
 }
 
@@ -135,6 +150,11 @@ impl<Res: Judge, Err> Classify<Res, Err> for Direct {
 
     fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
         Judge::reason(response)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        Judge::drain(response)
     }
 }
 
@@ -198,6 +218,11 @@ impl<Res: Answer, Err, F: Fn(Result<&Res, &Err>) -> Outcome> Classify<Res, Err> 
 
     fn reason<'r>(&self, response: &'r Res) -> Option<&'r Reason> {
         response.reason()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain(&self, response: Res) -> Option<Drain> {
+        response.drain()
     }
 }
 

@@ -24,9 +24,10 @@ const LOST_DELAY: Duration = Duration::from_secs(1);
 ///
 /// # async fn users(http: reqwest::Client) -> Result<(), seawall::Error<classify::Failed>> {
 /// let retry = Retry::new(Backoff::exponential(Duration::from_millis(50)));
-/// let text = Pipeline::new().retry(&retry).run(|_| async {
+/// let pipeline = Pipeline::new().retry(&retry);
+/// let text = pipeline.run(|_| async {
 ///     let response = classify::checked(http.get("http://users/7").send().await?)?;
-///     Ok(response.text().await?)
+///     Ok::<_, classify::Failed>(response.text().await?)
 /// });
 /// let text: String = text.await?;
 /// # drop(text); Ok(()) }

@@ -1,3 +1,5 @@
+#[cfg(feature = "tokio")]
+use crate::drain::Drain;
 use crate::outcome::{FailureKind, Outcome};
 use crate::rejection::Reason;
 
@@ -24,6 +26,15 @@ pub trait Judge {
 
     /// The reason, if this response was [marked](Self::mark).
     fn reason(&self) -> Option<&Reason> {
+        None
+    }
+
+    /// What is left to read of this failed response, which is not returned. The default drops it.
+    #[cfg(feature = "tokio")]
+    fn drain(self) -> Option<Drain>
+    where
+        Self: Sized,
+    {
         None
     }
 }
@@ -61,6 +72,15 @@ pub trait Answer {
     fn reason(&self) -> Option<&Reason> {
         None
     }
+
+    /// What is left to read of this failed response, which is not returned. The default drops it.
+    #[cfg(feature = "tokio")]
+    fn drain(self) -> Option<Drain>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 impl<T: Judge> Answer for T {
@@ -74,6 +94,11 @@ impl<T: Judge> Answer for T {
 
     fn reason(&self) -> Option<&Reason> {
         Judge::reason(self)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn drain(self) -> Option<Drain> {
+        Judge::drain(self)
     }
 }
 

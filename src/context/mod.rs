@@ -7,6 +7,7 @@
 use std::any::type_name;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use crate::registry::PolicyId;
 use crate::time::{self, Tick};
@@ -39,6 +40,7 @@ struct Cells {
     receiver: Cell<usize>,
     /// The length of that service's type name.
     receiver_type: Cell<usize>,
+    overtaken: Cell<Option<Duration>>,
 }
 
 thread_local! {
@@ -52,6 +54,7 @@ thread_local! {
         reading: Cell::new(Tick::ZERO),
         receiver: Cell::new(0),
         receiver_type: Cell::new(0),
+        overtaken: Cell::new(None),
     } };
 }
 
@@ -236,6 +239,35 @@ impl Drop for Counting {
     #[inline]
     fn drop(&mut self) {
         CELLS.with(|cells| cells.successes.set(self.0));
+    }
+}
+
+/// Says to the layers below that a call is dropped by a hedge, because another attempt has won
+/// after this one was outstanding for at least the hedge's delay.
+#[must_use]
+pub(crate) struct Overtaken {
+    before: Option<Duration>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Overtaken {
+    /// Until the guard is dropped.
+    pub(crate) fn after(delay: Duration) -> Self {
+        Self {
+            before: CELLS.with(|cells| cells.overtaken.replace(Some(delay))),
+            not_send: PhantomData,
+        }
+    }
+
+    /// The hedge's delay; none outside of such a drop.
+    pub(crate) fn current() -> Option<Duration> {
+        CELLS.with(|cells| cells.overtaken.get())
+    }
+}
+
+impl Drop for Overtaken {
+    fn drop(&mut self) {
+        CELLS.with(|cells| cells.overtaken.set(self.before));
     }
 }
 

@@ -163,6 +163,8 @@ pub enum Ending {
     Admitted,
     /// The call completed, with any response or error: within its timeout, or under a bulkhead.
     Completed,
+    /// A policy below a timeout rejected the call.
+    Rejected,
     /// The call completed and was classified as a success.
     Success,
     /// The call completed and was classified as a failure.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::delay::{Own, PerRequest};
+use super::extra_service::{ExtraService, Other, Same};
 use super::policy::Hedge;
 use super::service::HedgeService;
 use crate::attempts::{Again, CopyBy, OnlyIf};
@@ -14,18 +15,19 @@ use crate::keyed::IntoSource;
 /// Puts a [`Hedge`] around a service.
 ///
 /// `C` classifies outcomes, `A` says which requests may be hedged and copies them, `D` is where
-/// the delay comes from, and `P` is the hedge, or one per key. It rejects nothing, so it has no
-/// responder.
+/// the delay comes from, `P` is the hedge, or one per key, and `X` is where extra attempts go. It
+/// rejects nothing, so it has no responder.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge> {
+pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same> {
     hedge: P,
     classifier: C,
     again: A,
     delay: D,
+    extra: X,
 }
 
-impl<P> HedgeLayer<Standard, Again, Own, P> {
+impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
     /// A layer over `hedge`, a reference to it, or one [per key](crate::Keyed::by). All services
     /// made by it, and by other layers over the same hedge, share its latencies and its budget.
     ///
@@ -36,34 +38,63 @@ impl<P> HedgeLayer<Standard, Again, Own, P> {
             classifier: Standard,
             again: Again::default(),
             delay: Own,
+            extra: Same,
         }
     }
 }
 
-impl<C, A, D, P> HedgeLayer<C, A, D, P> {
+impl<C, A, D, P, X> HedgeLayer<C, A, D, P, X> {
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P> {
+    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P, X> {
         HedgeLayer {
             hedge: self.hedge,
             classifier,
             again: self.again,
             delay: self.delay,
+            extra: self.extra,
         }
     }
 
-    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> HedgeLayer<C, A2, D, P> {
+    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> HedgeLayer<C, A2, D, P, X> {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
             again: change(self.again),
             delay: self.delay,
+            extra: self.extra,
+        }
+    }
+
+    /// Sends extra attempts to `other` instead of clones of the service below: a client with a
+    /// connection pool of its own, or another endpoint. Then a hedge does not share the
+    /// connection that made the first attempt slow.
+    ///
+    /// It has the type of the service below, so put the same layers on it.
+    ///
+    /// ```
+    /// use seawall::{Hedge, HedgeLayer};
+    /// use tower::{Layer, service_fn};
+    /// # use tower::BoxError;
+    ///
+    /// let client = |name: &'static str| service_fn(move |_: u32| async move { Ok::<_, BoxError>(name) });
+    /// let hedge = Hedge::fixed(std::time::Duration::from_millis(50));
+    /// let service = HedgeLayer::new(&hedge).with(client("pool b")).layer(client("pool a"));
+    /// # let _ = service;
+    /// ```
+    pub fn with<S>(self, other: S) -> HedgeLayer<C, A, D, P, Other<S>> {
+        HedgeLayer {
+            hedge: self.hedge,
+            classifier: self.classifier,
+            again: self.again,
+            delay: self.delay,
+            extra: Other(other),
         }
     }
 
     /// Takes the delay from the request and the number of the attempt that starts after it, from
     /// 2 on. Where `delay` returns none, the hedge's own applies.
-    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, A, PerRequest<F>, P>
+    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, A, PerRequest<F>, P, X>
     where
         F: Fn(&Req, u32) -> Option<Duration>,
     {
@@ -72,14 +103,15 @@ impl<C, A, D, P> HedgeLayer<C, A, D, P> {
             classifier: self.classifier,
             again: self.again,
             delay: PerRequest(delay),
+            extra: self.extra,
         }
     }
 }
 
-impl<C, O, K, D, P> HedgeLayer<C, Again<O, K>, D, P> {
+impl<C, O, K, D, P, X> HedgeLayer<C, Again<O, K>, D, P, X> {
     /// Hedges the requests for which `only` is true, instead of those that are [`Idempotent`].
     /// For gRPC, where every request is a POST: name the methods that are safe, and no stream.
-    pub fn only<F>(self, only: F) -> HedgeLayer<C, Again<OnlyIf<F>, K>, D, P> {
+    pub fn only<F>(self, only: F) -> HedgeLayer<C, Again<OnlyIf<F>, K>, D, P, X> {
         self.map_again(|again| again.only(only))
     }
 
@@ -100,23 +132,25 @@ impl<C, O, K, D, P> HedgeLayer<C, Again<O, K>, D, P> {
     ///     .resend(|query: &Query| Some(Query { text: query.text.clone() }));
     /// # let _ = layer;
     /// ```
-    pub fn resend<F>(self, copy: F) -> HedgeLayer<C, Again<O, CopyBy<F>>, D, P> {
+    pub fn resend<F>(self, copy: F) -> HedgeLayer<C, Again<O, CopyBy<F>>, D, P, X> {
         self.map_again(|again| again.resend(copy))
     }
 }
 
-impl<S, C, A, D, P> Layer<S> for HedgeLayer<C, A, D, P>
+impl<S, C, A, D, P, X> Layer<S> for HedgeLayer<C, A, D, P, X>
 where
     S: Clone,
     C: Clone,
     A: Clone,
     D: Clone,
     P: IntoSource<Hedge> + Clone,
+    X: ExtraService<S>,
 {
     type Service = HedgeService<S, C, A, D, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         HedgeService::new(
+            self.extra.template(&inner),
             inner,
             self.hedge.clone(),
             self.classifier.clone(),

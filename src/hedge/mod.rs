@@ -57,6 +57,16 @@
 //! known to be longer than what was seen of them, and count as that: a hedge that wins does not
 //! make the service look faster than it is. Rejections are not counted.
 //!
+//! ## Where the extra attempt goes
+//!
+//! To a clone of the service below, and so through the same connection pool; or to another service,
+//! by [`HedgeLayer::with`]: a client with a pool of its own, or another endpoint.
+//!
+//! | | what a hedge costs | through the same pool |
+//! |---|---|---|
+//! | HTTP/1 | one more connection while both attempts run. The loser's connection is closed when it is dropped, because its response is still to come, and the next call opens a new one | the extra attempt has a connection of its own |
+//! | HTTP/2 | one stream, and a reset (`RST_STREAM`) when the loser is dropped. Servers limit the resets of a connection (since CVE-2023-44487), and close one with too many | both attempts share one connection: if that is stuck, by a lost packet or a dead peer, so is the extra attempt |
+//!
 //! # Example
 //!
 #![cfg_attr(feature = "tower", doc = "```")]
@@ -184,6 +194,8 @@ mod builder;
 #[cfg(feature = "tower")]
 mod delay;
 #[cfg(feature = "tower")]
+mod extra_service;
+#[cfg(feature = "tower")]
 mod future;
 #[cfg(feature = "tower")]
 mod layer;
@@ -208,6 +220,8 @@ mod tests;
 pub use builder::Builder;
 #[cfg(feature = "tower")]
 pub use delay::{DelayOf, Own, PerRequest};
+#[cfg(feature = "tower")]
+pub use extra_service::{ExtraService, Other, Same};
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]

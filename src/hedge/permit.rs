@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::policy::Config;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
-use crate::context::{CallContext, ClockReading};
+use crate::context::{CallContext, ClockReading, Overtaken};
 use crate::event::{EventKind, Suppression};
 use crate::outcome::Outcome;
 use crate::time::{self, Tick};
@@ -134,6 +134,14 @@ impl Permit {
     /// Records the latency of an attempt that is dropped: it would have taken longer.
     pub(super) fn record_dropped(&self, config: &Config, start: Tick) {
         self.sample(config, start, true);
+    }
+
+    /// While an attempt that started at `start` is dropped: if another has `won` after this one
+    /// took at least the hedge's delay, that is known to the layers below.
+    pub(super) fn overtaken(&self, won: bool, start: Tick) -> Option<Overtaken> {
+        // Without a delay every attempt but the first to answer would be late.
+        let late = won && !self.delay.is_zero() && time::now().since(start) >= self.delay;
+        late.then(|| Overtaken::after(self.delay))
     }
 
     #[inline]

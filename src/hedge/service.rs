@@ -28,7 +28,8 @@ pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge> {
 }
 
 impl<S: Clone, C, A, D, P: IntoSource<Hedge>> HedgeService<S, C, A, D, P> {
-    pub(super) fn new(inner: S, hedge: P, classifier: C, again: A, delay: D) -> Self {
+    /// `extra` is the template service of the extra attempts.
+    pub(super) fn new(extra: S, inner: S, hedge: P, classifier: C, again: A, delay: D) -> Self {
         let mut live = hedge.fixed().map(Hedge::cached);
         let rules = Rules {
             config: live.as_mut().map(|live| Arc::clone(live.load())),
@@ -36,7 +37,7 @@ impl<S: Clone, C, A, D, P: IntoSource<Hedge>> HedgeService<S, C, A, D, P> {
             delay,
         };
         Self {
-            template: Template::new(inner.clone(), rules),
+            template: Template::new(extra, rules),
             inner,
             hedge,
             live,

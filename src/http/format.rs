@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
 
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Native, Respond};
 
 /// The format of rejections as responses: plain HTTP, or gRPC for a gRPC request.
@@ -38,6 +38,10 @@ impl<B: Default, Err> Format<Response<B>, Err> for AsResponse {
             true => rejection.into_grpc_response(),
             false => rejection.into_response(),
         })
+    }
+
+    fn reason<'o>(&self, outcome: Result<&'o Response<B>, &'o Err>) -> Option<&'o Reason> {
+        outcome.ok()?.extensions().get()
     }
 }
 

@@ -1,6 +1,13 @@
+#[cfg(feature = "tokio")]
+use std::any::Any;
+
 use http::{HeaderMap, Response, StatusCode};
 
+#[cfg(feature = "tokio")]
+use super::drain;
 use super::retry_after::{grpc_pushback, retry_after};
+#[cfg(feature = "tokio")]
+use crate::classify::Drain;
 use crate::classify::status::{grpc_failure, http_failure};
 use crate::classify::{Judge, Outcome};
 use crate::rejection::Reason;
@@ -30,8 +37,8 @@ fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
 }
 
 macro_rules! judged_by_head {
-    ($ty:ty $(, $body:ident)?) => {
-        impl$(<$body>)? Judge for $ty {
+    ($ty:ty $(, $body:ident)?; $drain:expr) => {
+        impl$(<$body: 'static>)? Judge for $ty {
             fn judge(&self) -> Outcome {
                 of_head(self.status(), self.headers())
             }
@@ -43,13 +50,34 @@ macro_rules! judged_by_head {
             fn reason(&self) -> Option<&Reason> {
                 self.extensions().get()
             }
+
+            #[cfg(feature = "tokio")]
+            fn drain(self) -> Option<Drain> {
+                $drain(self)
+            }
         }
     };
 }
 
-judged_by_head!(Response<B>, B);
+/// The body of hyper's clients, which is a connection's. Any other body is dropped: that it is one
+/// cannot be seen here.
+#[cfg(feature = "tokio")]
+fn drain_known<B: 'static>(response: Response<B>) -> Option<Drain> {
+    let mut body = Some(response.into_body());
+    let body: &mut dyn Any = &mut body;
+    #[cfg(feature = "reqwest")]
+    if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
+        return drain(body.take()?);
+    }
+    let body: &mut Option<hyper::body::Incoming> = body.downcast_mut()?;
+    drain(body.take()?)
+}
+
+judged_by_head!(Response<B>, B; drain_known);
 #[cfg(feature = "reqwest")]
-judged_by_head!(reqwest::Response);
+judged_by_head!(reqwest::Response; |response| {
+    drain(Response::<reqwest::Body>::from(response).into_body())
+});
 
 impl Judge for StatusCode {
     fn judge(&self) -> Outcome {

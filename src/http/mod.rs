@@ -19,6 +19,8 @@
 
 #[cfg(feature = "tower")]
 mod client_ip;
+#[cfg(feature = "tokio")]
+mod drain;
 #[cfg(feature = "tower")]
 mod format;
 #[cfg(feature = "tower")]
@@ -36,6 +38,8 @@ mod tests;
 pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]
 pub use client_ip::{ClientIp, Peer};
+#[cfg(feature = "tokio")]
+pub use drain::drain;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
 #[cfg(feature = "tower")]

@@ -57,16 +57,16 @@ impl Rejection {
     }
 
     /// Turns the rejection into a trailers-only gRPC response: `RESOURCE_EXHAUSTED`, `UNAVAILABLE`,
-    /// `DEADLINE_EXCEEDED` or `INVALID_ARGUMENT`, with the delay as pushback. The message does not
-    /// name the policy, because it leaves the process. The [`Reason`] is one of its extensions.
+    /// `DEADLINE_EXCEEDED` or `INVALID_ARGUMENT`, with the delay as pushback. The message is the
+    /// [public text](RejectionKind::public_text). The [`Reason`] is one of its extensions.
     pub fn into_grpc_response<B: Default>(self) -> Response<B> {
         let mut response = Response::new(B::default());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(self.grpc_status()));
-        if let Ok(message) = HeaderValue::try_from(percent_encoded(&self.kind().to_string())) {
-            headers.insert("grpc-message", message);
-        }
+        // It needs no percent-encoding.
+        let message = HeaderValue::from_static(self.kind().public_text());
+        headers.insert("grpc-message", message);
         if let Some(wait) = self.retry_after() {
             let millis = wait.as_nanos().div_ceil(1_000_000);
             let millis = u64::try_from(millis).unwrap_or(u64::MAX);
@@ -81,20 +81,4 @@ impl Rejection {
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs()
         .saturating_add(u64::from(wait.subsec_nanos() > 0))
-}
-
-/// The encoding of a status message by the gRPC protocol: printable ASCII stays, except for the
-/// percent sign.
-fn percent_encoded(message: &str) -> String {
-    use std::fmt::Write;
-
-    let mut encoded = String::with_capacity(message.len());
-    for byte in message.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
-            // Writing to a string cannot fail.
-            _ => drop(write!(encoded, "%{byte:02X}")),
-        }
-    }
-    encoded
 }

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use super::list::{Breaker, Limit, Pipeline};
-use crate::classify::{Classify, Outcome};
+use crate::classify::{Classify, Drain, Outcome};
 use crate::context;
 use crate::rejection::{Error, Fault, Reason, Rejection};
 
@@ -28,7 +28,10 @@ impl<C> Pipeline<C> {
     {
         let call = &call;
         let outcome = match &self.timeout {
-            Some(timeout) => flat(timeout.run(|| self.retried(call)).await),
+            Some(timeout) => {
+                let call = || self.retried(call);
+                flat(timeout.run_unless(call, Piped::is_rejected).await)
+            }
             None => self.retried(call).await,
         };
         outcome.map_err(|piped| piped.error)
@@ -121,6 +124,15 @@ struct Piped<E, Via> {
     via: PhantomData<fn() -> Via>,
 }
 
+impl<E, Via> Piped<E, Via> {
+    /// Whether a policy rejected the call before it was made.
+    fn is_rejected<T>(outcome: &Result<T, Self>) -> bool {
+        let error = outcome.as_ref().err();
+        let rejection = error.and_then(|piped| piped.error.rejection());
+        rejection.is_some_and(|rejection| rejection.reason().call_not_made())
+    }
+}
+
 impl<E, Via> From<Error<E>> for Piped<E, Via> {
     fn from(error: Error<E>) -> Self {
         Self {
@@ -177,5 +189,9 @@ where
 
     fn reason<'r>(&self, response: &'r T) -> Option<&'r Reason> {
         self.0.reason(response)
+    }
+
+    fn drain(&self, response: T) -> Option<Drain> {
+        self.0.drain(response)
     }
 }

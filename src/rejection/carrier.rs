@@ -143,7 +143,7 @@ pub mod look {
 /// For an enum in another module write `carrier!(api::Error, Rejected)`. For a generic enum
 /// implement the trait by hand. To find the rejection again after the enum was boxed, the
 /// `source()` of the variant must be that of the rejection, as with `transparent`.
-/// [`Error::into_carrier`](crate::Error::into_carrier) turns the error of `run` into the enum.
+/// [`Error::into_error`](crate::Error::into_error) turns the error of `run` into the enum.
 #[macro_export]
 macro_rules! carrier {
     ($ty:ident :: $variant:ident) => {

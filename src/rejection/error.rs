@@ -34,6 +34,36 @@ impl<E> Error<E> {
         }
     }
 
+    /// Turns it into an error of yours, which takes both. Where `E` is a
+    /// [`std::error::Error`], `?` into a boxed error or a report needs no call.
+    ///
+    /// ```
+    /// use seawall::{CircuitBreaker, Rejection};
+    /// # mod sqlx { pub type Error = std::io::Error; }
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum AppError {
+    ///     #[error("query failed")]
+    ///     Query(#[from] sqlx::Error),
+    ///     #[error(transparent)]
+    ///     Rejected(#[from] Rejection),
+    /// }
+    ///
+    /// async fn count(rows: &CircuitBreaker) -> Result<u32, AppError> {
+    ///     let count = rows.run(|| async { Ok::<_, sqlx::Error>(7) }).await;
+    ///     Ok(count.map_err(seawall::Error::into_error::<AppError>)? + 1)
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # assert_eq!(count(&CircuitBreaker::new("rows")).await.unwrap(), 8);
+    /// # }
+    /// ```
+    pub fn into_error<X: From<E> + From<Rejection>>(self) -> X {
+        match self {
+            Self::Rejected(rejection) => rejection.into(),
+            Self::Service(error) => error.into(),
+        }
+    }
+
     /// The service's error.
     ///
     /// # Errors
@@ -69,38 +99,6 @@ impl<E> Error<Error<E>> {
     }
 }
 
-impl<E: Carrier> Error<E> {
-    /// Turns a rejection into an error of the service, which can carry it.
-    pub fn into_carrier(self) -> E {
-        match self {
-            Self::Rejected(rejection) => E::carry(rejection),
-            Self::Service(error) => error,
-        }
-    }
-}
-
-impl<E: Into<Box<dyn StdError + Send + Sync>>> Error<E> {
-    /// Boxes the error; [`Reason::of`] still finds a rejection in it. Use it for `?` where `E` is
-    /// itself a boxed error or a report, and so not a [`std::error::Error`].
-    ///
-    /// ```
-    /// use std::error::Error;
-    ///
-    /// # fn run() -> Result<(), seawall::Error<Box<dyn Error + Send + Sync>>> { Ok(()) }
-    /// fn call() -> Result<(), Box<dyn Error + Send + Sync>> {
-    ///     run().map_err(seawall::Error::boxed)?;
-    ///     Ok(())
-    /// }
-    /// # call().unwrap();
-    /// ```
-    pub fn boxed(self) -> Box<dyn StdError + Send + Sync> {
-        match self {
-            Self::Rejected(rejection) => rejection.into(),
-            Self::Service(error) => error.into(),
-        }
-    }
-}
-
 impl<E: StdError + 'static> Carrier for Error<E> {
     fn carry(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
@@ -128,12 +126,15 @@ impl<E> From<Rejection> for Error<E> {
     }
 }
 
-// By hand: a derived `source` cannot depend on the error's own source.
-impl<E: fmt::Display> fmt::Display for Error<E> {
+// By hand: what it says depends on the error's own source.
+impl<E: StdError + 'static> fmt::Display for Error<E> {
+    /// The text of a rejection. For an error of the service only that the call failed: the error
+    /// itself is the source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(rejection) => fmt::Display::fmt(rejection, f),
-            Self::Service(error) => fmt::Display::fmt(error, f),
+            Self::Service(error) if rejects(error) => fmt::Display::fmt(error, f),
+            Self::Service(_) => f.write_str("call failed"),
         }
     }
 }
@@ -144,10 +145,13 @@ impl<E: StdError + 'static> StdError for Error<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Rejected(rejection) => rejection.source(),
-            Self::Service(error) => match error.source() {
-                Some(source) if source.is::<Reason>() => Some(source),
-                _ => Some(error),
-            },
+            Self::Service(error) if rejects(error) => error.source(),
+            Self::Service(error) => Some(error),
         }
     }
+}
+
+/// Whether the error of a service is itself a rejection.
+fn rejects(error: &(impl StdError + 'static)) -> bool {
+    error.source().is_some_and(|source| source.is::<Reason>())
 }

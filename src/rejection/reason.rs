@@ -63,6 +63,26 @@ pub enum RejectionKind {
     },
 }
 
+impl RejectionKind {
+    /// The text that may leave the process, in the body of a response or as `grpc-message`: it names no limit, no
+    /// count and no duration. The text by `Display` is for logs.
+    pub fn public_text(&self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate limit exceeded",
+            Self::CostAboveBurst { .. } => "request is too large for the rate limit",
+            Self::CircuitOpen
+            | Self::HalfOpenFull
+            | Self::Recovering
+            | Self::BulkheadFull { .. }
+            | Self::QueueTimeout { .. } => "service is temporarily unavailable",
+            Self::TimedOut { .. } | Self::Expired => "deadline exceeded",
+            Self::NoKey => "request has no key",
+            // The mistake is not the caller's.
+            Self::NoPeerAddress => "internal error",
+        }
+    }
+}
+
 impl fmt::Display for RejectionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,19 +130,15 @@ impl fmt::Display for RejectionKind {
 ///
 /// It is the [`source`](StdError::source) of every [`Rejection`]. An error is a rejection by this
 /// library exactly if its source is a `Reason`.
+///
+/// A report prints an error and its sources. The rejection says what is in the reason, so the
+/// reason only says whether the call was made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{policy}: {kind}{}", advice(*.retry_after))]
+#[error("{}", match self.call_not_made() { true => "call was not made", false => "call was cut short" })]
 pub struct Reason {
     kind: RejectionKind,
     policy: Name,
     retry_after: Option<Duration>,
-}
-
-fn advice(retry_after: Option<Duration>) -> String {
-    match retry_after {
-        Some(wait) => format!("; retry after {wait:?}"),
-        None => String::new(),
-    }
 }
 
 impl Reason {
@@ -188,7 +204,7 @@ pub(crate) fn chain<'e>(
 
 /// A rejection by one of the library's policies.
 ///
-/// It dereferences to its [`Reason`] and has the same text.
+/// It dereferences to its [`Reason`]. Its text is what rejected the call, why, and when to try again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -203,8 +219,17 @@ pub(crate) fn chain<'e>(
 /// assert_eq!(reason.policy().as_str(), "per caller");
 /// ```
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
 pub struct Rejection(#[source] Reason);
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.policy, self.kind)?;
+        match self.retry_after {
+            Some(wait) => write!(f, "; retry after {wait:?}"),
+            None => Ok(()),
+        }
+    }
+}
 
 impl Rejection {
     /// Makes a rejection by the policy named `policy`: for tests, and for policies of your own.

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::permit::Permit;
 use super::policy::Config;
 use crate::attempts::{SendAgain, Template};
-use crate::classify::Outcome;
+use crate::classify::{Drain, Outcome};
 use crate::context::CallContext;
 use crate::event::Suppression;
 use crate::service::Verdict;
@@ -62,6 +62,8 @@ pin_project! {
             #[pin]
             call: F,
         },
+        // The next attempt has a permit, and the failed response is read to its end.
+        Draining { rest: Drain, until: Tick },
         // The next attempt has a permit and a request, and no service yet.
         BackingOff {
             #[pin]
@@ -118,6 +120,11 @@ where
                         return Poll::Ready(answer);
                     }
                 }
+                StateProjection::Draining { rest, until } => {
+                    ready!(this.permit.enter(|| rest.poll(cx)));
+                    let sleep = Sleep::until(*until);
+                    this.state.set(State::BackingOff { sleep });
+                }
                 StateProjection::BackingOff { sleep } => {
                     ready!(sleep.poll_elapsed(cx));
                     this.permit.wake();
@@ -155,7 +162,7 @@ where
     V: Verdict<S::Response, S::Error>,
     A: SendAgain<Req>,
 {
-    /// From `Calling` to `BackingOff`, after an attempt that did not succeed; or the answer, if no
+    /// From `Calling` to `Draining` or `BackingOff`, after an attempt that did not succeed; or the answer, if no
     /// other follows.
     #[cold]
     fn back_off(
@@ -184,11 +191,19 @@ where
             this.permit.finish(outcome);
             return ControlFlow::Break(output);
         };
-        if let Err(error) = output {
-            *this.failed = Some((error, outcome));
-        }
-        let sleep = Sleep::until(until);
-        this.state.set(State::BackingOff { sleep });
+        let rest = match output {
+            Ok(response) => this.verdict.drain(response),
+            Err(error) => {
+                *this.failed = Some((error, outcome));
+                None
+            }
+        };
+        this.state.set(match rest {
+            Some(rest) => State::Draining { rest, until },
+            None => State::BackingOff {
+                sleep: Sleep::until(until),
+            },
+        });
         ControlFlow::Continue(())
     }
 
@@ -247,6 +262,7 @@ impl<S: Service<Req>, Req, V, A> fmt::Debug for ResponseFuture<S, Req, V, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
+            State::Draining { .. } => "Draining",
             State::BackingOff { .. } => "BackingOff",
             State::Readying { .. } => "Readying",
         };

@@ -17,7 +17,9 @@
 //! `poll_ready` forwards. `call` copies the request, and calls the inner service at once. After a failed attempt the retry waits for the backoff and makes the next
 //! attempt with a clone of the template service, which is polled until it is ready immediately
 //! before its call. During the backoff it holds no service and no response: the next attempt may
-//! need the connection.
+//! need the connection. On HTTP/1 a connection with an unread body is closed, so up to 64 KiB of the
+//! failed response are read first, within 10 ms that are part of the backoff: of the bodies of hyper
+//! and reqwest, and of others by [`Judge::drain`](crate::classify::Judge::drain).
 //!
 //! A backoff that would end after the [deadline](crate::Deadline) does not start: the failure is
 //! returned at once. The same holds when the [budget](crate::budget) is spent, and when the

@@ -1,4 +1,4 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 
 use super::permit::Permit;
 use super::policy::{Config, Retry};
-use crate::classify::{self, Classify, Direct};
+use crate::classify::{self, Classify, Direct, Drain};
 use crate::common::classify_method;
 use crate::context::{CallContext, ClockReading};
 use crate::outcome::Outcome;
@@ -80,7 +80,7 @@ impl Retry {
             let output = run.attempt(call).await;
             match run.decide(&classifier, output) {
                 ControlFlow::Break(answer) => return answer,
-                ControlFlow::Continue(until) => run.back_off(until).await?,
+                ControlFlow::Continue(next) => run.back_off(next).await?,
             }
         }
     }
@@ -139,7 +139,7 @@ impl Retry {
             let output = run.attempt(call).await;
             match run.decide(&classifier, output) {
                 ControlFlow::Break(answer) => return answer,
-                ControlFlow::Continue(until) => run.back_off(until).await?,
+                ControlFlow::Continue(next) => run.back_off(next).await?,
             }
         }
     }
@@ -156,6 +156,14 @@ struct Run<E> {
     outcome: Outcome,
 }
 
+/// The next attempt.
+struct Next {
+    /// What is left of the failed response.
+    rest: Option<Drain>,
+    /// When it starts.
+    until: Tick,
+}
+
 impl<E> Run<E> {
     fn start(retry: &Retry) -> Self {
         Self {
@@ -170,12 +178,12 @@ impl<E> Run<E> {
         Attempt { call, permit }
     }
 
-    /// The answer, or when the next attempt starts.
+    /// The answer, or the next attempt.
     fn decide<T, C, Via, Seen>(
         &mut self,
         classifier: &C,
         output: Result<T, E>,
-    ) -> ControlFlow<Result<T, Error<E>>, Tick>
+    ) -> ControlFlow<Result<T, Error<E>>, Next>
     where
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
@@ -194,16 +202,24 @@ impl<E> Run<E> {
             return ControlFlow::Break(output.map_err(Error::Service));
         };
         self.outcome = outcome;
-        if let Err(error) = output {
-            self.failed = Some(error);
-        }
-        ControlFlow::Continue(until)
+        let rest = match output {
+            Ok(response) => classifier.drain(response),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        };
+        ControlFlow::Continue(Next { rest, until })
     }
 
     /// Waits, and starts the next attempt. The error, if the deadline has passed by then.
-    async fn back_off(&mut self, until: Tick) -> Result<(), Error<E>> {
+    async fn back_off(&mut self, next: Next) -> Result<(), Error<E>> {
+        let Next { rest, until } = next;
+        if let Some(mut rest) = rest {
+            poll_fn(|cx| self.permit.enter(|| rest.poll(cx))).await;
+        }
         let mut sleep = pin!(Sleep::until(until));
-        let woken = std::future::poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+        let woken = poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
         if woken >= CallContext::deadline() {
             self.permit.too_late();
             self.permit.finish(self.outcome);

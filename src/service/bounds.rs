@@ -6,7 +6,7 @@
 use tower_service::Service;
 
 use super::respond::{Format, Native, Respond};
-use crate::classify::{self, Classify};
+use crate::classify::{self, Classify, Drain};
 use crate::outcome::Outcome;
 use crate::rejection::Recognize;
 
@@ -78,6 +78,9 @@ where
 pub trait Verdict<Res, Err> {
     /// The class of this outcome, and whether the call was rejected before it was made.
     fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool);
+
+    /// What is left to read of a response that is not returned.
+    fn drain(&self, response: Res) -> Option<Drain>;
 }
 
 /// Classifies the outcomes of one call with a [`Classify`].
@@ -94,5 +97,9 @@ impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
             error.and_then(Recognize::recognize),
             outcome,
         )
+    }
+
+    fn drain(&self, response: Res) -> Option<Drain> {
+        self.0.drain(response)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::classify::Answer;
-use crate::rejection::{Carrier, Rejection};
+use crate::rejection::{Carrier, Reason, Rejection};
 
 /// How a layer answers a call that it rejects: as the service's error or as its response. It is
 /// the last type parameter of a layer.
@@ -32,6 +32,12 @@ pub trait Format<Res, Err>: Copy + Send + Sync + Unpin + 'static {
     /// # Errors
     /// The rejection as the service's error, where it is not a response.
     fn reject(self, rejection: Rejection) -> Result<Res, Err>;
+
+    /// The reason, if this outcome is a rejection by a layer below. The default recognizes none.
+    fn reason<'o>(&self, outcome: Result<&'o Res, &'o Err>) -> Option<&'o Reason> {
+        let _ = outcome;
+        None
+    }
 }
 
 /// The default of every layer: a rejection is the service's own error where that is a [`Carrier`],
@@ -55,6 +61,10 @@ impl<Req, Res, E: Carrier> Respond<Req, Res, E> for Native {
 impl<Res, E: Carrier> Format<Res, E> for AsError {
     fn reject(self, rejection: Rejection) -> Result<Res, E> {
         Err(E::carry(rejection))
+    }
+
+    fn reason<'o>(&self, outcome: Result<&'o Res, &'o E>) -> Option<&'o Reason> {
+        outcome.err().and_then(E::reason)
     }
 }
 
@@ -107,5 +117,9 @@ where
         let mut response = (self.0)(rejection)?;
         response.mark(reason);
         Ok(response)
+    }
+
+    fn reason<'o>(&self, outcome: Result<&'o Res, &'o Err>) -> Option<&'o Reason> {
+        outcome.ok().and_then(Res::reason)
     }
 }

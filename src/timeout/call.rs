@@ -137,6 +137,16 @@ impl TimedCall {
     }
 
     #[inline]
+    fn completed(&mut self, rejected: impl FnOnce() -> bool) {
+        // Not looked at unless a listener receives it.
+        let observed = self.open && self.timeout.observed();
+        self.end(match observed && rejected() {
+            true => Ending::Rejected,
+            false => Ending::Completed,
+        });
+    }
+
+    #[inline]
     pub(super) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
             self.timeout.emit_ended(ending, self.start);
@@ -190,9 +200,13 @@ impl<F, M> Timed<F, M> {
         }
     }
 
-    /// Polls the call alone.
+    /// Polls the call alone. `rejected` is whether a policy below rejected it.
     #[inline]
-    pub(super) fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output>
+    pub(super) fn poll_call(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        rejected: impl FnOnce(&F::Output) -> bool,
+    ) -> Poll<F::Output>
     where
         F: Future,
     {
@@ -207,8 +221,8 @@ impl<F, M> Timed<F, M> {
         let polled = future.poll(cx);
         guard.done();
         drop(restore);
-        if polled.is_ready() {
-            this.call.end(Ending::Completed);
+        if let Poll::Ready(output) = &polled {
+            this.call.completed(|| rejected(output));
         }
         polled
     }

@@ -113,8 +113,13 @@ impl Timeout {
     }
 
     #[inline]
+    pub(super) fn observed(&self) -> bool {
+        self.0.common.observed()
+    }
+
+    #[inline]
     pub(super) fn emit_ended(&self, ending: Ending, start: Tick) {
-        if self.0.common.observed() {
+        if self.observed() {
             let elapsed = time::now().since(start);
             self.0.common.emit(EventKind::Ended { ending, elapsed });
         }

@@ -40,9 +40,22 @@ impl Timeout {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        self.run_unless(call, |_| false).await
+    }
+
+    /// [`run`](Self::run), where `rejected` is whether a policy below rejected the call.
+    pub(crate) async fn run_unless<T, E, F, Fut>(
+        &self,
+        call: F,
+        rejected: impl Fn(&Result<T, E>) -> bool,
+    ) -> Result<T, Error<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
         let started = TimedCall::start(self, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
-        poll_fn(|cx| match timed.as_mut().poll_call(cx) {
+        poll_fn(|cx| match timed.as_mut().poll_call(cx, &rejected) {
             Poll::Ready(output) => Poll::Ready(output.map_err(Error::Service)),
             Poll::Pending => timed.as_mut().poll_timer(cx).map(|r| Err(r.into())),
         })

@@ -10,7 +10,7 @@ use super::call::{Timed, TimedCall};
 use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::deadline::Deadline;
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Reason, Rejection, RejectionKind};
 use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
@@ -93,9 +93,12 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The call first: if both are ready, its response wins.
-        let mut polled = self.as_mut().poll_call(cx);
+        let format = self.format;
+        let mut polled = self.as_mut().poll_call(cx, |outcome| {
+            let reason = format.reason(outcome.as_ref());
+            reason.is_some_and(Reason::call_not_made)
+        });
         if polled.is_pending() {
-            let format = self.format;
             polled = self
                 .poll_timer(cx)
                 .map(|rejection| format.reject(rejection));

@@ -336,8 +336,17 @@ fn rn3_a_blocking_run_needs_no_runtime() {
 mod paused {
     use super::*;
 
-    use seawall::TimeoutLayer;
+    use std::task::Context;
+
+    use seawall::circuit_breaker::GatedService;
+    use seawall::classify::FailureKind;
+    use seawall::{Hedge, HedgeLayer, Timeout, TimeoutLayer};
     use tower::ServiceBuilder;
+    use tower::balance::p2c::Balance;
+    use tower::buffer::Buffer;
+    use tower::discover::ServiceList;
+    use tower::load::Constant;
+    use tower::load_shed::{LoadShed, error::Overloaded};
 
     use crate::support::ms;
 
@@ -436,6 +445,171 @@ mod paused {
         breaker.release();
         assert!(ready.wakes() >= 1);
         assert!(ready.run().is_ready());
+    }
+
+    type Endpoint = GatedService<Backend>;
+    type Set = Balance<ServiceList<Vec<Constant<Endpoint, u32>>>, Do>;
+
+    fn balance(breakers: &[CircuitBreaker], backends: &[Backend]) -> Set {
+        let services = breakers.iter().zip(backends).map(|(breaker, backend)| {
+            Constant::new(
+                CircuitBreakerLayer::gated(breaker).layer(backend.clone()),
+                1,
+            )
+        });
+        Balance::new(ServiceList::new::<Do>(services.collect::<Vec<_>>()))
+    }
+
+    /// Answers after 10 ms, after 200 ms in one of `slow_every` calls, or never.
+    #[derive(Clone)]
+    struct Backend {
+        mock: Mock,
+        slow_every: usize,
+        answers: bool,
+    }
+
+    impl Backend {
+        fn new(answers: bool) -> Self {
+            let mock = Mock::new();
+            Self {
+                mock,
+                slow_every: usize::MAX,
+                answers,
+            }
+        }
+    }
+
+    impl Service<Do> for Backend {
+        type Response = u32;
+        type Error = BoxError;
+        type Future = futures::future::BoxFuture<'static, Result<u32, BoxError>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            self.mock.poll_ready(cx)
+        }
+
+        fn call(&mut self, what: Do) -> Self::Future {
+            let call = self.mock.call(if self.answers { what } else { Do::Hang });
+            let slow = self.mock.calls() % self.slow_every == 0;
+            Box::pin(async move {
+                tokio::time::sleep(ms(if slow { 200 } else { 10 })).await;
+                call.await
+            })
+        }
+    }
+
+    // CB8, HG1: case 16.
+    #[tokio::test(start_paused = true)]
+    async fn cb8_an_endpoint_that_never_answers_behind_hedges_opens_its_breaker() {
+        let breakers = ["a", "b", "c"].map(CircuitBreaker::new);
+        let backends = [true, true, false].map(Backend::new);
+        let hedge = Hedge::builder().delay(ms(30)).build().unwrap();
+        let set = Buffer::new(balance(&breakers, &backends), 16);
+        let service = HedgeLayer::new(&hedge).layer(set);
+        for _ in 0..300 {
+            let call = tokio::spawn(service.clone().oneshot(Do::Answer));
+            tokio::time::sleep(ms(20)).await;
+            drop(call);
+        }
+        assert_ne!(breakers[2].state(), State::Closed);
+        let tripped = breakers[2].snapshot().last_trip.unwrap().tripped;
+        assert_eq!(tripped.kind, FailureKind::Slow);
+        assert!(
+            backends[2].mock.calls() < 60,
+            "{}",
+            backends[2].mock.calls()
+        );
+        for breaker in &breakers[..2] {
+            assert!(breaker.snapshot().last_trip.is_none());
+        }
+    }
+
+    // CB8: one of twenty calls is slow and hedged, which is no reason to open.
+    #[tokio::test(start_paused = true)]
+    async fn cb8_a_healthy_service_of_which_five_percent_are_hedged_never_opens() {
+        for every in [1, 10, 200] {
+            let breaker = CircuitBreaker::new("healthy");
+            let mut backend = Backend::new(true);
+            backend.slow_every = 20;
+            let layer = CircuitBreakerLayer::new(&breaker);
+            let hedge = Hedge::builder().delay(ms(30)).build().unwrap();
+            let service = HedgeLayer::new(&hedge).layer(layer.layer(backend.clone()));
+            for _ in 0..4_000 {
+                let call = tokio::spawn(service.clone().oneshot(Do::Answer));
+                tokio::time::sleep(ms(every)).await;
+                drop(call);
+            }
+            assert!(backend.mock.calls() > 4_100, "{}", backend.mock.calls());
+            assert!(breaker.snapshot().last_trip.is_none(), "every {every} ms");
+        }
+    }
+
+    // CB12, CB16: case 11.
+    #[tokio::test(start_paused = true)]
+    async fn cb12_on_a_ramp_the_share_applies_to_readiness_and_no_call_is_rejected() {
+        let breakers = ["a", "b", "c"].map(|name| {
+            let wait = Backoff::constant(secs(1)).jitter(Jitter::None);
+            let builder = CircuitBreaker::builder(name)
+                .open_for(wait)
+                .ramp(secs(10), 0.9);
+            builder
+                .trip_on(Trip::consecutive_failures(1))
+                .build()
+                .unwrap()
+        });
+        let backends = [true; 3].map(Backend::new);
+        let mut set = balance(&breakers, &backends);
+        breakers[0].try_acquire().unwrap().failure();
+        tokio::time::advance(secs(1)).await;
+        breakers[0].try_acquire().unwrap().success();
+        assert_eq!(breakers[0].state(), State::Recovering);
+        let mut calls = Vec::new();
+        for second in 0..10 {
+            let before = backends[0].mock.calls();
+            for _ in 0..100 {
+                let call = set.ready().await.unwrap().call(Do::Answer);
+                assert_eq!(
+                    tokio::spawn(call).await.unwrap().unwrap(),
+                    7,
+                    "in second {second}"
+                );
+            }
+            calls.push(backends[0].mock.calls() - before);
+        }
+        // A third of the calls, times a share of 0.1 to 0.28, and of 0.82 to 1.
+        let sum = |seconds: &[usize]| seconds.iter().sum::<usize>();
+        assert!((1..=35).contains(&sum(&calls[..2])), "{calls:?}");
+        assert!(sum(&calls[8..]) >= 40, "{calls:?}");
+    }
+
+    // CB12, TO2: case 46.
+    #[tokio::test(start_paused = true)]
+    async fn cb12_a_set_of_which_all_gates_are_shut_ends_with_the_deadline_or_is_shed() {
+        let breakers = ["a", "b", "c"].map(CircuitBreaker::new);
+        let backends = [true; 3].map(Backend::new);
+        for breaker in &breakers {
+            breaker.force_open();
+        }
+        let mut set = balance(&breakers, &backends);
+        let start = tokio::time::Instant::now();
+        let ready = Timeout::new(secs(1)).run(|| set.ready()).await.map(drop);
+        assert!(ready.unwrap_err().rejection().is_some());
+        assert_eq!(start.elapsed(), secs(1));
+        let mut shed = LoadShed::new(set);
+        let start = tokio::time::Instant::now();
+        let error = shed
+            .ready()
+            .await
+            .unwrap()
+            .call(Do::Answer)
+            .await
+            .unwrap_err();
+        assert!(error.is::<Overloaded>());
+        assert_eq!(start.elapsed(), ms(0));
+        // It is used again once one is released.
+        breakers[1].release();
+        let answer = shed.ready().await.unwrap().call(Do::Answer).await;
+        assert_eq!((answer.unwrap(), backends[1].mock.calls()), (7, 1));
     }
 
     // CX17

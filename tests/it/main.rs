@@ -16,6 +16,8 @@ mod client_stack;
 mod contract;
 #[cfg(feature = "test-util")]
 mod deadline;
+#[cfg(feature = "http")]
+mod drain;
 #[cfg(all(feature = "reqwest", feature = "tonic"))]
 mod errors;
 #[cfg(feature = "http")]

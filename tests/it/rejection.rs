@@ -57,8 +57,8 @@ fn cx12_a_rejection_is_found_in_every_carrier() {
         let said = "per caller: rate limit exceeded; retry after 1.5s";
         assert_eq!(error.to_string(), said);
     };
+    assert_eq!(Reason::of(&expected), Some(&expected));
     found(&rejection());
-    found(&expected);
     found(&*BoxError::from(rejection()));
     found(&*Box::<dyn StdError>::from(rejection()));
     found(&io::Error::other(rejection()));
@@ -154,6 +154,99 @@ fn cx12_a_failure_of_the_service_is_unchanged() {
     };
     assert_eq!(error, Error::Service(std::fmt::Error));
     assert!(error.source().unwrap().is::<std::fmt::Error>());
+}
+
+// CX20: what a report prints of an error and its sources.
+#[test]
+fn cx20_no_text_of_a_report_is_repeated() {
+    let texts = |error: anyhow::Error| format!("{error:#}");
+    let rejected = "per caller: rate limit exceeded; retry after 1.5s: call was not made";
+    assert_eq!(texts(rejection().into()), rejected);
+    assert_eq!(texts(ApiError::Rejected(rejection()).into()), rejected);
+    assert_eq!(
+        texts(Error::<io::Error>::from(rejection()).into()),
+        rejected
+    );
+    let nested = Error::Service(Error::<io::Error>::from(rejection()));
+    assert_eq!(texts(nested.into()), rejected);
+    assert_eq!(
+        texts(Error::Service(io::Error::other("down")).into()),
+        "call failed: down"
+    );
+    let foreign = Error::Service(Foreign(io::Error::other("down")));
+    assert_eq!(
+        texts(foreign.into()),
+        "call failed: the upstream failed: down"
+    );
+    let (limit, elapsed) = (secs(1), secs(2));
+    let cut_short = Rejection::new(RejectionKind::TimedOut { limit, elapsed }, "total");
+    let timed_out = "total: timed out after 2s (limit 1s): call was cut short";
+    assert_eq!(texts(cut_short.into()), timed_out);
+    let report = eyre::Report::from(Error::Service(io::Error::other("down")));
+    assert_eq!(format!("{report:#}"), "call failed: down");
+}
+
+// CX21
+#[test]
+fn cx21_an_error_of_a_run_turns_into_any_error_in_one_call() {
+    #[derive(Debug, thiserror::Error)]
+    enum AppError {
+        #[error("query failed")]
+        Query(#[from] io::Error),
+        #[error(transparent)]
+        Rejected(#[from] Rejection),
+    }
+    let (breaker, reason) = open();
+    let closed = CircuitBreaker::new("closed");
+    let query = |breaker: &CircuitBreaker| {
+        breaker.run_blocking(|| Err::<(), _>(io::Error::other("no such table")))
+    };
+    let boxed = |breaker: &CircuitBreaker| {
+        breaker.run_blocking(|| Err::<(), BoxError>("no such table".into()))
+    };
+    let own = |breaker| -> Result<(), AppError> {
+        query(breaker).map_err(Error::into_error::<AppError>)?;
+        Ok(())
+    };
+    assert!(matches!(own(&closed), Err(AppError::Query(_))));
+    assert!(matches!(own(&breaker), Err(AppError::Rejected(r)) if *r == reason));
+
+    // `?` into reports and boxes, by itself where the error is a `std::error::Error`.
+    let report = |breaker| -> anyhow::Result<()> { Ok(query(breaker)?) };
+    assert!(
+        report(&closed)
+            .unwrap_err()
+            .downcast_ref::<Error<io::Error>>()
+            .is_some()
+    );
+    assert_eq!(
+        Reason::of(report(&breaker).unwrap_err().as_ref()),
+        Some(&reason)
+    );
+    let report = |breaker| -> eyre::Result<()> { Ok(query(breaker)?) };
+    assert_eq!(
+        Reason::of(report(&breaker).unwrap_err().as_ref()),
+        Some(&reason)
+    );
+    let from_box = |breaker| -> Result<(), BoxError> {
+        query(breaker)?;
+        boxed(breaker).map_err(Error::into_error::<BoxError>)?;
+        Ok(())
+    };
+    assert_eq!(Reason::of(&*from_box(&breaker).unwrap_err()), Some(&reason));
+    let report = |breaker| -> anyhow::Result<()> {
+        let inside = |breaker: &CircuitBreaker| {
+            breaker
+                .run_blocking(|| anyhow::Ok(()))
+                .map_err(Error::into_error::<anyhow::Error>)
+        };
+        inside(breaker)
+    };
+    assert!(report(&closed).is_ok());
+    assert_eq!(
+        Reason::of(report(&breaker).unwrap_err().as_ref()),
+        Some(&reason)
+    );
 }
 
 // CX12: our own rejections say nothing about a service's health, except for a call that timed out.

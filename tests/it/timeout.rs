@@ -603,3 +603,50 @@ async fn rn2_a_question_mark_a_drop_and_a_panic_each_end_the_call() {
     drop(task);
     assert_eq!(recorder.take(), ["Panicked"]);
 }
+
+// CX14
+#[tokio::test]
+async fn cx14_a_timeout_around_a_rejected_call_says_rejected() {
+    use crate::testing::{Recorder, short};
+    use seawall::{CircuitBreaker, CircuitBreakerLayer, Pipeline, Timeout, TimeoutLayer};
+    use tower::{BoxError, Layer, ServiceExt, service_fn};
+
+    let breaker = CircuitBreaker::new("below");
+    let timeout = Timeout::new(std::time::Duration::from_secs(1));
+    let events = Recorder::new();
+    timeout.on_event(events.listener_with(short)).forever();
+    let answer = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
+    let service = CircuitBreakerLayer::new(&breaker).layer(answer);
+    let service = TimeoutLayer::new(&timeout).layer(service);
+    let pipeline = Pipeline::new().timeout(&timeout).breaker(&breaker);
+    let call = |n: u32| async move { Ok::<_, std::io::Error>(n) };
+    for expected in ["Completed", "Rejected"] {
+        let _ = service.clone().oneshot(7).await;
+        let _ = pipeline.run(call).await;
+        assert_eq!(events.take(), [expected, expected]);
+        breaker.force_open();
+    }
+}
+
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn cx14_a_timeout_around_a_call_that_was_answered_503_says_rejected() {
+    use std::convert::Infallible;
+
+    use crate::testing::{Recorder, short};
+    use http::{Request, Response};
+    use seawall::{Bulkhead, BulkheadLayer, Timeout, TimeoutLayer};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let timeout = Timeout::new(std::time::Duration::from_secs(1));
+    let events = Recorder::new();
+    timeout.on_event(events.listener_with(short)).forever();
+    let handler = |_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) };
+    let service = BulkheadLayer::new(Bulkhead::new(0)).layer(service_fn(handler));
+    let service = TimeoutLayer::new(&timeout).layer(service);
+    let answer = service.oneshot(Request::new(String::new())).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), events.take()),
+        (503, vec!["Rejected".to_owned()])
+    );
+}

@@ -211,7 +211,7 @@ impl Rules {
                 Memory::Window(_) if !rated => {}
                 Memory::Window(window) => {
                     let threshold = trip.slow_after();
-                    let slow = threshold.is_some() && call.elapsed > threshold;
+                    let slow = threshold.is_some() && (call.elapsed > threshold || call.is_slow());
                     evaluate |= slow;
                     window.record(generation, now, failed, slow, call.slot);
                 }
@@ -292,6 +292,11 @@ impl Rules {
 }
 
 impl Ended {
+    /// Whether it is slow whatever the threshold.
+    fn is_slow(&self) -> bool {
+        matches!(self.failure, Some((FailureKind::Slow, _)))
+    }
+
     fn trips(&self, rule: String, counts: Counts) -> Tripped {
         let (kind, retry_after) = self.failure.unwrap_or((FailureKind::Slow, None));
         Tripped {

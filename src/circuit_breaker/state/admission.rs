@@ -58,11 +58,7 @@ impl Machine {
             }
             let role = match word.state() {
                 State::Recovering if !is_over(at.now, due) => {
-                    // In whole nanoseconds: seconds would round once more.
-                    let passed = at.now.0.saturating_sub(since.0) as f64;
-                    let share = 0.1 + 0.9 * passed / due.0.saturating_sub(since.0) as f64;
-                    let admitted = (at.random)() < share;
-                    if !admitted {
+                    if !is_drawn(since, due, at) {
                         let kind = RejectionKind::Recovering;
                         let rejected = Rejected::until(kind, Tick::NEVER, at.now);
                         return (Err(rejected), edge);
@@ -85,6 +81,15 @@ impl Machine {
             };
             return (Ok(Grant { generation, role }), edge);
         }
+    }
+
+    /// Whether the ramp admits the next call, and in which generation; none without a ramp under
+    /// way.
+    #[cfg(feature = "tower")]
+    pub(crate) fn draw(&self, at: &Moment<'_>) -> Option<(bool, u32)> {
+        let (word, since, due) = self.timed_word();
+        let recovers = word.state() == State::Recovering && !is_over(at.now, due);
+        recovers.then(|| (is_drawn(since, due, at), word.generation()))
     }
 
     /// Ends a state that is at its end. Not taken if another thread has ended it first.
@@ -212,7 +217,7 @@ impl Machine {
     }
 
     /// Whether all probes in flight hang, the last one too.
-    fn hangs(&self, word: Word, now: Tick, config: &Config) -> bool {
+    pub(super) fn hangs(&self, word: Word, now: Tick, config: &Config) -> bool {
         word.in_flight() > 0 && is_over(now, self.gives_up_at(config))
     }
 
@@ -248,6 +253,14 @@ fn shut_open(word: Word, due: Tick, now: Tick) -> Option<Shut> {
         _ => false,
     };
     shut.then(|| Shut::until(RejectionKind::CircuitOpen, due, now))
+}
+
+/// Whether a ramp admits a call.
+fn is_drawn(since: Tick, due: Tick, at: &Moment<'_>) -> bool {
+    // In whole nanoseconds: seconds would round once more.
+    let passed = at.now.0.saturating_sub(since.0) as f64;
+    let share = 0.1 + 0.9 * passed / due.0.saturating_sub(since.0) as f64;
+    (at.random)() < share
 }
 
 /// A state that never ends is not over at the end of time either.

@@ -88,6 +88,7 @@ impl Breaker {
         let failure = match how {
             How::Failure(after) => Some((FailureKind::Error, after)),
             How::Throttled(after) => Some((FailureKind::Throttled, after)),
+            How::Overtaken => Some((FailureKind::Slow, None)),
             How::Success | How::Ignore => None,
         };
         if role == Role::Probe {
@@ -284,12 +285,13 @@ fn ms(n: u32) -> Duration {
 }
 
 fn how(bytes: &mut Bytes<'_>) -> How {
-    match bytes.byte() % 15 {
+    match bytes.byte() % 16 {
         0..=3 => How::Success,
         4..=8 => How::Failure(None),
         9 | 10 => How::Failure(Some(ms(bytes.below(80)))),
         11 | 12 => How::Throttled(None),
         13 => How::Throttled(Some(ms(bytes.below(80)))),
+        14 => How::Overtaken,
         _ => How::Ignore,
     }
 }

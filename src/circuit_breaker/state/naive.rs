@@ -30,6 +30,7 @@ struct Kept {
     /// Whether it is in the rates.
     rated: bool,
     elapsed: Option<Duration>,
+    overtaken: bool,
     in_ramp: bool,
 }
 
@@ -47,6 +48,8 @@ pub(super) enum How {
     Success,
     Failure(Option<Duration>),
     Throttled(Option<Duration>),
+    /// Dropped by a hedge as late.
+    Overtaken,
     Ignore,
 }
 
@@ -254,7 +257,7 @@ impl Naive {
                         self.close(now);
                     }
                 }
-                How::Success | How::Failure(_) | How::Throttled(_) => {
+                How::Success | How::Failure(_) | How::Throttled(_) | How::Overtaken => {
                     self.probes.2 += 1;
                     if self.is_lost() {
                         self.enter(State::Open, now, self.floor(how));
@@ -274,6 +277,7 @@ impl Naive {
             failed,
             rated,
             elapsed: slow_after.is_some().then_some(elapsed),
+            overtaken: how == How::Overtaken,
             in_ramp: self.state == State::Recovering,
         });
         let evaluate = failed || slow_after.is_some_and(|after| elapsed > after);
@@ -424,7 +428,7 @@ impl Naive {
             }
         };
         let is_slow = |kept: &&&Kept| match slow_after(trip) {
-            Some(after) => kept.elapsed.is_some_and(|elapsed| elapsed > after),
+            Some(after) => kept.overtaken || kept.elapsed.is_some_and(|elapsed| elapsed > after),
             None => false,
         };
         (

@@ -57,6 +57,7 @@ fn how() -> impl Strategy<Value = How> {
         5 => Just(FAILURE),
         1 => (0..80u64).prop_map(|n| How::Failure(Some(ms(n)))),
         2 => Just(How::Throttled(None)),
+        1 => Just(How::Overtaken),
         1 => (0..80u64).prop_map(|n| How::Throttled(Some(ms(n)))),
         1 => Just(How::Ignore),
     ]

@@ -85,7 +85,8 @@ impl Machine {
     /// nothing, because it is of an earlier generation. Opens if too many have failed.
     pub(super) fn give_up(&self, hung: Word, at: &Moment<'_>) -> Edge {
         let mut control = self.control.lock();
-        if self.word() != hung {
+        // Again, under the lock: another probe may have started since, in the same word.
+        if self.word() != hung || !self.hangs(hung, at.now, at.config()) {
             return Edge::NotTaken;
         }
         let word = hung.with_probes_given_up();

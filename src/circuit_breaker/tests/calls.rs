@@ -67,6 +67,55 @@ async fn cb8_the_outcome_of_a_drop_is_configurable() {
     }
 }
 
+/// Drops as a hedge does whose delay is 20 ms, after this time.
+async fn drop_overtaken(breaker: &CircuitBreaker, after: Duration) {
+    let permit = breaker.try_acquire().unwrap();
+    advance(after).await;
+    let _overtaken = crate::context::Overtaken::after(ms(20));
+    drop(permit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_a_call_that_a_hedge_drops_as_late_is_a_failure_by_slowness() {
+    for (on_drop, expected) in [
+        (OnDrop::IfLate, State::Open),
+        (OnDrop::ByDeadline, State::Closed),
+        (OnDrop::Ignore, State::Closed),
+    ] {
+        let breaker = built(touchy().on_drop(on_drop));
+        drop_overtaken(&breaker, ms(20)).await;
+        assert_eq!(breaker.state(), expected, "{on_drop:?}");
+        if expected == State::Open {
+            let tripped = breaker.snapshot().last_trip.unwrap().tripped;
+            assert_eq!(tripped.kind, FailureKind::Slow);
+        }
+    }
+    // Where calls are timed, a call is late by its own time: a retry under the hedge started it.
+    let breaker = built(touchy());
+    let _events = events_of(&breaker);
+    drop_overtaken(&breaker, ms(19)).await;
+    assert_eq!(breaker.state(), State::Closed);
+    drop_overtaken(&breaker, ms(20)).await;
+    assert_eq!(breaker.state(), State::Open);
+    // A probe too.
+    advance(SECOND).await;
+    drop_overtaken(&breaker, ms(20)).await;
+    assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb8_a_call_that_a_hedge_drops_as_late_is_slow_to_a_slow_rule() {
+    let slow = Trip::slow_rate(1.0, SECOND)
+        .over(Window::count(5))
+        .min_calls(5);
+    let breaker = built(touchy().trips([slow]));
+    for _ in 0..5 {
+        assert_eq!(breaker.state(), State::Closed);
+        drop_overtaken(&breaker, ms(20)).await;
+    }
+    assert_eq!(breaker.state(), State::Open);
+}
+
 #[tokio::test(start_paused = true)]
 async fn cb8_a_completed_outcome_is_not_lost_at_the_deadline() {
     let breaker = built(touchy());

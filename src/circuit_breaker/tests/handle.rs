@@ -469,6 +469,26 @@ async fn cb19_a_success_ends_a_run_of_earlier_rules() {
     assert_eq!(breaker.state(), State::Open);
 }
 
+/// Case 50.
+#[tokio::test(start_paused = true)]
+async fn cb11_a_rate_that_no_rule_measures_is_absent() {
+    let over = Window::count(2);
+    let slow = Trip::slow_rate(1.0, SECOND).over(over);
+    let custom = Trip::custom("never", |_| false).over(over);
+    let breaker = built(touchy().trips([Trip::failure_rate(1.0).over(over), slow, custom]));
+    succeed(&breaker);
+    let rates = || {
+        let rules = breaker.snapshot().rules.into_iter();
+        rules
+            .map(|rule| (rule.failure_rate, rule.slow_rate))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rates(), [(None, None); 3]);
+    succeed(&breaker);
+    let zero = Some(0.0);
+    assert_eq!(rates(), [(zero, None), (zero, zero), (zero, None)]);
+}
+
 /// Case 7.
 #[tokio::test(start_paused = true)]
 async fn cb10_the_wait_of_any_backoff_is_half_to_all_of_its_whole_and_grows_up_to_its_own_cap() {

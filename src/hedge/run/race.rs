@@ -227,7 +227,7 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
     /// returns its output.
     #[inline]
     fn finish(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
-        self.drop_all();
+        self.drop_all(outcome == Outcome::Success);
         let plan = &self.attempts.as_ref().plan;
         self.permit.ledger.finish(plan, by, outcome);
         Poll::Ready(output)
@@ -235,22 +235,26 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
 
     /// Drops all attempts and ends the call.
     fn stop(&mut self, ending: Ending) {
-        self.drop_all();
+        self.drop_all(false);
         let plan = &self.attempts.as_ref().plan;
         self.permit.ledger.end(plan, ending);
     }
 
     /// Drops all attempts. Their latencies are known to be too short.
     #[inline]
-    fn drop_all(&mut self) {
+    fn drop_all(&mut self, won: bool) {
         let config = self.attempts.as_ref();
         if self.first.is_some() {
-            self.permit.record_dropped(config, self.permit.ledger.start);
+            let start = self.permit.ledger.start;
+            self.permit.record_dropped(config, start);
+            let _overtaken = self.permit.overtaken(won, start);
             self.first.set(None);
         }
         for extra in self.extras.drain(..) {
             if let Some(start) = extra.called_at() {
                 self.permit.record_dropped(config, start);
+                let _overtaken = self.permit.overtaken(won, start);
+                drop(extra);
             }
         }
         *self.failed = None;

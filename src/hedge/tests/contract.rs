@@ -373,14 +373,15 @@ async fn cx19_it_is_changed_and_switched_off_while_calls_run() {
     assert_eq!(log.calls(), 8);
 }
 
-// Neither a loser nor a caller with little time trips a breaker below, and such a caller does not
-// make the service look faster.
+// A caller with little time does not trip a breaker below, and does not make the service look
+// faster. A loser does so only if it is late and the breaker is not set otherwise.
 #[tokio::test(start_paused = true)]
 async fn cb14_cb8_losers_and_callers_with_little_time_are_no_failures() {
-    use crate::circuit_breaker::{CircuitBreakerLayer, State, Trip};
+    use crate::circuit_breaker::{CircuitBreakerLayer, OnDrop, State, Trip};
     let breaker = crate::CircuitBreaker::builder("below")
         .trips([Trip::consecutive_failures(1)])
         .fair_time(ms(100))
+        .on_drop(OnDrop::ByDeadline)
         .build()
         .unwrap();
     let backend = Backend::new(|n| match n {
@@ -392,6 +393,7 @@ async fn cb14_cb8_losers_and_callers_with_little_time_are_no_failures() {
     let mut service = HedgeLayer::new(hedge(1)).layer(inner);
     call(&mut service, ()).await.unwrap();
     assert_eq!(breaker.state(), State::Closed, "the loser");
+    breaker.change(|now| now.on_drop(OnDrop::IfLate)).unwrap();
     let short = Timeout::new(ms(20));
     short.run(|| call(&mut service, ())).await.unwrap_err();
     assert_eq!(log.calls(), 4);

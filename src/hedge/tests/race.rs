@@ -306,6 +306,24 @@ async fn hg2_a_failure_that_forbids_another_call_ends_the_hedges() {
     }
 }
 
+// It has its own readiness, and a change of the hedge keeps it.
+#[tokio::test(start_paused = true)]
+async fn hg8_extra_attempts_go_to_another_service() {
+    let (slow, fast) = (
+        Backend::new(|n| (NEVER, answer(n))),
+        Backend::new(|_| (ms(5), answer(7))),
+    );
+    let (first, extra) = (slow.log.clone(), fast.log.clone());
+    let hedge = times(2);
+    let mut service = layer(&hedge).with(fast).layer(slow);
+    assert_eq!(call(&mut service, ()).await, answer(7));
+    assert_eq!((first.calls(), extra.times()), (1, vec![10]));
+    hedge.set_delay(ms(30));
+    assert_eq!(call(&mut service.clone(), ()).await, answer(7));
+    assert_eq!((first.calls(), extra.times()), (2, vec![10, 45]));
+    assert_eq!(first.in_flight() + extra.in_flight(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn hg3_losers_are_dropped_before_the_winner_is_returned() {
     let backend = Backend::new(|n| match n {

@@ -216,7 +216,9 @@ async fn to8_shared_work_is_not_bounded_by_its_first_caller() {
             sleep(ms(300)).await;
             Ok::<_, BoxError>(Deadline::remaining().unwrap())
         });
-        query.await.map_err(|error| error.to_string())
+        query
+            .await
+            .map_err(|error| error.into_error::<BoxError>().to_string())
     });
     let work = work.shared();
     let (first, second) = (Timeout::new(ms(50)), Timeout::new(secs(10)));

@@ -1,0 +1,61 @@
+//! How a call ended, and what that says about the service.
+
+use std::time::Duration;
+
+use super::config::OnDrop;
+use super::rules::Rules;
+use crate::classify::{FailureKind, Outcome};
+use crate::context::Overtaken;
+use crate::time::Tick;
+
+/// How a call ended.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Outcome(Outcome),
+    Dropped,
+    Panicked,
+}
+
+/// What the end of a call says about the service. `start` is absent where calls are not timed.
+pub(super) fn outcome(
+    rules: &Rules,
+    end: End,
+    start: Option<Tick>,
+    deadline: Tick,
+    now: Tick,
+) -> Outcome {
+    let failure = |kind| Outcome::Failure {
+        kind,
+        retry_after: None,
+    };
+    let overdue = !deadline.is_never() && now >= deadline;
+    // The caller gave the call less time than the service may fairly take.
+    let given = start.map(|start| deadline.since(start));
+    let unfair = overdue && given.is_some() && given < rules.config.fair_time;
+    let timeout = match unfair {
+        true => Outcome::Ignore,
+        false => failure(FailureKind::Timeout),
+    };
+    match end {
+        End::Outcome(Outcome::Failure {
+            kind: FailureKind::Timeout,
+            ..
+        }) if unfair => Outcome::Ignore,
+        End::Outcome(outcome) => outcome,
+        End::Panicked => failure(FailureKind::Panic),
+        End::Dropped => match rules.config.on_drop {
+            OnDrop::IfLate | OnDrop::ByDeadline if overdue => timeout,
+            OnDrop::IfLate if is_overtaken(start.map(|start| now.since(start))) => {
+                failure(FailureKind::Slow)
+            }
+            OnDrop::IfLate | OnDrop::ByDeadline | OnDrop::Ignore => Outcome::Ignore,
+            OnDrop::Failure => timeout,
+        },
+    }
+}
+
+/// Whether a hedge drops the call because it is late. Between the hedge and the breaker may be a
+/// retry, so the call may be younger than the hedge's attempt; an untimed one is taken as that old.
+fn is_overtaken(elapsed: Option<Duration>) -> bool {
+    Overtaken::current().is_some_and(|delay| elapsed.is_none_or(|elapsed| elapsed >= delay))
+}
