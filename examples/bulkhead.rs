@@ -54,8 +54,10 @@ async fn main() -> Result<(), BoxError> {
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
     let rejected = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
-    let error = rejected.expect_err("it is closed");
-    println!("{}", error.into_error::<BoxError>());
+    println!(
+        "{}",
+        rejected.expect_err("it is closed").into_error::<BoxError>()
+    );
     permit.release();
     Ok(())
 }

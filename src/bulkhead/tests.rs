@@ -590,3 +590,41 @@ fn bh4_a_waiter_that_gets_its_permit_at_the_end_of_its_wait_is_admitted() {
     permit.release();
     assert_eq!(balance(&bulkhead), (0, 0));
 }
+
+// The first waiter is polled after its deadline, when it has been handed the permit.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn to4_a_permit_handed_to_a_waiter_after_its_deadline_goes_to_the_next() {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll};
+
+    use crate::testing::ms;
+
+    let bulkhead = Bulkhead::builder(1).queue(2).build().unwrap();
+    let log = Recorder::new();
+    bulkhead.on_event(log.listener_with(short)).forever();
+    let mut cx = Context::from_waker(Waker::noop());
+    let held = bulkhead.try_acquire().unwrap();
+    let mut late = pin!(Deadline::after(ms(20)).scope(bulkhead.acquire()));
+    assert!(late.as_mut().poll(&mut cx).is_pending());
+    let mut next = pin!(bulkhead.acquire());
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    tokio::time::advance(ms(10)).await;
+    held.release();
+    tokio::time::advance(ms(10)).await;
+    let Poll::Ready(Err(rejection)) = late.as_mut().poll(&mut cx) else {
+        panic!("admitted after its deadline");
+    };
+    assert_eq!(rejection.kind(), RejectionKind::Expired);
+    let Poll::Ready(Ok(permit)) = next.as_mut().poll(&mut cx) else {
+        panic!("still waiting");
+    };
+    assert_eq!(bulkhead.snapshot().in_flight, 1);
+    permit.release();
+    let events: Vec<_> = log.all();
+    assert_eq!((&*events[0], &*events[2]), ("Completed", "Completed"));
+    assert!(events[1].starts_with("rejected: "), "{events:?}");
+    assert_eq!(events.len(), 3);
+    assert_eq!(bulkhead.snapshot().in_flight, 0);
+}

@@ -135,7 +135,7 @@ impl Waiter {
         let id = self.id.expect(ENDED);
         let ended = match self.bulkhead.machine().poll_waiter(id, waker) {
             WaiterState::Waiting => return None,
-            WaiterState::Admitted => Ok(Permit::counted(self.bulkhead.clone())),
+            WaiterState::Admitted => self.admitted(),
             WaiterState::Closed(word) => Err(self.bulkhead.reject_full(word)),
         };
         self.id = None;
@@ -146,7 +146,7 @@ impl Waiter {
     pub(super) fn time_out(&mut self, now: Tick) -> Result<Permit, Rejection> {
         let id = self.id.take().expect(ENDED);
         match self.bulkhead.machine().cancel(id) {
-            None => Ok(Permit::counted(self.bulkhead.clone())),
+            None => self.admitted(),
             Some(word) => Err(self.bulkhead.reject(RejectionKind::QueueTimeout {
                 limit: word.limit(),
                 in_flight: word.in_flight(),
@@ -154,6 +154,19 @@ impl Waiter {
                 waited: now.since(self.since),
             })),
         }
+    }
+
+    /// The permit that was handed to the waiter. If the deadline has passed by now, it goes to the
+    /// next waiter.
+    fn admitted(&self) -> Result<Permit, Rejection> {
+        let deadline = CallContext::deadline();
+        if deadline.is_never() || time::now() < deadline {
+            return Ok(Permit::counted(self.bulkhead.clone()));
+        }
+        if let Some(waker) = self.bulkhead.machine().release() {
+            waker.wake();
+        }
+        Err(self.bulkhead.reject(RejectionKind::Expired))
     }
 
     /// Leaves the queue, or passes on the permit that it was handed. False if the wait ended

@@ -1,5 +1,6 @@
 //! How a call ended, and what that says about the service.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::config::OnDrop;
@@ -10,16 +11,27 @@ use crate::time::Tick;
 
 /// How a call ended.
 #[derive(Clone, Copy)]
-pub(super) enum End {
-    Outcome(Outcome),
+pub(super) enum End<'a> {
+    /// With the text of the error, if it was one.
+    Outcome(Outcome, &'a dyn Fn() -> Option<String>),
     Dropped,
     Panicked,
+}
+
+impl End<'_> {
+    /// The text of the error, unless the error panics.
+    pub(super) fn text(self) -> Option<String> {
+        match self {
+            End::Outcome(_, text) => catch_unwind(AssertUnwindSafe(text)).ok().flatten(),
+            End::Dropped | End::Panicked => None,
+        }
+    }
 }
 
 /// What the end of a call says about the service. `start` is absent where calls are not timed.
 pub(super) fn outcome(
     rules: &Rules,
-    end: End,
+    end: End<'_>,
     start: Option<Tick>,
     deadline: Tick,
     now: Tick,
@@ -37,11 +49,14 @@ pub(super) fn outcome(
         false => failure(FailureKind::Timeout),
     };
     match end {
-        End::Outcome(Outcome::Failure {
-            kind: FailureKind::Timeout,
-            ..
-        }) if unfair => Outcome::Ignore,
-        End::Outcome(outcome) => outcome,
+        End::Outcome(
+            Outcome::Failure {
+                kind: FailureKind::Timeout,
+                ..
+            },
+            _,
+        ) if unfair => Outcome::Ignore,
+        End::Outcome(outcome, _) => outcome,
         End::Panicked => failure(FailureKind::Panic),
         End::Dropped => match rules.config.on_drop {
             OnDrop::IfLate | OnDrop::ByDeadline if overdue => timeout,

@@ -19,7 +19,7 @@ use crate::time::{self, Tick};
 
 /// A permit for one call, to be settled with the call's outcome.
 ///
-/// A permit that is dropped is settled as [`OnDrop`] says: ignored, unless the deadline in force
+/// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
 /// when it was given has passed. A `?` between getting and settling it is such a drop;
 /// [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing about the call"]
@@ -105,12 +105,12 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     /// The call ended with this outcome.
     #[inline]
     pub fn finish(mut self, outcome: Outcome) {
-        self.settle(End::Outcome(outcome));
+        self.settle(End::Outcome(outcome, &|| None));
     }
 
     /// Settles the permit where it is, once.
     #[inline]
-    pub(super) fn settle(&mut self, end: End) {
+    pub(super) fn settle(&mut self, end: End<'_>) {
         if let Some(breaker) = self.breaker.take() {
             breaker.borrow().settle(self.call, end);
         }
@@ -271,9 +271,9 @@ impl CircuitBreaker {
     /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
     /// times or observes is recorded and trips nothing.
     #[inline]
-    fn settle(&self, call: Call, end: End) {
+    fn settle(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
-        let success = matches!(end, End::Outcome(Outcome::Success));
+        let success = matches!(end, End::Outcome(Outcome::Success, _));
         if success && role == Role::Counted && call.start == Tick::ZERO {
             let word = self.machine().word();
             if word.state() == State::Closed && word.generation() == generation {
@@ -287,7 +287,7 @@ impl CircuitBreaker {
 
     /// Settles an admitted call, exactly once.
     #[inline(never)]
-    fn settle_otherwise(&self, call: Call, end: End) {
+    fn settle_otherwise(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
         let timed = call.start != Tick::ZERO;
         if role == Role::Unrecorded && !timed {
@@ -301,7 +301,7 @@ impl CircuitBreaker {
             let outcome = outcome(rules, end, start, call.deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {
-                    self.count(rules, word, outcome, elapsed, now);
+                    self.count(rules, word, outcome, elapsed, now, end);
                 }
                 Role::Probe => self.end_probe(rules, generation, outcome, elapsed, now),
                 // The outcome of an earlier generation changes nothing.
@@ -329,6 +329,7 @@ impl CircuitBreaker {
         outcome: Outcome,
         elapsed: Option<Duration>,
         now: Tick,
+        end: End<'_>,
     ) {
         let failure = match outcome {
             Outcome::Ignore => return,
@@ -346,7 +347,8 @@ impl CircuitBreaker {
             let by_ramp = rules.record_ramp(generation, now, &call);
             tripped = tripped.or(by_ramp);
         }
-        if let Some(tripped) = tripped {
+        if let Some(mut tripped) = tripped {
+            tripped.error = end.text();
             let machine = self.machine();
             let trip = |at: &Moment<'_>| machine.trip(generation, tripped, at);
             self.announce(self.decide(now, rules, trip));

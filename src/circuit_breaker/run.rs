@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use super::ending::End;
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Direct};
 use crate::common::classify_method;
@@ -90,7 +91,8 @@ fn finish<T, E, C, Via, Seen>(
     C: Classify<T, E, Seen>,
 {
     let (outcome, _) = classify::judge_run(classifier, output);
-    if let Some(permit) = permit {
-        permit.finish(outcome);
+    if let Some(mut permit) = permit {
+        let text = || Some(output.as_ref().err()?.error()?.to_string());
+        permit.settle(End::Outcome(outcome, &text));
     }
 }

@@ -125,7 +125,8 @@ where
         let polled = this.call.as_mut().poll_call(cx);
         if let Poll::Ready(output) = &polled {
             let verdict = this.verdict;
-            let outcome = || End::Outcome(verdict.judge(output.as_ref()).0);
+            let text = || verdict.text(output.as_ref().err()?);
+            let outcome = || End::Outcome(verdict.judge(output.as_ref()).0, &text);
             this.call.settle(|permit| permit.settle(outcome()));
         }
         polled

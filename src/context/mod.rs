@@ -22,7 +22,8 @@ pub(crate) struct CallContext {
     pub(crate) enforced: Tick,
     /// The number of the attempt, from 1; 0 outside of every retry and hedge.
     pub(crate) attempt: u32,
-    /// Whether this attempt or one around it is an extra one. An extra attempt never queues.
+    /// Whether this attempt or one around it is an extra one. An extra attempt never queues in a
+    /// bulkhead.
     pub(crate) extra: bool,
     /// The budget of the innermost retry or hedge.
     pub(crate) budget: Option<PolicyId>,

@@ -3,6 +3,7 @@
 //! - [`stacking`]: the order of the layers, around a client and in a server, and what goes wrong in
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
+//! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
@@ -28,6 +29,9 @@ pub mod anti_patterns {}
 #[cfg(feature = "serve")]
 #[doc = include_str!("serving.md")]
 pub mod serving {}
+
+#[doc = include_str!("numbers.md")]
+pub mod numbers {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}

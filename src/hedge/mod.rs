@@ -31,8 +31,8 @@
 //!
 //! If no attempt succeeds, the outcome of the first is returned.
 //!
-//! Each attempt reads its number with [`attempt`](crate::attempt()). An extra attempt does not wait
-//! in the layers below: it is admitted at once or rejected.
+//! Each attempt reads its number with [`attempt`](crate::attempt()). An extra attempt never queues
+//! in a bulkhead; at a limiter that waits it waits like any other call, within its deadline.
 //!
 //! ## Which calls are hedged
 //!

@@ -28,6 +28,12 @@ pub trait Carrier: Sized {
     fn error(&self) -> Option<&(dyn StdError + 'static)> {
         None
     }
+
+    /// The text of the error, for what tripped a breaker. That of [`error`](Self::error) by
+    /// default.
+    fn text(&self) -> Option<String> {
+        self.error().map(ToString::to_string)
+    }
 }
 
 macro_rules! boxed {
@@ -46,6 +52,10 @@ macro_rules! boxed {
             // Not the error itself, which lives for 'a.
             fn error(&self) -> Option<&(dyn StdError + 'static)> {
                 self.source()
+            }
+
+            fn text(&self) -> Option<String> {
+                Some(self.to_string())
             }
         }
     };
@@ -189,6 +199,9 @@ pub trait Recognize {
 
     /// The error, as far as it can be looked at.
     fn look(&self) -> Option<&(dyn StdError + 'static)>;
+
+    /// The text of the error.
+    fn text(&self) -> Option<String>;
 }
 
 #[cfg(feature = "tower")]
@@ -200,10 +213,18 @@ impl<E: Carrier> Recognize for E {
     fn look(&self) -> Option<&(dyn StdError + 'static)> {
         self.error()
     }
+
+    fn text(&self) -> Option<String> {
+        Carrier::text(self)
+    }
 }
 
 #[cfg(feature = "tower")]
 impl Recognize for Infallible {
+    fn text(&self) -> Option<String> {
+        match *self {}
+    }
+
     fn recognize(&self) -> Option<&Reason> {
         match *self {}
     }

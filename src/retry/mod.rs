@@ -48,8 +48,8 @@
 //! timeout above ends the call.
 //!
 //! The layers below an attempt read its number with [`attempt`](crate::attempt()). An attempt above
-//! the first does not wait: a rate limiter below admits it at once or rejects it. Retries do not
-//! multiply: inside such an attempt another retry makes one attempt.
+//! the first never queues in a bulkhead; at a limiter that waits it waits like any other call, within
+//! its deadline. Retries do not multiply: inside such an attempt another retry makes one attempt.
 //!
 //! # Example
 //!

@@ -81,6 +81,9 @@ pub trait Verdict<Res, Err> {
 
     /// What is left to read of a response that is not returned.
     fn drain(&self, response: Res) -> Option<Drain>;
+
+    /// The text of an error.
+    fn text(&self, error: &Err) -> Option<String>;
 }
 
 /// Classifies the outcomes of one call with a [`Classify`].
@@ -101,5 +104,9 @@ impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
 
     fn drain(&self, response: Res) -> Option<Drain> {
         self.0.drain(response)
+    }
+
+    fn text(&self, error: &Err) -> Option<String> {
+        error.text()
     }
 }

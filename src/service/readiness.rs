@@ -60,6 +60,12 @@ impl Readiness {
         decision
     }
 
+    /// The layer is ready, and rejects the next call.
+    #[cold]
+    pub(crate) fn reject(&mut self, rejection: Rejection) {
+        self.rejection = Some(Box::new(rejection));
+    }
+
     /// The rejection of the next call, if the layer was ready for that reason.
     #[inline]
     pub(crate) fn take_rejection(&mut self) -> Option<Rejection> {

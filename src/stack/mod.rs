@@ -77,7 +77,7 @@
 //!
 //! | layer | reason for its position | in another position |
 //! |---|---|---|
-//! | total timeout, outermost | it limits everything below: queues, backoffs, every attempt | inside the retry it limits one attempt, and nothing limits the whole call |
+//! | total timeout, outermost | it limits everything below: readiness, queues, backoffs, every attempt | inside the retry it limits one attempt, and nothing limits the whole call |
 //! | budget, around retry and hedge | both draw on the budget of the request's authority | inside the retry, the retry would have a budget of its own |
 //! | retry, around the hedge | a hedge adds an attempt to one attempt, whose latency is known | inside the hedge, the hedge's delay and its quantile would include backoffs |
 //! | hedge, around the breaker | the breaker admits and counts each extra attempt | inside the breaker, one outcome is counted for two calls, and a half-open breaker sends twice as many calls as it has probes |

@@ -33,11 +33,12 @@ pub(super) struct TimedCall {
 }
 
 impl TimedCall {
-    /// Starts the clock. A call whose deadline has passed is rejected.
+    /// Starts the clock, or counts from `since`. A call whose deadline has passed is rejected.
     #[inline]
     pub(super) fn start(
         timeout: &Timeout,
         limit: Option<Duration>,
+        since: Option<Tick>,
         clock: &mut ClockReading,
     ) -> Result<Self, Rejection> {
         let mode = timeout.mode();
@@ -50,11 +51,12 @@ impl TimedCall {
             open: mode != Mode::Off,
         };
         if mode != Mode::Off {
-            call.start = clock.now();
+            let now = clock.now();
+            call.start = since.unwrap_or(now);
             let limit = limit.unwrap_or_else(|| timeout.limit()).min(LONGEST);
             call.limit_end = call.start.after(limit);
             call.deadline = call.limit_end.min(CallContext::deadline());
-            if call.deadline <= call.start {
+            if call.deadline <= now {
                 if let Some(rejection) = call.time_is_up(RejectionKind::Expired) {
                     timeout.emit_rejected(&rejection);
                     return Err(rejection);

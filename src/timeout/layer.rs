@@ -12,6 +12,7 @@ pub struct TimeoutLayer<R = Native, D = Fixed> {
     timeout: Timeout,
     responder: R,
     duration: D,
+    covers_readiness: bool,
 }
 
 impl TimeoutLayer {
@@ -27,6 +28,7 @@ impl TimeoutLayer {
             timeout: timeout.into(),
             responder: Native,
             duration: Fixed,
+            covers_readiness: false,
         }
     }
 }
@@ -45,7 +47,19 @@ impl<R, D> TimeoutLayer<R, D> {
             timeout: self.timeout,
             responder,
             duration: self.duration,
+            covers_readiness: self.covers_readiness,
         }
+    }
+
+    /// Counts the time in which the service is not ready against the limit of the call that
+    /// follows. A service that is not ready for the whole limit rejects that call as timed out. The
+    /// stacks do this with their total.
+    ///
+    /// The wait starts when `poll_ready` is first pending, also if its caller gives it up then and
+    /// another one polls the same handle within the limit.
+    pub fn covers_readiness(mut self) -> Self {
+        self.covers_readiness = true;
+        self
     }
 
     /// Takes the duration from the request. Where `duration` returns none, the timeout's own
@@ -55,6 +69,7 @@ impl<R, D> TimeoutLayer<R, D> {
             timeout: self.timeout,
             responder: self.responder,
             duration: PerRequest(duration),
+            covers_readiness: self.covers_readiness,
         }
     }
 }
@@ -68,6 +83,7 @@ impl<S, R: Clone, D: Clone> Layer<S> for TimeoutLayer<R, D> {
             self.timeout.clone(),
             self.responder.clone(),
             self.duration.clone(),
+            self.covers_readiness,
         )
     }
 }

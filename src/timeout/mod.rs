@@ -137,6 +137,8 @@ mod policy;
 mod run;
 #[cfg(feature = "tower")]
 mod service;
+#[cfg(feature = "tower")]
+mod waiter;
 
 pub use call::Timed;
 #[cfg(feature = "tower")]

@@ -53,7 +53,7 @@ impl Timeout {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let started = TimedCall::start(self, None, &mut ClockReading::none())?;
+        let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
         poll_fn(|cx| match timed.as_mut().poll_call(cx, &rejected) {
             Poll::Ready(output) => Poll::Ready(output.map_err(Error::Service)),

@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use super::Timeout;
 use super::call::{Timed, TimedCall};
+use super::waiter::Readying;
 use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::deadline::Deadline;
@@ -21,16 +22,24 @@ pub struct TimeoutService<S, R = Native, D = Fixed> {
     responder: R,
     duration: D,
     readiness: Readiness,
+    readying: Readying,
 }
 
 impl<S, R, D> TimeoutService<S, R, D> {
-    pub(super) fn new(inner: S, timeout: Timeout, responder: R, duration: D) -> Self {
+    pub(super) fn new(
+        inner: S,
+        timeout: Timeout,
+        responder: R,
+        duration: D,
+        covers_readiness: bool,
+    ) -> Self {
         Self {
             inner,
             timeout,
             responder,
             duration,
             readiness: Readiness::default(),
+            readying: Readying::covered(covers_readiness),
         }
     }
 
@@ -61,7 +70,14 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        self.readiness.poll(|| peek(&self.timeout), inner)
+        let ready = self.readiness.poll(|| peek(&self.timeout), inner);
+        if ready.is_pending() {
+            return self.readying.poll(&self.timeout, cx).map(|rejection| {
+                self.readiness.reject(rejection);
+                Ok(())
+            });
+        }
+        ready
     }
 
     #[inline]
@@ -69,10 +85,11 @@ where
         let mut clock = ClockReading::of(self);
         let format = S::format(&self.responder, &request);
         let limit = self.duration.duration(&request);
+        let since = self.readying.take();
         if let Some(rejection) = self.take_rejection() {
             return ResponseFuture::rejected(rejection, format);
         }
-        match TimedCall::start(&self.timeout, limit, &mut clock) {
+        match TimedCall::start(&self.timeout, limit, since, &mut clock) {
             Ok(started) => {
                 let inner = &mut self.inner;
                 let make = || clock.call(inner, |inner| inner.call(request));

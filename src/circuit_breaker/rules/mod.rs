@@ -34,6 +34,9 @@ pub struct Tripped {
     pub kind: FailureKind,
     /// The delay that the dependency requested.
     pub retry_after: Option<Duration>,
+    /// The text of the last failure, where it was an error that a layer or `run` has seen. It is
+    /// made only when the breaker trips.
+    pub error: Option<String>,
 }
 
 /// The rules of one configuration with their memories. A change makes new rules, which take over
@@ -304,6 +307,7 @@ impl Ended {
             counts,
             kind,
             retry_after,
+            error: None,
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Cause {
     /// Enough probes succeeded.
     ProbesSucceeded,
     /// Too many probes failed, the last ones by not ending within
-    /// [`max_probe_time`](super::Builder::max_probe_time).
+    /// [`max_probe_time`](crate::circuit_breaker::Builder::max_probe_time).
     GaveUp,
     /// The ramp was over when a call came.
     Recovered,

@@ -52,6 +52,7 @@ impl Breaker {
             counts: Counts::default(),
             kind: FailureKind::Error,
             retry_after: None,
+            error: None,
         };
         self.at(now, |machine, at| machine.trip(from, tripped, at))
     }

@@ -469,6 +469,20 @@ async fn cb19_a_success_ends_a_run_of_earlier_rules() {
     assert_eq!(breaker.state(), State::Open);
 }
 
+#[tokio::test(start_paused = true)]
+async fn cb11_what_tripped_it_has_the_text_of_the_last_failure() {
+    let tripped_by = |breaker: &CircuitBreaker| breaker.snapshot().last_trip.unwrap().tripped;
+    let breaker = built(touchy());
+    let failed = || async { Err::<(), _>(std::io::Error::other("no route to the bank")) };
+    breaker.run(failed).await.unwrap_err();
+    let text = Some("no route to the bank".to_owned());
+    assert_eq!(tripped_by(&breaker).error, text);
+    // A permit knows no error.
+    breaker.reset();
+    fail(&breaker);
+    assert_eq!(tripped_by(&breaker).error, None);
+}
+
 /// Case 50.
 #[tokio::test(start_paused = true)]
 async fn cb11_a_rate_that_no_rule_measures_is_absent() {

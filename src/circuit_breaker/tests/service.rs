@@ -273,6 +273,9 @@ async fn cb9_an_open_breaker_does_not_call_the_inner_service() {
     let inner = service.inner.clone();
     assert_eq!(call(&mut service, Ok(1)).await.unwrap(), 1);
     assert!(call(&mut service, Err("broken")).await.is_err());
+    // CB11
+    let tripped = breaker.snapshot().last_trip.unwrap().tripped;
+    assert_eq!(tripped.error.as_deref(), Some("broken"));
     let error = call(&mut service, Ok(1)).await.unwrap_err();
     let reason = Reason::of(&*error).unwrap();
     assert_eq!(

@@ -282,6 +282,7 @@ where
         let inner = BudgetLayer::new(policies.budgets.clone()).layer(inner);
         StackService(
             TimeoutLayer::new(&policies.total)
+                .covers_readiness()
                 .respond_as(responder())
                 .layer(inner),
         )

@@ -227,6 +227,7 @@ where
             .respond_as(self.responder.clone())
             .layer(inner);
         let outermost = TimeoutLayer::new(&policies.timeout)
+            .covers_readiness()
             .respond_as(self.responder.clone())
             .layer(inner);
         StackService(outermost)

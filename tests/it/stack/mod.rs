@@ -2,6 +2,8 @@
 
 mod load;
 #[cfg(feature = "test-util")]
+mod readiness;
+#[cfg(feature = "test-util")]
 mod storm;
 #[cfg(feature = "test-util")]
 mod time;
