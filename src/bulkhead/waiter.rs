@@ -1,7 +1,6 @@
 //! A call that waits in the queue.
 
-use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::state::{Admission, WaiterId, WaiterState};
@@ -9,7 +8,6 @@ use super::{Bulkhead, Permit};
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::sync::Arc;
 use crate::time::{self, Tick};
 
 /// What a call gets that would wait.
@@ -45,7 +43,7 @@ impl Bulkhead {
             Entry::Admitted(permit) => return Ok(permit),
             Entry::Waiting(waiter) => waiter,
         };
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let waker = time::unparker();
         loop {
             if let Some(ended) = waiter.poll(&waker) {
                 return ended;
@@ -193,13 +191,5 @@ impl Drop for Waiter {
             let ended = EventKind::Ended { ending, elapsed };
             self.bulkhead.common().emit(ended);
         }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
     }
 }

@@ -22,7 +22,7 @@
 //! | `INFO` | any other transition of a circuit breaker | the same |
 //! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
 //! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
-//! | `WARN` | once, in a debug build: a request without a key got the anonymous policy | `policy` |
+//! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
 //! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
@@ -30,6 +30,7 @@
 
 mod gate;
 mod listeners;
+#[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
 #[cfg(feature = "tracing")]
 mod trace;
@@ -82,12 +83,15 @@ pub enum EventKind<'a> {
     /// serves this call. A limiter evicts a key in debt instead, and this call's key starts with
     /// that debt.
     Overflow,
+    /// A call of a [keyed](crate::keyed) policy has no key: it is under the anonymous policy, skips
+    /// the policies or is rejected, as configured.
+    Keyless {
+        /// Whether it is the first one. In debug builds `tracing` gets a warning then.
+        first: bool,
+    },
     /// The policy of this call's key could not be constructed, so the overflow policy serves this
     /// call.
     ConstructionFailed(&'a ConfigError),
-    /// A request without a key came to a [keyed](crate::keyed) policy. What happens to it is
-    /// configured there.
-    Keyless,
     /// A hedge starts an extra attempt.
     Hedging {
         /// The number of the attempt; the first is 1.

@@ -3,6 +3,7 @@
 
 use crate::config::Name;
 
+#[cfg(feature = "serve")]
 pub(crate) fn warn(policy: &Name, text: &str) {
     #[cfg(feature = "tracing")]
     if tracing::enabled!(target: "seawall", tracing::Level::WARN) {
@@ -11,7 +12,6 @@ pub(crate) fn warn(policy: &Name, text: &str) {
     eprintln!("seawall: {policy}: {text}");
 }
 
-#[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) fn error(policy: &Name, text: &str) {
     #[cfg(feature = "tracing")]
     if tracing::enabled!(target: "seawall", tracing::Level::ERROR) {

@@ -21,6 +21,9 @@ pub(super) fn emit(policy: &Name, kind: EventKind<'_>) {
         EventKind::ConstructionFailed(error) => {
             warn!(target: "seawall", %policy, %error, "policy of a key could not be constructed");
         }
+        EventKind::Keyless { first: true } if cfg!(debug_assertions) => {
+            warn!(target: "seawall", %policy, "call without a key: is it meant to have none?");
+        }
         _ => {}
     }
 }

@@ -331,7 +331,7 @@ impl<B, P: PerKey> Source<Request<B>, P> for ByKey<IpAddr, P, ClientIp> {
     fn pick(&self, request: &Request<B>) -> Result<Picked<'_, P>, Rejection> {
         let key = self.key().key(request);
         if key.is_none() && self.rejects_keyless() {
-            self.key().report(self.name());
+            self.key().report(self.keyed().name());
         }
         self.pick_key(key.as_ref())
     }

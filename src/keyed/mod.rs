@@ -37,7 +37,7 @@
 //! keys get no fresh burst. A limiter also protects existing keys: a key that was admitted again
 //! is evicted after all keys that were admitted once, until it was idle for a minute and the time
 //! that a burst takes to be refilled. So a flood of made-up keys rejects no client that is in use. The other policies evict nothing then (an open breaker, a bulkhead in
-//! use): new keys share one [overflow policy](Builder::overflow). Both cases emit
+//! use), and of their idle entries with a history first those of keys that were seen once: new keys share one [overflow policy](Builder::overflow). Both cases emit
 //! [`EventKind::Overflow`](crate::event::EventKind::Overflow) and are counted by
 //! [`Keyed::overflowed`].
 //!
@@ -54,10 +54,6 @@
 //!
 //! With the feature `http`, [`by_client_ip`](crate::http::ClientIp), [`by_header`](Keyed::by_header)
 //! and [`by_bearer`](Keyed::by_bearer) take the key from a request with any body.
-//!
-//! A request without a key emits [`EventKind::Keyless`](crate::event::EventKind::Keyless) and is
-//! counted by [`Keyed::keyless`]. In a debug build the first one that gets the anonymous policy by
-//! default prints a warning.
 //!
 //! ## What it costs
 //!

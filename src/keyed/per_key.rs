@@ -66,7 +66,8 @@ pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
 
     fn overflowed(&self) -> u64;
 
-    fn emit(&self, event: EventKind<'_>);
+    /// Emits an event of all keys together.
+    fn emit(&self, kind: EventKind<'_>);
 
     /// Emits or records the rejection of a request without a key, as `mode` says. Returns whether
     /// the request is rejected.

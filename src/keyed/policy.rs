@@ -10,7 +10,7 @@ use super::map::Map;
 use super::per_key::{PerKey, Picked, Store};
 use super::store::{Make, Policies};
 use crate::config::{ConfigError, Mode, Name, Problems};
-use crate::event::{Event, EventKind, Listeners, notice};
+use crate::event::{Event, EventKind, Listeners};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -39,13 +39,13 @@ pub struct Keyed<K: ?Sized + Key, P: PerKey>(Arc<Shared<K, P>>);
 
 pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
     pub(crate) name: Name,
+    /// How many calls had no key. Publishes nothing: relaxed.
+    pub(crate) keyless: AtomicU64,
     pub(crate) hasher: RandomState,
     pub(crate) capacity: usize,
     pub(crate) anonymous: P,
     /// Switched off, for requests that skip the policy.
     pub(crate) off: P,
-    /// Publishes nothing: relaxed.
-    pub(crate) keyless: AtomicU64,
     pub(crate) store: P::Store<K>,
 }
 
@@ -64,8 +64,8 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     /// The entry is not evicted while a handle to its policy is held: to keep a change that was
     /// made by the handle, hold the handle. A limiter's handle is one to the key's tokens. Its
     /// name, mode, waits and listeners are those of all keys, and a change of them by any handle
-    /// is for all. A pause is for the key alone, and is a debt: calls that wait already keep the
-    /// instant that was granted, and [`resume`](crate::RateLimiter::resume) does not end it.
+    /// is for all. A pause is for the key alone, and is a debt:
+    /// [`resume`](crate::RateLimiter::resume) does not end it.
     pub fn get(&self, key: &K) -> P {
         self.pick(key).into_policy()
     }
@@ -103,27 +103,19 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.store.overflowed()
     }
 
-    /// How many requests without a key there were, whatever happened to them. None are counted while
-    /// the [anonymous policy](Self::anonymous) is off.
+    /// How many calls had no key. Each emits
+    /// [`EventKind::Keyless`](crate::event::EventKind::Keyless).
     pub fn keyless(&self) -> u64 {
         self.0.keyless.load(Ordering::Relaxed)
     }
 
-    /// Counts and emits a request without a key. In a debug build the first one prints a warning if
-    /// it gets the anonymous policy: a key that is missing by mistake makes one limit for all.
-    pub(super) fn count_keyless(&self, is_anonymous: bool) {
+    /// Counts and emits a call without a key.
+    pub(super) fn note_keyless(&self) {
         if self.0.anonymous.mode() == Mode::Off {
             return;
         }
-        let before = self.0.keyless.fetch_add(1, Ordering::Relaxed);
-        if cfg!(debug_assertions) && is_anonymous && before == 0 {
-            notice::warn(
-                self.name(),
-                "a request without a key has the anonymous policy, which all such requests share \
-                 (`or_skip`, `or_reject` and `or` configure something else)",
-            );
-        }
-        self.0.store.emit(EventKind::Keyless);
+        let first = self.0.keyless.fetch_add(1, Ordering::Relaxed) == 0;
+        self.0.store.emit(EventKind::Keyless { first });
     }
 
     pub(super) fn off(&self) -> &P {
@@ -277,8 +269,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
     /// Adds a listener for as long as the keyed policy lives. It receives
     /// [`EventKind::Overflow`](crate::event::EventKind::Overflow),
     /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed),
-    /// [`EventKind::Keyless`](crate::event::EventKind::Keyless), and rejections of requests without
-    /// a key. Events of the policies themselves go to the
+    /// [`EventKind::Keyless`](crate::event::EventKind::Keyless), and rejections of requests without a key. Events of the policies themselves go to the
     /// listeners that `make` gives them.
     pub fn on_event(self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.listeners.add(listener).forever();
@@ -307,11 +298,11 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         let (off, anonymous, overflow) = made?;
         Ok(Keyed::from_shared(Shared {
             name: self.name.clone(),
+            keyless: AtomicU64::new(0),
             hasher: RandomState::new(),
             capacity: self.capacity,
             anonymous,
             off,
-            keyless: AtomicU64::new(0),
             store: Policies {
                 map: Map::new(self.capacity),
                 name: self.name,

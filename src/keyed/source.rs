@@ -5,8 +5,6 @@ use std::fmt;
 
 use super::per_key::{PerKey, Picked};
 use super::{Key, Keyed};
-#[cfg(all(feature = "http", feature = "tower"))]
-use crate::config::Name;
 use crate::rejection::{Rejection, RejectionKind};
 
 /// What a layer takes: a policy, a reference to one, or a [`ByKey`].
@@ -113,7 +111,9 @@ where
 /// by [`Keyed::by`] and [`Keyed::by_value`].
 ///
 /// All requests without a key share the [anonymous policy](Keyed::anonymous), unless one of the
-/// `or` methods configures something else.
+/// `or` methods configures something else. They are counted by [`Keyed::keyless`] and emitted as
+/// [`EventKind::Keyless`](crate::event::EventKind::Keyless), and in debug builds the first one is
+/// a warning of `tracing`, because a forgotten key is one limit for all.
 pub struct ByKey<K: ?Sized + Key, P: PerKey, F> {
     keyed: Keyed<K, P>,
     key: F,
@@ -226,12 +226,6 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         &self.key
     }
 
-    /// The name of the keyed policy.
-    #[cfg(all(feature = "http", feature = "tower"))]
-    pub(crate) fn name(&self) -> &Name {
-        self.keyed.name()
-    }
-
     /// Whether requests without a key are rejected.
     #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn rejects_keyless(&self) -> bool {
@@ -256,8 +250,7 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
 
     #[cold]
     fn pick_keyless(&self) -> Result<Picked<'_, P>, Rejection> {
-        self.keyed
-            .count_keyless(matches!(self.keyless, Keyless::Anonymous));
+        self.keyed.note_keyless();
         let policy = match &self.keyless {
             Keyless::Anonymous => self.keyed.anonymous(),
             Keyless::Skip => self.keyed.off(),

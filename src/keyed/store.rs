@@ -61,8 +61,8 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    fn emit(&self, event: EventKind<'_>) {
-        self.listeners.emit(&self.name, event);
+    fn emit(&self, kind: EventKind<'_>) {
+        self.listeners.emit(&self.name, kind);
     }
 
     fn rejects(&self, rejection: &Rejection, mode: Mode) -> bool {
@@ -71,7 +71,7 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
             Mode::RecordOnly => (EventKind::WouldReject(rejection), false),
             Mode::Off => return false,
         };
-        self.emit(event);
+        self.listeners.emit(&self.name, event);
         rejects
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::ask::Ask;
+use super::limit::Ask;
 use super::policy::RateLimiter;
-use super::reservation::Reservation;
+use super::waiter::{Granted, Progress, Waiter};
 #[cfg(feature = "tower")]
 use crate::in_flight::Settle;
 use crate::rejection::Rejection;
@@ -19,48 +19,48 @@ use crate::service::queued_call::{MakeCall, Wait};
 use crate::time::{self, Sleep};
 
 pin_project! {
-    /// Waits until a reservation is due. One timer, one poll to set it and one when it fires;
-    /// after a pause the wait starts again.
+    /// A waiter and its timer, which is set to when its tokens are due once it is the head of the
+    /// queue, and to the end of its wait before.
     #[derive(Debug)]
     pub struct Waiting {
-        // None once it has been returned.
-        reservation: Option<Reservation>,
-        // Not registered with tokio before it is polled.
+        waiter: Waiter,
+        // None before the first poll. Not registered with tokio before it is polled.
         #[pin]
-        sleep: Sleep,
-        polled: bool,
+        sleep: Option<Sleep>,
     }
 }
 
 impl Waiting {
-    pub(super) fn new(reservation: Reservation) -> Self {
+    pub(super) fn new(waiter: Waiter) -> Self {
         Self {
-            sleep: Sleep::until(reservation.at()),
-            reservation: Some(reservation),
-            polled: false,
+            waiter,
+            sleep: None,
         }
     }
 
-    /// The reservation once it is due. The caller commits it.
-    ///
     /// # Panics
     /// When polled after it was ready.
-    pub(super) fn poll_due(
+    pub(super) fn poll_granted(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Reservation, Rejection>> {
-        const READY: &str = "polled after it was ready";
+    ) -> Poll<Result<Granted, Rejection>> {
         let mut this = self.project();
-        let reservation = this.reservation.as_mut().expect(READY);
-        if !std::mem::replace(this.polled, true) {
-            reservation.bound_by_context()?;
+        if this.sleep.is_none() {
+            this.waiter.first_poll();
         }
+        let mut now = time::now();
         loop {
-            let now = ready!(this.sleep.as_mut().poll_elapsed(cx));
-            if reservation.wake(now)? {
-                return Poll::Ready(Ok(this.reservation.take().expect(READY)));
+            let until = match this.waiter.poll(cx.waker(), now) {
+                Progress::Granted(granted) => return Poll::Ready(Ok(granted)),
+                Progress::Rejected(rejection) => return Poll::Ready(Err(rejection)),
+                Progress::Waits(until) => until,
+            };
+            let set = this.sleep.as_ref().as_pin_ref();
+            if set.is_none_or(|sleep| sleep.deadline() != until) {
+                this.sleep.set(Some(Sleep::until(until)));
             }
-            this.sleep.set(Sleep::until(reservation.at()));
+            let sleep = this.sleep.as_mut().as_pin_mut().expect("it was set above");
+            now = ready!(sleep.poll_elapsed(cx));
         }
     }
 }
@@ -68,8 +68,11 @@ impl Waiting {
 pin_project! {
     /// A future of tokens; made by [`RateLimiter::acquire`].
     ///
-    /// Resolves to the rejections of [`RateLimiter::reserve`]: at once, if the wait is known to
-    /// be too long.
+    /// Resolves to the rejections of [`RateLimiter::acquire_blocking`]: at once, if the wait is
+    /// known to be too long.
+    ///
+    /// # Cancel safety
+    /// Dropping it takes nothing: it leaves the queue, and all behind it move up.
     #[must_use = "futures do nothing unless polled"]
     pub struct Acquire {
         limiter: RateLimiter,
@@ -83,24 +86,21 @@ pin_project! {
 
 #[cfg(feature = "tower")]
 impl Wait for Waiting {
-    type Permit = Reservation;
+    type Permit = Granted;
 
-    fn poll_permit(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Reservation, Rejection>> {
-        self.poll_due(cx)
+    fn poll_permit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Granted, Rejection>> {
+        self.poll_granted(cx)
     }
 }
 
 #[cfg(feature = "tower")]
-impl Settle for Reservation {
+impl Settle for Granted {
     // The service panicked before the call was made: the drop returns the token.
     fn panicked(self) {}
 }
 
 #[cfg(feature = "tower")]
-impl<F: Future> MakeCall<F> for Reservation {
+impl<F: Future> MakeCall<F> for Granted {
     type Call = F;
 
     fn make(self, call: impl FnOnce() -> F) -> F {
@@ -113,9 +113,9 @@ impl RateLimiter {
     /// A future of a token: waits for at most [`max_wait`](super::Builder::max_wait) and the
     /// [deadline](crate::Deadline) in force.
     ///
-    /// First come, first served, in the order of the first polls: the first poll reserves an
-    /// instant, and the future sleeps on one timer until then. Dropping it returns the token if
-    /// no tokens were reserved after it. It holds no service and no lock.
+    /// First come, first served, in the order of the first polls. The future waits in a queue, and
+    /// nothing is taken before it is the first there and its token has come. It holds no service
+    /// and no lock.
     ///
     /// # Panics
     /// When it has to wait and is polled outside of a tokio runtime.
@@ -150,17 +150,14 @@ impl Future for Acquire {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.waiting.is_none() {
-            let now = time::now();
-            match this
-                .limiter
-                .acquire_or_reserve(now, *this.ask, *this.max_wait)?
-            {
+            let entered = this.limiter.enter(time::now(), *this.ask, *this.max_wait);
+            match entered? {
                 None => return Poll::Ready(Ok(())),
-                Some(reservation) => this.waiting.set(Some(Waiting::new(reservation))),
+                Some(waiter) => this.waiting.set(Some(Waiting::new(waiter))),
             }
         }
-        let waiting = this.waiting.as_pin_mut().expect("set above");
-        ready!(waiting.poll_due(cx))?.commit();
+        let waiting = this.waiting.as_pin_mut().expect("it was set above");
+        ready!(waiting.poll_granted(cx))?.commit();
         Poll::Ready(Ok(()))
     }
 }

@@ -1,79 +1,24 @@
-//! The one way to a token: an [`Ask`] from every entry point, which [`RateLimiter::admit`] decides now
-//! and [`RateLimiter::take`] may grant for a later instant.
+//! The one way to a token: an [`Ask`] from every entry point, which [`RateLimiter::decide`] decides
+//! now.
 
 use std::time::Duration;
 
 use super::joint;
-use super::limit::Charges;
+use super::limit::{Ask, Asker, Charges, Denied, Span};
 use super::policy::{Limit, RateLimiter};
 use super::state::Shortfall;
-use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
-/// What a call wants of a limiter.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
-    /// How many tokens; 0 is free.
-    pub(super) cost: u32,
-    /// The key whose bucket is charged, where the handle has none of its own.
-    pub(super) key: Option<KeyHandle>,
-    /// The latest instant that is of use. One that has passed stands for now.
-    pub(super) latest: Tick,
-    /// Whether tokens that are available at once may still be returned.
-    pub(super) returnable: bool,
-}
-
-impl Ask {
-    /// For tokens at once, which are spent then.
-    #[inline]
-    pub(crate) fn now(cost: u32) -> Self {
-        Self {
-            cost,
-            key: None,
-            latest: Tick::ZERO,
-            returnable: false,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn of(self, key: Option<KeyHandle>) -> Self {
-        Self { key, ..self }
-    }
-
-    /// For tokens within `max_wait` and the call context.
-    pub(super) fn within(self, now: Tick, max_wait: Duration) -> Self {
-        let latest = now.after(max_wait);
-        Self { latest, ..self }.within_context()
-    }
-
-    /// Bounded by the deadline in force. An extra attempt does not wait.
-    pub(super) fn within_context(self) -> Self {
-        let context = CallContext::current();
-        let latest = match context.extra {
-            true => Tick::ZERO,
-            false => self.latest.min(context.deadline),
-        };
-        Self { latest, ..self }
-    }
-}
-
 /// A clock whose first reading is `first`. Each later one is fresh, because a lease is charged to
 /// the instant at which it is fetched (RL1).
-#[cfg(feature = "tokio")]
 #[inline]
 pub(super) fn fresh_after(first: impl FnOnce() -> Tick) -> impl FnMut() -> Tick {
     let mut first = Some(first);
     move || first.take().map_or_else(time::now, |first| first())
-}
-
-/// Tokens taken for an instant.
-pub(super) struct Taken {
-    pub(super) at: Tick,
-    pub(super) charges: Charges,
 }
 
 impl RateLimiter {
@@ -88,14 +33,15 @@ impl RateLimiter {
     #[must_use = "a call that is not admitted must not be made"]
     #[inline]
     pub fn allow_n(&self, cost: u32) -> bool {
-        self.try_acquire_n(cost).is_ok()
+        self.allows(Ask::now(cost), time::now)
     }
 
     /// Takes a token if one is available.
     ///
     /// # Errors
     /// [`RejectionKind::RateLimited`], with the time until a token is available if no other call
-    /// comes first; without a time if the limiter is stopped.
+    /// comes first; without a time if the limiter is stopped. While calls wait for tokens, the time
+    /// is that until all of them have theirs.
     #[inline]
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         self.try_acquire_n(1)
@@ -125,8 +71,9 @@ impl RateLimiter {
     /// # Errors
     /// Those of [`try_acquire_n`](Self::try_acquire_n).
     pub fn peek_n(&self, cost: u32) -> Result<(), Rejection> {
+        let now = time::now();
         match self.mode() {
-            Mode::Enforce => self.would_take(time::now(), &Ask::now(cost)),
+            Mode::Enforce => self.would_take(Ask::now(cost), now, now),
             _ => Ok(()),
         }
     }
@@ -139,76 +86,108 @@ impl RateLimiter {
             return Ok(());
         }
         let now = time::now();
-        let max_wait = max_wait.unwrap_or_else(|| self.max_wait());
         self.check_deadline(now)?;
-        self.would_take(now, &Ask::now(cost).within(now, max_wait))
+        let max_wait = max_wait.unwrap_or_else(|| self.max_wait());
+        let latest = now.after(max_wait).min(CallContext::deadline());
+        self.would_take(Ask::now(cost), now, latest)
+    }
+
+    fn would_take(&self, ask: Ask, now: Tick, latest: Tick) -> Result<(), Rejection> {
+        self.due(ask, now, None)
+            .and_then(|due| due.by(latest, now, ask.cost).map(drop))
+            .map_err(|denied| denied.rejection())
     }
 
     /// Takes the tokens now or rejects, and emits the event.
     #[inline]
     pub(crate) fn admit(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
         self.decide(ask, clock)
-            .inspect_err(|rejection| self.emit(EventKind::Rejected(rejection)))
+            .map_err(|denied| self.emit_rejected(denied.rejection()))
+    }
+
+    /// The same, without making a rejection that nothing observes.
+    #[inline]
+    pub(super) fn allows(&self, ask: Ask, clock: impl FnMut() -> Tick) -> bool {
+        match self.decide(ask, clock) {
+            Ok(()) => true,
+            Err(denied) => {
+                if self.common().observes_rejections() {
+                    self.emit_rejected(denied.rejection());
+                }
+                false
+            }
+        }
+    }
+
+    #[cold]
+    pub(super) fn emit_rejected(&self, rejection: Rejection) -> Rejection {
+        self.emit(EventKind::Rejected(&rejection));
+        rejection
     }
 
     /// Takes the tokens now or says why not, and emits an admission. `clock` is read again where
     /// a lease is fetched: what was read before may be long ago.
     #[inline]
-    pub(super) fn decide(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
+    pub(super) fn decide(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Denied<'_>> {
         match (&self.shared.limit, self.mode()) {
-            (Limit::One(bucket), Mode::Enforce) => match bucket.admit_now(clock, ask.cost) {
-                Ok(()) => self.emit_admitted(),
-                Err(shortfall) => return Err(self.rejection(ask.cost, shortfall)),
-            },
-            _ => return self.decide_otherwise(ask, clock),
+            (Limit::One(bucket), Mode::Enforce)
+                if !(self.shared.queues.any() || ask.waits && bucket.is_fast()) =>
+            {
+                match bucket.admit_now(clock, ask.cost) {
+                    Ok(()) => self.emit_own(Ending::Admitted, Duration::ZERO),
+                    Err(shortfall) => return Err(self.denied(ask.cost, shortfall)),
+                }
+                Ok(())
+            }
+            _ => self.decide_otherwise(ask, clock),
         }
-        Ok(())
     }
 
-    /// The same for keyed and joint limiters, and in the other modes.
+    /// The same for keyed and joint limiters, in the other modes, and while calls wait.
     #[inline(never)]
-    fn decide_otherwise(&self, ask: Ask, mut clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
+    fn decide_otherwise(
+        &self,
+        ask: Ask,
+        mut clock: impl FnMut() -> Tick,
+    ) -> Result<(), Denied<'_>> {
         let mode = self.mode();
         if mode == Mode::Off {
             return Ok(());
         }
-        match self.take(clock(), &ask) {
+        let span = Span {
+            by: match ask.waits {
+                true => Asker::Comer,
+                false => Asker::Caller,
+            },
+            ..Span::at(clock())
+        };
+        match self.take(ask.quietly(ask.quiet || mode != Mode::Enforce), span) {
             Ok(_) => {}
-            Err(rejection) if mode == Mode::Enforce => return Err(rejection),
-            Err(rejection) => self.common().record_rejection(|| rejection),
+            Err(denied) if mode == Mode::Enforce => return Err(denied),
+            Err(denied) => self.common().record_rejection(|| denied.rejection()),
         }
-        self.emit_admitted();
+        self.emit_ended(Ending::Admitted, Duration::ZERO);
         Ok(())
     }
 
-    /// Takes the tokens for the earliest instant that is not after `ask.latest`, or nothing.
-    pub(super) fn take(&self, now: Tick, ask: &Ask) -> Result<Taken, Rejection> {
-        let latest = ask.latest.max(now);
+    /// Takes the tokens for the earliest instant of the span, or nothing. Emits nothing for this
+    /// limiter, and the events of the members of a joint one.
+    pub(super) fn take(&self, ask: Ask, span: Span) -> Result<Charges, Denied<'_>> {
         let key = self.key.or(ask.key);
-        let is_kept = |at| ask.returnable || at > now;
         if let Limit::Joint(members) = &self.shared.limit {
-            let (at, charges) = joint::take(members, key, ask.cost, now, latest)?;
-            let charges = match is_kept(at) {
-                true => Charges::Joint(Box::new(charges)),
-                false => Charges::None,
-            };
-            return Ok(Taken { at, charges });
+            return joint::take(members, ask.of(key), span);
         }
-        let charge = self
-            .charge(key, ask.cost, now, now, latest)
-            .map_err(|shortfall| self.rejection(ask.cost, shortfall))?;
-        let at = charge.at();
-        let charges = match is_kept(at) {
-            true => Charges::One(charge),
-            false => Charges::None,
-        };
-        Ok(Taken { at, charges })
+        self.charge(key, ask.cost, span)
+            .map(Charges::One)
+            .map_err(|shortfall| self.denied(ask.cost, shortfall))
     }
 
-    /// What [`take`](Self::take) would be rejected with.
-    fn would_take(&self, now: Tick, ask: &Ask) -> Result<(), Rejection> {
-        let (key, latest) = (self.key.or(ask.key), ask.latest.max(now));
-        joint::peek(self.members(), key, ask.cost, now, latest)
+    pub(super) fn denied(&self, cost: u32, shortfall: Shortfall) -> Denied<'_> {
+        Denied {
+            by: self,
+            cost,
+            shortfall,
+        }
     }
 
     /// # Errors
@@ -217,25 +196,27 @@ impl RateLimiter {
         if CallContext::deadline() > now {
             return Ok(());
         }
-        Err(Rejection::new(RejectionKind::Expired, self.name().clone()))
+        Err(self.expired())
     }
 
-    #[cold]
-    pub(super) fn rejection(&self, cost: u32, shortfall: Shortfall) -> Rejection {
-        let kind = match shortfall.above_burst {
-            Some(burst) => RejectionKind::CostAboveBurst { cost, burst },
-            None => RejectionKind::RateLimited,
-        };
-        Rejection::new(kind, self.name().clone()).with_retry_after(shortfall.wait)
+    pub(super) fn expired(&self) -> Rejection {
+        Rejection::new(RejectionKind::Expired, self.name().clone())
     }
 
     #[inline]
-    fn emit_admitted(&self) {
+    fn emit_own(&self, ending: Ending, elapsed: Duration) {
         if self.common().observed() {
-            self.emit(EventKind::Ended {
-                ending: Ending::Admitted,
-                elapsed: Duration::ZERO,
-            });
+            self.emit(EventKind::Ended { ending, elapsed });
+        }
+    }
+
+    /// Emits the terminal event of an admission, for the members of a joint limiter too.
+    pub(super) fn emit_ended(&self, ending: Ending, elapsed: Duration) {
+        self.emit_own(ending, elapsed);
+        if let Limit::Joint(members) = &self.shared.limit {
+            let counting = |member: &&Self| member.mode() != Mode::Off;
+            let counting = members.iter().filter(counting);
+            counting.for_each(|member| member.emit_own(ending, elapsed));
         }
     }
 

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::policy::{Config, Limit, MAX_MEMBERS, RateLimiter, Shared};
+use super::queue::Queues;
 use super::quota::Quota;
 use super::state::{Bucket, Striped};
 use crate::common::{Common, Options, option_setters};
@@ -170,6 +171,11 @@ impl RateLimiter {
             shared: Arc::new(Shared {
                 common: Common::new(options),
                 config: Live::new(config),
+                queues: Queues::new(match &limit {
+                    Limit::One(_) => 1,
+                    Limit::Keyed(_) => 64,
+                    Limit::Joint(_) => 0,
+                }),
                 limit,
             }),
             key: None,
@@ -178,7 +184,7 @@ impl RateLimiter {
 
     /// Changes any of quota, mode, `max_wait` and `max_pause` while calls run: `change` gets a
     /// builder with the values of now. It may run again if another change comes between. Name,
-    /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their instants, a
+    /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their longest wait, a
     /// pause keeps its end.
     ///
     /// ```

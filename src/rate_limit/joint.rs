@@ -1,29 +1,68 @@
 //! Several limits as one: all admit, or none is charged.
 
-use super::limit::JointCharge;
-use super::policy::{MAX_MEMBERS, RateLimiter};
+use super::limit::{Ask, Asker, Charges, Denied, JointCharge, Span};
+use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
+use super::queue::WaiterId;
 use super::state::Shortfall;
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::rejection::Rejection;
+use crate::sync::Arc;
 use crate::time::Tick;
 
-/// Takes `cost` tokens from every member for one common instant, which is returned, or from none.
+/// Takes tokens from every member for one common instant, or from none.
 ///
-/// The members are read first, and charged only when all of them would grant the same instant by
-/// `latest`. If another call comes between, what was charged is returned and all starts again. A
-/// charge that cannot be returned by then (see [`RateLimiter::cancel`]) is a token lost, never
-/// one gained.
-pub(super) fn take(
-    members: &[RateLimiter],
-    key: Option<KeyHandle>,
-    cost: u32,
-    now: Tick,
-    latest: Tick,
-) -> Result<(Tick, JointCharge), Rejection> {
+/// The members are read first, and charged only when all of them would grant the same instant
+/// within the span. If another call comes between, what was charged is returned and all starts
+/// again. A charge that cannot be returned by then (see [`RateLimiter::cancel`]) is a token lost,
+/// never one gained.
+///
+/// The latest of the instants that the members would grant suits all of them: what a bucket grants
+/// for an instant it grants for every later one, up to the end of what it can count. A member that
+/// only records delays no call.
+pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Charges, Denied<'_>> {
+    let Ask { cost, key, .. } = ask;
+    let Span { now, latest, .. } = span;
     'retry: loop {
-        let mut recorded = NOTHING;
-        let at = common_instant(members, key, cost, now, latest, &mut recorded)?;
+        let mut short = [None; MAX_MEMBERS];
+        let mut tightest: Option<(&RateLimiter, Shortfall)> = None;
+        let mut at = now;
+        for (member, short) in members.iter().zip(&mut short) {
+            let mode = member.mode();
+            if mode == Mode::Off {
+                continue;
+            }
+            let in_front = match span.by {
+                Asker::Head => 0,
+                _ => member.in_front(key, None),
+            };
+            let shortfall = match member.probe(key, cost, in_front, now, now) {
+                Ok(due) if due <= latest => {
+                    if mode == Mode::Enforce {
+                        at = at.max(due);
+                    }
+                    continue;
+                }
+                Ok(due) => Shortfall::until(due, now),
+                Err(shortfall) => shortfall,
+            };
+            *short = Some(shortfall);
+            let is_tighter = || tightest.is_none_or(|(_, other)| shortfall.is_longer(&other));
+            if mode == Mode::Enforce && is_tighter() {
+                tightest = Some((member, shortfall));
+            }
+        }
+        if let Some((by, shortfall)) = tightest {
+            if !ask.quiet {
+                emit_rejections(members, cost, &short);
+            }
+            return Err(by.denied(cost, shortfall));
+        }
+        let enforced = |member: &&RateLimiter| member.mode() == Mode::Enforce;
+        for member in members.iter().filter(enforced).filter(|_| at > now) {
+            let fits = member.probe(key, cost, 0, now, at);
+            fits.map_err(|shortfall| member.denied(cost, shortfall))?;
+        }
         let mut charges = [None; MAX_MEMBERS];
         for (member, charge) in members.iter().zip(&mut charges) {
             let by = match member.mode() {
@@ -31,32 +70,42 @@ pub(super) fn take(
                 Mode::RecordOnly => latest,
                 Mode::Off => continue,
             };
-            *charge = member.charge(key, cost, now, at, by).ok();
+            let span = Span { latest: by, ..span };
+            *charge = member.charge_from(key, cost, at, span).ok();
             if charge.is_none() && member.mode() == Mode::Enforce {
                 give_back(members, key, &charges);
                 continue 'retry;
             }
         }
-        for (member, rejection) in members.iter().zip(recorded) {
-            if let Some(rejection) = rejection {
-                member.common().record_rejection(|| rejection);
+        for (member, shortfall) in members.iter().zip(short) {
+            if let Some(shortfall) = shortfall {
+                let recorded = || member.denied(cost, shortfall).rejection();
+                member.common().record_rejection(recorded);
             }
         }
-        return Ok((at, charges));
+        return Ok(match span.keep || at > now {
+            true => Charges::Joint(at, Box::new(charges)),
+            false => Charges::None,
+        });
     }
 }
 
-const NOTHING: [Option<Rejection>; MAX_MEMBERS] = [const { None }; MAX_MEMBERS];
-
-/// What [`take`] would be rejected with. Takes nothing and emits nothing.
-pub(super) fn peek(
-    members: &[RateLimiter],
-    key: Option<KeyHandle>,
-    cost: u32,
-    now: Tick,
-    latest: Tick,
-) -> Result<(), Rejection> {
-    common_instant(members, key, cost, now, latest, &mut { NOTHING }).map(drop)
+/// Emits the rejections of the members that lack tokens.
+#[cold]
+fn emit_rejections(members: &[RateLimiter], cost: u32, short: &[Option<Shortfall>; MAX_MEMBERS]) {
+    for (member, shortfall) in members.iter().zip(short) {
+        let Some(shortfall) = shortfall else {
+            continue;
+        };
+        let rejection = || member.denied(cost, *shortfall).rejection();
+        match member.mode() {
+            Mode::Enforce if member.common().observes_rejections() => {
+                member.emit_rejected(rejection());
+            }
+            Mode::RecordOnly => member.common().record_rejection(rejection),
+            _ => {}
+        }
+    }
 }
 
 /// Returns what was taken, as far as no later charge depends on it.
@@ -68,66 +117,89 @@ pub(super) fn give_back(members: &[RateLimiter], key: Option<KeyHandle>, charges
     }
 }
 
-/// The latest of the instants that the members would grant, or the rejection with the longest
-/// wait. A member that only records delays no call; its rejection is left in `recorded`.
-///
-/// The latest instant suits all of them: what a bucket grants for an instant it grants for every
-/// later one, up to the end of what it can count.
-fn common_instant(
-    members: &[RateLimiter],
-    key: Option<KeyHandle>,
-    cost: u32,
-    now: Tick,
-    latest: Tick,
-    recorded: &mut [Option<Rejection>; MAX_MEMBERS],
-) -> Result<Tick, Rejection> {
-    let mut common = now;
-    let mut longest: Option<Rejection> = None;
-    for (member, recorded) in members.iter().zip(recorded) {
-        let mode = member.mode();
-        if mode == Mode::Off {
-            continue;
-        }
-        let shortfall = match member.probe(key, cost, now, now) {
-            Ok(at) if at <= latest => {
-                if mode == Mode::Enforce {
-                    common = common.max(at);
-                }
-                continue;
-            }
-            Ok(at) => Shortfall::until(at, now),
-            Err(shortfall) => shortfall,
-        };
-        let rejection = member.rejection(cost, shortfall);
-        if mode == Mode::RecordOnly {
-            *recorded = Some(rejection);
-        } else if longest
-            .as_ref()
-            .is_none_or(|other| is_longer(&rejection, other))
-        {
-            longest = Some(rejection);
-        }
-    }
-    if let Some(longest) = longest {
-        return Err(longest);
-    }
-    if common > now {
-        for member in members
-            .iter()
-            .filter(|member| member.mode() == Mode::Enforce)
-        {
-            member
-                .probe(key, cost, now, common)
-                .map_err(|shortfall| member.rejection(cost, shortfall))?;
-        }
-    }
-    Ok(common)
+/// When a call could have its tokens.
+pub(super) struct Due<'a> {
+    pub(super) at: Tick,
+    /// The member that is the last to have them, and its number.
+    pub(super) by: &'a RateLimiter,
+    pub(super) member: usize,
 }
 
-/// Whether the wait after `a` is longer than that after `b`; a wait without an end is the longest.
-fn is_longer(a: &Rejection, b: &Rejection) -> bool {
-    match (a.retry_after(), b.retry_after()) {
-        (Some(a), Some(b)) => a > b,
-        (a, b) => a.is_none() && b.is_some(),
+impl<'a> Due<'a> {
+    /// # Errors
+    /// If the tokens are not there by `latest`.
+    pub(super) fn by(self, latest: Tick, now: Tick, cost: u32) -> Result<Self, Denied<'a>> {
+        match self.at > latest {
+            true => Err(self.by.denied(cost, Shortfall::until(self.at, now))),
+            false => Ok(self),
+        }
+    }
+}
+
+/// A waiter, in the queue of one member.
+#[derive(Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) member: usize,
+    pub(super) id: WaiterId,
+    /// The tokens that those in front of it want.
+    pub(super) in_front: u64,
+}
+
+impl RateLimiter {
+    /// When a call could have its tokens of all members, if no other call comes first: a new call,
+    /// or a waiter. Takes nothing.
+    pub(super) fn due(
+        &self,
+        ask: Ask,
+        now: Tick,
+        waiter: Option<Standing>,
+    ) -> Result<Due<'_>, Denied<'_>> {
+        let key = self.key.or(ask.key);
+        let mut due = Due {
+            at: now,
+            by: self,
+            member: 0,
+        };
+        let mut never: Option<Denied<'_>> = None;
+        let is_joint = matches!(self.shared.limit, Limit::Joint(_));
+        for (index, member) in self.members().iter().enumerate() {
+            // A member that only records delays no call.
+            if is_joint && member.mode() != Mode::Enforce {
+                continue;
+            }
+            let in_front = match waiter {
+                Some(waiter) if waiter.member == index => waiter.in_front,
+                waiter => member.in_front(key, waiter.map(|waiter| waiter.id)),
+            };
+            match member.probe(key, ask.cost, in_front, now, now) {
+                Ok(at) if at > due.at => {
+                    due = Due {
+                        at,
+                        by: member,
+                        member: index,
+                    };
+                }
+                Ok(_) => {}
+                Err(shortfall) => {
+                    let is_first = |other: &Denied<'_>| shortfall.is_longer(&other.shortfall);
+                    if never.as_ref().is_none_or(is_first) {
+                        never = Some(member.denied(ask.cost, shortfall));
+                    }
+                }
+            }
+        }
+        match never {
+            Some(never) => Err(never),
+            None => Ok(due),
+        }
+    }
+
+    /// Emits a rejection, as that of a joint limiter's member too.
+    pub(super) fn deny(&self, denied: &Denied<'_>) -> Rejection {
+        let rejection = self.emit_rejected(denied.rejection());
+        match Arc::ptr_eq(&self.shared, &denied.by.shared) {
+            true => rejection,
+            false => denied.by.emit_rejected(rejection),
+        }
     }
 }

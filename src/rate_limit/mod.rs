@@ -26,16 +26,67 @@
 //! layer is ready and rejects the call. A layer whose cost depends on the request always waits
 //! for the inner service.
 //!
-//! `call` takes the tokens and calls the inner service at once, or rejects. A waiting layer
-//! reserves an instant, gives up the service that was polled ready, sleeps until the instant on
-//! one timer, polls a fresh clone ready and calls that. If the wait would be longer than
-//! `max_wait` or the deadline, the call is rejected at once and nothing is taken. An extra
-//! attempt of a [retry](crate::Retry) or a hedge never waits.
+//! `call` takes the tokens and calls the inner service at once, or rejects. In a waiting layer a call
+//! that finds no tokens gives up the service that was polled ready, waits in the queue, polls a
+//! fresh clone ready and calls that. If the wait would be longer than `max_wait` or the deadline,
+//! the call is rejected at once. An extra attempt of a [retry](crate::Retry) or a hedge waits like
+//! any other call.
 //!
 //! ## Waiting
 //!
-//! First come, first served: a call reserves the next free instant. A call that wakes during a
-//! [pause](RateLimiter::pause_for) reserves again, for an instant after the pause.
+//! Waiting calls are in a queue, first come, first served. The head sleeps until its tokens are due
+//! and takes them then, by the same decision as any other call; nothing is taken or promised before.
+//!
+//! - A call that leaves the queue costs nothing: all behind it move up.
+//! - A changed quota or mode, and the start and the end of a pause, reach every waiting call at once. One
+//!   whose wait is too long now is rejected.
+//! - A call that does not wait, and a [`Reservation`], do not overtake the queue: they are rejected.
+//! - A waiting call that is not polled holds up the others until its own wait is over.
+//! - A call on a [joint](RateLimiter::all_of) limiter waits for the member that is the last to have
+//!   its tokens, and holds up no other one.
+//! - Timers tick in milliseconds. Tokens that fell due while one slept are granted, so 5,000 a second
+//!   with a burst of 1 is 5,000 a second. For waiting calls the limit holds with a burst of what
+//!   2 ms give, if the burst is smaller.
+//!
+//! ## Costs known afterwards
+//!
+//! [`try_charge`](RateLimiter::try_charge) takes an estimate, and the [`OpenCharge`] is settled to
+//! the actual cost: what is too much returns, what is missing becomes a debt.
+//! [`try_charge_later`](RateLimiter::try_charge_later) admits if the tokens are there and takes them
+//! only when the call has gone wrong. The limit then holds for the final costs: burst + rate × T in
+//! any time T, and what calls in flight at one time owe above that is repaid before the next call.
+//!
+//! Only failed logins count, five a minute for each client, in axum:
+//!
+#![cfg_attr(feature = "http", doc = "```")]
+#![cfg_attr(not(feature = "http"), doc = "```ignore")]
+//! use std::net::{IpAddr, SocketAddr};
+//! use axum::extract::{ConnectInfo, State};
+//! use axum::http::StatusCode;
+//! use axum::response::{IntoResponse, Response};
+//! use seawall::{Keyed, RateLimiter};
+//!
+//! # async fn is_right(_: &str) -> bool { true }
+//! async fn login(
+//!     State(failed): State<Keyed<IpAddr, RateLimiter>>,
+//!     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+//!     password: String,
+//! ) -> Response {
+//!     let charge = match failed.try_charge_later(&peer.ip(), 1) {
+//!         Ok(charge) => charge,
+//!         Err(rejection) => return rejection.into_response::<axum::body::Body>(),
+//!     };
+//!     if is_right(&password).await {
+//!         charge.refund();
+//!         return StatusCode::OK.into_response();
+//!     }
+//!     StatusCode::UNAUTHORIZED.into_response() // Dropped, the charge counts.
+//! }
+//! # let _ = login;
+//! ```
+//!
+//! Any number of right logins pass at the same time. So do as many wrong ones as are in flight at
+//! once, which a [`Bulkhead`](crate::Bulkhead) per client bounds.
 //!
 //! ## Large bursts
 //!
@@ -152,24 +203,25 @@
 //!
 //! [`set_quota`](RateLimiter::set_quota), [`set_mode`](RateLimiter::set_mode),
 //! [`change`](RateLimiter::change), [`pause_for`](RateLimiter::pause_for) and
-//! [`resume`](RateLimiter::resume) affect the next call. A debt is kept, and a waiting call keeps
-//! its instant. [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts what it would have
+//! [`resume`](RateLimiter::resume) affect the next call and all that wait. A debt is kept. [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts what it would have
 //! rejected; [`Off`](crate::Mode::Off) admits everything and takes no token.
 //!
 //! # Cancel safety
 //!
-//! A dropped [`Reservation`], and a dropped future of `RateLimiter::acquire` (feature `tokio`),
-//! returns its tokens whole if no other was reserved after it; otherwise nothing is returned,
-//! because later reservations depend on it. The token of a call that was made is spent, whatever
-//! the call's outcome.
+//! A dropped future of `RateLimiter::acquire` (feature `tokio`) leaves the queue and has taken
+//! nothing. A [`Reservation`] that is dropped before its instant returns its tokens whole if no
+//! other was taken after it, otherwise nothing, because later calls depend on it; from its instant
+//! on it is used. A token of a waiting layer's call returns until the call is made. The token of a
+//! call that was made is spent, whatever the call's outcome.
 //!
 //! # Errors
 //!
 //! [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited), with the time to wait unless
 //! the limiter is stopped; [`RejectionKind::CostAboveBurst`](crate::RejectionKind::CostAboveBurst),
 //! which no wait can help; from calls that would wait also
-//! [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first two are a 429 in HTTP and
-//! `RESOURCE_EXHAUSTED` in gRPC. `Retry-After` is in whole seconds, rounded up.
+//! [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first is a 429 in HTTP and
+//! `RESOURCE_EXHAUSTED` in gRPC, the second a 413 and `INVALID_ARGUMENT`, which no client sends
+//! again. `Retry-After` is in whole seconds, rounded up.
 //!
 //! # When not to use it
 //!
@@ -187,8 +239,12 @@ mod joint;
 #[cfg(feature = "tower")]
 mod layer;
 mod limit;
+#[cfg(all(test, seawall_loom))]
+mod loom;
 mod per_key;
+mod permit;
 mod policy;
+mod queue;
 mod quota;
 mod reservation;
 mod run;
@@ -198,15 +254,17 @@ mod state;
 pub(crate) mod table;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
+mod waiter;
 
 #[cfg(feature = "tokio")]
 pub use acquire::Acquire;
-pub(crate) use ask::Ask;
 pub use builder::Builder;
 #[cfg(feature = "tower")]
 pub use cost::{Cost, One, PerRequest};
 #[cfg(feature = "tower")]
 pub use layer::{RateLimitLayer, Rejects, Waits};
+pub(crate) use limit::Ask;
+pub use permit::OpenCharge;
 pub use policy::{RateLimiter, Snapshot};
 pub use quota::Quota;
 pub use reservation::Reservation;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::queue::Queues;
 use super::quota::Quota;
 use super::state::Bucket;
 use super::table::{KeyHandle, Table};
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) common: Common,
     /// Read where a call waits and where a pause begins, never by an admission at once.
     pub(super) config: Live<Config>,
+    /// The calls that wait. An admission reads whether there are any.
+    pub(super) queues: Queues,
     pub(super) limit: Limit,
 }
 
@@ -113,9 +116,15 @@ impl RateLimiter {
         self.common().mode()
     }
 
-    /// Sets the mode. Calls that already wait are not affected.
+    /// Sets the mode. In a mode that does not enforce, calls that wait go on at once.
     pub fn set_mode(&self, mode: Mode) {
         self.common().set_mode(mode);
+        self.wake_waiters();
+    }
+
+    /// Wakes the calls that wait for this limiter, after a change.
+    pub(super) fn wake_waiters(&self) {
+        self.members().iter().for_each(Self::wake_all);
     }
 
     /// The available tokens: the fewest of a joint limiter's members, `u32::MAX` if there is no
@@ -160,8 +169,9 @@ impl RateLimiter {
     }
 
     /// Sets the quota while calls run. No token is lost or gained: a debt stays the same number of
-    /// tokens. A waiting call keeps its instant. A [`Reservation`](super::Reservation) made
-    /// before the change returns nothing when it is dropped.
+    /// tokens. Calls that wait are admitted at the new rate, or rejected at once if their wait is too
+    /// long now. A [`Reservation`](super::Reservation) made before the change keeps its instant, and
+    /// returns nothing when it is dropped.
     ///
     /// A rate of zero stops the limiter's clock, and the next change starts it again. Unlimited
     /// admits everything; meanwhile a debt is repaid at the rate before. A pause goes on.
@@ -202,6 +212,7 @@ impl RateLimiter {
         if let Limit::One(bucket) = &self.shared.limit {
             if before.quota != after.quota {
                 bucket.change_to(time::now(), || self.shared.config.load().quota);
+                self.wake_all();
             }
         }
     }
@@ -210,11 +221,12 @@ impl RateLimiter {
     /// outbound limiter whose upstream has answered 429 or 503 with `Retry-After`.
     ///
     /// At the end of the pause one token is available, not a burst. A later pause never shortens
-    /// an earlier one. A waiter whose token would have come during the pause reserves again when
-    /// it wakes. A call that costs nothing is not paused. A joint limiter pauses all its members.
+    /// an earlier one. A call that waits goes on waiting, or is rejected at once if the pause is
+    /// longer than it may wait. A call that costs nothing is not paused. A joint limiter pauses all
+    /// its members.
     ///
     /// One key of a [keyed](crate::keyed) limiter is paused by a debt.
-    /// [`resume`](Self::resume) does not end it, a waiter keeps its instant, and a change of
+    /// [`resume`](Self::resume) does not end it, and a change of
     /// quota keeps the debt in tokens, not the end of the pause. With a quota of zero the pause
     /// ends when the quota changes; an unlimited key is not paused.
     pub fn pause_for(&self, d: Duration) {
@@ -237,15 +249,18 @@ impl RateLimiter {
                 }
                 Limit::Joint(_) => {}
             }
+            member.wake_all();
         }
     }
 
-    /// Ends a pause; one token is available then, not a burst. A waiter keeps its instant.
+    /// Ends a pause; one token is available then, not a burst, and goes to the first call that
+    /// waits.
     pub fn resume(&self) {
         let now = time::now();
         for member in self.members() {
             if let Limit::One(bucket) = &member.shared.limit {
                 bucket.resume(now);
+                member.wake_all();
             }
         }
     }
@@ -259,13 +274,6 @@ impl RateLimiter {
                 _ => None,
             })
             .max()
-    }
-
-    /// Whether a pause holds calls up now.
-    pub(super) fn is_paused(&self, now: Tick) -> bool {
-        let enforced = |limiter: &Self| limiter.mode() == Mode::Enforce;
-        let paused = |member: &Self| enforced(member) && member.pause_left(now).is_some();
-        enforced(self) && self.members().iter().any(paused)
     }
 
     /// The state and the configuration now. Takes no token.
@@ -310,6 +318,7 @@ impl RateLimiter {
             key: self.key.or(key),
         }
     }
+
     /// The buckets of all keys, if this is a keyed limiter or has one as a member.
     pub(crate) fn table(&self) -> Option<&Table> {
         self.members()

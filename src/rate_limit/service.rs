@@ -4,10 +4,11 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::acquire::Waiting;
-use super::ask::{Ask, fresh_after};
+use super::ask::fresh_after;
 use super::cost::{Cost, One};
+use super::limit::Ask;
 use super::policy::RateLimiter;
-use super::reservation::Reservation;
+use super::waiter::Granted;
 use crate::context::ClockReading;
 use crate::event::EventKind;
 use crate::keyed::{IntoSource, Source};
@@ -103,10 +104,9 @@ where
     }
 }
 
-/// The response future of [`WaitingService`]. Dropping it during the wait returns the token, if no
-/// tokens were reserved after it.
+/// The response future of [`WaitingService`]. Dropping it during the wait leaves the queue.
 pub type WaitingFuture<S, Req, M> =
-    QueuedCall<Waiting, Reservation, S, Req, <S as Service<Req>>::Future, M>;
+    QueuedCall<Waiting, Granted, S, Req, <S as Service<Req>>::Future, M>;
 
 /// A service whose calls wait for their token; made by
 /// [`RateLimitLayer::waiting`](super::RateLimitLayer::waiting).
@@ -151,22 +151,22 @@ where
             return WaitingFuture::rejected(rejection, format);
         }
         let ask = Ask::now(this.cost.cost(&request));
-        let reserved = this.limiter.pick(&request).and_then(|picked| {
+        let entered = this.limiter.pick(&request).and_then(|picked| {
             let (limiter, key) = picked.parts();
-            limiter.acquire_or_reserve(clock.now(), ask.of(key), self.max_wait)
+            limiter.enter(clock.now(), ask.of(key), self.max_wait)
         });
-        match this.readiness.after(reserved) {
+        match this.readiness.after(entered) {
             Ok(None) => {
                 let inner = &mut this.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
                 WaitingFuture::calling(call, format)
             }
-            Ok(Some(reservation)) => {
+            Ok(Some(waiter)) => {
                 // The readied service is given up, because a waiting call must hold no capacity:
                 // another call could wait for it for ever.
                 let service = this.inner.clone();
                 this.inner = this.inner.clone();
-                WaitingFuture::waiting(Waiting::new(reservation), service, request, format)
+                WaitingFuture::waiting(Waiting::new(waiter), service, request, format)
             }
             Err(rejection) => WaitingFuture::rejected(rejection, format),
         }

@@ -16,13 +16,14 @@ use crate::rejection::Rejection;
     note = "write `seawall::authority!({Self}, |request| Some(&request.host))` for a type of yours, or `seawall::authority!({Self})` if all its requests are for one service"
 )]
 pub trait Addressed {
-    /// Host and port as text, the same for all requests to the same service, or `None` if it is
-    /// unknown.
+    /// Host and port as text, the same for all requests to the same service: in lower case, without
+    /// user, default port and final dot. `None` if it is unknown.
     fn authority(&self) -> Option<Cow<'_, str>>;
 }
 
 /// Implements [`Addressed`](crate::stack::Addressed) for your own request type: with a closure that
-/// borrows the authority, or without one if all requests go to one service.
+/// borrows the authority, or without one if all requests go to one service. The authority is
+/// compared without case, user and the final dot of the host.
 ///
 /// ```
 /// struct Query {
@@ -44,7 +45,9 @@ macro_rules! authority {
             fn authority(&self) -> ::core::option::Option<::std::borrow::Cow<'_, str>> {
                 let $request = self;
                 let authority: ::core::option::Option<&str> = $authority;
-                authority.map(::std::borrow::Cow::Borrowed)
+                authority.and_then(|authority| {
+                    $crate::stack::plain(authority, ::core::option::Option::None)
+                })
             }
         }
     };
@@ -74,10 +77,11 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     }
 }
 
-/// Host and port of `authority`, in lower case, without the user and the default port of the
-/// scheme. Allocates only if it has upper-case letters.
-#[cfg(feature = "http")]
-pub(crate) fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
+/// Host and port of `authority`, in lower case, without the user, the default port of the scheme
+/// and the final dot of the host. Allocates only if it has upper-case letters, or a port after a
+/// final dot.
+#[doc(hidden)]
+pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
     let host = match authority.rsplit_once('@') {
         Some((_user, host)) => host,
         None => authority,
@@ -88,11 +92,13 @@ pub(crate) fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<
         _ => ":",
     };
     let host = host.strip_suffix(default_port).unwrap_or(host);
+    let host = host.strip_suffix('.').unwrap_or(host);
     if host.is_empty() {
         return None;
     }
-    Some(match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        false => Cow::Borrowed(host),
-        true => Cow::Owned(host.to_ascii_lowercase()),
+    let is_plain = |byte: u8| !byte.is_ascii_uppercase();
+    Some(match host.bytes().all(is_plain) && !host.contains(".:") {
+        true => Cow::Borrowed(host),
+        false => Cow::Owned(host.to_ascii_lowercase().replace(".:", ":")),
     })
 }

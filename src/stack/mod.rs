@@ -107,7 +107,7 @@
 //! # Authorities
 //!
 //! The authority of a request is its [`Addressed::authority`]. For the requests of `http` and
-//! `reqwest` it is host and port, in lower case, without the user and the default port of the
+//! `reqwest` it is host and port, in lower case, without the user, the final dot and the default port of the
 //! scheme. Unit, numbers, text and bytes have no authority. For your own type implement it with one
 //! line of [`authority!`](crate::authority). Requests without an authority share the
 //! [anonymous](crate::Keyed::anonymous) breaker, bulkhead and budget.
@@ -171,8 +171,8 @@ mod parts;
 mod server;
 mod service;
 
-#[cfg(feature = "http")]
-pub(crate) use authority::plain;
+#[doc(hidden)]
+pub use authority::plain;
 pub use authority::{Addressed, ByAuthority};
 pub use client::{Budgets, ClientConfig, ClientService, ClientStack, PerAuthority};
 pub use server::{ServerConfig, ServerService, ServerStack};

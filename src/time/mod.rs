@@ -86,17 +86,6 @@ pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
-/// Blocks this thread until the clock shows `until`.
-pub(crate) fn block_until(until: Tick) {
-    loop {
-        let left = until.since(now());
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(left);
-    }
-}
-
 /// Blocks this thread until the clock shows `until`, or until it is unparked. It may also return
 /// for no reason.
 pub(crate) fn park_until(until: Tick) {
@@ -104,4 +93,17 @@ pub(crate) fn park_until(until: Tick) {
         true => std::thread::park(),
         false => std::thread::park_timeout(until.since(now())),
     }
+}
+
+/// A waker that unparks this thread.
+pub(crate) fn unparker() -> std::task::Waker {
+    struct Unpark(std::thread::Thread);
+
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    std::sync::Arc::new(Unpark(std::thread::current())).into()
 }

@@ -3,7 +3,13 @@ use std::time::{Duration, Instant};
 use std::cell::Cell;
 
 use super::clock::Scale;
-use super::{Recent, Tick, block_until, now, recent, tick_of};
+use super::{Recent, Tick, now, park_until, recent, tick_of};
+
+fn block_until(until: Tick) {
+    while now() < until {
+        park_until(until);
+    }
+}
 
 #[test]
 fn the_clock_runs_at_the_rate_of_the_systems() {

@@ -302,8 +302,8 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
         (RejectionKind::RateLimited, 429, "8"),
         (
             RejectionKind::CostAboveBurst { cost: 9, burst: 5 },
-            429,
-            "8",
+            413,
+            "3",
         ),
         (RejectionKind::CircuitOpen, 503, "14"),
         (RejectionKind::HalfOpenFull, 503, "14"),

@@ -57,6 +57,8 @@ struct Entry<O, P> {
     policy: P,
     /// The number of the lookup that found it last.
     last_used: u64,
+    /// Whether it was looked up again after it was inserted.
+    again: bool,
 }
 
 /// What an insertion has led to.
@@ -221,12 +223,19 @@ impl<O, P: Clone> Map<O, P> {
         first: usize,
         idle: impl Fn(&P) -> Idle,
     ) -> Option<(Counted<'_>, Entry<O, P>)> {
-        for most in [Idle::Fresh, Idle::WithHistory] {
+        // A key that was seen once does not cost one that was seen again its history, if it can cost
+        // another of its kind.
+        let passes = [
+            (Idle::Fresh, true),
+            (Idle::WithHistory, false),
+            (Idle::WithHistory, true),
+        ];
+        for (most, again) in passes {
             let mut checked = 0;
             for index in first..first + self.shards.len() {
                 let mut shard = self.shard(index).lock();
                 checked += shard.table.len();
-                if let Some(entry) = shard.evict_idle(most, &idle) {
+                if let Some(entry) = shard.evict_idle(most, again, &idle) {
                     return Some((Counted(&self.len), entry));
                 }
                 if checked >= MAX_CHECKED {
@@ -248,6 +257,7 @@ impl<O, P: Clone> Shard<O, P> {
         let entry = self.table.find_mut(hash, same)?;
         self.lookups += 1;
         entry.last_used = self.lookups;
+        entry.again = true;
         Some(entry.policy.clone())
     }
 
@@ -258,18 +268,25 @@ impl<O, P: Clone> Shard<O, P> {
             key,
             policy,
             last_used: self.lookups,
+            again: false,
         };
         self.table.insert_unique(hash, entry, |entry| entry.hash);
     }
 
-    /// Removes the least recently used of the entries whose eviction loses `most` at most.
-    fn evict_idle(&mut self, most: Idle, idle: impl Fn(&P) -> Idle) -> Option<Entry<O, P>> {
+    /// Removes the least recently used of the entries whose eviction loses `most` at most: of those
+    /// that were seen once, or else, if `again`, of the others.
+    fn evict_idle(
+        &mut self,
+        most: Idle,
+        again: bool,
+        idle: impl Fn(&P) -> Idle,
+    ) -> Option<Entry<O, P>> {
         let (hash, last_used) = self
             .table
             .iter()
-            .filter(|entry| idle(&entry.policy) <= most)
-            .map(|entry| (entry.hash, entry.last_used))
-            .min_by_key(|(_, last_used)| *last_used)?;
+            .filter(|entry| (again || !entry.again) && idle(&entry.policy) <= most)
+            .min_by_key(|entry| (entry.again, entry.last_used))
+            .map(|entry| (entry.hash, entry.last_used))?;
         let same = |entry: &Entry<O, P>| entry.last_used == last_used;
         let found = self.table.find_entry(hash, same).ok()?;
         Some(found.remove().0)

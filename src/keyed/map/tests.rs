@@ -67,6 +67,23 @@ fn ky3_the_least_recently_used_of_the_most_idle_entries_is_evicted() {
 }
 
 #[test]
+fn ky3_keys_seen_once_evict_keys_seen_once_first() {
+    let map = Map::new(200);
+    let existing: Vec<_> = (0..100).map(|_| Policy::new(Idle::WithHistory)).collect();
+    for (key, policy) in (0..).zip(&existing) {
+        assert!(map.put(key, policy).is_some());
+        assert!(map.get(key).is_some());
+    }
+    for key in 1_000..50_000 {
+        let made_up = Policy::new(Idle::WithHistory);
+        assert!(map.put(key, &made_up).is_some());
+    }
+    for (key, policy) in (0..).zip(&existing) {
+        assert!(map.get(key).is_some_and(|found| found.is(policy)), "{key}");
+    }
+}
+
+#[test]
 fn ky3_the_whole_capacity_can_be_used_however_the_keys_hash() {
     for capacity in [1_usize, 2, 7, 8, 9, 100, 1_000] {
         let map = Map::new(capacity);

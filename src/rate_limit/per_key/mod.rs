@@ -7,7 +7,7 @@ use std::collections::hash_map::RandomState;
 
 use super::policy::Limit;
 use super::table::{KeyHandle, Table};
-use super::{Ask, Builder, Quota, RateLimiter};
+use super::{Ask, Builder, OpenCharge, Quota, RateLimiter};
 use crate::config::{ConfigError, Mode, Problems};
 use crate::event::EventKind;
 use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
@@ -78,8 +78,8 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
         self.table().evicted()
     }
 
-    fn emit(&self, event: EventKind<'_>) {
-        self.limiter.emit(event);
+    fn emit(&self, kind: EventKind<'_>) {
+        self.limiter.emit(kind);
     }
 
     fn rejects(&self, rejection: &Rejection, _: Mode) -> bool {
@@ -155,11 +155,11 @@ impl Builder {
         off.set_mode(Mode::Off);
         Ok(Keyed::from_shared(Shared {
             name: limiter.name().clone(),
+            keyless: AtomicU64::new(0),
             hasher: RandomState::new(),
             capacity,
             anonymous: anonymous.clone(),
             off,
-            keyless: AtomicU64::new(0),
             store: Limits {
                 limiter,
                 tiers,
@@ -238,12 +238,12 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let Shared { store, .. } = self.shared();
         Ok(Self::from_shared(Shared {
             name: self.name().clone(),
+            keyless: AtomicU64::new(0),
             // The same, so that each key keeps its entry.
             hasher: self.shared().hasher.clone(),
             capacity: self.capacity(),
             anonymous: joined(self.anonymous())?,
             off: self.shared().off.clone(),
-            keyless: AtomicU64::new(0),
             store: Limits {
                 limiter: joined(&store.limiter)?,
                 tiers: store.tiers,
@@ -268,7 +268,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     pub fn allow_n(&self, key: &K, cost: u32) -> bool {
         let picked = self.pick(key);
         let (limiter, entry) = picked.parts();
-        limiter.admit(Ask::now(cost).of(entry), time::now).is_ok()
+        limiter.allows(Ask::now(cost).of(entry), time::now)
     }
 
     /// Takes a token of this key, if there is one.
@@ -283,11 +283,33 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         limiter.admit(Ask::now(1).of(entry), time::now)
     }
 
+    /// Takes `cost` tokens of this key, and returns a charge that can be settled; see
+    /// [`RateLimiter::try_charge`].
+    ///
+    /// # Errors
+    /// Those of [`try_acquire`](Self::try_acquire).
+    pub fn try_charge(&self, key: &K, cost: u32) -> Result<OpenCharge, Rejection> {
+        let picked = self.pick(key);
+        let (limiter, entry) = picked.parts();
+        limiter.charged(cost, entry, false)
+    }
+
+    /// Admits a call if `cost` tokens of this key are there, and takes none before it has ended; see
+    /// [`RateLimiter::try_charge_later`].
+    ///
+    /// # Errors
+    /// Those of [`try_acquire`](Self::try_acquire).
+    pub fn try_charge_later(&self, key: &K, cost: u32) -> Result<OpenCharge, Rejection> {
+        let picked = self.pick(key);
+        let (limiter, entry) = picked.parts();
+        limiter.charged(cost, entry, true)
+    }
+
     /// Changes the quota of a tier while calls run. Without tiers the tier is 0. The anonymous
     /// limiter follows tier 0.
     ///
-    /// Each key's debt stays, in tokens. A waiter keeps the instant that was granted. The change visits
-    /// every entry of the table once, while calls go on.
+    /// Each key's debt stays, in tokens. Calls that wait are admitted at the new rate. The change
+    /// visits every entry of the table once, while calls go on.
     ///
     /// # Errors
     /// If the quota is invalid, or there is no such tier. Nothing changes then.
@@ -300,6 +322,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         problems.finish(self.name())?;
         #[allow(clippy::cast_possible_truncation)] // Below 15.
         store.table().change(time::now(), tier as u8, quota);
+        store.limiter.wake_waiters();
         if tier == 0 {
             store.anonymous.set_quota(quota)?;
         }

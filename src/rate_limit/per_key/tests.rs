@@ -42,10 +42,10 @@ fn rl13_a_keyed_limit_and_one_of_its_keys_are_the_same_limit_twice() -> Result<(
 fn ky1_a_handle_to_one_key_is_the_limit_of_that_key() -> Result<(), ConfigError> {
     let clients = Keyed::<str, _>::limit(10, Quota::per_second(2))?;
     let (a, again, b) = (clients.get("a"), clients.get("a"), clients.get("b"));
-    let reservation = a.reserve_n(2).unwrap();
+    let charge = a.try_charge(2).unwrap();
     assert!(!again.allow());
     assert!(b.allow());
-    drop(reservation);
+    charge.refund();
     assert_eq!(again.available(), 2);
     assert!(RateLimiter::all_of("twice", [a.clone(), again]).is_err());
     assert!(RateLimiter::all_of("two keys", [a, b]).is_ok());
@@ -188,9 +188,9 @@ fn cx16_a_missing_key_is_recorded_but_not_rejected_in_record_only_mode() -> Resu
     let log = Arc::clone(&events);
     let clients: Keyed<str, RateLimiter> = RateLimiter::builder(Quota::per_day(1))
         .on_event(move |event| {
-            if !matches!(event.kind, EventKind::Keyless) {
-                let would_reject = matches!(event.kind, EventKind::WouldReject(_));
-                log.lock().push(would_reject);
+            if !matches!(event.kind, EventKind::Keyless { .. }) {
+                log.lock()
+                    .push(matches!(event.kind, EventKind::WouldReject(_)));
             }
         })
         .per_key(10)?;
@@ -203,7 +203,6 @@ fn cx16_a_missing_key_is_recorded_but_not_rejected_in_record_only_mode() -> Resu
     clients.set_mode(Mode::Off);
     assert!(by.pick(&1).is_ok());
     assert_eq!(*events.lock(), [false, true, true, true]);
-    assert_eq!(clients.keyless(), 4, "none while it is off");
     assert_eq!(clients.get("any").snapshot().would_reject, 3);
     Ok(())
 }

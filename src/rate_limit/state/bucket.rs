@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::config::{Config, Grant, Pause};
+use super::config::{Config, Grant, Pause, TIMER};
 use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};
@@ -17,21 +17,24 @@ pub(crate) struct Charge {
     /// The end of the debt with it.
     pub(super) end: u64,
     /// What it added to the debt, in units; 0 if nothing can be returned.
-    units: u64,
+    pub(super) units: u64,
     /// The configuration it was made with.
     pub(super) changes: u64,
     /// The tokens that came out of the stripes, in addition to the units.
     pub(super) leased: u32,
+    /// [`Bucket::refunded`] before it was made.
+    pub(super) refunded: u64,
 }
 
 impl Charge {
-    pub(super) fn new(grant: &Grant, config: &Config, leased: u32) -> Self {
+    pub(super) fn new(grant: &Grant, config: &Config, leased: u32, refunded: u64) -> Self {
         Self {
             at: grant.at,
             end: grant.end,
             units: grant.units,
             changes: config.changes,
             leased,
+            refunded,
         }
     }
 }
@@ -43,6 +46,8 @@ pub(crate) struct Bucket {
     slots: [Slot; 2],
     pub(super) stripes: Stripes,
     pub(super) control: Mutex<Control>,
+    /// The units that were refunded from charges with others after them. Increased under the mutex.
+    pub(super) refunded: AtomicU64,
     /// Exchanges that failed, to prove that a test had any.
     #[cfg(all(test, not(seawall_loom)))]
     pub(super) collisions: AtomicU64,
@@ -83,6 +88,7 @@ impl Bucket {
                 pause: None,
                 striped,
             }),
+            refunded: AtomicU64::new(0),
             #[cfg(all(test, not(seawall_loom)))]
             collisions: AtomicU64::new(0),
         }
@@ -99,35 +105,86 @@ impl Bucket {
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Shortfall> {
-        let start = now.max(not_before);
+        self.take_as(|_, _| now.max(not_before), now, cost, latest)
+    }
+
+    /// Takes `cost` tokens for a call that waits, as if its timer had fired when they fell due.
+    pub(crate) fn take_late(
+        &self,
+        now: Tick,
+        cost: u32,
+        has_waited: bool,
+    ) -> Result<Charge, Shortfall> {
+        self.take_as(
+            |config, tat| config.as_of(tat, now, has_waited),
+            now,
+            cost,
+            now,
+        )
+    }
+
+    /// Whether the bucket refills while a timer sleeps, so that waiting calls are decided in another way.
+    #[inline]
+    pub(crate) fn is_fast(&self) -> bool {
+        let word = Word(self.word.load(Ordering::Acquire));
+        self.slot(word.generation()).pace().tolerance < TIMER
+    }
+
+    /// Takes `cost` tokens for the earliest instant from `start` to `latest`.
+    #[inline]
+    fn take_as(
+        &self,
+        start: impl Fn(&Config, u64) -> Tick,
+        now: Tick,
+        cost: u32,
+        latest: Tick,
+    ) -> Result<Charge, Shortfall> {
+        // Before the word: see `Bucket::refund`.
+        let refunded = self.refunded.load(Ordering::Acquire);
         loop {
             let (word, config) = self.view_for(now, cost);
-            let decided = config.grant(word.tat(), now, not_before, cost);
+            let start = start(&config, word.tat());
+            let decided = config.grant(word.tat(), start, start, cost);
             let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= start);
             let tokens = if at_once { 0 } else { self.stripes.tokens() };
             let decided = if tokens == 0 {
                 decided
             } else {
-                let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
+                let (granted, _) = config.grant_with(word.tat(), now, start, cost, tokens);
                 if granted.is_ok_and(|grant| grant.at <= latest) {
-                    return self.take_with_stripes(now, not_before, cost, latest);
+                    return self.take_with_stripes(now, start, cost, latest);
                 }
                 granted
             };
             let decided = decided.and_then(|grant| grant.by(now, latest));
             if self.settle(word, &decided) {
-                return decided.map(|grant| Charge::new(&grant, &config, 0));
+                return decided.map(|grant| Charge::new(&grant, &config, 0, refunded));
             }
         }
     }
 
     /// The instant at which a charge of `cost`, for use not before `not_before`, would be granted.
     /// Takes nothing.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Shortfall> {
+        self.probe_behind(now, not_before, cost, 0)
+    }
+
+    /// The same behind calls that will take `in_front` tokens as they come.
+    pub(crate) fn probe_behind(
+        &self,
+        now: Tick,
+        not_before: Tick,
+        cost: u32,
+        in_front: u64,
+    ) -> Result<Tick, Shortfall> {
         loop {
             let (word, config) = self.view_for(now, cost);
             let tokens = self.stripes.tokens();
-            let (granted, _) = config.grant_with(word.tat(), now, not_before, cost, tokens);
+            let tat = config.behind(word.tat(), now, in_front.saturating_sub(u64::from(tokens)));
+            let left = u64::from(tokens).saturating_sub(in_front);
+            // At most `tokens`.
+            let (granted, _) = config.grant_with(tat, now, not_before, cost, left as u32);
             if self.is_still(word) {
                 return granted?.by(now, Tick::NEVER).map(|grant| grant.at);
             }
@@ -161,23 +218,17 @@ impl Bucket {
     ///
     /// Tokens that came out of the stripes return to them by the same rule.
     pub(crate) fn cancel(&self, charge: &Charge) {
+        let _refunds = self.control.lock();
+        if self.refunded.load(Ordering::Relaxed) != charge.refunded {
+            return;
+        }
         if charge.leased > 0 {
             self.return_leased(charge);
         }
-        if charge.units == 0 {
-            return;
-        }
-        loop {
-            let word = Word(self.word.load(Ordering::Acquire));
-            let changes = self.slot(word.generation()).read().changes;
-            if changes != charge.changes || word.tat() != charge.end {
-                return;
-            }
-            let back = Word::new(charge.end - charge.units, word.generation());
-            if self.exchange(word, back) {
-                return;
-            }
-        }
+        self.return_units(charge, |config, tat| {
+            let is_last = config.changes == charge.changes && tat == charge.end;
+            if is_last { charge.units } else { 0 }
+        });
     }
 
     /// The rest of a pause.

@@ -20,6 +20,9 @@ pub(super) const STALE: u64 = 1 << 61;
 /// and after are not counted together.
 const LEAD: u64 = 24 * 3_600 * 1_000_000_000;
 
+/// By how much a timer may fire late: 2 ms, in units.
+pub(super) const TIMER: u64 = 2_000_000 * UNITS;
+
 /// The tolerance of a configuration that admits everything. It has an interval, at which the debt
 /// of before is repaid.
 const UNLIMITED: u64 = u64::MAX;
@@ -212,6 +215,31 @@ impl Config {
     #[inline]
     pub(crate) fn is_stale(&self, now: Tick) -> bool {
         self.clock(now) >= STALE
+    }
+
+    /// The instant as of which a call gets its tokens that would wait for them, or `has_waited`.
+    /// Timers tick in milliseconds, so a bucket that refills faster would lose tokens while its
+    /// waiters sleep. A call that has not waited gets them too if the last one was taken so lately.
+    ///
+    /// With this the limit holds for a burst of the tokens of 2 ms, if the burst is smaller: the debt
+    /// that a window adds starts at most the difference before it.
+    #[inline]
+    pub(crate) fn as_of(&self, tat: u64, now: Tick, has_waited: bool) -> Tick {
+        let late = TIMER.saturating_sub(self.tolerance) / UNITS;
+        let start = Tick(now.0.saturating_sub(late));
+        match has_waited || tat >= self.clock(start) {
+            true => start,
+            false => now,
+        }
+    }
+
+    /// Where the debt will end after calls that take `in_front` tokens as they come.
+    pub(crate) fn behind(&self, tat: u64, now: Tick, in_front: u64) -> u64 {
+        if in_front == 0 || self.is_unlimited() {
+            return tat;
+        }
+        let units = in_front.saturating_mul(self.interval);
+        tat.max(self.clock(now)).saturating_add(units).min(LAST)
     }
 
     /// The charge for `cost`, for use not before `not_before`, or the shortfall if no wait helps.

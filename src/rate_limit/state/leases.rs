@@ -6,6 +6,7 @@ use super::config::Config;
 use super::shortfall::Shortfall;
 use super::stripes::{Held, MOST};
 use super::word::Word;
+use crate::sync::Ordering;
 use crate::time::Tick;
 
 impl Bucket {
@@ -19,6 +20,7 @@ impl Bucket {
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Shortfall> {
+        let refunded = self.refunded.load(Ordering::Acquire);
         loop {
             let (_, before) = self.view(now);
             let mut held: Held = [None; MOST];
@@ -35,7 +37,7 @@ impl Bucket {
             };
             self.stripes.release(&held, spent);
             if settled {
-                return decided.map(|grant| Charge::new(&grant, &config, leased));
+                return decided.map(|grant| Charge::new(&grant, &config, leased, refunded));
             }
         }
     }

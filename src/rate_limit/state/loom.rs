@@ -212,6 +212,26 @@ fn refund_against_admission() {
     });
 }
 
+// RL17, RL1: a charge that is made beside the refund of an earlier one knows of it. Else its own refund
+// would return a token that time has returned.
+#[test]
+fn refund_against_charge() {
+    ::loom::model(|| {
+        let bucket = Arc::new(Bucket::new(NOW, Quota::per_second(1).burst(2)));
+        let first = bucket.take(NOW, NOW, 1, NOW).unwrap();
+        let thread = {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || bucket.refund(&first, 1, NOW))
+        };
+        let second = bucket.take(NOW, NOW, 1, NOW).unwrap();
+        thread.join().unwrap();
+        let later = NOW.after(Duration::from_secs(1));
+        assert!(bucket.take(later, later, 2, later).is_ok());
+        bucket.refund(&second, 1, later);
+        assert_eq!(bucket.available(later), 0);
+    });
+}
+
 // RL7, RL5: the charge returns before the change, or not at all after it. The change comes a second
 // later and makes the rate two thirds, so that the debt ends at the same number in both
 // configurations and only the count of changes distinguishes them.

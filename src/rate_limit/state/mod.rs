@@ -47,6 +47,7 @@ pub(crate) mod fuzz;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+mod settle;
 mod shortfall;
 mod stripes;
 #[cfg(all(test, not(seawall_loom)))]

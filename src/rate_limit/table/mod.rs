@@ -44,6 +44,7 @@ mod loom;
 mod naive;
 mod pause;
 mod set;
+mod settle;
 mod standing;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -76,6 +77,8 @@ pub(crate) struct Charge {
     changes: u64,
     /// The tag of the key's entry.
     tag: Tag,
+    /// [`Table::refunded`] before it was made, if it is kept.
+    pub(crate) refunded: u64,
 }
 
 impl Charge {
@@ -88,6 +91,7 @@ impl Charge {
             units: grant.units,
             changes: config.changes,
             tag,
+            refunded: 0,
         }
     }
 }
@@ -120,6 +124,9 @@ pub(crate) struct Table {
     /// under the set's lock.
     evicted_debts: Box<[AtomicU64]>,
     tiers: Box<[CachePadded<Tier>]>,
+    /// For each entry the units that were refunded to keys that hash to it. Increased under the
+    /// set's lock.
+    refunds: Box<[AtomicU64]>,
     /// How many keys in debt were evicted. Publishes nothing: relaxed.
     evicted: AtomicU64,
     /// Exchanges that failed, to prove that a test had any.
@@ -141,6 +148,7 @@ impl Table {
                 .collect(),
             evicted_debts: debts.collect(),
             tiers: tiers.map(CachePadded::new).collect(),
+            refunds: (0..sets * WAYS).map(|_| AtomicU64::new(0)).collect(),
             evicted: AtomicU64::new(0),
             #[cfg(all(test, not(seawall_loom)))]
             collisions: AtomicU64::new(0),
@@ -174,17 +182,42 @@ impl Table {
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Shortfall> {
-        let decide = |config: &Config, end| {
+        self.charge(now, key, cost, &|config: &Config, end| {
             let grant = config.grant(end, now, not_before, cost)?;
             grant.by(now, latest)
-        };
+        })
+    }
+
+    /// Takes `cost` tokens for a call that waits, as if its timer had fired when they fell due.
+    pub(crate) fn take_late(
+        &self,
+        now: Tick,
+        key: KeyHandle,
+        cost: u32,
+        has_waited: bool,
+    ) -> Result<Charge, Shortfall> {
+        self.charge(now, key, cost, &|config: &Config, end| {
+            let start = config.as_of(end, now, has_waited);
+            config.grant(end, start, start, cost)?.by(now, now)
+        })
+    }
+
+    /// Makes the charge that `decide` grants.
+    #[inline]
+    pub(super) fn charge(
+        &self,
+        now: Tick,
+        key: KeyHandle,
+        cost: u32,
+        decide: &impl Fn(&Config, u64) -> Result<Grant, Shortfall>,
+    ) -> Result<Charge, Shortfall> {
         loop {
             let Some(found) = self.find(now, key) else {
                 let config = self.current(key.tier, now);
                 if cost == 0 || config.is_unlimited() {
                     return Ok(Charge::new(&decide(&config, 0)?, &config, Tag::NONE));
                 }
-                match self.assign(now, key, false, &decide) {
+                match self.assign(now, key, false, decide) {
                     Some(decided) => return decided,
                     None => continue,
                 }
@@ -212,6 +245,7 @@ impl Table {
 
     /// When a charge of `cost` to a key, for use not before `not_before`, would be granted.
     /// Changes nothing.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn probe(
         &self,
         now: Tick,
@@ -219,7 +253,20 @@ impl Table {
         key: KeyHandle,
         cost: u32,
     ) -> Result<Tick, Shortfall> {
+        self.probe_behind(now, not_before, key, cost, 0)
+    }
+
+    /// The same behind calls that will take `in_front` tokens as they come.
+    pub(crate) fn probe_behind(
+        &self,
+        now: Tick,
+        not_before: Tick,
+        key: KeyHandle,
+        cost: u32,
+        in_front: u64,
+    ) -> Result<Tick, Shortfall> {
         self.read(now, key, |end, config| {
+            let end = config.behind(end, now, in_front);
             let grant = config.grant(end, now, not_before, cost)?;
             grant.by(now, Tick::NEVER).map(|grant| grant.at)
         })
@@ -228,27 +275,6 @@ impl Table {
     /// A key's tokens; `u32::MAX` if there is no limit. Changes nothing.
     pub(crate) fn available(&self, now: Tick, key: KeyHandle) -> u32 {
         self.read(now, key, |end, config| config.available(end, now))
-    }
-
-    /// Gives a charge back whole, if it is the key's last one that was not given back. Otherwise
-    /// does nothing; also if the quota changed since, or the key was evicted, charged in another
-    /// tier or paused.
-    pub(crate) fn cancel(&self, key: KeyHandle, charge: &Charge) {
-        let (set, tier) = (self.set(key), self.tier(key.tier));
-        let back = Word::new(charge.end - charge.units, charge.changes);
-        while let Some((way, tag)) = set.find(Owner::new(key)) {
-            let word = set.word(way);
-            // The tag and the end identify the charge: with one tag the end moves on with each
-            // charge, and back only over the last one.
-            if charge.units == 0
-                || tag != charge.tag
-                || word.tat() != charge.end
-                || tier.config_of(word).changes != charge.changes
-                || set.charge(way, word, back)
-            {
-                return;
-            }
-        }
     }
 
     #[inline]

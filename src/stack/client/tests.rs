@@ -783,10 +783,14 @@ mod addressed {
     }
 
     #[test]
-    fn an_authority_is_host_and_port_of_uri_or_host_header() {
+    fn ky6_an_authority_is_host_and_port_without_case_user_default_port_and_final_dot() {
         let plain = |text: &str| Some((text.to_owned(), true));
         assert_eq!(of("http://a.example/x", None), plain("a.example"));
         assert_eq!(of("http://a.example:80/x", None), plain("a.example"));
+        // KY6: the final dot is not part of the name.
+        assert_eq!(of("http://a.example./x", None), plain("a.example"));
+        assert_eq!(of("http://a.example.:80/x", None), plain("a.example"));
+        assert_eq!(of("/x", Some("a.example.")), plain("a.example"));
         assert_eq!(of("https://a.example:443/", None), plain("a.example"));
         assert_eq!(of("http://a.example:443/", None), plain("a.example:443"));
         assert_eq!(of("http://a.example:8080/", None), plain("a.example:8080"));

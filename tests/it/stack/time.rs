@@ -122,7 +122,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn rt11_an_extra_attempt_neither_queues_nor_waits_for_a_token() {
+async fn rt11_an_extra_attempt_queues_in_no_bulkhead_and_waits_for_its_token() {
     let calls = Arc::new(AtomicUsize::new(0));
     let failing = || {
         let calls = Arc::clone(&calls);
@@ -148,7 +148,7 @@ async fn rt11_an_extra_attempt_neither_queues_nor_waits_for_a_token() {
     is_the_first_after_the_backoff(first_fails_while(service, busy).await);
     assert_eq!(policies.bulkhead.snapshot().queued, 0);
 
-    // No token is available, and the next is due within the allowed wait.
+    // No token is available, and each next one is due within the allowed wait.
     let policies = Policies {
         limiter: RateLimiter::builder(seawall::Quota::new(1, ms(20)))
             .max_wait(secs(60))
@@ -157,10 +157,9 @@ async fn rt11_an_extra_attempt_neither_queues_nor_waits_for_a_token() {
         ..quiet()
     };
     let service = full!(policies, waiting).service(failing());
-    let answer = first_fails_while(service, || {}).await;
-    is_the_first_after_the_backoff(answer);
-    tokio::time::advance(ms(10)).await;
-    assert!(policies.limiter.allow(), "nothing was reserved");
+    let (answer, took) = first_fails_while(service, || {}).await;
+    assert!(answer.is_err());
+    assert_eq!((took, calls.load(Ordering::SeqCst)), (ms(40), 3));
 }
 
 #[tokio::test(start_paused = true)]

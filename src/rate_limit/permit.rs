@@ -1,0 +1,204 @@
+//! Charges whose cost is known afterwards.
+
+use std::fmt;
+
+use super::limit::{Ask, Charges, Span};
+use super::policy::{Limit, RateLimiter};
+use super::table::KeyHandle;
+use crate::config::Mode;
+use crate::event::Ending;
+use crate::rejection::Rejection;
+use crate::time;
+
+/// The charge of an admitted call whose cost is known afterwards.
+///
+/// Made by [`RateLimiter::try_charge`] and [`RateLimiter::try_charge_later`]. It is settled exactly
+/// once: by [`settle`](Self::settle), by [`refund`](Self::refund), or by dropping it, which charges
+/// what the call was admitted for.
+///
+/// ```
+/// use seawall::{Quota, RateLimiter};
+///
+/// # fn f() -> Result<(), seawall::Rejection> {
+/// let tokens = RateLimiter::per_minute(10_000);
+/// let charge = tokens.try_charge(2_000)?; // An estimate.
+/// // ... the call has used 1,200
+/// charge.settle(1_200);
+/// # Ok(()) }
+/// ```
+///
+/// # What is returned
+///
+/// What is charged too much is returned, as far as time has not returned it yet: a token that would
+/// be back by now is not given twice. If the quota was changed or the limiter was paused in between,
+/// or the key of a keyed limiter was evicted, nothing is returned.
+///
+/// What is charged too little is taken, whether or not it is there. The limit then admits nothing
+/// until that debt is repaid.
+#[must_use = "dropping a charge charges the call as it was admitted; `.settle(cost)` or `.refund()` changes that"]
+pub struct OpenCharge {
+    limiter: RateLimiter,
+    charges: Charges,
+    /// The tokens that the call was admitted for.
+    cost: u32,
+    /// The tokens that were taken. None if nothing is charged: the limiter was off, or has only
+    /// recorded a rejection.
+    taken: Option<u32>,
+}
+
+impl RateLimiter {
+    /// Takes `cost` tokens if they are available, and returns a charge that can be
+    /// [settled](OpenCharge::settle) to the actual cost.
+    ///
+    /// The [limit](crate::rate_limit) holds with the final costs, except for what is charged above
+    /// the estimate: that is repaid before any other call is admitted.
+    ///
+    /// # Errors
+    /// Those of [`try_acquire_n`](Self::try_acquire_n).
+    pub fn try_charge(&self, cost: u32) -> Result<OpenCharge, Rejection> {
+        self.charged(cost, None, false)
+    }
+
+    /// Admits a call if `cost` tokens are available, and takes none before the call has ended: for
+    /// limits on what goes wrong, such as failed logins. Calls that go well are
+    /// [refunded](OpenCharge::refund), and cost nothing while they run.
+    ///
+    /// So any number of calls may be admitted at the same time. The [limit](crate::rate_limit) holds
+    /// for the calls that are charged, plus as many as were in flight at once: a debt that they
+    /// leave is repaid before any other call is admitted. To bound that number, use a
+    /// [`Bulkhead`](crate::Bulkhead) per key too.
+    ///
+    /// ```
+    /// use seawall::{RateLimiter, Rejection};
+    ///
+    /// # fn check(_: &str) -> bool { true }
+    /// fn login(failed: &RateLimiter, password: &str) -> Result<bool, Rejection> {
+    ///     let charge = failed.try_charge_later(1)?;
+    ///     let right = check(password); // If this panics, it is charged.
+    ///     if right {
+    ///         charge.refund();
+    ///     }
+    ///     Ok(right)
+    /// }
+    ///
+    /// let failed = RateLimiter::per_minute(5);
+    /// assert!((0..20).all(|_| login(&failed, "secret").is_ok()));
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`try_acquire_n`](Self::try_acquire_n).
+    pub fn try_charge_later(&self, cost: u32) -> Result<OpenCharge, Rejection> {
+        self.charged(cost, None, true)
+    }
+
+    pub(super) fn charged(
+        &self,
+        cost: u32,
+        key: Option<KeyHandle>,
+        later: bool,
+    ) -> Result<OpenCharge, Rejection> {
+        let mode = self.mode();
+        let mut charge = OpenCharge {
+            limiter: self.viewed(key),
+            charges: Charges::None,
+            cost,
+            taken: None,
+        };
+        if mode == Mode::Off {
+            return Ok(charge);
+        }
+        let (now, ask) = (time::now(), Ask::now(cost).of(key));
+        let admitted = match later {
+            true => self
+                .due(ask, now, None)
+                .and_then(|due| due.by(now, now, cost))
+                .map(|_| 0),
+            false => {
+                let span = Span {
+                    keep: true,
+                    ..Span::at(now)
+                };
+                let taken = self.take(ask.quietly(mode != Mode::Enforce), span);
+                taken.map(|taken| {
+                    charge.charges = taken;
+                    cost
+                })
+            }
+        };
+        match admitted {
+            Ok(taken) => charge.taken = Some(taken),
+            Err(denied) if mode == Mode::Enforce => {
+                let rejection = denied.rejection();
+                return Err(self.emit_rejected(rejection));
+            }
+            Err(denied) => self.common().record_rejection(|| denied.rejection()),
+        }
+        self.emit_ended(Ending::Admitted, std::time::Duration::ZERO);
+        Ok(charge)
+    }
+
+    /// Changes charges of `from` tokens to `to`.
+    pub(super) fn settle(&self, charges: &Charges, (from, to): (u32, u32)) {
+        if from == to {
+            return;
+        }
+        let now = time::now();
+        match (&self.shared.limit, charges) {
+            (Limit::Joint(members), Charges::Joint(_, charges)) => {
+                for (member, charge) in members.iter().zip(charges.iter()) {
+                    if let Some(charge) = charge {
+                        member.settle_one(self.key, charge, (from, to), now);
+                    }
+                }
+            }
+            (_, Charges::One(charge)) => self.settle_one(self.key, charge, (from, to), now),
+            // Nothing was taken.
+            _ if to > from => {
+                let counting = |member: &&Self| member.mode() != Mode::Off;
+                for member in self.members().iter().filter(counting) {
+                    member.owe(self.key, to - from, now);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl OpenCharge {
+    /// The tokens that the call was admitted for.
+    pub fn cost(&self) -> u32 {
+        self.cost
+    }
+
+    /// Charges `cost` tokens for the call. What was taken above that is returned, and what is
+    /// missing becomes a debt.
+    pub fn settle(mut self, cost: u32) {
+        self.end(cost);
+    }
+
+    /// Charges nothing for the call.
+    pub fn refund(self) {
+        self.settle(0);
+    }
+
+    fn end(&mut self, cost: u32) {
+        if let Some(taken) = self.taken.take() {
+            self.limiter.settle(&self.charges, (taken, cost));
+        }
+    }
+}
+
+impl Drop for OpenCharge {
+    fn drop(&mut self) {
+        self.end(self.cost);
+    }
+}
+
+impl fmt::Debug for OpenCharge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenCharge")
+            .field("limiter", self.limiter.name())
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,325 @@
+//! A call that waits for its tokens.
+
+use std::task::Waker;
+use std::time::Duration;
+
+use super::ask::fresh_after;
+use super::joint::Standing;
+use super::limit::{Ask, Asker, Charges, Denied, Span};
+use super::policy::RateLimiter;
+use super::queue::{Turn, WaiterId};
+use super::state::Shortfall;
+use crate::config::Mode;
+use crate::context::CallContext;
+use crate::event::Ending;
+use crate::rejection::Rejection;
+#[cfg(doc)]
+use crate::rejection::RejectionKind;
+use crate::time::{self, Tick};
+
+/// A call in the queue of a limiter, or of the member of a joint one that is the last to have its
+/// tokens. Dropping it leaves the queue.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    limiter: RateLimiter,
+    cost: u32,
+    since: Tick,
+    /// When the longest wait ends.
+    until: Tick,
+    deadline: Tick,
+    /// The member in whose queue it is. None once the wait has ended.
+    position: Option<(usize, WaiterId)>,
+}
+
+/// The tokens that a waiter has got. Dropping them returns them.
+#[allow(unreachable_pub)] // Named by the future of a layer that waits.
+#[derive(Debug)]
+pub struct Granted {
+    limiter: RateLimiter,
+    cost: u32,
+    charges: Charges,
+    waited: Duration,
+    /// Whether its terminal event is still to be emitted.
+    open: bool,
+}
+
+/// What has become of a waiter.
+pub(super) enum Progress {
+    Granted(Granted),
+    /// The rejection has been emitted.
+    Rejected(Rejection),
+    /// It waits for its waker, and at most until this instant.
+    Waits(Tick),
+}
+
+const ENDED: &str = "polled after it was ready";
+
+impl RateLimiter {
+    /// Takes a token, or blocks this thread until it has one, for at most
+    /// [`max_wait`](super::Builder::max_wait) and the [deadline](crate::Deadline) in force. For
+    /// code that is not async; needs no runtime. It waits in the same queue as
+    /// `acquire`.
+    ///
+    /// # Errors
+    /// Those of [`try_acquire`](Self::try_acquire) at once if the wait would be longer, or becomes
+    /// longer by a change of the limit; [`RejectionKind::Expired`] if the deadline has passed.
+    pub fn acquire_blocking(&self) -> Result<(), Rejection> {
+        self.acquire_blocking_n(1)
+    }
+
+    /// Takes `cost` tokens, like [`acquire_blocking`](Self::acquire_blocking).
+    ///
+    /// # Errors
+    /// Those of [`acquire_blocking`](Self::acquire_blocking), and
+    /// [`RejectionKind::CostAboveBurst`] if the bucket never holds that many.
+    pub fn acquire_blocking_n(&self, cost: u32) -> Result<(), Rejection> {
+        let Some(mut waiter) = self.enter(time::now(), Ask::now(cost), None)? else {
+            return Ok(());
+        };
+        let waker = time::unparker();
+        loop {
+            match waiter.poll(&waker, time::now()) {
+                Progress::Granted(granted) => {
+                    granted.commit();
+                    return Ok(());
+                }
+                Progress::Rejected(rejection) => return Err(rejection),
+                Progress::Waits(until) => time::park_until(until),
+            }
+        }
+    }
+
+    /// Takes the tokens, or queues the call; none if it need not wait. `max_wait` replaces the
+    /// longest wait of the configuration.
+    #[inline]
+    pub(super) fn enter(
+        &self,
+        now: Tick,
+        ask: Ask,
+        max_wait: Option<Duration>,
+    ) -> Result<Option<Waiter>, Rejection> {
+        // In record-only mode the waiter decides: a call that would wait is not one that would be
+        // rejected.
+        if self.mode() == Mode::Enforce
+            && self.check_deadline(now).is_ok()
+            && self.decide(ask.waiting(), fresh_after(|| now)).is_ok()
+        {
+            return Ok(None);
+        }
+        self.enter_queue(now, ask, max_wait)
+    }
+
+    #[inline(never)]
+    fn enter_queue(
+        &self,
+        now: Tick,
+        ask: Ask,
+        max_wait: Option<Duration>,
+    ) -> Result<Option<Waiter>, Rejection> {
+        let max_wait = max_wait.unwrap_or_else(|| self.max_wait());
+        let mut waiter = Waiter {
+            limiter: self.viewed(ask.key),
+            cost: ask.cost,
+            since: now,
+            until: now.after(max_wait),
+            deadline: CallContext::deadline(),
+            position: None,
+        };
+        Ok(waiter.start(now)?.then_some(waiter))
+    }
+}
+
+impl Waiter {
+    fn ask(&self) -> Ask {
+        Ask::now(self.cost).quietly(true)
+    }
+
+    /// Joins the queue, and returns whether the call has to wait.
+    fn start(&mut self, now: Tick) -> Result<bool, Rejection> {
+        let mode = self.limiter.mode();
+        if mode != Mode::Enforce {
+            self.take_unenforced(mode, now);
+            if mode != Mode::Off {
+                self.granted(Charges::None, now).commit();
+            }
+            return Ok(false);
+        }
+        if self.deadline <= now {
+            return Err(self.limiter.emit_rejected(self.limiter.expired()));
+        }
+        let due = match self.limiter.due(self.ask(), now, None) {
+            Ok(due) => due,
+            Err(denied) => return Err(self.limiter.deny(&denied)),
+        };
+        if self.is_too_late(due.at) {
+            let shortfall = Shortfall::until(due.at, now);
+            return Err(self.limiter.deny(&due.by.denied(self.cost, shortfall)));
+        }
+        let member = due.member;
+        self.join(member);
+        Ok(true)
+    }
+
+    fn is_too_late(&self, at: Tick) -> bool {
+        at > self.until || at >= self.deadline
+    }
+
+    /// When the wait ends at the latest.
+    pub(super) fn latest(&self) -> Tick {
+        self.until.min(self.deadline)
+    }
+
+    /// Applies the deadline of the first poll: a call behind a buffer was made where it could not
+    /// be seen.
+    #[cfg(feature = "tokio")]
+    pub(super) fn first_poll(&mut self) {
+        self.deadline = self.deadline.min(CallContext::deadline());
+    }
+
+    fn join(&mut self, index: usize) {
+        let member = &self.limiter.members()[index];
+        let key = member.queue_key(self.limiter.key);
+        let id = member
+            .shared
+            .queues
+            .push(key, self.since, self.cost, self.latest());
+        self.position = Some((index, id));
+    }
+
+    /// Leaves the queue, and wakes the next waiter if this was the head. False if the wait had
+    /// ended before.
+    fn leave(&mut self) -> bool {
+        let Some((index, id)) = self.position.take() else {
+            return false;
+        };
+        let member = &self.limiter.members()[index];
+        let key = member.queue_key(self.limiter.key);
+        let next = member.shared.queues.remove(key, id);
+        next.into_iter().for_each(Waker::wake);
+        true
+    }
+
+    /// The waiter's progress. `waker` is woken when it may go on.
+    pub(super) fn poll(&mut self, waker: &Waker, now: Tick) -> Progress {
+        let limiter = self.limiter.clone();
+        let mut has_moved = false;
+        loop {
+            let (index, id) = self.position.expect(ENDED);
+            let mode = limiter.mode();
+            if mode != Mode::Enforce {
+                self.leave();
+                self.take_unenforced(mode, now);
+                return Progress::Granted(self.granted(Charges::None, now));
+            }
+            if self.deadline <= now {
+                self.leave();
+                return Progress::Rejected(limiter.emit_rejected(limiter.expired()));
+            }
+            let member = &limiter.members()[index];
+            let key = member.queue_key(limiter.key);
+            let (turn, next) = member.shared.queues.poll(key, id, waker, now);
+            next.into_iter().for_each(Waker::wake);
+            let is_head = turn == Turn::Head;
+            let in_front = match turn {
+                Turn::Head => 0,
+                Turn::Behind(in_front) => in_front,
+                Turn::Removed => return self.deny(&member.denied(self.cost, Shortfall::UNKNOWN)),
+            };
+            // Only now, so that what adds tokens later finds the waker.
+            let standing = Standing {
+                member: index,
+                id,
+                in_front,
+            };
+            let due = match limiter.due(self.ask(), now, Some(standing)) {
+                Ok(due) => due,
+                Err(denied) => return self.deny(&denied),
+            };
+            if is_head && due.at <= now {
+                let span = Span {
+                    by: Asker::Head,
+                    keep: true,
+                    ..Span::at(now)
+                };
+                if let Ok(charges) = limiter.take(self.ask(), span) {
+                    self.leave();
+                    return Progress::Granted(self.granted(charges, now));
+                }
+                // Another call came between.
+                continue;
+            }
+            if self.is_too_late(due.at) || self.latest() <= now {
+                let shortfall = Shortfall::until(due.at, now);
+                return self.deny(&due.by.denied(self.cost, shortfall));
+            }
+            if is_head && due.member != index && !has_moved {
+                // Here it would hold up others for tokens that it cannot use yet. In every queue
+                // it stands where it would if it had come there first.
+                self.leave();
+                self.join(due.member);
+                has_moved = true;
+                continue;
+            }
+            return Progress::Waits(if is_head { due.at } else { self.latest() });
+        }
+    }
+
+    /// Takes the tokens for a call that is not made to wait, in a mode that does not enforce.
+    fn take_unenforced(&self, mode: Mode, now: Tick) {
+        if mode == Mode::Off {
+            return;
+        }
+        let span = Span {
+            latest: self.latest().max(now),
+            ..Span::at(now)
+        };
+        if let Err(denied) = self.limiter.take(self.ask(), span) {
+            let rejection = || denied.rejection();
+            self.limiter.common().record_rejection(rejection);
+        }
+    }
+
+    fn granted(&self, charges: Charges, now: Tick) -> Granted {
+        let at = charges.at().unwrap_or(now);
+        Granted {
+            limiter: self.limiter.clone(),
+            cost: self.cost,
+            charges,
+            waited: at.since(self.since),
+            open: true,
+        }
+    }
+
+    fn deny(&mut self, denied: &Denied<'_>) -> Progress {
+        self.leave();
+        Progress::Rejected(self.limiter.deny(denied))
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.leave() && self.limiter.common().observed() {
+            let waited = time::now().since(self.since);
+            self.limiter.emit_ended(Ending::Dropped, waited);
+        }
+    }
+}
+
+impl Granted {
+    /// Spends the tokens: the call is made.
+    pub(super) fn commit(mut self) {
+        if std::mem::take(&mut self.open) {
+            self.limiter.emit_ended(Ending::Admitted, self.waited);
+        }
+    }
+}
+
+impl Drop for Granted {
+    /// The call is not made, so its tokens are returned.
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.open) {
+            self.limiter.settle(&self.charges, (self.cost, 0));
+            self.limiter.emit_ended(Ending::Dropped, self.waited);
+        }
+    }
+}
