@@ -22,7 +22,7 @@
 //! | a service behind `Buffer` | in polls of the response yes; in its `call` no, because that runs in the buffer's worker |
 //! | `tokio::spawn` | no; use [`seawall::spawn`](crate::spawn), or `tokio::spawn(deadline.scope(fut))` |
 //! | `spawn_blocking`, another thread | no; take [`Deadline::current`] there and [`enter`](Deadline::enter) it |
-//! | a response body, after the head | no |
+//! | a response body, after the head | no, unless the timeout lasts [until its end](crate::TimeoutLayer::until_body_end) |
 //! | another process | no |
 //!
 //! The whole table, with what to do in each case, is in the guide: `seawall::guide::deadlines`.

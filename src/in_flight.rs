@@ -119,6 +119,15 @@ impl<F, P: Settle> InFlight<F, P> {
         settled
     }
 
+    /// Gives the permit of a call that has returned to `hold`, which returns it if it is to be
+    /// settled here.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn hold(self: Pin<&mut Self>, hold: impl FnOnce(P) -> Option<P>) {
+        let permit = self.project().permit;
+        *permit = permit.take().and_then(hold);
+    }
+
     /// Awaits the call, and returns its permit with the outcome that settles it.
     pub(crate) async fn unsettled(self) -> (F::Output, Option<P>)
     where

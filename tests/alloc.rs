@@ -351,3 +351,41 @@ fn cx13_the_counter_counts() {
     let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(7))));
     assert_eq!(counted.count_total, 1);
 }
+
+// HB6, CX13
+#[test]
+fn hb6_a_body_that_holds_its_call_allocates_nothing_for_a_frame() {
+    use bytes::Bytes;
+    use http_body::Body as _;
+    use seawall::http::BodyLayer;
+
+    let (bulkhead, breaker) = (Bulkhead::new(8), CircuitBreaker::new("bodies"));
+    let answer = |_: u32| {
+        let chunks = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
+        let frames = chunks.map(|chunk| Ok::<_, Rejection>(http_body::Frame::data(chunk)));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+        ready(Ok::<_, Rejection>(http::Response::new(body)))
+    };
+    let mut service = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(Duration::from_secs(10)).until_body_end())
+        .layer(CircuitBreakerLayer::new(&breaker).until_body_end())
+        .layer(BulkheadLayer::new(&bulkhead).until_body_end())
+        .layer(BodyLayer::new().idle(Duration::from_secs(10)))
+        .service_fn(answer);
+    let mut call = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let ready = Service::<u32>::poll_ready(&mut service, &mut cx);
+        assert!(ready.is_ready());
+        let response = finish(service.call(7)).unwrap();
+        assert_eq!(bulkhead.snapshot().in_flight, 1);
+        let mut body = pin!(response.into_body());
+        let mut chunks = 0;
+        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) {
+            chunks += frame.unwrap().is_data() as u32;
+        }
+        assert_eq!((chunks, bulkhead.snapshot().in_flight), (2, 0));
+    };
+    call();
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
+    assert_eq!(counted.count_total, 0);
+}

@@ -75,9 +75,13 @@ impl<R, W, P> BulkheadLayer<R, W, P> {
     /// Answers a rejected call by a [`Respond`](crate::service::Respond), which may read the
     /// request first.
     pub fn respond_as<R2>(self, responder: R2) -> BulkheadLayer<R2, W, P> {
+        self.map_responder(|_| responder)
+    }
+
+    pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> BulkheadLayer<R2, W, P> {
         BulkheadLayer {
             bulkhead: self.bulkhead,
-            responder,
+            responder: change(self.responder),
             wait: self.wait,
         }
     }

@@ -153,5 +153,5 @@ pub use layer::{BulkheadLayer, Queues, Rejects};
 pub use permit::Permit;
 pub use policy::{Builder, Bulkhead, Snapshot};
 #[cfg(feature = "tower")]
-pub use service::{BulkheadService, QueuedFuture, QueuedService};
+pub use service::{BulkheadService, HeldCall, QueuedFuture, QueuedService};
 pub use state::Order;

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::acquire::Waiting;
 use super::waiter::Entry;
 use super::{Bulkhead, Permit};
 use crate::context::ClockReading;
-use crate::in_flight::InFlight;
+use crate::in_flight::{InFlight, Settle};
 use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
 use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
@@ -56,7 +57,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<InFlight<S::Future, Permit>, S::Format>;
+    type Future = ResponseFuture<HeldCall<S::Future, S::Format>, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -77,7 +78,7 @@ where
             Ok(permit) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(|| InFlight::call(permit, call), format)
+                ResponseFuture::calling(|| HeldCall::new(permit, call), format)
             }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
@@ -143,7 +144,49 @@ where
     }
 }
 
-type Queued<S, Req, F, M> = QueuedCall<Waiting, Permit, S, Req, InFlight<F, Permit>, M>;
+pin_project! {
+    /// A call and its permit, which goes into the response where `M` holds it.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct HeldCall<F, M> {
+        #[pin]
+        call: InFlight<F, Permit>,
+        format: PhantomData<fn() -> M>,
+    }
+}
+
+impl<F, M> HeldCall<F, M> {
+    // Inlined, so that the call is built where it stays.
+    #[inline(always)]
+    fn new(permit: Permit, call: impl FnOnce() -> F) -> Self {
+        Self {
+            call: InFlight::call(permit, call),
+            format: PhantomData,
+        }
+    }
+}
+
+impl<F, M, Res, Err> Future for HeldCall<F, M>
+where
+    F: Future<Output = Result<Res, Err>>,
+    M: Format<Res, Err>,
+{
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut call = self.project().call;
+        let mut polled = call.as_mut().poll_call(cx);
+        if let Poll::Ready(output) = &mut polled {
+            if let (true, Ok(response)) = (M::HOLDS, output) {
+                call.as_mut().hold(|permit| M::hold(response, permit));
+            }
+            call.settle(Settle::completed);
+        }
+        polled
+    }
+}
+
+type Queued<S, Req, F, M> = QueuedCall<Waiting, Permit, S, Req, HeldCall<F, M>, M>;
 
 pin_project! {
     /// The response future of [`QueuedService`]. Dropping it leaves the queue, or frees its
@@ -163,7 +206,7 @@ impl<S: Service<Req>, Req, M> QueuedFuture<S, Req, M> {
     #[inline(always)]
     fn calling(permit: Permit, call: impl FnOnce() -> S::Future, format: M) -> Self {
         Self {
-            call: QueuedCall::calling(|| InFlight::call(permit, call), format),
+            call: QueuedCall::calling(|| HeldCall::new(permit, call), format),
         }
     }
 
@@ -209,10 +252,14 @@ impl Wait for Waiting {
     }
 }
 
-impl<F: Future> MakeCall<F> for Permit {
-    type Call = InFlight<F, Permit>;
+impl<F, M, Res, Err> MakeCall<F, M> for Permit
+where
+    F: Future<Output = Result<Res, Err>>,
+    M: Format<Res, Err>,
+{
+    type Call = HeldCall<F, M>;
 
     fn make(self, call: impl FnOnce() -> F) -> Self::Call {
-        InFlight::call(self, call)
+        HeldCall::new(self, call)
     }
 }

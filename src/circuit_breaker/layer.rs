@@ -71,9 +71,16 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
     /// Makes the outcome of a rejected call by a [`Respond`](crate::service::Respond) of your own,
     /// which may read the request first.
     pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G, P> {
+        self.map_responder(|_| responder)
+    }
+
+    pub(crate) fn map_responder<R2>(
+        self,
+        change: impl FnOnce(R) -> R2,
+    ) -> CircuitBreakerLayer<R2, C, G, P> {
         CircuitBreakerLayer {
             breaker: self.breaker,
-            responder,
+            responder: change(self.responder),
             classifier: self.classifier,
             gate: self.gate,
         }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,11 +11,11 @@ use tower_service::Service;
 use super::ending::End;
 use super::permit::Permit;
 use super::policy::CircuitBreaker;
-use crate::classify::Standard;
+use crate::classify::{Outcome, Standard};
 use crate::context::ClockReading;
 use crate::in_flight::InFlight;
 use crate::keyed::Source;
-use crate::service::{Judged, Native, Readiness, ResponseFuture, Verdict};
+use crate::service::{Format, Judged, Native, Readiness, ResponseFuture, Verdict};
 use crate::time::{self, Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
@@ -47,7 +48,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>;
+    type Future = CallFuture<S::Future, S::Verdict, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -65,6 +66,8 @@ where
     }
 }
 
+type CallFuture<F, V, M> = ResponseFuture<JudgedCall<F, V, M>, M>;
+
 impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
     /// Makes a call that the ramp of the generation `drawn` has admitted already.
     #[inline(always)]
@@ -72,7 +75,7 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
         &mut self,
         request: Req,
         drawn: Option<u32>,
-    ) -> ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>
+    ) -> CallFuture<S::Future, S::Verdict, S::Format>
     where
         S: Judged<Req, R, C>,
         P: Source<Req, CircuitBreaker>,
@@ -94,6 +97,7 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
                 let judged = || JudgedCall {
                     call: InFlight::call(permit, call),
                     verdict,
+                    format: PhantomData,
                 };
                 ResponseFuture::calling(judged, format)
             }
@@ -103,28 +107,42 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
 }
 
 pin_project! {
-    /// A call under its permit, and what judges its outcome.
+    /// A call under its permit, and what judges its outcome. The permit of a success goes into
+    /// the response where `M` holds it.
     #[must_use = "futures do nothing unless polled"]
-    pub struct JudgedCall<F, V> {
+    pub struct JudgedCall<F, V, M> {
         #[pin]
         call: InFlight<F, Permit>,
         verdict: V,
+        format: PhantomData<fn() -> M>,
     }
 }
 
-impl<F, V, Res, Err> Future for JudgedCall<F, V>
+impl<F, V, M, Res, Err> Future for JudgedCall<F, V, M>
 where
     F: Future<Output = Result<Res, Err>>,
     V: Verdict<Res, Err>,
+    M: Format<Res, Err>,
 {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let polled = this.call.as_mut().poll_call(cx);
-        if let Poll::Ready(output) = &polled {
+        let mut polled = this.call.as_mut().poll_call(cx);
+        if let Poll::Ready(output) = &mut polled {
             let verdict = this.verdict;
+            if let (true, Ok(response)) = (M::HOLDS, &mut *output) {
+                this.call.as_mut().hold(|permit| {
+                    let outcome = verdict.judge(Ok(&*response)).0;
+                    let permit = match outcome {
+                        Outcome::Success => M::hold(response, permit)?,
+                        _ => permit,
+                    };
+                    permit.finish(outcome);
+                    None
+                });
+            }
             let text = || verdict.text(output.as_ref().err()?);
             let outcome = || End::Outcome(verdict.judge(output.as_ref()).0, &text);
             this.call.settle(|permit| permit.settle(outcome()));
@@ -262,7 +280,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<JudgedCall<S::Future, S::Verdict>, S::Format>;
+    type Future = CallFuture<S::Future, S::Verdict, S::Format>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self.poll_gate(cx) {

@@ -7,6 +7,7 @@
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
+//! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
@@ -29,6 +30,10 @@ pub mod anti_patterns {}
 #[cfg(feature = "serve")]
 #[doc = include_str!("serving.md")]
 pub mod serving {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("bodies.md")]
+pub mod bodies {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

@@ -16,11 +16,16 @@ pub struct AsResponse {
 
 impl AsResponse {
     fn to(headers: &HeaderMap) -> Self {
-        let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         Self {
-            grpc: kind.is_some_and(is_grpc),
+            grpc: speaks_grpc(headers),
         }
     }
+}
+
+/// Whether these are the headers of a gRPC message.
+pub(super) fn speaks_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(is_grpc)
 }
 
 /// `application/grpc`, alone or with a format or parameters; not `application/grpc-web`.

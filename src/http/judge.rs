@@ -19,21 +19,25 @@ fn grpc_code(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    let (kind, retry_after) = match grpc_code(headers) {
-        Some(code) => {
-            let pushback = grpc_pushback(headers);
-            match grpc_failure(code, pushback) {
-                Some(kind) => (kind, pushback),
-                None => return Outcome::Success,
-            }
-        }
-        None => match http_failure(status.as_u16()) {
-            Some(kind) => (kind, retry_after(headers, wall_clock())),
-            None => return Outcome::Success,
-        },
+/// The outcome that the gRPC status in these headers or trailers states. None if there is none.
+pub(super) fn of_grpc(headers: &HeaderMap) -> Option<Outcome> {
+    let code = grpc_code(headers)?;
+    let retry_after = grpc_pushback(headers);
+    let kind = grpc_failure(code, retry_after);
+    let failure = kind.map(|kind| Outcome::Failure { kind, retry_after });
+    Some(failure.unwrap_or(Outcome::Success))
+}
+
+fn of_http(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    let Some(kind) = http_failure(status.as_u16()) else {
+        return Outcome::Success;
     };
+    let retry_after = retry_after(headers, wall_clock());
     Outcome::Failure { kind, retry_after }
+}
+
+fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    of_grpc(headers).unwrap_or_else(|| of_http(status, headers))
 }
 
 macro_rules! judged_by_head {

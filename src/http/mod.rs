@@ -6,17 +6,22 @@
 //! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
 //! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!
+//! A call ends with the head of its response, or with the body: see the
+#![cfg_attr(feature = "tower", doc = "[guide to bodies](crate::guide::bodies).")]
+#![cfg_attr(not(feature = "tower"), doc = "guide to bodies.")]
+//!
 //! # Keys
 //!
-//! [`ClientIp`] is the client's address as a key, also behind proxies.
-//! [`Keyed::by_header`](crate::Keyed::by_header) and [`Keyed::by_bearer`](crate::Keyed::by_bearer)
-//! take a header's value or a bearer token. They work with any body type.
+//! `ClientIp` is the client's address as a key, also behind proxies. `Keyed::by_header` and
+//! `Keyed::by_bearer` take a header's value or a bearer token. They work with any body type.
 //!
 //! # Delays
 //!
 //! A failed response may request a delay: see [`retry_after`], and for gRPC
 //! `grpc-retry-pushback-ms`. A header that is present and cannot be parsed means "do not retry".
 
+#[cfg(feature = "tower")]
+mod body;
 #[cfg(feature = "tower")]
 mod client_ip;
 #[cfg(feature = "tokio")]
@@ -34,6 +39,11 @@ mod retry_after;
 #[cfg(all(test, feature = "tower", feature = "tracing"))]
 mod tests;
 
+#[cfg(feature = "tower")]
+pub use body::{
+    Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
+    Progress, UntilBodyEnd,
+};
 #[cfg(feature = "serve")]
 pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]

@@ -100,7 +100,7 @@ impl Settle for Granted {
 }
 
 #[cfg(feature = "tower")]
-impl<F: Future> MakeCall<F> for Granted {
+impl<F: Future, M> MakeCall<F, M> for Granted {
     type Call = F;
 
     fn make(self, call: impl FnOnce() -> F) -> F {

@@ -8,7 +8,6 @@ mod readiness;
 mod respond;
 mod response;
 
-pub use crate::in_flight::InFlight;
 pub(crate) use bounds::Verdict;
 pub use bounds::{By, Guard, Judged, check};
 pub(crate) use readiness::Readiness;

@@ -26,8 +26,8 @@ pub(crate) trait Wait {
     ) -> Poll<Result<Self::Permit, Rejection>>;
 }
 
-/// A permit that makes the call whose future is `F`.
-pub(crate) trait MakeCall<F: Future>: Settle {
+/// A permit that makes the call whose future is `F`, and whose outcome has the format `M`.
+pub(crate) trait MakeCall<F: Future, M>: Settle {
     /// The call in flight.
     type Call: Future<Output = F::Output>;
 
@@ -102,7 +102,7 @@ impl<W, P, S, Req, C, M> QueuedCall<W, P, S, Req, C, M> {
 impl<W, P, S, Req, C, M> Future for QueuedCall<W, P, S, Req, C, M>
 where
     W: Wait<Permit = P>,
-    P: MakeCall<S::Future, Call = C>,
+    P: MakeCall<S::Future, M, Call = C>,
     S: Service<Req>,
     C: Future<Output = Result<S::Response, S::Error>>,
     M: Format<S::Response, S::Error>,

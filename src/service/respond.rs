@@ -1,5 +1,6 @@
 //! How a rejection becomes the outcome of a service.
 
+use std::any::Any;
 use std::fmt;
 
 use crate::classify::Answer;
@@ -32,6 +33,18 @@ pub trait Format<Res, Err>: Copy + Send + Sync + Unpin + 'static {
     /// # Errors
     /// The rejection as the service's error, where it is not a response.
     fn reject(self, rejection: Rejection) -> Result<Res, Err>;
+
+    /// Whether a response can hold what belongs to its call.
+    #[doc(hidden)]
+    const HOLDS: bool = false;
+
+    /// Moves `held` into `response`, so that the call lasts for as long. Returned, the call ends
+    /// with the head of the response.
+    #[doc(hidden)]
+    fn hold<T: Any>(response: &mut Res, held: T) -> Option<T> {
+        let _ = response;
+        Some(held)
+    }
 
     /// The reason, if this outcome is a rejection by a layer below. The default recognizes none.
     fn reason<'o>(&self, outcome: Result<&'o Res, &'o Err>) -> Option<&'o Reason> {

@@ -19,7 +19,7 @@ use crate::time::{Sleep, Tick};
 const LONGEST: Duration = Duration::from_nanos(u64::MAX >> 2);
 
 /// A call under a timeout, from its start to its one terminal event.
-pub(super) struct TimedCall {
+pub(crate) struct TimedCall {
     timeout: Timeout,
     /// The mode at the start.
     mode: Mode,
@@ -73,11 +73,16 @@ impl TimedCall {
     /// Sets the deadline for the user's code until the guard is dropped.
     #[inline]
     pub(super) fn enter(&self) -> Restore {
-        let deadline = match self.mode {
+        CallContext::current().enforcing(self.enforced()).enter()
+    }
+
+    /// The deadline for the user's code.
+    #[inline]
+    pub(crate) fn enforced(&self) -> Tick {
+        match self.mode {
             Mode::Enforce => self.deadline,
             Mode::RecordOnly | Mode::Off => Tick::NEVER,
-        };
-        CallContext::current().enforcing(deadline).enter()
+        }
     }
 
     /// At the first poll, takes over the deadline in force if no timer further up enforces it: a
@@ -118,7 +123,7 @@ impl TimedCall {
     /// this future may outlive that timeout without another poll, in a `FuturesUnordered` or a
     /// local task.
     #[inline]
-    fn due(&self) -> Tick {
+    pub(crate) fn due(&self) -> Tick {
         match self.deadline == CallContext::enforced() {
             true => self.limit_end,
             false => self.deadline,
@@ -138,8 +143,36 @@ impl TimedCall {
         Some(self.timeout.rejection(kind))
     }
 
+    /// Moves the call to where it ends later, if it is under a limit.
+    #[cfg(feature = "tower")]
+    pub(super) fn hold(&mut self, hold: impl FnOnce(Self) -> Option<Self>) {
+        if self.open {
+            let moved = Self {
+                timeout: self.timeout.clone(),
+                ..*self
+            };
+            self.open = false;
+            if let Some(mut returned) = hold(moved) {
+                returned.end(Ending::Completed);
+            }
+        }
+    }
+
+    /// The rejection of a call that is past its [`due`](Self::due).
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(crate) fn cut(&mut self, now: Tick) -> Option<Rejection> {
+        let rejection = self.time_is_up(RejectionKind::TimedOut {
+            limit: self.due().since(self.start),
+            elapsed: now.since(self.start),
+        });
+        if let Some(rejection) = &rejection {
+            self.timeout.emit_rejected(rejection);
+        }
+        rejection
+    }
+
     #[inline]
-    fn completed(&mut self, rejected: impl FnOnce() -> bool) {
+    pub(super) fn completed(&mut self, rejected: impl FnOnce() -> bool) {
         // Not looked at unless a listener receives it.
         let observed = self.open && self.timeout.observed();
         self.end(match observed && rejected() {
@@ -149,7 +182,7 @@ impl TimedCall {
     }
 
     #[inline]
-    pub(super) fn end(&mut self, ending: Ending) {
+    pub(crate) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
             self.timeout.emit_ended(ending, self.start);
         }
@@ -202,12 +235,12 @@ impl<F, M> Timed<F, M> {
         }
     }
 
-    /// Polls the call alone. `rejected` is whether a policy below rejected it.
+    /// Polls the call alone. `end` ends it, or moves what ends it into its output.
     #[inline]
     pub(super) fn poll_call(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        rejected: impl FnOnce(&F::Output) -> bool,
+        end: impl FnOnce(&mut TimedCall, &mut F::Output),
     ) -> Poll<F::Output>
     where
         F: Future,
@@ -220,11 +253,11 @@ impl<F, M> Timed<F, M> {
         let future = future.expect("polled after it was ready");
         let restore = this.call.enter();
         let guard = OnPanic::new(this.call, TimedCall::panicked);
-        let polled = future.poll(cx);
+        let mut polled = future.poll(cx);
         guard.done();
         drop(restore);
-        if let Poll::Ready(output) = &polled {
-            this.call.completed(|| rejected(output));
+        if let Poll::Ready(output) = &mut polled {
+            end(this.call, output);
         }
         polled
     }

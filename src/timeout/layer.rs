@@ -43,9 +43,13 @@ impl<R, D> TimeoutLayer<R, D> {
     /// Answers a call that timed out by a [`Respond`](crate::service::Respond), which may read the
     /// request first.
     pub fn respond_as<R2>(self, responder: R2) -> TimeoutLayer<R2, D> {
+        self.map_responder(|_| responder)
+    }
+
+    pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> TimeoutLayer<R2, D> {
         TimeoutLayer {
             timeout: self.timeout,
-            responder,
+            responder: change(self.responder),
             duration: self.duration,
             covers_readiness: self.covers_readiness,
         }

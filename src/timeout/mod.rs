@@ -14,7 +14,8 @@
 //!
 //! `call` starts the clock, sets a deadline for everything that runs below (the inner `call`, and
 //! every poll of its future) and calls the inner service at once. The limit reaches to the response
-//! head: a body that streams for longer is not cut. If response and timer are ready in the same
+//! head: a body that streams for longer is not cut, unless the layer lasts
+//! [until its end](crate::TimeoutLayer::until_body_end) (feature `http`). If response and timer are ready in the same
 //! poll, the response wins. A call whose deadline has already passed is rejected and not made.
 //!
 //! Layers of this crate that stand directly on one another read the clock once. The reading of the
@@ -125,7 +126,6 @@
 //!
 //! # When not to use it
 //!
-//! - For a bound on a whole body, which comes after the response head.
 //! - Around blocking code, which cannot be dropped: it runs to its end.
 //! - Around work that must not stop in the middle: give it its own task, with
 //!   [`spawn`](crate::spawn), and bound the wait for that.
@@ -141,6 +141,8 @@ mod service;
 mod waiter;
 
 pub use call::Timed;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use call::TimedCall;
 #[cfg(feature = "tower")]
 pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};

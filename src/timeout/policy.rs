@@ -108,6 +108,22 @@ impl Timeout {
         self.0.common.emit(EventKind::Rejected(rejection));
     }
 
+    /// The rejection of a wait since `since` that has been too long. None in record-only mode.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(crate) fn cut(&self, since: Tick, now: Tick) -> Option<Rejection> {
+        let kind = RejectionKind::TimedOut {
+            limit: self.limit(),
+            elapsed: now.since(since),
+        };
+        if self.mode() == Mode::RecordOnly {
+            self.record_rejection(kind);
+            return None;
+        }
+        let rejection = self.rejection(kind);
+        self.emit_rejected(&rejection);
+        Some(rejection)
+    }
+
     pub(super) fn record_rejection(&self, kind: RejectionKind) {
         self.0.common.record_rejection(|| self.rejection(kind));
     }

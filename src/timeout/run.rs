@@ -55,7 +55,10 @@ impl Timeout {
     {
         let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
-        poll_fn(|cx| match timed.as_mut().poll_call(cx, &rejected) {
+        let end = |call: &mut TimedCall, output: &mut Result<T, E>| {
+            call.completed(|| rejected(output));
+        };
+        poll_fn(|cx| match timed.as_mut().poll_call(cx, end) {
             Poll::Ready(output) => Poll::Ready(output.map_err(Error::Service)),
             Poll::Pending => timed.as_mut().poll_timer(cx).map(|r| Err(r.into())),
         })

@@ -111,10 +111,16 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The call first: if both are ready, its response wins.
         let format = self.format;
-        let mut polled = self.as_mut().poll_call(cx, |outcome| {
-            let reason = format.reason(outcome.as_ref());
-            reason.is_some_and(Reason::call_not_made)
-        });
+        let end = |call: &mut TimedCall, output: &mut Result<Res, Err>| {
+            if let (true, Ok(response)) = (M::HOLDS, &mut *output) {
+                call.hold(|call| M::hold(response, call));
+            }
+            call.completed(|| {
+                let reason = format.reason(output.as_ref());
+                reason.is_some_and(Reason::call_not_made)
+            });
+        };
+        let mut polled = self.as_mut().poll_call(cx, end);
         if polled.is_pending() {
             polled = self
                 .poll_timer(cx)

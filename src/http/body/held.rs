@@ -1,0 +1,146 @@
+//! What a response body holds for its call until the body ends.
+
+use std::any::Any;
+
+use crate::classify::Outcome;
+use crate::context::{CallContext, Restore};
+use crate::event::Ending;
+use crate::in_flight::Settle;
+use crate::rejection::Rejection;
+use crate::time::Tick;
+use crate::timeout::TimedCall;
+use crate::{bulkhead, circuit_breaker};
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// It was read to its end, or failed.
+    Ended(Outcome),
+    Panicked,
+    /// The reader dropped it.
+    Dropped,
+}
+
+/// The permits and clocks of one call. Dropped, it settles them as for a body that was dropped by
+/// its reader.
+#[derive(Default)]
+pub(super) struct Held {
+    permits: Slot<bulkhead::Permit>,
+    /// Only of calls whose head was a success: any other outcome stands already.
+    verdicts: Slot<circuit_breaker::Permit>,
+    timeouts: Slot<TimedCall>,
+}
+
+impl Held {
+    /// Takes `held` over if it is of a kind that a body can hold, and returns it otherwise.
+    pub(super) fn add<T: Any>(&mut self, held: T) -> Option<T> {
+        let mut held = Some(held);
+        let any: &mut dyn Any = &mut held;
+        if let Some(permit) = any.downcast_mut() {
+            self.permits.add(permit);
+        } else if let Some(permit) = any.downcast_mut() {
+            self.verdicts.add(permit);
+        } else if let Some(call) = any.downcast_mut() {
+            self.timeouts.add(call);
+        }
+        held
+    }
+
+    /// Whether a circuit breaker waits for the end of the body.
+    pub(super) fn is_judged(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
+    /// Sets the deadline of the call for the service's code until the guard is dropped.
+    pub(super) fn enter(&self) -> Option<Restore> {
+        let deadlines = self.timeouts.iter().map(TimedCall::enforced);
+        let deadline = deadlines.min()?;
+        Some(CallContext::current().enforcing(deadline).enter())
+    }
+
+    /// When the first of the timeouts ends the call.
+    pub(super) fn due(&self) -> Tick {
+        let due = self.timeouts.iter().map(TimedCall::due);
+        due.min().unwrap_or(Tick::NEVER)
+    }
+
+    /// The rejection by the first timeout that has passed. None if there is none, or if it only
+    /// records.
+    pub(super) fn cut(&mut self, now: Tick) -> Option<Rejection> {
+        let passed = self.timeouts.iter_mut().filter(|call| call.due() <= now);
+        passed.filter_map(|call| call.cut(now)).next()
+    }
+
+    /// Settles the verdicts alone.
+    pub(super) fn judge(&mut self, outcome: Outcome) {
+        self.verdicts.drain(|permit| permit.finish(outcome));
+    }
+
+    pub(super) fn settle(&mut self, end: End) {
+        match end {
+            End::Ended(outcome) => {
+                self.judge(outcome);
+                self.permits.drain(bulkhead::Permit::release);
+                self.timeouts.drain(|mut call| call.end(Ending::Completed));
+            }
+            End::Panicked => {
+                self.verdicts.drain(Settle::panicked);
+                self.permits.drain(Settle::panicked);
+                self.timeouts.drain(|mut call| call.end(Ending::Panicked));
+            }
+            End::Dropped => {
+                // As the head said.
+                self.judge(Outcome::Success);
+                self.permits.drain(drop);
+                self.timeouts.drain(drop);
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.settle(End::Dropped);
+    }
+}
+
+/// One value, and more only where two layers of one kind hold the same body.
+struct Slot<T> {
+    first: Option<T>,
+    more: Vec<T>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            more: Vec::new(),
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    fn add(&mut self, value: &mut Option<T>) {
+        match self.first {
+            None => self.first = value.take(),
+            Some(_) => self.more.extend(value.take()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.more)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.first.iter_mut().chain(&mut self.more)
+    }
+
+    fn drain(&mut self, settle: impl FnMut(T)) {
+        let all = self.first.take().into_iter().chain(self.more.drain(..));
+        all.for_each(settle);
+    }
+}
