@@ -53,8 +53,8 @@ async fn main() -> Result<(), BoxError> {
     let permit = reports.acquire().await?;
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
-    let rejected = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
-    println!("{:?}", rejected.map_err(|error| error.to_string()));
+    let closed = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
+    println!("{}", closed.unwrap_err().into_error::<BoxError>());
     permit.release();
     Ok(())
 }
