@@ -53,8 +53,8 @@ async fn main() -> Result<(), BoxError> {
     let permit = reports.acquire().await?;
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
-    let rejected = reports.run(|| async { Ok::<_, std::io::Error>(()) }).await;
-    println!("{}", rejected.expect_err("it is closed"));
+    let closed = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
+    println!("{}", closed.unwrap_err().into_error::<BoxError>());
     permit.release();
     Ok(())
 }
