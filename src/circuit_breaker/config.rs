@@ -29,7 +29,7 @@ pub enum OnDrop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Throttled {
-    /// In no rate, also not as a call: overload is not an outage. It counts in a run of failures, in
+    /// Not in rates, not even as a call: overload is not an outage. It counts in a run of failures, in
     /// a number of failures and as a failed probe: where nothing succeeds, the reason does not
     /// matter. Its `Retry-After` does not extend the open wait.
     #[default]
