@@ -5,28 +5,14 @@ use http::{HeaderMap, Response, StatusCode};
 
 #[cfg(feature = "tokio")]
 use super::drain;
-use super::retry_after::{grpc_pushback, retry_after};
+use super::grpc::of_grpc;
+use super::retry_after::retry_after;
 #[cfg(feature = "tokio")]
 use crate::classify::Drain;
-use crate::classify::status::{grpc_failure, http_failure};
+use crate::classify::status::http_failure;
 use crate::classify::{Judge, Outcome};
 use crate::rejection::Reason;
 use crate::time::wall_clock;
-
-/// The status of a trailers-only gRPC response. A status in real trailers comes after the response
-/// head and is not seen here.
-fn grpc_code(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
-}
-
-/// The outcome that the gRPC status in these headers or trailers states. None if there is none.
-pub(super) fn of_grpc(headers: &HeaderMap) -> Option<Outcome> {
-    let code = grpc_code(headers)?;
-    let retry_after = grpc_pushback(headers);
-    let kind = grpc_failure(code, retry_after);
-    let failure = kind.map(|kind| Outcome::Failure { kind, retry_after });
-    Some(failure.unwrap_or(Outcome::Success))
-}
 
 fn of_http(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let Some(kind) = http_failure(status.as_u16()) else {
@@ -63,18 +49,32 @@ macro_rules! judged_by_head {
     };
 }
 
-/// The body of hyper's clients, which is a connection's. Any other body is dropped: that it is one
-/// cannot be seen here.
+/// The bodies of hyper's and reqwest's clients, which are a connection's, also in a body of ours.
+/// Any other body is dropped: that it is one cannot be seen here.
 #[cfg(feature = "tokio")]
 fn drain_known<B: 'static>(response: Response<B>) -> Option<Drain> {
-    let mut body = Some(response.into_body());
-    let body: &mut dyn Any = &mut body;
+    let body: &mut dyn Any = &mut Some(response.into_body());
+    let rest = drain_own::<hyper::body::Incoming>(body);
     #[cfg(feature = "reqwest")]
-    if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
+    let rest = rest.or_else(|| drain_own::<reqwest::Body>(body));
+    rest
+}
+
+/// Drains `body` if it is a `B`, or a body of ours around one.
+#[cfg(feature = "tokio")]
+fn drain_own<B>(body: &mut dyn Any) -> Option<Drain>
+where
+    B: http_body::Body<
+            Data = hyper::body::Bytes,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        > + Send
+        + 'static,
+{
+    #[cfg(feature = "tower")]
+    if let Some(body) = body.downcast_mut::<Option<super::Body<B>>>() {
         return drain(body.take()?);
     }
-    let body: &mut Option<hyper::body::Incoming> = body.downcast_mut()?;
-    drain(body.take()?)
+    drain(body.downcast_mut::<Option<B>>()?.take()?)
 }
 
 judged_by_head!(Response<B>, B; drain_known);

@@ -19,6 +19,7 @@ mod body;
 mod drain;
 #[cfg(feature = "tower")]
 mod format;
+mod grpc;
 mod judge;
 mod request;
 mod respond;

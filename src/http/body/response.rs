@@ -15,7 +15,7 @@ use super::held::{End, Held};
 use super::limits::{EveryChunk, Limits, Progress, WaitForChunk};
 use crate::classify::{FailureKind, Outcome};
 use crate::http::format::speaks_grpc;
-use crate::http::judge::of_grpc;
+use crate::http::grpc::of_grpc;
 use crate::in_flight::OnPanic;
 use crate::rejection::{Reason, Rejection};
 use crate::sync::Arc;
