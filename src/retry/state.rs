@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::config::{ConfigError, Name, Problems};
-use crate::outcome::FailureKind;
+use crate::outcome::{ASSUMED, FailureKind};
 
 /// What decides when the next attempt starts.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl Failed {
     pub(super) fn had_no_effect(&self) -> bool {
         match self.kind {
             FailureKind::Unsent => true,
-            FailureKind::Throttled => self.retry_after.is_some(),
+            FailureKind::Throttled => self.retry_after.is_some_and(|delay| delay != ASSUMED),
             _ => false,
         }
     }
