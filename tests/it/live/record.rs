@@ -412,8 +412,11 @@ impl<S> Layer<S> for Watch {
     type Service = WatchService<S>;
 
     fn layer(&self, inner: S) -> WatchService<S> {
-        let watch = self.clone();
-        WatchService { inner, watch }
+        WatchService {
+            inner,
+            watch: self.clone(),
+            readied: 0,
+        }
     }
 }
 
@@ -421,6 +424,8 @@ impl<S> Layer<S> for Watch {
 pub(super) struct WatchService<S> {
     inner: S,
     watch: Watch,
+    /// Where its last poll of readiness started, which may decide the call (CX5).
+    readied: usize,
 }
 
 impl<Req, S: Service<Req>> Service<Req> for WatchService<S> {
@@ -429,11 +434,13 @@ impl<Req, S: Service<Req>> Service<Req> for WatchService<S> {
     type Future = Observing<Observed, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.readied = self.watch.0.modes.before();
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
         let mut call = self.watch.start();
+        call.from = self.readied;
         let future = Some(Box::pin(call.make(|| self.inner.call(request))));
         Observing { future, call }
     }
