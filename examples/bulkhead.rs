@@ -53,11 +53,8 @@ async fn main() -> Result<(), BoxError> {
     let permit = reports.acquire().await?;
     reports.set_limit(0)?;
     println!("{:?}", reports.snapshot());
-    let rejected = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
-    println!(
-        "{}",
-        rejected.expect_err("it is closed").into_error::<BoxError>()
-    );
+    let closed = reports.run(|| async { Ok::<_, BoxError>(()) }).await;
+    println!("{}", closed.unwrap_err().into_error::<BoxError>());
     permit.release();
     Ok(())
 }

@@ -23,12 +23,15 @@
 //! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
 //! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
 //! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
+//! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
 
 mod gate;
 mod listeners;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) mod notice;
 #[cfg(feature = "tracing")]
 mod trace;
 
@@ -36,6 +39,8 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+#[cfg(all(test, feature = "tracing"))]
+pub(crate) use trace::tests::lines_of;
 
 use crate::circuit_breaker::Transition;
 use crate::config::{ConfigError, Name};

@@ -57,7 +57,7 @@ fn changed_state(policy: &Name, transition: &Transition) {
 }
 
 #[cfg(all(test, not(seawall_loom)))]
-mod tests {
+pub(crate) mod tests {
     use std::fmt::{Debug, Write};
 
     use tracing::field::{Field, Visit};
@@ -103,7 +103,8 @@ mod tests {
         fn exit(&self, _: &Id) {}
     }
 
-    fn lines_of(calls: impl FnOnce()) -> Vec<String> {
+    /// What `calls` report to `tracing`, each with its level, message and fields.
+    pub(crate) fn lines_of(calls: impl FnOnce()) -> Vec<String> {
         let log = Log::default();
         tracing::subscriber::with_default(log.clone(), calls);
         let lines = log.0.lock();

@@ -5,6 +5,8 @@
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
 //! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
+//! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
+//!   client's, and the order of a stop.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
@@ -24,6 +26,10 @@ pub mod stacking {}
 
 #[doc = include_str!("anti_patterns.md")]
 pub mod anti_patterns {}
+
+#[cfg(feature = "serve")]
+#[doc = include_str!("serving.md")]
+pub mod serving {}
 
 #[cfg(feature = "http")]
 #[doc = include_str!("bodies.md")]

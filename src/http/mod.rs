@@ -10,28 +10,51 @@
 #![cfg_attr(feature = "tower", doc = "[guide to bodies](crate::guide::bodies).")]
 #![cfg_attr(not(feature = "tower"), doc = "guide to bodies.")]
 //!
+//! # Keys
+//!
+//! `ClientIp` is the client's address as a key, also behind proxies. `Keyed::by_header` and
+//! `Keyed::by_bearer` take a header's value or a bearer token. They work with any body type.
+//!
+//! # Delays
+//!
 //! A failed response may request a delay: see [`retry_after`], and for gRPC
 //! `grpc-retry-pushback-ms`. A header that is present and cannot be parsed means "do not retry".
 
 #[cfg(feature = "tower")]
 mod body;
+#[cfg(feature = "tower")]
+mod client_ip;
 #[cfg(feature = "tokio")]
 mod drain;
 #[cfg(feature = "tower")]
 mod format;
+#[cfg(feature = "tower")]
+mod forwarded;
 mod grpc;
 mod judge;
+#[cfg(feature = "tower")]
+mod keys;
 mod request;
 mod respond;
 mod retry_after;
+#[cfg(all(test, feature = "tower", feature = "tracing"))]
+mod tests;
 
 #[cfg(feature = "tower")]
 pub use body::{
     Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
     Progress, UntilBodyEnd,
 };
+#[cfg(feature = "serve")]
+pub(crate) use client_ip::network;
+#[cfg(feature = "tower")]
+pub use client_ip::{ClientIp, Peer};
 #[cfg(feature = "tokio")]
 pub use drain::drain;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
+#[cfg(feature = "tower")]
+pub use ipnet::IpNet;
+#[cfg(feature = "tower")]
+pub use keys::{Bearer, ByHeader};
 pub use retry_after::retry_after;

@@ -9,17 +9,20 @@ use crate::rejection::{Reason, Rejection, RejectionKind};
 const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
 const RESOURCE_EXHAUSTED: u16 = 8;
+const INTERNAL: u16 = 13;
 const UNAVAILABLE: u16 = 14;
 
 impl Reason {
     /// The HTTP status of the rejection: 429, 503 or 504; 413 for a cost that is never available, and
-    /// 400 for a call without a key. These two are not sent again.
+    /// 400 for a call without a key, which are not sent again; 500 for a request without a peer
+    /// address.
     pub fn status(&self) -> StatusCode {
         match self.kind() {
             RejectionKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             RejectionKind::CostAboveBurst { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             RejectionKind::TimedOut { .. } | RejectionKind::Expired => StatusCode::GATEWAY_TIMEOUT,
             RejectionKind::NoKey => StatusCode::BAD_REQUEST,
+            RejectionKind::NoPeerAddress => StatusCode::INTERNAL_SERVER_ERROR,
             RejectionKind::CircuitOpen
             | RejectionKind::HalfOpenFull
             | RejectionKind::Recovering
@@ -33,6 +36,7 @@ impl Reason {
             StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
             StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => INVALID_ARGUMENT,
+            StatusCode::INTERNAL_SERVER_ERROR => INTERNAL,
             _ => UNAVAILABLE,
         }
     }

@@ -52,6 +52,9 @@
 //! The hash has a random seed, so that keys cannot be made to collide. A limiter keeps no keys,
 //! only 64 bits of their hash. `Debug` shows none.
 //!
+//! With the feature `http`, [`by_client_ip`](crate::http::ClientIp), [`by_header`](Keyed::by_header)
+//! and [`by_bearer`](Keyed::by_bearer) take the key from a request with any body.
+//!
 //! ## What it costs
 //!
 //! A limiter is a table of words: a call of an existing key hashes it, loads one cache line of tags
@@ -142,7 +145,8 @@
 //!
 //! Those of the policy, under the name that it was constructed with. A limiter's keys have the
 //! limiter's name, without the key. [`RejectionKind::NoKey`](crate::RejectionKind::NoKey) with
-//! [`or_reject`](ByKey::or_reject).
+//! [`or_reject`](ByKey::or_reject), and
+//! [`RejectionKind::NoPeerAddress`](crate::RejectionKind::NoPeerAddress) for the client's address.
 //!
 //! # When not to use it
 //!

@@ -133,8 +133,8 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
 
     /// Rejects a request without a key, if the mode says so.
     #[cold]
-    pub(super) fn reject_keyless(&self) -> Result<(), Rejection> {
-        let rejection = Rejection::new(RejectionKind::NoKey, self.name().clone());
+    pub(super) fn reject_keyless(&self, kind: RejectionKind) -> Result<(), Rejection> {
+        let rejection = Rejection::new(kind, self.name().clone());
         match self.0.store.rejects(&rejection, self.0.anonymous.mode()) {
             true => Err(rejection),
             false => Ok(()),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::per_key::{PerKey, Picked};
 use super::{Key, Keyed};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, RejectionKind};
 
 /// What a layer takes: a policy, a reference to one, or a [`ByKey`].
 #[diagnostic::on_unimplemented(
@@ -125,7 +125,7 @@ pub struct ByKey<K: ?Sized + Key, P: PerKey, F> {
 enum Keyless<P> {
     Anonymous,
     Skip,
-    Reject,
+    Reject(RejectionKind),
     Other(P),
 }
 
@@ -206,8 +206,30 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
     #[must_use]
     pub fn or_reject(mut self) -> Self {
         const { assert!(P::REJECTS, "a budget or a hedge rejects nothing") };
-        self.keyless = Keyless::Reject;
+        self.keyless = Keyless::Reject(RejectionKind::NoKey);
         self
+    }
+
+    /// Rejects requests without a key with this kind, if the policy rejects at all: for a key that
+    /// every request must have.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(crate) fn must_have_key(mut self, otherwise: RejectionKind) -> Self {
+        if P::REJECTS {
+            self.keyless = Keyless::Reject(otherwise);
+        }
+        self
+    }
+
+    /// The way to a request's key.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(crate) fn key(&self) -> &F {
+        &self.key
+    }
+
+    /// Whether requests without a key are rejected.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(crate) fn rejects_keyless(&self) -> bool {
+        matches!(self.keyless, Keyless::Reject(_))
     }
 
     /// Puts all requests without a key under `policy`.
@@ -232,8 +254,8 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         let policy = match &self.keyless {
             Keyless::Anonymous => self.keyed.anonymous(),
             Keyless::Skip => self.keyed.off(),
-            Keyless::Reject => {
-                self.keyed.reject_keyless()?;
+            Keyless::Reject(kind) => {
+                self.keyed.reject_keyless(*kind)?;
                 self.keyed.off()
             }
             Keyless::Other(policy) => policy,
@@ -257,7 +279,7 @@ impl<K: ?Sized + Key, P: PerKey, F> fmt::Debug for ByKey<K, P, F> {
         let keyless = match self.keyless {
             Keyless::Anonymous => "anonymous",
             Keyless::Skip => "skip",
-            Keyless::Reject => "reject",
+            Keyless::Reject(_) => "reject",
             Keyless::Other(_) => "another policy",
         };
         f.debug_struct("ByKey")

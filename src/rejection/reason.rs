@@ -38,6 +38,9 @@ pub enum RejectionKind {
     Expired,
     /// The call has no key, and the keyed policy rejects such calls.
     NoKey,
+    /// The host gives the request no peer address, so the client is unknown. The program has to be
+    /// changed, not the call.
+    NoPeerAddress,
     /// The bulkhead has no permit left, and no queue position. With a limit of 0 it is closed.
     BulkheadFull {
         /// The most calls in flight.
@@ -74,6 +77,8 @@ impl RejectionKind {
             | Self::QueueTimeout { .. } => "service is temporarily unavailable",
             Self::TimedOut { .. } | Self::Expired => "deadline exceeded",
             Self::NoKey => "request has no key",
+            // The mistake is not the caller's.
+            Self::NoPeerAddress => "internal error",
         }
     }
 }
@@ -97,6 +102,7 @@ impl fmt::Display for RejectionKind {
             }
             Self::Expired => f.write_str("deadline passed before the call was made"),
             Self::NoKey => f.write_str("call has no key"),
+            Self::NoPeerAddress => f.write_str("request has no peer address"),
             Self::BulkheadFull { limit: 0, .. } => f.write_str("bulkhead is closed"),
             Self::BulkheadFull {
                 limit,

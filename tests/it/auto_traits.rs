@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use seawall::attempts::{Again, ByRequest, CopyBy, OnlyIf};
-use seawall::budget;
+use seawall::budget::{self, BudgetLayer, BudgetService};
 use seawall::bulkhead::{self, BulkheadService, QueuedService, Queues};
 use seawall::circuit_breaker::{
     self, CircuitBreakerService, Gated, GatedService, Snapshot, State, Trip,
@@ -19,11 +19,12 @@ use seawall::hedge::{self, HedgeService};
 use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingService, Waits};
 use seawall::retry::{self, RetryService};
 use seawall::service::{AsError, By, Native, ResponseFuture};
+use seawall::stack::{ClientService, ServerService};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
-    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError,
-    Deadline, Error, Event, Hedge, HedgeLayer, Pipeline, Quota, RateLimitLayer, RateLimiter,
-    Reason, Rejection, Retry, RetryLayer, Timeout, TimeoutLayer,
+    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack,
+    ConfigError, Deadline, Error, Event, Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer,
+    RateLimiter, Reason, Rejection, Retry, RetryLayer, ServerStack, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -53,6 +54,12 @@ macro_rules! is {
     }};
 }
 
+macro_rules! are {
+    ($is:ident: $($type:ty),* $(,)?) => {
+        $($is::<$type>();)*
+    };
+}
+
 type Breaking<S> = CircuitBreakerService<S>;
 type Timing<S> = TimeoutService<S>;
 type Holding<S> = BulkheadService<S>;
@@ -63,6 +70,7 @@ type LimitFuture<F> = seawall::service::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = ResponseFuture<timeout::Timed<F, AsError>, AsError>;
 type BulkheadFuture<F> = ResponseFuture<bulkhead::HeldCall<F, AsError>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
+type Called<S> = <S as Service<Do>>::Future;
 type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
 type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
 type BreakerFuture<F> = seawall::service::ResponseFuture<
@@ -70,100 +78,54 @@ type BreakerFuture<F> = seawall::service::ResponseFuture<
     AsError,
 >;
 
+type HostOf = fn(&Do) -> Option<&str>;
+type PerHost<P> = seawall::keyed::ByKey<str, P, seawall::keyed::BorrowedKey<HostOf>>;
+
 #[test]
 fn cx10_policies_and_layers_are_send_sync_unpin_and_clone() {
-    is_all::<Timeout>();
-    is_all::<CircuitBreaker>();
-    is_all::<TimeoutLayer>();
-    is_all::<TimeoutLayer<Native, Fixed>>();
-    is_all::<CircuitBreakerLayer>();
-    is_all::<CircuitBreakerLayer<Native, ErrorsOnly, Gated>>();
-    is_all::<RateLimiter>();
-    is_all::<RateLimitLayer>();
-    is_all::<RateLimitLayer<Native, One, Waits>>();
-    is_all::<Quota>();
-    is_all::<rate_limit::Snapshot>();
-    is_send::<rate_limit::Builder>();
-    is_send::<rate_limit::Acquire>();
-    is_send::<rate_limit::Reservation>();
-    is_all::<Bulkhead>();
-    is_all::<BulkheadLayer>();
-    is_all::<BulkheadLayer<Native, Queues>>();
-    is_all::<bulkhead::Snapshot>();
-    is_send::<bulkhead::Builder>();
-    is_send::<bulkhead::Permit>();
-    is_sync::<bulkhead::Permit>();
-    is_send::<bulkhead::Permit<&'static Bulkhead>>();
-    is_send::<bulkhead::Acquire>();
-    is_sync::<bulkhead::Acquire>();
-    is_all::<Backoff>();
-    is_all::<Budget>();
-    is_all::<budget::Snapshot>();
-    is_send::<budget::Withdrawal>();
-    is_sync::<budget::Withdrawal>();
-    is_all::<Retry>();
-    is_all::<RetryLayer>();
+    are! { is_all: Timeout, CircuitBreaker, RateLimiter, Bulkhead, Budget, Retry, Hedge, Pipeline };
+    are! { is_all: Keyed<str, CircuitBreaker>, Keyed<str, RateLimiter>, Keyed<str, Budget> };
+    are! { is_all: Quota, Backoff, Deadline, Trip, State, Pipeline<ErrorsOnly> };
+    are! { is_all: TimeoutLayer, TimeoutLayer<Native, Fixed> };
+    are! { is_all: CircuitBreakerLayer, CircuitBreakerLayer<Native, ErrorsOnly, Gated> };
+    are! { is_all: RateLimitLayer, RateLimitLayer<Native, One, Waits> };
+    are! { is_all: BulkheadLayer, BulkheadLayer<Native, Queues> };
+    are! { is_all: BudgetLayer, BudgetLayer<PerHost<Budget>>, ClientStack, ServerStack };
+    are! { is_all: RetryLayer, HedgeLayer, HedgeLayer<ErrorsOnly, Again<OnlyIf<fn(&Do) -> bool>>> };
     is_all::<RetryLayer<ErrorsOnly, Again<ByRequest, CopyBy<fn(&Do) -> Option<Do>>>>>();
-    is_all::<retry::Snapshot>();
-    is_send::<retry::Builder>();
-    is_all::<Hedge>();
-    is_all::<HedgeLayer>();
-    is_all::<HedgeLayer<ErrorsOnly, Again<OnlyIf<fn(&Do) -> bool>>>>();
-    is_all::<hedge::Snapshot>();
-    is_send::<hedge::Builder>();
-    is_all::<Pipeline>();
-    is_all::<Pipeline<ErrorsOnly>>();
-    is_all::<Deadline>();
-    is_all::<Snapshot>();
-    is_all::<State>();
-    is_all::<Trip>();
-    is_all::<timeout::Snapshot>();
-    is_send::<circuit_breaker::Builder>();
-    is_send::<timeout::Builder>();
-    is_send::<circuit_breaker::Permit>();
-    is_sync::<circuit_breaker::Permit>();
-    is_send::<circuit_breaker::Permit<&'static CircuitBreaker>>();
+    are! { is_all: timeout::Snapshot, Snapshot, rate_limit::Snapshot, bulkhead::Snapshot };
+    are! { is_all: budget::Snapshot, retry::Snapshot, hedge::Snapshot };
+    are! { is_send: timeout::Builder, circuit_breaker::Builder, rate_limit::Builder };
+    are! { is_send: bulkhead::Builder, retry::Builder, hedge::Builder };
+    are! { is_send: rate_limit::Acquire, rate_limit::Reservation, bulkhead::Acquire };
+    are! { is_send: bulkhead::Permit, bulkhead::Permit<&'static Bulkhead>, budget::Withdrawal };
+    are! { is_send: circuit_breaker::Permit, circuit_breaker::Permit<&'static CircuitBreaker> };
+    are! { is_sync: bulkhead::Permit, bulkhead::Acquire, budget::Withdrawal };
+    are! { is_sync: circuit_breaker::Permit };
     is_clone::<Event<'static>>();
-    is_error::<Rejection>();
-    is_error::<Reason>();
-    is_error::<ConfigError>();
-    is_error::<Error<std::fmt::Error>>();
+    are! { is_error: Rejection, Reason, ConfigError, Error<std::fmt::Error> };
 }
 
 #[test]
 fn cx10_services_and_futures_are_what_their_inner_ones_are() {
-    is_all::<Breaking<Mock>>();
-    is_all::<Timing<Mock>>();
-    is_all::<GatedService<Mock>>();
-    is_all::<Holding<Mock>>();
-    is_all::<QueuedService<Mock>>();
-    is_all::<Limiting<Mock>>();
-    is_all::<WaitingService<Mock>>();
-    is_all::<Breaking<Limiting<Timing<WaitingService<Mock>>>>>();
-    is_all::<Retrying<Mock>>();
-    is_all::<Hedging<Mock>>();
+    are! { is_all: Breaking<Mock>, Timing<Mock>, GatedService<Mock>, Holding<Mock> };
+    are! { is_all: QueuedService<Mock>, Limiting<Mock>, WaitingService<Mock>, Retrying<Mock> };
+    are! { is_all: Hedging<Mock>, BudgetService<Mock>, BudgetService<Mock, PerHost<Budget>> };
+    are! { is_all: ClientService<Mock>, ServerService<Mock> };
     is_all::<Timing<Retrying<Hedging<Breaking<QueuedService<Limiting<Timing<Mock>>>>>>>>();
+    is_all::<Breaking<Limiting<Timing<WaitingService<Mock>>>>>();
 
     type Plain = Ready<Result<u32, Rejection>>;
-    is_send::<TimeoutFuture<Plain>>();
-    is_sync::<TimeoutFuture<Plain>>();
-    is_send::<BreakerFuture<Plain>>();
-    is_sync::<BreakerFuture<Plain>>();
-    is_unpin::<BreakerFuture<Plain>>();
-    is_send::<LimitFuture<Plain>>();
-    is_sync::<LimitFuture<Plain>>();
-    is_unpin::<LimitFuture<Plain>>();
-    is_send::<WaitingFuture<Mock, Do, AsError>>();
-    is_sync::<WaitingFuture<Mock, Do, AsError>>();
-    is_send::<BulkheadFuture<Plain>>();
-    is_sync::<BulkheadFuture<Plain>>();
-    is_unpin::<BulkheadFuture<Plain>>();
-    is_send::<QueuedFuture>();
-    is_sync::<QueuedFuture>();
-    is_send::<RetryFuture<Mock>>();
-    is_sync::<RetryFuture<Mock>>();
-    is_send::<HedgeFuture<Mock>>();
-    is_sync::<HedgeFuture<Mock>>();
+    are! { is_send: TimeoutFuture<Plain>, BreakerFuture<Plain>, LimitFuture<Plain> };
+    are! { is_send: BulkheadFuture<Plain>, budget::ResponseFuture<Plain>, QueuedFuture };
+    are! { is_send: RetryFuture<Mock>, HedgeFuture<Mock>, WaitingFuture<Mock, Do, AsError> };
+    are! { is_send: Called<ClientService<Mock>>, Called<ServerService<Mock>> };
+    are! { is_sync: TimeoutFuture<Plain>, BreakerFuture<Plain>, LimitFuture<Plain> };
+    are! { is_sync: BulkheadFuture<Plain>, budget::ResponseFuture<Plain>, QueuedFuture };
+    are! { is_sync: RetryFuture<Mock>, HedgeFuture<Mock>, WaitingFuture<Mock, Do, AsError> };
+    are! { is_sync: Called<ClientService<Mock>>, Called<ServerService<Mock>> };
+    are! { is_unpin: BreakerFuture<Plain>, LimitFuture<Plain>, BulkheadFuture<Plain> };
+    is_unpin::<budget::ResponseFuture<Plain>>();
     // It holds its timer in place.
     assert!(!is!(RetryFuture<Mock>: Unpin));
     assert!(!is!(HedgeFuture<Mock>: Unpin));
@@ -188,6 +150,13 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(!is!(Holding<Rc<()>>: Send));
     assert!(!is!(Holding<NoClone>: Clone));
     assert!(!is!(BulkheadFuture<Rc<()>>: Send));
+    assert!(!is!(budget::ResponseFuture<PhantomPinned>: Unpin));
+    assert!(!is!(budget::ResponseFuture<Rc<()>>: Send));
+    assert!(!is!(BudgetService<Rc<()>>: Send));
+    assert!(!is!(BudgetService<NoClone>: Clone));
+    assert!(!is!(ClientService<Rc<()>>: Send));
+    assert!(!is!(ServerService<Rc<()>>: Send));
+    assert!(!is!(ServerService<NoClone>: Clone));
     assert!(!is!(Retrying<Rc<()>>: Send));
     assert!(!is!(Hedging<Rc<()>>: Send));
     // The template of later attempts is behind a lock: a service need not be `Sync` for that.

@@ -10,6 +10,8 @@ mod budget;
 mod bulkhead;
 mod circuit_breaker;
 mod classify;
+#[cfg(feature = "http")]
+mod client_ip;
 mod client_stack;
 mod contract;
 #[cfg(feature = "test-util")]
@@ -27,6 +29,8 @@ mod readiness;
 mod rejection;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod resend;
+#[cfg(feature = "serve")]
+mod serve;
 mod server_stack;
 mod stack;
 mod support;

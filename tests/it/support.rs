@@ -5,8 +5,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use seawall::{Budget, Reason};
+use seawall::event::Subscription;
+use seawall::{
+    Budget, Bulkhead, CircuitBreaker, Event, Hedge, Mode, RateLimiter, Reason, Retry, Timeout,
+};
 use tower::{BoxError, Service};
 
 pub(crate) use crate::testing::*;
@@ -22,6 +26,8 @@ pub(crate) enum Do {
     Yield(u32),
     /// Answers when [`Mock::answer`] is called.
     Wait,
+    /// Answers 7 after this time.
+    Sleep(Duration),
     /// Never answers.
     Hang,
     /// Panics in `call`.
@@ -122,6 +128,10 @@ impl Service<Do> for Mock {
         self.0.in_flight.fetch_add(1, Ordering::SeqCst);
         MockFuture {
             what,
+            sleep: match what {
+                Do::Sleep(time) => Some(Box::pin(tokio::time::sleep(time))),
+                _ => None,
+            },
             mock: self.clone(),
         }
     }
@@ -130,6 +140,7 @@ impl Service<Do> for Mock {
 #[derive(Debug)]
 pub(crate) struct MockFuture {
     what: Do,
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
     mock: Mock,
 }
 
@@ -146,6 +157,10 @@ impl Future for MockFuture {
                 *left -= 1;
                 cx.waker().wake_by_ref();
                 Poll::Pending
+            }
+            Do::Sleep(_) => {
+                let sleep = this.sleep.as_mut().unwrap();
+                sleep.as_mut().poll(cx).map(|()| Ok(7))
             }
             Do::Wait if this.mock.0.answered.load(Ordering::SeqCst) => Poll::Ready(Ok(7)),
             Do::Wait | Do::Hang => {
@@ -203,6 +218,48 @@ impl<Req, S: Service<Req>> Service<Req> for Strict<S> {
         );
         self.inner.call(request)
     }
+}
+
+/// What all policies have in common.
+pub(crate) trait Handle: Clone + Send + Sync + 'static {
+    fn name(&self) -> String;
+    fn set_mode(&self, mode: Mode);
+    fn would_reject(&self) -> u64;
+    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription;
+}
+
+macro_rules! handles {
+    ($($policy:ty: $would_reject:ident;)*) => {$(
+        impl Handle for $policy {
+            fn name(&self) -> String {
+                self.name().to_string()
+            }
+
+            fn set_mode(&self, mode: Mode) {
+                self.set_mode(mode);
+            }
+
+            fn would_reject(&self) -> u64 {
+                self.snapshot().$would_reject
+            }
+
+            fn on_event(
+                &self,
+                listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+            ) -> Subscription {
+                self.on_event(listener)
+            }
+        }
+    )*};
+}
+
+handles! {
+    Timeout: would_reject;
+    CircuitBreaker: would_reject;
+    RateLimiter: would_reject;
+    Bulkhead: would_reject;
+    Retry: would_retry;
+    Hedge: would_hedge;
 }
 
 /// The reason in a boxed error; panics if there is none.

@@ -147,18 +147,26 @@ impl Stack {
 fn stack(row: &Row, seed: u64) -> ClientStack {
     let total = Duration::from_secs_f64(row.limits.total);
     let attempt = Duration::from_secs_f64(row.limits.attempt);
-    let defaults = |attempt| {
+    let defaults = |attempt, probe: Option<Duration>| {
         ClientStack::builder("outages")
             .total_timeout(total)
             .attempt_timeout(attempt)
             .retry(|retry| retry.jitter_seed(seed))
-            .breaker(|breaker| breaker.jitter_seed(seed))
+            .breaker(|breaker| {
+                let breaker = breaker.jitter_seed(seed);
+                match probe {
+                    Some(probe) => breaker.max_probe_time(probe),
+                    None => breaker,
+                }
+            })
             .build()
     };
-    defaults(attempt).unwrap_or_else(|_| {
+    defaults(attempt, None).unwrap_or_else(|_| {
         // A stack does not build with an attempt that is longer than the breaker's window. Its
-        // other numbers are what is judged, so the timeout is changed by itself.
-        let stack = defaults(Duration::from_secs(10)).expect("shorter than the window");
+        // other numbers are what is judged, so the timeout is changed by itself, and a probe may
+        // take as long as it may by default: the timeout and a second.
+        let probe = Some(attempt + Duration::from_secs(1));
+        let stack = defaults(Duration::from_secs(10), probe).expect("shorter than the window");
         let timeout = stack.attempt_timeout();
         timeout.set_limit(attempt).expect("above zero");
         stack

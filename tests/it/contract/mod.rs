@@ -1,27 +1,23 @@
 //! What every layer promises, written once. A new policy joins with a `Policy`, its layer with a
-//! line at `subjects!` in `policies.rs` and one at `rejecting!` or `resending!` here.
+//! line at `subjects!` in `policies.rs` and one at `layers!` here. `within.rs` has the layers whose
+//! policy a key or a stack finds.
 
 mod policies;
 mod rejecting;
 mod resending;
 mod shared;
+mod within;
 
 use std::task::Poll;
 
-use seawall::event::Subscription;
-use seawall::{ConfigError, Event, Mode};
+use seawall::ConfigError;
 use tower::layer::Layer;
+use tower::util::{BoxCloneService, BoxCloneServiceLayer};
 use tower::{BoxError, Service};
 
-use crate::support::{Do, Mock, Recorder, Strict, Task, poll_ready};
-
-/// What all policies have in common.
-trait Handle: Clone + Send + Sync + 'static {
-    fn name(&self) -> String;
-    fn set_mode(&self, mode: Mode);
-    fn would_reject(&self) -> u64;
-    fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription;
-}
+use self::policies::*;
+use self::within::*;
+use crate::support::{Do, Handle, Mock, Recorder, Strict, Task, poll_ready};
 
 /// A policy in the terms of this suite. A call is rejected between `shut` and `reopen`, if it is
 /// made `within`. A `Buffer` calls elsewhere, so `Do::Late` is rejected there by its content.
@@ -37,7 +33,6 @@ trait Policy: Clone + Send + Sync + 'static {
     /// The terminal events of a call that is answered, fails, is dropped, and panics.
     const ENDINGS: [&'static str; 4];
 
-    fn named(name: &str) -> Self;
     fn handle(&self) -> &Self::Handle;
     /// A change that has to be rejected.
     fn change_badly(&self) -> ConfigError;
@@ -69,6 +64,9 @@ trait Subject {
     type Policy: Policy;
     type Layer: Layer<Strict<Mock>, Service = Self::Service>;
     type Service: Inner;
+
+    /// Whether a call is rejected while the policy is `shut`.
+    const REJECTS: bool = Self::Policy::ATTEMPTS == 1;
 
     fn policy(name: &str) -> Self::Policy;
     fn layer(policy: &Self::Policy) -> Self::Layer;
@@ -190,18 +188,34 @@ fn rejected_by(policy: &impl Policy, service: &mut impl Inner) -> BoxError {
     failed(outcome)
 }
 
+/// A layer without its type.
+type Boxed = BoxCloneServiceLayer<Strict<Mock>, Do, u32, BoxError>;
+type BoxedService = BoxCloneService<Do, u32, BoxError>;
+
 /// Tests of one layer, each a function of the same name.
 macro_rules! tests {
     ($subject:ident: $($suite:ident::$test:ident)*) => {$(
         // CX1, CX3 to CX9, CX11, CX14 to CX16, CX18, CX19
         #[tokio::test]
         async fn $test() {
-            super::$suite::$test::<super::policies::$subject>().await;
+            super::$suite::$test::<super::$subject>().await;
         }
     )*};
 }
 
 macro_rules! shared {
+    ($subject:ident) => {
+        returning!($subject);
+        tests! { $subject:
+            shared::cx14_listeners_may_panic_and_use_the_policy
+            shared::cx14_cx19_an_admission_ends_in_the_mode_it_started_in
+            shared::cx15_cx19_a_bad_change_and_a_change_of_mode_leave_running_calls_alone
+        }
+    };
+}
+
+/// Of layers of several policies too.
+macro_rules! returning {
     ($subject:ident) => {
         tests! { $subject:
             shared::cx3_a_strict_inner_service_is_called_only_when_ready
@@ -211,55 +225,72 @@ macro_rules! shared {
             shared::cx9_there_are_as_many_polls_as_events
             shared::cx11_it_is_made_and_answers_outside_a_runtime
             shared::cx14_each_admission_ends_in_one_terminal_event
-            shared::cx14_listeners_may_panic_and_use_the_policy
-            shared::cx14_cx19_an_admission_ends_in_the_mode_it_started_in
-            shared::cx15_cx19_a_bad_change_and_a_change_of_mode_leave_running_calls_alone
         }
     };
 }
 
 macro_rules! rejecting {
-    ($($module:ident: $subject:ident;)*) => {$(
-        mod $module {
-            shared!($subject);
-            tests! { $subject:
-                rejecting::cx1_services_clones_and_layers_share_one_state
-                rejecting::cx5_it_rejects_over_a_stuck_inner_service_without_touching_it
-                rejecting::cx6_a_rejection_of_readiness_holds_until_readiness_is_polled_again
-                rejecting::cx6_a_rejected_call_is_followed_by_a_working_one
-                rejecting::cx16_record_only_emits_and_rejects_nothing
-                rejecting::cx18_two_policies_of_one_name_stay_two
-            }
+    ($subject:ident) => {
+        shared!($subject);
+        tests! { $subject:
+            rejecting::cx1_services_clones_and_layers_share_one_state
+            rejecting::cx6_a_rejected_call_is_followed_by_a_working_one
+            rejecting::cx16_record_only_emits_and_rejects_nothing
+            rejecting::cx18_two_policies_of_one_name_stay_two
         }
-    )*};
+    };
+}
+
+/// Of layers that reject without reading the request.
+macro_rules! rejecting_early {
+    ($subject:ident) => {
+        rejecting!($subject);
+        tests! { $subject:
+            rejecting::cx5_it_rejects_over_a_stuck_inner_service_without_touching_it
+            rejecting::cx6_a_rejection_of_readiness_holds_until_readiness_is_polled_again
+        }
+    };
 }
 
 macro_rules! resending {
-    ($($module:ident: $subject:ident;)*) => {$(
+    ($subject:ident) => {
+        shared!($subject);
+        tests! { $subject:
+            resending::cx1_services_clones_and_layers_share_one_budget
+            resending::cx6_a_failed_call_is_followed_by_a_working_one
+            resending::cx16_record_only_emits_and_resends_nothing
+            resending::cx18_two_policies_of_one_name_stay_two
+        }
+    };
+}
+
+macro_rules! layers {
+    ($($module:ident: $suite:ident $subject:ident;)*) => {$(
         mod $module {
-            shared!($subject);
-            tests! { $subject:
-                resending::cx1_services_clones_and_layers_share_one_budget
-                resending::cx6_a_failed_call_is_followed_by_a_working_one
-                resending::cx16_record_only_emits_and_resends_nothing
-                resending::cx18_two_policies_of_one_name_stay_two
-            }
+            $suite!($subject);
         }
     )*};
 }
 
-rejecting! {
-    timeout: Timed;
-    circuit_breaker: Broken;
-    rate_limit: Limited;
-    rate_limit_waiting: Waiting;
-    bulkhead: Bounded;
-    bulkhead_queued: Queued;
-}
-
-resending! {
-    retry: Retrying;
-    hedge: Hedging;
+layers! {
+    timeout: rejecting_early Timed;
+    circuit_breaker: rejecting_early Broken;
+    circuit_breaker_gated: shared Gated;
+    circuit_breaker_keyed: rejecting KeyedBreaker;
+    rate_limit: rejecting_early Limited;
+    rate_limit_waiting: rejecting_early Waiting;
+    rate_limit_keyed: returning KeyedLimiter;
+    rate_limit_keyed_waiting: returning KeyedWaiting;
+    bulkhead: rejecting_early Bounded;
+    bulkhead_queued: rejecting_early Queued;
+    bulkhead_keyed: rejecting KeyedBulkhead;
+    bulkhead_keyed_queued: rejecting KeyedQueue;
+    retry: resending Retrying;
+    retry_with_a_budget_per_key: resending KeyedBudget;
+    hedge: resending Hedging;
+    hedge_keyed: resending KeyedHedge;
+    client_stack: returning Client;
+    server_stack: returning Server;
 }
 
 // CX17: the parent reads what a child of this test prints at its first use of a policy after an

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadService, QueuedService, Queues};
 use seawall::circuit_breaker::{CircuitBreakerService, State, Trip};
-use seawall::event::Subscription;
 use seawall::hedge::HedgeService;
 use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
 use seawall::retry::RetryService;
@@ -12,45 +11,15 @@ use seawall::service::Native;
 use seawall::timeout::{PerRequest, TimeoutService};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError,
-    Deadline, Event, Hedge, HedgeLayer, Jitter, Mode, Quota, RateLimitLayer, RateLimiter, Retry,
-    RetryLayer, Timeout, TimeoutLayer,
+    Deadline, Hedge, HedgeLayer, Jitter, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer,
+    Timeout, TimeoutLayer,
 };
 
-use super::{Handle, Policy, Resends, Subject};
+use super::{Policy, Resends, Subject};
 use crate::support::{Do, Mock, Strict, full_budget, secs, spend_to};
 
-macro_rules! handles {
-    ($($policy:ty: $would_reject:ident;)*) => {$(
-        impl Handle for $policy {
-            fn name(&self) -> String {
-                self.name().to_string()
-            }
-
-            fn set_mode(&self, mode: Mode) {
-                self.set_mode(mode);
-            }
-
-            fn would_reject(&self) -> u64 {
-                self.snapshot().$would_reject
-            }
-
-            fn on_event(
-                &self,
-                listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
-            ) -> Subscription {
-                self.on_event(listener)
-            }
-        }
-    )*};
-}
-
-handles! {
-    Timeout: would_reject;
-    CircuitBreaker: would_reject;
-    RateLimiter: would_reject;
-    Bulkhead: would_reject;
-    Retry: would_retry;
-    Hedge: would_hedge;
+pub(super) fn nanosecond() -> Backoff {
+    Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None)
 }
 
 macro_rules! subjects {
@@ -76,22 +45,22 @@ macro_rules! subjects {
 type ByRequest = PerRequest<fn(&Do) -> Option<Duration>>;
 
 subjects! {
-    Timed: Timeout, Policy::named;
+    Timed: Timeout, timeout;
         TimeoutLayer<Native, ByRequest>, timed; TimeoutService<Strict<Mock>, Native, ByRequest>;
-    Broken: CircuitBreaker, Policy::named;
+    Broken: CircuitBreaker, breaker;
         CircuitBreakerLayer, CircuitBreakerLayer::new; CircuitBreakerService<Strict<Mock>>;
-    Limited: RateLimiter, Policy::named;
+    Limited: RateLimiter, limiter;
         RateLimitLayer, RateLimitLayer::new; RateLimitService<Strict<Mock>>;
-    Waiting: RateLimiter, Policy::named;
+    Waiting: RateLimiter, limiter;
         RateLimitLayer<Native, One, Waits>, RateLimitLayer::waiting; WaitingService<Strict<Mock>>;
-    Bounded: Bulkhead, Policy::named;
+    Bounded: Bulkhead, bulkhead;
         BulkheadLayer, BulkheadLayer::new; BulkheadService<Strict<Mock>>;
     Queued: Bulkhead, with_queue;
         BulkheadLayer<Native, Queues>, BulkheadLayer::queued; QueuedService<Strict<Mock>>;
-    Retrying: Budgeted<Retry>, Policy::named;
+    Retrying: Budgeted<Retry>, retry;
         RetryLayer, |policy: &Budgeted<Retry>| RetryLayer::new(&policy.0);
         RetryService<Strict<Mock>>;
-    Hedging: Budgeted<Hedge>, Policy::named;
+    Hedging: Budgeted<Hedge>, hedge;
         HedgeLayer, |policy: &Budgeted<Hedge>| HedgeLayer::new(&policy.0);
         HedgeService<Strict<Mock>>;
 }
@@ -100,15 +69,15 @@ fn timed(timeout: &Timeout) -> TimeoutLayer<Native, ByRequest> {
     TimeoutLayer::new(timeout).duration_from(|what| (*what == Do::Late).then_some(secs(0)))
 }
 
+fn timeout(name: &str) -> Timeout {
+    Timeout::builder(secs(60)).name(name).build().unwrap()
+}
+
 impl Policy for Timeout {
     type Handle = Self;
 
     const SCARCE: bool = false;
     const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
-
-    fn named(name: &str) -> Self {
-        Self::builder(secs(60)).name(name).build().unwrap()
-    }
 
     fn handle(&self) -> &Self {
         self
@@ -131,17 +100,17 @@ impl Policy for Timeout {
     }
 }
 
+pub(super) fn breaker(name: &str) -> CircuitBreaker {
+    let rule = Trip::consecutive_failures(1_000);
+    let breaker = CircuitBreaker::builder(name).trip_on(rule);
+    let breaker = breaker.open_for(nanosecond()).probes(1);
+    breaker.build().unwrap()
+}
+
 impl Policy for CircuitBreaker {
     type Handle = Self;
 
     const ENDINGS: [&'static str; 4] = ["Success", "Failure(Error)", "Dropped", "Panicked"];
-
-    fn named(name: &str) -> Self {
-        let nanosecond = Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None);
-        let rule = Trip::consecutive_failures(1_000);
-        let breaker = Self::builder(name).trip_on(rule).open_for(nanosecond);
-        breaker.probes(1).build().unwrap()
-    }
 
     fn handle(&self) -> &Self {
         self
@@ -188,17 +157,17 @@ impl Policy for CircuitBreaker {
 }
 
 /// No token refills while a test runs.
-const QUOTA: Quota = Quota::new(20_000, secs(30 * 24 * 3_600));
+pub(super) const QUOTA: Quota = Quota::new(20_000, secs(30 * 24 * 3_600));
+
+fn limiter(name: &str) -> RateLimiter {
+    RateLimiter::builder(QUOTA).name(name).build().unwrap()
+}
 
 impl Policy for RateLimiter {
     type Handle = Self;
 
     const RETURNS: bool = false;
     const ENDINGS: [&'static str; 4] = ["Admitted"; 4];
-
-    fn named(name: &str) -> Self {
-        Self::builder(QUOTA).name(name).build().unwrap()
-    }
 
     fn handle(&self) -> &Self {
         self
@@ -239,7 +208,11 @@ impl Policy for RateLimiter {
 
 const LIMIT: u32 = 1_000;
 
-fn with_queue(name: &str) -> Bulkhead {
+pub(super) fn bulkhead(name: &str) -> Bulkhead {
+    Bulkhead::builder(LIMIT).name(name).build().unwrap()
+}
+
+pub(super) fn with_queue(name: &str) -> Bulkhead {
     let bulkhead = Bulkhead::builder(LIMIT).name(name).queue(10);
     bulkhead.build().unwrap()
 }
@@ -248,10 +221,6 @@ impl Policy for Bulkhead {
     type Handle = Self;
 
     const ENDINGS: [&'static str; 4] = ["Completed", "Completed", "Dropped", "Panicked"];
-
-    fn named(name: &str) -> Self {
-        Self::builder(LIMIT).name(name).build().unwrap()
-    }
 
     fn handle(&self) -> &Self {
         self
@@ -288,10 +257,27 @@ impl Policy for Bulkhead {
 
 /// A policy with the budget of its extra attempts.
 #[derive(Clone)]
-pub(super) struct Budgeted<P>(P, Budget);
+pub(super) struct Budgeted<P>(pub(super) P, pub(super) Budget);
+
+fn retry(name: &str) -> Budgeted<Retry> {
+    let budget = full_budget();
+    let retry = Retry::builder().name(name).backoff(nanosecond());
+    Budgeted(retry.budget(&budget).build().unwrap(), budget)
+}
+
+fn hedge(name: &str) -> Budgeted<Hedge> {
+    let budget = full_budget();
+    Budgeted(failures_only(name, &budget), budget)
+}
+
+/// The delay is longer than any test: only a failure starts an extra attempt.
+pub(super) fn failures_only(name: &str, budget: &Budget) -> Hedge {
+    let hedge = Hedge::builder().name(name).delay(secs(60));
+    hedge.budget(budget).build().unwrap()
+}
 
 macro_rules! budgeted {
-    ($($policy:ty, $attempts:literal, $resent:ident: $make:expr, $change_badly:expr;)*) => {$(
+    ($($policy:ty, $attempts:literal, $resent:ident: $change_badly:expr;)*) => {$(
         impl Policy for Budgeted<$policy> {
             type Handle = $policy;
 
@@ -299,11 +285,6 @@ macro_rules! budgeted {
             const SCARCE: bool = false;
             const ENDINGS: [&'static str; 4] =
                 ["Success", "Failure(Error)", "Dropped", "Panicked"];
-
-            fn named(name: &str) -> Self {
-                let budget = full_budget();
-                Self($make(name, &budget), budget)
-            }
 
             fn handle(&self) -> &$policy {
                 &self.0
@@ -340,21 +321,13 @@ macro_rules! budgeted {
 }
 
 budgeted! {
-    Retry, 3, retried: |name: &str, budget| {
-        let nanosecond = Backoff::constant(Duration::from_nanos(1)).jitter(Jitter::None);
-        let retry = Retry::builder().name(name).backoff(nanosecond);
-        retry.budget(budget).build().unwrap()
-    }, |retry: &Retry| {
+    Retry, 3, retried: |retry: &Retry| {
         let change = retry.change(|now| now.max_attempts(0).max_elapsed(secs(0)));
         let error = change.unwrap_err();
         assert_eq!(error.problems().len(), 2, "{error}");
         error
     };
-    Hedge, 2, made: |name: &str, budget| {
-        // The delay is longer than any test: only a failure starts an extra attempt.
-        let hedge = Hedge::builder().name(name).delay(secs(60));
-        hedge.budget(budget).build().unwrap()
-    }, |hedge: &Hedge| {
+    Hedge, 2, made: |hedge: &Hedge| {
         hedge.set_quantile(1.0).unwrap_err();
         hedge.change(|now| now.max_extra(0)).unwrap_err()
     };

@@ -4,10 +4,8 @@ use seawall::Mode;
 use tower::buffer::Buffer;
 use tower::{Service, ServiceExt};
 
-use super::{
-    Case, Handle, Policy, Subject, answered, call, failed, ready, rejected_by, service, sharing,
-};
-use crate::support::{Do, Mock, Task, poll_ready, reason};
+use super::{Case, Policy, Subject, answered, call, failed, ready, rejected_by, service, sharing};
+use crate::support::{Do, Handle, Mock, Task, poll_ready, reason};
 
 pub(super) async fn cx1_services_clones_and_layers_share_one_state<S: Subject>() {
     let case = Case::<S>::new("shared");
@@ -33,6 +31,7 @@ pub(super) async fn cx5_it_rejects_over_a_stuck_inner_service_without_touching_i
     assert!(poll_ready(&mut case.service).is_pending());
     let error = case.rejected();
     assert_eq!(&**reason(&error).policy(), "shut");
+    assert_eq!(case.events.endings(), ["rejected"]);
     // After a rejection at the latest, the policy decides before the inner service is polled.
     let polls = case.mock.ready_polls();
     for _ in 0..10 {

@@ -5,8 +5,8 @@ use seawall::Mode;
 use tower::buffer::Buffer;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::{Case, Handle, Policy, Resends, Subject, call, sharing};
-use crate::support::Do;
+use super::{Case, Policy, Resends, Subject, call, sharing};
+use crate::support::{Do, Handle};
 
 pub(super) async fn cx1_services_clones_and_layers_share_one_budget<S>()
 where

@@ -1,15 +1,11 @@
-//! Policies as layers: attempts, timeouts, queues, and all patterns in one stack.
+//! Policies as layers: attempts, timeouts, hedges, queues, and all patterns in one stack.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
+use seawall::budget::Refill;
 use seawall::bulkhead::Order;
 use seawall::circuit_breaker::State;
 use seawall::{
@@ -17,402 +13,258 @@ use seawall::{
     HedgeLayer, Mode, Quota, RateLimitLayer, RateLimiter, Reason, RejectionKind, Retry, RetryLayer,
     Timeout, TimeoutLayer, Trip, Window,
 };
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use super::record::{Changing, Log, Observed};
-use super::{Call, Part, World, add, count};
-use crate::support::{Random, full_budget, ms, secs};
+use super::record::Changing;
+use super::{add, below, count, done, storm};
+use crate::support::{Do, Handle, Mock, Random, full_budget, ms, secs};
 
-pub(super) fn parts(world: &World) -> Vec<Box<dyn Part>> {
-    vec![
-        Box::new(Attempts(Changing::new(world, "attempts", 3, |listener| {
-            let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
-            retry.no_budget().on_event(listener).build().unwrap()
-        }))),
-        Box::new(Limits(Changing::new(world, "limits", ms(2), |listener| {
-            Timeout::builder(ms(2)).on_event(listener).build().unwrap()
-        }))),
-        Box::new(Races(Changing::new(
-            world,
-            "races",
-            (true, 1),
-            |listener| {
-                let hedge = Hedge::builder().delay(ms(0)).budget(full_budget());
-                hedge.on_event(listener).build().unwrap()
-            },
-        ))),
-        Box::new(Permits::new(world)),
-        Box::new(Paid::new(world)),
-        Box::new(Stack::new(world)),
-    ]
+/// The rejection in an error.
+fn kind(error: &BoxError) -> Option<RejectionKind> {
+    let error: &(dyn std::error::Error + 'static) = &**error;
+    Reason::of(error).map(Reason::kind)
 }
 
-/// What the service does.
-#[derive(Clone, Copy, Debug)]
-enum Does {
-    Answer,
-    Fail,
-    Take(Duration),
-    Hang,
+type Outcome = Result<u32, BoxError>;
+
+/// The story of a policy with one value: each call ends by a value that was in force at its start,
+/// as `fits` judges by the outcome and the number of attempts. No value stands for a policy that
+/// was not enforced.
+fn story<P: Handle, V: Copy + Debug + Send + Sync + 'static, L>(
+    changing: &Changing<P, V>,
+    layer: impl Fn(&P) -> L + Sync,
+    does: impl Fn() -> Do + Sync,
+    fits: impl Fn(&Outcome, usize, Option<V>) -> bool + Sync,
+    change: impl Fn(&mut Random),
+) where
+    L: Layer<Mock, Service: Service<Do, Response = u32, Error = BoxError>>,
+{
+    let record = &changing.record;
+    let call = async |_: &mut Random| {
+        let mock = Mock::new();
+        let layer = changing.observed(layer(&changing.policy));
+        let mut service = layer.layer(mock.clone());
+        let (does, from) = (does(), record.before());
+        service.ready().await.unwrap();
+        let call = service.call(does);
+        let met = record.during(record.since(from));
+        let (outcome, attempts) = (call.await, mock.calls());
+        // The mode and the value are read one after the other.
+        let holds = met.iter().any(|(mode, _)| {
+            let enforced = |value| (*mode == Mode::Enforce).then_some(value);
+            let mut values = met.iter().map(|(_, value)| enforced(*value));
+            values.any(|value| fits(&outcome, attempts, value))
+        });
+        assert!(holds, "{outcome:?}, {attempts} attempts: {met:?}");
+        tokio::task::yield_now().await;
+    };
+    storm(call, |random, _| {
+        change(random);
+        changing.change_mode(random);
+    });
 }
 
-#[derive(Clone, Debug)]
-struct Request {
-    id: u64,
-    does: Does,
-    /// By all copies together.
-    attempts: Rc<Cell<usize>>,
+#[test]
+fn cx19_rt5_a_failing_call_makes_the_attempts_that_were_allowed_at_its_start() {
+    let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
+    let retry = Changing::new(retry.no_budget().build().unwrap(), 3);
+    let fits = |outcome: &Outcome, attempts, most: Option<u32>| {
+        outcome.is_err() && most.unwrap_or(1) as usize == attempts
+    };
+    let layer = |retry: &Retry| RetryLayer::new(retry);
+    story(
+        &retry,
+        layer,
+        || Do::Fail,
+        fits,
+        |random| {
+            let most = 1 + below(random, 4);
+            let set = |retry: &Retry| done(retry.change(|now| now.max_attempts(most)));
+            retry.set(most, set);
+        },
+    );
+    retry.finish(|_| {});
 }
 
-seawall::resend!(Request);
-
-impl Request {
-    fn new(id: u64, does: Does) -> Self {
-        let attempts = Rc::default();
-        Self { id, does, attempts }
-    }
+#[test]
+fn cx19_to5_a_call_ends_by_the_timeout_that_was_in_force_at_its_start() {
+    let timeout = Changing::new(Timeout::new(ms(2)), ms(2));
+    // The service answers early only if there may be no timeout.
+    let does = || {
+        let record = &timeout.record;
+        let enforced = record.enforced(record.since(record.before()));
+        Do::Sleep(if enforced.is_some() { secs(2) } else { ms(8) })
+    };
+    let fits = |outcome: &Outcome, _, limit: Option<_>| match outcome.as_ref().map_err(kind) {
+        Ok(_) => limit.is_none(),
+        Err(Some(RejectionKind::TimedOut { limit: by, .. })) => limit == Some(by),
+        Err(_) => false,
+    };
+    let layer = |timeout: &Timeout| TimeoutLayer::new(timeout);
+    story(&timeout, layer, does, fits, |random| {
+        let limit = ms(1 + random.below(5));
+        timeout.set(limit, |timeout| done(timeout.set_limit(limit)));
+    });
+    timeout.finish(|_| {});
 }
 
-/// Counts while it lives.
-struct InFlight<'a>(Option<&'a AtomicUsize>);
+#[test]
+fn cx19_hg1_a_slow_call_is_hedged_as_was_allowed_at_its_start() {
+    let hedge = Hedge::builder().delay(ms(0)).budget(full_budget());
+    // The delay in milliseconds, and the number of extra attempts.
+    let hedge = Changing::new(hedge.build().unwrap(), (0, 1));
+    let fits = |outcome: &Outcome, attempts, setting: Option<(u64, u32)>| {
+        let (delay, extra) = setting.unwrap_or((0, 0));
+        let most = 1 + extra as usize;
+        let least = if delay == 0 { most } else { 1 };
+        outcome.is_ok() && (least..=most).contains(&attempts)
+    };
+    let layer = |hedge: &Hedge| HedgeLayer::new(hedge);
+    story(
+        &hedge,
+        layer,
+        || Do::Sleep(ms(3)),
+        fits,
+        |random| {
+            let (delay, extra) = (random.below(2), 1 + below(random, 4));
+            hedge.set((delay, extra), |hedge| {
+                done(hedge.change(|now| now.delay(ms(delay)).max_extra(extra)));
+            });
+        },
+    );
+    hedge.finish(|_| {});
+}
+
+struct InFlight<'a>(&'a AtomicUsize);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(count) = self.0 {
-            count.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-}
-
-async fn serve(request: Request) -> Result<u64, BoxError> {
-    request.attempts.set(request.attempts.get() + 1);
-    match request.does {
-        Does::Answer => {}
-        Does::Fail => return Err("down".into()),
-        Does::Take(time) => tokio::time::sleep(time).await,
-        Does::Hang => std::future::pending().await,
-    }
-    Ok(request.id)
-}
-
-type Outcome = Result<u64, BoxError>;
-
-/// Makes one call, which has to end by one of the settings that were in force at its start.
-async fn call<S, V>(
-    world: &World,
-    settings: &Log<Option<V>>,
-    does: Does,
-    mut service: S,
-    allowed: impl Fn(&Outcome, usize, &Option<V>) -> bool,
-) where
-    S: Service<Request, Response = u64, Error = BoxError>,
-{
-    let request = Request::new(1, does);
-    let attempts = Rc::clone(&request.attempts);
-    let service = service.ready().await.unwrap();
-    let from = settings.before();
-    let call = service.call(request);
-    let span = settings.since(from);
-    let outcome = call.await;
-    let allowed = |settings: &[Option<V>]| {
-        settings
-            .iter()
-            .any(|setting| allowed(&outcome, attempts.get(), setting))
-    };
-    world.check(settings.during(span, allowed), || {
-        format!("{does:?}: {outcome:?} after {attempts:?} attempts, by no setting")
-    });
-    tokio::task::yield_now().await;
-}
-
-/// A retry whose every attempt fails: a call makes as many as were allowed.
-struct Attempts(Arc<Changing<Retry, usize>>);
-
-impl Part for Attempts {
-    fn call<'a>(&'a self, world: &'a World, _: &'a mut Random) -> Call<'a> {
-        let layers = ServiceBuilder::new().layer(self.0.watch.clone());
-        let service = layers
-            .layer(RetryLayer::new(&self.0.policy))
-            .service_fn(serve);
-        let allowed = |outcome: &Outcome, made, most: &Option<_>| {
-            outcome.is_err() && most.unwrap_or(1) == made
-        };
-        Box::pin(call(world, &self.0.settings, Does::Fail, service, allowed))
-    }
-
-    fn change(&self, world: &World, random: &mut Random, _: u64) {
-        let most = 1 + random.below(4);
-        self.0.set(most.try_into().unwrap(), |retry| {
-            let changed = retry.change(|now| now.max_attempts(most.try_into().unwrap()));
-            world.check(changed.is_ok(), || format!("{changed:?}"));
-        });
-    }
-}
-
-/// A timeout around a service that answers late if there may be no timeout: a call ends by a limit
-/// that was in force at its start, or by the service if there was none.
-struct Limits(Arc<Changing<Timeout, Duration>>);
-
-impl Limits {
-    async fn serve(&self, request: Request) -> Outcome {
-        let span = self.0.settings.since(self.0.settings.before());
-        let maybe_off = self
-            .0
-            .settings
-            .during(span, |limits| limits.contains(&None));
-        tokio::time::sleep(if maybe_off { ms(8) } else { secs(2) }).await;
-        Ok(request.id)
-    }
-}
-
-impl Part for Limits {
-    fn call<'a>(&'a self, world: &'a World, _: &'a mut Random) -> Call<'a> {
-        let layers = ServiceBuilder::new().layer(self.0.watch.clone());
-        let layers = layers.layer(TimeoutLayer::new(&self.0.policy));
-        let service = layers.service_fn(|request| self.serve(request));
-        let allowed =
-            |outcome: &Outcome, _, setting: &Option<Duration>| match outcome.as_ref().map_err(kind)
-            {
-                Ok(_) => setting.is_none(),
-                Err(Some(RejectionKind::TimedOut { limit, .. })) => *setting == Some(limit),
-                Err(_) => false,
-            };
-        Box::pin(call(
-            world,
-            &self.0.settings,
-            Does::Answer,
-            service,
-            allowed,
-        ))
-    }
-
-    fn change(&self, _: &World, random: &mut Random, _: u64) {
-        let limit = ms(1 + random.below(5));
-        self.0
-            .set(limit, |timeout| timeout.set_limit(limit).unwrap());
-    }
-}
-
-/// A hedge over a slow service: a call makes as many attempts as were allowed. The setting is
-/// whether the delay is zero, and the number of extra attempts.
-struct Races(Arc<Changing<Hedge, (bool, usize)>>);
-
-impl Part for Races {
-    fn call<'a>(&'a self, world: &'a World, _: &'a mut Random) -> Call<'a> {
-        let layers = ServiceBuilder::new().layer(self.0.watch.clone());
-        let service = layers
-            .layer(HedgeLayer::new(&self.0.policy))
-            .service_fn(serve);
-        let allowed = |outcome: &Outcome, made, setting: &Option<(bool, usize)>| {
-            let most = 1 + setting.map_or(0, |(_, extra)| extra);
-            let least = if let Some((false, _)) = setting {
-                1
-            } else {
-                most
-            };
-            outcome.is_ok() && (least..=most).contains(&made)
-        };
-        let does = Does::Take(ms(3));
-        Box::pin(call(world, &self.0.settings, does, service, allowed))
-    }
-
-    fn change(&self, _: &World, random: &mut Random, _: u64) {
-        let now = self.0.policy.snapshot();
-        let mut extra = now.max_extra;
-        let mut delay = now.delay.unwrap();
-        if random.below(3) == 0 {
-            extra = (1 + random.below(4)).try_into().unwrap();
-        } else {
-            delay = ms(random.below(2));
-        }
-        self.0
-            .set((delay == ms(0), extra.try_into().unwrap()), |hedge| {
-                // One of them is as before.
-                hedge.change(|now| now.max_extra(extra)).unwrap();
-                hedge.set_delay(delay);
-            });
-    }
-}
-
-/// A bulkhead with a queue.
-struct Permits {
-    bulkhead: Arc<Changing<Bulkhead, u32>>,
-    in_flight: AtomicUsize,
-}
-
-/// Reads the limits before each poll: what admitted a call was done after the poll before.
-struct Polls<'a, F> {
-    call: Pin<Box<F>>,
-    limits: &'a Log<Option<u32>>,
-    read: usize,
-    /// Where the log stood before the call can have been admitted.
-    from: Rc<Cell<usize>>,
-}
-
-impl<F: Future> Future for Polls<'_, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = &mut *self;
-        this.from.set(this.read);
-        this.read = this.limits.before();
-        this.call.as_mut().poll(cx)
-    }
-}
-
-impl Permits {
-    fn new(world: &World) -> Self {
-        Self {
-            bulkhead: Changing::new(world, "permits", 2, |listener| {
-                let bulkhead = Bulkhead::builder(2).queue(6).max_wait(ms(5));
-                bulkhead.on_event(listener).build().unwrap()
-            }),
-            in_flight: AtomicUsize::new(0),
-        }
-    }
-
-    fn polls<F>(&self, from: &Rc<Cell<usize>>, call: impl FnOnce() -> F) -> Polls<'_, F> {
-        let limits = &self.bulkhead.settings;
-        let read = limits.before();
-        from.set(read);
-        Polls {
-            call: Box::pin(call()),
-            limits,
-            read,
-            from: Rc::clone(from),
-        }
-    }
-
-    /// Counts a call that was admitted after `from` was read, if there was a limit all the time: with it
-    /// not more are in flight than the greatest limit that may have been in force since.
-    fn enter(&self, world: &World, from: usize) -> InFlight<'_> {
-        let limits = &self.bulkhead.settings;
-        if !limits.during(limits.since(from), |limits| {
-            limits.iter().all(Option::is_some)
-        }) {
-            return InFlight(None);
-        }
-        let together = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        let most = |limits: &[Option<u32>]| limits.iter().flatten().max().copied();
-        let limit = limits.during(limits.since(from), most).unwrap();
-        world.check(together <= limit as usize, || {
-            format!("{together} in flight, the limit was at most {limit}")
-        });
-        InFlight(Some(&self.in_flight))
-    }
-
-    /// Takes permits at once, and holds each for the next three tries.
-    async fn try_acquire(&self, world: &World) {
-        let mut held = VecDeque::new();
-        for _ in 0..20 {
-            let from = self.bulkhead.settings.before();
-            let mut call = self.bulkhead.watch.start();
-            let permit = call.make(|| self.bulkhead.policy.try_acquire());
-            held.push_back(
-                permit
-                    .ok()
-                    .map(|permit| (self.enter(world, from), call, permit)),
-            );
-            if held.len() > 3 {
-                release(held.pop_front().flatten());
-            }
-        }
-        tokio::task::yield_now().await;
-        held.into_iter().for_each(release);
-    }
-
-    /// Waits for a permit directly.
-    async fn acquire(&self, world: &World) {
-        let from = Rc::default();
-        let mut call = self.bulkhead.watch.start();
-        let acquire = self.polls(&from, || self.bulkhead.policy.acquire());
-        let Ok(permit) = call.run(acquire).await else {
-            return tokio::task::yield_now().await;
-        };
-        let in_flight = self.enter(world, from.get());
-        tokio::time::sleep(ms(1)).await;
-        release(Some((in_flight, call, permit)));
-    }
-
-    /// Waits for a permit through the layer, and gives up on some.
-    async fn call_queued(&self, world: &World, patience: Duration) {
-        let from = Rc::<Cell<usize>>::default();
-        let layers = ServiceBuilder::new().layer(self.bulkhead.watch.clone());
-        let layers = layers.layer(BulkheadLayer::queued(&self.bulkhead.policy));
-        let admitted = Rc::clone(&from);
-        let service = layers.service_fn(move |()| {
-            let in_flight = self.enter(world, admitted.get());
-            async move {
-                let _in_flight = in_flight;
-                tokio::time::sleep(ms(1)).await;
-                Ok::<_, BoxError>(())
-            }
-        });
-        let call = self.polls(&from, || service.oneshot(()));
-        let _ = tokio::time::timeout(patience, call).await;
-        tokio::task::yield_now().await;
-    }
-}
-
-impl Part for Permits {
-    fn call<'a>(&'a self, world: &'a World, random: &'a mut Random) -> Call<'a> {
-        match random.below(10) {
-            0..2 => Box::pin(self.try_acquire(world)),
-            2..5 => Box::pin(self.acquire(world)),
-            5 => Box::pin(self.call_queued(world, ms(2))),
-            _ => Box::pin(self.call_queued(world, secs(600))),
-        }
-    }
-
-    fn change(&self, _: &World, random: &mut Random, _: u64) {
-        let limit = u32::try_from(random.below(5)).unwrap();
-        self.bulkhead.set(limit, |bulkhead| {
-            bulkhead.set_limit(limit).unwrap();
-        });
-        let bulkhead = &self.bulkhead.policy;
-        let max_wait = ms(1 + random.below(5));
-        let order = [Order::Fifo, Order::Lifo][usize::from(random.below(2) == 0)];
-        bulkhead
-            .change(|now| now.max_wait(max_wait).queue(1 + limit).order(order))
-            .unwrap();
-    }
-
-    fn finish(&self, world: &World) {
-        has_all_permits(world, &self.bulkhead.policy);
-    }
-}
-
-fn release<P>(held: Option<(InFlight<'_>, Observed, P)>) {
-    if let Some((in_flight, mut call, permit)) = held {
-        drop(in_flight);
-        call.within(|| drop(permit));
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// All permits of an idle bulkhead are available, and no others.
-fn has_all_permits(world: &World, bulkhead: &Bulkhead) {
+fn has_all_permits(bulkhead: &Bulkhead) {
     bulkhead.set_mode(Mode::Enforce);
     bulkhead.set_limit(5).unwrap();
     let now = bulkhead.snapshot();
     let permits: Vec<_> = (0..9).filter_map(|_| bulkhead.try_acquire().ok()).collect();
-    let counts = (now.in_flight, now.queued, permits.len());
-    world.check(counts == (0, 0, 5), || format!("{counts:?} permits"));
+    assert_eq!((now.in_flight, now.queued, permits.len()), (0, 0, 5));
+}
+
+#[test]
+fn cx19_bh5_not_more_are_in_flight_than_the_limits_in_force() {
+    let bulkhead = Bulkhead::builder(2).queue(6).max_wait(ms(5));
+    let bulkhead = Changing::new(bulkhead.build().unwrap(), 2);
+    let Changing { policy, record } = &bulkhead;
+    let in_flight = AtomicUsize::new(0);
+    // Counts a call that was admitted after `from`, if there was a limit all the time.
+    let enter = |from| {
+        record.enforced(record.since(from))?;
+        let together = in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        let guard = InFlight(&in_flight);
+        let limits = record.during(record.since(from)).into_iter();
+        let most = limits.map(|(_, limit)| limit).max().unwrap();
+        assert!(together <= most as usize, "{together} of {most}");
+        Some(guard)
+    };
+    let call = async |random: &mut Random| {
+        let (n, from) = (random.below(10), Cell::new(record.before()));
+        if n < 5 {
+            let call = async || {
+                let permit = match n {
+                    0 | 1 => policy.try_acquire_owned(),
+                    _ => policy.acquire().await,
+                };
+                if let Ok(permit) = permit {
+                    let in_flight = enter(from.get());
+                    tokio::time::sleep(ms(1)).await;
+                    drop((in_flight, permit));
+                }
+            };
+            record.follow(&from, record.observe(from.get(), call)).await;
+        } else {
+            let service = service_fn(|()| {
+                let in_flight = enter(from.get());
+                async move {
+                    tokio::time::sleep(ms(1)).await;
+                    drop(in_flight);
+                    Ok::<_, BoxError>(())
+                }
+            });
+            let layer = bulkhead.observed(BulkheadLayer::queued(policy));
+            let service = layer.layer(service);
+            // A few give up.
+            let patience = if n == 5 { ms(2) } else { secs(600) };
+            let call = record.follow(&from, service.oneshot(()));
+            let _ = tokio::time::timeout(patience, call).await;
+        }
+        tokio::task::yield_now().await;
+    };
+    storm(call, |random, _| {
+        let limit = below(random, 5);
+        bulkhead.set(limit, |bulkhead| done(bulkhead.set_limit(limit)));
+        let max_wait = ms(1 + random.below(5));
+        let order = [Order::Fifo, Order::Lifo][below(random, 2) as usize];
+        done(policy.change(|now| now.max_wait(max_wait).queue(1 + limit).order(order)));
+        bulkhead.change_mode(random);
+    });
+    bulkhead.finish(has_all_permits);
+}
+
+#[test]
+fn cx19_rt4_a_shared_budget_bounds_the_extra_attempts_of_retry_and_hedge() {
+    const BURST: u32 = 20;
+    /// In thousandths.
+    const RATIO: u32 = 200;
+    const FLOOR: u32 = 20;
+    let budget = Budget::builder().refill(Refill::Calls).burst(20);
+    let budget = budget.build().unwrap();
+    let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
+    let retry = retry.budget(&budget).build().unwrap();
+    let hedge = Hedge::builder().delay(ms(0)).budget(&budget);
+    let hedge = Changing::new(hedge.build().unwrap(), ());
+    let [calls, attempts] = [0; 2].map(AtomicUsize::new);
+    let start = Instant::now();
+    let call = async |_: &mut Random| {
+        let mock = Mock::new();
+        let hedged = hedge.observed(HedgeLayer::new(&hedge.policy));
+        let service = RetryLayer::new(&retry).layer(hedged.layer(mock.clone()));
+        service.oneshot(Do::Fail).await.unwrap_err();
+        add(&calls, 1);
+        add(&attempts, mock.calls());
+        tokio::time::sleep(ms(1)).await;
+    };
+    storm(call, |random, _| {
+        let mut up_to = |most: u32| below(random, 1 + u64::from(most));
+        let (burst, floor, attempts) = (up_to(BURST), up_to(FLOOR), 1 + up_to(3));
+        let (ratio, extra) = (f64::from(up_to(RATIO)) / 1_000.0, 1 + up_to(2));
+        done(budget.change(|now| now.ratio(ratio).burst(burst).floor(floor)));
+        done(retry.change(|now| now.max_attempts(attempts)));
+        done(hedge.policy.change(|now| now.max_extra(extra)));
+        hedge.change_mode(random);
+    });
+    let spent = budget.snapshot();
+    let calls = count(&calls);
+    let extra = count(&attempts) - calls;
+    assert_eq!(spent.made, extra as u64);
+    assert!(extra > 100 && spent.suppressed > 0, "{spent:?}");
+    // RT4 with the largest ratio, burst and floor.
+    let earned = f64::from(BURST) + f64::from(RATIO) / 1_000.0 * calls as f64;
+    let most = earned + f64::from(FLOOR) * start.elapsed().as_secs_f64();
+    assert!(extra as f64 <= most, "{extra} in {calls}, not {most}");
+    hedge.finish(|_| {});
 }
 
 /// An idle breaker that becomes half-open has all probe permits, also after changes in between.
-fn has_all_probe_permits(world: &World, breaker: &CircuitBreaker) {
-    let out = breaker
-        .snapshot()
-        .probes
-        .map_or(0, |probes| probes.in_flight);
+fn has_all_probe_permits(breaker: &CircuitBreaker) {
+    let probes = breaker.snapshot().probes;
+    assert_eq!(probes.map_or(0, |probes| probes.in_flight), 0);
     breaker.set_mode(Mode::Enforce);
-    let changed = breaker.change(|now| {
+    done(breaker.change(|now| {
         let now = now.trips([Trip::consecutive_failures(1)]).probes(3);
-        now.close_after(3)
-            .no_ramp()
-            .open_for(Backoff::constant(ms(1)))
-    });
-    changed.unwrap();
+        now.close_after(3).open_for(Backoff::constant(ms(1)))
+    }));
     breaker.reset();
     breaker.try_acquire().unwrap().failure();
     while breaker.state() != State::HalfOpen {
@@ -423,246 +275,102 @@ fn has_all_probe_permits(world: &World, breaker: &CircuitBreaker) {
     breaker.change(|now| now.probes(4).close_after(2)).unwrap();
     breaker.set_mode(Mode::RecordOnly);
     breaker.set_mode(Mode::Enforce);
-    let probes = first.len() + more().collect::<Vec<_>>().len();
-    world.check((out, probes) == (0, 4), || {
-        format!("{out} probes in flight at the end, {probes} of 4 permits")
-    });
+    assert_eq!(first.len() + more().collect::<Vec<_>>().len(), 4);
 }
 
-/// A retry and a hedge that draw on one budget. Every attempt fails.
-struct Paid {
-    budget: Budget,
-    retry: Retry,
-    hedge: Hedge,
-    calls: AtomicUsize,
-    attempts: AtomicUsize,
-    start: u64,
-}
-
-impl Paid {
-    const BURST: u64 = 20;
-    /// In thousandths.
-    const RATIO: u64 = 200;
-    const FLOOR: u64 = 20;
-
-    fn new(world: &World) -> Self {
-        let budget = Budget::builder().burst(20).ratio(0.1).floor(5);
-        let budget = budget.build().unwrap();
-        let retry = Retry::builder().backoff(Backoff::constant(ms(1)));
-        let hedge = Hedge::builder().delay(ms(0)).budget(&budget);
-        Self {
-            retry: retry.budget(&budget).build().unwrap(),
-            hedge: hedge.build().unwrap(),
-            budget,
-            calls: AtomicUsize::new(0),
-            attempts: AtomicUsize::new(0),
-            start: world.clock.now(),
-        }
-    }
-}
-
-impl Part for Paid {
-    fn call<'a>(&'a self, _: &'a World, _: &'a mut Random) -> Call<'a> {
-        Box::pin(async {
-            let layers = ServiceBuilder::new().layer(RetryLayer::new(&self.retry));
-            let service = layers.layer(HedgeLayer::new(&self.hedge)).service_fn(serve);
-            let request = Request::new(0, Does::Fail);
-            let attempts = Rc::clone(&request.attempts);
-            add(&self.calls, 1);
-            let _ = service.oneshot(request).await;
-            add(&self.attempts, attempts.get());
-            tokio::time::sleep(ms(1)).await;
-        })
-    }
-
-    fn change(&self, world: &World, random: &mut Random, round: u64) {
-        let up_to = |random: &mut Random, most| u32::try_from(random.below(most + 1)).unwrap();
-        let ratio = f64::from(up_to(random, Self::RATIO)) / 1_000.0;
-        self.budget.set_ratio(ratio).unwrap();
-        let (burst, floor) = (up_to(random, Self::BURST), up_to(random, Self::FLOOR));
-        self.budget
-            .change(|now| now.burst(burst).floor(floor))
-            .unwrap();
-        let attempts = 1 + up_to(random, 3);
-        let changed = self.retry.change(|now| now.max_attempts(attempts));
-        world.check(changed.is_ok(), || format!("{changed:?}"));
-        let extra = 1 + up_to(random, 2);
-        self.hedge.change(|now| now.max_extra(extra)).unwrap();
-        if round % 64 == 0 {
-            self.hedge.set_mode(super::any_mode(random));
-        }
-    }
-
-    /// RT4 with the largest ratio, burst and floor that were ever in force.
-    fn finish(&self, world: &World) {
-        let calls = count(&self.calls) as u64;
-        let extra = count(&self.attempts) as u64 - calls;
-        let nanos = world.clock.now() - self.start;
-        let earned = (Self::BURST * 1_000 + Self::RATIO * calls) * 1_000_000;
-        let most = earned + Self::FLOOR * nanos;
-        let budget = self.budget.snapshot();
-        let counted = budget.made == extra && extra > 100 && budget.suppressed > 0;
-        world.check(counted && extra * 1_000_000_000 <= most, || {
-            format!("{extra} extra attempts of {calls} calls in {nanos} ns, {budget:?}")
-        });
-    }
-}
-
-/// All patterns, one below the other.
-struct Stack {
-    total: Arc<Changing<Timeout, ()>>,
-    retry: Arc<Changing<Retry, ()>>,
-    hedge: Arc<Changing<Hedge, ()>>,
-    breaker: Arc<Changing<CircuitBreaker, ()>>,
-    bulkhead: Arc<Changing<Bulkhead, ()>>,
-    limiter: Arc<Changing<RateLimiter, ()>>,
-    budget: Budget,
-    in_flight: AtomicUsize,
-    /// Answered, rejected, failed.
-    outcomes: [AtomicUsize; 3],
-}
-
-impl Stack {
-    fn new(world: &World) -> Self {
-        let budget = Budget::percent(10);
-        Self {
-            total: Changing::new(world, "total", (), |listener| {
-                Timeout::builder(ms(50)).on_event(listener).build().unwrap()
-            }),
-            retry: Changing::new(world, "retry", (), |listener| {
-                let retry = Retry::builder().on_event(listener).budget(&budget);
-                retry.backoff(Backoff::constant(ms(1))).build().unwrap()
-            }),
-            hedge: Changing::new(world, "hedge", (), |listener| {
-                let hedge = Hedge::builder().on_event(listener).budget(&budget);
-                hedge.delay(ms(1)).min_samples(10).build().unwrap()
-            }),
-            breaker: Changing::new(world, "breaker", (), |listener| {
-                let breaker = CircuitBreaker::builder("breaker").on_event(listener);
-                breaker.build().unwrap()
-            }),
-            bulkhead: Changing::new(world, "bulkhead", (), |listener| {
-                let bulkhead = Bulkhead::builder(8).queue(8).on_event(listener);
-                bulkhead.max_wait(ms(4)).build().unwrap()
-            }),
-            limiter: Changing::new(world, "limiter", (), |listener| {
-                let limiter = RateLimiter::builder(Quota::per_second(1_000)).on_event(listener);
-                limiter.max_wait(ms(4)).build().unwrap()
-            }),
-            budget,
-            in_flight: AtomicUsize::new(0),
-            outcomes: [0; 3].map(AtomicUsize::new),
-        }
-    }
-
-    async fn call_through_all(&self, world: &World, random: &mut Random) {
-        let layers = ServiceBuilder::new()
-            .layer(self.total.watch.clone())
-            .layer(TimeoutLayer::new(&self.total.policy))
-            .layer(self.retry.watch.clone())
-            .layer(RetryLayer::new(&self.retry.policy))
-            .layer(self.hedge.watch.clone())
-            .layer(HedgeLayer::new(&self.hedge.policy))
-            .layer(self.breaker.watch.clone())
-            .layer(CircuitBreakerLayer::new(&self.breaker.policy))
-            .layer(self.bulkhead.watch.clone())
-            .layer(BulkheadLayer::queued(&self.bulkhead.policy))
-            .layer(self.limiter.watch.clone())
-            .layer(RateLimitLayer::waiting(&self.limiter.policy));
-        let service = layers.service_fn(|request| {
-            add(&self.in_flight, 1);
-            let in_flight = InFlight(Some(&self.in_flight));
-            async move {
-                let _in_flight = in_flight;
-                serve(request).await
-            }
-        });
+#[test]
+fn cx19_cx14_a_stack_of_all_patterns_answers_each_call_and_keeps_every_permit() {
+    let budget = Budget::percent(10);
+    let retry = Retry::builder().budget(&budget);
+    let hedge = Hedge::builder().budget(&budget).delay(ms(1));
+    let bulkhead = Bulkhead::builder(8).queue(8).max_wait(ms(4));
+    let limiter = RateLimiter::builder(Quota::per_second(1_000)).max_wait(ms(4));
+    let total = Changing::new(Timeout::new(ms(50)), ());
+    let retry = Changing::new(retry.build().unwrap(), ());
+    let hedge = Changing::new(hedge.build().unwrap(), ());
+    let breaker = Changing::new(CircuitBreaker::new("breaker"), ());
+    let bulkhead = Changing::new(bulkhead.build().unwrap(), ());
+    let limiter = Changing::new(limiter.build().unwrap(), ());
+    let [answered, rejected, failed] = [0; 3].map(AtomicUsize::new);
+    let call = async |random: &mut Random| {
+        let mock = Mock::new();
+        let service = ServiceBuilder::new()
+            .layer(total.observed(TimeoutLayer::new(&total.policy)))
+            .layer(retry.observed(RetryLayer::new(&retry.policy)))
+            .layer(hedge.observed(HedgeLayer::new(&hedge.policy)))
+            .layer(breaker.observed(CircuitBreakerLayer::new(&breaker.policy)))
+            .layer(bulkhead.observed(BulkheadLayer::queued(&bulkhead.policy)))
+            .layer(limiter.observed(RateLimitLayer::waiting(&limiter.policy)))
+            .service(mock.clone());
         let does = match random.below(20) {
-            0 => Does::Hang,
-            1..4 => Does::Fail,
-            4..12 => Does::Take(ms(random.below(5))),
-            _ => Does::Answer,
+            0 => Do::Hang,
+            1..4 => Do::Fail,
+            4..12 => Do::Sleep(ms(random.below(5))),
+            _ => Do::Answer,
         };
         let patience = match (random.below(10), does) {
             // The total timeout may be off.
-            (_, Does::Hang) => ms(60),
+            (_, Do::Hang) => ms(60),
             (0, _) => ms(1 + random.below(3)),
             _ => secs(600),
         };
-        let id = random.below(u64::MAX);
-        let call = service.oneshot(Request::new(id, does));
-        let outcome = match tokio::time::timeout(patience, call).await {
-            Err(_) => return,
-            Ok(Ok(answer)) => {
-                world.check(answer == id, || format!("{answer} to {id}"));
-                0
+        match tokio::time::timeout(patience, service.oneshot(does)).await {
+            Err(_) => {}
+            Ok(Ok(_)) => {
+                assert!(mock.calls() > 0);
+                add(&answered, 1);
             }
-            Ok(Err(error)) if kind(&error).is_some() => 1,
-            Ok(Err(_)) => 2,
-        };
-        add(&self.outcomes[outcome], 1);
+            Ok(Err(error)) if kind(&error).is_some() => add(&rejected, 1),
+            Ok(Err(_)) => add(&failed, 1),
+        }
+        assert_eq!(mock.in_flight(), 0);
         tokio::task::yield_now().await;
-    }
-}
-
-impl Part for Stack {
-    fn call<'a>(&'a self, world: &'a World, random: &'a mut Random) -> Call<'a> {
-        Box::pin(self.call_through_all(world, random))
-    }
-
-    fn change(&self, _: &World, random: &mut Random, round: u64) {
+    };
+    storm(call, |random, round| {
         let n = random.below(8);
-        let few = u32::try_from(n).unwrap();
-        self.total.policy.set_limit(ms(5 + 5 * n)).unwrap();
-        let retry = self.retry.policy.change(|now| {
-            let now = now.max_attempts(1 + few);
-            let now = now.backoff(Backoff::constant(ms(1 + n)));
+        let (few, wait) = (u32::try_from(n).unwrap(), Backoff::constant(ms(1 + n)));
+        done(total.policy.set_limit(ms(5 + 5 * n)));
+        done(retry.policy.change(|now| {
+            let now = now.max_attempts(1 + few).backoff(wait);
             now.max_elapsed((n % 2 == 0).then_some(ms(20)))
-        });
-        retry.unwrap();
-        let hedge = &self.hedge.policy;
-        match n {
-            0 => hedge.set_quantile(0.5).unwrap(),
-            n => hedge.set_delay(ms(n / 2)),
-        }
-        hedge.change(|now| now.max_extra(1 + few / 3)).unwrap();
-        hedge.change(|now| now.min_samples(5 + few)).unwrap();
-        hedge.change(|now| now.min_delay(ms(n / 4))).unwrap();
-        let breaker = self.breaker.policy.change(|now| {
-            let now = now.open_for(Backoff::constant(ms(1 + n))).probes(1 + few);
-            now.trips([
-                Trip::consecutive_failures(5 + few),
-                Trip::failure_rate(0.6).over(Window::count(40)),
-            ])
-        });
-        breaker.unwrap();
-        let (bulkhead, limiter) = (&self.bulkhead.policy, &self.limiter.policy);
-        bulkhead.set_limit(4 + few).unwrap();
-        bulkhead.change(|now| now.queue(few)).unwrap();
+        }));
+        done(hedge.policy.change(|now| {
+            let now = match n {
+                0 => now.quantile(0.5),
+                n => now.delay(ms(n / 2)),
+            };
+            let now = now.max_extra(1 + few / 3).min_samples(5 + few);
+            now.min_delay(ms(n / 4))
+        }));
+        done(breaker.policy.change(|now| {
+            let rate = Trip::failure_rate(0.6).over(Window::count(40));
+            let now = now.trips([Trip::consecutive_failures(5 + few), rate]);
+            now.open_for(wait).probes(1 + few)
+        }));
+        done(bulkhead.policy.change(|now| now.limit(4 + few).queue(few)));
         let quota = Quota::per_second(500 + 100 * few).burst(10 + few);
-        limiter.set_quota(quota).unwrap();
-        let waits = limiter.change(|now| now.max_wait(ms(1 + n)).max_pause(ms(1 + n)));
-        waits.unwrap();
-        self.budget.set_ratio(0.05 * n as f64).unwrap();
+        done(limiter.policy.set_quota(quota));
+        done(limiter.policy.change(|now| {
+            let wait = ms(1 + n);
+            now.max_wait(wait).max_pause(wait)
+        }));
+        done(budget.set_ratio(0.05 * n as f64));
         if round % 64 == 0 {
-            limiter.pause_for(ms(3));
+            limiter.policy.pause_for(ms(3));
         }
-    }
-
-    fn finish(&self, world: &World) {
-        let in_flight = count(&self.in_flight);
-        world.check(in_flight == 0, || format!("{in_flight} calls at the end"));
-        has_all_probe_permits(world, &self.breaker.policy);
-        has_all_permits(world, &self.bulkhead.policy);
-        let outcomes = self.outcomes.each_ref().map(count);
-        world.check(outcomes.iter().all(|count| *count > 0), || {
-            format!("answered, rejected, failed: {outcomes:?}")
-        });
-    }
-}
-
-/// The rejection of the crate in an error.
-fn kind(error: &BoxError) -> Option<RejectionKind> {
-    let error: &(dyn std::error::Error + 'static) = &**error;
-    Reason::of(error).map(Reason::kind)
+        total.change_mode(random);
+        retry.change_mode(random);
+        hedge.change_mode(random);
+        breaker.change_mode(random);
+        bulkhead.change_mode(random);
+        limiter.change_mode(random);
+    });
+    let outcomes = [answered, rejected, failed].map(AtomicUsize::into_inner);
+    assert!(!outcomes.contains(&0), "{outcomes:?}");
+    total.finish(|_| {});
+    retry.finish(|_| {});
+    hedge.finish(|_| {});
+    breaker.finish(has_all_probe_permits);
+    bulkhead.finish(has_all_permits);
+    limiter.finish(|_| {});
 }

@@ -1,0 +1,160 @@
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+
+use super::config::Config;
+use super::server::Server;
+use crate::config::{ConfigError, Name, Problems};
+use crate::sync::Arc;
+
+type Http = auto::Builder<TokioExecutor>;
+
+/// Builds a [`Server`]; made by [`Server::builder`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `.build()`"]
+pub struct Builder {
+    name: Name,
+    config: Config,
+    http: Http,
+}
+
+impl Server {
+    /// A server with the [defaults](crate::serve#defaults).
+    #[track_caller]
+    pub fn new() -> Self {
+        let server = Self::builder().build();
+        server.expect("the defaults are valid")
+    }
+
+    /// Starts a server with options.
+    #[track_caller]
+    pub fn builder() -> Builder {
+        Builder::new(Name::at("server", Location::caller()))
+    }
+}
+
+impl Default for Server {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    fn new(name: Name) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        // The server has its own timer for heads, which also covers the choice of the protocol.
+        http.http1().header_read_timeout(None);
+        // A peer that is gone without a word is noticed while its requests are in flight.
+        http.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self {
+            name,
+            config: Config::DEFAULT,
+            http,
+        }
+    }
+
+    /// Sets the name, which is in log messages. The default is `server` and the call site.
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the longest time from the acceptance of a connection to its first request's head, with
+    /// the TLS handshake, and on HTTP/1 from the first byte of each later head to its end. The default
+    /// is 10 s.
+    pub fn header_timeout(mut self, limit: Duration) -> Self {
+        self.config.header_timeout = limit;
+        self
+    }
+
+    /// Sets the longest time between two requests of a connection. A response that is still being sent
+    /// counts as idle for as long as its reader takes nothing. The default is 75 s.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.config.idle_timeout = limit;
+        self
+    }
+
+    /// Sets the most connections at once. A connection above it is closed at once. The default is
+    /// 10,000; keep it below the number of file descriptors that the process may have.
+    pub fn max_connections(mut self, limit: u32) -> Self {
+        self.config.max_connections = limit;
+        self
+    }
+
+    /// Sets the most connections at once from one address, for IPv6 from one network of 64 bits. A
+    /// connection above it is closed at once. The default is none: behind a proxy all connections have
+    /// its address.
+    pub fn max_connections_per_address(mut self, limit: impl Into<Option<u32>>) -> Self {
+        self.config.max_per_address = limit.into();
+        self
+    }
+
+    /// Sets the age at which a connection is closed gracefully: on HTTP/1 the next response says
+    /// `Connection: close`, on HTTP/2 the client gets a GOAWAY. Requests in flight are finished. Each
+    /// connection's age is up to a tenth shorter, at random, so that clients do not reconnect
+    /// together. The default is none. Set it where a load balancer distributes connections, so that
+    /// new servers get their share.
+    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.config.max_age = age.into();
+        self
+    }
+
+    /// Sets how long a draining server goes on as before, except that it is not ready. Load balancers
+    /// need this time to notice. The default is 5 s.
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.config.settle = time;
+        self
+    }
+
+    /// Sets how long requests in flight have to finish after the server has stopped accepting. The
+    /// default is 20 s.
+    pub fn drain(mut self, limit: Duration) -> Self {
+        self.config.drain = limit;
+        self
+    }
+
+    /// Whether the server drains on SIGTERM and Ctrl-C. The default is true. If false, call
+    /// [`Server::drain`].
+    pub fn signals(mut self, listen: bool) -> Self {
+        self.config.signals = listen;
+        self
+    }
+
+    /// Changes what hyper has options for, such as
+    /// `|http| { http.http2().max_concurrent_streams(50); }`.
+    pub fn http(mut self, change: impl FnOnce(&mut Http)) -> Self {
+        change(&mut self.http);
+        self
+    }
+
+    /// Builds the server.
+    ///
+    /// # Errors
+    /// All problems at once: a timeout or an age of 0, no connection at all.
+    pub fn build(self) -> Result<Server, ConfigError> {
+        let mut problems = Problems::default();
+        self.config.check(&mut problems);
+        problems.finish(&self.name)?;
+        Ok(Server::from_parts(
+            self.name,
+            self.config,
+            Arc::new(self.http),
+        ))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

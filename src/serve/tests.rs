@@ -1,0 +1,131 @@
+use std::net::IpAddr;
+
+use super::activity::{Activity, Due, Limits};
+use super::caps::Caps;
+use crate::circuit_breaker::CircuitBreaker;
+use crate::keyed::Keyed;
+use crate::serve::{Health, Server};
+use crate::sync::Arc;
+use crate::testing::{ms, secs};
+use crate::time::Tick;
+
+const LIMITS: Limits = Limits {
+    header_timeout: secs(10),
+    idle_timeout: secs(75),
+};
+
+fn at(seconds: u64) -> Tick {
+    Tick::ZERO.after(secs(100 + seconds))
+}
+
+#[test]
+fn sv1_each_head_has_the_header_timeout_and_the_time_between_has_the_idle_timeout() {
+    let activity = Activity::new(at(0));
+    let due = |closing| activity.deadline(LIMITS, closing);
+    assert_eq!(due(None), Some((at(10), Due::Cut)), "the first head");
+    activity.has_read(|| at(3));
+    assert_eq!(
+        due(None),
+        Some((at(10), Due::Cut)),
+        "its bytes move nothing"
+    );
+    activity.start_request(false);
+    assert_eq!(due(None), None);
+    activity.has_read(|| at(20));
+    activity.end_request(at(30));
+    assert_eq!(due(None), Some((at(105), Due::Close)));
+    assert_eq!(due(Some(at(50))), Some((at(60), Due::Cut)), "closing");
+    activity.has_written(at(40));
+    assert_eq!(due(None), Some((at(115), Due::Close)), "a slow reader");
+    assert_eq!(activity.unfinished(), 1);
+    activity.has_flushed();
+    assert_eq!(activity.unfinished(), 0);
+    activity.has_read(|| at(50));
+    assert_eq!(due(None), Some((at(60), Due::Cut)), "the second head");
+}
+
+#[test]
+fn sv1_a_ping_on_http2_is_no_head() {
+    let activity = Activity::new(at(0));
+    activity.start_request(true);
+    activity.end_request(at(5));
+    activity.has_read(|| at(6));
+    assert_eq!(activity.deadline(LIMITS, None), Some((at(80), Due::Close)));
+}
+
+#[test]
+fn sv1_the_cap_per_address_counts_a_network_of_ipv6_as_one() {
+    let caps = Arc::new(Caps::new(5, Some(2)));
+    let admit = |address: &str| caps.admit(address.parse::<IpAddr>().unwrap());
+    let first = admit("2001:db8::1").unwrap();
+    let _second = admit("2001:db8::2:1").unwrap();
+    assert!(admit("2001:db8::3").is_none());
+    let _other = admit("2001:db8:0:1::1").unwrap();
+    drop(first);
+    let _third = admit("2001:db8::3").unwrap();
+    let _mapped = admit("::ffff:192.0.2.1").unwrap();
+    let _fifth = admit("192.0.2.1").unwrap();
+    assert!(admit("192.0.2.2").is_none(), "the cap in all");
+    assert_eq!((caps.open(), caps.rejected()), (5, 2));
+}
+
+// CX15, SV1
+#[test]
+fn cx15_the_server_reports_all_problems_at_once() {
+    let server = Server::builder()
+        .name("api")
+        .header_timeout(ms(0))
+        .idle_timeout(ms(0))
+        .max_age(ms(0))
+        .max_connections(0)
+        .max_connections_per_address(0)
+        .build();
+    let error = server.unwrap_err();
+    let fields: Vec<_> = error.problems().iter().map(|p| p.field.as_str()).collect();
+    let expected = [
+        "header_timeout",
+        "idle_timeout",
+        "max_age",
+        "max_connections",
+        "max_connections_per_address",
+    ];
+    assert_eq!(fields, expected);
+    let _server = Server::builder()
+        .settle(ms(0))
+        .drain(ms(0))
+        .build()
+        .unwrap();
+}
+
+fn text(health: &Health, path: &str) -> (u16, String) {
+    let answer = health.answer(path).unwrap();
+    (answer.status().as_u16(), answer.into_body())
+}
+
+#[test]
+fn sv2_readiness_names_what_is_open_or_draining() {
+    let payments = CircuitBreaker::new("payments");
+    let hosts = Keyed::new(10, |host: &str| CircuitBreaker::builder(host).build()).unwrap();
+    let server = Server::new();
+    let health = server
+        .health()
+        .degraded_by(&payments)
+        .degraded_by_any(&hosts)
+        .degraded_if(|| None);
+    let ready = || text(&health, "/internal/readyz");
+    assert_eq!(ready(), (200, "ready\n".to_owned()));
+    payments.force_open();
+    hosts.get("b.example").force_open();
+    hosts.get("a.example").force_open();
+    let reasons = "payments: forced open\na.example: forced open\nb.example: forced open\n";
+    assert_eq!(ready(), (200, format!("degraded\n{reasons}")));
+    let warm = health
+        .clone()
+        .unready_if(|| Some("the cache is empty".to_owned()));
+    let expected = format!("not ready\nthe cache is empty\n{reasons}");
+    assert_eq!(text(&warm, "/readyz"), (503, expected));
+    server.drain();
+    assert_eq!(ready(), (503, format!("draining\n{reasons}")));
+    assert_eq!(text(&health, "/healthz"), (200, "ok\n".to_owned()));
+    assert!(health.answer("/").is_none());
+}
