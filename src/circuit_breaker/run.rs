@@ -73,16 +73,12 @@ impl CircuitBreaker {
         E: Fault<Via>,
         Direct: Classify<T, E, Seen>,
     {
-        self.run_blocking_with(Direct, call)
+        self.run_blocking_by(&Direct, call)
     }
 
-    /// [`run_blocking`](Self::run_blocking) with a classifier of yours.
-    ///
-    /// # Errors
-    /// The call's own error, or a rejection while the breaker does not admit calls.
-    pub fn run_blocking_with<T, E, C, Via, Seen>(
+    fn run_blocking_by<T, E, C, Via, Seen>(
         &self,
-        classifier: C,
+        classifier: &C,
         call: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, Error<E>>
     where
@@ -91,7 +87,7 @@ impl CircuitBreaker {
     {
         let mut permit = Some(self.try_acquire()?);
         let output = catching(&mut permit, call, panicked);
-        finish(permit, &classifier, &output);
+        finish(permit, classifier, &output);
         output.map_err(Error::Service)
     }
 }
@@ -109,9 +105,9 @@ impl<C> Classified<CircuitBreaker, C> {
     ) -> Result<T, Error<E>>
     where
         E: Fault<Via>,
-        C: Classify<T, E, Seen> + Clone,
+        C: Classify<T, E, Seen>,
     {
-        self.policy.run_blocking_with(self.classifier.clone(), call)
+        self.policy.run_blocking_by(&self.classifier, call)
     }
 }
 
