@@ -37,7 +37,7 @@ pub(crate) const NEVER: Duration = Duration::MAX;
 
 /// The delay of a throttled failure whose own delay is lost, if it had one. It differs from every
 /// delay in milliseconds: it is not one that the service has requested.
-#[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+#[cfg(any(feature = "reqwest", feature = "tower"))]
 pub(crate) const ASSUMED: Duration = Duration::from_nanos(1_000_000_001);
 
 /// A kind of failure.

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::config::{ConfigError, Name, Problems};
-use crate::outcome::{ASSUMED, FailureKind};
+#[cfg(feature = "tower")]
+use crate::outcome::ASSUMED;
+use crate::outcome::FailureKind;
 
 /// What decides when the next attempt starts.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub(super) struct Failed {
 impl Failed {
     /// Whether the service has done nothing, so that every request may be sent again: nothing
     /// reached it, or it said when to come back instead.
+    #[cfg(feature = "tower")]
     pub(super) fn had_no_effect(&self) -> bool {
         match self.kind {
             FailureKind::Unsent => true,
