@@ -5,8 +5,8 @@ use http::{HeaderMap, Response, StatusCode};
 
 #[cfg(feature = "tokio")]
 use super::drain;
-use super::grpc::of_grpc;
 use super::retry_after::retry_after;
+use super::trailers::of_grpc;
 #[cfg(feature = "tokio")]
 use crate::classify::Drain;
 use crate::classify::status::http_failure;

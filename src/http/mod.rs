@@ -30,15 +30,17 @@ mod drain;
 mod format;
 #[cfg(feature = "tower")]
 mod forwarded;
-mod grpc;
 mod judge;
 #[cfg(feature = "tower")]
 mod keys;
 mod request;
 mod respond;
 mod retry_after;
+#[cfg(feature = "tower")]
+mod stack;
 #[cfg(all(test, feature = "tower", feature = "tracing"))]
 mod tests;
+mod trailers;
 
 #[cfg(feature = "tower")]
 pub use body::{
@@ -58,3 +60,5 @@ pub use ipnet::IpNet;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
 pub use retry_after::retry_after;
+#[cfg(feature = "tower")]
+pub use stack::HttpStack;

@@ -1,11 +1,11 @@
+//! The gRPC status in headers or trailers.
+
 use http::HeaderMap;
 
 use super::retry_after::grpc_pushback;
 use crate::classify::Outcome;
 use crate::classify::status::grpc_failure;
 
-/// The status of a trailers-only gRPC response. A status in real trailers comes after the response
-/// head and is not seen here.
 fn grpc_code(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
