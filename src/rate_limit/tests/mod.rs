@@ -8,7 +8,7 @@ mod settle;
 
 use std::time::{Duration, Instant};
 
-use super::{OpenCharge, RateLimiter, Reservation};
+use super::{RateLimiter, Reservation};
 use crate::config::Mode;
 use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
@@ -277,7 +277,7 @@ async fn cx7_ten_thousand_refunds_end_at_the_starting_balance() {
             .filter_map(|_| limiter.try_charge(rng.u32(0..20)).ok())
             .collect();
         rng.shuffle(&mut held);
-        held.into_iter().for_each(OpenCharge::refund);
+        held.into_iter().for_each(super::OpenCharge::refund);
     }
     assert_eq!(limiter.available(), 63);
 }
@@ -480,6 +480,17 @@ fn rn3_the_blocking_twin_waits_for_its_token() {
         events.iter().all(|line| line.starts_with("admitted")),
         "{events:?}"
     );
+}
+
+#[test]
+fn rn3_run_blocking_makes_the_call_or_rejects() {
+    let limiter = RateLimiter::per_day(2);
+    assert_eq!(limiter.run_blocking(|| Ok::<_, &str>(42)), Ok(42));
+    let answer = limiter.run_blocking(|| Err::<(), _>("broken"));
+    assert_eq!(answer, Err(Error::Service("broken")));
+    let answer = limiter.run_blocking(|| -> Result<(), &str> { unreachable!() });
+    let rejection = answer.unwrap_err().into_service().unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
 }
 
 // RL4, TO4
