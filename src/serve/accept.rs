@@ -84,10 +84,10 @@ impl Server {
         let mut tasks = JoinSet::new();
         // One clone for each stream of this listener.
         let streams = Arc::new(());
-        let end = loop {
+        loop {
             tokio::select! {
                 biased;
-                end = &mut drained => break end,
+                () = &mut drained => break,
                 () = &mut closing, if listener.is_some() => listener = None,
                 signal = next(&mut signals) => shared.receive(signal),
                 Some(_) = tasks.join_next() => {}
@@ -102,36 +102,34 @@ impl Server {
                     tasks.spawn(connection::run(shared, handshake, app, peer, kept));
                 }
             }
-        };
+        }
         // Each of them sees that the server has ended.
         while tasks.join_next().await.is_some() {}
         // What is left was upgraded, and belongs to a handler.
         let upgraded = Arc::strong_count(&streams) - 1;
         let requests = shared.cut.load(Relaxed) + upgraded as u64;
-        Ok(match end {
+        Ok(match shared.was_cut.load(Relaxed) {
             _ if requests == 0 => Drained::Complete,
-            Phase::Ended => Drained::Cut { requests },
-            _ => Drained::TimedOut { requests },
+            true => Drained::Cut { requests },
+            false => Drained::TimedOut { requests },
         })
     }
 }
 
-/// Not ready, settle, stop accepting, finish within a bound. Returns the phase in which it ended.
-async fn drain(shared: &Shared) -> Phase {
+/// Not ready, settle, stop accepting, finish within a bound.
+async fn drain(shared: &Shared) {
     shared.reached(Phase::Draining).await;
     tokio::select! {
         () = shared.reached(Phase::Closing) => {}
         () = sleep(shared.config.settle) => {}
     }
     shared.advance(Phase::Closing);
-    let end = tokio::select! {
-        biased;
-        () = shared.caps.none_open() => Phase::Closing,
-        () = shared.reached(Phase::Ended) => Phase::Ended,
-        () = sleep(shared.config.drain) => Phase::Closing,
-    };
+    tokio::select! {
+        () = shared.caps.none_open() => {}
+        () = shared.reached(Phase::Ended) => {}
+        () = sleep(shared.config.drain) => {}
+    }
     shared.advance(Phase::Ended);
-    end
 }
 
 async fn accept(listener: Option<&TcpListener>, shared: &Shared) -> (TcpStream, SocketAddr) {

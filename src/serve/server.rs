@@ -30,6 +30,9 @@ pub(super) struct Shared {
     pub(super) requests: AtomicU64,
     /// Cut off at the end. Read when the tasks that write it have been joined: relaxed.
     pub(super) cut: AtomicU64,
+    /// Whether the server was ended by a cut, not by its bound. Set before the phase is
+    /// [`Ended`](Phase::Ended), which publishes it: relaxed.
+    pub(super) was_cut: AtomicBool,
     /// Whether a call of `serve` receives the signals. Publishes nothing: relaxed.
     pub(super) has_signals: AtomicBool,
     pub(super) jitter: Jitter,
@@ -79,6 +82,7 @@ impl Server {
             caps: Arc::new(caps),
             requests: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            was_cut: AtomicBool::new(false),
             has_signals: AtomicBool::new(false),
             jitter: Jitter::from_entropy(),
         }))
@@ -96,7 +100,7 @@ impl Server {
 
     /// Cuts off what is in flight, and ends. [`serve`](Self::serve) returns.
     pub fn cut(&self) {
-        self.0.advance(Phase::Ended);
+        self.0.cut_off();
     }
 
     /// Ready when the server drains: for handlers of connections that would not end by themselves,
@@ -142,15 +146,23 @@ impl Shared {
         let _ = advanced;
     }
 
+    pub(super) fn cut_off(&self) {
+        // Nothing is in flight after the end: a later cut cuts nothing.
+        if *self.phase.borrow() < Phase::Ended {
+            self.was_cut.store(true, Relaxed);
+        }
+        self.advance(Phase::Ended);
+    }
+
     /// The first signal starts to drain, a second one cuts.
     pub(super) fn receive(&self, signal: Signal) {
         let drains = *self.phase.borrow() >= Phase::Draining;
-        self.advance(match signal {
-            _ if drains => Phase::Ended,
-            Signal::Terminate => Phase::Draining,
+        match signal {
+            _ if drains => self.cut_off(),
+            Signal::Terminate => self.advance(Phase::Draining),
             // No load balancer waits for a terminal.
-            Signal::Interrupt => Phase::Closing,
-        });
+            Signal::Interrupt => self.advance(Phase::Closing),
+        }
     }
 }
 

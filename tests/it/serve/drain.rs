@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -156,6 +157,31 @@ async fn sv2_a_cut_ends_a_drain_at_once() {
     assert_eq!(drained, Drained::Cut { requests: 3 });
     assert_eq!(drained.code(), 2);
     until(|| dropped.load(Ordering::SeqCst) == 3).await;
+}
+
+// The connections see a cut before the drain does.
+#[tokio::test]
+async fn sv2_a_cut_is_reported_if_the_connections_end_first() {
+    let server = quiet().drain(secs(60)).build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serving = pin!(server.serve(listener, app()));
+    let in_flight = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        send(&mut stream, "/never").await;
+        until(|| server.snapshot().requests == 1).await;
+        stream
+    };
+    let _stream = tokio::select! {
+        drained = &mut serving => panic!("{drained:?}"),
+        stream = in_flight => stream,
+    };
+    server.drain();
+    server.cut();
+    // Only the tasks of the connections run here.
+    until(|| server.snapshot().connections == 0).await;
+    let drained = in_time(serving).await.unwrap();
+    assert_eq!(drained, Drained::Cut { requests: 1 });
 }
 
 /// Sends a signal to this process.
