@@ -40,6 +40,17 @@ struct Call {
     deadline: Tick,
 }
 
+/// What admits a call.
+#[cfg(feature = "tower")]
+#[derive(Clone, Copy)]
+pub(super) enum Pass {
+    ByBreaker,
+    /// A gate, with a draw on the ramp of this generation.
+    ByRamp(u32),
+    /// A gate that is ready because too many of its set are shut.
+    BySet,
+}
+
 impl Call {
     #[inline]
     fn starting(grant: Grant, start: Tick) -> Self {
@@ -60,18 +71,20 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         }
     }
 
-    /// Admits a call that the ramp of this generation has admitted already.
+    /// Admits a call that a gate may have admitted already.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(super) fn acquire_drawn(breaker: B, drawn: Option<u32>) -> Result<Self, Rejection> {
-        match drawn.filter(|_| drawn == breaker.borrow().ramp()) {
-            None => Self::acquire(breaker),
-            Some(generation) => {
+    pub(super) fn acquire_with(breaker: B, pass: Pass) -> Result<Self, Rejection> {
+        let of = breaker.borrow();
+        let call = match pass {
+            Pass::ByRamp(generation) if of.ramp() == Some(generation) => {
                 let role = Role::Counted;
-                let grant = Grant { generation, role };
-                Ok(Self::new(breaker, Call::starting(grant, time::now())))
+                Call::starting(Grant { generation, role }, time::now())
             }
-        }
+            Pass::BySet if !of.is_forced_open() => of.admit_in_any_case(),
+            _ => return Self::acquire(breaker),
+        };
+        Ok(Self::new(breaker, call))
     }
 
     #[inline]
@@ -221,12 +234,8 @@ impl CircuitBreaker {
 
     #[inline(never)]
     fn admit_unless_closed(&self, word: Word) -> Result<Call, Rejected> {
-        let unrecorded = Grant {
-            generation: word.generation(),
-            role: Role::Unrecorded,
-        };
         if word.mode() == Mode::Off {
-            return Ok(Call::starting(unrecorded, Tick::ZERO));
+            return Ok(Call::starting(Grant::unrecorded(word), Tick::ZERO));
         }
         let now = time::now();
         let decision = match self.machine().rejects_while_open(now) {
@@ -236,12 +245,24 @@ impl CircuitBreaker {
         match decision {
             Ok(grant) => Ok(Call::starting(grant, now)),
             Err(rejected) if word.mode() == Mode::RecordOnly => {
-                let rejection = || self.rejection(rejected);
-                self.common().record_rejection(rejection);
-                Ok(Call::starting(unrecorded, now))
+                Ok(self.only_record(rejected, word, now))
             }
             Err(rejected) => Err(rejected),
         }
+    }
+
+    /// Admits a call that is rejected, and only records that.
+    fn only_record(&self, rejected: Rejected, word: Word, now: Tick) -> Call {
+        self.common().record_rejection(|| self.rejection(rejected));
+        Call::starting(Grant::unrecorded(word), now)
+    }
+
+    #[cfg(feature = "tower")]
+    #[cold]
+    fn admit_in_any_case(&self) -> Call {
+        let word = self.machine().word();
+        let admitted = self.admit();
+        admitted.unwrap_or_else(|rejected| self.only_record(rejected, word, time::now()))
     }
 
     #[cold]

@@ -205,6 +205,11 @@ impl CircuitBreaker {
         shut
     }
 
+    #[cfg(feature = "tower")]
+    pub(super) fn is_forced_open(&self) -> bool {
+        self.0.machine.word().state() == State::ForcedOpen
+    }
+
     /// The generation of the ramp that is under way.
     #[cfg(feature = "tower")]
     pub(super) fn ramp(&self) -> Option<u32> {
