@@ -181,6 +181,7 @@ pub use retry::Retry;
 pub use retry::RetryLayer;
 #[cfg(feature = "tower")]
 pub use stack::{ClientStack, ServerStack};
+pub use time::use_system_clock;
 #[cfg(feature = "tokio")]
 pub use timeout::Timeout;
 #[cfg(feature = "tower")]

@@ -113,5 +113,8 @@ mod imp {
 
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Condvar, Mutex, Once, Ordering};
+// For statics: loom's exist only inside of a model.
+#[allow(unused_imports)]
+pub(crate) use std::sync::atomic::{AtomicBool as StaticBool, AtomicU64 as StaticU64};
 // No model depends on their memory ordering.
 pub(crate) use std::sync::{Arc, OnceLock, Weak};

@@ -29,7 +29,7 @@ pub enum OnDrop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Throttled {
-    /// In no rate, also not as a call: overload is not an outage. It counts in a run of failures, in
+    /// Not in rates, not even as a call: overload is not an outage. It counts in a run of failures, in
     /// a number of failures and as a failed probe: where nothing succeeds, the reason does not
     /// matter. Its `Retry-After` does not extend the open wait.
     #[default]
@@ -104,7 +104,7 @@ impl Config {
         let holds = (1..=most).contains(&self.probes);
         problems.check(holds, "probes", self.probes, format_args!("1 to {most}"));
         let (least, probes) = (self.close_after(), self.probes);
-        let allowed = format_args!("1 to the {probes} probes").to_string();
+        let allowed = format!("1 to the {probes} probes");
         let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
         problems.check(holds, "close_after", least, allowed);
         let most = self.max_probe_time();

@@ -93,13 +93,13 @@
 //! |---|---|---|
 //! | rules | 5 failures in a row that last at least 1 s and lie within 60 s; or a failure rate over 10 s in 10 buckets, from 20 calls, that is above 90 % with [confidence](Trip::confidence_z) (z = 3.1): 87 calls if all fail | five in a row alone opens every 11 s at 10,000 calls a second of which 10 % fail. A run of failures that lasts 1 s does not, and still sees a total outage within 1.2 s. A rate of 50 % turns a partial outage into a full one: if half of the calls fail, a client with retries and that rule gets 28 % served, a plain client 50 % (`errors-50` of the outage table). A few calls fail at 90 % by chance: with confidence the rule takes nothing from a service of which 70 % fail (`errors-70`) |
 //! | slow calls | no rule | no threshold fits all |
-//! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it. A backoff without a cap of its own grows up to 8 times its base | the first probe comes within a second of the dependency's recovery. With 1 s doubling to 5 s, a dependency that is down for 2 s and up for 2 s is used for half of the time it is up, in the worst of 20 runs for a fiftieth |
+//! | [`open_for`](Builder::open_for) | 250 ms, doubling to 1 s, equal jitter: half to all of it. A backoff without a cap of its own grows up to 8 times its base | the first probe comes within a second of the dependency's recovery. With 1 s doubling to 5 s, a dependency that is down for 2 s and up for 2 s is used for half of the time it is up. In the worst of 20 runs it is used for a fiftieth |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 60 s | the dependency knows best, within reason; of a failure that is not throttled |
 //! | [`probes`](Builder::probes) | 1, which closes | a dependency that works in part should be used: at 30 % errors one probe closes with a probability of 0.7, three that must all succeed with 0.34. A client that calls every 55 s is closed by its first success |
 //! | [`max_probe_time`](Builder::max_probe_time) | 30 s; in the client stack the attempt's timeout and a second | half-open has no clock of its own: one of 10 s serves calls of 12 s at 7 % (`long-12s`), and rejects one call every 5 s a third of the time (`poll-5s`). Only a probe that hangs is given up |
-//! | [`ramp`](Builder::ramp) | off | for a dependency that its whole load would overload at once, for example with a cold cache |
+//! | [`ramp`](Builder::ramp) | off | for a dependency that full load would overload at once, for example with a cold cache |
 //! | [`on_drop`](Builder::on_drop) | a failure once the deadline has passed, or if a hedge drops the call after more than its delay; else ignored | timeouts above the breaker open it, and so does an endpoint that never answers behind hedges; callers that cancel do not, and neither does a service of which 5 % of the calls are hedged |
-//! | [`throttled`](Builder::throttled) | in no rate, also not as a call; in a run or number of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. The exception is a server that rejects at great cost: at ten times its capacity it serves 5 % of the calls, and served 9 % when its 503s counted in the rate. Where nothing succeeds, the run of failures trips |
+//! | [`throttled`](Builder::throttled) | not counted in rates, not even as a call; counted in runs and numbers of failures and as a failed probe | a 429 or 503 is the answer of a server that works. A rate that counts it shuts out a server with ten times the load of its capacity, which then serves less than it can. The exception is a server that rejects at great cost: at ten times its capacity it serves 5 % of the calls, and served 9 % when its 503s counted in the rate. Where nothing succeeds, the run of failures trips |
 //! | [`fair_time`](Builder::fair_time) | off | half of the attempt's timeout is a good value, which the breaker does not know |
 //! | name | required | it names a dependency, not a call site |
 //! | [`mode`](Builder::mode) | enforced | |
@@ -114,7 +114,7 @@
 //! [`change`](CircuitBreaker::change) gets a builder with the current configuration. The state
 //! stays, and so do the counts of each rule whose window is the same.
 //! [`force_open`](CircuitBreaker::force_open) holds until [`release`](CircuitBreaker::release);
-//! [`reset`](CircuitBreaker::reset) closes and forgets. In [`RecordOnly`](crate::Mode::RecordOnly)
+//! [`reset`](CircuitBreaker::reset) closes and clears the counts. In [`RecordOnly`](crate::Mode::RecordOnly)
 //! mode its states change as usual; a call that would have been rejected is admitted, and its
 //! outcome is not counted. [`Off`](crate::Mode::Off) admits all calls and records nothing.
 //! [`snapshot`](CircuitBreaker::snapshot) shows what it has counted and what tripped it last, and a
@@ -138,8 +138,8 @@
 //!
 //! - Around several dependencies at once: the one that fails shuts out the others.
 //! - Around work that never fails because a server is busy or down, such as a computation.
-//! - To bound how long callers wait. That takes a timeout, below the breaker, so that the breaker
-//!   counts what times out.
+//! - To bound how long callers wait. Use a timeout below the breaker for that, so that
+//!   the breaker counts what times out.
 
 mod builder;
 mod config;

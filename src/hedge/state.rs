@@ -60,7 +60,7 @@ impl Settings {
                 problems.check(fits, "window", self.window, "10 ms to a day");
             }
             Some(built) => {
-                let allowed = format_args!("{built:?}, as it was built");
+                let allowed = format!("{built:?}, as it was built");
                 problems.check(self.window == built, "window", self.window, allowed);
             }
         }

@@ -1,4 +1,4 @@
-//! Rate limit: how many calls are made in a time.
+//! Rate limit: bounds how many calls are made per period.
 //!
 //! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and refills at a *rate*; a
 //! call takes one token, or as many as it costs. An empty bucket rejects the call and says to the
@@ -93,7 +93,7 @@
 //! If the burst is at least 128 tokens for each stripe, the bucket leases tokens to stripes, at
 //! most 64 at a time. There is a stripe for each core, rounded up to a power of two, at most 16;
 //! a thread uses one of them. Most calls then take a token with one addition and without reading
-//! the clock. [`Builder::striped`] forces it either way.
+//! the clock. [`Builder::striped`] turns it on or off.
 //!
 //! - The limit above still holds: leased tokens count against the burst, an admission from a
 //!   stripe counts when it is made, and a call is rejected or made to wait only after all stripes
@@ -102,7 +102,7 @@
 //!   missing: the part that is kept for the stripes and not leased. [`available`] counts the
 //!   same way. Nothing else is rejected early, and the rate is the same.
 //! - A cost above fifteen sixteenths of the burst makes the limiter exact for good, so such a cost
-//!   is admitted in its time too.
+//!   is also admitted once the tokens are there.
 //! - While one thread fetches a lease, another may be rejected for lack of it. A lease that is
 //!   fetched during a change of quota or at the start of a pause is lost.
 //! - A stripe takes 128 bytes on most machines. A limiter without stripes takes nothing for them.
@@ -218,7 +218,7 @@
 //!
 //! [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited), with the time to wait unless
 //! the limiter is stopped; [`RejectionKind::CostAboveBurst`](crate::RejectionKind::CostAboveBurst),
-//! which no wait can help; from calls that would wait also
+//! which no wait can satisfy; from calls that would wait also
 //! [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first is a 429 in HTTP and
 //! `RESOURCE_EXHAUSTED` in gRPC, the second a 413 and `INVALID_ARGUMENT`, which no client sends
 //! again. `Retry-After` is in whole seconds, rounded up.

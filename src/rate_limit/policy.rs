@@ -13,7 +13,7 @@ use crate::event::EventKind;
 use crate::sync::Arc;
 use crate::time::{self, Tick};
 
-/// A limit on how many calls are made in a time: a token bucket.
+/// A limit on how many calls are made per period: a token bucket.
 ///
 /// Cheap to clone; every clone is the same limit. It needs no runtime, except for `acquire`. See
 /// the [module](super) for a picture and the defaults.

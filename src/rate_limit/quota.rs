@@ -138,7 +138,7 @@ impl Quota {
             problems.check(false, "period", self.period, allowed);
         } else {
             let most = SPAN / interval;
-            let allowed = format_args!("at most {most} at this rate, which is 416 days' worth");
+            let allowed = format!("at most {most} at this rate, which is 416 days' worth");
             problems.check(u64::from(self.burst) <= most, "burst", self.burst, allowed);
         }
     }

@@ -44,8 +44,8 @@
 //! is not made has an event with the [reason](crate::event::Suppression).
 //!
 //! A backoff or readiness that ends in a poll after the deadline makes no call: the last error is
-//! returned, and the budget has its attempt back. A failed response is not kept, so after one the
-//! timeout above ends the call.
+//! returned, and the budget is refunded. A failed response was dropped by then, so the outer timeout
+//! ends the call.
 //!
 //! The layers below an attempt read its number with [`attempt`](crate::attempt()). An attempt above
 //! the first never queues in a bulkhead; at a limiter that waits it waits like any other call, within
@@ -162,7 +162,7 @@
 //!
 //! # When not to use it
 //!
-//! - For what must not happen twice.
+//! - Around calls that must not happen twice.
 //! - Around a client that retries by itself: the attempts multiply.
 //! - Without a budget, against a dependency that is slow because it is busy.
 //!

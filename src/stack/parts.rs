@@ -69,7 +69,7 @@ pub(super) fn check_queue(
     problems: &mut Problems,
 ) {
     if let Some(wait) = bulkhead.longest_queueing() {
-        let allowed = format_args!("at most the {deadline} of {limit:?}");
+        let allowed = format!("at most the {deadline} of {limit:?}");
         problems.check(wait <= limit, "bulkhead.max_wait", wait, allowed);
     }
 }

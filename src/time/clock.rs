@@ -40,43 +40,121 @@ const BIAS: u64 = 24 * 3_600 * 1_000_000_000;
 
 #[cfg(not(feature = "test-util"))]
 mod reader {
+    use std::time::Instant;
+
     use super::{BIAS, Scale};
     use crate::sync::OnceLock;
-    use crate::time::tick::Tick;
+    use crate::time::switch::{Reading, Switch};
+    use crate::time::tick::{Tick, nanos};
 
     struct Clock {
         counter: quanta::Clock,
         scale: Scale,
         /// [`BIAS`]. As a constant it would be added last, after the product.
         bias: u64,
+        switch: Switch,
+        start: Instant,
     }
 
     static CLOCK: OnceLock<Clock> = OnceLock::new();
 
-    #[inline]
-    fn clock() -> &'static Clock {
-        CLOCK.get_or_init(|| {
+    impl Clock {
+        fn new() -> Self {
             let counter = quanta::Clock::new();
             let scale = Scale::of(|counts| counter.delta_as_nanos(0, counts));
-            Clock {
+            let first = Tick(scale.nanos_after(BIAS, counter.raw()));
+            let reading = Reading {
+                before: 0,
+                counter: first,
+                after: 0,
+            };
+            let system = cfg!(seawall_system_clock) || !is_trusted();
+            Self {
                 counter,
                 scale,
                 bias: BIAS,
+                switch: Switch::new(reading, system),
+                start: Instant::now(),
             }
-        })
+        }
+
+        #[inline]
+        fn counter(&self) -> Tick {
+            // No counter runs for 584 years.
+            Tick(self.scale.nanos_after(self.bias, self.counter.raw()))
+        }
+
+        fn system(&self) -> u64 {
+            nanos(self.start.elapsed())
+        }
+
+        #[cold]
+        fn system_tick(&self) -> Tick {
+            self.switch.tick(self.system())
+        }
+
+        fn reading(&self) -> Reading {
+            Reading {
+                before: self.system(),
+                counter: self.counter(),
+                after: self.system(),
+            }
+        }
+    }
+
+    /// Whether the operating system keeps its own time by the counter. Linux gives it up where the
+    /// counters of the cores differ.
+    fn is_trusted() -> bool {
+        const NAME: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+        if !cfg!(target_os = "linux") {
+            return true;
+        }
+        let name = std::fs::read_to_string(NAME);
+        name.is_ok_and(|name| matches!(name.trim(), "tsc" | "arch_sys_counter"))
+    }
+
+    #[inline]
+    fn clock() -> &'static Clock {
+        CLOCK.get_or_init(Clock::new)
     }
 
     #[inline]
     pub(in crate::time) fn now() -> Tick {
         #[cfg(all(debug_assertions, feature = "tokio"))]
         super::drift::check();
-        // No counter runs for 584 years.
         let clock = clock();
-        Tick(clock.scale.nanos_after(clock.bias, clock.counter.raw()))
+        match clock.switch.is_system() {
+            false => clock.counter(),
+            true => clock.system_tick(),
+        }
     }
 
-    pub(in crate::time) fn std_now() -> std::time::Instant {
-        std::time::Instant::now()
+    /// Checks the clock on a thread whose last tick was `last`.
+    #[cold]
+    pub(in crate::time) fn checked(last: Tick) -> Tick {
+        let clock = clock();
+        let (tick, switched) = clock.switch.check(clock.reading(), last);
+        if switched {
+            const WARNING: &str = "the processor's counter is more than a second off the system's \
+                                   clock; the system's clock is used from now on";
+            #[cfg(feature = "tracing")]
+            tracing::warn!(target: "seawall", "{WARNING}");
+            #[cfg(not(feature = "tracing"))]
+            eprintln!("seawall: {WARNING}");
+        }
+        tick
+    }
+
+    pub(in crate::time) fn use_system_clock() {
+        let clock = clock();
+        if !clock.switch.is_system() {
+            let reading = clock.reading();
+            clock.switch.to_system(reading.after, reading.counter);
+        }
+    }
+
+    pub(in crate::time) fn std_now() -> Instant {
+        Instant::now()
     }
 }
 
@@ -97,12 +175,19 @@ mod reader {
         })
     }
 
+    /// The clock of tests is theirs: two paused runtimes differ.
+    pub(in crate::time) fn checked(_: Tick) -> Tick {
+        now()
+    }
+
+    pub(in crate::time) fn use_system_clock() {}
+
     pub(in crate::time) fn std_now() -> std::time::Instant {
         tokio::time::Instant::now().into_std()
     }
 }
 
-pub(super) use reader::{now, std_now};
+pub(super) use reader::{checked, now, std_now, use_system_clock};
 
 /// Warns a test that advances tokio's clock when the policies do not follow it (CX17).
 #[cfg(all(debug_assertions, feature = "tokio", not(feature = "test-util")))]

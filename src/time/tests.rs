@@ -36,9 +36,10 @@ fn a_recent_reading_is_returned_fifteen_times() {
     let recent = Recent {
         tick: Cell::new(Tick::ZERO),
         uses_left: Cell::new(0),
+        check: Cell::new(Tick::NEVER),
     };
     assert_eq!(recent.get(), None);
-    recent.keep(Tick(7));
+    assert_eq!(recent.keep(Tick(7)), Tick(7));
     let returned = std::iter::from_fn(|| recent.get()).take(20);
     assert_eq!(returned.collect::<Vec<_>>(), [Tick(7); 15]);
 }
@@ -103,4 +104,16 @@ fn an_instant_converts_both_ways_round_now() {
     let start = Instant::now();
     assert!(tick_of(start + Duration::from_secs(60)) > now());
     assert!(tick_of(start) <= now());
+}
+
+// D7
+#[test]
+fn d7_the_forced_system_clock_goes_on_from_the_counter() {
+    let before = now();
+    super::use_system_clock();
+    let after = now();
+    assert!(after >= before);
+    assert!(after.since(before) < Duration::from_secs(60));
+    block_until(after.after(Duration::from_millis(2)));
+    assert!(now() > after);
 }

@@ -317,7 +317,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let store = &self.shared().store;
         let mut problems = Problems::default();
         quota.check(&mut problems);
-        let allowed = format_args!("from 0 to {}", store.tiers - 1);
+        let allowed = format!("from 0 to {}", store.tiers - 1);
         problems.check(tier < store.tiers, "tier", tier, allowed);
         problems.finish(self.name())?;
         #[allow(clippy::cast_possible_truncation)] // Below 15.

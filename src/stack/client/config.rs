@@ -148,10 +148,10 @@ impl ClientConfig {
     /// Reports differences to `now` that a change cannot apply.
     pub(super) fn check_change(&self, now: &Self, own_limiter: bool, problems: &mut Problems) {
         let (built, authorities) = (now.authorities, self.authorities);
-        let allowed = format_args!("{built}, as it was built");
+        let allowed = format!("{built}, as it was built");
         problems.check(authorities == built, "authorities", authorities, allowed);
         let (built, window) = (now.hedge.window_length(), self.hedge.window_length());
-        let allowed = format_args!("{built:?}, as it was built");
+        let allowed = format!("{built:?}, as it was built");
         problems.check(window == built, "hedge.window", window, allowed);
         let id = |config: &Self| config.budget.as_ref().map(Budget::id);
         let given = self.budget.as_ref().map(Budget::name);
@@ -212,33 +212,32 @@ impl ClientConfig {
 
     fn check_in_total(&self, total: Duration, problems: &mut Problems) {
         let attempt = self.attempt_timeout;
-        let allowed = format_args!("at most the total_timeout of {total:?}");
+        let allowed = format!("at most the total_timeout of {total:?}");
         problems.check(attempt <= total, "attempt_timeout", attempt, allowed);
         let backoffs = self.retry.longest_backoffs();
         let attempts = self.retry.attempts();
-        let allowed = format_args!(
-            "less in total, over {attempts} attempts, than the total_timeout of {total:?}"
-        );
+        let allowed =
+            format!("less in total, over {attempts} attempts, than the total_timeout of {total:?}");
         problems.check(backoffs < total, "retry.backoff", backoffs, allowed);
         parts::check_queue(&self.bulkhead, "total_timeout", total, problems);
     }
 
     fn check_by_attempt(&self, attempt: Duration, problems: &mut Problems) {
         for (field, span) in self.breaker.spans() {
-            let allowed = format_args!("at least the attempt_timeout of {attempt:?}");
+            let allowed = format!("at least the attempt_timeout of {attempt:?}");
             let field = format!("breaker.{field}");
             problems.check(span >= attempt, &field, span, allowed);
         }
         for slow in self.breaker.slow_from() {
-            let allowed = format_args!("less than the attempt_timeout of {attempt:?}");
+            let allowed = format!("less than the attempt_timeout of {attempt:?}");
             problems.check(slow < attempt, "breaker.slow_rate", slow, allowed);
         }
         if let Some(fair) = self.breaker.least_fair_time() {
-            let allowed = format_args!("at most the attempt_timeout of {attempt:?}");
+            let allowed = format!("at most the attempt_timeout of {attempt:?}");
             problems.check(fair <= attempt, "breaker.fair_time", fair, allowed);
         }
         if self.hedged {
-            let allowed = format_args!("less than the attempt_timeout of {attempt:?}");
+            let allowed = format!("less than the attempt_timeout of {attempt:?}");
             let (field, delay) = match self.hedge.fixed_delay() {
                 Some(delay) => ("hedge.delay", delay),
                 None => ("hedge.min_delay", self.hedge.least_delay()),
