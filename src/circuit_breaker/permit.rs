@@ -290,17 +290,19 @@ impl CircuitBreaker {
     }
 
     /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
-    /// times or observes is recorded and trips nothing.
+    /// times or observes is recorded by the rules it was built with, and trips nothing.
     #[inline]
     fn settle(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
         let success = matches!(end, End::Outcome(Outcome::Success, _));
         if success && role == Role::Counted && call.start == Tick::ZERO {
             let word = self.machine().word();
-            if word.state() == State::Closed && word.generation() == generation {
-                let counted = word.flags().counts_successes;
+            let flags = word.flags();
+            let same = word.state() == State::Closed && word.generation() == generation;
+            if same && !flags.changed {
+                let counted = flags.counts_successes;
                 let seen = counted.then(|| (time::now(), per_thread::current()));
-                return self.with_rules(word, |rules| rules.succeed(generation, seen));
+                return self.built_with().succeed(generation, seen);
             }
         }
         self.settle_otherwise(call, end);

@@ -127,6 +127,12 @@ impl CircuitBreaker {
         &self.0.machine
     }
 
+    /// The current rules, unless the machine's word says that they have changed.
+    #[inline]
+    pub(super) fn built_with(&self) -> &Rules {
+        &self.0.built_with
+    }
+
     /// Calls `f` with the current rules.
     #[inline]
     pub(super) fn with_rules<T>(&self, word: Word, f: impl FnOnce(&Rules) -> T) -> T {

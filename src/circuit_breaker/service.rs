@@ -165,7 +165,7 @@ pub struct GatedService<S, R = Native, C = Standard> {
     ramp: Ramp,
     membership: Option<Membership>,
     /// Ready because too many others of its set are shut.
-    spared: bool,
+    exempt: bool,
 }
 
 /// A gate on a ramp: one draw decides readiness and the call that follows.
@@ -235,7 +235,7 @@ impl<S, R, C> GatedService<S, R, C> {
             sleep: None,
             ramp: Ramp::new(),
             membership,
-            spared: false,
+            exempt: false,
         }
     }
 
@@ -260,13 +260,13 @@ impl<S, R, C> GatedService<S, R, C> {
 
     fn decide(&mut self) -> Option<Tick> {
         let breaker = &self.service.breaker;
-        self.spared = false;
+        self.exempt = false;
         let Some(shut) = breaker.shut() else {
             return self.ramp.shut_until(breaker);
         };
         let membership = self.membership.as_mut();
-        self.spared = membership.is_some_and(|set| !set.wait(breaker.is_forced_open()));
-        (!self.spared).then_some(shut.until)
+        self.exempt = membership.is_some_and(|set| !set.wait(breaker.is_forced_open()));
+        (!self.exempt).then_some(shut.until)
     }
 
     fn cancel(&mut self) {
@@ -305,7 +305,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let pass = match (std::mem::replace(&mut self.spared, false), self.ramp.take()) {
+        let pass = match (std::mem::replace(&mut self.exempt, false), self.ramp.take()) {
             (true, _) => Pass::BySet,
             (false, Some(generation)) => Pass::ByRamp(generation),
             (false, None) => Pass::ByBreaker,

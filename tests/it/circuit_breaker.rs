@@ -652,18 +652,18 @@ mod paused {
         assert!(used.iter().all(|calls| **calls > 100), "{calls:?}");
         assert!(calls[3] > 0, "{calls:?}");
         // Its calls are as in record-only mode: its breaker stays as it is.
-        let spared = (0..3).find(|n| calls[*n] > 0).unwrap();
-        assert_eq!(breakers[spared].state(), State::Open);
-        let would_reject = breakers[spared].snapshot().would_reject;
-        assert_eq!(would_reject, calls[spared] as u64);
+        let exempt = (0..3).find(|n| calls[*n] > 0).unwrap();
+        assert_eq!(breakers[exempt].state(), State::Open);
+        let would_reject = breakers[exempt].snapshot().would_reject;
+        assert_eq!(would_reject, calls[exempt] as u64);
         // Once it is shut alone, it is not used.
         for (n, breaker) in breakers.iter().enumerate() {
-            if n != spared {
+            if n != exempt {
                 breaker.reset();
             }
         }
         let calls = shares(&mut set, &backends, 300).await;
-        assert_eq!(calls[spared], 0, "{calls:?}");
+        assert_eq!(calls[exempt], 0, "{calls:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -765,9 +765,9 @@ mod paused {
         assert!(poll_ready::<Do, _>(&mut b).is_ready());
     }
 
-    // A spared endpoint still recovers by its probes.
+    // An exempt endpoint still recovers by its probes.
     #[tokio::test(start_paused = true)]
-    async fn cb12_a_spared_endpoint_closes_by_a_probe_once_its_wait_is_over() {
+    async fn cb12_an_exempt_endpoint_closes_by_a_probe_once_its_wait_is_over() {
         let breakers = endpoints::<2>(2);
         let backends = [true; 2].map(Backend::new);
         let mut set = balance_in(&Gates::new(), &breakers, &backends);
