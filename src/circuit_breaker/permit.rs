@@ -44,11 +44,11 @@ struct Call {
 #[cfg(feature = "tower")]
 #[derive(Clone, Copy)]
 pub(super) enum Pass {
-    ByBreaker,
+    Breaker,
     /// A gate, with a draw on the ramp of this generation.
-    ByRamp(u32),
+    Ramp(u32),
     /// A gate that is ready because too many of its set are shut.
-    BySet,
+    Set,
 }
 
 impl Call {
@@ -77,11 +77,11 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     pub(super) fn acquire_with(breaker: B, pass: Pass) -> Result<Self, Rejection> {
         let of = breaker.borrow();
         let call = match pass {
-            Pass::ByRamp(generation) if of.ramp() == Some(generation) => {
+            Pass::Ramp(generation) if of.ramp() == Some(generation) => {
                 let role = Role::Counted;
                 Call::starting(Grant { generation, role }, time::now())
             }
-            Pass::BySet if !of.is_forced_open() => of.admit_in_any_case(),
+            Pass::Set if !of.is_forced_open() => of.admit_in_any_case(),
             _ => return Self::acquire(breaker),
         };
         Ok(Self::new(breaker, call))

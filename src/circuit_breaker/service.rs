@@ -63,7 +63,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.call_with(request, Pass::ByBreaker)
+        self.call_with(request, Pass::Breaker)
     }
 }
 
@@ -306,9 +306,9 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let pass = match (std::mem::replace(&mut self.exempt, false), self.ramp.take()) {
-            (true, _) => Pass::BySet,
-            (false, Some(generation)) => Pass::ByRamp(generation),
-            (false, None) => Pass::ByBreaker,
+            (true, _) => Pass::Set,
+            (false, Some(generation)) => Pass::Ramp(generation),
+            (false, None) => Pass::Breaker,
         };
         self.service.call_with(request, pass)
     }
