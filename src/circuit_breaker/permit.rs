@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ending::{End, outcome};
+#[cfg(feature = "tower")]
+use super::gate::Pass;
 use super::policy::CircuitBreaker;
 use super::rules::{Ended, Rules};
 use super::state::{Grant, Moment, Rejected, Role, State, Word};
@@ -38,17 +40,6 @@ struct Call {
     start: Tick,
     /// The earliest deadline that was in force when the call was admitted or pending.
     deadline: Tick,
-}
-
-/// What admits a call.
-#[cfg(feature = "tower")]
-#[derive(Clone, Copy)]
-pub(super) enum Pass {
-    Breaker,
-    /// A gate, with a draw on the ramp of this generation.
-    Ramp(u32),
-    /// A gate that is ready because too many of its set are shut.
-    Set,
 }
 
 impl Call {

@@ -9,8 +9,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::ending::End;
+use super::gate::Pass;
 use super::gates::Membership;
-use super::permit::{Pass, Permit};
+use super::permit::Permit;
 use super::policy::CircuitBreaker;
 use crate::classify::{Outcome, Standard};
 use crate::context::ClockReading;
