@@ -157,8 +157,7 @@ impl Waiter {
     /// The permit that was handed to the waiter. If the deadline has passed by now, it goes to the
     /// next waiter.
     fn admitted(&self) -> Result<Permit, Rejection> {
-        let deadline = CallContext::deadline();
-        if deadline.is_never() || time::now() < deadline {
+        if !CallContext::is_late() {
             return Ok(Permit::counted(self.bulkhead.clone()));
         }
         if let Some(waker) = self.bulkhead.machine().release() {
