@@ -116,6 +116,10 @@
 //! moment, the next waiter gets it. A call that is dropped in flight, or panics, frees its permit
 //! at once or hands it over.
 //!
+//! A waiter that is handed a permit and is not polled until its wait ends loses it to another
+//! waiter, at the end of that one's wait at the latest, or to a new call that may wait: two waiters
+//! of one task, of which only one is polled, do not block each other for longer.
+//!
 //! # Errors
 //!
 //! [`RejectionKind::BulkheadFull`](crate::RejectionKind::BulkheadFull) and
