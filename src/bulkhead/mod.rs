@@ -99,7 +99,9 @@
 //! # Sharing
 //!
 //! Clones of a [`Bulkhead`], layers over it and services made by them share one limit and one
-//! queue. Layers that reject and layers that queue may share it.
+//! queue. Layers that reject and layers that queue may share it. Where the two do not agree, a
+//! queue that the layer does not use or a layer that may wait without one, the rejection
+//! [says so](crate::Reason::hint).
 //!
 //! # Changing it while calls run
 //!

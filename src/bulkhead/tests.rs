@@ -137,13 +137,28 @@ fn bh2_a_call_waits_only_if_both_the_bulkhead_and_the_caller_say_so() {
     let rejection = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!((rejection.kind(), rejection.retry_after()), (full(0), None));
     assert_eq!(bulkhead.peek().unwrap_err().kind(), full(0));
+    let text = rejection.to_string();
+    assert!(text.ends_with("; the layer or call may wait, and it has no queue"));
+    // Without a queue on either side there is nothing to say.
+    assert_eq!(bulkhead.try_acquire().unwrap_err().hint(), None);
 
     // A queue, and a caller that does not wait.
     bulkhead.change(|now| now.queue(1)).unwrap();
     assert_eq!(bulkhead.try_acquire().unwrap_err().kind(), full(0));
     assert_eq!(bulkhead.try_acquire_owned().unwrap_err().kind(), full(0));
     let outcome = poll_once(bulkhead.run(|| async { Ok::<_, ()>(7) })).unwrap();
-    assert!(matches!(outcome, Err(Error::Rejected(_))));
+    let Err(Error::Rejected(rejection)) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let unused = "its queue is not used by a layer or call that does not wait";
+    assert_eq!(rejection.hint(), Some(unused));
+    assert_eq!(bulkhead.peek().unwrap_err().hint(), Some(unused));
+    // With one on both sides neither.
+    bulkhead.change(|now| now.max_wait(Duration::ZERO)).unwrap();
+    assert_eq!(bulkhead.acquire_blocking().unwrap_err().hint(), None);
+    bulkhead
+        .change(|now| now.max_wait(Duration::from_millis(100)))
+        .unwrap();
 
     let snapshot = bulkhead.snapshot();
     assert_eq!(
@@ -413,7 +428,10 @@ fn cx16_record_only_counts_and_rejects_nothing() {
     let permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(
         log.take(),
-        ["would reject: only: bulkhead is full (limit 1, 1 in flight, 0 queued)"]
+        [
+            "would reject: only: bulkhead is full (limit 1, 1 in flight, 0 queued); its queue is not \
+          used by a layer or call that does not wait"
+        ]
     );
     assert!(bulkhead.peek().is_ok());
     assert_eq!(

@@ -25,6 +25,8 @@ pub(super) struct Waiter {
     since: Tick,
     /// When it ends: after the longest wait, or at an earlier deadline.
     until: Tick,
+    /// That of its own caller.
+    deadline: Tick,
 }
 
 const ENDED: &str = "polled after it was ready";
@@ -84,7 +86,7 @@ impl Bulkhead {
             decision = self.machine().admit_or_queue(max_queued, until);
         }
         let Admission::Queued(id) = decision else {
-            let permit = Permit::decided(self.clone(), decision, max_queued)?;
+            let permit = Permit::decided(self.clone(), decision, Some(max_queued))?;
             return Ok(Entry::Admitted(permit));
         };
         let mut waiter = Waiter {
@@ -92,6 +94,7 @@ impl Bulkhead {
             id: Some(id),
             since: now,
             until,
+            deadline: Tick::NEVER,
         };
         waiter.end_by(CallContext::deadline(), now)?;
         Ok(Entry::Waiting(waiter))
@@ -111,19 +114,25 @@ impl Waiter {
         self.until
     }
 
-    /// Applies the context of the first poll: a call behind a buffer was made where neither its
-    /// deadline could be seen nor whether it is an extra attempt, which never waits.
+    #[cfg(feature = "tokio")]
+    pub(super) fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// At the first poll, takes over a deadline that no timer further up enforces. A call behind a
+    /// buffer was made where it could not be seen either whether it is an extra attempt, which
+    /// never waits.
     #[cfg(feature = "tokio")]
     pub(super) fn first_poll(&mut self) -> Result<(), Rejection> {
-        let context = CallContext::current();
-        if !context.deadline.is_never() {
-            self.end_by(context.deadline, time::now())?;
+        let deadline = CallContext::unenforced();
+        if !deadline.is_never() {
+            self.end_by(deadline, time::now())?;
         }
-        if context.extra {
+        if CallContext::extra() {
             let cancelled = self.id.and_then(|id| self.bulkhead.machine().cancel(id));
             if let Some(word) = cancelled {
                 self.id = None;
-                return Err(self.bulkhead.reject_full(word));
+                return Err(self.reject_full(word));
             }
         }
         Ok(())
@@ -132,6 +141,7 @@ impl Waiter {
     /// Ends the wait at `deadline` at the latest; now, if that has passed.
     fn end_by(&mut self, deadline: Tick, now: Tick) -> Result<(), Rejection> {
         self.until = self.until.min(deadline);
+        self.deadline = self.deadline.min(deadline);
         if now < deadline {
             return Ok(());
         }
@@ -145,7 +155,7 @@ impl Waiter {
         let ended = match self.bulkhead.machine().poll_waiter(id, self.until, waker) {
             WaiterState::Waiting => return None,
             WaiterState::Admitted => self.admitted(),
-            WaiterState::Closed(word) => Err(self.bulkhead.reject_full(word)),
+            WaiterState::Closed(word) => Err(self.reject_full(word)),
             WaiterState::TakenOver(word) => Err(self.timed_out(word, time::now())),
         };
         self.id = None;
@@ -163,6 +173,10 @@ impl Waiter {
         }
     }
 
+    fn reject_full(&self, word: Word) -> Rejection {
+        self.bulkhead.reject_full(word, Some(word.queued()))
+    }
+
     fn timed_out(&self, word: Word, now: Tick) -> Rejection {
         self.bulkhead.reject(RejectionKind::QueueTimeout {
             limit: word.limit(),
@@ -172,11 +186,10 @@ impl Waiter {
         })
     }
 
-    /// The permit that was handed to the waiter. If the deadline has passed by now, it goes to the
-    /// next waiter.
+    /// The permit that was handed to the waiter. If the deadline of its caller has passed by now, it
+    /// goes to the next waiter.
     fn admitted(&self) -> Result<Permit, Rejection> {
-        let deadline = CallContext::deadline();
-        if deadline.is_never() || time::now() < deadline {
+        if self.deadline.is_never() || time::now() < self.deadline {
             return Ok(Permit::counted(self.bulkhead.clone()));
         }
         if let Some(waker) = self.bulkhead.machine().release() {

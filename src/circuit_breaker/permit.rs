@@ -20,7 +20,7 @@ use crate::time::{self, Tick};
 /// A permit for one call, to be settled with the call's outcome.
 ///
 /// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
-/// when it was given has passed. A `?` between getting and settling it is such a drop;
+/// when it was given, or when it is dropped, has passed. A `?` between getting and settling it is such a drop;
 /// [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing about the call"]
 pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
@@ -36,7 +36,8 @@ struct Call {
     /// [`Tick::ZERO`] if neither a rule nor a listener needed it when the call was admitted. Such a
     /// call emits no event at its end.
     start: Tick,
-    /// The earliest deadline that was in force when the call was admitted or pending.
+    /// The deadline in force when the call was admitted, or an earlier one that it was pending
+    /// under and that no timer enforces.
     deadline: Tick,
 }
 
@@ -123,7 +124,11 @@ impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
     }
 
     fn pending(&mut self) {
-        self.call.deadline = self.call.deadline.min(CallContext::deadline());
+        #[cfg(feature = "tokio")]
+        {
+            let deadline = CallContext::unenforced();
+            self.call.deadline = self.call.deadline.min(deadline);
+        }
     }
 }
 
@@ -298,7 +303,9 @@ impl CircuitBreaker {
         let start = timed.then_some(call.start);
         let elapsed = start.map(|start| now.since(start));
         let outcome = self.with_rules(word, |rules| {
-            let outcome = outcome(rules, end, start, call.deadline, now);
+            // A timeout that drops the call has its deadline in force.
+            let deadline = call.deadline.min(CallContext::deadline());
+            let outcome = outcome(rules, end, start, deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {
                     self.count(rules, word, outcome, elapsed, now, end);

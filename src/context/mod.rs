@@ -82,6 +82,30 @@ impl CallContext {
         CELLS.with(|cells| cells.enforced.get())
     }
 
+    /// The deadline in force, if no timer further up enforces it; never otherwise.
+    ///
+    /// A wait or a call takes it over at its first poll: behind a buffer it was made where the
+    /// deadline could not be seen. An enforced deadline is not taken over. It may belong to a
+    /// caller that polls the future by reference, and end before the future does.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn unenforced() -> Tick {
+        let deadline = Self::deadline();
+        match deadline < Self::enforced() {
+            true => deadline,
+            false => Tick::NEVER,
+        }
+    }
+
+    /// Whether this poll comes after a deadline that a timer further up enforces, and before
+    /// `own`, that of the polled wait. Nothing starts in such a poll: the timer ends the poller,
+    /// and the wait goes on if another caller polls it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poller_is_late(own: Tick) -> bool {
+        let enforced = Self::enforced();
+        enforced < own && time::now() >= enforced
+    }
+
     #[inline(always)]
     pub(crate) fn attempt() -> u32 {
         CELLS.with(|cells| cells.attempt.get())

@@ -85,15 +85,11 @@ impl TimedCall {
         }
     }
 
-    /// At the first poll, takes over the deadline in force if no timer further up enforces it: a
-    /// call behind a buffer was made where it could not be seen. An enforced deadline is not taken
-    /// over. It may belong to a caller that polls this future by reference, and end before the
-    /// call does.
+    /// At the first poll, takes over a deadline that no timer further up enforces.
     #[inline]
     pub(super) fn first_poll(&mut self) {
-        let deadline = CallContext::deadline();
-        if !self.deadline.is_never() && deadline < CallContext::enforced() {
-            self.deadline = self.deadline.min(deadline);
+        if !self.deadline.is_never() {
+            self.deadline = self.deadline.min(CallContext::unenforced());
         }
     }
 
@@ -269,7 +265,10 @@ impl<F, M> Timed<F, M> {
         let mut this = self.project();
         let polled = this.call.poll_timer(this.sleep, cx);
         if let Poll::Ready(rejection) = &polled {
+            // With the deadline in force: a call behind a buffer learns of it only now.
+            let restore = this.call.enter();
             this.future.set(None);
+            drop(restore);
             this.call.timeout().emit_rejected(rejection);
         }
         polled

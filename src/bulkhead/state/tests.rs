@@ -33,7 +33,7 @@ enum Op {
     /// Polls one of the waiters: which, modulo their number.
     Poll(usize),
     Cancel(usize),
-    /// Time passes, and the permits of late waiters are taken over.
+    /// Time passes, and permits that were not collected in time are taken over.
     Later(u64),
     Limit(u32),
     MaxQueued(u32),
@@ -118,7 +118,7 @@ impl Naive {
         admitted
     }
 
-    /// Takes over the permits of late waiters, one after the other.
+    /// Takes over the permits that were not collected in time, one after the other.
     fn take_over(&mut self) -> Vec<WaiterId> {
         let mut admitted = Vec::new();
         while let Some(at) = self.late() {
