@@ -80,9 +80,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = up_to::<10>, allow_hyphen_values = true)]
     attempts: u32,
 
-    /// Extra attempts of retries and hedges together, in percent of the requests; one a second is
-    /// always allowed
-    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = within::<0, 100>, allow_hyphen_values = true)]
+    /// Extra attempts of retries and hedges together, in percent of the requests that succeed; one
+    /// after throttling counts as five
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = within::<0, 100>, allow_hyphen_values = true)]
     budget: u32,
 
     /// Starts an extra attempt when one takes longer than this share of them, and returns the first

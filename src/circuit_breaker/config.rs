@@ -104,7 +104,7 @@ impl Config {
         let holds = (1..=most).contains(&self.probes);
         problems.check(holds, "probes", self.probes, format_args!("1 to {most}"));
         let (least, probes) = (self.close_after(), self.probes);
-        let allowed = format!("1 to the {probes} probes").to_string();
+        let allowed = format!("1 to the {probes} probes");
         let holds = (1..=probes.max(1)).contains(&least) || self.close_after.is_none();
         problems.check(holds, "close_after", least, allowed);
         let most = self.max_probe_time();

@@ -5,28 +5,14 @@ use http::{HeaderMap, Response, StatusCode};
 
 #[cfg(feature = "tokio")]
 use super::drain;
-use super::retry_after::{grpc_pushback, retry_after};
+use super::retry_after::retry_after;
+use super::trailers::of_grpc;
 #[cfg(feature = "tokio")]
 use crate::classify::Drain;
-use crate::classify::status::{grpc_failure, http_failure};
+use crate::classify::status::http_failure;
 use crate::classify::{Judge, Outcome};
 use crate::rejection::Reason;
 use crate::time::wall_clock;
-
-/// The status of a trailers-only gRPC response. A status in real trailers comes after the response
-/// head and is not seen here.
-fn grpc_code(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
-}
-
-/// The outcome that the gRPC status in these headers or trailers states. None if there is none.
-pub(super) fn of_grpc(headers: &HeaderMap) -> Option<Outcome> {
-    let code = grpc_code(headers)?;
-    let retry_after = grpc_pushback(headers);
-    let kind = grpc_failure(code, retry_after);
-    let failure = kind.map(|kind| Outcome::Failure { kind, retry_after });
-    Some(failure.unwrap_or(Outcome::Success))
-}
 
 fn of_http(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let Some(kind) = http_failure(status.as_u16()) else {
@@ -71,6 +57,10 @@ fn drain_known<B: 'static>(response: Response<B>) -> Option<Drain> {
     let body: &mut dyn Any = &mut body;
     #[cfg(feature = "reqwest")]
     if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
+        return drain(body.take()?);
+    }
+    #[cfg(feature = "tower")]
+    if let Some(body) = body.downcast_mut::<Option<super::Body<hyper::body::Incoming>>>() {
         return drain(body.take()?);
     }
     let body: &mut Option<hyper::body::Incoming> = body.downcast_mut()?;

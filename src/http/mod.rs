@@ -36,8 +36,11 @@ mod keys;
 mod request;
 mod respond;
 mod retry_after;
+#[cfg(feature = "tower")]
+mod stack;
 #[cfg(all(test, feature = "tower", feature = "tracing"))]
 mod tests;
+mod trailers;
 
 #[cfg(feature = "tower")]
 pub use body::{
@@ -57,3 +60,5 @@ pub use ipnet::IpNet;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
 pub use retry_after::retry_after;
+#[cfg(feature = "tower")]
+pub use stack::HttpStack;

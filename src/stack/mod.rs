@@ -29,6 +29,9 @@
 //! switched off, so that a change can switch it on, and the type of the service is the same either
 //! way.
 //!
+//! For HTTP, [`ServerStack::http`] and [`ClientStack::http`] (feature `http`) last until the end of the
+//! response's body: see the [guide](crate::guide).
+//!
 //! # Example
 //!
 //! ```

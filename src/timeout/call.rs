@@ -30,6 +30,8 @@ pub(crate) struct TimedCall {
     deadline: Tick,
     /// Whether the terminal event is still to be emitted.
     open: bool,
+    /// Whether it never lasts until the end of a body.
+    pub(super) ends_with_head: bool,
 }
 
 impl TimedCall {
@@ -49,6 +51,7 @@ impl TimedCall {
             limit_end: Tick::NEVER,
             deadline: Tick::NEVER,
             open: mode != Mode::Off,
+            ends_with_head: false,
         };
         if mode != Mode::Off {
             let now = clock.now();
@@ -142,7 +145,7 @@ impl TimedCall {
     /// Moves the call to where it ends later, if it is under a limit.
     #[cfg(feature = "tower")]
     pub(super) fn hold(&mut self, hold: impl FnOnce(Self) -> Option<Self>) {
-        if self.open {
+        if self.open && !self.ends_with_head {
             let moved = Self {
                 timeout: self.timeout.clone(),
                 ..*self

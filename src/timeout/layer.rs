@@ -13,6 +13,7 @@ pub struct TimeoutLayer<R = Native, D = Fixed> {
     responder: R,
     duration: D,
     covers_readiness: bool,
+    ends_with_head: bool,
 }
 
 impl TimeoutLayer {
@@ -29,6 +30,7 @@ impl TimeoutLayer {
             responder: Native,
             duration: Fixed,
             covers_readiness: false,
+            ends_with_head: false,
         }
     }
 }
@@ -52,6 +54,7 @@ impl<R, D> TimeoutLayer<R, D> {
             responder: change(self.responder),
             duration: self.duration,
             covers_readiness: self.covers_readiness,
+            ends_with_head: self.ends_with_head,
         }
     }
 
@@ -66,6 +69,12 @@ impl<R, D> TimeoutLayer<R, D> {
         self
     }
 
+    /// Ends each call with the head of its response, whatever the responder holds in the body.
+    pub(crate) fn ends_with_head(mut self) -> Self {
+        self.ends_with_head = true;
+        self
+    }
+
     /// Takes the duration from the request. Where `duration` returns none, the timeout's own
     /// applies. Zero is a deadline that has passed: the call is rejected.
     pub fn duration_from<F>(self, duration: F) -> TimeoutLayer<R, PerRequest<F>> {
@@ -74,6 +83,7 @@ impl<R, D> TimeoutLayer<R, D> {
             responder: self.responder,
             duration: PerRequest(duration),
             covers_readiness: self.covers_readiness,
+            ends_with_head: self.ends_with_head,
         }
     }
 }
@@ -88,6 +98,7 @@ impl<S, R: Clone, D: Clone> Layer<S> for TimeoutLayer<R, D> {
             self.responder.clone(),
             self.duration.clone(),
             self.covers_readiness,
+            self.ends_with_head,
         )
     }
 }

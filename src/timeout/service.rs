@@ -23,6 +23,7 @@ pub struct TimeoutService<S, R = Native, D = Fixed> {
     duration: D,
     readiness: Readiness,
     readying: Readying,
+    ends_with_head: bool,
 }
 
 impl<S, R, D> TimeoutService<S, R, D> {
@@ -32,6 +33,7 @@ impl<S, R, D> TimeoutService<S, R, D> {
         responder: R,
         duration: D,
         covers_readiness: bool,
+        ends_with_head: bool,
     ) -> Self {
         Self {
             inner,
@@ -40,6 +42,7 @@ impl<S, R, D> TimeoutService<S, R, D> {
             duration,
             readiness: Readiness::default(),
             readying: Readying::covered(covers_readiness),
+            ends_with_head,
         }
     }
 
@@ -90,7 +93,8 @@ where
             return ResponseFuture::rejected(rejection, format);
         }
         match TimedCall::start(&self.timeout, limit, since, &mut clock) {
-            Ok(started) => {
+            Ok(mut started) => {
+                started.ends_with_head = self.ends_with_head;
                 let inner = &mut self.inner;
                 let make = || clock.call(inner, |inner| inner.call(request));
                 ResponseFuture::calling(|| Timed::new(started, make, format), format)

@@ -426,7 +426,6 @@ async fn rt4_attempts_at_a_failing_upstream_stay_within_the_budget() {
     let arrived = Arrived::default();
     let fails = |_, _| std::future::ready(StatusCode::INTERNAL_SERVER_ERROR);
     let gateway = Running::over(recording(&arrived, fails), steady()).await;
-    let start = Instant::now();
     let client = h1();
     let ends = many(1_000, || {
         let request = Request::get(gateway.url("/")).body(Body::empty()).unwrap();
@@ -439,9 +438,8 @@ async fn rt4_attempts_at_a_failing_upstream_stay_within_the_budget() {
         ["500 Internal Server Error"]
     );
     let attempts = arrived.lock().unwrap().len() as u64;
-    let (burst, floor) = (10, start.elapsed().as_secs() + 1);
-    assert!(attempts > 1_050, "{attempts} attempts");
-    assert!(attempts <= 1_100 + burst + floor, "{attempts} attempts");
+    // Nothing succeeds, so that the burst is all.
+    assert_eq!(attempts, 1_000 + 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

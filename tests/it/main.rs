@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod auto_traits;
+mod bodies;
 #[cfg(feature = "test-util")]
 mod budget;
 mod bulkhead;

@@ -58,6 +58,10 @@ impl Held {
         Some(CallContext::current().enforcing(deadline).enter())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.permits.is_empty() && self.verdicts.is_empty() && self.timeouts.is_empty()
+    }
+
     /// When the first of the timeouts ends the call.
     pub(super) fn due(&self) -> Tick {
         let due = self.timeouts.iter().map(TimedCall::due);

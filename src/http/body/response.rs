@@ -6,7 +6,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -15,11 +15,15 @@ use super::held::{End, Held};
 use super::limits::{EveryChunk, Limits, Progress, WaitForChunk};
 use crate::classify::{FailureKind, Outcome};
 use crate::http::format::speaks_grpc;
-use crate::http::judge::of_grpc;
+use crate::http::trailers::of_grpc;
 use crate::in_flight::OnPanic;
 use crate::rejection::{Reason, Rejection};
 use crate::sync::Arc;
 use crate::time::{self, Sleep, Tick};
+
+/// A body that holds its call hands out no larger chunks: a host such as hyper drops a body as soon
+/// as it has taken the last chunk, and stops to take chunks when it cannot write them.
+const CHUNK: usize = 64 * 1024;
 
 /// Any error of a body.
 pub type BodyError = Box<dyn StdError + Send + Sync>;
@@ -70,6 +74,8 @@ struct Call<P> {
     wait: WaitForChunk,
     /// When the head decides if the body has not ended. None before the first wait.
     judge_at: Option<Tick>,
+    /// What is left of a large chunk.
+    rest: Bytes,
     /// What the body has said so far, for a body that ends without an error.
     outcome: Outcome,
 }
@@ -88,6 +94,7 @@ impl<B, P> Body<B, P> {
                 held: Held::default(),
                 wait: WaitForChunk::NEW,
                 judge_at: None,
+                rest: Bytes::new(),
                 outcome: Outcome::Success,
             },
         }
@@ -149,6 +156,26 @@ impl<P> Call<P> {
         }
     }
 
+    /// The rejection of a call whose total has passed while its reader did not read.
+    fn overdue(&mut self) -> Option<Rejection> {
+        let due = self.held.due();
+        if due.is_never() {
+            return None;
+        }
+        let now = time::now();
+        // In the same instant the chunk wins.
+        match now > due {
+            true => self.held.cut(now),
+            false => None,
+        }
+    }
+
+    /// The next part of a large chunk.
+    fn next_chunk(&mut self) -> Bytes {
+        let length = self.rest.len().min(CHUNK);
+        self.rest.split_to(length)
+    }
+
     /// The rejection that cuts the body short at `now`.
     fn cut(&mut self, now: Tick) -> Option<Rejection> {
         if self.judge_at.is_some_and(|at| at <= now) {
@@ -163,6 +190,7 @@ impl<P> Call<P> {
         if self.held.is_judged() && self.judge_at.is_some_and(|at| at <= time::now()) {
             self.held.judge(Outcome::Success);
         }
+        self.rest = Bytes::new();
         self.held.settle(End::Ended(outcome));
     }
 
@@ -202,6 +230,18 @@ where
             }
             SourceProjection::Ended => return Poll::Ready(None),
         };
+        if let Some(rejection) = this.call.overdue() {
+            this.source.set(Source::Ended);
+            this.call.end(failure(FailureKind::Timeout));
+            return Poll::Ready(Some(Err(rejection.into())));
+        }
+        if !this.call.rest.is_empty() {
+            let chunk = this.call.next_chunk();
+            if this.call.rest.is_empty() && body.is_end_stream() {
+                this.call.end(this.call.outcome);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(chunk.into()))));
+        }
         let polled = {
             let _restore = this.call.held.enter();
             let guard = OnPanic::new(this.call, Call::panicked);
@@ -210,7 +250,7 @@ where
             polled
         };
         match polled {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     if let Some(outcome) = of_grpc(trailers) {
                         this.call.outcome = outcome;
@@ -220,8 +260,15 @@ where
                         this.call.wait.progress();
                     }
                 }
+                if let Some(chunk) = frame.data_mut().filter(|chunk| chunk.remaining() > CHUNK) {
+                    if !this.call.held.is_empty() {
+                        // Of `Bytes`, this takes a reference.
+                        this.call.rest = chunk.copy_to_bytes(chunk.remaining());
+                        frame = Frame::data(this.call.next_chunk().into());
+                    }
+                }
                 // The reader need not poll again.
-                if body.is_end_stream() {
+                if this.call.rest.is_empty() && body.is_end_stream() {
                     this.call.end(this.call.outcome);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -253,7 +300,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Service { body } => body.is_end_stream(),
+            Source::Service { body } => self.call.rest.is_empty() && body.is_end_stream(),
             Source::Text { .. } => false,
             Source::Ended => true,
         }
@@ -261,7 +308,15 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Service { body } => body.size_hint(),
+            Source::Service { body } => {
+                let (mut hint, rest) = (body.size_hint(), self.call.rest.len() as u64);
+                let upper = hint.upper().map(|upper| upper + rest);
+                if let Some(upper) = upper {
+                    hint.set_upper(upper);
+                }
+                hint.set_lower(hint.lower() + rest);
+                hint
+            }
             Source::Text { text } => SizeHint::with_exact(text.len() as u64),
             Source::Ended => SizeHint::with_exact(0),
         }

@@ -585,6 +585,53 @@ async fn hb1_two_bulkheads_hold_one_body() {
     assert_eq!(in_flight(), [0, 0]);
 }
 
+// HB1: a host drops a body when it has taken the last chunk, and one chunk may be the whole body.
+#[tokio::test(start_paused = true)]
+async fn hb1_a_large_chunk_is_handed_out_in_parts_while_the_permit_is_held() {
+    let bulkhead = Bulkhead::new(1);
+    let layer = (
+        BulkheadLayer::new(&bulkhead).until_body_end(),
+        BodyLayer::new(),
+    );
+    let data: Bytes = (0..200_000_u32).map(|n| n as u8).collect::<Vec<_>>().into();
+    let mut source = script([(ms(0), Do::Chunk(data.clone()))]);
+    source.knows_its_end = true;
+    let mut body = read_through(&layer, source).await;
+    let mut all = Vec::new();
+    while !body.is_end_stream() {
+        assert_eq!(bulkhead.snapshot().in_flight, 1);
+        assert_eq!(
+            body.size_hint().exact(),
+            Some((data.len() - all.len()) as u64)
+        );
+        let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(chunk.len() <= 64 * 1024);
+        assert_eq!(chunk.as_ptr(), data[all.len()..].as_ptr());
+        all.extend_from_slice(&chunk);
+    }
+    assert_eq!(all, data);
+    assert_eq!(bulkhead.snapshot().in_flight, 0);
+    assert!(body.frame().await.is_none());
+}
+
+// HB1
+#[tokio::test(start_paused = true)]
+async fn hb1_the_total_ends_a_body_that_is_always_ready_and_read_slowly() {
+    let layer = (
+        TimeoutLayer::new(ms(100)).until_body_end(),
+        BodyLayer::new(),
+    );
+    let chunks = (0..10).map(|_| (ms(0), chunk(".")));
+    let mut body = read_through(&layer, script(chunks)).await;
+    for _ in 0..3 {
+        body.frame().await.unwrap().unwrap();
+        tokio::time::advance(ms(50)).await;
+    }
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert!(Reason::of(&*error).is_some());
+    assert!(body.frame().await.is_none());
+}
+
 // HB9
 #[tokio::test]
 async fn hb9_a_rejection_needs_no_default_of_the_services_body() {

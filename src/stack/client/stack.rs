@@ -86,11 +86,18 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// Answers rejected calls with a [`Respond`](crate::service::Respond), which may read the
     /// request first.
     pub fn respond_as<R2>(self, responder: R2) -> ClientStack<R2, C, L, O, K> {
+        self.map_responder(|_| responder)
+    }
+
+    pub(crate) fn map_responder<R2>(
+        self,
+        change: impl FnOnce(R) -> R2,
+    ) -> ClientStack<R2, C, L, O, K> {
         ClientStack {
             policies: self.policies,
             limiter: self.limiter,
             own_limiter: self.own_limiter,
-            responder,
+            responder: change(self.responder),
             classifier: self.classifier,
             again: self.again,
             authority: self.authority,
@@ -288,6 +295,7 @@ where
         let responder = || self.responder.clone();
         let classifier = || self.classifier.clone();
         let inner = TimeoutLayer::new(&policies.attempt)
+            .ends_with_head()
             .respond_as(responder())
             .layer(inner);
         let inner = RateLimitLayer::new(self.limiter.clone())

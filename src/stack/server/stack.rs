@@ -100,11 +100,15 @@ impl<R, L> ServerStack<R, L> {
     /// Answers rejected calls with a [`Respond`](crate::service::Respond), which may read the
     /// request first.
     pub fn respond_as<R2>(self, responder: R2) -> ServerStack<R2, L> {
+        self.map_responder(|_| responder)
+    }
+
+    pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> ServerStack<R2, L> {
         ServerStack {
             policies: self.policies,
             limiter: self.limiter,
             own_limiter: self.own_limiter,
-            responder,
+            responder: change(self.responder),
         }
     }
 

@@ -1,0 +1,161 @@
+//! The stacks whose calls last until the end of the response's body.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::{BodyLayer, BodyService, EveryChunk, UntilBodyEnd};
+use crate::config::Name;
+use crate::keyed::IntoSource;
+use crate::rate_limit::RateLimiter;
+use crate::service::Native;
+use crate::stack::{ClientStack, ServerStack};
+use crate::timeout::Timeout;
+
+/// Until a body that has stalled is cut short, as for a call that does not answer.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A [`ServerStack`] or [`ClientStack`] whose calls last until the end of the response's body: made
+/// by [`ServerStack::http`], [`ClientStack::http`], and `until_body_end` on a stack.
+///
+/// It dereferences to the stack, for its policies and for changes. `P` says which chunks of a body
+/// are progress.
+#[derive(Clone)]
+#[must_use = "a layer does nothing until it is put on a service"]
+pub struct HttpStack<K, P = EveryChunk> {
+    stack: K,
+    body: BodyLayer<P>,
+}
+
+impl ServerStack {
+    /// A stack for an HTTP service, with the [defaults](crate::stack#defaults) and at most `limit`
+    /// calls in flight. A call lasts until the end of its response's body: so do its permit and the
+    /// timeout of 30 s. A body that stalls for 30 s is cut short before, if the timeout is longer.
+    ///
+    /// The responses have a [`Body`](super::Body). For options, and for streams that last longer,
+    /// build a stack and continue with [`until_body_end`](Self::until_body_end).
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use seawall::ServerStack;
+    ///
+    /// let stack = ServerStack::http("api", 200);
+    /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(stack);
+    /// # let _ = app;
+    /// ```
+    ///
+    /// # Panics
+    /// If `limit` is above 1,000,000.
+    #[track_caller]
+    pub fn http(name: impl Into<Name>, limit: u32) -> HttpStack<ServerStack<UntilBodyEnd<Native>>> {
+        Self::new(name, limit).until_body_end()
+    }
+}
+
+impl<R, L> ServerStack<R, L> {
+    /// Makes each call last until the end of its response's body, for an HTTP service. The wait for
+    /// the next chunk of a body is limited to 30 s; [`HttpStack::body`] changes that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ServerStack;
+    ///
+    /// let stack = ServerStack::builder("files", 64)
+    ///     .timeout(Duration::from_secs(3_600)) // With the download.
+    ///     .build()?
+    ///     .until_body_end();
+    /// # let _ = stack;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn until_body_end(self) -> HttpStack<ServerStack<UntilBodyEnd<R>, L>> {
+        let idle = Timeout::builder(IDLE).name(format!("{}.body_idle", self.name()));
+        let idle = idle.build().expect("the limit is not zero");
+        HttpStack {
+            stack: self.map_responder(UntilBodyEnd),
+            body: BodyLayer::new().idle(idle),
+        }
+    }
+}
+
+impl ClientStack {
+    /// A stack for an HTTP client, with the [defaults](crate::stack#defaults). A call lasts until
+    /// the end of its response's body: so do the permit of its host, the verdict of the host's
+    /// breaker, and the total timeout of 10 s. An attempt ends with its head.
+    ///
+    /// The responses have a [`Body`](super::Body). For options, and for downloads that last longer,
+    /// build a stack and continue with [`until_body_end`](Self::until_body_end).
+    pub fn http(name: impl Into<Name>) -> HttpStack<ClientStack<UntilBodyEnd<Native>>> {
+        Self::new(name).until_body_end()
+    }
+}
+
+impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+    /// Makes each call last until the end of its response's body, for an HTTP client. The total
+    /// timeout limits the body; [`HttpStack::body`] adds limits of its own.
+    pub fn until_body_end(self) -> HttpStack<ClientStack<UntilBodyEnd<R>, C, L, O, K>> {
+        HttpStack {
+            stack: self.map_responder(UntilBodyEnd),
+            body: BodyLayer::new(),
+        }
+    }
+}
+
+impl<K, P> HttpStack<K, P> {
+    /// Changes the limits of bodies, and what is progress:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ServerStack;
+    ///
+    /// let stack = ServerStack::http("events", 1_000)
+    ///     .body(|body| body.idle(Duration::from_secs(60)).progress(|chunk: &bytes::Bytes| chunk[0] != b':'));
+    /// # let _ = stack;
+    /// ```
+    pub fn body<P2>(self, change: impl FnOnce(BodyLayer<P>) -> BodyLayer<P2>) -> HttpStack<K, P2> {
+        HttpStack {
+            stack: self.stack,
+            body: change(self.body),
+        }
+    }
+}
+
+impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
+    /// Limits calls by `limiter`, as [`ServerStack::rate_limit`] does.
+    pub fn rate_limit<L2>(
+        self,
+        limiter: impl IntoSource<RateLimiter, Source = L2>,
+    ) -> HttpStack<ServerStack<R, L2>, P> {
+        HttpStack {
+            stack: self.stack.rate_limit(limiter),
+            body: self.body,
+        }
+    }
+}
+
+impl<K, P> Deref for HttpStack<K, P> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.stack
+    }
+}
+
+impl<S, K, P> Layer<S> for HttpStack<K, P>
+where
+    K: Layer<BodyService<S, P>>,
+    P: Clone,
+{
+    type Service = K::Service;
+
+    fn layer(&self, inner: S) -> K::Service {
+        self.stack.layer(self.body.layer(inner))
+    }
+}
+
+impl<K: fmt::Debug, P> fmt::Debug for HttpStack<K, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpStack").field(&self.stack).finish()
+    }
+}
