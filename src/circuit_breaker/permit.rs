@@ -10,7 +10,7 @@ use super::rules::{Ended, Rules};
 use super::state::{Grant, Moment, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::context::CallContext;
+use crate::context::{CallContext, Expired};
 use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
 use crate::per_thread;
@@ -20,7 +20,7 @@ use crate::time::{self, Tick};
 /// A permit for one call, to be settled with the call's outcome.
 ///
 /// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
-/// when it was given, or when it is dropped, has passed. A `?` between getting and settling it is such a drop;
+/// when it was given has passed, or a timeout drops it at its end. A `?` between getting and settling it is such a drop;
 /// [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing about the call"]
 pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
@@ -303,8 +303,7 @@ impl CircuitBreaker {
         let start = timed.then_some(call.start);
         let elapsed = start.map(|start| now.since(start));
         let outcome = self.with_rules(word, |rules| {
-            // A timeout that drops the call has its deadline in force.
-            let deadline = call.deadline.min(CallContext::deadline());
+            let deadline = call.deadline.min(Expired::deadline());
             let outcome = outcome(rules, end, start, deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {

@@ -4,6 +4,8 @@
 //! on, and the last reading of the clock. It lives in one thread-local, which a future sets while
 //! it makes or polls the call below it and restores after, also on panic.
 
+mod dropped;
+
 use std::any::type_name;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use crate::registry::PolicyId;
 use crate::time::{self, Tick};
+
+pub(crate) use dropped::{Expired, Overtaken};
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,7 @@ struct Cells {
     /// The length of that service's type name.
     receiver_type: Cell<usize>,
     overtaken: Cell<Option<Duration>>,
+    expired: Cell<Tick>,
 }
 
 thread_local! {
@@ -56,6 +61,7 @@ thread_local! {
         receiver: Cell::new(0),
         receiver_type: Cell::new(0),
         overtaken: Cell::new(None),
+        expired: Cell::new(Tick::NEVER),
     } };
 }
 
@@ -264,35 +270,6 @@ impl Drop for Counting {
     #[inline]
     fn drop(&mut self) {
         CELLS.with(|cells| cells.successes.set(self.0));
-    }
-}
-
-/// Says to the layers below that a call is dropped by a hedge, because another attempt has won
-/// after this one was outstanding for at least the hedge's delay.
-#[must_use]
-pub(crate) struct Overtaken {
-    before: Option<Duration>,
-    not_send: PhantomData<*const ()>,
-}
-
-impl Overtaken {
-    /// Until the guard is dropped.
-    pub(crate) fn after(delay: Duration) -> Self {
-        Self {
-            before: CELLS.with(|cells| cells.overtaken.replace(Some(delay))),
-            not_send: PhantomData,
-        }
-    }
-
-    /// The hedge's delay; none outside of such a drop.
-    pub(crate) fn current() -> Option<Duration> {
-        CELLS.with(|cells| cells.overtaken.get())
-    }
-}
-
-impl Drop for Overtaken {
-    fn drop(&mut self) {
-        CELLS.with(|cells| cells.overtaken.set(self.before));
     }
 }
 

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::policy::Timeout;
 use crate::config::Mode;
-use crate::context::{CallContext, ClockReading, Restore};
+use crate::context::{CallContext, ClockReading, Expired, Restore};
 use crate::event::Ending;
 use crate::in_flight::{OnPanic, catching};
 use crate::rejection::{Rejection, RejectionKind};
@@ -268,10 +268,9 @@ impl<F, M> Timed<F, M> {
         let mut this = self.project();
         let polled = this.call.poll_timer(this.sleep, cx);
         if let Poll::Ready(rejection) = &polled {
-            // With the deadline in force: a call behind a buffer learns of it only now.
-            let restore = this.call.enter();
+            let expired = Expired::at(this.call.deadline);
             this.future.set(None);
-            drop(restore);
+            drop(expired);
             this.call.timeout().emit_rejected(rejection);
         }
         polled
