@@ -52,8 +52,8 @@
 //!
 //! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]. A [`Pipeline`]
 //! combines several policies. With `--no-default-features`, rate limiter, circuit breaker and
-//! bulkhead depend on neither tokio nor tower and serve blocking code:
-//! [`RateLimiter::acquire_blocking`], [`CircuitBreaker::run_blocking`],
+//! bulkhead depend on neither tokio nor tower and serve blocking code, by `run_blocking` such as
+//! [`CircuitBreaker::run_blocking`], and to wait [`RateLimiter::acquire_blocking`] and
 //! [`Bulkhead::acquire_blocking`].
 //!
 //! # Features

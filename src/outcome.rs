@@ -35,6 +35,11 @@ impl Outcome {
 /// deadline and above every cap.
 pub(crate) const NEVER: Duration = Duration::MAX;
 
+/// The delay of a throttled failure whose own delay is lost, if it had one. It differs from every
+/// delay in milliseconds: it is not one that the service has requested.
+#[cfg(any(feature = "reqwest", feature = "tower"))]
+pub(crate) const ASSUMED: Duration = Duration::from_nanos(1_000_000_001);
+
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

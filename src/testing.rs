@@ -160,6 +160,7 @@ impl Recorder {
             "transition",
             "extra attempt",
             "suppressed",
+            "would suppress",
             "would resend",
         ];
         let mut events = self.take();
@@ -169,7 +170,7 @@ impl Recorder {
 }
 
 /// An event in a word or two: `rejected`, `would reject`, `transition`, `extra attempt`,
-/// `suppressed`, `would resend`, or how the call ended.
+/// `suppressed`, `would suppress`, `would resend`, or how the call ended.
 pub(crate) fn short(event: &Event<'_>) -> String {
     match event.kind {
         EventKind::Ended { ending, .. } => match ending {
@@ -181,6 +182,7 @@ pub(crate) fn short(event: &Event<'_>) -> String {
         EventKind::Transition(_) => "transition".to_owned(),
         EventKind::Retrying { .. } | EventKind::Hedging { .. } => "extra attempt".to_owned(),
         EventKind::Suppressed { .. } => "suppressed".to_owned(),
+        EventKind::WouldSuppress { .. } => "would suppress".to_owned(),
         EventKind::WouldRetry { .. } | EventKind::WouldHedge { .. } => "would resend".to_owned(),
         other => format!("{other:?}"),
     }

@@ -8,7 +8,7 @@ use crate::budget::{Budget, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::{Mode, Name};
 use crate::context::{Attempt, CallContext, ClockReading};
-use crate::event::{Ending, EventKind};
+use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
 use crate::outcome::{FailureKind, Outcome};
 use crate::registry::PolicyId;
@@ -77,6 +77,12 @@ impl Ledger {
             suppressed: AtomicU64::new(0),
             would_make: AtomicU64::new(0),
         }
+    }
+
+    /// The attempt with this number was due and is not made.
+    #[cold]
+    pub(crate) fn suppress(&self, attempt: u32, reason: Suppression) {
+        self.common.emit(EventKind::Suppressed { attempt, reason });
     }
 
     /// Extra attempts made.
@@ -195,27 +201,36 @@ impl CallLedger {
         })
     }
 
-    /// Takes one extra attempt, which is made `after` a failure of this kind or after none, from
-    /// the budget of this call. None if the budget is spent, and in record-only mode, which emits
-    /// `would`.
+    /// Takes the extra attempt with this number, which is made `after` a failure of this kind or
+    /// after none, from the budget of this call. None if it is not to be made: the budget is
+    /// spent, or it is record-only mode, which emits `would`.
     pub(crate) fn withdraw(
         &mut self,
         plan: &Plan,
+        number: u32,
         after: Option<FailureKind>,
         would: impl FnOnce() -> EventKind<'static>,
     ) -> Option<ExtraPermit> {
         self.add_call(plan);
         let ledger = &plan.ledger;
+        let reason = Suppression::Budget;
         let mut permit = ExtraPermit(None);
         if let Some(budget) = self.budget(plan) {
-            permit.0 = match after {
+            let withdrawal = match after {
                 Some(kind) => budget.withdraw_after(kind),
                 None => budget.withdraw(),
             };
-            if permit.0.is_none() {
+            let Some(withdrawal) = withdrawal else {
                 ledger.suppressed.fetch_add(1, Ordering::Relaxed);
+                ledger.suppress(number, reason);
                 return None;
+            };
+            if withdrawal.is_unpaid() {
+                let attempt = number;
+                let kind = EventKind::WouldSuppress { attempt, reason };
+                ledger.common.emit(kind);
             }
+            permit.0 = Some(withdrawal);
         }
         if self.mode == Mode::Enforce {
             return Some(permit);

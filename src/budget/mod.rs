@@ -130,7 +130,8 @@
 //!
 //! [`change`](Budget::change) and [`set_ratio`](Budget::set_ratio) keep the balance.
 //! [`RecordOnly`](crate::Mode::RecordOnly) permits every extra attempt, and counts those that it
-//! would have suppressed; [`Off`](crate::Mode::Off) permits every one and takes nothing.
+//! would have suppressed, which have an [event](crate::event::EventKind::WouldSuppress) of their
+//! retry or hedge; [`Off`](crate::Mode::Off) permits every one and takes nothing.
 //!
 //! # Cancel safety
 //!

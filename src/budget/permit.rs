@@ -18,8 +18,10 @@ pub struct Withdrawal {
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The budget is off or only records, or the attempt was made.
+    /// The budget is off, or the attempt was made.
     Nothing,
+    /// The budget only records, and is spent.
+    Unpaid,
     /// The epoch it was taken in, and the price.
     Balance(u64, u64),
     Floor(Charge),
@@ -66,7 +68,7 @@ impl Budget {
         let source = match self.mode() {
             Mode::Off => Some(Source::Nothing),
             Mode::Enforce => self.take(price),
-            Mode::RecordOnly => self.take(price).or(Some(Source::Nothing)),
+            Mode::RecordOnly => self.take(price).or(Some(Source::Unpaid)),
         };
         let budget = self.clone();
         source.map(|source| Withdrawal { budget, source })
@@ -93,6 +95,12 @@ impl Withdrawal {
         let _ = self.take();
     }
 
+    /// Whether a budget that is enforced would have suppressed the attempt.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_unpaid(&self) -> bool {
+        matches!(self.source, Source::Unpaid)
+    }
+
     fn take(mut self) -> Source {
         self.budget.0.made.fetch_add(1, Ordering::Relaxed);
         std::mem::replace(&mut self.source, Source::Nothing)
@@ -111,7 +119,7 @@ impl Drop for Withdrawal {
     fn drop(&mut self) {
         let shared = &self.budget.0;
         match self.source {
-            Source::Nothing => {}
+            Source::Nothing | Source::Unpaid => {}
             Source::Balance(taken, price) => {
                 let terms = self.budget.terms();
                 shared.account.give_back(time::now(), terms, taken, price);

@@ -20,7 +20,7 @@ const NO_QUEUE: &str = "the layer or call may wait, and it has no queue";
 /// Either way the permit is free at once, or goes to the next waiter. Only the event differs.
 #[must_use = "a permit that is dropped is released"]
 pub struct Permit<B: Borrow<Bulkhead> = Bulkhead> {
-    bulkhead: B,
+    pub(super) bulkhead: B,
     /// Whether the call is counted in flight: not once it has ended, nor if it began while the
     /// bulkhead was off.
     counted: bool,
@@ -86,15 +86,24 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
         self.end(Ending::Completed);
     }
 
+    /// Frees the permit, or hands it to the next waiter. False if that was done before.
+    #[inline]
+    pub(super) fn free(&mut self) -> bool {
+        let counted = std::mem::replace(&mut self.counted, false);
+        if counted {
+            if let Some(waker) = self.bulkhead.borrow().machine().release() {
+                waker.wake();
+            }
+        }
+        counted
+    }
+
     #[inline]
     fn end(&mut self, ending: Ending) {
-        if !std::mem::replace(&mut self.counted, false) {
+        if !self.free() {
             return;
         }
         let bulkhead = self.bulkhead.borrow();
-        if let Some(waker) = bulkhead.machine().release() {
-            waker.wake();
-        }
         if bulkhead.common().observed() {
             let elapsed = match self.start {
                 Tick::ZERO => Duration::ZERO,

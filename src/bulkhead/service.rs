@@ -11,10 +11,11 @@ use tower_service::Service;
 use super::acquire::Waiting;
 use super::waiter::Entry;
 use super::{Bulkhead, Permit};
+use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::in_flight::{InFlight, Settle};
 use crate::keyed::{IntoSource, Source};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, RejectionKind};
 use crate::service::queued_call::{MakeCall, QueuedCall, Wait};
 use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 
@@ -261,5 +262,13 @@ where
 
     fn make(self, call: impl FnOnce() -> F) -> Self::Call {
         HeldCall::new(self, call)
+    }
+
+    fn expire(mut self) -> Result<Self, Rejection> {
+        if self.bulkhead.mode() != Mode::Enforce {
+            return Ok(self);
+        }
+        self.free();
+        Err(self.bulkhead.reject(RejectionKind::Expired))
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use super::ending::End;
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Direct};
-use crate::common::classify_method;
+use crate::common::{Classified, classify_method};
 use crate::in_flight::{InFlight, catching, panicked};
 use crate::rejection::{Error, Fault};
 
@@ -73,14 +73,43 @@ impl CircuitBreaker {
         E: Fault<Via>,
         Direct: Classify<T, E, Seen>,
     {
+        self.run_blocking_by(&Direct, call)
+    }
+
+    fn run_blocking_by<T, E, C, Via, Seen>(
+        &self,
+        classifier: &C,
+        call: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        E: Fault<Via>,
+        C: Classify<T, E, Seen>,
+    {
         let mut permit = Some(self.try_acquire()?);
         let output = catching(&mut permit, call, panicked);
-        finish(permit, &Direct, &output);
+        finish(permit, classifier, &output);
         output.map_err(Error::Service)
     }
 }
 
 classify_method!(CircuitBreaker, FnOnce());
+
+impl<C> Classified<CircuitBreaker, C> {
+    /// [`run_blocking`](CircuitBreaker::run_blocking), whose outcomes are judged by the classifier.
+    ///
+    /// # Errors
+    /// The call's own error, or a rejection while the breaker does not admit calls.
+    pub fn run_blocking<T, E, Via, Seen>(
+        &self,
+        call: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        E: Fault<Via>,
+        C: Classify<T, E, Seen>,
+    {
+        self.policy.run_blocking_by(&self.classifier, call)
+    }
+}
 
 fn finish<T, E, C, Via, Seen>(
     permit: Option<Permit<&CircuitBreaker>>,

@@ -20,7 +20,7 @@
 //! | `hyper::Error`: timeout | `Timeout` | `hyper` |
 //! | `reqwest::Error`: cannot connect | `Unsent` | `reqwest` |
 //! | `reqwest::Error`: timeout | `Timeout` | `reqwest` |
-//! | `reqwest::Error`: of `error_for_status` | that of a response with this status; the delay of a 429 or 503 is lost, and one second is assumed | `reqwest` |
+//! | `reqwest::Error`: of `error_for_status` | that of a response with this status; the delay of a 429 or 503 is lost: a retry waits a second, and sends only what may be sent twice | `reqwest` |
 //! | `reqwest::Error`: a body that does not parse; too many redirects | [`Permanent`](FailureKind::Permanent) | `reqwest` |
 //! | `reqwest::Error`: the request cannot be built | [`Ignore`](Outcome::Ignore): it is the caller's mistake | `reqwest` |
 //! | `tonic::Status` of the server | by its code and pushback | `tonic` |

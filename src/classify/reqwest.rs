@@ -1,17 +1,13 @@
 //! Errors of `reqwest`.
 
 use std::error::Error as StdError;
-use std::time::Duration;
 
 use ::reqwest::{Error, Response};
 
 use super::response::Judge;
 use super::status::http_failure;
-use crate::outcome::{FailureKind, Outcome};
+use crate::outcome::{ASSUMED, FailureKind, Outcome};
 use crate::rejection::chain;
-
-/// What a throttled response is taken to have requested when its headers are lost.
-const LOST_DELAY: Duration = Duration::from_secs(1);
 
 /// `Response::error_for_status`, with the delay that the response requests kept for the retry.
 ///
@@ -93,7 +89,7 @@ fn of(error: &Error) -> Option<Outcome> {
         let Some(kind) = http_failure(status.as_u16()) else {
             return Some(Outcome::Success);
         };
-        let retry_after = (kind == FailureKind::Throttled).then_some(LOST_DELAY);
+        let retry_after = (kind == FailureKind::Throttled).then_some(ASSUMED);
         return Some(Outcome::Failure { kind, retry_after });
     }
     if error.is_builder() {

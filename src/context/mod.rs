@@ -82,6 +82,13 @@ impl CallContext {
         CELLS.with(|cells| cells.deadline.get())
     }
 
+    /// Whether the deadline has passed. Reads the clock only under a deadline.
+    #[inline]
+    pub(crate) fn is_late() -> bool {
+        let deadline = Self::deadline();
+        !deadline.is_never() && time::now() >= deadline
+    }
+
     #[cfg(feature = "tokio")]
     #[inline(always)]
     pub(crate) fn enforced() -> Tick {

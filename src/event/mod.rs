@@ -126,6 +126,14 @@ pub enum EventKind<'a> {
         /// Why it is not made.
         reason: Suppression,
     },
+    /// The budget of a retry or hedge would have suppressed an attempt, but the budget is in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode.
+    WouldSuppress {
+        /// The number of the attempt.
+        attempt: u32,
+        /// Why it would not be made.
+        reason: Suppression,
+    },
     /// Another attempt would have followed, but the policy is in
     /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call ends here, and its terminal event
     /// follows.

@@ -4,7 +4,7 @@ use super::policy::Config;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading, Overtaken};
-use crate::event::{EventKind, Suppression};
+use crate::event::EventKind;
 use crate::outcome::Outcome;
 use crate::time::{self, Tick};
 
@@ -81,21 +81,12 @@ impl Permit {
 
     /// Takes the extra attempt with this number from the budget. None if it is not to be made.
     pub(super) fn withdraw(&mut self, config: &Config, number: u32) -> Option<ExtraPermit> {
-        let (plan, start) = (&config.plan, self.ledger.start);
-        let permit = self.ledger.withdraw(plan, None, || EventKind::WouldHedge {
+        let start = self.ledger.start;
+        let would = || EventKind::WouldHedge {
             attempt: number,
             delay: time::now().since(start),
-        });
-        if permit.is_none() && self.ledger.mode() == Mode::Enforce {
-            self.suppress(config, number, Suppression::Budget);
-        }
-        permit
-    }
-
-    #[cold]
-    pub(super) fn suppress(&self, config: &Config, attempt: u32, reason: Suppression) {
-        let common = &config.plan.ledger.common;
-        common.emit(EventKind::Suppressed { attempt, reason });
+        };
+        self.ledger.withdraw(&config.plan, number, None, would)
     }
 
     /// An extra attempt starts. The next one follows after `delay`, or the hedge's delay.

@@ -11,7 +11,6 @@ use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
-use crate::event::Suppression;
 use crate::keyed::{IntoSource, Picked, Source};
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
@@ -89,14 +88,10 @@ where
         let safe = rules.again.may_resend(&request);
         let delay = || rules.delay.delay(&request, 2);
         let mut permit = Permit::start(config, safe, delay, &mut clock);
-        let mut copy = None;
-        if permit.needs_copy() {
-            copy = rules.again.copy(&request);
-            if copy.is_none() {
-                permit.suppress(config, 2, Suppression::NoCopy);
-                permit.stop();
-            }
-        }
+        let copy = match permit.needs_copy() {
+            true => rules.again.copy(&request),
+            false => None,
+        };
         let inner = &mut self.inner;
         let first = permit.ledger.enter(&config.plan, || {
             clock.call(inner, |inner| inner.call(request))

@@ -49,22 +49,32 @@ macro_rules! judged_by_head {
     };
 }
 
-/// The body of hyper's clients, which is a connection's. Any other body is dropped: that it is one
-/// cannot be seen here.
+/// The bodies of hyper's and reqwest's clients, which are a connection's, also in a body of ours.
+/// Any other body is dropped: that it is one cannot be seen here.
 #[cfg(feature = "tokio")]
 fn drain_known<B: 'static>(response: Response<B>) -> Option<Drain> {
-    let mut body = Some(response.into_body());
-    let body: &mut dyn Any = &mut body;
+    let body: &mut dyn Any = &mut Some(response.into_body());
+    let rest = drain_own::<hyper::body::Incoming>(body);
     #[cfg(feature = "reqwest")]
-    if let Some(body) = body.downcast_mut::<Option<reqwest::Body>>() {
-        return drain(body.take()?);
-    }
+    let rest = rest.or_else(|| drain_own::<reqwest::Body>(body));
+    rest
+}
+
+/// Drains `body` if it is a `B`, or a body of ours around one.
+#[cfg(feature = "tokio")]
+fn drain_own<B>(body: &mut dyn Any) -> Option<Drain>
+where
+    B: http_body::Body<
+            Data = hyper::body::Bytes,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        > + Send
+        + 'static,
+{
     #[cfg(feature = "tower")]
-    if let Some(body) = body.downcast_mut::<Option<super::Body<hyper::body::Incoming>>>() {
+    if let Some(body) = body.downcast_mut::<Option<super::Body<B>>>() {
         return drain(body.take()?);
     }
-    let body: &mut Option<hyper::body::Incoming> = body.downcast_mut()?;
-    drain(body.take()?)
+    drain(body.downcast_mut::<Option<B>>()?.take()?)
 }
 
 judged_by_head!(Response<B>, B; drain_known);

@@ -28,10 +28,7 @@ impl<C> Pipeline<C> {
     {
         let call = &call;
         let outcome = match &self.timeout {
-            Some(timeout) => {
-                let call = || self.retried(call);
-                flat(timeout.run_unless(call, Piped::is_rejected).await)
-            }
+            Some(timeout) => flat(timeout.run(|| self.retried(call)).await),
             None => self.retried(call).await,
         };
         outcome.map_err(|piped| piped.error)
@@ -91,6 +88,7 @@ impl<C> Pipeline<C> {
     async fn admitted<T, E, Fut, Via>(&self, call: impl FnOnce() -> Fut) -> Result<T, Piped<E, Via>>
     where
         Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
     {
         match &self.bulkhead {
             Some(bulkhead) => flat(bulkhead.run_queued(|| self.limited(call)).await),
@@ -101,6 +99,7 @@ impl<C> Pipeline<C> {
     async fn limited<T, E, Fut, Via>(&self, call: impl FnOnce() -> Fut) -> Result<T, Piped<E, Via>>
     where
         Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
     {
         if let Some(Limit { limiter, waits }) = &self.limiter {
             let token = match waits {
@@ -122,15 +121,6 @@ impl<C> Pipeline<C> {
 struct Piped<E, Via> {
     error: Error<E>,
     via: PhantomData<fn() -> Via>,
-}
-
-impl<E, Via> Piped<E, Via> {
-    /// Whether a policy rejected the call before it was made.
-    fn is_rejected<T>(outcome: &Result<T, Self>) -> bool {
-        let error = outcome.as_ref().err();
-        let rejection = error.and_then(|piped| piped.error.rejection());
-        rejection.is_some_and(|rejection| rejection.reason().call_not_made())
-    }
 }
 
 impl<E, Via> From<Error<E>> for Piped<E, Via> {

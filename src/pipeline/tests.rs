@@ -242,3 +242,22 @@ async fn cx7_dropped_calls_release_every_permit_token_and_budget() {
     tokio::time::sleep(ms(100)).await;
     assert_eq!(limiter.available(), 100_000);
 }
+
+#[tokio::test]
+async fn cx14_a_timeout_around_a_rejected_run_says_rejected() {
+    let breaker = CircuitBreaker::new("below");
+    let total = Timeout::new(ms(1_000));
+    let events = crate::testing::Recorder::new();
+    total.on_event(events.listener()).forever();
+    let attempt = Pipeline::new().attempt_timeout(&total);
+    for expected in ["Completed", "Rejected"] {
+        let run = || breaker.run(|| async { Ok::<_, io::Error>(7) });
+        let _ = total.run(run).await;
+        // Below a pipeline, and boxed on the way.
+        let _ = attempt
+            .run(|_| async { Ok::<_, Box<dyn std::error::Error + Send + Sync>>(run().await?) })
+            .await;
+        assert_eq!(events.take(), [expected, expected]);
+        breaker.force_open();
+    }
+}

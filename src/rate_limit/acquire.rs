@@ -111,6 +111,10 @@ impl<F: Future, M> MakeCall<F, M> for Granted {
         self.commit();
         call()
     }
+
+    fn expire(self) -> Result<Self, Rejection> {
+        self.expired()
+    }
 }
 
 impl RateLimiter {

@@ -32,4 +32,14 @@ impl RateLimiter {
         self.try_acquire()?;
         call().await.map_err(Error::Service)
     }
+    /// Makes a blocking call if a token is available. Does not wait: to wait, call
+    /// [`acquire_blocking`](Self::acquire_blocking) before the call instead.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with the rejections of [`try_acquire`](Self::try_acquire), without
+    /// calling `call`; [`Error::Service`] with the error of the call.
+    pub fn run_blocking<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, Error<E>> {
+        self.try_acquire()?;
+        call().map_err(Error::Service)
+    }
 }

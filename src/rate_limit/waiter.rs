@@ -316,6 +316,18 @@ impl Granted {
             self.limiter.emit_ended(Ending::Admitted, self.waited);
         }
     }
+
+    /// The deadline has passed, and the call is not made: returns the tokens. They stay spent if
+    /// the limiter rejects nothing.
+    #[cfg(feature = "tower")]
+    pub(super) fn expired(mut self) -> Result<Self, Rejection> {
+        if self.limiter.mode() != Mode::Enforce {
+            return Ok(self);
+        }
+        self.open = false;
+        self.limiter.settle(&self.charges, (self.cost, 0));
+        Err(self.limiter.emit_rejected(self.limiter.expired()))
+    }
 }
 
 impl Drop for Granted {

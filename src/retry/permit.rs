@@ -99,13 +99,15 @@ impl<H: AsRef<Config>> Permit<H> {
         match may_resend.and_then(|()| self.after_failure(failed)) {
             Ok(until) => until,
             Err(reason) => {
-                self.suppress(self.number + 1, reason);
+                let ledger = &self.holder.as_ref().plan.ledger;
+                ledger.suppress(self.number + 1, reason);
                 None
             }
         }
     }
 
-    /// When the next attempt starts. None where retries do not nest, and in record-only mode.
+    /// When the next attempt starts. None where retries do not nest, in record-only mode, and if
+    /// the budget is spent, which has its event.
     #[cold]
     fn after_failure(&mut self, failed: Failed) -> Result<Option<Tick>, Suppression> {
         let Config {
@@ -131,18 +133,13 @@ impl<H: AsRef<Config>> Permit<H> {
         // An attempt whose service did not become ready gives its permit back first.
         self.extra = Extra::None;
         let (attempt, kind) = (self.number + 1, failed.kind);
-        let permit = self
-            .ledger
-            .withdraw(plan, Some(kind), || EventKind::WouldRetry {
-                attempt,
-                delay,
-                kind,
-            });
-        let Some(permit) = permit else {
-            return match self.ledger.mode() {
-                Mode::Enforce => Err(Suppression::Budget),
-                _ => Ok(None),
-            };
+        let would = || EventKind::WouldRetry {
+            attempt,
+            delay,
+            kind,
+        };
+        let Some(permit) = self.ledger.withdraw(plan, attempt, Some(kind), would) else {
+            return Ok(None);
         };
         self.extra = Extra::Permitted(permit);
         self.number = attempt;
@@ -155,17 +152,12 @@ impl<H: AsRef<Config>> Permit<H> {
         Ok(Some(until))
     }
 
-    #[cold]
-    fn suppress(&self, attempt: u32, reason: Suppression) {
-        let common = &self.holder.as_ref().plan.ledger.common;
-        common.emit(EventKind::Suppressed { attempt, reason });
-    }
-
     /// The next attempt became due after the deadline, and is not made.
     #[cold]
     pub(super) fn too_late(&mut self) {
         self.give_back();
-        self.suppress(self.number, Suppression::Deadline);
+        let ledger = &self.holder.as_ref().plan.ledger;
+        ledger.suppress(self.number, Suppression::Deadline);
     }
 
     pub(super) fn expired(&self) -> Rejection {

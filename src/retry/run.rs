@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use super::permit::Permit;
 use super::policy::{Config, Retry};
 use crate::classify::{self, Classify, Direct, Drain};
-use crate::common::classify_method;
+use crate::common::{Classified, classify_method};
 use crate::context::{CallContext, ClockReading};
 use crate::outcome::Outcome;
 #[cfg(doc)]
@@ -146,6 +146,22 @@ impl Retry {
 }
 
 classify_method!(Retry, FnMut(u32));
+
+impl<C> Classified<Retry, C> {
+    /// [`run_mut`](Retry::run_mut), whose outcomes are judged by the classifier.
+    ///
+    /// # Errors
+    /// Those of [`run`](Retry::run).
+    pub async fn run_mut<T, E, F, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
+    where
+        F: AsyncFnMut(u32) -> Result<T, E>,
+        E: Fault<Via>,
+        C: Classify<T, E, Seen> + Clone,
+    {
+        let classifier = self.classifier.clone();
+        self.policy.run_mut_with(classifier, call).await
+    }
+}
 
 /// One call under a retry, with all its attempts.
 struct Run<E> {

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::config::{ConfigError, Name, Problems};
+#[cfg(feature = "tower")]
+use crate::outcome::ASSUMED;
 use crate::outcome::FailureKind;
 
 /// What decides when the next attempt starts.
@@ -44,10 +46,11 @@ pub(super) struct Failed {
 impl Failed {
     /// Whether the service has done nothing, so that every request may be sent again: nothing
     /// reached it, or it said when to come back instead.
+    #[cfg(feature = "tower")]
     pub(super) fn had_no_effect(&self) -> bool {
         match self.kind {
             FailureKind::Unsent => true,
-            FailureKind::Throttled => self.retry_after.is_some(),
+            FailureKind::Throttled => self.retry_after.is_some_and(|delay| delay != ASSUMED),
             _ => false,
         }
     }

@@ -7,6 +7,8 @@ pub use queued_call::QueuedCall;
 mod readiness;
 mod respond;
 mod response;
+#[cfg(all(test, not(seawall_loom), feature = "test-util"))]
+mod tests;
 
 pub(crate) use bounds::Verdict;
 pub use bounds::{By, Guard, Judged, check};

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::context::CallContext;
 use crate::in_flight::{Settle, catching, panicked};
 use crate::rejection::Rejection;
 use crate::service::Format;
@@ -32,6 +33,12 @@ pub(crate) trait MakeCall<F: Future, M>: Settle {
     type Call: Future<Output = F::Output>;
 
     fn make(self, call: impl FnOnce() -> F) -> Self::Call;
+
+    /// The deadline has passed, and the call is not made: releases the permit, and the rejection is
+    /// its terminal event. Returns the permit if the policy rejects nothing.
+    fn expire(self) -> Result<Self, Rejection>
+    where
+        Self: Sized;
 }
 
 pin_project! {
@@ -137,9 +144,20 @@ where
                     // Taken first, so that an error releases it.
                     let permit = permit.take().expect(READY);
                     readied?;
-                    let request = request.take().expect(READY);
-                    let call = permit.make(|| service.call(request));
-                    State::Calling { call }
+                    let permit = match CallContext::is_late() {
+                        true => permit.expire(),
+                        false => Ok(permit),
+                    };
+                    match permit {
+                        Ok(permit) => {
+                            let request = request.take().expect(READY);
+                            let call = permit.make(|| service.call(request));
+                            State::Calling { call }
+                        }
+                        Err(rejection) => State::Rejected {
+                            rejection: Some(rejection),
+                        },
+                    }
                 }
                 StateProjection::Calling { call } => return call.poll(cx),
                 StateProjection::Rejected { rejection } => {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use super::Timeout;
 use super::call::{Timed, TimedCall};
 use crate::context::ClockReading;
-use crate::rejection::Error;
+use crate::rejection::{Error, Fault, Reason};
 
 impl Timeout {
     /// Makes one call under this timeout.
@@ -35,28 +35,16 @@ impl Timeout {
     ///
     /// # Panics
     /// When a pending call is polled outside of a tokio runtime with time enabled.
-    pub async fn run<T, E, F, Fut>(&self, call: F) -> Result<T, Error<E>>
+    pub async fn run<T, E, F, Fut, Via>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
-    {
-        self.run_unless(call, |_| false).await
-    }
-
-    /// [`run`](Self::run), where `rejected` is whether a policy below rejected the call.
-    pub(crate) async fn run_unless<T, E, F, Fut>(
-        &self,
-        call: F,
-        rejected: impl Fn(&Result<T, E>) -> bool,
-    ) -> Result<T, Error<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
     {
         let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
         let end = |call: &mut TimedCall, output: &mut Result<T, E>| {
-            call.completed(|| rejected(output));
+            call.completed(|| is_rejected(output));
         };
         poll_fn(|cx| match timed.as_mut().poll_call(cx, end) {
             Poll::Ready(output) => Poll::Ready(output.map_err(Error::Service)),
@@ -64,4 +52,11 @@ impl Timeout {
         })
         .await
     }
+}
+
+/// Whether a policy below rejected the call before it was made.
+fn is_rejected<T, E: Fault<Via>, Via>(output: &Result<T, E>) -> bool {
+    let error = output.as_ref().err().and_then(Fault::error);
+    let reason = error.and_then(Reason::find);
+    reason.is_some_and(Reason::call_not_made)
 }

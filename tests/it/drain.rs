@@ -12,10 +12,14 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use seawall::classify::{Classify, Drain, Outcome, Standard};
+use seawall::http::BodyLayer;
 use seawall::{Backoff, Error, Retry, RetryLayer};
 use tokio::net::TcpListener;
+use tower::layer::util::Identity;
+use tower::util::MapErr;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 /// Answers every other request 500 with a body of `size`, over HTTP/1. Returns its address and how
@@ -56,9 +60,20 @@ fn retry() -> Retry {
 }
 
 async fn connections_of_100_retried_calls(size: usize) -> u32 {
+    connections_through(size, Identity::new()).await
+}
+
+/// 100 retried calls over a client under `layer`.
+async fn connections_through<L, S, B>(size: usize, layer: L) -> u32
+where
+    L: Layer<Plain, Service = S>,
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = ClientError> + Clone,
+    B: Body<Error: std::fmt::Debug> + 'static,
+{
     let (address, connections) = failing_every_other(size).await;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let client = client.map_err(Error::service);
+    let error: fn(_) -> _ = Error::service;
+    let client = layer.layer(client.map_err(error));
     let mut service = RetryLayer::new(retry()).layer(client);
     for _ in 0..100 {
         let request = Request::get(&address).body(Empty::new()).unwrap();
@@ -69,10 +84,21 @@ async fn connections_of_100_retried_calls(size: usize) -> u32 {
     connections.load(Ordering::Relaxed)
 }
 
+type HyperClient = Client<HttpConnector, Empty<Bytes>>;
+type ClientError = Error<hyper_util::client::legacy::Error>;
+type Plain = MapErr<HyperClient, fn(hyper_util::client::legacy::Error) -> ClientError>;
+
 // One connection; on a busy machine a drain may take more than its 10 ms now and then.
 #[tokio::test]
 async fn rt9_100_retried_calls_with_bodies_of_32_kib_use_one_connection() {
     let connections = connections_of_100_retried_calls(32 * 1024).await;
+    assert!(connections <= 10, "{connections} connections");
+}
+
+// The body that the client's stacks work with.
+#[tokio::test]
+async fn rt9_a_body_that_a_body_layer_has_made_is_read_too() {
+    let connections = connections_through(32 * 1024, BodyLayer::new()).await;
     assert!(connections <= 10, "{connections} connections");
 }
 

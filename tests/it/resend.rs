@@ -109,6 +109,28 @@ mod unsent {
         assert_eq!(stack.retry().snapshot().retried, 2);
     }
 
+    // `error_for_status` keeps no headers, so it is not known whether the server has put it off.
+    #[cfg(feature = "reqwest")]
+    #[tokio::test(start_paused = true)]
+    async fn rt7_a_post_of_reqwest_whose_failed_status_is_an_error_is_sent_once() {
+        for (method, sent_again) in [("POST", 0), ("GET", 2)] {
+            let stack = ClientStack::new("orders");
+            let client = reqwest::Client::new();
+            let request = client.request(method.parse().unwrap(), "http://orders/");
+            let service = tower::service_fn(|_: reqwest::Request| async {
+                let busy = http::Response::builder().status(503).body("").unwrap();
+                reqwest::Response::from(busy).error_for_status()
+            });
+            let service = stack.layer(service.map_err(Error::service));
+            let start = tokio::time::Instant::now();
+            assert!(service.oneshot(request.build().unwrap()).await.is_err());
+            assert_eq!(stack.retry().snapshot().retried, sent_again, "{method}");
+            // RT3, RN4: each after a second at least.
+            let least = std::time::Duration::from_secs(sent_again);
+            assert!(start.elapsed() >= least);
+        }
+    }
+
     /// A frame of HTTP/2, of type `kind`.
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![0, 0, payload.len() as u8, kind, flags];

@@ -575,7 +575,7 @@ async fn rn1_run_returns_the_error_of_the_call_or_a_rejection() {
     let call = timeout.run(async || {
         text.push_str(" and not Send");
         drop(local);
-        Ok::<_, std::rc::Rc<()>>(())
+        Ok::<_, Box<dyn std::error::Error>>(())
     });
     call.await.unwrap();
     assert_eq!(text, "borrowed and not Send");

@@ -115,7 +115,8 @@ impl<N, F> Extra<N, F> {
             // budget goes back with the attempt.
             if start >= CallContext::deadline() {
                 *permit = None;
-                of.suppress(attempts.as_ref(), number, Suppression::Deadline);
+                let ledger = &attempts.as_ref().plan.ledger;
+                ledger.suppress(number, Suppression::Deadline);
                 return Poll::Ready(Ended::Lost(Next::Never));
             }
             let permit = permit.take();

@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 use super::extra::{Ended, Extra, Next};
 use super::source::Source;
 use crate::context::{Attempt, CallContext};
-use crate::event::Ending;
+use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::Config;
 use crate::outcome::Outcome;
@@ -174,13 +174,16 @@ where
         if !(now || self.in_flight() && self.poll_delay(cx).is_ready()) {
             return false;
         }
+        self.sleep.set(None);
+        let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
         let start = time::now();
         if start >= CallContext::deadline() {
+            let ledger = &self.attempts.as_ref().plan.ledger;
+            ledger.suppress(number, Suppression::Deadline);
+            self.permit.stop();
             return false;
         }
-        self.sleep.set(None);
-        let number = *self.number + 1;
         let Some(extra) = self.prepare(number) else {
             self.permit.stop();
             return false;
@@ -198,7 +201,13 @@ where
     fn prepare(&mut self, number: u32) -> Option<Extra<N, F>> {
         let attempt = self.permit.ledger.attempt(number)?;
         let permit = self.permit.withdraw(self.attempts.as_ref(), number)?;
-        let next = self.attempts.prepare(self.permit.is_last())?;
+        let Some(next) = self.attempts.prepare(self.permit.is_last()) else {
+            // Given back before a listener can look.
+            drop(permit);
+            let ledger = &self.attempts.as_ref().plan.ledger;
+            ledger.suppress(number, Suppression::NoCopy);
+            return None;
+        };
         Some(Extra::new(next, permit, attempt))
     }
 

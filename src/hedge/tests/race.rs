@@ -419,16 +419,23 @@ async fn to3_hg1_a_call_polled_by_reference_under_a_shorter_timeout_is_hedged_la
 
 #[tokio::test(start_paused = true)]
 async fn to4_a_late_poll_after_the_deadline_starts_no_extra_attempt() {
-    for (deadline, calls) in [(20, 1), (21, 2)] {
+    let suppressed = "Suppressed { attempt: 2, reason: Deadline }";
+    for (deadline, calls, event) in [(20, 1, suppressed), (21, 2, "2 20")] {
         let backend = Backend::new(|n| (NEVER, answer(n)));
         let log = backend.log.clone();
-        let mut service = layer(&times(1)).layer(backend);
+        let hedge = times(1);
+        let events = Events::of(&hedge);
+        let mut service = layer(&hedge).layer(backend);
         let call = call(&mut service, ());
         let mut call = Box::pin(crate::Deadline::after(ms(deadline)).scope(call));
         assert!(futures::poll!(&mut call).is_pending());
         tokio::time::advance(ms(20)).await;
-        assert!(futures::poll!(&mut call).is_pending());
+        for _ in 0..2 {
+            assert!(futures::poll!(&mut call).is_pending());
+        }
         assert_eq!(log.calls(), calls, "{deadline}");
+        // CX14: once.
+        assert_eq!(events.all(), [event]);
     }
 }
 
@@ -561,5 +568,24 @@ async fn rt8_a_readiness_error_is_a_failed_attempt_that_gives_its_budget_back() 
         assert_eq!(outcome, Err(Error::Service(Text("failed"))));
         assert_eq!(budget.snapshot().balance, 5.0);
         assert_eq!(hedge.snapshot().made, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx14_a_hedge_without_a_copy_has_its_event_when_it_is_due() {
+    for (takes, expected) in [
+        (ms(5), vec!["Success 5"]),
+        (
+            ms(20),
+            vec!["Suppressed { attempt: 2, reason: NoCopy }", "Success 20"],
+        ),
+    ] {
+        let hedge = Hedge::fixed(ms(10));
+        let events = Events::of(&hedge);
+        let backend = Backend::new(move |n| (takes, answer(n)));
+        let layer = layer(&hedge).only(|(): &()| true).resend(|(): &()| None);
+        let mut service = layer.layer(backend);
+        assert_eq!(call(&mut service, ()).await, answer(0));
+        assert_eq!(events.all(), expected);
     }
 }

@@ -482,6 +482,17 @@ fn rn3_the_blocking_twin_waits_for_its_token() {
     );
 }
 
+#[test]
+fn rn3_run_blocking_makes_the_call_or_rejects() {
+    let limiter = RateLimiter::per_day(2);
+    assert_eq!(limiter.run_blocking(|| Ok::<_, &str>(42)), Ok(42));
+    let answer = limiter.run_blocking(|| Err::<(), _>("broken"));
+    assert_eq!(answer, Err(Error::Service("broken")));
+    let answer = limiter.run_blocking(|| -> Result<(), &str> { unreachable!() });
+    let rejection = answer.unwrap_err().into_service().unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
+}
+
 // RL4, TO4
 #[test]
 fn rl4_a_wait_beyond_max_wait_or_the_deadline_is_rejected_at_once() {

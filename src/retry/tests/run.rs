@@ -44,6 +44,9 @@ pub(super) fn events(retry: &Retry) -> Arc<Mutex<Vec<String>>> {
             (EventKind::Suppressed { attempt, reason }, None) => {
                 format!("no {attempt}: {reason:?}")
             }
+            (EventKind::WouldSuppress { attempt, reason }, None) => {
+                format!("would be no {attempt}: {reason:?}")
+            }
             other => panic!("{other:?}"),
         });
     };
@@ -418,6 +421,47 @@ async fn rt4_a_spent_budget_returns_the_failure_at_once() {
     );
 }
 
+// CX14, CX16
+#[tokio::test(start_paused = true)]
+async fn cx14_a_spent_budget_has_its_event_also_where_only_recorded() {
+    let budget = Budget::builder().ratio(0.0).burst(0).build().unwrap();
+    let retry = builder(ms(10)).max_attempts(2).budget(&budget);
+    let retry = retry.build().unwrap();
+    let log = events(&retry);
+    for (modes, expected) in [
+        (
+            (Mode::RecordOnly, Mode::Enforce),
+            vec!["no 2: Budget", "Failure(Error) after 1"],
+        ),
+        (
+            (Mode::Enforce, Mode::RecordOnly),
+            vec![
+                "would be no 2: Budget",
+                "2 in 10ms",
+                "Failure(Error) after 2",
+            ],
+        ),
+        (
+            (Mode::RecordOnly, Mode::RecordOnly),
+            vec![
+                "would be no 2: Budget",
+                "would make 2",
+                "Failure(Error) after 1",
+            ],
+        ),
+        (
+            (Mode::Enforce, Mode::Off),
+            vec!["2 in 10ms", "Failure(Error) after 2"],
+        ),
+    ] {
+        retry.set_mode(modes.0);
+        budget.set_mode(modes.1);
+        let _ = retry.run(|_| async { Err::<(), _>("busy") }).await;
+        assert_eq!(std::mem::take(&mut *log.lock()), expected);
+    }
+    assert_eq!(budget.snapshot().suppressed, 3);
+}
+
 /// On its own runtime with a paused clock.
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -660,6 +704,12 @@ async fn rn1_a_policy_keeps_its_classifier() {
     let _ = breaker.run(|| async { Ok::<_, &str>(Row(1)) }).await;
     assert_eq!(breaker.state(), crate::circuit_breaker::State::Open);
     assert_eq!((hedge.snapshot().made, retry.snapshot().retried), (1, 1));
+    // RN3, RT12: the other forms as well. For `Direct` all of these are successes.
+    breaker.reset();
+    let _ = breaker.run_blocking(|| Ok::<_, &str>(Row(1)));
+    assert_eq!(breaker.state(), crate::circuit_breaker::State::Open);
+    let row = retry.run_mut(async |n| Ok::<_, &str>(Row(n))).await;
+    assert_eq!(row.unwrap().0, 2);
 }
 
 #[tokio::test(start_paused = true)]
