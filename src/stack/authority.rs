@@ -102,7 +102,11 @@ pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str
         Some("https") => ":443",
         _ => ":",
     };
-    let host = host.strip_suffix(default_port).unwrap_or(host);
+    // `h:` is `h` (RFC 3986, 3.2.3).
+    let host = [default_port, ":"]
+        .into_iter()
+        .find_map(|port| host.strip_suffix(port))
+        .unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.is_empty() {
         return None;
