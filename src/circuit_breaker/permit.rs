@@ -12,7 +12,7 @@ use super::rules::{Ended, Rules};
 use super::state::{Grant, Moment, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::context::CallContext;
+use crate::context::{CallContext, Expired};
 use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
 use crate::per_thread;
@@ -22,7 +22,7 @@ use crate::time::{self, Tick};
 /// A permit for one call, to be settled with the call's outcome.
 ///
 /// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
-/// when it was given has passed. A `?` between getting and settling it is such a drop;
+/// when it was given has passed, or a timeout drops it at its end. A `?` between getting and settling it is such a drop;
 /// [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing about the call"]
 pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
@@ -38,7 +38,8 @@ struct Call {
     /// [`Tick::ZERO`] if neither a rule nor a listener needed it when the call was admitted. Such a
     /// call emits no event at its end.
     start: Tick,
-    /// The earliest deadline that was in force when the call was admitted or pending.
+    /// The deadline in force when the call was admitted, or an earlier one that it was pending
+    /// under and that no timer enforces.
     deadline: Tick,
 }
 
@@ -127,7 +128,11 @@ impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
     }
 
     fn pending(&mut self) {
-        self.call.deadline = self.call.deadline.min(CallContext::deadline());
+        #[cfg(feature = "tokio")]
+        {
+            let deadline = CallContext::unenforced();
+            self.call.deadline = self.call.deadline.min(deadline);
+        }
     }
 }
 
@@ -312,7 +317,8 @@ impl CircuitBreaker {
         let start = timed.then_some(call.start);
         let elapsed = start.map(|start| now.since(start));
         let outcome = self.with_rules(word, |rules| {
-            let outcome = outcome(rules, end, start, call.deadline, now);
+            let deadline = call.deadline.min(Expired::deadline());
+            let outcome = outcome(rules, end, start, deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {
                     self.count(rules, word, outcome, elapsed, now, end);

@@ -9,7 +9,9 @@ use seawall::{Bulkhead, BulkheadLayer, RejectionKind};
 use tower::limit::ConcurrencyLimit;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason};
+use crate::support::{
+    Do, Mock, Random, Recorder, Strict, Task, catching, poll_ready, reason, secs,
+};
 
 fn counts(bulkhead: &Bulkhead) -> (u32, u32) {
     let snapshot = bulkhead.snapshot();
@@ -21,6 +23,13 @@ fn queued(limit: u32, queue: u32) -> (Bulkhead, Mock, QueuedService<Strict<Mock>
     let mock = Mock::new();
     let service = BulkheadLayer::queued(&bulkhead).layer(Strict::new(mock.clone()));
     (bulkhead, mock, service)
+}
+
+/// For a real clock: no wait ends before the test ends it.
+fn patient(limit: u32, queue: u32) -> (Bulkhead, Mock, QueuedService<Strict<Mock>>) {
+    let all = queued(limit, queue);
+    all.0.change(|now| now.max_wait(secs(3_600))).unwrap();
+    all
 }
 
 fn ready_call<S: Service<Do>>(service: &mut S, what: Do) -> Task<S::Future> {
@@ -53,11 +62,7 @@ async fn bh1_the_limit_holds_over_clones_and_threads() {
         }
     });
     let bulkhead = Bulkhead::builder(PEAK as u32);
-    let bulkhead = bulkhead
-        .queue(1_000)
-        .max_wait(crate::support::secs(600))
-        .build()
-        .unwrap();
+    let bulkhead = bulkhead.queue(1_000).max_wait(secs(600)).build().unwrap();
     let queued = BulkheadLayer::queued(&bulkhead).layer(inner.clone());
     let rejecting = BulkheadLayer::new(&bulkhead).layer(inner);
     let tasks: Vec<_> = (0..64)
@@ -83,7 +88,7 @@ async fn bh1_the_limit_holds_over_clones_and_threads() {
 // BH1: the permit is free before the caller sees the response.
 #[tokio::test]
 async fn bh1_the_permit_is_held_until_the_response() {
-    let (bulkhead, mock, mut service) = queued(1, 0);
+    let (bulkhead, mock, mut service) = patient(1, 0);
     let mut first = ready_call(&mut service, Do::Wait);
     assert!(first.run().is_pending());
     assert_eq!(counts(&bulkhead), (1, 0));
@@ -98,7 +103,7 @@ async fn bh1_the_permit_is_held_until_the_response() {
 // BH2: a rejecting layer over a bulkhead with a queue, and a queueing layer over one without.
 #[tokio::test]
 async fn bh2_only_layer_and_bulkhead_together_queue() {
-    let (bulkhead, mock, mut service) = queued(1, 1);
+    let (bulkhead, mock, mut service) = patient(1, 1);
     let mut held = ready_call(&mut service, Do::Hang);
     assert!(held.run().is_pending());
     let mut rejecting = BulkheadLayer::new(&bulkhead).layer(Strict::new(mock.clone()));
@@ -132,7 +137,7 @@ async fn bh2_only_layer_and_bulkhead_together_queue() {
 // BH4
 #[tokio::test]
 async fn bh4_waiters_are_admitted_in_fifo_order_and_a_cancelled_one_costs_nothing() {
-    let (bulkhead, mock, mut service) = queued(1, 10);
+    let (bulkhead, mock, mut service) = patient(1, 10);
     let mut held = ready_call(&mut service, Do::Hang);
     assert!(held.run().is_pending());
     let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
@@ -156,7 +161,7 @@ async fn bh4_waiters_are_admitted_in_fifo_order_and_a_cancelled_one_costs_nothin
 // BH4
 #[tokio::test]
 async fn bh4_waiters_are_admitted_in_lifo_order_as_an_option() {
-    let (bulkhead, _, mut service) = queued(1, 10);
+    let (bulkhead, _, mut service) = patient(1, 10);
     bulkhead
         .change(|now| now.order(seawall::bulkhead::Order::Lifo))
         .unwrap();
@@ -177,7 +182,7 @@ async fn bh4_waiters_are_admitted_in_lifo_order_as_an_option() {
 // BH5
 #[tokio::test]
 async fn bh5_the_limit_changes_while_calls_wait() {
-    let (bulkhead, mock, mut service) = queued(1, 10);
+    let (bulkhead, mock, mut service) = patient(1, 10);
     let mut tasks: Vec<_> = (0..5).map(|_| ready_call(&mut service, Do::Wait)).collect();
     assert!(tasks.iter_mut().all(|task| task.run().is_pending()));
     bulkhead.set_limit(3).unwrap();
@@ -201,7 +206,8 @@ async fn bh5_the_limit_changes_while_calls_wait() {
 // CX4, RL12: idle clones hold no permit; waiters hold no capacity of the inner service.
 #[tokio::test]
 async fn cx4_rl12_a_waiter_holds_no_capacity_of_the_inner_service() {
-    let bulkhead = Bulkhead::builder(1).queue(10).build().unwrap();
+    let bulkhead = Bulkhead::builder(1).queue(10).max_wait(secs(3_600));
+    let bulkhead = bulkhead.build().unwrap();
     let limited = ConcurrencyLimit::new(Mock::new(), 1);
     let mut service = BulkheadLayer::queued(&bulkhead).layer(limited.clone());
     let held = bulkhead.try_acquire().unwrap();
@@ -226,7 +232,7 @@ async fn bh3_a_rejection_opens_no_breaker_above() {
     use seawall::circuit_breaker::{State, Trip};
     use seawall::{CircuitBreaker, CircuitBreakerLayer};
 
-    let (bulkhead, _, service) = queued(0, 1);
+    let (bulkhead, _, service) = patient(0, 1);
     let breaker = CircuitBreaker::builder("above").trip_on(Trip::consecutive_failures(1));
     let breaker = breaker.build().unwrap();
     let mut service = CircuitBreakerLayer::new(&breaker).layer(service);
@@ -270,7 +276,7 @@ fn bh3_full_and_queue_timeout_are_503_over_http() {
 // CX7: with waiters too.
 #[tokio::test]
 async fn cx7_ten_thousand_random_drops_end_at_the_starting_balance() {
-    let (bulkhead, mock, service) = queued(3, 8);
+    let (bulkhead, mock, service) = patient(3, 8);
     let mut random = Random::new(11);
     let mut running = Vec::new();
     let mut waited = 0;
@@ -322,7 +328,7 @@ async fn cx8_after_a_panic_of_an_admitted_waiter_the_permit_goes_to_the_next() {
     }
 
     for what in [Do::PanicInCall, Do::PanicInPoll] {
-        let (bulkhead, _, mut service) = queued(1, 10);
+        let (bulkhead, _, mut service) = patient(1, 10);
         let recorder = Recorder::new();
         let held = bulkhead.try_acquire().unwrap();
         let mut panicking = ready_call(&mut service, what);
@@ -337,7 +343,8 @@ async fn cx8_after_a_panic_of_an_admitted_waiter_the_permit_goes_to_the_next() {
         assert_eq!(counts(&bulkhead), (0, 0));
     }
 
-    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
+    let bulkhead = Bulkhead::builder(1).queue(1).max_wait(secs(3_600));
+    let bulkhead = bulkhead.build().unwrap();
     let mut service = BulkheadLayer::queued(&bulkhead).layer(Unready(Mock::new()));
     let held = bulkhead.try_acquire().unwrap();
     let mut panicking = Task::new(service.call(Do::Answer));
@@ -356,7 +363,7 @@ async fn cx8_after_a_panic_of_an_admitted_waiter_the_permit_goes_to_the_next() {
 // CX9: a waiter is polled when it arrives, and when it has its permit.
 #[tokio::test]
 async fn cx9_a_waiter_is_polled_twice() {
-    let (bulkhead, _, mut service) = queued(1, 10);
+    let (bulkhead, _, mut service) = patient(1, 10);
     let held = bulkhead.try_acquire().unwrap();
     let mut task = ready_call(&mut service, Do::Answer);
     assert!(task.run().is_pending());
@@ -369,7 +376,7 @@ async fn cx9_a_waiter_is_polled_twice() {
 // CX14: also a waiter.
 #[tokio::test]
 async fn cx14_a_waiter_ends_in_one_event() {
-    let (bulkhead, _, mut service) = queued(1, 10);
+    let (bulkhead, _, mut service) = patient(1, 10);
     let recorder = Recorder::new();
     let held = bulkhead.try_acquire().unwrap();
     let _on = bulkhead.on_event(recorder.listener());
@@ -390,7 +397,8 @@ async fn cx14_a_waiter_ends_in_one_event() {
 // RN1, CX7
 #[tokio::test]
 async fn rn1_run_queued_waits_for_a_permit() {
-    let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
+    let bulkhead = Bulkhead::builder(1).queue(1).max_wait(secs(3_600));
+    let bulkhead = bulkhead.build().unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let run = || bulkhead.run_queued(|| async { Ok::<_, BoxError>(7) });
     let mut dropped = Task::new(run());
@@ -412,11 +420,10 @@ mod timed {
     use std::future::Future;
     use std::time::Duration;
 
-    use seawall::{Deadline, TimeoutLayer};
+    use seawall::{Deadline, Timeout, TimeoutLayer};
     use tokio::time::{Instant, advance};
 
     use super::*;
-    use crate::support::secs;
 
     const fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -537,6 +544,40 @@ mod timed {
         let error = past.scope(bulkhead.acquire()).await.unwrap_err();
         assert_eq!(error.kind(), RejectionKind::Expired);
         assert_eq!(counts(&bulkhead), (1, 0));
+    }
+
+    // Cases 12, 13.
+    #[tokio::test(start_paused = true)]
+    async fn to3_a_wait_polled_by_reference_under_a_shorter_timeout_goes_on() {
+        let (bulkhead, mock, mut service) = queued(1, 10);
+        let held = bulkhead.try_acquire().unwrap();
+        let start = Instant::now();
+        let mut call = Box::pin(service.ready().await.unwrap().call(Do::Answer));
+        let error = Timeout::new(ms(50)).run(|| &mut call).await.unwrap_err();
+        assert!(matches!(
+            error.rejection().unwrap().kind(),
+            RejectionKind::TimedOut { .. }
+        ));
+        held.release();
+        assert_eq!(call.await.unwrap(), 7);
+        assert_eq!(start.elapsed(), ms(50));
+
+        // TO4: nothing starts in a poll after that deadline either, and the permit is not passed
+        // on.
+        let held = bulkhead.try_acquire().unwrap();
+        let mut call = Box::pin(service.ready().await.unwrap().call(Do::Answer));
+        let mut next = ready_call(&mut service, Do::Answer);
+        let timeout = Timeout::new(ms(50));
+        let mut other = Task::new(timeout.run(|| &mut call));
+        assert!(other.run().is_pending() && next.run().is_pending());
+        held.release();
+        advance(ms(60)).await;
+        assert!(matches!(other.run(), Poll::Ready(Err(_))));
+        drop(other);
+        assert_eq!(mock.calls(), 1);
+        assert_eq!(call.await.unwrap(), 7);
+        assert!(matches!(next.run(), Poll::Ready(Ok(7))));
+        assert_eq!(counts(&bulkhead), (0, 0));
     }
 
     // TO7: behind a buffer the call has no deadline, and the first poll has one.

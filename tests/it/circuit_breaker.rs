@@ -340,7 +340,7 @@ mod paused {
 
     use seawall::circuit_breaker::{GatedService, Gates};
     use seawall::classify::FailureKind;
-    use seawall::{Hedge, HedgeLayer, Timeout, TimeoutLayer};
+    use seawall::{Deadline, Hedge, HedgeLayer, Timeout, TimeoutLayer};
     use tower::ServiceBuilder;
     use tower::balance::p2c::Balance;
     use tower::buffer::Buffer;
@@ -389,6 +389,25 @@ mod paused {
         tokio::time::advance(ms(999)).await;
         task.cancel();
         assert_eq!(breaker.state(), State::Closed);
+    }
+
+    // TO3, CB8: a caller that polls the call by reference gives it no deadline.
+    #[tokio::test(start_paused = true)]
+    async fn to3_a_call_polled_by_reference_under_a_shorter_timeout_is_not_late() {
+        let breaker = after(1);
+        let mut service = CircuitBreakerLayer::new(&breaker).layer(Mock::new());
+        let mut call = Box::pin(service.call(Do::Hang));
+        Timeout::new(ms(100)).run(|| &mut call).await.unwrap_err();
+        assert_eq!(breaker.state(), State::Closed);
+        tokio::time::advance(ms(100)).await;
+        drop(call);
+        assert_eq!(breaker.state(), State::Closed);
+        // A deadline that only the poll shows, and that no timer enforces, is the call's own.
+        let mut call = Task::new(Deadline::after(ms(100)).scope(service.call(Do::Hang)));
+        assert!(call.run().is_pending());
+        tokio::time::advance(ms(100)).await;
+        call.cancel();
+        assert_eq!(breaker.state(), State::Open);
     }
 
     // CB12

@@ -8,7 +8,7 @@ mod settle;
 
 use std::time::{Duration, Instant};
 
-use super::{OpenCharge, RateLimiter, Reservation};
+use super::{RateLimiter, Reservation};
 use crate::config::Mode;
 use crate::deadline::Deadline;
 use crate::event::{Ending, Event, EventKind};
@@ -277,7 +277,7 @@ async fn cx7_ten_thousand_refunds_end_at_the_starting_balance() {
             .filter_map(|_| limiter.try_charge(rng.u32(0..20)).ok())
             .collect();
         rng.shuffle(&mut held);
-        held.into_iter().for_each(OpenCharge::refund);
+        held.into_iter().for_each(super::OpenCharge::refund);
     }
     assert_eq!(limiter.available(), 63);
 }

@@ -44,7 +44,9 @@ fn story<P: Handle, V: Copy + Debug + Send + Sync + 'static, L>(
         let mock = Mock::new();
         let layer = changing.observed(layer(&changing.policy));
         let mut service = layer.layer(mock.clone());
-        let (does, from) = (does(), record.before());
+        // First, so that what `does` reads is in the span of the call.
+        let from = record.before();
+        let does = does();
         service.ready().await.unwrap();
         let call = service.call(does);
         let met = record.during(record.since(from));
