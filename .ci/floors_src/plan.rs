@@ -75,7 +75,7 @@ pub const ROOMS: &[&[&str]] = &[
         "per_key",
         "run",
     ],
-    &["layer", "service", "future"],
+    &["layer", "service", "future", "gates"],
 ];
 
 /// Files of this name, or in a folder of this name, are no code of the crate.

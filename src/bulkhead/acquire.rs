@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::waiter::{Entry, Waiter};
 use super::{Bulkhead, Permit};
+use crate::context::CallContext;
 use crate::rejection::Rejection;
 use crate::time::Sleep;
 
@@ -41,6 +42,9 @@ impl Waiting {
         if this.sleep.is_none() {
             this.waiter.first_poll()?;
             this.sleep.set(Some(Sleep::until(this.waiter.until())));
+        }
+        if CallContext::poller_is_late(this.waiter.deadline()) {
+            return Poll::Pending;
         }
         if let Some(ended) = this.waiter.poll(cx.waker()) {
             return Poll::Ready(ended);

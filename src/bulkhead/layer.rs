@@ -29,7 +29,8 @@ pub struct Queues {
 }
 
 impl<P> BulkheadLayer<Native, Rejects, P> {
-    /// A layer that rejects calls above the limit, also if the bulkhead has a queue. Takes a
+    /// A layer that rejects calls above the limit, also if the bulkhead has a queue: a rejection then
+    /// [says](crate::Reason::hint) that this layer does not use it. Takes a
     /// bulkhead, a reference to one, or one [per key](crate::Keyed::by). All services made by it,
     /// and by other layers over the same bulkhead, share the limit.
     pub fn new(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
@@ -45,7 +46,7 @@ impl<P> BulkheadLayer<Native, Queues, P> {
     /// A layer whose calls wait for a permit, for at most the bulkhead's
     /// [`max_wait`](super::Builder::max_wait) and until the deadline in force. A call that finds
     /// the queue full is rejected at once. So is every call above the limit if the bulkhead has no
-    /// [queue](super::Builder::queue).
+    /// [queue](super::Builder::queue), and the rejection [says](crate::Reason::hint) so.
     ///
     /// The service has to be `Clone`, because a call that waits holds no capacity of it.
     pub fn queued(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {

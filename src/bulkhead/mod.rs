@@ -99,7 +99,9 @@
 //! # Sharing
 //!
 //! Clones of a [`Bulkhead`], layers over it and services made by them share one limit and one
-//! queue. Layers that reject and layers that queue may share it.
+//! queue. Layers that reject and layers that queue may share it. Where the two do not agree, a
+//! queue that the layer does not use or a layer that may wait without one, the rejection
+//! [says so](crate::Reason::hint).
 //!
 //! # Changing it while calls run
 //!
@@ -115,6 +117,10 @@
 //! A call that is dropped while it waits leaves the queue. If it was handed a permit at that
 //! moment, the next waiter gets it. A call that is dropped in flight, or panics, frees its permit
 //! at once or hands it over.
+//!
+//! A waiter that is handed a permit and is not polled until its wait ends loses it to another
+//! waiter, at the end of that one's wait at the latest, or to a new call that may wait: two waiters
+//! of one task, of which only one is polled, do not block each other for longer.
 //!
 //! # Errors
 //!

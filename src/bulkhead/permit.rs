@@ -12,6 +12,9 @@ use crate::in_flight::Settle;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
+const UNUSED_QUEUE: &str = "its queue is not used by a layer or call that does not wait";
+const NO_QUEUE: &str = "the layer or call may wait, and it has no queue";
+
 /// The permit of one call, held until it is [released](Self::release) or dropped.
 ///
 /// Either way the permit is free at once, or goes to the next waiter. Only the event differs.
@@ -54,23 +57,23 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     pub(super) fn admit(bulkhead: B) -> Result<Self, Rejection> {
         match bulkhead.borrow().machine().admit() {
             Admission::Admitted => Ok(Self::counted(bulkhead)),
-            other => Self::decided(bulkhead, other, 0),
+            other => Self::decided(bulkhead, other, None),
         }
     }
 
-    /// What comes of a decision on a call that would have waited in a queue of at most
-    /// `max_queued`.
+    /// What comes of a decision on a call that does not wait, or would have waited in a queue of at
+    /// most this length.
     #[cold]
     pub(super) fn decided(
         bulkhead: B,
         decision: Admission,
-        max_queued: u32,
+        max_queued: Option<u32>,
     ) -> Result<Self, Rejection> {
         match decision {
             Admission::Admitted => {}
             Admission::AboveLimit(word) => bulkhead.borrow().record_if_full(word, max_queued),
             Admission::Uncounted => return Ok(Self::uncounted(bulkhead)),
-            Admission::Full(word) => return Err(bulkhead.borrow().reject_full(word)),
+            Admission::Full(word) => return Err(bulkhead.borrow().reject_full(word, max_queued)),
             Admission::Queued(_) => unreachable!("a waiter has no permit yet"),
         }
         Ok(Self::counted(bulkhead))
@@ -165,7 +168,7 @@ impl Bulkhead {
     /// # Errors
     /// The rejection of [`try_acquire`](Self::try_acquire).
     pub fn peek(&self) -> Result<(), Rejection> {
-        self.peek_queue_of(0)
+        self.peek_queue_of(None)
     }
 
     /// Whether a call that waits for at most `max_wait` would be rejected now.
@@ -173,13 +176,13 @@ impl Bulkhead {
     pub(super) fn peek_queued(&self, max_wait: Option<Duration>) -> Result<(), Rejection> {
         // Where there is room, the queue does not matter.
         self.peek()
-            .or_else(|_| self.peek_queue_of(self.queueing(max_wait).1))
+            .or_else(|_| self.peek_queue_of(Some(self.queueing(max_wait).1)))
     }
 
-    fn peek_queue_of(&self, max_queued: u32) -> Result<(), Rejection> {
+    fn peek_queue_of(&self, max_queued: Option<u32>) -> Result<(), Rejection> {
         let word = self.machine().word();
-        match word.rejects(max_queued) {
-            true => Err(self.full(word)),
+        match word.rejects(max_queued.unwrap_or(0)) {
+            true => Err(self.full(word, max_queued)),
             false => Ok(()),
         }
     }
@@ -195,28 +198,38 @@ impl Bulkhead {
         }
     }
 
+    /// The rejection of a call that does not wait, or not in a queue of this length. It says if the
+    /// bulkhead and the caller do not agree whether calls wait.
     #[cold]
-    fn full(&self, word: Word) -> Rejection {
+    fn full(&self, word: Word, max_queued: Option<u32>) -> Rejection {
         let kind = RejectionKind::BulkheadFull {
             limit: word.limit(),
             in_flight: word.in_flight(),
             queued: word.queued(),
         };
-        Rejection::new(kind, self.name().clone())
+        let has_queue = self.queue_bounds().1 > 0;
+        let hint = match max_queued {
+            _ if word.limit() == 0 => None,
+            None if has_queue => Some(UNUSED_QUEUE),
+            Some(_) if !has_queue => Some(NO_QUEUE),
+            _ => None,
+        };
+        Rejection::new(kind, self.name().clone()).with_hint(hint)
     }
 
     /// Records a call that was admitted above the limit, unless it would have waited: of the calls
     /// in flight, those above the limit are the ones that would be in the queue.
-    pub(super) fn record_if_full(&self, word: Word, max_queued: u32) {
+    pub(super) fn record_if_full(&self, word: Word, max_queued: Option<u32>) {
         let above_limit = word.in_flight().saturating_sub(word.limit());
-        if word.limit() == 0 || above_limit >= max_queued {
-            self.common().record_rejection(|| self.full(word));
+        if word.limit() == 0 || above_limit >= max_queued.unwrap_or(0) {
+            self.common()
+                .record_rejection(|| self.full(word, max_queued));
         }
     }
 
     #[cold]
-    pub(super) fn reject_full(&self, word: Word) -> Rejection {
-        let rejection = self.full(word);
+    pub(super) fn reject_full(&self, word: Word, max_queued: Option<u32>) -> Rejection {
+        let rejection = self.full(word, max_queued);
         self.emit_rejected(&rejection);
         rejection
     }

@@ -234,7 +234,8 @@ impl Builder {
     /// Sets how many calls may wait, at most 1,000,000. The default is 0, because a caller can act
     /// on a rejection at once. Only calls that are made to wait do:
     /// [`BulkheadLayer::queued`](crate::BulkheadLayer::queued), [`acquire`](Bulkhead::acquire),
-    /// [`run_queued`](Bulkhead::run_queued).
+    /// [`run_queued`](Bulkhead::run_queued). A rejection of another call says that the queue is not
+    /// used.
     pub fn queue(mut self, len: u32) -> Self {
         self.queue = Some(len);
         self

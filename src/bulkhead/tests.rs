@@ -1,7 +1,11 @@
+#[cfg(feature = "test-util")]
+use std::task::Poll;
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "test-util")]
+use super::Acquire;
 use super::Bulkhead;
 use crate::bulkhead::state::Order;
 use crate::config::Mode;
@@ -11,6 +15,8 @@ use crate::event::{Ending, Event, EventKind};
 use crate::rejection::{Error, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::testing::{Recorder, poll_once};
+#[cfg(feature = "test-util")]
+use crate::testing::{Task, ms};
 use crate::time;
 
 /// An event in short.
@@ -131,13 +137,28 @@ fn bh2_a_call_waits_only_if_both_the_bulkhead_and_the_caller_say_so() {
     let rejection = bulkhead.acquire_blocking().unwrap_err();
     assert_eq!((rejection.kind(), rejection.retry_after()), (full(0), None));
     assert_eq!(bulkhead.peek().unwrap_err().kind(), full(0));
+    let text = rejection.to_string();
+    assert!(text.ends_with("; the layer or call may wait, and it has no queue"));
+    // Without a queue on either side there is nothing to say.
+    assert_eq!(bulkhead.try_acquire().unwrap_err().hint(), None);
 
     // A queue, and a caller that does not wait.
     bulkhead.change(|now| now.queue(1)).unwrap();
     assert_eq!(bulkhead.try_acquire().unwrap_err().kind(), full(0));
     assert_eq!(bulkhead.try_acquire_owned().unwrap_err().kind(), full(0));
     let outcome = poll_once(bulkhead.run(|| async { Ok::<_, ()>(7) })).unwrap();
-    assert!(matches!(outcome, Err(Error::Rejected(_))));
+    let Err(Error::Rejected(rejection)) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let unused = "its queue is not used by a layer or call that does not wait";
+    assert_eq!(rejection.hint(), Some(unused));
+    assert_eq!(bulkhead.peek().unwrap_err().hint(), Some(unused));
+    // With one on both sides neither.
+    bulkhead.change(|now| now.max_wait(Duration::ZERO)).unwrap();
+    assert_eq!(bulkhead.acquire_blocking().unwrap_err().hint(), None);
+    bulkhead
+        .change(|now| now.max_wait(Duration::from_millis(100)))
+        .unwrap();
 
     let snapshot = bulkhead.snapshot();
     assert_eq!(
@@ -407,7 +428,10 @@ fn cx16_record_only_counts_and_rejects_nothing() {
     let permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
     assert_eq!(
         log.take(),
-        ["would reject: only: bulkhead is full (limit 1, 1 in flight, 0 queued)"]
+        [
+            "would reject: only: bulkhead is full (limit 1, 1 in flight, 0 queued); its queue is not \
+          used by a layer or call that does not wait"
+        ]
     );
     assert!(bulkhead.peek().is_ok());
     assert_eq!(
@@ -597,9 +621,7 @@ fn bh4_a_waiter_that_gets_its_permit_at_the_end_of_its_wait_is_admitted() {
 async fn to4_a_permit_handed_to_a_waiter_after_its_deadline_goes_to_the_next() {
     use std::future::Future;
     use std::pin::pin;
-    use std::task::{Context, Poll};
-
-    use crate::testing::ms;
+    use std::task::Context;
 
     let bulkhead = Bulkhead::builder(1).queue(2).build().unwrap();
     let log = Recorder::new();
@@ -627,4 +649,93 @@ async fn to4_a_permit_handed_to_a_waiter_after_its_deadline_goes_to_the_next() {
     assert!(events[1].starts_with("rejected: "), "{events:?}");
     assert_eq!(events.len(), 3);
     assert_eq!(bulkhead.snapshot().in_flight, 0);
+}
+
+/// Two waiters in one task, of which the first is handed the permit and not polled.
+#[cfg(feature = "test-util")]
+async fn two_waiters(bulkhead: &Bulkhead) -> [Task<Acquire>; 2] {
+    let held = bulkhead.try_acquire().unwrap();
+    let mut waiters = [0, 1].map(|_| Task::new(bulkhead.acquire()));
+    for waiter in &mut waiters {
+        assert!(waiter.poll().is_pending());
+    }
+    tokio::time::advance(ms(50)).await;
+    held.release();
+    assert_eq!(balance(bulkhead), (1, 1));
+    waiters
+}
+
+// Case 49.
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn bh4_the_permit_of_a_waiter_that_is_not_polled_goes_to_the_next() {
+    let bulkhead = Bulkhead::builder(1).queue(2).build().unwrap();
+    let log = Recorder::new();
+    bulkhead.on_event(log.listener_with(short)).forever();
+    let [mut first, mut next] = two_waiters(&bulkhead).await;
+    tokio::time::advance(ms(49)).await;
+    assert!(next.poll().is_pending());
+    tokio::time::advance(ms(2)).await;
+    let Poll::Ready(Ok(permit)) = next.poll() else {
+        panic!("not admitted");
+    };
+    assert_eq!(balance(&bulkhead), (1, 0));
+    let Poll::Ready(Err(rejection)) = first.poll() else {
+        panic!("it had lost its permit");
+    };
+    let waited = ms(101);
+    assert_eq!(
+        rejection.kind(),
+        RejectionKind::QueueTimeout {
+            limit: 1,
+            in_flight: 1,
+            queued: 0,
+            waited
+        }
+    );
+    permit.release();
+    assert_eq!(balance(&bulkhead), (0, 0));
+    assert_eq!(log.all().len(), 3, "{:?}", log.all());
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn bh4_a_new_call_gets_the_permit_of_a_waiter_that_is_not_polled() {
+    let bulkhead = Bulkhead::builder(1).queue(2).build().unwrap();
+    let [mut first, mut next] = two_waiters(&bulkhead).await;
+    next.cancel();
+    tokio::time::advance(ms(49)).await;
+    let mut early = Task::new(bulkhead.acquire().max_wait(ms(10)));
+    assert!(early.poll().is_pending());
+    early.cancel();
+    tokio::time::advance(ms(1)).await;
+    let mut new = Task::new(bulkhead.acquire());
+    let Poll::Ready(Ok(permit)) = new.poll() else {
+        panic!("not admitted");
+    };
+    assert!(matches!(first.poll(), Poll::Ready(Err(_))));
+    assert_eq!(balance(&bulkhead), (1, 0));
+    permit.release();
+    assert_eq!(balance(&bulkhead), (0, 0));
+}
+
+// CX7
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn bh4_a_waiter_dropped_before_or_after_its_permit_is_taken_over_releases_once() {
+    for late in [false, true] {
+        let bulkhead = Bulkhead::builder(1).queue(2).build().unwrap();
+        let log = Recorder::new();
+        bulkhead.on_event(log.listener_with(short)).forever();
+        let [mut first, mut next] = two_waiters(&bulkhead).await;
+        if !late {
+            first.cancel();
+        }
+        tokio::time::advance(ms(50)).await;
+        assert!(matches!(next.poll(), Poll::Ready(Ok(_))));
+        first.cancel();
+        assert_eq!(balance(&bulkhead), (0, 0));
+        let dropped = log.all().iter().filter(|event| *event == "Dropped").count();
+        assert_eq!((dropped, log.all().len()), (2, 3), "{:?}", log.all());
+    }
 }

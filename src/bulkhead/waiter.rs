@@ -3,7 +3,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use super::state::{Admission, WaiterId, WaiterState};
+use super::state::{Admission, WaiterId, WaiterState, Word};
 use super::{Bulkhead, Permit};
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
@@ -25,6 +25,8 @@ pub(super) struct Waiter {
     since: Tick,
     /// When it ends: after the longest wait, or at an earlier deadline.
     until: Tick,
+    /// That of its own caller.
+    deadline: Tick,
 }
 
 const ENDED: &str = "polled after it was ready";
@@ -74,22 +76,34 @@ impl Bulkhead {
         max_wait: Option<Duration>,
     ) -> Result<Entry, Rejection> {
         let (max_wait, max_queued) = self.queueing(max_wait);
-        if let Admission::Full(_) = decision {
-            decision = self.machine().admit_or_queue(max_queued);
+        let mut now = Tick::ZERO;
+        let mut until = Tick::ZERO;
+        // A call that finds the queue full neither reads the clock nor takes the lock.
+        if matches!(decision, Admission::Full(word) if !word.rejects(max_queued)) {
+            now = time::now();
+            until = now.after(max_wait);
+            self.take_over(now, None);
+            decision = self.machine().admit_or_queue(max_queued, until);
         }
         let Admission::Queued(id) = decision else {
-            let permit = Permit::decided(self.clone(), decision, max_queued)?;
+            let permit = Permit::decided(self.clone(), decision, Some(max_queued))?;
             return Ok(Entry::Admitted(permit));
         };
-        let now = time::now();
         let mut waiter = Waiter {
             bulkhead: self.clone(),
             id: Some(id),
             since: now,
-            until: now.after(max_wait),
+            until,
+            deadline: Tick::NEVER,
         };
         waiter.end_by(CallContext::deadline(), now)?;
         Ok(Entry::Waiting(waiter))
+    }
+
+    /// Passes on the permits of waiters that were not polled until their wait ended.
+    fn take_over(&self, now: Tick, except: Option<WaiterId>) {
+        let admitted = self.machine().take_over(now, except);
+        admitted.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -100,19 +114,25 @@ impl Waiter {
         self.until
     }
 
-    /// Applies the context of the first poll: a call behind a buffer was made where neither its
-    /// deadline could be seen nor whether it is an extra attempt, which never waits.
+    #[cfg(feature = "tokio")]
+    pub(super) fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// At the first poll, takes over a deadline that no timer further up enforces. A call behind a
+    /// buffer was made where it could not be seen either whether it is an extra attempt, which
+    /// never waits.
     #[cfg(feature = "tokio")]
     pub(super) fn first_poll(&mut self) -> Result<(), Rejection> {
-        let context = CallContext::current();
-        if !context.deadline.is_never() {
-            self.end_by(context.deadline, time::now())?;
+        let deadline = CallContext::unenforced();
+        if !deadline.is_never() {
+            self.end_by(deadline, time::now())?;
         }
-        if context.extra {
+        if CallContext::extra() {
             let cancelled = self.id.and_then(|id| self.bulkhead.machine().cancel(id));
             if let Some(word) = cancelled {
                 self.id = None;
-                return Err(self.bulkhead.reject_full(word));
+                return Err(self.reject_full(word));
             }
         }
         Ok(())
@@ -121,6 +141,7 @@ impl Waiter {
     /// Ends the wait at `deadline` at the latest; now, if that has passed.
     fn end_by(&mut self, deadline: Tick, now: Tick) -> Result<(), Rejection> {
         self.until = self.until.min(deadline);
+        self.deadline = self.deadline.min(deadline);
         if now < deadline {
             return Ok(());
         }
@@ -131,33 +152,44 @@ impl Waiter {
     /// How the wait ended, if it has. If not, `waker` is woken when it does.
     pub(super) fn poll(&mut self, waker: &Waker) -> Option<Result<Permit, Rejection>> {
         let id = self.id.expect(ENDED);
-        let ended = match self.bulkhead.machine().poll_waiter(id, waker) {
+        let ended = match self.bulkhead.machine().poll_waiter(id, self.until, waker) {
             WaiterState::Waiting => return None,
             WaiterState::Admitted => self.admitted(),
-            WaiterState::Closed(word) => Err(self.bulkhead.reject_full(word)),
+            WaiterState::Closed(word) => Err(self.reject_full(word)),
+            WaiterState::TakenOver(word) => Err(self.timed_out(word, time::now())),
         };
         self.id = None;
         Some(ended)
     }
 
-    /// Ends a wait that has taken too long. The call is admitted if it has just got a permit.
+    /// Ends a wait that has taken too long. The call is admitted if it has just got a permit, or
+    /// gets one that another waiter has not collected.
     pub(super) fn time_out(&mut self, now: Tick) -> Result<Permit, Rejection> {
         let id = self.id.take().expect(ENDED);
+        self.bulkhead.take_over(now, Some(id));
         match self.bulkhead.machine().cancel(id) {
             None => self.admitted(),
-            Some(word) => Err(self.bulkhead.reject(RejectionKind::QueueTimeout {
-                limit: word.limit(),
-                in_flight: word.in_flight(),
-                queued: word.queued(),
-                waited: now.since(self.since),
-            })),
+            Some(word) => Err(self.timed_out(word, now)),
         }
     }
 
-    /// The permit that was handed to the waiter. If the deadline has passed by now, it goes to the
-    /// next waiter.
+    fn reject_full(&self, word: Word) -> Rejection {
+        self.bulkhead.reject_full(word, Some(word.queued()))
+    }
+
+    fn timed_out(&self, word: Word, now: Tick) -> Rejection {
+        self.bulkhead.reject(RejectionKind::QueueTimeout {
+            limit: word.limit(),
+            in_flight: word.in_flight(),
+            queued: word.queued(),
+            waited: now.since(self.since),
+        })
+    }
+
+    /// The permit that was handed to the waiter. If the deadline of its caller has passed by now, it
+    /// goes to the next waiter.
     fn admitted(&self) -> Result<Permit, Rejection> {
-        if !CallContext::is_late() {
+        if self.deadline.is_never() || time::now() < self.deadline {
             return Ok(Permit::counted(self.bulkhead.clone()));
         }
         if let Some(waker) = self.bulkhead.machine().release() {

@@ -4,6 +4,16 @@ use std::task::{Context, Waker};
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
+/// What admits a call.
+#[derive(Clone, Copy)]
+pub(super) enum Pass {
+    Breaker,
+    /// A gate, with a draw on the ramp of this generation.
+    Ramp(u32),
+    /// A gate that is ready because too many of its set are shut.
+    Set,
+}
+
 /// The tasks to wake after a transition, or when a probe permit is free. Used only while a breaker
 /// is not closed.
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 use tower_layer::Layer;
 
+use super::gates::Gates;
 use super::policy::CircuitBreaker;
 use super::service::{CircuitBreakerService, GatedService};
 use crate::classify::Standard;
@@ -24,8 +25,10 @@ pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Rejecting, P = Circ
 pub struct Rejecting;
 
 /// A layer whose service is not ready while the breaker is open.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Gated;
+#[derive(Clone, Debug, Default)]
+pub struct Gated {
+    gates: Option<Gates>,
+}
 
 impl<P> CircuitBreakerLayer<Native, Standard, Rejecting, P> {
     /// A layer over `breaker`, a reference to it, or one [per key](crate::Keyed::by). All
@@ -47,8 +50,9 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
     /// reserved: if another call comes first, the call after readiness may still be rejected.
     ///
     /// Not for a single service: its callers would wait where they should fail fast. If all
-    /// services of a set are shut, its callers wait too, up to their deadline. Put
-    /// `tower::load_shed` above the balancer to reject them at once.
+    /// services of a balancer are shut, its callers wait too, up to their deadline. Put
+    /// `tower::load_shed` above the balancer to reject them at once, or bound the share that is
+    /// shut at once with [`in_set`](Self::in_set).
     ///
     /// # Panics
     /// In use, not here: outside of a tokio runtime with time enabled, when it has to wait.
@@ -57,8 +61,18 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
             breaker: breaker.into(),
             responder: Native,
             classifier: Standard,
-            gate: Gated,
+            gate: Gated::default(),
         }
+    }
+}
+
+impl<R, C> CircuitBreakerLayer<R, C, Gated> {
+    /// Each service made by this layer is a member of this set, of which at most a
+    /// [share](Gates) is shut at once. For the services of one balancer. Without a set, all may be
+    /// shut.
+    pub fn in_set(mut self, gates: &Gates) -> Self {
+        self.gate.gates = Some(gates.clone());
+        self
     }
 }
 
@@ -115,11 +129,13 @@ impl<S, R: Clone, C: Clone> Layer<S> for CircuitBreakerLayer<R, C, Gated> {
     type Service = GatedService<S, R, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        GatedService::new(CircuitBreakerService::new(
+        let service = CircuitBreakerService::new(
             inner,
             self.breaker.clone(),
             self.responder.clone(),
             self.classifier.clone(),
-        ))
+        );
+        let gates = self.gate.gates.as_ref();
+        GatedService::new(service, gates.map(|gates| gates.join(&self.breaker)))
     }
 }

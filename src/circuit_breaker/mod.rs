@@ -148,6 +148,8 @@ mod ending;
 #[cfg(feature = "tower")]
 mod gate;
 #[cfg(feature = "tower")]
+mod gates;
+#[cfg(feature = "tower")]
 mod layer;
 mod per_key;
 mod permit;
@@ -166,6 +168,8 @@ mod window;
 pub use builder::Builder;
 pub use config::{OnDrop, Throttled};
 pub use counts::Counts;
+#[cfg(feature = "tower")]
+pub use gates::Gates;
 #[cfg(feature = "tower")]
 pub use layer::{CircuitBreakerLayer, Gated, Rejecting};
 pub use permit::Permit;

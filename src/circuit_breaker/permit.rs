@@ -5,12 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ending::{End, outcome};
+#[cfg(feature = "tower")]
+use super::gate::Pass;
 use super::policy::CircuitBreaker;
 use super::rules::{Ended, Rules};
 use super::state::{Grant, Moment, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::context::CallContext;
+use crate::context::{CallContext, Expired};
 use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
 use crate::per_thread;
@@ -20,7 +22,7 @@ use crate::time::{self, Tick};
 /// A permit for one call, to be settled with the call's outcome.
 ///
 /// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
-/// when it was given has passed. A `?` between getting and settling it is such a drop;
+/// when it was given has passed, or a timeout drops it at its end. A `?` between getting and settling it is such a drop;
 /// [`CircuitBreaker::run`] has no such gap.
 #[must_use = "a permit that is dropped unused says nothing about the call"]
 pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
@@ -36,7 +38,8 @@ struct Call {
     /// [`Tick::ZERO`] if neither a rule nor a listener needed it when the call was admitted. Such a
     /// call emits no event at its end.
     start: Tick,
-    /// The earliest deadline that was in force when the call was admitted or pending.
+    /// The deadline in force when the call was admitted, or an earlier one that it was pending
+    /// under and that no timer enforces.
     deadline: Tick,
 }
 
@@ -60,18 +63,20 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         }
     }
 
-    /// Admits a call that the ramp of this generation has admitted already.
+    /// Admits a call that a gate may have admitted already.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(super) fn acquire_drawn(breaker: B, drawn: Option<u32>) -> Result<Self, Rejection> {
-        match drawn.filter(|_| drawn == breaker.borrow().ramp()) {
-            None => Self::acquire(breaker),
-            Some(generation) => {
+    pub(super) fn acquire_with(breaker: B, pass: Pass) -> Result<Self, Rejection> {
+        let of = breaker.borrow();
+        let call = match pass {
+            Pass::Ramp(generation) if of.ramp() == Some(generation) => {
                 let role = Role::Counted;
-                let grant = Grant { generation, role };
-                Ok(Self::new(breaker, Call::starting(grant, time::now())))
+                Call::starting(Grant { generation, role }, time::now())
             }
-        }
+            Pass::Set if !of.is_forced_open() => of.admit_in_any_case(),
+            _ => return Self::acquire(breaker),
+        };
+        Ok(Self::new(breaker, call))
     }
 
     #[inline]
@@ -123,7 +128,11 @@ impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
     }
 
     fn pending(&mut self) {
-        self.call.deadline = self.call.deadline.min(CallContext::deadline());
+        #[cfg(feature = "tokio")]
+        {
+            let deadline = CallContext::unenforced();
+            self.call.deadline = self.call.deadline.min(deadline);
+        }
     }
 }
 
@@ -221,12 +230,8 @@ impl CircuitBreaker {
 
     #[inline(never)]
     fn admit_unless_closed(&self, word: Word) -> Result<Call, Rejected> {
-        let unrecorded = Grant {
-            generation: word.generation(),
-            role: Role::Unrecorded,
-        };
         if word.mode() == Mode::Off {
-            return Ok(Call::starting(unrecorded, Tick::ZERO));
+            return Ok(Call::starting(Grant::unrecorded(word), Tick::ZERO));
         }
         let now = time::now();
         let decision = match self.machine().rejects_while_open(now) {
@@ -236,12 +241,24 @@ impl CircuitBreaker {
         match decision {
             Ok(grant) => Ok(Call::starting(grant, now)),
             Err(rejected) if word.mode() == Mode::RecordOnly => {
-                let rejection = || self.rejection(rejected);
-                self.common().record_rejection(rejection);
-                Ok(Call::starting(unrecorded, now))
+                Ok(self.only_record(rejected, word, now))
             }
             Err(rejected) => Err(rejected),
         }
+    }
+
+    /// Admits a call that is rejected, and only records that.
+    fn only_record(&self, rejected: Rejected, word: Word, now: Tick) -> Call {
+        self.common().record_rejection(|| self.rejection(rejected));
+        Call::starting(Grant::unrecorded(word), now)
+    }
+
+    #[cfg(feature = "tower")]
+    #[cold]
+    fn admit_in_any_case(&self) -> Call {
+        let word = self.machine().word();
+        let admitted = self.admit();
+        admitted.unwrap_or_else(|rejected| self.only_record(rejected, word, time::now()))
     }
 
     #[cold]
@@ -269,17 +286,19 @@ impl CircuitBreaker {
     }
 
     /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
-    /// times or observes is recorded and trips nothing.
+    /// times or observes is recorded by the rules it was built with, and trips nothing.
     #[inline]
     fn settle(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
         let success = matches!(end, End::Outcome(Outcome::Success, _));
         if success && role == Role::Counted && call.start == Tick::ZERO {
             let word = self.machine().word();
-            if word.state() == State::Closed && word.generation() == generation {
-                let counted = word.flags().counts_successes;
+            let flags = word.flags();
+            let same = word.state() == State::Closed && word.generation() == generation;
+            if same && !flags.changed {
+                let counted = flags.counts_successes;
                 let seen = counted.then(|| (time::now(), per_thread::current()));
-                return self.with_rules(word, |rules| rules.succeed(generation, seen));
+                return self.built_with().succeed(generation, seen);
             }
         }
         self.settle_otherwise(call, end);
@@ -298,7 +317,8 @@ impl CircuitBreaker {
         let start = timed.then_some(call.start);
         let elapsed = start.map(|start| now.since(start));
         let outcome = self.with_rules(word, |rules| {
-            let outcome = outcome(rules, end, start, call.deadline, now);
+            let deadline = call.deadline.min(Expired::deadline());
+            let outcome = outcome(rules, end, start, deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {
                     self.count(rules, word, outcome, elapsed, now, end);

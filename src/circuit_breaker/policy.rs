@@ -127,6 +127,12 @@ impl CircuitBreaker {
         &self.0.machine
     }
 
+    /// The current rules, unless the machine's word says that they have changed.
+    #[inline]
+    pub(super) fn built_with(&self) -> &Rules {
+        &self.0.built_with
+    }
+
     /// Calls `f` with the current rules.
     #[inline]
     pub(super) fn with_rules<T>(&self, word: Word, f: impl FnOnce(&Rules) -> T) -> T {
@@ -203,6 +209,11 @@ impl CircuitBreaker {
         let (shut, edge) = self.decide(time::now(), &rules, |at| self.0.machine.shut_now(at));
         self.announce(edge);
         shut
+    }
+
+    #[cfg(feature = "tower")]
+    pub(super) fn is_forced_open(&self) -> bool {
+        self.0.machine.word().state() == State::ForcedOpen
     }
 
     /// The generation of the ramp that is under way.

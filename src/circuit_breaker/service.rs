@@ -9,6 +9,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::ending::End;
+use super::gate::Pass;
+use super::gates::Membership;
 use super::permit::Permit;
 use super::policy::CircuitBreaker;
 use crate::classify::{Outcome, Standard};
@@ -62,19 +64,19 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.call_drawn(request, None)
+        self.call_with(request, Pass::Breaker)
     }
 }
 
 type CallFuture<F, V, M> = ResponseFuture<JudgedCall<F, V, M>, M>;
 
 impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
-    /// Makes a call that the ramp of the generation `drawn` has admitted already.
+    /// Makes a call that a gate may have admitted already.
     #[inline(always)]
-    fn call_drawn<Req>(
+    fn call_with<Req>(
         &mut self,
         request: Req,
-        drawn: Option<u32>,
+        pass: Pass,
     ) -> CallFuture<S::Future, S::Verdict, S::Format>
     where
         S: Judged<Req, R, C>,
@@ -89,7 +91,7 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
             return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.breaker.pick(&request);
-        match picked.and_then(|breaker| Permit::acquire_drawn(breaker.into_policy(), drawn)) {
+        match picked.and_then(|breaker| Permit::acquire_with(breaker.into_policy(), pass)) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 let inner = &mut self.inner;
@@ -162,6 +164,9 @@ pub struct GatedService<S, R = Native, C = Standard> {
     /// box, because a service can move and a timer cannot.
     sleep: Option<Pin<Box<Sleep>>>,
     ramp: Ramp,
+    membership: Option<Membership>,
+    /// Ready because too many others of its set are shut.
+    exempt: bool,
 }
 
 /// A gate on a ramp: one draw decides readiness and the call that follows.
@@ -219,7 +224,10 @@ impl Ramp {
 }
 
 impl<S, R, C> GatedService<S, R, C> {
-    pub(super) fn new(service: CircuitBreakerService<S, R, C>) -> Self {
+    pub(super) fn new(
+        service: CircuitBreakerService<S, R, C>,
+        membership: Option<Membership>,
+    ) -> Self {
         let id = service.breaker.gate().id();
         Self {
             service,
@@ -227,6 +235,8 @@ impl<S, R, C> GatedService<S, R, C> {
             waiting: false,
             sleep: None,
             ramp: Ramp::new(),
+            membership,
+            exempt: false,
         }
     }
 
@@ -251,15 +261,21 @@ impl<S, R, C> GatedService<S, R, C> {
 
     fn decide(&mut self) -> Option<Tick> {
         let breaker = &self.service.breaker;
-        match breaker.shut() {
-            Some(shut) => Some(shut.until),
-            None => self.ramp.shut_until(breaker),
-        }
+        self.exempt = false;
+        let Some(shut) = breaker.shut() else {
+            return self.ramp.shut_until(breaker);
+        };
+        let membership = self.membership.as_mut();
+        self.exempt = membership.is_some_and(|set| !set.wait(breaker.is_forced_open()));
+        (!self.exempt).then_some(shut.until)
     }
 
     fn cancel(&mut self) {
         if std::mem::replace(&mut self.waiting, false) {
             self.service.breaker.gate().cancel(self.id);
+        }
+        if let Some(membership) = &mut self.membership {
+            membership.cancel();
         }
         self.sleep = None;
     }
@@ -290,15 +306,19 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let drawn = self.ramp.take();
-        self.service.call_drawn(request, drawn)
+        let pass = match (std::mem::replace(&mut self.exempt, false), self.ramp.take()) {
+            (true, _) => Pass::Set,
+            (false, Some(generation)) => Pass::Ramp(generation),
+            (false, None) => Pass::Breaker,
+        };
+        self.service.call_with(request, pass)
     }
 }
 
 impl<S: Clone, R: Clone, C: Clone> Clone for GatedService<S, R, C> {
     /// A clone waits at the gate for itself.
     fn clone(&self) -> Self {
-        Self::new(self.service.clone())
+        Self::new(self.service.clone(), self.membership.clone())
     }
 }
 

@@ -4,6 +4,8 @@
 //! on, and the last reading of the clock. It lives in one thread-local, which a future sets while
 //! it makes or polls the call below it and restores after, also on panic.
 
+mod dropped;
+
 use std::any::type_name;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use crate::registry::PolicyId;
 use crate::time::{self, Tick};
+
+pub(crate) use dropped::{Expired, Overtaken};
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,7 @@ struct Cells {
     /// The length of that service's type name.
     receiver_type: Cell<usize>,
     overtaken: Cell<Option<Duration>>,
+    expired: Cell<Tick>,
 }
 
 thread_local! {
@@ -56,6 +61,7 @@ thread_local! {
         receiver: Cell::new(0),
         receiver_type: Cell::new(0),
         overtaken: Cell::new(None),
+        expired: Cell::new(Tick::NEVER),
     } };
 }
 
@@ -87,6 +93,30 @@ impl CallContext {
     #[inline(always)]
     pub(crate) fn enforced() -> Tick {
         CELLS.with(|cells| cells.enforced.get())
+    }
+
+    /// The deadline in force, if no timer further up enforces it; never otherwise.
+    ///
+    /// A wait or a call takes it over at its first poll: behind a buffer it was made where the
+    /// deadline could not be seen. An enforced deadline is not taken over. It may belong to a
+    /// caller that polls the future by reference, and end before the future does.
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn unenforced() -> Tick {
+        let deadline = Self::deadline();
+        match deadline < Self::enforced() {
+            true => deadline,
+            false => Tick::NEVER,
+        }
+    }
+
+    /// Whether this poll comes after a deadline that a timer further up enforces, and before
+    /// `own`, that of the polled wait. Nothing starts in such a poll: the timer ends the poller,
+    /// and the wait goes on if another caller polls it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poller_is_late(own: Tick) -> bool {
+        let enforced = Self::enforced();
+        enforced < own && time::now() >= enforced
     }
 
     #[inline(always)]
@@ -247,35 +277,6 @@ impl Drop for Counting {
     #[inline]
     fn drop(&mut self) {
         CELLS.with(|cells| cells.successes.set(self.0));
-    }
-}
-
-/// Says to the layers below that a call is dropped by a hedge, because another attempt has won
-/// after this one was outstanding for at least the hedge's delay.
-#[must_use]
-pub(crate) struct Overtaken {
-    before: Option<Duration>,
-    not_send: PhantomData<*const ()>,
-}
-
-impl Overtaken {
-    /// Until the guard is dropped.
-    pub(crate) fn after(delay: Duration) -> Self {
-        Self {
-            before: CELLS.with(|cells| cells.overtaken.replace(Some(delay))),
-            not_send: PhantomData,
-        }
-    }
-
-    /// The hedge's delay; none outside of such a drop.
-    pub(crate) fn current() -> Option<Duration> {
-        CELLS.with(|cells| cells.overtaken.get())
-    }
-}
-
-impl Drop for Overtaken {
-    fn drop(&mut self) {
-        CELLS.with(|cells| cells.overtaken.set(self.before));
     }
 }
 

@@ -221,7 +221,7 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
     }
 
     /// The way to a request's key.
-    #[cfg(all(feature = "http", feature = "tower"))]
+    #[cfg(feature = "tower")]
     pub(crate) fn key(&self) -> &F {
         &self.key
     }

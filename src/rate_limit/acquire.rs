@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use super::limit::Ask;
 use super::policy::RateLimiter;
 use super::waiter::{Granted, Progress, Waiter};
+use crate::context::CallContext;
 #[cfg(feature = "tower")]
 use crate::in_flight::Settle;
 use crate::rejection::Rejection;
@@ -47,6 +48,9 @@ impl Waiting {
         let mut this = self.project();
         if this.sleep.is_none() {
             this.waiter.first_poll();
+        }
+        if CallContext::poller_is_late(this.waiter.deadline()) {
+            return Poll::Pending;
         }
         let mut now = time::now();
         loop {

@@ -34,7 +34,7 @@ pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Char
             }
             let in_front = match span.by {
                 Asker::Head => 0,
-                _ => member.in_front(key, None),
+                _ => member.in_front(key, None, now),
             };
             let shortfall = match member.probe(key, cost, in_front, now, now) {
                 Ok(due) if due <= latest => {
@@ -169,7 +169,7 @@ impl RateLimiter {
             }
             let in_front = match waiter {
                 Some(waiter) if waiter.member == index => waiter.in_front,
-                waiter => member.in_front(key, waiter.map(|waiter| waiter.id)),
+                waiter => member.in_front(key, waiter.map(|waiter| waiter.id), now),
             };
             match member.probe(key, ask.cost, in_front, now, now) {
                 Ok(at) if at > due.at => {

@@ -219,7 +219,7 @@ impl RateLimiter {
     /// If calls wait: the time until they have their tokens and this one could have its own.
     #[cold]
     fn check_queue(&self, key: Option<KeyHandle>, cost: u32, span: Span) -> Result<(), Shortfall> {
-        let in_front = self.in_front(key, None);
+        let in_front = self.in_front(key, None, span.now);
         if in_front == 0 || cost == 0 {
             return Ok(());
         }
@@ -247,10 +247,16 @@ impl RateLimiter {
 
     /// The tokens that waiters want; those that came before `before`, or all.
     #[inline]
-    pub(super) fn in_front(&self, key: Option<KeyHandle>, before: Option<WaiterId>) -> u64 {
-        match self.shared.queues.any() {
+    pub(super) fn in_front(
+        &self,
+        key: Option<KeyHandle>,
+        before: Option<WaiterId>,
+        now: Tick,
+    ) -> u64 {
+        let queues = &self.shared.queues;
+        match queues.any() {
             false => 0,
-            true => self.shared.queues.in_front(self.queue_key(key), before),
+            true => queues.in_front(self.queue_key(key), before, now),
         }
     }
 

@@ -18,13 +18,17 @@
 //!   found (models: `a_refund_reaches_the_head`, `a_change_reaches_every_waiter`,
 //!   `a_head_that_leaves_wakes_the_next`).
 //!
-//! The functions return the wakers, and the caller wakes them outside of the lock.
+//! No waker is woken under the lock. Most functions return it to their caller.
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 use crate::time::Tick;
+
+/// By how much a timer may fire late.
+const TIMER: Duration = Duration::from_millis(2);
 
 /// When a waiter came, and a number that distinguishes it from others of the same instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,13 @@ struct Entry {
     until: Tick,
     /// None before the first poll.
     waker: Option<Waker>,
+}
+
+impl Entry {
+    /// Whether its wait has ended, and the timer that would poll it for that must have fired.
+    fn is_over(&self, now: Tick) -> bool {
+        self.until.after(TIMER) <= now
+    }
 }
 
 /// The waiters of one bucket; never empty.
@@ -131,19 +142,38 @@ impl Queues {
     }
 
     /// How many tokens the waiters of `key` want that came before `before`; all of them for none.
-    pub(super) fn in_front(&self, key: u64, before: Option<WaiterId>) -> u64 {
+    ///
+    /// Heads whose wait has ended without a poll are removed. A call that does not wait would
+    /// otherwise be rejected for as long as a future is kept and not polled.
+    pub(super) fn in_front(&self, key: u64, before: Option<WaiterId>, now: Tick) -> u64 {
         if !self.any() {
             return 0;
         }
         let mut shard = self.shard(key).lock();
-        match (shard.queue(key), before) {
-            (None, _) => 0,
-            (Some(queue), None) => queue.cost,
-            (Some(queue), Some(id)) => {
+        let Some(position) = shard.position(key) else {
+            return 0;
+        };
+        let queue = &mut shard.queues[position];
+        let mut dropped = Vec::new();
+        while queue.waiters.front().is_some_and(|head| head.is_over(now)) {
+            dropped.push(queue.remove(0));
+            self.waiting.fetch_sub(1, Relaxed);
+        }
+        let in_front = match before {
+            None => queue.cost,
+            Some(id) => {
                 let earlier = |entry: &Entry| entry.id.since < id.since;
                 queue.in_front(queue.waiters.partition_point(earlier))
             }
+        };
+        let next = queue.head_waker().filter(|_| !dropped.is_empty());
+        if queue.waiters.is_empty() {
+            shard.queues.swap_remove(position);
         }
+        drop(shard);
+        drop(dropped);
+        next.into_iter().for_each(Waker::wake);
+        in_front
     }
 
     /// Puts a waiter that came at `since` behind those that came no later.

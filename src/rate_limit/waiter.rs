@@ -169,11 +169,15 @@ impl Waiter {
         self.until.min(self.deadline)
     }
 
-    /// Applies the deadline of the first poll: a call behind a buffer was made where it could not
-    /// be seen.
+    /// At the first poll, takes over a deadline that no timer further up enforces.
     #[cfg(feature = "tokio")]
     pub(super) fn first_poll(&mut self) {
-        self.deadline = self.deadline.min(CallContext::deadline());
+        self.deadline = self.deadline.min(CallContext::unenforced());
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn deadline(&self) -> Tick {
+        self.deadline
     }
 
     fn join(&mut self, index: usize) {

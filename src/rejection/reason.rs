@@ -139,6 +139,7 @@ pub struct Reason {
     kind: RejectionKind,
     policy: Name,
     retry_after: Option<Duration>,
+    hint: Option<&'static str>,
 }
 
 impl Reason {
@@ -156,6 +157,12 @@ impl Reason {
     /// `None` if that is unknown, or never.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// What in the program makes such rejections more frequent than its configuration says, if
+    /// there is anything. For logs.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 
     /// How the policies above count this rejection: as nothing, except for a call that was made
@@ -224,6 +231,9 @@ pub struct Rejection(#[source] Reason);
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.policy, self.kind)?;
+        if let Some(hint) = self.hint {
+            write!(f, "; {hint}")?;
+        }
         match self.retry_after {
             Some(wait) => write!(f, "; retry after {wait:?}"),
             None => Ok(()),
@@ -238,6 +248,7 @@ impl Rejection {
             kind,
             policy: policy.into(),
             retry_after: None,
+            hint: None,
         })
     }
 
@@ -245,6 +256,11 @@ impl Rejection {
     #[must_use]
     pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
         self.0.retry_after = wait.into();
+        self
+    }
+
+    pub(crate) fn with_hint(mut self, hint: Option<&'static str>) -> Self {
+        self.0.hint = hint;
         self
     }
 
@@ -279,6 +295,7 @@ impl fmt::Debug for Rejection {
             .field("kind", &self.0.kind)
             .field("policy", &self.0.policy)
             .field("retry_after", &self.0.retry_after)
+            .field("hint", &self.0.hint)
             .finish()
     }
 }

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use crate::classify::for_plain_types;
 use crate::keyed::{ByKey, PerKey, Picked, Source};
 use crate::rejection::Rejection;
+use crate::sync::Arc;
 
 /// A request with an authority: the host, and the port unless it is the default one. A
 /// [`ClientStack`](super::ClientStack) has a circuit breaker and a bulkhead per authority.
@@ -17,7 +18,9 @@ use crate::rejection::Rejection;
 )]
 pub trait Addressed {
     /// Host and port as text, the same for all requests to the same service: in lower case, without
-    /// user, default port and final dot. `None` if it is unknown.
+    /// user, default port and final dot. `None` if it is unknown: the request then has the policies
+    /// of the service that it was made to, see
+    /// [`default_authority`](super::ClientStack::default_authority).
     fn authority(&self) -> Option<Cow<'_, str>>;
 }
 
@@ -66,14 +69,22 @@ macro_rules! without_authority {
 for_plain_types!(without_authority);
 without_authority!(Vec<u8>);
 
-/// The key of a request is its authority.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ByAuthority;
+/// The key of a request is its authority, or else that of the service that it was made to.
+#[derive(Clone, Debug)]
+pub struct ByAuthority(Arc<str>);
+
+impl ByAuthority {
+    /// With the key of requests without an authority.
+    pub(super) fn or(service: Arc<str>) -> Self {
+        Self(service)
+    }
+}
 
 impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     #[inline]
     fn pick(&self, request: &Req) -> Result<Picked<'_, P>, Rejection> {
-        self.pick_key(request.authority().as_deref())
+        let authority = request.authority();
+        self.pick_key(Some(authority.as_deref().unwrap_or(&self.key().0)))
     }
 }
 
@@ -91,7 +102,11 @@ pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str
         Some("https") => ":443",
         _ => ":",
     };
-    let host = host.strip_suffix(default_port).unwrap_or(host);
+    // `h:` is `h` (RFC 3986, 3.2.3).
+    let host = [default_port, ":"]
+        .into_iter()
+        .find_map(|port| host.strip_suffix(port))
+        .unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.is_empty() {
         return None;

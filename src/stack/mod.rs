@@ -112,8 +112,12 @@
 //! The authority of a request is its [`Addressed::authority`]. For the requests of `http` and
 //! `reqwest` it is host and port, in lower case, without the user, the final dot and the default port of the
 //! scheme. Unit, numbers, text and bytes have no authority. For your own type implement it with one
-//! line of [`authority!`](crate::authority). Requests without an authority share the
-//! [anonymous](crate::Keyed::anonymous) breaker, bulkhead and budget.
+//! line of [`authority!`](crate::authority). Requests without an authority, such as
+//! those of a tonic channel, have a breaker, a bulkhead and a budget for each service made by the
+//! stack, that is for each call of `layer`, which the clones of that service share. They are
+//! entries like those of an authority, named `service 1` and so on, or as
+//! [`default_authority`](ClientStack::default_authority) says. Make a service once and clone it: one
+//! that is made for each request has a breaker that counts one request.
 //!
 //! # Defaults
 //!

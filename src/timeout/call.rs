@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use super::policy::Timeout;
 use crate::config::Mode;
-use crate::context::{CallContext, ClockReading, Restore};
+use crate::context::{CallContext, ClockReading, Expired, Restore};
 use crate::event::Ending;
 use crate::in_flight::{OnPanic, catching};
 use crate::rejection::{Rejection, RejectionKind};
@@ -88,15 +88,11 @@ impl TimedCall {
         }
     }
 
-    /// At the first poll, takes over the deadline in force if no timer further up enforces it: a
-    /// call behind a buffer was made where it could not be seen. An enforced deadline is not taken
-    /// over. It may belong to a caller that polls this future by reference, and end before the
-    /// call does.
+    /// At the first poll, takes over a deadline that no timer further up enforces.
     #[inline]
     pub(super) fn first_poll(&mut self) {
-        let deadline = CallContext::deadline();
-        if !self.deadline.is_never() && deadline < CallContext::enforced() {
-            self.deadline = self.deadline.min(deadline);
+        if !self.deadline.is_never() {
+            self.deadline = self.deadline.min(CallContext::unenforced());
         }
     }
 
@@ -272,7 +268,9 @@ impl<F, M> Timed<F, M> {
         let mut this = self.project();
         let polled = this.call.poll_timer(this.sleep, cx);
         if let Poll::Ready(rejection) = &polled {
+            let expired = Expired::at(this.call.deadline);
             this.future.set(None);
+            drop(expired);
             this.call.timeout().emit_rejected(rejection);
         }
         polled

@@ -420,7 +420,7 @@ mod timed {
     use std::future::Future;
     use std::time::Duration;
 
-    use seawall::{Deadline, TimeoutLayer};
+    use seawall::{Deadline, Timeout, TimeoutLayer};
     use tokio::time::{Instant, advance};
 
     use super::*;
@@ -544,6 +544,40 @@ mod timed {
         let error = past.scope(bulkhead.acquire()).await.unwrap_err();
         assert_eq!(error.kind(), RejectionKind::Expired);
         assert_eq!(counts(&bulkhead), (1, 0));
+    }
+
+    // Cases 12, 13.
+    #[tokio::test(start_paused = true)]
+    async fn to3_a_wait_polled_by_reference_under_a_shorter_timeout_goes_on() {
+        let (bulkhead, mock, mut service) = queued(1, 10);
+        let held = bulkhead.try_acquire().unwrap();
+        let start = Instant::now();
+        let mut call = Box::pin(service.ready().await.unwrap().call(Do::Answer));
+        let error = Timeout::new(ms(50)).run(|| &mut call).await.unwrap_err();
+        assert!(matches!(
+            error.rejection().unwrap().kind(),
+            RejectionKind::TimedOut { .. }
+        ));
+        held.release();
+        assert_eq!(call.await.unwrap(), 7);
+        assert_eq!(start.elapsed(), ms(50));
+
+        // TO4: nothing starts in a poll after that deadline either, and the permit is not passed
+        // on.
+        let held = bulkhead.try_acquire().unwrap();
+        let mut call = Box::pin(service.ready().await.unwrap().call(Do::Answer));
+        let mut next = ready_call(&mut service, Do::Answer);
+        let timeout = Timeout::new(ms(50));
+        let mut other = Task::new(timeout.run(|| &mut call));
+        assert!(other.run().is_pending() && next.run().is_pending());
+        held.release();
+        advance(ms(60)).await;
+        assert!(matches!(other.run(), Poll::Ready(Err(_))));
+        drop(other);
+        assert_eq!(mock.calls(), 1);
+        assert_eq!(call.await.unwrap(), 7);
+        assert!(matches!(next.run(), Poll::Ready(Ok(7))));
+        assert_eq!(counts(&bulkhead), (0, 0));
     }
 
     // TO7: behind a buffer the call has no deadline, and the first poll has one.

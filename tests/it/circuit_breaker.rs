@@ -338,9 +338,9 @@ mod paused {
 
     use std::task::Context;
 
-    use seawall::circuit_breaker::GatedService;
+    use seawall::circuit_breaker::{GatedService, Gates};
     use seawall::classify::FailureKind;
-    use seawall::{Hedge, HedgeLayer, Timeout, TimeoutLayer};
+    use seawall::{Deadline, Hedge, HedgeLayer, Timeout, TimeoutLayer};
     use tower::ServiceBuilder;
     use tower::balance::p2c::Balance;
     use tower::buffer::Buffer;
@@ -389,6 +389,25 @@ mod paused {
         tokio::time::advance(ms(999)).await;
         task.cancel();
         assert_eq!(breaker.state(), State::Closed);
+    }
+
+    // TO3, CB8: a caller that polls the call by reference gives it no deadline.
+    #[tokio::test(start_paused = true)]
+    async fn to3_a_call_polled_by_reference_under_a_shorter_timeout_is_not_late() {
+        let breaker = after(1);
+        let mut service = CircuitBreakerLayer::new(&breaker).layer(Mock::new());
+        let mut call = Box::pin(service.call(Do::Hang));
+        Timeout::new(ms(100)).run(|| &mut call).await.unwrap_err();
+        assert_eq!(breaker.state(), State::Closed);
+        tokio::time::advance(ms(100)).await;
+        drop(call);
+        assert_eq!(breaker.state(), State::Closed);
+        // A deadline that only the poll shows, and that no timer enforces, is the call's own.
+        let mut call = Task::new(Deadline::after(ms(100)).scope(service.call(Do::Hang)));
+        assert!(call.run().is_pending());
+        tokio::time::advance(ms(100)).await;
+        call.cancel();
+        assert_eq!(breaker.state(), State::Open);
     }
 
     // CB12
@@ -451,11 +470,13 @@ mod paused {
     type Set = Balance<ServiceList<Vec<Constant<Endpoint, u32>>>, Do>;
 
     fn balance(breakers: &[CircuitBreaker], backends: &[Backend]) -> Set {
+        balance_in(&Gates::at_most(1.0).unwrap(), breakers, backends)
+    }
+
+    fn balance_in(gates: &Gates, breakers: &[CircuitBreaker], backends: &[Backend]) -> Set {
         let services = breakers.iter().zip(backends).map(|(breaker, backend)| {
-            Constant::new(
-                CircuitBreakerLayer::gated(breaker).layer(backend.clone()),
-                1,
-            )
+            let layer = CircuitBreakerLayer::gated(breaker).in_set(gates);
+            Constant::new(layer.layer(backend.clone()), 1)
         });
         Balance::new(ServiceList::new::<Do>(services.collect::<Vec<_>>()))
     }
@@ -610,6 +631,170 @@ mod paused {
         breakers[1].release();
         let answer = shed.ready().await.unwrap().call(Do::Answer).await;
         assert_eq!((answer.unwrap(), backends[1].mock.calls()), (7, 1));
+    }
+
+    /// Breakers of which the first `open` are open for an hour.
+    fn endpoints<const N: usize>(open: usize) -> [CircuitBreaker; N] {
+        let breakers = std::array::from_fn(|n| {
+            CircuitBreaker::builder(format!("endpoint {n}"))
+                .trip_on(Trip::consecutive_failures(1))
+                .open_for(Backoff::constant(secs(3_600)).jitter(Jitter::None))
+                .build()
+                .unwrap()
+        });
+        for breaker in &breakers[..open] {
+            breaker.try_acquire().unwrap().failure();
+        }
+        breakers
+    }
+
+    /// How many of `calls` calls each backend gets; none is rejected.
+    async fn shares(set: &mut Set, backends: &[Backend], calls: usize) -> Vec<usize> {
+        let before: Vec<_> = backends.iter().map(|b| b.mock.calls()).collect();
+        for _ in 0..calls {
+            let call = set.ready().await.unwrap().call(Do::Answer);
+            assert_eq!(tokio::spawn(call).await.unwrap().unwrap(), 7);
+        }
+        let counts = backends.iter().zip(before);
+        counts.map(|(b, before)| b.mock.calls() - before).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cb12_at_most_half_of_a_set_is_shut_and_the_others_stay_in_use() {
+        let breakers = endpoints::<4>(3);
+        let backends = [true; 4].map(Backend::new);
+        let mut set = balance_in(&Gates::new(), &breakers, &backends);
+        let calls = shares(&mut set, &backends, 400).await;
+        // Two are shut. The third, open too, and the well one share the calls.
+        let used: Vec<_> = calls.iter().filter(|calls| **calls > 0).collect();
+        assert_eq!(used.len(), 2, "{calls:?}");
+        assert!(used.iter().all(|calls| **calls > 100), "{calls:?}");
+        assert!(calls[3] > 0, "{calls:?}");
+        // Its calls are as in record-only mode: its breaker stays as it is.
+        let exempt = (0..3).find(|n| calls[*n] > 0).unwrap();
+        assert_eq!(breakers[exempt].state(), State::Open);
+        let would_reject = breakers[exempt].snapshot().would_reject;
+        assert_eq!(would_reject, calls[exempt] as u64);
+        // Once it is shut alone, it is not used.
+        for (n, breaker) in breakers.iter().enumerate() {
+            if n != exempt {
+                breaker.reset();
+            }
+        }
+        let calls = shares(&mut set, &backends, 300).await;
+        assert_eq!(calls[exempt], 0, "{calls:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cb12_a_share_of_one_shuts_all_and_of_none_shuts_none() {
+        for (share, used) in [(1.0, 1), (0.67, 1), (0.5, 2), (0.0, 3)] {
+            let (breakers, backends) = (endpoints::<3>(2), [true; 3].map(Backend::new));
+            let gates = Gates::at_most(share).unwrap();
+            let mut set = balance_in(&gates, &breakers, &backends);
+            let calls = shares(&mut set, &backends, 200).await;
+            let of = calls.iter().filter(|calls| **calls > 0).count();
+            assert_eq!(of, used, "{share}: {calls:?}");
+        }
+        for wrong in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            let error = Gates::at_most(wrong).unwrap_err().to_string();
+            assert!(error.contains("`at_most`"), "{error}");
+        }
+    }
+
+    // A member that is removed may leave too many shut, for ever where they have no timer.
+    #[tokio::test(start_paused = true)]
+    async fn cb12_a_gate_opens_when_the_rest_of_its_set_is_dropped() {
+        let breakers = endpoints::<4>(2);
+        let gates = Gates::new();
+        let mut services = breakers.each_ref().map(|b| {
+            Some(
+                CircuitBreakerLayer::gated(b)
+                    .in_set(&gates)
+                    .layer(Mock::new()),
+            )
+        });
+        let [a, b, c, d] = &mut services;
+        let mut first = Task::new(a.as_mut().unwrap().ready());
+        let mut second = Task::new(b.as_mut().unwrap().ready());
+        assert!(first.run().is_pending() && second.run().is_pending());
+        *c = None;
+        // One of three.
+        assert!(first.wakes() + second.wakes() >= 2);
+        assert!(first.run().is_ready() && second.run().is_pending());
+        let wakes = second.wakes();
+        *d = None;
+        drop(first);
+        assert!(second.wakes() == wakes);
+        // One of two, until the other one is gone as well.
+        assert!(second.run().is_pending());
+        *a = None;
+        assert!(second.wakes() > wakes);
+        assert!(second.run().is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cb12_clones_are_one_member_and_a_dropped_waiter_is_not_shut() {
+        let breakers = endpoints::<2>(2);
+        let gates = Gates::new();
+        let [mut a, mut b] = breakers.each_ref().map(|b| {
+            CircuitBreakerLayer::gated(b)
+                .in_set(&gates)
+                .layer(Mock::new())
+        });
+        let mut clones: Vec<_> = (0..5).map(|_| a.clone()).collect();
+        assert!(poll_ready::<Do, _>(&mut a).is_pending());
+        for clone in &mut clones {
+            assert!(poll_ready::<Do, _>(clone).is_pending());
+            assert!(poll_ready::<Do, _>(clone).is_pending());
+        }
+        assert!(poll_ready::<Do, _>(&mut b).is_ready());
+        drop(a);
+        assert!(poll_ready::<Do, _>(&mut b).is_ready());
+        clones.truncate(1);
+        assert!(poll_ready::<Do, _>(&mut b).is_ready());
+        // Now it is a set of one, with none shut.
+        let mut last = clones.pop().unwrap();
+        drop(b);
+        assert!(poll_ready::<Do, _>(&mut last).is_ready());
+        assert_eq!(last.call(Do::Answer).await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cb12_a_breaker_forced_open_is_shut_whatever_its_set() {
+        let breakers = endpoints::<2>(1);
+        let gates = Gates::new();
+        let [mut a, mut b] = breakers.each_ref().map(|b| {
+            CircuitBreakerLayer::gated(b)
+                .in_set(&gates)
+                .layer(Mock::new())
+        });
+        let mut waits = Task::new(a.ready());
+        assert!(waits.run().is_pending());
+        breakers[1].force_open();
+        assert!(poll_ready::<Do, _>(&mut b).is_pending());
+        // It takes the only share, so the other one opens.
+        assert!(waits.wakes() > 0);
+        assert!(waits.run().is_ready());
+        drop(waits);
+        breakers[0].force_open();
+        let error = a.call(Do::Answer).await.unwrap_err();
+        assert_eq!(reason(&error).kind(), RejectionKind::CircuitOpen);
+        assert!(poll_ready::<Do, _>(&mut a).is_pending());
+        breakers[1].reset();
+        assert!(poll_ready::<Do, _>(&mut b).is_ready());
+    }
+
+    // An exempt endpoint still recovers by its probes.
+    #[tokio::test(start_paused = true)]
+    async fn cb12_an_exempt_endpoint_closes_by_a_probe_once_its_wait_is_over() {
+        let breakers = endpoints::<2>(2);
+        let backends = [true; 2].map(Backend::new);
+        let mut set = balance_in(&Gates::new(), &breakers, &backends);
+        shares(&mut set, &backends, 100).await;
+        assert!(breakers.iter().all(|b| b.state() == State::Open));
+        tokio::time::advance(secs(3_600)).await;
+        shares(&mut set, &backends, 100).await;
+        assert!(breakers.iter().all(|b| b.state() == State::Closed));
     }
 
     // CX17

@@ -42,9 +42,10 @@ async fn cx12_three_nested_client_stacks_compile_and_change_no_type() {
 // CX1
 #[tokio::test]
 async fn cx1_a_client_and_its_clones_share_the_stack() {
-    let (stack, mock) = (ClientStack::new("shared"), Mock::new());
+    let stack = ClientStack::new("shared").default_authority("one");
+    let mock = Mock::new();
     let (one, two) = (Client::new(&stack, &mock), Client::new(&stack, &mock));
-    one.stack.breakers().anonymous().force_open();
+    one.stack.breakers().get("one").force_open();
     for client in [two.clone(), one, two] {
         let error = client.service.oneshot(Do::Answer).await.unwrap_err();
         assert_eq!(reason(&error).kind(), RejectionKind::CircuitOpen);
@@ -52,11 +53,36 @@ async fn cx1_a_client_and_its_clones_share_the_stack() {
     assert_eq!(mock.calls(), 0);
 }
 
+// Case 37: one stack over two channels, which add the authority below it.
+#[tokio::test]
+async fn ky6_requests_without_an_authority_have_a_breaker_per_service() {
+    let stack = ClientStack::builder("channels");
+    let trip = seawall::circuit_breaker::Trip::consecutive_failures(5);
+    let wait = seawall::Backoff::constant(std::time::Duration::from_secs(60));
+    let stack = stack.breaker(|breaker| breaker.trip_on(trip).open_for(wait));
+    let stack = stack.build().unwrap();
+    let (a, b) = (stack.layer(Mock::new()), stack.layer(Mock::new()));
+    for _ in 0..20 {
+        a.clone().oneshot(Do::Fail).await.unwrap_err();
+    }
+    let error = a.clone().oneshot(Do::Answer).await.unwrap_err();
+    assert_eq!(reason(&error).kind(), RejectionKind::CircuitOpen);
+    for _ in 0..200 {
+        assert_eq!(b.clone().oneshot(Do::Answer).await.unwrap(), 7);
+    }
+    let mut keys: Vec<_> = stack.breakers().entries().into_iter().collect();
+    keys.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let keys: Vec<_> = keys.iter().map(|(key, _)| &**key).collect();
+    assert_eq!(keys, ["service 1", "service 2"]);
+    assert_eq!(stack.breakers().keyless(), 0);
+}
+
 // CX4, CX5
 #[test]
 fn cx5_readiness_reserves_nothing_and_waits_for_the_client() {
     let stack = ClientStack::builder("idle").bulkhead(|bulkhead| bulkhead.limit(1));
-    let (stack, mock) = (stack.build().unwrap(), Mock::stuck());
+    let stack = stack.build().unwrap().default_authority("idle");
+    let mock = Mock::stuck();
     let service = stack.layer(Strict::new(mock.clone()));
     let mut many = vec![service; 50];
     for service in &mut many {
@@ -67,9 +93,9 @@ fn cx5_readiness_reserves_nothing_and_waits_for_the_client() {
         assert!(crate::support::poll_ready(service).is_ready());
     }
     let call = many[7].call(Do::Hang);
-    assert_eq!(stack.bulkheads().anonymous().snapshot().in_flight, 1);
+    assert_eq!(stack.bulkheads().get("idle").snapshot().in_flight, 1);
     drop(call);
-    assert_eq!(stack.bulkheads().anonymous().snapshot().in_flight, 0);
+    assert_eq!(stack.bulkheads().get("idle").snapshot().in_flight, 0);
 }
 
 #[cfg(feature = "test-util")]
@@ -207,9 +233,9 @@ mod timed {
     #[tokio::test(start_paused = true)]
     async fn cb14_callers_with_little_time_left_do_not_open_a_shared_breaker() {
         let stack = ClientStack::builder("fair").attempt_timeout(secs(1));
-        let stack = stack.build().unwrap();
+        let stack = stack.build().unwrap().default_authority("fair");
         let service = stack.layer(Mock::new());
-        let breaker = stack.breakers().anonymous();
+        let breaker = stack.breakers().get("fair");
         let hurried = Timeout::new(ms(499));
         for _ in 0..60 {
             let call = hurried.run(|| service.clone().oneshot(Do::Hang));
@@ -327,7 +353,7 @@ mod http_clients {
     use seawall::circuit_breaker::{State, Trip};
 
     use super::*;
-    use crate::support::ms;
+    use crate::support::{Recorder, ms};
 
     async fn serve() -> SocketAddr {
         let app = Router::new().route("/", get(async || "here"));
@@ -418,5 +444,35 @@ mod http_clients {
             }
         };
         one_is_dead(&stack, call, reqwest::Response::status).await;
+    }
+
+    // Case 30: the server's limiter never admits such a request, and the client is not to repeat it.
+    #[tokio::test]
+    async fn rl6_a_cost_above_the_burst_is_a_413_that_our_client_sends_once() {
+        use axum::body::Body;
+        use seawall::{Quota, RateLimitLayer, RateLimiter};
+
+        let limiter = RateLimiter::builder(Quota::per_day(10)).build().unwrap();
+        let rejected = Recorder::new();
+        limiter.on_event(rejected.listener()).forever();
+        let limit = RateLimitLayer::new(&limiter).cost(|_: &Request<Body>| 20);
+        let app = Router::new().route("/", get(async || "here")).layer(limit);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+
+        let stack = stack();
+        let client = ServiceBuilder::new()
+            .layer(stack.clone())
+            .map_err(seawall::Error::service)
+            .service(Hyper::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>());
+        let request = Request::get(format!("http://{address}/"));
+        let response = client.oneshot(request.body(Empty::new()).unwrap());
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(response.headers().get("retry-after"), None);
+        assert_eq!(rejected.take().len(), 1);
+        assert_eq!(stack.retry().snapshot().retried, 0);
+        assert_eq!(limiter.available(), 10);
     }
 }

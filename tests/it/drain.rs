@@ -1,26 +1,23 @@
 //! The rest of a failed response before a retry.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use seawall::classify::{Classify, Drain, Outcome, Standard};
 use seawall::http::BodyLayer;
 use seawall::{Backoff, Error, Retry, RetryLayer};
 use tokio::net::TcpListener;
 use tower::layer::util::Identity;
 use tower::util::MapErr;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt};
 
 /// Answers every other request 500 with a body of `size`, over HTTP/1. Returns its address and how
 /// many connections it had.
@@ -108,99 +105,111 @@ async fn rt9_a_body_above_64_kib_is_not_read() {
     assert!(connections >= 90, "{connections} connections");
 }
 
-/// What is counted of the bodies.
-#[derive(Default)]
-struct Counts {
-    polls: AtomicU32,
-    alive: AtomicU32,
-}
+/// With a paused clock.
+#[cfg(feature = "test-util")]
+mod paused {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
-/// A body that is pending for ever after a first chunk.
-struct Stuck(Arc<Counts>);
+    use http_body::{Frame, SizeHint};
+    use seawall::classify::{Classify, Drain, Outcome, Standard};
+    use tower::service_fn;
 
-impl Stuck {
-    fn new(counts: &Arc<Counts>) -> Self {
-        counts.alive.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counts))
+    use super::*;
+
+    /// What is counted of the bodies.
+    #[derive(Default)]
+    struct Counts {
+        polls: AtomicU32,
+        alive: AtomicU32,
     }
-}
 
-impl Drop for Stuck {
-    fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+    /// A body that is pending for ever after a first chunk.
+    struct Stuck(Arc<Counts>);
 
-impl Body for Stuck {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.0.polls.fetch_add(1, Ordering::Relaxed) {
-            0 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"one"))))),
-            _ => Poll::Pending,
+    impl Stuck {
+        fn new(counts: &Arc<Counts>) -> Self {
+            counts.alive.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(counts))
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
-/// For a body type of a user's own.
-#[derive(Clone, Copy)]
-struct Draining;
-
-impl Classify<Response<Stuck>, Infallible> for Draining {
-    fn classify(&self, outcome: Result<&Response<Stuck>, &Infallible>) -> Outcome {
-        Standard.classify(outcome)
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            self.0.alive.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
-    fn drain(&self, response: Response<Stuck>) -> Option<Drain> {
-        seawall::http::drain(response.into_body())
-    }
-}
+    impl Body for Stuck {
+        type Data = Bytes;
+        type Error = Infallible;
 
-// CX7: dropped while it drains, a call gives everything back.
-#[cfg(feature = "test-util")]
-#[tokio::test(start_paused = true)]
-async fn rt9_cx7_a_drain_ends_after_10_ms_and_can_be_dropped() {
-    let counts = Arc::new(Counts::default());
-    let alive = || counts.alive.load(Ordering::Relaxed);
-    let budget = seawall::Budget::builder().ratio(0.0).burst(50).floor(0);
-    let budget = budget.build().unwrap();
-    let backoff = Backoff::constant(Duration::from_millis(50)).jitter(seawall::Jitter::None);
-    let retry = Retry::builder().backoff(backoff).max_attempts(2);
-    let retry = retry.budget(&budget).build().unwrap();
-    let of_server = Arc::clone(&counts);
-    let server = service_fn(move |_: Request<String>| {
-        of_server.polls.store(0, Ordering::Relaxed);
-        let mut response = Response::new(Stuck::new(&of_server));
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
-        async { Ok::<_, Infallible>(response) }
-    });
-    let service = RetryLayer::new(&retry).classify(Draining).layer(server);
-    let call = || Box::pin(service.clone().oneshot(Request::new(String::new())));
-    for (after, bodies) in [(0, 1), (9, 1), (11, 0), (49, 0)] {
-        let mut call = call();
-        let limit = tokio::time::timeout(Duration::from_millis(after), &mut call);
-        assert!(limit.await.is_err());
-        assert_eq!(alive(), bodies, "{after} ms");
-        // The chunk, and that there is no other.
-        assert!(counts.polls.load(Ordering::Relaxed) >= 2);
-        drop(call);
-        assert_eq!(alive(), 0);
-        assert_eq!(budget.snapshot().balance, 50.0);
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.0.polls.fetch_add(1, Ordering::Relaxed) {
+                0 => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"one"))))),
+                _ => Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::default()
+        }
     }
-    let start = tokio::time::Instant::now();
-    let last = call().await.unwrap();
-    assert_eq!(start.elapsed(), Duration::from_millis(50));
-    assert_eq!(
-        last.body().0.polls.load(Ordering::Relaxed),
-        0,
-        "it is whole"
-    );
+
+    /// For a body type of a user's own.
+    #[derive(Clone, Copy)]
+    struct Draining;
+
+    impl Classify<Response<Stuck>, Infallible> for Draining {
+        fn classify(&self, outcome: Result<&Response<Stuck>, &Infallible>) -> Outcome {
+            Standard.classify(outcome)
+        }
+
+        fn drain(&self, response: Response<Stuck>) -> Option<Drain> {
+            seawall::http::drain(response.into_body())
+        }
+    }
+
+    // CX7: dropped while it drains, a call gives everything back.
+    #[tokio::test(start_paused = true)]
+    async fn rt9_cx7_a_drain_ends_after_10_ms_and_can_be_dropped() {
+        let counts = Arc::new(Counts::default());
+        let alive = || counts.alive.load(Ordering::Relaxed);
+        let budget = seawall::Budget::builder().ratio(0.0).burst(50).floor(0);
+        let budget = budget.build().unwrap();
+        let backoff = Backoff::constant(Duration::from_millis(50)).jitter(seawall::Jitter::None);
+        let retry = Retry::builder().backoff(backoff).max_attempts(2);
+        let retry = retry.budget(&budget).build().unwrap();
+        let of_server = Arc::clone(&counts);
+        let server = service_fn(move |_: Request<String>| {
+            of_server.polls.store(0, Ordering::Relaxed);
+            let mut response = Response::new(Stuck::new(&of_server));
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            async { Ok::<_, Infallible>(response) }
+        });
+        let service = RetryLayer::new(&retry).classify(Draining).layer(server);
+        let call = || Box::pin(service.clone().oneshot(Request::new(String::new())));
+        for (after, bodies) in [(0, 1), (9, 1), (11, 0), (49, 0)] {
+            let mut call = call();
+            let limit = tokio::time::timeout(Duration::from_millis(after), &mut call);
+            assert!(limit.await.is_err());
+            assert_eq!(alive(), bodies, "{after} ms");
+            // The chunk, and that there is no other.
+            assert!(counts.polls.load(Ordering::Relaxed) >= 2);
+            drop(call);
+            assert_eq!(alive(), 0);
+            assert_eq!(budget.snapshot().balance, 50.0);
+        }
+        let start = tokio::time::Instant::now();
+        let last = call().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_millis(50));
+        assert_eq!(
+            last.body().0.polls.load(Ordering::Relaxed),
+            0,
+            "it is whole"
+        );
+    }
 }

@@ -4,10 +4,10 @@
 use std::io;
 use std::task::Poll;
 
-use seawall::{Error, Quota, RateLimitLayer, RateLimiter, RejectionKind};
+use seawall::{Error, Keyed, Quota, RateLimitLayer, RateLimiter, RejectionKind};
 use tower::{Layer, Service};
 
-use crate::support::{Do, Mock, Task, catching, ms, reason, secs};
+use crate::support::{Do, Mock, Recorder, Task, catching, ms, reason, secs};
 
 /// No token refills while a test runs.
 fn a_day(tokens: u32) -> RateLimiter {
@@ -117,16 +117,48 @@ fn rn3_a_blocking_caller_waits_for_its_token_without_a_runtime() {
     );
 }
 
+// Case 31, CX14: a limit per client and one for all, as one.
+#[test]
+fn rl13_each_member_of_a_joint_limit_emits_its_own_events() {
+    let (ours, theirs) = (Recorder::new(), Recorder::new());
+    let per_client = RateLimiter::builder(Quota::per_day(10));
+    let per_client: Keyed<str, _> = per_client.on_event(ours.listener()).per_key(100).unwrap();
+    let in_all = RateLimiter::builder(Quota::per_day(30));
+    let in_all = in_all.on_event(theirs.listener()).build().unwrap();
+    let both = per_client.with_limits([in_all]).unwrap();
+    let inner =
+        tower::service_fn(|_: &'static str| std::future::ready(Ok::<_, tower::BoxError>(())));
+    let by = both.by(|client: &&'static str| Some(*client));
+    let mut service = RateLimitLayer::new(by).layer(inner);
+    let mut admitted = 0;
+    for (client, calls) in [("a", 11), ("b", 10), ("c", 10), ("d", 9)] {
+        for _ in 0..calls {
+            admitted += u32::from(matches!(
+                Task::new(service.call(client)).run(),
+                Poll::Ready(Ok(()))
+            ));
+        }
+    }
+    assert_eq!(admitted, 30);
+    let count = |recorder: &Recorder| {
+        let endings = recorder.endings();
+        let rejected = endings.iter().filter(|ending| *ending == "rejected");
+        (endings.len(), rejected.count())
+    };
+    // The limit per client rejects one call, and the limit for all the last nine.
+    assert_eq!((count(&ours), count(&theirs)), ((31, 1), (39, 9)));
+}
+
 #[cfg(feature = "test-util")]
 mod waiting {
     use super::*;
 
-    use seawall::{Deadline, TimeoutLayer};
+    use seawall::{Deadline, Timeout, TimeoutLayer};
     use tokio::time::{Instant, advance};
     use tower::ServiceExt;
     use tower::limit::ConcurrencyLimit;
 
-    use crate::support::{Recorder, poll_ready};
+    use crate::support::poll_ready;
 
     /// Ten a second, one at once.
     fn tenth() -> RateLimiter {
@@ -201,11 +233,8 @@ mod waiting {
         // Behind a buffer the call of the worker has no deadline; the wait starts in a poll, which has one.
         let waiting = RateLimitLayer::waiting(&limiter).layer(Mock::new());
         let buffered = tower::buffer::Buffer::new(waiting, 4);
-        let error = TimeoutLayer::new(ms(99))
-            .layer(buffered)
-            .oneshot(Do::Answer)
-            .await
-            .unwrap_err();
+        let call = Deadline::after(ms(99)).scope(buffered.clone().oneshot(Do::Answer));
+        let error = call.await.unwrap_err();
         assert_eq!(reason(&error).policy().as_str(), "limit");
         assert_eq!(start.elapsed(), secs(0));
 
@@ -216,6 +245,44 @@ mod waiting {
             TimeoutLayer::new(ms(101)).layer(RateLimitLayer::waiting(&limiter).layer(Mock::new()));
         enough.oneshot(Do::Answer).await.unwrap();
         assert_eq!(start.elapsed(), ms(100));
+
+        // TO3: behind a buffer a timeout ends the wait itself. It may be that of another caller.
+        let timeout = TimeoutLayer::new(ms(99)).layer(buffered.clone());
+        let error = timeout.oneshot(Do::Answer).await.unwrap_err();
+        assert!(matches!(
+            reason(&error).kind(),
+            RejectionKind::TimedOut { .. }
+        ));
+        assert_eq!(start.elapsed(), ms(199));
+        buffered.oneshot(Do::Answer).await.unwrap();
+        assert_eq!(start.elapsed(), ms(200));
+    }
+
+    // Cases 12, 13.
+    #[tokio::test(start_paused = true)]
+    async fn to3_a_wait_polled_by_reference_under_a_shorter_timeout_goes_on() {
+        let (limiter, mock) = (tenth(), Mock::new());
+        assert!(limiter.allow());
+        let mut service = RateLimitLayer::waiting(&limiter).layer(mock.clone());
+        let start = Instant::now();
+        let mut call = Box::pin(service.call(Do::Answer));
+        let error = Timeout::new(ms(50)).run(|| &mut call).await.unwrap_err();
+        assert!(error.rejection().is_some());
+        assert_eq!(start.elapsed(), ms(50));
+        call.await.unwrap();
+        assert_eq!(start.elapsed(), ms(100));
+
+        // TO4: nothing starts in a poll after that deadline either.
+        let mut call = Box::pin(service.call(Do::Answer));
+        let timeout = Timeout::new(ms(50));
+        let mut other = Task::new(timeout.run(|| &mut call));
+        assert!(other.run().is_pending());
+        advance(ms(100)).await;
+        assert!(matches!(other.run(), Poll::Ready(Err(_))));
+        drop(other);
+        assert_eq!(mock.calls(), 1);
+        call.await.unwrap();
+        assert_eq!(start.elapsed(), ms(200));
     }
 
     // TO7, CX14: behind a buffer only the first poll has the deadline, and it bounds the wait.

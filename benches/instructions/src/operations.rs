@@ -124,12 +124,12 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
         };
         budget_call => {
             let budget = Budget::percent(10);
-            each(move || budget.on_call())
+            each(move || budget.on_success())
         };
         budget_call_and_withdraw => {
             let budget = Budget::percent(100);
             each(move || {
-                budget.on_call();
+                budget.on_success();
                 budget.withdraw().unwrap().spend();
             })
         };

@@ -8,6 +8,7 @@ use ::loom::thread::{self, Thread};
 use super::{Admission, MAX_QUEUED, Machine, Order, Settings, WaiterId, WaiterState};
 use crate::config::Mode;
 use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::Tick;
 
 struct Unpark(Thread);
 
@@ -32,7 +33,11 @@ fn set_limit(machine: &Machine, limit: u32) {
 }
 
 fn queue(machine: &Machine) -> WaiterId {
-    match machine.admit_or_queue(MAX_QUEUED) {
+    queue_until(machine, Tick::NEVER)
+}
+
+fn queue_until(machine: &Machine, until: Tick) -> WaiterId {
+    match machine.admit_or_queue(MAX_QUEUED, until) {
         Admission::Queued(waiter) => waiter,
         admission => panic!("a permit is free: {admission:?}"),
     }
@@ -42,9 +47,10 @@ fn queue(machine: &Machine) -> WaiterId {
 fn wait(machine: &Machine, waiter: WaiterId) -> bool {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
-        match machine.poll_waiter(waiter, &waker) {
+        match machine.poll_waiter(waiter, Tick::NEVER, &waker) {
             WaiterState::Admitted => return true,
             WaiterState::Closed(_) => return false,
+            WaiterState::TakenOver(_) => panic!("a wait without an end"),
             WaiterState::Waiting => thread::park(),
         }
     }
@@ -60,7 +66,7 @@ fn spawn<T: 'static>(
 
 /// Admits a call, which waits as long as it takes. False if the bulkhead was closed.
 fn enter(machine: &Machine) -> bool {
-    match machine.admit_or_queue(MAX_QUEUED) {
+    match machine.admit_or_queue(MAX_QUEUED, Tick::NEVER) {
         Admission::Admitted => true,
         Admission::Queued(waiter) => wait(machine, waiter),
         Admission::Full(word) => {
@@ -80,7 +86,8 @@ fn release(machine: &Machine) {
 fn is_empty(machine: &Machine) {
     let word = machine.word();
     assert_eq!((word.in_flight(), word.queued()), (0, 0));
-    assert!(machine.queue.lock().waiters.is_empty());
+    let queue = machine.queue.lock();
+    assert!(queue.waiters.is_empty() && queue.admitted.is_empty());
 }
 
 // BH1
@@ -225,6 +232,55 @@ fn a_cancelled_waiter_passes_its_permit_on() {
     });
 }
 
+// BH4: an admitted waiter is polled when the end of its wait lets the other take its permit over.
+// One of the two gets it.
+#[test]
+fn a_permit_is_collected_or_taken_over() {
+    ::loom::model(|| {
+        let machine = machine(1);
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let first = queue_until(&machine, Tick(1));
+        let second = queue_until(&machine, Tick(2));
+        release(&machine);
+        let collecting = spawn(&machine, move |machine| {
+            match machine.poll_waiter(first, Tick(1), Waker::noop()) {
+                WaiterState::Admitted => true,
+                WaiterState::TakenOver(_) => false,
+                state => panic!("{state:?}"),
+            }
+        });
+        let admitted = machine.take_over(Tick(2), Some(second));
+        admitted.into_iter().for_each(Waker::wake);
+        let taken_over = machine.cancel(second).is_none();
+        let collected = collecting.join().unwrap();
+        assert!(collected != taken_over);
+        assert_eq!(machine.word().in_flight(), 1);
+        release(&machine);
+        is_empty(&machine);
+    });
+}
+
+// BH4: the waiter that times out when the permit is released gets it after the first one, whose
+// wait has ended too, or has cancelled its wait before. No permit is lost.
+#[test]
+fn a_permit_released_at_the_end_of_all_waits_is_not_lost() {
+    ::loom::model(|| {
+        let machine = machine(1);
+        assert_eq!(machine.admit(), Admission::Admitted);
+        let first = queue_until(&machine, Tick(1));
+        let second = queue_until(&machine, Tick(1));
+        let ending = spawn(&machine, release);
+        let admitted = machine.take_over(Tick(1), Some(second));
+        admitted.into_iter().for_each(Waker::wake);
+        let taken_over = machine.cancel(second).is_none();
+        ending.join().unwrap();
+        let admitted = machine.cancel(first).is_none();
+        assert!(admitted != taken_over);
+        release(&machine);
+        is_empty(&machine);
+    });
+}
+
 // BH4, BH5: a waiter that is cancelled when a change admits it releases its permit.
 #[test]
 fn a_waiter_cancelled_during_a_change_releases_its_permit() {
@@ -274,7 +330,7 @@ fn a_lowered_limit_admits_no_waiter() {
             release(machine);
             lowered
         });
-        let admission = machine.admit_or_queue(MAX_QUEUED);
+        let admission = machine.admit_or_queue(MAX_QUEUED, Tick::NEVER);
         lowering.join().unwrap();
         let lowered = ending.join().unwrap();
         let waiter = match admission {

@@ -6,7 +6,9 @@
 //! call that ends while others wait: it hands its permit to a waiter instead of freeing it. So no
 //! permit is free while a call waits, and no call overtakes the queue.
 //!
-//! A waiter that is no longer in the queue has been admitted.
+//! An admitted waiter collects its permit at its next poll. A permit that is not collected by the
+//! end of the wait is taken over for the next waiter: the future that was admitted may share a task
+//! with one that waits, and not be polled. A waiter that is in neither list has lost its permit so.
 //!
 //! # Memory ordering
 //!
@@ -30,6 +32,8 @@
 //! - A change of limit or mode uses the same word and lock
 //!   (models: `a_lowered_limit_admits_no_waiter`, `a_closed_bulkhead_wakes_its_waiters`,
 //!   `a_switched_off_bulkhead_admits_its_waiters`).
+//! - A permit is collected and taken over under the lock of the queue, so one of the two happens
+//!   (model: `a_permit_is_collected_or_taken_over`).
 //!
 //! The functions return the wakers, and the caller wakes them. Wakers are dropped outside the lock
 //! too: a waker may run any code.
@@ -46,6 +50,7 @@ use std::task::Waker;
 
 use crate::config::Mode;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
+use crate::time::Tick;
 
 use word::MAX_IN_FLIGHT;
 pub(super) use word::{MAX_QUEUED, Word};
@@ -97,6 +102,8 @@ pub(super) enum WaiterState {
     Waiting,
     /// The bulkhead was closed. The waiter is no longer in the queue.
     Closed(Word),
+    /// It was admitted and not polled until its wait ended. Its permit was taken over.
+    TakenOver(Word),
 }
 
 pub(super) struct Machine {
@@ -107,29 +114,69 @@ pub(super) struct Machine {
 struct Queue {
     next: WaiterId,
     order: Order,
-    /// By ascending number, whatever the order. A waker is there once the waiter was polled.
-    waiters: VecDeque<(WaiterId, Option<Waker>)>,
+    /// By ascending number, whatever the order.
+    waiters: VecDeque<Entry>,
+    /// The admitted waiters that have not collected their permit, by ascending number.
+    admitted: VecDeque<(WaiterId, Tick)>,
+    /// When the first wait of an admitted waiter ends, or earlier.
+    first_end: Tick,
+}
+
+struct Entry {
+    id: WaiterId,
+    /// When its wait ends.
+    until: Tick,
+    /// There once it was polled.
+    waker: Option<Waker>,
 }
 
 impl Queue {
     fn find(&self, waiter: WaiterId) -> Option<usize> {
         self.waiters
-            .binary_search_by_key(&waiter, |(id, _)| *id)
+            .binary_search_by_key(&waiter, |entry| entry.id)
             .ok()
     }
 
-    fn push(&mut self) {
-        self.waiters.push_back((self.next, None));
+    fn push(&mut self, until: Tick) {
+        self.waiters.push_back(Entry {
+            id: self.next,
+            until,
+            waker: None,
+        });
         self.next = WaiterId(self.next.0 + 1);
     }
 
-    /// Removes the waiter that is admitted next.
+    /// Admits the next waiter.
     fn pop(&mut self) -> Option<Waker> {
         let next = match self.order {
             Order::Fifo => self.waiters.pop_front(),
             Order::Lifo => self.waiters.pop_back(),
-        };
-        next.and_then(|(_, waker)| waker)
+        }?;
+        let at = self.admitted.partition_point(|(id, _)| *id < next.id);
+        self.admitted.insert(at, (next.id, next.until));
+        self.first_end = self.first_end.min(next.until);
+        next.waker
+    }
+
+    /// Collects the permit of an admitted waiter. False if it was taken over.
+    fn collect(&mut self, waiter: WaiterId) -> bool {
+        let found = self.admitted.binary_search_by_key(&waiter, |(id, _)| *id);
+        found.is_ok_and(|at| self.admitted.remove(at).is_some())
+    }
+
+    /// Takes back one permit that was not collected by the end of the wait, unless it is this
+    /// waiter's. False if there is none.
+    fn take_back(&mut self, now: Tick, except: Option<WaiterId>) -> bool {
+        if now < self.first_end {
+            return false;
+        }
+        let late = |(id, end): &(WaiterId, Tick)| *end <= now && Some(*id) != except;
+        if let Some(at) = self.admitted.iter().position(late) {
+            return self.admitted.remove(at).is_some();
+        }
+        let ends = self.admitted.iter().map(|(_, end)| *end);
+        self.first_end = ends.min().unwrap_or(Tick::NEVER);
+        false
     }
 }
 
@@ -141,6 +188,8 @@ impl Machine {
                 next: WaiterId(0),
                 order: settings.order,
                 waiters: VecDeque::new(),
+                admitted: VecDeque::new(),
+                first_end: Tick::NEVER,
             }),
         }
     }
@@ -167,19 +216,19 @@ impl Machine {
         }
     }
 
-    /// Admits a call, or queues it if fewer than `max_queued` wait.
-    pub(super) fn admit_or_queue(&self, max_queued: u32) -> Admission {
+    /// Admits a call, or queues it until `until` if fewer than `max_queued` wait.
+    pub(super) fn admit_or_queue(&self, max_queued: u32, until: Tick) -> Admission {
         let admission = self.admit();
         match admission {
             // Without the lock, for which rejected calls would otherwise contend.
             Admission::Full(word) if word.rejects(max_queued) => admission,
-            Admission::Full(_) => self.queue(max_queued),
+            Admission::Full(_) => self.queue(max_queued, until),
             admitted => admitted,
         }
     }
 
     #[cold]
-    fn queue(&self, max_queued: u32) -> Admission {
+    fn queue(&self, max_queued: u32, until: Tick) -> Admission {
         let mut queue = self.queue.lock();
         let mut word = self.word();
         loop {
@@ -192,7 +241,7 @@ impl Machine {
             match self.exchange(word, next, Ordering::Acquire) {
                 Ok(()) => {
                     if let Admission::Queued(_) = admission {
-                        queue.push();
+                        queue.push(until);
                     }
                     return admission;
                 }
@@ -228,7 +277,10 @@ impl Machine {
 
     #[cold]
     fn hand_over(&self) -> Option<Waker> {
-        let mut queue = self.queue.lock();
+        self.pass_on(&mut self.queue.lock())
+    }
+
+    fn pass_on(&self, queue: &mut Queue) -> Option<Waker> {
         // Before the lock was taken the waiter may have been cancelled or the limit lowered. The
         // permit is freed then.
         let (before, after) = self.update(Ordering::Release, |word| {
@@ -241,22 +293,38 @@ impl Machine {
         }
     }
 
-    /// The state of a waiter. `waker` is woken when that changes.
-    pub(super) fn poll_waiter(&self, waiter: WaiterId, waker: &Waker) -> WaiterState {
+    /// Passes on the permits of admitted waiters that were not polled until their wait ended, except
+    /// that of this waiter.
+    #[must_use = "the waiters that were admitted have to be woken"]
+    pub(super) fn take_over(&self, now: Tick, except: Option<WaiterId>) -> Vec<Waker> {
+        let mut queue = self.queue.lock();
+        let mut wakers = Vec::new();
+        while queue.take_back(now, except) {
+            wakers.extend(self.pass_on(&mut queue));
+        }
+        wakers
+    }
+
+    /// The state of a waiter, which waits until `until`. `waker` is woken when the state changes.
+    pub(super) fn poll_waiter(&self, waiter: WaiterId, until: Tick, waker: &Waker) -> WaiterState {
         let mut queue = self.queue.lock();
         let Some(at) = queue.find(waiter) else {
-            return WaiterState::Admitted;
+            return match queue.collect(waiter) {
+                true => WaiterState::Admitted,
+                false => WaiterState::TakenOver(self.word()),
+            };
         };
         let (state, old_waker) = if self.word().limit() == 0 {
             let (word, _) = self.update(Ordering::Relaxed, Word::waiter_cancelled);
             let removed = queue.waiters.remove(at);
-            let old = removed.and_then(|(_, waker)| waker);
+            let old = removed.and_then(|entry| entry.waker);
             (WaiterState::Closed(word), old)
         } else {
-            let known = &mut queue.waiters[at].1;
-            let old = match known {
+            let entry = &mut queue.waiters[at];
+            entry.until = until;
+            let old = match &entry.waker {
                 Some(known) if known.will_wake(waker) => None,
-                _ => known.replace(waker.clone()),
+                _ => entry.waker.replace(waker.clone()),
             };
             (WaiterState::Waiting, old)
         };
@@ -265,11 +333,13 @@ impl Machine {
         state
     }
 
-    /// Removes a waiter from the queue. None if it was admitted before.
+    /// Ends a wait. None if the waiter was admitted before: the permit is collected then.
     #[must_use = "a waiter that is admitted has to be released"]
     pub(super) fn cancel(&self, waiter: WaiterId) -> Option<Word> {
         let mut queue = self.queue.lock();
-        let at = queue.find(waiter)?;
+        let Some(at) = queue.find(waiter) else {
+            return (!queue.collect(waiter)).then(|| self.word());
+        };
         let removed = queue.waiters.remove(at);
         let (word, _) = self.update(Ordering::Relaxed, Word::waiter_cancelled);
         drop(queue);
@@ -295,7 +365,7 @@ impl Machine {
         let mut wakers: Vec<Waker> = (0..admitted).filter_map(|_| queue.pop()).collect();
         if after.limit() == 0 {
             let rest = queue.waiters.iter_mut();
-            wakers.extend(rest.filter_map(|(_, waker)| waker.take()));
+            wakers.extend(rest.filter_map(|entry| entry.waker.take()));
         }
         wakers
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::config::Mode;
 use crate::fuzzing::cases;
 use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::time::Tick;
 
 /// Counts its wakes.
 #[derive(Default)]
@@ -32,6 +33,8 @@ enum Op {
     /// Polls one of the waiters: which, modulo their number.
     Poll(usize),
     Cancel(usize),
+    /// Time passes, and permits that were not collected in time are taken over.
+    Later(u64),
     Limit(u32),
     MaxQueued(u32),
     Mode(Mode),
@@ -45,7 +48,17 @@ struct Naive {
     in_flight: usize,
     /// Oldest first.
     waiting: Vec<WaiterId>,
+    /// Admitted, and not polled since; oldest first.
+    uncollected: Vec<WaiterId>,
     next: u64,
+    now: u64,
+    /// When the wait of each call ends that ever queued.
+    ends: Vec<u64>,
+}
+
+/// How long a call waits: every third one not as long.
+fn wait(waiter: u64) -> u64 {
+    if waiter % 3 == 0 { 2 } else { 5 }
 }
 
 #[derive(Debug, PartialEq)]
@@ -78,6 +91,7 @@ impl Naive {
             let waiter = WaiterId(self.next);
             self.waiting.push(waiter);
             self.next += 1;
+            self.ends.push(self.now + wait(waiter.0));
             return Decision::Queued(waiter);
         }
         Decision::Full
@@ -95,10 +109,34 @@ impl Naive {
                 Order::Fifo => 0,
                 Order::Lifo => self.waiting.len() - 1,
             };
-            admitted.push(self.waiting.remove(next));
+            let waiter = self.waiting.remove(next);
+            admitted.push(waiter);
+            self.uncollected.push(waiter);
+            self.uncollected.sort_unstable();
             self.in_flight += 1;
         }
         admitted
+    }
+
+    /// Takes over the permits that were not collected in time, one after the other.
+    fn take_over(&mut self) -> Vec<WaiterId> {
+        let mut admitted = Vec::new();
+        while let Some(at) = self.late() {
+            self.uncollected.remove(at);
+            self.in_flight -= 1;
+            admitted.extend(self.admitted());
+        }
+        admitted
+    }
+
+    fn late(&self) -> Option<usize> {
+        let late = |waiter: &WaiterId| self.ends[waiter.0 as usize] <= self.now;
+        self.uncollected.iter().position(late)
+    }
+
+    fn collect(&mut self, waiter: WaiterId) -> bool {
+        let found = self.uncollected.iter().position(|other| *other == waiter);
+        found.is_some_and(|at| self.uncollected.remove(at) == waiter)
     }
 }
 
@@ -124,6 +162,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         6 => Just(Op::Release),
         3 => (0..64_usize).prop_map(Op::Poll),
         2 => (0..64_usize).prop_map(Op::Cancel),
+        2 => (0..4_u64).prop_map(Op::Later),
         2 => (0..6_u32).prop_map(Op::Limit),
         1 => (0..6_u32).prop_map(Op::MaxQueued),
         1 => mode.prop_map(Op::Mode),
@@ -142,7 +181,10 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
         max_queued: 3,
         in_flight: 0,
         waiting: Vec::new(),
+        uncollected: Vec::new(),
         next: 0,
+        now: 0,
+        ends: Vec::new(),
     };
     let machine = Machine::new(naive.settings);
     // The waiters whose wait has not ended, and their wakes.
@@ -155,17 +197,23 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
         match op {
             Op::Admit => prop_assert_eq!(decision(machine.admit()), naive.decide(false)),
             Op::Queue => {
-                let decided = decision(machine.admit_or_queue(naive.max_queued as u32));
+                let decided =
+                    decision(machine.admit_or_queue(
+                        naive.max_queued as u32,
+                        Tick(naive.now + wait(naive.next)),
+                    ));
                 prop_assert_eq!(&decided, &naive.decide(true));
                 if let Decision::Queued(waiter) = decided {
                     let wakes = Arc::new(Wakes::default());
                     let waker = Waker::from(Arc::clone(&wakes));
-                    prop_assert_eq!(machine.poll_waiter(waiter, &waker), WaiterState::Waiting);
+                    let until = Tick(naive.ends[waiter.0 as usize]);
+                    let state = machine.poll_waiter(waiter, until, &waker);
+                    prop_assert_eq!(state, WaiterState::Waiting);
                     waiters.push((waiter, wakes));
                 }
             }
             // A waiter that was admitted and not polled since has no permit to release yet.
-            Op::Release if naive.in_flight + naive.waiting.len() == waiters.len() => {}
+            Op::Release if naive.in_flight == naive.uncollected.len() => {}
             Op::Release => {
                 woken.extend(machine.release());
                 naive.in_flight -= 1;
@@ -178,10 +226,13 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
                 let (waiter, wakes) = &waiters[at];
                 let waker = Waker::from(Arc::clone(wakes));
                 let waits = naive.waiting.contains(waiter);
-                let state = machine.poll_waiter(*waiter, &waker);
+                let until = Tick(naive.ends[waiter.0 as usize]);
+                let state = machine.poll_waiter(*waiter, until, &waker);
+                let uncollected = naive.collect(*waiter);
                 closed.retain(|other| other != waiter);
                 match state {
-                    WaiterState::Admitted => prop_assert!(!waits),
+                    WaiterState::Admitted => prop_assert!(uncollected),
+                    WaiterState::TakenOver(_) => prop_assert!(!waits && !uncollected),
                     WaiterState::Waiting => prop_assert!(waits && naive.limit() > 0),
                     WaiterState::Closed(word) => {
                         prop_assert!(waits && naive.limit() == 0);
@@ -197,12 +248,19 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
                 let (waiter, _) = waiters.remove(which % waiters.len());
                 let waits = naive.waiting.contains(&waiter);
                 naive.waiting.retain(|other| *other != waiter);
-                prop_assert_eq!(machine.cancel(waiter).is_some(), waits);
-                if !waits {
+                let uncollected = naive.collect(waiter);
+                prop_assert!(!waits || !uncollected);
+                prop_assert_eq!(machine.cancel(waiter).is_none(), uncollected);
+                if uncollected {
                     woken.extend(machine.release());
                     naive.in_flight -= 1;
                     admitted = naive.admitted();
                 }
+            }
+            Op::Later(by) => {
+                naive.now += by;
+                admitted = naive.take_over();
+                woken = machine.take_over(Tick(naive.now), None);
             }
             Op::MaxQueued(max) => naive.max_queued = max as usize,
             Op::Limit(_) | Op::Mode(_) | Op::Order(_) => {
@@ -236,8 +294,10 @@ fn check(ops: Vec<Op>) -> Result<(), TestCaseError> {
         let (limit, mode) = (naive.settings.limit, naive.settings.mode);
         prop_assert_eq!((word.limit(), word.mode()), (limit, mode));
         let queue = machine.queue.lock();
-        let queued: Vec<WaiterId> = queue.waiters.iter().map(|(id, _)| *id).collect();
+        let queued: Vec<WaiterId> = queue.waiters.iter().map(|entry| entry.id).collect();
         prop_assert_eq!(queued, naive.waiting.clone());
+        let uncollected: Vec<WaiterId> = queue.admitted.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(uncollected, naive.uncollected.clone());
     }
     Ok(())
 }
@@ -255,7 +315,7 @@ proptest! {
 fn fill(machine: &Machine, waiters: u64) {
     for waiter in 0..waiters {
         let queued = Admission::Queued(WaiterId(waiter));
-        assert_eq!(machine.admit_or_queue(10), queued);
+        assert_eq!(machine.admit_or_queue(10, Tick::NEVER), queued);
     }
 }
 
@@ -267,8 +327,8 @@ fn bh2_an_unbounded_queue_ends_at_the_highest_count() {
     let one_less = (0..MAX_QUEUED - 1).fold(machine.word(), |word, _| word.waiter_queued());
     machine.word.store(one_less.0, Ordering::Relaxed);
     let queued = Admission::Queued(WaiterId(0));
-    assert_eq!(machine.admit_or_queue(MAX_QUEUED), queued);
-    let Admission::Full(word) = machine.admit_or_queue(MAX_QUEUED) else {
+    assert_eq!(machine.admit_or_queue(MAX_QUEUED, Tick::NEVER), queued);
+    let Admission::Full(word) = machine.admit_or_queue(MAX_QUEUED, Tick::NEVER) else {
         panic!("the count wrapped");
     };
     assert_eq!(
@@ -304,7 +364,7 @@ fn bh5_the_word_holds_the_highest_limit() {
 #[test]
 fn bh4_a_waiter_in_the_middle_can_leave() {
     let machine = Machine::new(settings(1, Mode::Enforce));
-    let poll = |waiter| machine.poll_waiter(WaiterId(waiter), Waker::noop());
+    let poll = |waiter| machine.poll_waiter(WaiterId(waiter), Tick::NEVER, Waker::noop());
     assert_eq!(machine.admit(), Admission::Admitted);
     fill(&machine, 3);
     assert!(machine.cancel(WaiterId(1)).is_some());
@@ -337,10 +397,10 @@ fn bh4_the_drop_of_a_waker_may_use_the_bulkhead() {
     fill(&machine, 2);
     for waiter in [0, 1].map(WaiterId) {
         let reentrant = Waker::from(Arc::new(Reentrant(Arc::clone(&machine))));
-        let state = machine.poll_waiter(waiter, &reentrant);
+        let state = machine.poll_waiter(waiter, Tick::NEVER, &reentrant);
         assert_eq!(state, WaiterState::Waiting);
     }
-    let state = machine.poll_waiter(WaiterId(0), Waker::noop());
+    let state = machine.poll_waiter(WaiterId(0), Tick::NEVER, Waker::noop());
     assert_eq!(state, WaiterState::Waiting);
     assert!(machine.cancel(WaiterId(1)).is_some());
 }

@@ -19,6 +19,15 @@ pub(crate) struct Grant {
     pub(crate) role: Role,
 }
 
+impl Grant {
+    pub(crate) fn unrecorded(word: Word) -> Self {
+        Self {
+            generation: word.generation(),
+            role: Role::Unrecorded,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Its outcome is counted.

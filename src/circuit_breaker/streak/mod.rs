@@ -41,6 +41,7 @@ impl StreakWord {
             | self.first & FIRST_MASK
     }
 
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             generation: (word >> 52) as u32,
@@ -93,8 +94,16 @@ impl Streak {
     }
 
     /// Ends the streak. Where there is none, this is one load.
+    #[inline]
     pub(super) fn success(&self, generation: u32) {
-        let mut word = self.word.load(Relaxed);
+        let word = self.word.load(Relaxed);
+        if StreakWord::unpack(word).count > 0 {
+            self.end(generation, word);
+        }
+    }
+
+    #[cold]
+    fn end(&self, generation: u32, mut word: u64) {
         loop {
             let streak = StreakWord::unpack(word);
             if streak.count == 0 || streak.generation != generation & COUNT_MASK {
@@ -230,12 +239,14 @@ impl Consecutive {
     }
 
     /// Starts again from zero. Where it is zero, this is one load.
+    #[inline]
     pub(super) fn success(&self, generation: u32) {
         if self.length(generation) > 0 {
             self.0.update(generation, |_| 0);
         }
     }
 
+    #[inline]
     pub(super) fn length(&self, generation: u32) -> u32 {
         self.0.read_at(generation)
     }

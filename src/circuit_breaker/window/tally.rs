@@ -60,6 +60,7 @@ impl Tally {
         }
     }
 
+    #[inline]
     pub(crate) fn read_at(&self, stamp: u32) -> u32 {
         match self.read() {
             (theirs, count) if theirs == stamp => count,
@@ -67,6 +68,7 @@ impl Tally {
         }
     }
 
+    #[inline]
     fn read(&self) -> (u32, u32) {
         let (stamp, count) = unpack(self.0.load(Acquire));
         (stamp, u32::try_from(count).unwrap_or(0))

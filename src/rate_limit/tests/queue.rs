@@ -225,6 +225,33 @@ async fn rl4_a_head_that_is_not_polled_is_passed_over_after_its_wait() {
     assert_eq!(rejection.kind(), RejectionKind::RateLimited);
 }
 
+// RL4: a future that is kept and not polled shuts out no call once its wait has ended.
+#[tokio::test(start_paused = true)]
+async fn rl4_a_head_that_is_not_polled_shuts_out_no_caller_after_its_wait() {
+    let quota = Quota::per_second(10).burst(1);
+    let keyed: Keyed<str, _> = RateLimiter::builder(quota).per_key(10).unwrap();
+    let joint = RateLimiter::all_of("joint", [limiter(quota)]).unwrap();
+    for limiter in [limiter(quota), keyed.get("a"), joint] {
+        assert!(limiter.allow());
+        let mut stuck = Task::new(Box::pin(limiter.acquire().max_wait(ms(1_000))));
+        assert!(stuck.run().is_pending());
+        let mut behind = Task::new(Box::pin(limiter.acquire().max_wait(ms(60_000))));
+        assert!(behind.run().is_pending());
+        advance(ms(1_001)).await;
+        assert!(!limiter.allow());
+        assert_eq!(behind.wakes(), 0);
+        advance(ms(1)).await;
+        // The token is the next waiter's.
+        assert!(!limiter.allow());
+        assert_eq!(behind.wakes(), 1);
+        assert!(admitted(&behind.run()));
+        advance(ms(100)).await;
+        assert!(limiter.allow());
+        drop(stuck);
+        assert_eq!(limiter.available(), 0);
+    }
+}
+
 // TO4: case 14
 #[tokio::test(start_paused = true)]
 async fn to4_a_waiter_polled_after_its_deadline_takes_nothing() {
@@ -490,7 +517,7 @@ fn rn3_blocking_callers_and_futures_wait_in_one_queue() {
     drop(in_runtime);
     std::thread::scope(|scope| {
         let blocked = scope.spawn(|| limiter.acquire_blocking());
-        while limiter.shared.queues.in_front(0, None) < 2 {
+        while limiter.shared.queues.in_front(0, None, crate::time::now()) < 2 {
             std::thread::yield_now();
         }
         first.cancel();

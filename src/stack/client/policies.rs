@@ -1,6 +1,5 @@
 use super::config::ClientConfig;
-use super::service::Budgets;
-use crate::budget;
+use crate::budget::{self, Budget};
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Live, Name, Problems};
@@ -8,9 +7,8 @@ use crate::hedge::{self, Hedge};
 use crate::keyed::{self, Keyed, PerKey};
 use crate::rate_limit::RateLimiter;
 use crate::retry::{self, Retry};
-use crate::stack::ByAuthority;
 use crate::stack::parts::{self, CHECKED, changed_mode, part};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::timeout::Timeout;
 
 /// The policies that all services under a stack and its clones share.
@@ -20,11 +18,14 @@ pub(super) struct Policies {
     pub(super) total: Timeout,
     pub(super) retry: Retry,
     pub(super) hedge: Hedge,
-    pub(super) budgets: Budgets,
+    pub(super) budget: Option<Budget>,
+    pub(super) budgets: Keyed<str, Budget>,
     pub(super) breakers: Keyed<str, CircuitBreaker>,
     pub(super) bulkheads: Keyed<str, Bulkhead>,
     pub(super) limiter: RateLimiter,
     pub(super) attempt: Timeout,
+    /// How many services without a name were made.
+    services: AtomicU64,
 }
 
 /// The authority in the names of the overflow policies.
@@ -63,17 +64,22 @@ impl Policies {
             total,
             retry: retry.build()?,
             hedge,
-            budgets: Budgets {
-                given: live.load().budget.clone(),
-                own: per_authority(&live, "budget", ClientConfig::budget_of)?.by_type(ByAuthority),
-            },
+            budget: live.load().budget.clone(),
+            budgets: per_authority(&live, "budget", ClientConfig::budget_of)?,
             breakers: per_authority(&live, "breaker", ClientConfig::breaker_of)?,
             bulkheads: per_authority(&live, "bulkhead", ClientConfig::bulkhead_of)?,
             limiter,
             attempt,
+            services: AtomicU64::new(0),
             name,
             live,
         })
+    }
+
+    /// The key of a new service. No authority has a space.
+    pub(super) fn name_service(&self) -> String {
+        let number = self.services.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("service {number}")
     }
 
     pub(super) fn change(
@@ -118,7 +124,6 @@ impl Policies {
         if !Arc::ptr_eq(&from.budgets, &to.budgets) {
             let change = |_| budget::Builder::clone(&to.budgets);
             self.budgets
-                .keyed()
                 .change_all(|budget| budget.change(change).expect(CHECKED));
         }
         parts::change_limiter(&self.limiter, from.rate_limit, to.rate_limit);

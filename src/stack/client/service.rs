@@ -4,7 +4,7 @@ use crate::bulkhead::{Bulkhead, QueuedService};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerService};
 use crate::classify::Standard;
 use crate::hedge::HedgeService;
-use crate::keyed::{ByKey, IntoSource, Keyed, Picked, Source};
+use crate::keyed::{ByKey, IntoSource, Picked, Source};
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
 use crate::rejection::Rejection;
 use crate::retry::RetryService;
@@ -33,12 +33,6 @@ type Limited<S, R, L> = RateLimitService<TimeoutService<S, R>, R, One, L>;
 pub struct Budgets {
     pub(super) given: Option<Budget>,
     pub(super) own: PerAuthority<Budget>,
-}
-
-impl Budgets {
-    pub(super) fn keyed(&self) -> &Keyed<str, Budget> {
-        self.own.keyed()
-    }
 }
 
 impl IntoSource<Budget> for Budgets {

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::config::ClientConfig;
 use super::policies::Policies;
-use super::service::ClientService;
+use super::service::{Budgets, ClientService};
 use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
 use crate::budget::{Budget, BudgetLayer};
 use crate::bulkhead::{Bulkhead, BulkheadLayer};
@@ -37,6 +37,8 @@ pub struct ClientStack<R = Native, C = Standard, L = RateLimiter, O = ByRequest,
     responder: R,
     classifier: C,
     again: Again<O, K>,
+    /// That of requests without one. None for one per service.
+    authority: Option<Arc<str>>,
 }
 
 impl ClientConfig {
@@ -57,6 +59,7 @@ impl ClientConfig {
             responder: Native,
             classifier: Standard,
             again: Again::default(),
+            authority: None,
         })
     }
 }
@@ -97,6 +100,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             responder: change(self.responder),
             classifier: self.classifier,
             again: self.again,
+            authority: self.authority,
         }
     }
 
@@ -110,6 +114,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             responder: self.responder,
             classifier,
             again: self.again,
+            authority: self.authority,
         }
     }
 
@@ -126,6 +131,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             responder: self.responder,
             classifier: self.classifier,
             again: self.again,
+            authority: self.authority,
         }
     }
 
@@ -140,7 +146,32 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             responder: self.responder,
             classifier: self.classifier,
             again: change(self.again),
+            authority: self.authority,
         }
+    }
+
+    /// Sets the authority of requests that have none. All services that are made by this stack, or
+    /// by a clone with the same one, share its breaker, bulkhead and budget.
+    ///
+    /// The default is one of its own for each service, which its clones share: one stack over two
+    /// channels of tonic, which add the authority below the stack, has two breakers. Name it where
+    /// a service is made for each call or connection. Otherwise no such service makes enough calls
+    /// to open its breaker.
+    ///
+    /// ```
+    /// use seawall::ClientStack;
+    /// use tower::{BoxError, Layer, service_fn};
+    ///
+    /// let stack = ClientStack::new("shop");
+    /// let channel = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
+    /// let orders = stack.clone().default_authority("orders").layer(channel);
+    /// let prices = stack.clone().default_authority("prices").layer(channel);
+    /// stack.breakers().get("orders").force_open();
+    /// # let _ = (orders, prices);
+    /// ```
+    pub fn default_authority(mut self, authority: impl Into<String>) -> Self {
+        self.authority = Some(authority.into().into());
+        self
     }
 
     /// Retries and hedges the requests for which `only` is true, instead of those that are
@@ -183,12 +214,12 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
 
     /// The budget of retries and hedges that was [given](ClientConfig::budget) for all authorities.
     pub fn budget(&self) -> Option<&Budget> {
-        self.policies.budgets.given.as_ref()
+        self.policies.budget.as_ref()
     }
 
     /// The budgets of retries and hedges, one per authority, unless one was given for all.
     pub fn budgets(&self) -> &Keyed<str, Budget> {
-        self.policies.budgets.keyed()
+        &self.policies.budgets
     }
 
     /// The circuit breakers, one per authority.
@@ -270,11 +301,14 @@ where
         let inner = RateLimitLayer::new(self.limiter.clone())
             .respond_as(responder())
             .layer(inner);
-        let bulkheads = policies.bulkheads.by_type(ByAuthority);
+        let authority = self.authority.clone();
+        let authority = authority.unwrap_or_else(|| policies.name_service().into());
+        let by = ByAuthority::or(authority);
+        let bulkheads = policies.bulkheads.by_type(by.clone());
         let inner = BulkheadLayer::queued(bulkheads)
             .respond_as(responder())
             .layer(inner);
-        let breakers = policies.breakers.by_type(ByAuthority);
+        let breakers = policies.breakers.by_type(by.clone());
         let inner = CircuitBreakerLayer::new(breakers)
             .respond_as(responder())
             .classify(classifier())
@@ -287,7 +321,11 @@ where
             .classify(classifier())
             .map_again(|_| self.again.clone())
             .layer(inner);
-        let inner = BudgetLayer::new(policies.budgets.clone()).layer(inner);
+        let inner = BudgetLayer::new(Budgets {
+            given: policies.budget.clone(),
+            own: policies.budgets.by_type(by),
+        })
+        .layer(inner);
         StackService(
             TimeoutLayer::new(&policies.total)
                 .covers_readiness()
@@ -306,6 +344,7 @@ impl<R: Clone, C: Clone, L: Clone, O: Clone, K: Clone> Clone for ClientStack<R, 
             responder: self.responder.clone(),
             classifier: self.classifier.clone(),
             again: self.again.clone(),
+            authority: self.authority.clone(),
         }
     }
 }

@@ -791,6 +791,7 @@ mod addressed {
         assert_eq!(of("http://a.example./x", None), plain("a.example"));
         assert_eq!(of("http://a.example.:80/x", None), plain("a.example"));
         assert_eq!(of("/x", Some("a.example.")), plain("a.example"));
+        assert_eq!(of("http://a.example:/x", None), plain("a.example"));
         assert_eq!(of("https://a.example:443/", None), plain("a.example"));
         assert_eq!(of("http://a.example:443/", None), plain("a.example:443"));
         assert_eq!(of("http://a.example:8080/", None), plain("a.example:8080"));

@@ -28,7 +28,7 @@ impl<P: PerKey> Owner for Keyed<str, P> where Self: Clone + Send + Sync + 'stati
 
 impl Owner for ClientStack {
     fn more(&self) -> String {
-        let bulkhead = self.bulkheads().anonymous();
+        let bulkhead = self.bulkheads().get("contract");
         let budget = self.budget().unwrap().snapshot();
         let balance = budget.balance + budget.made as f64;
         format!("{} {balance}", bulkhead.balance(0))
@@ -136,8 +136,8 @@ fn client(name: &str) -> Within<CircuitBreaker, ClientStack> {
             let rule = Trip::consecutive_failures(1_000);
             breaker.trip_on(rule).open_for(nanosecond()).probes(1)
         });
-    let stack = stack.build().unwrap();
-    Within(stack.breakers().anonymous().clone(), stack)
+    let stack = stack.build().unwrap().default_authority("contract");
+    Within(stack.breakers().get("contract"), stack)
 }
 
 fn server(name: &str) -> Within<Bulkhead, ServerStack> {
