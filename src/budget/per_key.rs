@@ -2,7 +2,7 @@
 
 use super::Budget;
 use super::state::ONE;
-use crate::config::Mode;
+use crate::config::{ConfigError, Mode};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
@@ -21,8 +21,8 @@ impl PerKey for Budget {
         self.mode()
     }
 
-    fn set_mode(&self, mode: Mode) {
-        self.set_mode(mode);
+    fn off() -> Result<Self, ConfigError> {
+        Self::builder().mode(Mode::Off).build()
     }
 
     /// If it has what a new one starts with, or was unused for as long as its floor, or

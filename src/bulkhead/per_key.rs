@@ -1,7 +1,7 @@
 //! A bulkhead per key: an object of its own for each.
 
 use super::Bulkhead;
-use crate::config::Mode;
+use crate::config::{ConfigError, Mode};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 
@@ -15,8 +15,8 @@ impl PerKey for Bulkhead {
         self.mode()
     }
 
-    fn set_mode(&self, mode: Mode) {
-        self.set_mode(mode);
+    fn off() -> Result<Self, ConfigError> {
+        Self::builder(0).mode(Mode::Off).build()
     }
 
     /// If no call is in flight or queued, and there is no other handle.

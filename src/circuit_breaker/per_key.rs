@@ -1,7 +1,7 @@
 //! A circuit breaker per key: an object of its own for each.
 
 use super::{CircuitBreaker, Counts, State};
-use crate::config::Mode;
+use crate::config::{ConfigError, Mode};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
@@ -16,8 +16,8 @@ impl PerKey for CircuitBreaker {
         self.mode()
     }
 
-    fn set_mode(&self, mode: Mode) {
-        self.set_mode(mode);
+    fn off() -> Result<Self, ConfigError> {
+        Self::builder("off").mode(Mode::Off).build()
     }
 
     /// If it is closed, and there is no other handle. One that has counted failures recently is

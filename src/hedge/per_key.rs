@@ -2,7 +2,7 @@
 
 use super::Hedge;
 use crate::attempts::Funding;
-use crate::config::Mode;
+use crate::config::{ConfigError, Mode};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
@@ -17,8 +17,8 @@ impl PerKey for Hedge {
         self.mode()
     }
 
-    fn set_mode(&self, mode: Mode) {
-        self.set_mode(mode);
+    fn off() -> Result<Self, ConfigError> {
+        Self::builder().mode(Mode::Off).build()
     }
 
     /// If its window has no latency, its own budget is idle, and there is no other handle.

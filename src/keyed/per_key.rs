@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Key;
-use crate::config::Mode;
+use crate::config::{ConfigError, Mode};
 use crate::event::EventKind;
 use crate::rejection::Rejection;
 
@@ -27,8 +27,9 @@ pub trait PerKey: Clone + Send + Sync + 'static {
     #[doc(hidden)]
     fn mode(&self) -> Mode;
 
+    /// A policy that is switched off, for requests that skip the policy.
     #[doc(hidden)]
-    fn set_mode(&self, mode: Mode);
+    fn off() -> Result<Self, ConfigError>;
 
     /// Whether a [`Map`](super::map::Map) may evict it.
     #[doc(hidden)]

@@ -44,7 +44,7 @@ pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
     pub(crate) hasher: RandomState,
     pub(crate) capacity: usize,
     pub(crate) anonymous: P,
-    /// Switched off, for requests that skip the policy.
+    /// Switched off, for requests that skip the policy. No user has a handle to it.
     pub(crate) off: P,
     pub(crate) store: P::Store<K>,
 }
@@ -285,10 +285,8 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         check_capacity("capacity", self.capacity, &mut problems);
         let make = || (self.make)(&K::anonymous());
         let made = || {
-            let off = make()?;
-            off.set_mode(Mode::Off);
             let anonymous = self.anonymous.map_or_else(make, Ok)?;
-            Ok((off, anonymous, self.overflow.map_or_else(make, Ok)?))
+            Ok((P::off()?, anonymous, self.overflow.map_or_else(make, Ok)?))
         };
         let made: Result<_, ConfigError> = made();
         if let Err(error) = &made {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::Hedge;
 use crate::event::EventKind;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering::Relaxed};
-use crate::{Budget, Bulkhead, CircuitBreaker, ConfigError, Keyed, Quota, RateLimiter};
+use crate::{Budget, Bulkhead, CircuitBreaker, ConfigError, Keyed, Mode, Quota, RateLimiter};
 
 fn breakers(capacity: usize) -> Keyed<str, CircuitBreaker> {
     Keyed::new(capacity, |host: &str| CircuitBreaker::builder(host).build()).unwrap()
@@ -254,4 +254,40 @@ fn ky5_calls_without_a_key_are_counted_and_emitted() {
     assert!(by().or_reject().pick_key(None).is_err());
     assert_eq!(keyed.keyless(), 3);
     assert_eq!(*seen.lock(), [true, false, false]);
+}
+
+#[test]
+fn ky1_make_may_return_clones_of_one_handle_and_its_mode_stays() -> Result<(), ConfigError> {
+    let breaker = CircuitBreaker::new("shared");
+    let shared = breaker.clone();
+    Keyed::new(10, move |_: &str| Ok(shared.clone()))?;
+    assert_eq!(breaker.mode(), Mode::Enforce);
+
+    let bulkhead = Bulkhead::new(1);
+    let shared = bulkhead.clone();
+    let bulkheads = Keyed::new(10, move |_: &str| Ok(shared.clone()))?;
+    assert_eq!(bulkhead.mode(), Mode::Enforce);
+
+    let budget = Budget::builder().build()?;
+    let shared = budget.clone();
+    Keyed::new(10, move |_: &str| Ok(shared.clone()))?;
+    assert_eq!(budget.mode(), Mode::Enforce);
+
+    #[cfg(feature = "tokio")]
+    {
+        let hedge = Hedge::builder().build()?;
+        let shared = hedge.clone();
+        Keyed::new(10, move |_: &str| Ok(shared.clone()))?;
+        assert_eq!(hedge.mode(), Mode::Enforce);
+    }
+
+    // A request that skips the policy is admitted while the shared one is full.
+    let _permit = bulkhead.try_acquire().unwrap();
+    let by = bulkheads
+        .by(|request: &Option<&'static str>| *request)
+        .or_skip();
+    let skipped = by.pick_key(None).unwrap().into_policy();
+    assert!(skipped.try_acquire().is_ok());
+    assert!(bulkheads.get("a").try_acquire().is_err());
+    Ok(())
 }

@@ -28,8 +28,8 @@ impl PerKey for RateLimiter {
         self.mode()
     }
 
-    fn set_mode(&self, mode: Mode) {
-        self.set_mode(mode);
+    fn off() -> Result<Self, ConfigError> {
+        Self::builder(Quota::unlimited()).mode(Mode::Off).build()
     }
 
     fn at(self, entry: KeyHandle) -> Self {
@@ -151,8 +151,7 @@ impl Builder {
         let table = Table::new(time::now(), 2 * capacity, quotas);
         let limiter = RateLimiter::new(options, config, Limit::Keyed(table));
         let anonymous = limiter.beside(quotas[0]).build()?;
-        let off = limiter.beside(Quota::unlimited()).build()?;
-        off.set_mode(Mode::Off);
+        let off = RateLimiter::off()?;
         Ok(Keyed::from_shared(Shared {
             name: limiter.name().clone(),
             keyless: AtomicU64::new(0),
