@@ -3,11 +3,16 @@
 //! A builder has a field `options: Options` and [`option_setters!`]. The shared state of a policy
 //! has a [`Common`], and its handle has [`common_methods!`].
 
+use std::fmt::Debug;
 use std::panic::Location;
 
 use crate::config::{Mode, Name};
+#[cfg(debug_assertions)]
+use crate::context::path::Inside;
 use crate::event::{Event, EventKind, Listeners, Subscription};
 use crate::rejection::Rejection;
+#[cfg(debug_assertions)]
+use crate::sync::AtomicBool;
 use crate::sync::{AtomicU8, AtomicU64, Ordering};
 
 /// The options that every builder has.
@@ -48,6 +53,9 @@ pub(crate) struct Common {
     mode: AtomicU8,
     listeners: Listeners,
     would_reject: AtomicU64,
+    /// Whether the warning of [`warn_if_applied_twice`](Self::warn_if_applied_twice) is out.
+    #[cfg(debug_assertions)]
+    applied_twice: AtomicBool,
 }
 
 impl Common {
@@ -57,6 +65,8 @@ impl Common {
             mode: AtomicU8::new(options.mode as u8),
             listeners: options.listeners,
             would_reject: AtomicU64::new(0),
+            #[cfg(debug_assertions)]
+            applied_twice: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +132,21 @@ impl Common {
         if self.observes_rejections() {
             self.emit(EventKind::WouldReject(&rejection()));
         }
+    }
+
+    /// In debug builds, warns once if the running call is under this policy already and comes to
+    /// it again at `site`.
+    #[inline(always)]
+    pub(crate) fn warn_if_applied_twice(&self, mode: impl Fn() -> Mode, site: &dyn Debug) {
+        #[cfg(debug_assertions)]
+        if Inside::of(self)
+            && mode() != Mode::Off
+            && !self.applied_twice.swap(true, Ordering::Relaxed)
+        {
+            #[cfg(feature = "tracing")]
+            crate::event::trace::applied_twice(&self.name, site);
+        }
+        let _ = (mode, site);
     }
 
     /// How many calls record-only mode would have rejected.

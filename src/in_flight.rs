@@ -6,6 +6,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use crate::common::Common;
+use crate::context::path::Inside;
+
 /// Runs `f`. If it panics, `on_panic` gets the state before the panic continues.
 ///
 /// A guard around the user's code, not `std::thread::panicking()` in a drop: that is also true in
@@ -56,6 +59,11 @@ pub trait Settle {
     /// The call has panicked.
     fn panicked(self);
 
+    /// What the policy has in common with all others; none if the call is not counted.
+    fn common(&self) -> Option<&Common> {
+        None
+    }
+
     /// The call waits. A call behind a buffer was made where the deadline could not be seen, and
     /// is polled where it can.
     fn pending(&mut self) {}
@@ -85,6 +93,7 @@ impl<F, P: Settle> InFlight<F, P> {
     #[inline(always)]
     pub(crate) fn call(permit: P, call: impl FnOnce() -> F) -> Self {
         let mut permit = Some(permit);
+        let _inside = Inside::enter(permit.as_ref().and_then(P::common));
         Self {
             call: catching(&mut permit, call, panicked),
             permit,
@@ -98,6 +107,7 @@ impl<F, P: Settle> InFlight<F, P> {
         F: Future,
     {
         let this = self.project();
+        let _inside = Inside::enter(this.permit.as_ref().and_then(P::common));
         let guard = OnPanic::new(this.permit, panicked);
         let polled = this.call.poll(cx);
         guard.done();

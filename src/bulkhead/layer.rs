@@ -3,6 +3,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{Bulkhead, BulkheadService, QueuedService};
+use crate::context::path::Site;
 use crate::keyed::IntoSource;
 use crate::service::{Native, RespondWith};
 
@@ -14,6 +15,7 @@ use crate::service::{Native, RespondWith};
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct BulkheadLayer<R = Native, W = Rejects, P = Bulkhead> {
     bulkhead: P,
+    site: Site,
     responder: R,
     wait: W,
 }
@@ -33,9 +35,11 @@ impl<P> BulkheadLayer<Native, Rejects, P> {
     /// [says](crate::Reason::hint) that this layer does not use it. Takes a
     /// bulkhead, a reference to one, or one [per key](crate::Keyed::by). All services made by it,
     /// and by other layers over the same bulkhead, share the limit.
+    #[track_caller]
     pub fn new(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
         Self {
             bulkhead: bulkhead.into_source(),
+            site: Site::caller(),
             responder: Native,
             wait: Rejects,
         }
@@ -49,9 +53,11 @@ impl<P> BulkheadLayer<Native, Queues, P> {
     /// [queue](super::Builder::queue), and the rejection [says](crate::Reason::hint) so.
     ///
     /// The service has to be `Clone`, because a call that waits holds no capacity of it.
+    #[track_caller]
     pub fn queued(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
         Self {
             bulkhead: bulkhead.into_source(),
+            site: Site::caller(),
             responder: Native,
             wait: Queues::default(),
         }
@@ -82,6 +88,7 @@ impl<R, W, P> BulkheadLayer<R, W, P> {
     pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> BulkheadLayer<R2, W, P> {
         BulkheadLayer {
             bulkhead: self.bulkhead,
+            site: self.site,
             responder: change(self.responder),
             wait: self.wait,
         }
@@ -92,7 +99,12 @@ impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Rejects, P> {
     type Service = BulkheadService<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BulkheadService::new(inner, self.bulkhead.clone(), self.responder.clone())
+        BulkheadService::new(
+            inner,
+            self.bulkhead.clone(),
+            self.site,
+            self.responder.clone(),
+        )
     }
 }
 
@@ -100,7 +112,12 @@ impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Queues, P> {
     type Service = QueuedService<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let service = BulkheadService::new(inner, self.bulkhead.clone(), self.responder.clone());
+        let service = BulkheadService::new(
+            inner,
+            self.bulkhead.clone(),
+            self.site,
+            self.responder.clone(),
+        );
         QueuedService::new(service, self.wait.max_wait)
     }
 }

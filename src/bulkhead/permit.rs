@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Bulkhead;
 use super::state::{Admission, Word};
+use crate::common::Common;
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
@@ -124,6 +125,10 @@ impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
 
     fn panicked(mut self) {
         self.end(Ending::Panicked);
+    }
+
+    fn common(&self) -> Option<&Common> {
+        self.counted.then(|| self.bulkhead.borrow().common())
     }
 }
 

@@ -184,6 +184,11 @@ impl Bulkhead {
         &self.0.common
     }
 
+    #[inline(always)]
+    pub(super) fn warn_if_applied_twice(&self, site: &dyn fmt::Debug) {
+        self.common().warn_if_applied_twice(|| self.mode(), site);
+    }
+
     #[inline]
     pub(super) fn machine(&self) -> &Machine {
         &self.0.machine

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::Bulkhead;
+use crate::context::path::IN_RUN;
 use crate::in_flight::{InFlight, catching, panicked};
 use crate::rejection::Error;
 
@@ -30,6 +31,7 @@ impl Bulkhead {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        self.warn_if_applied_twice(&IN_RUN);
         let permit = self.try_acquire()?;
         InFlight::call(permit, call).await.map_err(Error::Service)
     }
@@ -52,6 +54,7 @@ impl Bulkhead {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        self.warn_if_applied_twice(&IN_RUN);
         let permit = self.acquire().await?;
         InFlight::call(permit, call).await.map_err(Error::Service)
     }

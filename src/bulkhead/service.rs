@@ -13,6 +13,7 @@ use super::waiter::Entry;
 use super::{Bulkhead, Permit};
 use crate::config::Mode;
 use crate::context::ClockReading;
+use crate::context::path::Site;
 use crate::in_flight::{InFlight, Settle};
 use crate::keyed::{IntoSource, Source};
 use crate::rejection::{Rejection, RejectionKind};
@@ -24,15 +25,17 @@ use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 pub struct BulkheadService<S, R = Native, P = Bulkhead> {
     inner: S,
     bulkhead: P,
+    site: Site,
     responder: R,
     readiness: Readiness,
 }
 
 impl<S, R, P> BulkheadService<S, R, P> {
-    pub(super) fn new(inner: S, bulkhead: P, responder: R) -> Self {
+    pub(super) fn new(inner: S, bulkhead: P, site: Site, responder: R) -> Self {
         Self {
             inner,
             bulkhead,
+            site,
             responder,
             readiness: Readiness::default(),
         }
@@ -45,6 +48,7 @@ impl<S, R, P> BulkheadService<S, R, P> {
     {
         let rejection = self.readiness.take_rejection()?;
         if let Some(bulkhead) = self.bulkhead.fixed() {
+            bulkhead.warn_if_applied_twice(&self.site);
             bulkhead.emit_rejected(&rejection);
         }
         Some(rejection)
@@ -75,7 +79,11 @@ where
             return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.bulkhead.pick(&request);
-        match picked.and_then(|bulkhead| Permit::admit(bulkhead.into_policy())) {
+        match picked.and_then(|bulkhead| {
+            let bulkhead = bulkhead.into_policy();
+            bulkhead.warn_if_applied_twice(&self.site);
+            Permit::admit(bulkhead)
+        }) {
             Ok(permit) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
@@ -126,7 +134,11 @@ where
             return QueuedFuture::rejected(rejection, format);
         }
         let picked = self.service.bulkhead.pick(&request);
-        let entry = picked.and_then(|bulkhead| bulkhead.parts().0.enter(self.max_wait));
+        let entry = picked.and_then(|bulkhead| {
+            let bulkhead = bulkhead.parts().0;
+            bulkhead.warn_if_applied_twice(&self.service.site);
+            bulkhead.enter(self.max_wait)
+        });
         let inner = &mut self.service.inner;
         match entry {
             Ok(Entry::Admitted(permit)) => {

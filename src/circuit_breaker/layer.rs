@@ -4,6 +4,7 @@ use super::gates::Gates;
 use super::policy::CircuitBreaker;
 use super::service::{CircuitBreakerService, GatedService};
 use crate::classify::Standard;
+use crate::context::path::Site;
 use crate::keyed::IntoSource;
 use crate::service::{Native, RespondWith};
 
@@ -15,6 +16,7 @@ use crate::service::{Native, RespondWith};
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Rejecting, P = CircuitBreaker> {
     breaker: P,
+    site: Site,
     responder: R,
     classifier: C,
     gate: G,
@@ -33,9 +35,11 @@ pub struct Gated {
 impl<P> CircuitBreakerLayer<Native, Standard, Rejecting, P> {
     /// A layer over `breaker`, a reference to it, or one [per key](crate::Keyed::by). All
     /// services made by it, and by other layers over the same breaker, share it.
+    #[track_caller]
     pub fn new(breaker: impl IntoSource<CircuitBreaker, Source = P>) -> Self {
         Self {
             breaker: breaker.into_source(),
+            site: Site::caller(),
             responder: Native,
             classifier: Standard,
             gate: Rejecting,
@@ -56,9 +60,11 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
     ///
     /// # Panics
     /// In use, not here: outside of a tokio runtime with time enabled, when it has to wait.
+    #[track_caller]
     pub fn gated(breaker: impl Into<CircuitBreaker>) -> Self {
         Self {
             breaker: breaker.into(),
+            site: Site::caller(),
             responder: Native,
             classifier: Standard,
             gate: Gated::default(),
@@ -94,6 +100,7 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
     ) -> CircuitBreakerLayer<R2, C, G, P> {
         CircuitBreakerLayer {
             breaker: self.breaker,
+            site: self.site,
             responder: change(self.responder),
             classifier: self.classifier,
             gate: self.gate,
@@ -105,6 +112,7 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
     pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G, P> {
         CircuitBreakerLayer {
             breaker: self.breaker,
+            site: self.site,
             responder: self.responder,
             classifier,
             gate: self.gate,
@@ -119,6 +127,7 @@ impl<S, R: Clone, C: Clone, P: Clone> Layer<S> for CircuitBreakerLayer<R, C, Rej
         CircuitBreakerService::new(
             inner,
             self.breaker.clone(),
+            self.site,
             self.responder.clone(),
             self.classifier.clone(),
         )
@@ -132,6 +141,7 @@ impl<S, R: Clone, C: Clone> Layer<S> for CircuitBreakerLayer<R, C, Gated> {
         let service = CircuitBreakerService::new(
             inner,
             self.breaker.clone(),
+            self.site,
             self.responder.clone(),
             self.classifier.clone(),
         );

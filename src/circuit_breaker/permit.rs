@@ -127,6 +127,10 @@ impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
         self.settle(End::Panicked);
     }
 
+    fn common(&self) -> Option<&crate::common::Common> {
+        Some(self.breaker.as_ref()?.borrow().common())
+    }
+
     fn pending(&mut self) {
         #[cfg(feature = "tokio")]
         {

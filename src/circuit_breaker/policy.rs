@@ -115,6 +115,11 @@ impl CircuitBreaker {
         self.transition(Machine::reset);
     }
 
+    #[inline(always)]
+    pub(super) fn warn_if_applied_twice(&self, site: &dyn fmt::Debug) {
+        self.common().warn_if_applied_twice(|| self.mode(), site);
+    }
+
     pub(super) fn common(&self) -> &Common {
         &self.0.common
     }

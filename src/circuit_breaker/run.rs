@@ -6,6 +6,7 @@ use super::ending::End;
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Direct};
 use crate::common::{Classified, classify_method};
+use crate::context::path::IN_RUN;
 use crate::in_flight::{InFlight, catching, panicked};
 use crate::rejection::{Error, Fault};
 
@@ -55,6 +56,7 @@ impl CircuitBreaker {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
+        self.warn_if_applied_twice(&IN_RUN);
         let permit = self.try_acquire()?;
         let (output, permit) = InFlight::call(permit, call).unsettled().await;
         finish(permit, &classifier, &output);

@@ -15,6 +15,7 @@ use super::permit::Permit;
 use super::policy::CircuitBreaker;
 use crate::classify::{Outcome, Standard};
 use crate::context::ClockReading;
+use crate::context::path::Site;
 use crate::in_flight::InFlight;
 use crate::keyed::Source;
 use crate::service::{Format, Judged, Native, Readiness, ResponseFuture, Verdict};
@@ -26,16 +27,18 @@ use crate::time::{self, Sleep, Tick};
 pub struct CircuitBreakerService<S, R = Native, C = Standard, P = CircuitBreaker> {
     pub(super) inner: S,
     breaker: P,
+    site: Site,
     responder: R,
     classifier: C,
     readiness: Readiness,
 }
 
 impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
-    pub(super) fn new(inner: S, breaker: P, responder: R, classifier: C) -> Self {
+    pub(super) fn new(inner: S, breaker: P, site: Site, responder: R, classifier: C) -> Self {
         Self {
             inner,
             breaker,
+            site,
             responder,
             classifier,
             readiness: Readiness::default(),
@@ -86,12 +89,17 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
         let format = S::format(&self.responder, &request);
         if let Some(rejection) = self.readiness.take_rejection() {
             if let Some(breaker) = self.breaker.fixed() {
+                breaker.warn_if_applied_twice(&self.site);
                 breaker.emit_rejected(&rejection);
             }
             return ResponseFuture::rejected(rejection, format);
         }
         let picked = self.breaker.pick(&request);
-        match picked.and_then(|breaker| Permit::acquire_with(breaker.into_policy(), pass)) {
+        match picked.and_then(|breaker| {
+            let breaker = breaker.into_policy();
+            breaker.warn_if_applied_twice(&self.site);
+            Permit::acquire_with(breaker, pass)
+        }) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 let inner = &mut self.inner;

@@ -5,6 +5,7 @@
 //! it makes or polls the call below it and restores after, also on panic.
 
 mod dropped;
+pub(crate) mod path;
 
 use std::any::type_name;
 use std::cell::Cell;

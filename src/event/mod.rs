@@ -33,7 +33,7 @@ mod listeners;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
 #[cfg(feature = "tracing")]
-mod trace;
+pub(crate) mod trace;
 
 use std::time::Duration;
 

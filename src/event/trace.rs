@@ -28,6 +28,11 @@ pub(super) fn emit(policy: &Name, kind: EventKind<'_>) {
     }
 }
 
+#[cfg(debug_assertions)]
+pub(crate) fn applied_twice(policy: &Name, site: &dyn std::fmt::Debug) {
+    warn!(target: "seawall", %policy, ?site, "one policy applied twice on one path: a call under it comes to it again");
+}
+
 fn rejected(policy: &Name, rejection: &Rejection) {
     let (reason, retry_after) = (rejection.kind(), rejection.retry_after());
     debug!(target: "seawall", %policy, %reason, ?retry_after, "call rejected");
