@@ -135,7 +135,8 @@ impl Builder {
     /// when the last one has taken that long.
     ///
     /// It must be longer than a healthy call takes, or the breaker never closes. With a timeout
-    /// below the breaker, a second more than the timeout is a good value, which the stack sets.
+    /// below the breaker, a second more than the timeout is a good value, which the client stack sets from its
+    /// configuration. An attempt timeout that is set by its handle does not move it.
     pub fn max_probe_time(mut self, most: Duration) -> Self {
         self.config.max_probe_time = Some(most);
         self

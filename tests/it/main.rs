@@ -33,6 +33,8 @@ mod resend;
 #[cfg(feature = "serve")]
 mod serve;
 mod server_stack;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod shedding;
 mod stack;
 mod support;
 #[path = "../../src/testing.rs"]

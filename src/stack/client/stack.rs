@@ -237,7 +237,10 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
         &self.limiter
     }
 
-    /// The timeout of one attempt.
+    /// The timeout of one attempt. A limit that is set by this handle does not move the breakers'
+    /// [`max_probe_time`](crate::circuit_breaker::Builder::max_probe_time), which is a second more
+    /// than the configured one: with a longer limit a slow probe may be given up before it ends.
+    /// Change both by [`change`](Self::change).
     pub fn attempt_timeout(&self) -> &Timeout {
         &self.policies.attempt
     }
