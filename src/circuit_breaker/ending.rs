@@ -7,6 +7,7 @@ use super::config::OnDrop;
 use super::rules::Rules;
 use crate::classify::{FailureKind, Outcome};
 use crate::context::Overtaken;
+use crate::event::Ending;
 use crate::time::Tick;
 
 /// How a call ended.
@@ -24,6 +25,17 @@ impl End<'_> {
         match self {
             End::Outcome(_, text) => catch_unwind(AssertUnwindSafe(text)).ok().flatten(),
             End::Dropped | End::Panicked => None,
+        }
+    }
+
+    /// The ending that the call's event names.
+    pub(super) fn ending(self, outcome: Outcome) -> Ending {
+        match (self, outcome) {
+            (End::Panicked, _) => Ending::Panicked,
+            (End::Dropped, Outcome::Ignore) => Ending::Dropped,
+            (_, Outcome::Success) => Ending::Success,
+            (_, Outcome::Failure { kind, .. }) => Ending::Failure(kind),
+            (_, Outcome::Ignore) => Ending::Ignored,
         }
     }
 }

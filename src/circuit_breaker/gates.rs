@@ -12,7 +12,7 @@ use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 /// would be overloaded, and the reason is often not the services but the way to them. So a gate is
 /// only shut while fewer than the share of its set are. The others stay ready: a call that their
 /// breaker would reject is made, is emitted as
-/// [`WouldReject`](crate::EventKind::WouldReject), and changes nothing in the breaker, which still
+/// [`WouldReject`](crate::event::EventKind::WouldReject), and changes nothing in the breaker, which still
 /// recovers by its probes. A breaker that is [forced open](CircuitBreaker::force_open) is shut in
 /// any case.
 ///

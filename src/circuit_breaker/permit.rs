@@ -13,7 +13,7 @@ use super::state::{Grant, Moment, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
 use crate::context::{CallContext, Expired};
-use crate::event::{Ending, EventKind};
+use crate::event::EventKind;
 use crate::in_flight::Settle;
 use crate::per_thread;
 use crate::rejection::Rejection;
@@ -334,13 +334,7 @@ impl CircuitBreaker {
             outcome
         });
         if let Some(elapsed) = elapsed.filter(|_| self.common().observed()) {
-            let ending = match (end, outcome) {
-                (End::Panicked, _) => Ending::Panicked,
-                (End::Dropped, Outcome::Ignore) => Ending::Dropped,
-                (_, Outcome::Success) => Ending::Success,
-                (_, Outcome::Failure { kind, .. }) => Ending::Failure(kind),
-                (_, Outcome::Ignore) => Ending::Ignored,
-            };
+            let ending = end.ending(outcome);
             self.common().emit(EventKind::Ended { ending, elapsed });
         }
     }
