@@ -31,6 +31,7 @@ pub(crate) struct TimedCall {
     /// Whether the terminal event is still to be emitted.
     open: bool,
     /// Whether it never lasts until the end of a body.
+    #[cfg(feature = "tower")]
     pub(super) ends_with_head: bool,
 }
 
@@ -51,6 +52,7 @@ impl TimedCall {
             limit_end: Tick::NEVER,
             deadline: Tick::NEVER,
             open: mode != Mode::Off,
+            #[cfg(feature = "tower")]
             ends_with_head: false,
         };
         if mode != Mode::Off {
