@@ -4,11 +4,11 @@
 //! Only in debug builds; in release builds every type here is empty. A thread-local of its own,
 //! because [`CallContext`](super::CallContext) goes with a call to other tasks, and a path does not.
 
-use std::fmt;
-use std::panic::Location;
-
 #[cfg(debug_assertions)]
 use std::cell::Cell;
+use std::fmt;
+#[cfg(debug_assertions)]
+use std::panic::Location;
 
 /// The addresses of the policies. Deeper ones are not noted.
 #[cfg(debug_assertions)]
@@ -109,7 +109,7 @@ mod tests {
     use http::{Request, StatusCode};
     use tower::ServiceExt;
 
-    use crate::event::trace::tests::lines_of;
+    use crate::event::lines_of;
     use crate::{
         Backoff, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Keyed, Mode, Retry,
         RetryLayer,
@@ -191,8 +191,7 @@ mod tests {
     #[test]
     fn cx22_calls_in_sequence_or_side_by_side_are_no_false_alarm() {
         let outer = Bulkhead::new(9);
-        let bulkhead = Bulkhead::new(2);
-        let inner = bulkhead.clone();
+        let inner = Bulkhead::new(2);
         let handler = move || async move {
             let call = || {
                 inner.run(|| async {
@@ -249,8 +248,13 @@ mod tests {
         let switched_off = hello().layer(BulkheadLayer::new(&off));
         let switched_off = Router::new().nest("/api", switched_off);
         let switched_off = switched_off.layer(BulkheadLayer::new(&off));
+        let breaker = CircuitBreaker::builder("off").mode(Mode::Off);
+        let breaker = breaker.build().unwrap();
+        let unbroken = hello().layer(CircuitBreakerLayer::new(&breaker));
+        let unbroken = Router::new().nest("/api", unbroken);
+        let unbroken = unbroken.layer(CircuitBreakerLayer::new(&breaker));
         let mut warnings = warnings_of(async {
-            for app in [keyed, skipped, switched_off] {
+            for app in [keyed, skipped, switched_off, unbroken] {
                 assert_eq!(status_of(&app, "/api/hello").await, StatusCode::OK);
             }
         });
