@@ -1,6 +1,6 @@
 //! Several limits as one: all admit, or none is charged.
 
-use super::limit::{Ask, Asker, Charges, Denied, JointCharge, Span};
+use super::limit::{Ask, Charges, Denied, JointCharge, Span};
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
 use super::state::Shortfall;
@@ -32,9 +32,9 @@ pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Char
             if mode == Mode::Off {
                 continue;
             }
-            let in_front = match span.by {
-                Asker::Head => 0,
-                _ => member.in_front(key, None, now),
+            let in_front = match span.by.is_behind_queue() {
+                true => member.in_front(key, None, now),
+                false => 0,
             };
             let shortfall = match member.probe(key, cost, in_front, now, now) {
                 Ok(due) if due <= latest => {

@@ -86,6 +86,16 @@ pub(super) enum Asker {
     Comer,
     /// The head of a queue, which overtakes no other.
     Head,
+    /// A waiter that need not wait, because the mode rejects nothing. It takes the tokens that it
+    /// would have waited for; the others in its queue do the same.
+    Released,
+}
+
+impl Asker {
+    /// Whether the waiters of the queue have their tokens first.
+    pub(super) fn is_behind_queue(self) -> bool {
+        matches!(self, Self::Caller | Self::Comer)
+    }
 }
 
 /// For which instants tokens are of use.
@@ -172,7 +182,7 @@ impl RateLimiter {
         cost: u32,
         span: Span,
     ) -> Result<Charge, Shortfall> {
-        if self.shared.queues.any() && span.by != Asker::Head {
+        if self.shared.queues.any() && span.by.is_behind_queue() {
             self.check_queue(key, cost, span)?;
         }
         self.charge_from(key, cost, span.now, span)
@@ -193,8 +203,8 @@ impl RateLimiter {
         let has_waited = by == Asker::Head;
         match &self.shared.limit {
             Limit::One(bucket) => match by {
-                Asker::Caller => bucket.take(now, not_before, cost, latest),
-                _ => bucket.take_late(now, cost, has_waited),
+                Asker::Caller | Asker::Released => bucket.take(now, not_before, cost, latest),
+                Asker::Comer | Asker::Head => bucket.take_late(now, cost, has_waited),
             }
             .map(Charge::One),
             Limit::Keyed(table) => {
@@ -204,8 +214,10 @@ impl RateLimiter {
                     false => 0,
                 };
                 let mut charge = match by {
-                    Asker::Caller => table.take(now, not_before, key, cost, latest),
-                    _ => table.take_late(now, key, cost, has_waited),
+                    Asker::Caller | Asker::Released => {
+                        table.take(now, not_before, key, cost, latest)
+                    }
+                    Asker::Comer | Asker::Head => table.take_late(now, key, cost, has_waited),
                 }?;
                 charge.refunded = refunded;
                 self.emit_eviction(charge.evicted);

@@ -275,6 +275,7 @@ impl Waiter {
         }
         let span = Span {
             latest: self.latest().max(now),
+            by: Asker::Released,
             ..Span::at(now)
         };
         if let Err(denied) = self.limiter.take(self.ask(), span) {

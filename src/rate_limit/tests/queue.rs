@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, advance, sleep};
 
 use super::super::Acquire;
-use super::{RateLimiter, Recorder, short};
+use super::{Mode, RateLimiter, Recorder, short};
 use crate::deadline::Deadline;
 use crate::keyed::Keyed;
 use crate::rate_limit::quota::{Quota, UNITS};
@@ -52,6 +52,32 @@ async fn rl4_after_nine_of_ten_waiters_left_the_tenth_is_next() {
     assert!(last.run().is_pending());
     advance(ms(1)).await;
     assert!(admitted(&last.run()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cx19_waiters_that_a_change_of_mode_admits_are_recorded_by_their_own_wait() {
+    let joint = RateLimiter::all_of("joint", [one_in_100_ms()]).unwrap();
+    for limiter in [one_in_100_ms(), joint] {
+        let recorder = Recorder::new();
+        let _on = limiter.on_event(recorder.listener_with(short));
+        assert!(limiter.allow());
+        let mut waiters: Vec<_> = (0..3).map(|_| waiting(&limiter)).collect();
+        limiter.set_mode(Mode::RecordOnly);
+        waiters.iter_mut().rev().for_each(|waiter| {
+            assert!(admitted(&waiter.run()));
+        });
+        let events = recorder.take();
+        assert!(
+            !events.iter().any(|event| event.contains("reject")),
+            "{events:?}"
+        );
+        // Each has taken its token.
+        limiter.set_mode(Mode::Enforce);
+        advance(ms(399)).await;
+        assert!(!limiter.allow());
+        advance(ms(1)).await;
+        assert!(limiter.allow());
+    }
 }
 
 // RL4: case 26
