@@ -5,7 +5,13 @@
 //! it makes or polls the call below it and restores after, also on panic.
 
 mod dropped;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod left;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod offered;
 pub(crate) mod path;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod upload;
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -16,6 +22,12 @@ use crate::registry::PolicyId;
 use crate::time::{self, Tick};
 
 pub(crate) use dropped::{Expired, Overtaken};
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use left::Left;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use offered::{offer, offered};
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use upload::{AttemptClock, Upload};
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +60,8 @@ struct Cells {
     receiver_type: Cell<usize>,
     overtaken: Cell<Option<Duration>>,
     expired: Cell<Tick>,
+    /// Whether the call that expires is late through its caller.
+    excused: Cell<bool>,
 }
 
 thread_local! {
@@ -63,6 +77,7 @@ thread_local! {
         receiver_type: Cell::new(0),
         overtaken: Cell::new(None),
         expired: Cell::new(Tick::NEVER),
+        excused: Cell::new(false),
     } };
 }
 

@@ -24,16 +24,24 @@
 mod body;
 #[cfg(feature = "tower")]
 mod client_ip;
+#[cfg(feature = "tower")]
+mod copy;
 #[cfg(feature = "tokio")]
 mod drain;
 #[cfg(feature = "tower")]
 mod format;
 #[cfg(feature = "tower")]
 mod forwarded;
+#[cfg(feature = "tower")]
+mod hold;
 mod judge;
 #[cfg(feature = "tower")]
 mod keys;
+#[cfg(feature = "tower")]
+mod replay;
 mod request;
+#[cfg(feature = "tower")]
+mod request_body;
 mod respond;
 mod retry_after;
 #[cfg(feature = "tower")]
@@ -51,14 +59,22 @@ pub use body::{
 pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]
 pub use client_ip::{ClientIp, Peer};
+#[cfg(feature = "tower")]
+pub use copy::{copy_empty, copy_small};
 #[cfg(feature = "tokio")]
 pub use drain::drain;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
 #[cfg(feature = "tower")]
+pub use hold::Held;
+#[cfg(feature = "tower")]
 pub use ipnet::IpNet;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
+#[cfg(feature = "tower")]
+pub use replay::{ReplayBody, ReplayLayer, ReplayService};
+#[cfg(feature = "tower")]
+pub use request_body::{RequestBody, RequestBodyFuture, RequestBodyLayer, RequestBodyService};
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
 pub use stack::HttpStack;
