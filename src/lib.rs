@@ -136,6 +136,7 @@ mod context;
 #[cfg(feature = "tokio")]
 mod drain;
 mod in_flight;
+mod macros;
 mod outcome;
 mod per_thread;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
@@ -145,6 +146,7 @@ mod sync;
 #[cfg(all(test, not(seawall_loom)))]
 mod testing;
 mod time;
+mod waiting;
 
 pub use backoff::{Backoff, Jitter};
 pub use budget::Budget;

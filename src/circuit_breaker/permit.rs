@@ -1,7 +1,6 @@
 //! The permit of one call: how it is admitted, and how it is settled.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::time::Duration;
 
 use super::ending::{End, outcome};
@@ -15,6 +14,7 @@ use crate::config::Mode;
 use crate::context::{CallContext, Expired};
 use crate::event::EventKind;
 use crate::in_flight::Settle;
+use crate::macros::debug_fields;
 use crate::per_thread;
 use crate::rejection::Rejection;
 use crate::time::{self, Tick};
@@ -147,14 +147,8 @@ impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {
     }
 }
 
-impl<B: Borrow<CircuitBreaker>> fmt::Debug for Permit<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.breaker.as_ref().map(|breaker| breaker.borrow().name());
-        f.debug_struct("Permit")
-            .field("breaker", &name)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([B: Borrow<CircuitBreaker>] Permit<B>, this:
+    breaker = this.breaker.as_ref().map(|breaker| breaker.borrow().name()));
 
 impl CircuitBreaker {
     /// Admits or rejects one call.
@@ -280,13 +274,7 @@ impl CircuitBreaker {
 
     #[cold]
     fn reject(&self, rejected: Rejected) -> Rejection {
-        let rejection = self.rejection(rejected);
-        self.emit_rejected(&rejection);
-        rejection
-    }
-
-    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
-        self.common().emit(EventKind::Rejected(rejection));
+        self.common().rejected(self.rejection(rejected))
     }
 
     /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
