@@ -131,7 +131,7 @@ impl Bucket {
         let refunded = self.refunded.load(Ordering::Acquire);
         loop {
             let (word, config) = self.view_for(now, cost);
-            let (start, latest) = when.of(&config, word.tat(), now);
+            let (start, latest) = config.instants(when, word.tat(), now);
             let decided = config.grant(word.tat(), start, cost);
             let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= start);
             let tokens = if at_once { 0 } else { self.stripes.tokens() };

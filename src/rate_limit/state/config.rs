@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-pub(crate) use super::grant::{Grant, When};
+pub(crate) use super::grant::{Grant, LAST, When};
 use super::shortfall::Shortfall;
 use super::stripes::Striped;
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 use crate::time::Tick;
-
-/// The latest time that the word holds: 4.5 years after the configuration's origin.
-pub(crate) const LAST: u64 = (1 << 62) - 1;
 
 /// From this time on the origin is moved. Bursts and reservations must fit between here and
 /// [`LAST`].
@@ -211,6 +208,15 @@ impl Config {
         match has_waited || tat >= self.clock(start) {
             true => start,
             false => now,
+        }
+    }
+
+    /// The first and the last of the instants, where the debt ends at `tat`.
+    #[inline]
+    pub(crate) fn instants(&self, when: When, tat: u64, now: Tick) -> (Tick, Tick) {
+        match when {
+            When::Within { not_before, latest } => (now.max(not_before), latest),
+            When::Late { has_waited } => (self.as_of(tat, now, has_waited), now),
         }
     }
 

@@ -1,8 +1,10 @@
 //! For which instants tokens are taken, and a charge before it is made.
 
-use super::config::{Config, LAST};
 use super::shortfall::Shortfall;
 use crate::time::Tick;
+
+/// The latest time that the word holds: 4.5 years after the configuration's origin.
+pub(crate) const LAST: u64 = (1 << 62) - 1;
 
 /// A charge before it is made.
 #[derive(Clone, Copy, Debug)]
@@ -35,15 +37,4 @@ pub(crate) enum When {
     Late {
         has_waited: bool,
     },
-}
-
-impl When {
-    /// The first and the last of the instants, where the debt ends at `tat`.
-    #[inline]
-    pub(crate) fn of(self, config: &Config, tat: u64, now: Tick) -> (Tick, Tick) {
-        match self {
-            Self::Within { not_before, latest } => (now.max(not_before), latest),
-            Self::Late { has_waited } => (config.as_of(tat, now, has_waited), now),
-        }
-    }
 }

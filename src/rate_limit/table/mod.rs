@@ -147,7 +147,7 @@ impl Table {
         cost: u32,
     ) -> Result<Charge, Shortfall> {
         self.charge(now, key, cost, &|config: &Config, end| {
-            let (start, latest) = when.of(config, end, now);
+            let (start, latest) = config.instants(when, end, now);
             config.grant(end, start, cost)?.by(now, latest)
         })
     }
