@@ -277,13 +277,13 @@ impl CircuitBreaker {
         self.common().rejected(self.rejection(rejected))
     }
 
-    /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
-    /// times or observes is recorded by the rules it was built with, and trips nothing.
+    /// Settles a call. The healthy case stands first: a success of a closed breaker, whose time no
+    /// rule or listener wants, is recorded by the rules it was built with, and trips nothing.
     #[inline]
     fn settle(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
         let success = matches!(end, End::Outcome(Outcome::Success, _));
-        if success && role == Role::Counted && call.start == Tick::ZERO {
+        if success && role == Role::Counted && !self.wants_time_of(call) {
             let word = self.machine().word();
             let flags = word.flags();
             let same = word.state() == State::Closed && word.generation() == generation;
@@ -294,6 +294,14 @@ impl CircuitBreaker {
             }
         }
         self.settle_otherwise(call, end);
+    }
+
+    /// Whether the time of a success matters. A call is also timed for `fair_time`, which concerns
+    /// none.
+    #[inline]
+    fn wants_time_of(&self, call: Call) -> bool {
+        let timed = call.start != Tick::ZERO;
+        timed && (self.built_with().slow_after.is_some() || self.common().observed())
     }
 
     /// Settles an admitted call, exactly once.
@@ -371,7 +379,7 @@ impl CircuitBreaker {
         elapsed: Option<Duration>,
         now: Tick,
     ) {
-        let threshold = rules.slow_after();
+        let threshold = rules.slow_after;
         let slow = threshold.is_some() && elapsed > threshold;
         let result = match outcome {
             Outcome::Ignore => None,

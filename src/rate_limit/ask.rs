@@ -163,10 +163,10 @@ impl RateLimiter {
 
     /// Takes the tokens for the earliest instant of use, or nothing. Emits nothing for this limiter,
     /// and the events of the members of a joint one.
+    #[inline]
     pub(super) fn take(&self, ask: &Ask) -> Result<Charges, Denied<'_>> {
-        let ask = &ask.of(self.key.or(ask.key));
         if let Limit::Joint(members) = &self.shared.limit {
-            return joint::take(members, ask);
+            return joint::take(members, &ask.of(self.key.or(ask.key)));
         }
         let charged = self.charge(ask).map(Charges::One);
         charged.map_err(|shortfall| self.denied(ask.cost, shortfall))
