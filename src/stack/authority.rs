@@ -89,7 +89,7 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
 }
 
 /// Host and port of `authority`, in lower case, without the user, the default port of the scheme
-/// and the final dot of the host. Allocates only if it has a user or upper-case letters, or a port after a
+/// and the final dot of the host. Allocates only if it has upper-case letters, or a port after a
 /// final dot.
 #[doc(hidden)]
 pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
@@ -121,7 +121,8 @@ pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str
         let port = host.bytes().rposition(|byte| byte == b':');
         port.is_some_and(|at| host[..at].ends_with('.'))
     };
-    Some(match is_odd || has_port && has_dot() {
+    let has_upper_case = is_odd && host.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(match has_upper_case || has_port && has_dot() {
         false => Cow::Borrowed(host),
         true => Cow::Owned(host.to_ascii_lowercase().replace(".:", ":")),
     })
