@@ -288,8 +288,11 @@ impl CircuitBreaker {
             let flags = word.flags();
             let same = word.state() == State::Closed && word.generation() == generation;
             if same && !flags.changed {
-                let counted = flags.counts_successes;
-                let seen = counted.then(|| (time::now(), per_thread::current()));
+                // By a match: a closure is not inlined here.
+                let seen = match flags.counts_successes {
+                    true => Some((time::now(), per_thread::current())),
+                    false => None,
+                };
                 return self.built_with().succeed(generation, seen);
             }
         }

@@ -82,11 +82,9 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
                 continue 'retry;
             }
         }
-        for (member, shortfall) in members.iter().zip(short) {
-            if let Some(shortfall) = shortfall {
-                let recorded = || member.denied(cost, shortfall).rejection();
-                member.common().record_rejection(recorded);
-            }
+        if short != [None; MAX_MEMBERS] {
+            // Of the members that only record.
+            emit_rejections(members, cost, &short);
         }
         return Ok(match ask.keep || at > now {
             true => Charges::Joint(at, Box::new(charges)),

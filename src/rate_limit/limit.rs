@@ -1,4 +1,11 @@
 //! What a call wants of a limiter, and the operations on one bucket: its own, or that of a key.
+//!
+//! - [`Ask`] says all that a call wants: how many tokens, of which key, for which instants, by whom.
+//! - [`RateLimiter::decide`] has the one fast path: a limiter with one bucket, enforced, without a
+//!   queue. All else goes through [`RateLimiter::take`]: one bucket, or several in `joint`.
+//! - A bucket and an entry of a table are [`Tokens`], with the same operations and one [`Charge`].
+//! - [`RateLimiter::enforced`] makes a rejection or a record of a denial, for every entry point.
+//! - What an admission holds is `Granted`, `Reservation` or `OpenCharge`, and settles once.
 
 use std::task::Waker;
 

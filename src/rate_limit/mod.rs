@@ -263,7 +263,7 @@ mod waiter;
 pub use acquire::Acquire;
 pub use builder::Builder;
 #[cfg(feature = "tower")]
-pub use cost::{Cost, One, PerRequest};
+pub use cost::{One, PerRequest};
 #[cfg(feature = "tower")]
 pub use layer::{RateLimitLayer, Rejects, Waits};
 pub(crate) use limit::Ask;

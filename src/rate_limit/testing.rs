@@ -2,6 +2,7 @@
 
 use super::state::{Bucket, Charge, Shortfall, When};
 use super::table::{KeyHandle, Table};
+#[cfg(not(seawall_loom))]
 use crate::rate_limit::Quota;
 use crate::time::Tick;
 
