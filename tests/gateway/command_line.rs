@@ -227,28 +227,99 @@ fn the_demonstration_prints_a_table_and_exits_with_0() {
     }
 }
 
+/// The gateway as a process, before `upstream`.
 #[cfg(unix)]
-#[test]
-fn it_exits_with_0_on_a_signal() {
-    use std::io::{BufRead, BufReader};
-    let mut command = example(&[
-        "--upstream",
-        "http://127.0.0.1:9",
-        "--listen",
-        "127.0.0.1:0",
-        "--settle",
-        "0s",
-    ]);
-    let mut gateway = command.spawn().unwrap();
-    let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
-    let first = log.next().unwrap().unwrap();
-    assert!(first.contains("listening on 127.0.0.1:"), "{first}");
-    let sent = Command::new("kill")
-        .args(["-TERM", &gateway.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-    assert_eq!(gateway.wait().unwrap().code(), Some(0));
-    let last = log.map(Result::unwrap).last().unwrap();
-    assert!(last.contains("drained"), "{last}");
+struct Process {
+    gateway: std::process::Child,
+    log: std::io::Lines<std::io::BufReader<std::process::ChildStderr>>,
+    addr: String,
+}
+
+#[cfg(unix)]
+impl Process {
+    fn start(upstream: SocketAddr, times: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        let upstream = format!("http://{upstream}");
+        let args = ["--upstream", &upstream, "--listen", "127.0.0.1:0"];
+        let mut gateway = example(&[&args, times].concat()).spawn().unwrap();
+        let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
+        let first = log.next().unwrap().unwrap();
+        let addr = first.split("listening on ").nth(1).expect("an address");
+        let addr = addr.split(',').next().unwrap().to_owned();
+        Self { gateway, log, addr }
+    }
+
+    fn terminate(&self) {
+        let id = self.gateway.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The exit code and the last line.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.gateway.wait().unwrap().code();
+        (code, self.log.map(Result::unwrap).last().unwrap())
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sv2_the_exit_code_says_whether_requests_were_cut_off() {
+    let arrived = Arc::new(Semaphore::new(0));
+    let arrives = Arc::clone(&arrived);
+    let app = Router::new().fallback(any(move || {
+        arrives.add_permits(1);
+        std::future::pending::<()>()
+    }));
+    let behind = upstream(app).await;
+    let hang = async |process: &Process| {
+        let mut stream = TcpStream::connect(&process.addr).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        arrived.acquire().await.unwrap().forget();
+        stream
+    };
+    let idle = Process::start(behind, &["--settle", "0s"]);
+    idle.terminate();
+    let (code, last) = idle.end();
+    assert_eq!(
+        (code, last.contains("drained: Complete")),
+        (Some(0), true),
+        "{last}"
+    );
+
+    let late = Process::start(behind, &["--settle", "0s", "--drain", "100ms"]);
+    let _stream = hang(&late).await;
+    late.terminate();
+    let (code, last) = late.end();
+    assert_eq!(
+        (code, last.contains("TimedOut { requests: 1 }")),
+        (Some(1), true),
+        "{last}"
+    );
+
+    let cut = Process::start(behind, &["--settle", "1m", "--drain", "1m"]);
+    let _stream = hang(&cut).await;
+    cut.terminate();
+    // Until it drains, a second signal could be taken for the first.
+    let draining = async || {
+        let mut stream = TcpStream::connect(&cut.addr).await.unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.starts_with("HTTP/1.1 503")
+    };
+    while !draining().await {
+        sleep(millis(5)).await;
+    }
+    cut.terminate();
+    let (code, last) = cut.end();
+    assert_eq!(
+        (code, last.contains("Cut { requests: 1 }")),
+        (Some(2), true),
+        "{last}"
+    );
 }
