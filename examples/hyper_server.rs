@@ -1,5 +1,5 @@
 //! A server of plain hyper, with an accept loop of its own: a limit for each client, at most 100
-//! requests in flight to the ends of their bodies, and a total timeout. `serve_hyper` has it all
+//! requests in flight to the ends of their bodies, and limits of their times. `serve_hyper` has it all
 //! shorter, with limits of connections and a drain.
 //!
 //!     cargo run --example hyper_server
@@ -28,7 +28,7 @@ async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let stack = ServerStack::builder("api", 100)
-        .timeout(Duration::from_secs(10)) // With the body.
+        .timeout(Duration::from_secs(10)) // To the head of the response.
         .build()?
         .until_body_end()
         .body(|body| body.idle(Duration::from_secs(5))) // Between its chunks.

@@ -33,7 +33,7 @@ async fn main() -> Result<Drained, BoxError> {
     // Behind a proxy on this machine each client has its own limit; without one the peer is the client.
     let clients = ClientIp::trusting(["127.0.0.0/8".parse()?, "::1/128".parse()?]);
     let stack = ServerStack::builder("api", 200)
-        .timeout(Duration::from_secs(60)) // With the body.
+        .timeout(Duration::from_secs(10)) // To the head of the response.
         .build()?
         .until_body_end()
         .body(|body| body.idle(Duration::from_secs(10))) // Between its chunks.

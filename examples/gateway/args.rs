@@ -68,8 +68,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = up_to::<65_535>, allow_hyphen_values = true)]
     in_flight: u32,
 
-    /// From the arrival of a request to the end of its response
-    /// [default: 30s; in the demonstration 500ms]
+    /// From the arrival of a request to the head of its response; a body may take as long as it makes
+    /// progress [default: 10s; in the demonstration 500ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 
@@ -167,8 +167,8 @@ impl Args {
     /// The limits in front of an upstream of unknown speed.
     pub(crate) fn limits(&self) -> Limits {
         let secs = Duration::from_secs;
-        let timeout = self.timeout.unwrap_or(secs(30));
-        self.limits_with(timeout, secs(3).min(timeout), [100, 100])
+        let timeout = self.timeout.unwrap_or(secs(10));
+        self.limits_with(timeout, secs(3), [100, 100])
     }
 
     /// The limits in front of the demonstration's upstream, which answers in milliseconds. A short
@@ -176,7 +176,7 @@ impl Args {
     pub(crate) fn demo_limits(&self, scale: f64) -> Limits {
         let attempt = Duration::from_millis(250).mul_f64(scale.max(0.6));
         let timeout = self.timeout.unwrap_or(2 * attempt);
-        let limits = self.limits_with(timeout, attempt.min(timeout), [WORKERS, 2 * WORKERS]);
+        let limits = self.limits_with(timeout, attempt, [WORKERS, 2 * WORKERS]);
         Limits {
             hedge: self.hedge.or(Some(0.95)),
             // A quarter of a second's load: fewer calls than before the first stragglers.
@@ -194,7 +194,7 @@ impl Args {
             trust: self.trust.clone(),
             in_flight: self.in_flight,
             timeout,
-            attempt_timeout: self.attempt_timeout.unwrap_or(attempt),
+            attempt_timeout: self.attempt_timeout.unwrap_or(attempt).min(timeout),
             attempts: self.attempts,
             budget: self.budget,
             hedge: self.hedge,
@@ -212,8 +212,10 @@ impl Args {
 pub(crate) fn named(error: &ConfigError) -> String {
     let problems = error.problems().iter().map(|problem| {
         let flag = problem.field.replace('_', "-");
-        let allowed = problem.allowed.replace("total_timeout", "--timeout");
-        format!("invalid --{flag}: {} (must be {allowed})", problem.value)
+        format!(
+            "invalid --{flag}: {} (must be {})",
+            problem.value, problem.allowed
+        )
     });
     problems.collect::<Vec<_>>().join("; ")
 }

@@ -1,5 +1,5 @@
 //! The two stacks: one for the requests that arrive, one for the calls to the upstreams. The calls of
-//! both last until the ends of the responses' bodies.
+//! both are in flight until the ends of the responses' bodies.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -67,6 +67,10 @@ impl Breaker {
     }
 }
 
+/// The total of a call, with its body. The timeout of the request, which ends with the head, is the
+/// deadline of all attempts. After that a body has to make progress.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
 /// How many clients have a limit of their own.
 const CLIENTS: usize = 10_000;
 
@@ -104,7 +108,7 @@ pub(crate) fn upstream(
     let backoff = Backoff::exponential(ms(50).min(longest)).max(ms(2_000).min(longest));
     let attempt = limits.attempt_timeout;
     let mut config = ClientStack::builder("upstream")
-        .total_timeout(limits.timeout)
+        .total_timeout(LONGEST)
         .attempt_timeout(attempt)
         .budgets(|budget| budget.ratio(f64::from(limits.budget) / 100.0))
         .retry(|retry| retry.max_attempts(limits.attempts).backoff(backoff))

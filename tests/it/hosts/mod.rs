@@ -1,7 +1,6 @@
 //! The HTTP stacks under the hosts and over the clients that people have, on real sockets.
 
 mod clients;
-mod curl;
 mod layers;
 mod servers;
 

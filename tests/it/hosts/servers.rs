@@ -111,7 +111,10 @@ fn stack(limit: u32, timeout: std::time::Duration, per_minute: u32) -> Stack {
     let stack = ServerStack::builder("hosts", limit).timeout(timeout);
     let stack = stack.build().unwrap();
     let clients = ClientIp::peer().per_minute(per_minute);
-    stack.rate_limit(clients).until_body_end()
+    stack
+        .rate_limit(clients)
+        .until_body_end()
+        .timeout_until_body_end()
 }
 
 struct Caller {

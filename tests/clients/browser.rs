@@ -1,8 +1,6 @@
-//! The documented order with CORS, as a page in a real browser sees it. It needs chromium;
-//! `.ci/run browser` installs it and runs this.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+//! The documented order with CORS, as a page in a real browser sees it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,12 +10,12 @@ use axum::routing::{get, post};
 use http::header::RETRY_AFTER;
 use seawall::http::{ClientIp, HttpStack, UntilBodyEnd};
 use seawall::keyed::ByKey;
-use seawall::serve::Server;
 use seawall::service::Native;
 use seawall::{RateLimiter, ServerStack};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower_http::cors::{Any, CorsLayer};
+
+use super::serve;
 
 /// Calls each URL once and reports what it could read. The header makes it a request with a
 /// preflight.
@@ -36,14 +34,6 @@ async function read(url) {
   await fetch('/seen', { method: 'POST', body: seen.join('\\n') });
 })();
 </script>";
-
-async fn serve(app: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = Server::builder().signals(false).build().unwrap();
-    tokio::spawn(async move { server.serve(listener, app).await });
-    address
-}
 
 type Clients = ByKey<IpAddr, RateLimiter, ClientIp>;
 type Stack = HttpStack<ServerStack<UntilBodyEnd<Native>, Clients>>;
@@ -114,7 +104,6 @@ async fn seen(urls: &[String]) -> Vec<String> {
 
 // HB9
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs chromium; `.ci/run browser` runs it"]
 async fn hb9_a_page_of_another_origin_reads_rejections_with_cors_outermost() {
     // With axum the last layer is the outermost.
     let (app, stack) = api();

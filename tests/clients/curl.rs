@@ -6,9 +6,8 @@ use axum::Router;
 use axum::routing::get;
 use seawall::ServerStack;
 use seawall::http::ClientIp;
-use seawall::serve::Server;
 
-use super::listen;
+use super::serve;
 
 /// The head of a response as curl prints it, in lower case.
 async fn curl(args: &[&str], url: &str) -> String {
@@ -35,9 +34,7 @@ async fn hb9_curl_reads_the_status_and_retry_after_on_http1_and_http2() {
         let app = Router::new()
             .route("/", get(|| async { "hello" }))
             .layer(stack);
-        let (listener, address) = listen().await;
-        let server = Server::builder().signals(false).build().unwrap();
-        tokio::spawn(async move { server.serve(listener, app).await });
+        let address = serve(app).await;
         let url = format!("http://{address}/");
         let served = curl(args, &url).await;
         assert!(served.starts_with(&format!("{version} 200")), "{served}");
