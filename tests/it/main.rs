@@ -21,6 +21,8 @@ mod deadline;
 mod drain;
 #[cfg(all(feature = "reqwest", feature = "tonic"))]
 mod errors;
+#[cfg(feature = "tonic")]
+mod grpc;
 #[cfg(feature = "serve")]
 mod hosts;
 #[cfg(feature = "http")]
