@@ -83,7 +83,7 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
             }
         }
         if short != [None; MAX_MEMBERS] {
-            // Of the members that only record.
+            // A member that only records.
             emit_rejections(members, cost, &short);
         }
         return Ok(match ask.keep || at > now {

@@ -1,6 +1,6 @@
 //! What a call wants of a limiter, and the operations on one bucket: its own, or that of a key.
 //!
-//! - [`Ask`] says all that a call wants: how many tokens, of which key, for which instants, by whom.
+//! - [`Ask`] says all that a call wants: how many tokens, of which key, for which instants, by which kind of call.
 //! - [`RateLimiter::decide`] has the one fast path: a limiter with one bucket, enforced, without a
 //!   queue. All else goes through [`RateLimiter::take`]: one bucket, or several in `joint`.
 //! - A bucket and an entry of a table are [`Tokens`], with the same operations and one [`Charge`].
