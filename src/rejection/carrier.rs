@@ -153,7 +153,27 @@ pub mod look {
 /// For an enum in another module write `carrier!(api::Error, Rejected)`. For a generic enum
 /// implement the trait by hand. To find the rejection again after the enum was boxed, the
 /// `source()` of the variant must be that of the rejection, as with `transparent`.
-/// [`Error::into_error`](crate::Error::into_error) turns the error of `run` into the enum.
+///
+/// `?` turns the error of a `run` into the enum, whatever the call's own error is, if the enum is
+/// `From` it:
+///
+/// ```
+/// # use seawall::{CircuitBreaker, Rejection};
+/// #[derive(Debug, thiserror::Error)]
+/// enum StoreError {
+///     #[error(transparent)]
+///     Rejected(#[from] Rejection),
+///     #[error("cannot read the store")]
+///     Io(#[from] std::io::Error),
+/// }
+///
+/// seawall::carrier!(StoreError::Rejected);
+///
+/// async fn read(disk: &CircuitBreaker) -> Result<String, StoreError> {
+///     Ok(disk.run(|| async { std::fs::read_to_string("store") }).await?)
+/// }
+/// # let _ = read;
+/// ```
 #[macro_export]
 macro_rules! carrier {
     ($ty:ident :: $variant:ident) => {
@@ -177,6 +197,18 @@ macro_rules! carrier {
                 #[allow(unused_imports)]
                 use $crate::rejection::look::{Any as _, Look, OfError as _};
                 (&Look(self)).error()
+            }
+        }
+
+        impl<E> ::core::convert::From<$crate::Error<E>> for $ty
+        where
+            $ty: ::core::convert::From<E>,
+        {
+            fn from(error: $crate::Error<E>) -> Self {
+                match error.into_service() {
+                    ::core::result::Result::Ok(error) => ::core::convert::From::from(error),
+                    ::core::result::Result::Err(rejection) => Self::$variant(rejection),
+                }
             }
         }
     };
