@@ -21,6 +21,10 @@ mod deadline;
 mod drain;
 #[cfg(all(feature = "reqwest", feature = "tonic"))]
 mod errors;
+#[cfg(feature = "test-util")]
+mod fallback;
+#[cfg(feature = "test-util")]
+mod gather;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;
