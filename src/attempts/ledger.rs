@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+#[cfg(feature = "tower")]
+use crate::budget::Deposit;
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::{Mode, Name};
@@ -12,6 +14,8 @@ use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
 use crate::outcome::{FailureKind, Outcome};
 use crate::registry::PolicyId;
+#[cfg(feature = "tower")]
+use crate::service::Format;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
 
@@ -279,10 +283,28 @@ impl CallLedger {
             if by > 1 {
                 plan.ledger.won.fetch_add(1, Ordering::Relaxed);
             }
-            self.add_success(plan);
+            if let Some(budget) = Self::earning(plan) {
+                budget.on_success();
+            }
         }
         self.add_call(plan);
         self.end(plan, ending);
+    }
+
+    /// The call ends with a success by its head, which is judged at the end of its body: until
+    /// then what it earns is kept. The terminal event comes now.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn finish_head(&mut self, plan: &Plan, by: u32) -> Earned {
+        let mut earned = Earned::default();
+        if self.mode != Mode::Off {
+            earned.win = (by > 1).then(|| Win(Arc::clone(&plan.ledger)));
+            let budget = Self::earning(plan);
+            earned.deposit = budget.map(|budget| Deposit::of(1, budget));
+        }
+        self.add_call(plan);
+        self.end(plan, Ending::Success);
+        earned
     }
 
     /// Adds the call to a budget that earns by calls, once. This is not done in `open`, because
@@ -295,18 +317,20 @@ impl CallLedger {
         }
     }
 
-    /// An inherited budget is that of a `BudgetLayer`, which deposits for its calls, or of an
-    /// attempt, inside of which nothing is earned.
+    /// The budget that the success of a call is deposited in. An inherited budget is that of a
+    /// `BudgetLayer`, which deposits for its calls, or of an attempt, inside of which nothing is
+    /// earned.
     #[inline]
-    fn add_success(&self, plan: &Plan) {
+    fn earning(plan: &Plan) -> Option<&Budget> {
         match &plan.funding {
             Funding::Own(_) if CallContext::budget().is_some() => {
                 if CallContext::attempt() == 0 {
                     CallContext::add_success();
                 }
+                None
             }
-            Funding::Own(budget) | Funding::Given(budget) => budget.on_success(),
-            Funding::Default | Funding::None => {}
+            Funding::Own(budget) | Funding::Given(budget) => Some(budget),
+            Funding::Default | Funding::None => None,
         }
     }
 
@@ -325,6 +349,45 @@ impl CallLedger {
         match self.start {
             Tick::ZERO => Duration::ZERO,
             start => time::now().since(start),
+        }
+    }
+}
+
+/// What the success of a call earns. It is held by the response's body until that ends.
+#[cfg(feature = "tower")]
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Earned {
+    win: Option<Win>,
+    deposit: Option<Deposit>,
+}
+
+#[cfg(feature = "tower")]
+impl Earned {
+    /// Moves it into `response`. If that has no body to wait for, the success is one.
+    pub(crate) fn hold<M: Format<Res, Err>, Res, Err>(self, response: &mut Res) {
+        let win = self.win.and_then(|win| M::hold(response, win));
+        if let Some(win) = win {
+            win.judge(Outcome::Success);
+        }
+        let deposit = self.deposit;
+        if let Some(deposit) = deposit.and_then(|deposit| M::hold(response, deposit)) {
+            deposit.judge(Outcome::Success);
+        }
+    }
+}
+
+/// An extra attempt whose success was returned.
+#[cfg(feature = "tower")]
+#[derive(Debug)]
+pub(crate) struct Win(Arc<Ledger>);
+
+#[cfg(feature = "tower")]
+impl Win {
+    /// The call has ended: it is counted if it is a success.
+    pub(crate) fn judge(self, outcome: Outcome) {
+        if outcome == Outcome::Success {
+            self.0.won.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -40,6 +40,10 @@ mod template;
 
 #[cfg(feature = "tower")]
 pub use again::{Again, ByRequest, CopyBy, OnlyIf, SendAgain};
+#[cfg(feature = "tower")]
+pub(crate) use ledger::Earned;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use ledger::Win;
 #[cfg(feature = "tokio")]
 pub(crate) use ledger::{CallLedger, ExtraPermit, Funding, Ledger, Plan, SentExtra};
 pub use resend::{Idempotent, Resend};

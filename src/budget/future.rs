@@ -1,51 +1,67 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
 use super::Budget;
+use super::permit::Deposit;
 use crate::context::CallContext;
+use crate::outcome::Outcome;
+use crate::service::Format;
 
 pin_project! {
-    /// The response future of [`BudgetService`](super::BudgetService).
+    /// The response future of [`BudgetService`](super::BudgetService). The deposit for a success
+    /// goes into the response where `M` holds it.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<F, M> {
         #[pin]
         call: F,
         // What flows down is the id, by which it is found while this handle exists. None if it is off.
         budget: Option<Budget>,
         polled: bool,
+        format: PhantomData<fn() -> M>,
     }
 }
 
-impl<F> ResponseFuture<F> {
+impl<F, M> ResponseFuture<F, M> {
     // Inlined, so that the call is built where it stays.
     #[inline(always)]
     pub(super) fn call(budget: Option<Budget>, call: impl FnOnce() -> F) -> Self {
-        let call = over(budget.as_ref(), call);
-        let polled = false;
+        let (call, successes) = over(budget.as_ref(), call);
+        if let Some(budget) = &budget {
+            deposit(budget, successes);
+        }
         Self {
             call,
             budget,
-            polled,
+            polled: false,
+            format: PhantomData,
         }
     }
 }
 
-/// Runs code with this budget for the calls below, and deposits for those that have succeeded.
+/// Runs code with this budget for the calls below. Returns how many of them have succeeded
+/// meanwhile.
 #[inline]
-fn over<T>(budget: Option<&Budget>, code: impl FnOnce() -> T) -> T {
-    let Some(budget) = budget else {
-        return code();
-    };
-    let (output, successes) = CallContext::with_budget(budget.id(), code);
-    (0..successes).for_each(|_| budget.on_success());
-    output
+fn over<T>(budget: Option<&Budget>, code: impl FnOnce() -> T) -> (T, u32) {
+    match budget {
+        Some(budget) => CallContext::with_budget(budget.id(), code),
+        None => (code(), 0),
+    }
 }
 
-impl<F: Future> Future for ResponseFuture<F> {
+fn deposit(budget: &Budget, successes: u32) {
+    (0..successes).for_each(|_| budget.on_success());
+}
+
+impl<F, M, Res, Err> Future for ResponseFuture<F, M>
+where
+    F: Future<Output = Result<Res, Err>>,
+    M: Format<Res, Err>,
+{
     type Output = F::Output;
 
     #[inline]
@@ -56,11 +72,22 @@ impl<F: Future> Future for ResponseFuture<F> {
         if let (false, Some(budget)) = (std::mem::replace(this.polled, true), budget) {
             budget.on_call();
         }
-        over(budget, || this.call.poll(cx))
+        let (mut polled, successes) = over(budget, || this.call.poll(cx));
+        if let (true, Some(budget)) = (successes > 0, budget) {
+            match &mut polled {
+                Poll::Ready(Ok(response)) if M::HOLDS => {
+                    if let Some(ended) = M::hold(response, Deposit::of(successes, budget)) {
+                        ended.judge(Outcome::Success);
+                    }
+                }
+                _ => deposit(budget, successes),
+            }
+        }
+        polled
     }
 }
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F, M> fmt::Debug for ResponseFuture<F, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("budget", &self.budget.as_ref().map(Budget::name))

@@ -1,14 +1,20 @@
+use std::fmt;
+use std::marker::PhantomData;
+
 use tower_layer::Layer;
 
 use super::{Budget, BudgetService};
 use crate::keyed::IntoSource;
+use crate::service::Silent;
 
 /// Puts a [`Budget`] over the retries and hedges below: those that were given none use it. For a
 /// budget [per key](crate::Keyed::by); a single budget can be given to them directly.
-#[derive(Clone, Debug)]
+///
+/// `R` decides whether a success is known at the end of a body.
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct BudgetLayer<P = Budget> {
+pub struct BudgetLayer<P = Budget, R = Silent> {
     budget: P,
+    responder: PhantomData<fn() -> R>,
 }
 
 impl<P> BudgetLayer<P> {
@@ -29,12 +35,41 @@ impl<P> BudgetLayer<P> {
     pub fn new(budget: impl IntoSource<Budget, Source = P>) -> Self {
         Self {
             budget: budget.into_source(),
+            responder: PhantomData,
         }
     }
 }
 
-impl<S, P: Clone> Layer<S> for BudgetLayer<P> {
-    type Service = BudgetService<S, P>;
+impl<P, R> BudgetLayer<P, R> {
+    /// By the responder of the layers around it.
+    pub(crate) fn responder<R2>(self) -> BudgetLayer<P, R2> {
+        BudgetLayer {
+            budget: self.budget,
+            responder: PhantomData,
+        }
+    }
+}
+
+impl<P: Clone, R> Clone for BudgetLayer<P, R> {
+    // By hand: `R` has no value.
+    fn clone(&self) -> Self {
+        Self {
+            budget: self.budget.clone(),
+            responder: PhantomData,
+        }
+    }
+}
+
+impl<P: fmt::Debug, R> fmt::Debug for BudgetLayer<P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BudgetLayer")
+            .field("budget", &self.budget)
+            .finish()
+    }
+}
+
+impl<S, P: Clone, R> Layer<S> for BudgetLayer<P, R> {
+    type Service = BudgetService<S, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         BudgetService::new(inner, self.budget.clone())

@@ -171,6 +171,8 @@ pub use builder::{Builder, Refill};
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::BudgetLayer;
+#[cfg(feature = "tower")]
+pub(crate) use permit::Deposit;
 #[cfg(feature = "tokio")]
 pub(crate) use permit::Sent;
 pub use permit::Withdrawal;

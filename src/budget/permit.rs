@@ -1,6 +1,8 @@
 use super::policy::Budget;
 use crate::config::Mode;
 use crate::outcome::FailureKind;
+#[cfg(feature = "tower")]
+use crate::outcome::Outcome;
 use crate::rate_limit::Charge;
 use crate::sync::Ordering;
 use crate::time;
@@ -125,6 +127,29 @@ impl Drop for Withdrawal {
                 shared.account.give_back(time::now(), terms, taken, price);
             }
             Source::Floor(charge) => shared.floor.cancel(&charge),
+        }
+    }
+}
+
+/// What a successful call deposits, until it is known that it is one.
+#[cfg(feature = "tower")]
+#[derive(Debug)]
+pub(crate) struct Deposit {
+    budget: Budget,
+    successes: u32,
+}
+
+#[cfg(feature = "tower")]
+impl Deposit {
+    pub(crate) fn of(successes: u32, budget: &Budget) -> Self {
+        let budget = budget.clone();
+        Self { budget, successes }
+    }
+
+    /// The call has ended: a success is deposited, and nothing otherwise.
+    pub(crate) fn judge(self, outcome: Outcome) {
+        if outcome == Outcome::Success {
+            (0..self.successes).for_each(|_| self.budget.on_success());
         }
     }
 }

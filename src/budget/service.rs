@@ -1,3 +1,5 @@
+use std::fmt;
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
@@ -7,29 +9,52 @@ use super::future::ResponseFuture;
 use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::keyed::{Picked, Source};
+use crate::service::{Guard, Silent};
 
 /// A service whose retries and hedges draw on a [`Budget`]; made by
 /// [`BudgetLayer`](super::BudgetLayer).
-#[derive(Clone, Debug)]
-pub struct BudgetService<S, P = Budget> {
+///
+/// `R` decides whether a success is known at the end of a body.
+pub struct BudgetService<S, P = Budget, R = Silent> {
     inner: S,
     budget: P,
+    responder: PhantomData<fn() -> R>,
 }
 
-impl<S, P> BudgetService<S, P> {
+impl<S, P, R> BudgetService<S, P, R> {
     pub(super) fn new(inner: S, budget: P) -> Self {
-        Self { inner, budget }
+        Self {
+            inner,
+            budget,
+            responder: PhantomData,
+        }
     }
 }
 
-impl<S, Req, P> Service<Req> for BudgetService<S, P>
+impl<S: Clone, P: Clone, R> Clone for BudgetService<S, P, R> {
+    // By hand: `R` has no value.
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.budget.clone())
+    }
+}
+
+impl<S: fmt::Debug, P: fmt::Debug, R> fmt::Debug for BudgetService<S, P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BudgetService")
+            .field("inner", &self.inner)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, Req, P, R> Service<Req> for BudgetService<S, P, R>
 where
-    S: Service<Req>,
+    S: Guard<Req, R>,
     P: Source<Req, Budget>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,12 +9,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::delay::DelayOf;
-use super::permit::Permit;
+use super::permit::{Latency, Permit};
 use super::policy::Config;
 use super::run::{Race, Source};
-use crate::attempts::{SendAgain, Template};
+use crate::attempts::{Earned, SendAgain, Template};
 use crate::classify::Outcome;
-use crate::service::Verdict;
+use crate::service::{Format, Verdict};
 use crate::sync::Arc;
 
 /// What the calls of a service share, besides the template service.
@@ -44,10 +45,10 @@ pin_project! {
     ///
     /// Not `Unpin`: it holds its timer in place instead of in a box.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, V, A, D> {
+    pub struct ResponseFuture<S: Service<Req>, Req, V, A, D, M> {
         #[pin]
         race: Race<
-            Resent<S, Req, V, A, D>,
+            Resent<S, Req, V, A, D, M>,
             Prepared<S, Req>,
             S::Future,
             Result<S::Response, S::Error>,
@@ -56,13 +57,15 @@ pin_project! {
 }
 
 /// Attempts by clones of a service, with copies of a request.
-pub(super) struct Resent<S, Req, V, A, D> {
+pub(super) struct Resent<S, Req, V, A, D, M> {
     pub(super) template: Template<S, Rules<A, D>>,
     /// That of the request's key, if there is one hedge per key.
     pub(super) keyed: Option<Arc<Config>>,
     /// What the next attempt sends. None if there will be no other.
     pub(super) request: Option<Req>,
     pub(super) verdict: V,
+    /// What a success earns goes into the response where `M` holds it.
+    pub(super) format: PhantomData<fn() -> M>,
 }
 
 /// An extra attempt before its call.
@@ -71,22 +74,27 @@ pub(super) struct Prepared<S, Req> {
     request: Option<Req>,
 }
 
-impl<S: Service<Req>, Req, V, A, D> ResponseFuture<S, Req, V, A, D> {
+impl<S: Service<Req>, Req, V, A, D, M> ResponseFuture<S, Req, V, A, D, M> {
     // Inlined, so that the call is built where it stays.
     #[inline(always)]
-    pub(super) fn new(attempts: Resent<S, Req, V, A, D>, permit: Permit, first: S::Future) -> Self {
+    pub(super) fn new(
+        attempts: Resent<S, Req, V, A, D, M>,
+        permit: Permit,
+        first: S::Future,
+    ) -> Self {
         Self {
             race: Race::new(attempts, permit, first),
         }
     }
 }
 
-impl<S, Req, V, A, D> Future for ResponseFuture<S, Req, V, A, D>
+impl<S, Req, V, A, D, M> Future for ResponseFuture<S, Req, V, A, D, M>
 where
     S: Service<Req> + Clone,
     V: Verdict<S::Response, S::Error>,
     A: SendAgain<Req>,
     D: DelayOf<Req>,
+    M: Format<S::Response, S::Error>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -96,21 +104,24 @@ where
     }
 }
 
-impl<S, Req, V, A, D> AsRef<Config> for Resent<S, Req, V, A, D> {
+impl<S, Req, V, A, D, M> AsRef<Config> for Resent<S, Req, V, A, D, M> {
     #[inline]
     fn as_ref(&self) -> &Config {
         self.template.config_or(self.keyed.as_ref())
     }
 }
 
-impl<S, Req, V, A, D> Source<Prepared<S, Req>, S::Future, S::Response, S::Error>
-    for Resent<S, Req, V, A, D>
+impl<S, Req, V, A, D, M> Source<Prepared<S, Req>, S::Future, S::Response, S::Error>
+    for Resent<S, Req, V, A, D, M>
 where
     S: Service<Req> + Clone,
     V: Verdict<S::Response, S::Error>,
     A: SendAgain<Req>,
     D: DelayOf<Req>,
+    M: Format<S::Response, S::Error>,
 {
+    const HOLDS: bool = M::HOLDS;
+
     fn delay(&self, number: u32) -> Option<Duration> {
         self.template.delay.delay(self.request.as_ref()?, number)
     }
@@ -143,9 +154,18 @@ where
     fn judge(&self, output: &Result<S::Response, S::Error>) -> (Outcome, bool) {
         self.verdict.judge(output.as_ref())
     }
+
+    fn hold(output: &mut Result<S::Response, S::Error>, earned: Earned, latency: Option<Latency>) {
+        let Ok(response) = output else { return };
+        earned.hold::<M, _, _>(response);
+        let latency = latency.and_then(|latency| M::hold(response, latency));
+        if let Some(latency) = latency {
+            latency.judge(Outcome::Success);
+        }
+    }
 }
 
-impl<S: Service<Req>, Req, V, A, D> fmt::Debug for ResponseFuture<S, Req, V, A, D> {
+impl<S: Service<Req>, Req, V, A, D, M> fmt::Debug for ResponseFuture<S, Req, V, A, D, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
             .field("attempts", &self.race.started())

@@ -1,3 +1,5 @@
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -11,20 +13,21 @@ use crate::attempts::{Again, CopyBy, OnlyIf};
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
 use crate::keyed::IntoSource;
+use crate::service::Silent;
 
 /// Puts a [`Hedge`] around a service.
 ///
 /// `C` classifies outcomes, `A` says which requests may be hedged and copies them, `D` is where
 /// the delay comes from, `P` is the hedge, or one per key, and `X` is where extra attempts go. It
-/// rejects nothing, so it has no responder.
-#[derive(Clone, Debug)]
+/// rejects nothing; `R` decides whether a success is known at the end of a body.
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same> {
+pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same, R = Silent> {
     hedge: P,
     classifier: C,
     again: A,
     delay: D,
     extra: X,
+    responder: PhantomData<fn() -> R>,
 }
 
 impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
@@ -39,30 +42,48 @@ impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
             again: Again::default(),
             delay: Own,
             extra: Same,
+            responder: PhantomData,
         }
     }
 }
 
-impl<C, A, D, P, X> HedgeLayer<C, A, D, P, X> {
+impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P, X> {
+    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P, X, R> {
         HedgeLayer {
             hedge: self.hedge,
             classifier,
             again: self.again,
             delay: self.delay,
             extra: self.extra,
+            responder: PhantomData,
         }
     }
 
-    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> HedgeLayer<C, A2, D, P, X> {
+    pub(crate) fn map_again<A2>(
+        self,
+        change: impl FnOnce(A) -> A2,
+    ) -> HedgeLayer<C, A2, D, P, X, R> {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
             again: change(self.again),
             delay: self.delay,
             extra: self.extra,
+            responder: PhantomData,
+        }
+    }
+
+    /// By the responder of the layers around it.
+    pub(crate) fn responder<R2>(self) -> HedgeLayer<C, A, D, P, X, R2> {
+        HedgeLayer {
+            hedge: self.hedge,
+            classifier: self.classifier,
+            again: self.again,
+            delay: self.delay,
+            extra: self.extra,
+            responder: PhantomData,
         }
     }
 
@@ -82,19 +103,20 @@ impl<C, A, D, P, X> HedgeLayer<C, A, D, P, X> {
     /// let service = HedgeLayer::new(&hedge).with(client("pool b")).layer(client("pool a"));
     /// # let _ = service;
     /// ```
-    pub fn with<S>(self, other: S) -> HedgeLayer<C, A, D, P, Other<S>> {
+    pub fn with<S>(self, other: S) -> HedgeLayer<C, A, D, P, Other<S>, R> {
         HedgeLayer {
             hedge: self.hedge,
             classifier: self.classifier,
             again: self.again,
             delay: self.delay,
             extra: Other(other),
+            responder: PhantomData,
         }
     }
 
     /// Takes the delay from the request and the number of the attempt that starts after it, from
     /// 2 on. Where `delay` returns none, the hedge's own applies.
-    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, A, PerRequest<F>, P, X>
+    pub fn delay_from<Req, F>(self, delay: F) -> HedgeLayer<C, A, PerRequest<F>, P, X, R>
     where
         F: Fn(&Req, u32) -> Option<Duration>,
     {
@@ -104,14 +126,15 @@ impl<C, A, D, P, X> HedgeLayer<C, A, D, P, X> {
             again: self.again,
             delay: PerRequest(delay),
             extra: self.extra,
+            responder: PhantomData,
         }
     }
 }
 
-impl<C, O, K, D, P, X> HedgeLayer<C, Again<O, K>, D, P, X> {
+impl<C, O, K, D, P, X, R> HedgeLayer<C, Again<O, K>, D, P, X, R> {
     /// Hedges the requests for which `only` is true, instead of those that are [`Idempotent`].
     /// For gRPC, where every request is a POST: name the methods that are safe, and no stream.
-    pub fn only<F>(self, only: F) -> HedgeLayer<C, Again<OnlyIf<F>, K>, D, P, X> {
+    pub fn only<F>(self, only: F) -> HedgeLayer<C, Again<OnlyIf<F>, K>, D, P, X, R> {
         self.map_again(|again| again.only(only))
     }
 
@@ -132,12 +155,45 @@ impl<C, O, K, D, P, X> HedgeLayer<C, Again<O, K>, D, P, X> {
     ///     .resend(|query: &Query| Some(Query { text: query.text.clone() }));
     /// # let _ = layer;
     /// ```
-    pub fn resend<F>(self, copy: F) -> HedgeLayer<C, Again<O, CopyBy<F>>, D, P, X> {
+    pub fn resend<F>(self, copy: F) -> HedgeLayer<C, Again<O, CopyBy<F>>, D, P, X, R> {
         self.map_again(|again| again.resend(copy))
     }
 }
 
-impl<S, C, A, D, P, X> Layer<S> for HedgeLayer<C, A, D, P, X>
+impl<C: Clone, A: Clone, D: Clone, P: Clone, X: Clone, R> Clone for HedgeLayer<C, A, D, P, X, R> {
+    // By hand: `R` has no value.
+    fn clone(&self) -> Self {
+        Self {
+            hedge: self.hedge.clone(),
+            classifier: self.classifier.clone(),
+            again: self.again.clone(),
+            delay: self.delay.clone(),
+            extra: self.extra.clone(),
+            responder: PhantomData,
+        }
+    }
+}
+
+impl<C, A, D, P, X, R> fmt::Debug for HedgeLayer<C, A, D, P, X, R>
+where
+    C: fmt::Debug,
+    A: fmt::Debug,
+    D: fmt::Debug,
+    P: fmt::Debug,
+    X: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HedgeLayer")
+            .field("hedge", &self.hedge)
+            .field("classifier", &self.classifier)
+            .field("again", &self.again)
+            .field("delay", &self.delay)
+            .field("extra", &self.extra)
+            .finish()
+    }
+}
+
+impl<S, C, A, D, P, X, R> Layer<S> for HedgeLayer<C, A, D, P, X, R>
 where
     S: Clone,
     C: Clone,
@@ -146,7 +202,7 @@ where
     P: IntoSource<Hedge> + Clone,
     X: ExtraService<S>,
 {
-    type Service = HedgeService<S, C, A, D, P>;
+    type Service = HedgeService<S, C, A, D, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         HedgeService::new(

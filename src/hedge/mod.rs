@@ -227,6 +227,8 @@ pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::HedgeLayer;
 #[cfg(feature = "tokio")]
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use permit::Latency;
 pub use policy::{Hedge, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::HedgeService;

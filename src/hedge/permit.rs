@@ -1,12 +1,35 @@
 use std::time::Duration;
 
 use super::policy::Config;
+#[cfg(feature = "tower")]
+use super::quantile::Latencies;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading, Overtaken};
 use crate::event::EventKind;
 use crate::outcome::Outcome;
+#[cfg(feature = "tower")]
+use crate::sync::Arc;
 use crate::time::{self, Tick};
+
+/// The time to the head of a response, until it is known how its body ends.
+#[cfg(feature = "tower")]
+#[derive(Debug)]
+pub(crate) struct Latency {
+    latencies: Arc<Latencies>,
+    took: Duration,
+}
+
+#[cfg(feature = "tower")]
+impl Latency {
+    /// The call has ended. One that failed could have taken longer to succeed.
+    pub(crate) fn judge(self, outcome: Outcome) {
+        if outcome != Outcome::Ignore {
+            let censored = outcome != Outcome::Success;
+            self.latencies.record(time::now(), self.took, censored);
+        }
+    }
+}
 
 /// One call under a hedge: the attempts that it may have, and its one end.
 #[derive(Debug)]
@@ -111,15 +134,28 @@ impl Permit {
         sent
     }
 
-    /// Records the latency of an attempt with this outcome. One that failed could have taken
+    /// Records the latency of an attempt that did not succeed. One that failed could have taken
     /// longer to succeed; one that was rejected has no latency.
     #[inline]
-    pub(super) fn record(&self, config: &Config, start: Tick, outcome: Outcome) {
-        match outcome {
-            Outcome::Success => self.sample(config, start, false),
-            Outcome::Failure { .. } => self.sample(config, start, true),
-            Outcome::Ignore => {}
+    pub(super) fn record_lost(&self, config: &Config, start: Tick, outcome: Outcome) {
+        if let Outcome::Failure { .. } = outcome {
+            self.sample(config, start, true);
         }
+    }
+
+    #[inline]
+    pub(super) fn record_won(&self, config: &Config, start: Tick) {
+        self.sample(config, start, false);
+    }
+
+    /// The latency of an attempt whose head is a success.
+    #[cfg(feature = "tower")]
+    pub(super) fn latency(&self, config: &Config, start: Tick) -> Option<Latency> {
+        let latencies = config.latencies.as_ref().filter(|_| self.sampled)?;
+        Some(Latency {
+            latencies: Arc::clone(latencies),
+            took: time::now().since(start),
+        })
     }
 
     /// Records the latency of an attempt that is dropped: it would have taken longer.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
@@ -16,17 +17,19 @@ use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
 /// A service under a [`Hedge`]; made by [`HedgeLayer`](super::HedgeLayer).
-#[derive(Clone)]
-pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge> {
+///
+/// `R` decides whether a success is known at the end of a body.
+pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge, R = Silent> {
     inner: S,
     template: Template<S, Rules<A, D>>,
     hedge: P,
     /// None if there is one hedge per key.
     live: Option<Cached<Hedge, Config>>,
     classifier: C,
+    responder: PhantomData<fn() -> R>,
 }
 
-impl<S: Clone, C, A, D, P: IntoSource<Hedge>> HedgeService<S, C, A, D, P> {
+impl<S: Clone, C, A, D, P: IntoSource<Hedge>, R> HedgeService<S, C, A, D, P, R> {
     /// `extra` is the template service of the extra attempts.
     pub(super) fn new(extra: S, inner: S, hedge: P, classifier: C, again: A, delay: D) -> Self {
         let mut live = hedge.fixed().map(Hedge::cached);
@@ -41,20 +44,35 @@ impl<S: Clone, C, A, D, P: IntoSource<Hedge>> HedgeService<S, C, A, D, P> {
             hedge,
             live,
             classifier,
+            responder: PhantomData,
         }
     }
 }
 
-impl<S, Req, C, A, D, P> Service<Req> for HedgeService<S, C, A, D, P>
+impl<S: Clone, C: Clone, A, D, P: Clone, R> Clone for HedgeService<S, C, A, D, P, R> {
+    // By hand: `R` has no value, and `A` and `D` are shared.
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            template: self.template.clone(),
+            hedge: self.hedge.clone(),
+            live: self.live.clone(),
+            classifier: self.classifier.clone(),
+            responder: PhantomData,
+        }
+    }
+}
+
+impl<S, Req, C, A, D, P, R> Service<Req> for HedgeService<S, C, A, D, P, R>
 where
-    S: Judged<Req, Silent, C> + Clone,
+    S: Judged<Req, R, C> + Clone,
     A: SendAgain<Req> + Clone,
     D: DelayOf<Req> + Clone,
     P: Source<Req, Hedge>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, S::Verdict, A, D>;
+    type Future = ResponseFuture<S, Req, S::Verdict, A, D, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -101,12 +119,13 @@ where
             keyed,
             request: copy,
             verdict: S::verdict(&self.classifier),
+            format: PhantomData,
         };
         ResponseFuture::new(attempts, permit, first)
     }
 }
 
-impl<S: fmt::Debug, C, A, D, P> fmt::Debug for HedgeService<S, C, A, D, P> {
+impl<S: fmt::Debug, C, A, D, P, R> fmt::Debug for HedgeService<S, C, A, D, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HedgeService")
             .field("inner", &self.inner)

@@ -31,11 +31,16 @@ pub struct HttpStack<K, P = EveryChunk> {
 
 impl ServerStack {
     /// A stack for an HTTP service, with the [defaults](crate::stack#defaults) and at most `limit`
-    /// calls in flight. A call lasts until the end of its response's body: so do its permit and the
-    /// timeout of 30 s. A body that stalls for 30 s is cut short before, if the timeout is longer.
+    /// calls in flight. A call holds its permit until the end of its response's body. The timeout
+    /// of 30 s is for the head, and a body may take as long as it makes progress: one that stalls
+    /// for 30 s is cut short.
     ///
-    /// The responses have a [`Body`](super::Body). For options, and for streams that last longer,
-    /// build a stack and continue with [`until_body_end`](Self::until_body_end).
+    /// The timeout does not include the body because no number fits both: a handler that takes 30 s
+    /// hangs, and a download of a gigabyte does not. For one limit for both, see
+    /// [`HttpStack::timeout_until_body_end`].
+    ///
+    /// The responses have a [`Body`](super::Body). For options build a stack and continue with
+    /// [`until_body_end`](Self::until_body_end).
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -55,15 +60,16 @@ impl ServerStack {
 }
 
 impl<R, L> ServerStack<R, L> {
-    /// Makes each call last until the end of its response's body, for an HTTP service. The wait for
-    /// the next chunk of a body is limited to 30 s; [`HttpStack::body`] changes that.
+    /// Makes each call hold its permit until the end of its response's body, for an HTTP service.
+    /// The wait for the next chunk of a body is limited to 30 s; [`HttpStack::body`] changes that.
+    /// The timeout is for the head; [`HttpStack::timeout_until_body_end`] changes that.
     ///
     /// ```
     /// use std::time::Duration;
     /// use seawall::ServerStack;
     ///
     /// let stack = ServerStack::builder("files", 64)
-    ///     .timeout(Duration::from_secs(3_600)) // With the download.
+    ///     .timeout(Duration::from_secs(5))
     ///     .build()?
     ///     .until_body_end();
     /// # let _ = stack;
@@ -73,7 +79,9 @@ impl<R, L> ServerStack<R, L> {
         let idle = Timeout::builder(IDLE).name(format!("{}.body_idle", self.name()));
         let idle = idle.build().expect("the limit is not zero");
         HttpStack {
-            stack: self.map_responder(UntilBodyEnd),
+            stack: self
+                .map_responder(UntilBodyEnd)
+                .timeout_ends_with_head(true),
             body: BodyLayer::new().idle(idle),
         }
     }
@@ -130,6 +138,30 @@ impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
         HttpStack {
             stack: self.stack.rate_limit(limiter),
             body: self.body,
+        }
+    }
+}
+
+impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
+    /// Limits the whole call by the stack's timeout, until the end of its response's body. The body
+    /// sees the deadline as well. By default the timeout ends with the head.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ServerStack;
+    ///
+    /// let stack = ServerStack::builder("files", 64)
+    ///     .timeout(Duration::from_secs(3_600)) // With the download.
+    ///     .build()?
+    ///     .until_body_end()
+    ///     .timeout_until_body_end();
+    /// # let _ = stack;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn timeout_until_body_end(self) -> Self {
+        Self {
+            stack: self.stack.timeout_ends_with_head(false),
+            ..self
         }
     }
 }

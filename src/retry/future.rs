@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,7 +15,7 @@ use crate::attempts::{SendAgain, Template};
 use crate::classify::{Drain, Outcome};
 use crate::context::CallContext;
 use crate::event::Suppression;
-use crate::service::Verdict;
+use crate::service::{Format, Verdict};
 use crate::sync::Arc;
 use crate::time::{self, Sleep, Tick};
 
@@ -41,7 +42,7 @@ pin_project! {
     ///
     /// Not `Unpin`: it holds its timer in place instead of in a box.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S: Service<Req>, Req, V, A> {
+    pub struct ResponseFuture<S: Service<Req>, Req, V, A, M> {
         #[pin]
         state: State<S, S::Future>,
         // What the next attempt sends. None if there will be no other.
@@ -51,6 +52,8 @@ pin_project! {
         failed: Option<(S::Error, Outcome)>,
         verdict: V,
         permit: Permit<Template<S, Rules<A>>>,
+        // What a success earns goes into the response where `M` holds it.
+        format: PhantomData<fn() -> M>,
     }
 }
 
@@ -74,7 +77,7 @@ pin_project! {
     }
 }
 
-impl<S: Service<Req>, Req, V, A> ResponseFuture<S, Req, V, A> {
+impl<S: Service<Req>, Req, V, A, M> ResponseFuture<S, Req, V, A, M> {
     // Inlined, so that the call is built where it stays.
     #[inline(always)]
     pub(super) fn call(
@@ -91,15 +94,17 @@ impl<S: Service<Req>, Req, V, A> ResponseFuture<S, Req, V, A> {
             failed: None,
             verdict,
             permit,
+            format: PhantomData,
         }
     }
 }
 
-impl<S, Req, V, A> Future for ResponseFuture<S, Req, V, A>
+impl<S, Req, V, A, M> Future for ResponseFuture<S, Req, V, A, M>
 where
     S: Service<Req> + Clone,
     V: Verdict<S::Response, S::Error>,
     A: SendAgain<Req>,
+    M: Format<S::Response, S::Error>,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -109,10 +114,16 @@ where
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 StateProjection::Calling { call } => {
-                    let output = ready!(this.permit.enter(|| call.poll(cx)));
+                    let mut output = ready!(this.permit.enter(|| call.poll(cx)));
                     let (outcome, rejected) = this.verdict.judge(output.as_ref());
                     if outcome == Outcome::Success {
-                        this.permit.finish(outcome);
+                        match &mut output {
+                            Ok(response) if M::HOLDS => {
+                                let earned = this.permit.finish_head();
+                                earned.hold::<M, _, _>(response);
+                            }
+                            _ => this.permit.finish(outcome),
+                        }
                         return Poll::Ready(output);
                     }
                     let next = self.as_mut().back_off(output, outcome, rejected);
@@ -156,7 +167,7 @@ where
     }
 }
 
-impl<S, Req, V, A> ResponseFuture<S, Req, V, A>
+impl<S, Req, V, A, M> ResponseFuture<S, Req, V, A, M>
 where
     S: Service<Req> + Clone,
     V: Verdict<S::Response, S::Error>,
@@ -258,7 +269,7 @@ where
     }
 }
 
-impl<S: Service<Req>, Req, V, A> fmt::Debug for ResponseFuture<S, Req, V, A> {
+impl<S: Service<Req>, Req, V, A, M> fmt::Debug for ResponseFuture<S, Req, V, A, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",

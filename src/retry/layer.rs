@@ -1,3 +1,6 @@
+use std::fmt;
+use std::marker::PhantomData;
+
 use tower_layer::Layer;
 
 use super::policy::Retry;
@@ -6,18 +9,20 @@ use crate::attempts::{Again, CopyBy, OnlyIf};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::service::Silent;
 
 /// Puts a [`Retry`] around a service.
 ///
 /// `C` classifies outcomes; `A` says which requests are sent again, and copies them.
 ///
-/// It rejects nothing, so it has no responder: what it returns is always the service's own.
-#[derive(Clone, Debug)]
+/// It rejects nothing: what it returns is always the service's own. `R` decides whether a success
+/// is known at the end of a body.
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct RetryLayer<C = Standard, A = Again> {
+pub struct RetryLayer<C = Standard, A = Again, R = Silent> {
     retry: Retry,
     classifier: C,
     again: A,
+    responder: PhantomData<fn() -> R>,
 }
 
 impl RetryLayer {
@@ -28,35 +33,48 @@ impl RetryLayer {
             retry: retry.into(),
             classifier: Standard,
             again: Again::default(),
+            responder: PhantomData,
         }
     }
 }
 
-impl<C, A> RetryLayer<C, A> {
+impl<C, A, R> RetryLayer<C, A, R> {
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> RetryLayer<C2, A> {
+    pub fn classify<C2>(self, classifier: C2) -> RetryLayer<C2, A, R> {
         RetryLayer {
             retry: self.retry,
             classifier,
             again: self.again,
+            responder: PhantomData,
         }
     }
 
-    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> RetryLayer<C, A2> {
+    pub(crate) fn map_again<A2>(self, change: impl FnOnce(A) -> A2) -> RetryLayer<C, A2, R> {
         RetryLayer {
             retry: self.retry,
             classifier: self.classifier,
             again: change(self.again),
+            responder: PhantomData,
+        }
+    }
+
+    /// By the responder of the layers around it.
+    pub(crate) fn responder<R2>(self) -> RetryLayer<C, A, R2> {
+        RetryLayer {
+            retry: self.retry,
+            classifier: self.classifier,
+            again: self.again,
+            responder: PhantomData,
         }
     }
 }
 
-impl<C, O, K> RetryLayer<C, Again<O, K>> {
+impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
     /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
     /// for gRPC, where every request is a POST. A request that had no effect is retried in any
     /// case ([module](crate::retry)).
-    pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>> {
+    pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>, R> {
         self.map_again(|again| again.only(only))
     }
 
@@ -77,13 +95,35 @@ impl<C, O, K> RetryLayer<C, Again<O, K>> {
     ///     .resend(|query: &Query| Some(Query { text: query.text.clone() }));
     /// # let _ = layer;
     /// ```
-    pub fn resend<F>(self, copy: F) -> RetryLayer<C, Again<O, CopyBy<F>>> {
+    pub fn resend<F>(self, copy: F) -> RetryLayer<C, Again<O, CopyBy<F>>, R> {
         self.map_again(|again| again.resend(copy))
     }
 }
 
-impl<S: Clone, C: Clone, A: Clone> Layer<S> for RetryLayer<C, A> {
-    type Service = RetryService<S, C, A>;
+impl<C: Clone, A: Clone, R> Clone for RetryLayer<C, A, R> {
+    // By hand: `R` has no value.
+    fn clone(&self) -> Self {
+        Self {
+            retry: self.retry.clone(),
+            classifier: self.classifier.clone(),
+            again: self.again.clone(),
+            responder: PhantomData,
+        }
+    }
+}
+
+impl<C: fmt::Debug, A: fmt::Debug, R> fmt::Debug for RetryLayer<C, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryLayer")
+            .field("retry", &self.retry)
+            .field("classifier", &self.classifier)
+            .field("again", &self.again)
+            .finish()
+    }
+}
+
+impl<S: Clone, C: Clone, A: Clone, R> Layer<S> for RetryLayer<C, A, R> {
+    type Service = RetryService<S, C, A, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let (classifier, again) = (self.classifier.clone(), self.again.clone());

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::policy::Config;
 use super::state::Failed;
+#[cfg(feature = "tower")]
+use crate::attempts::Earned;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading};
@@ -193,6 +195,15 @@ impl<H: AsRef<Config>> Permit<H> {
         self.give_back();
         let plan = &self.holder.as_ref().plan;
         self.ledger.finish(plan, self.number, outcome);
+    }
+
+    /// The call ends with a success by its head. What it earns is known at the end of its body.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(super) fn finish_head(&mut self) -> Earned {
+        self.give_back();
+        let plan = &self.holder.as_ref().plan;
+        self.ledger.finish_head(plan, self.number)
     }
 
     /// Gives the permit of an attempt back that was not made, before the terminal event.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
@@ -14,15 +15,17 @@ use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
 /// A service whose failed calls are made again; made by [`RetryLayer`](super::RetryLayer).
-#[derive(Clone)]
-pub struct RetryService<S, C = Standard, A = Again> {
+///
+/// `R` decides whether a success is known at the end of a body.
+pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
     inner: S,
     template: Template<S, Rules<A>>,
     retry: Cached<Retry, Config>,
     classifier: C,
+    responder: PhantomData<fn() -> R>,
 }
 
-impl<S: Clone, C, A> RetryService<S, C, A> {
+impl<S: Clone, C, A, R> RetryService<S, C, A, R> {
     pub(super) fn new(inner: S, retry: &Retry, classifier: C, again: A) -> Self {
         let mut retry = retry.cached();
         let config = Arc::clone(retry.load());
@@ -31,18 +34,32 @@ impl<S: Clone, C, A> RetryService<S, C, A> {
             inner,
             retry,
             classifier,
+            responder: PhantomData,
         }
     }
 }
 
-impl<S, Req, C, A> Service<Req> for RetryService<S, C, A>
+impl<S: Clone, C: Clone, A, R> Clone for RetryService<S, C, A, R> {
+    // By hand: `R` has no value, and `A` is shared.
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            template: self.template.clone(),
+            retry: self.retry.clone(),
+            classifier: self.classifier.clone(),
+            responder: PhantomData,
+        }
+    }
+}
+
+impl<S, Req, C, A, R> Service<Req> for RetryService<S, C, A, R>
 where
-    S: Judged<Req, Silent, C> + Clone,
+    S: Judged<Req, R, C> + Clone,
     A: SendAgain<Req> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, Req, S::Verdict, A>;
+    type Future = ResponseFuture<S, Req, S::Verdict, A, S::Format>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -72,7 +89,7 @@ where
     }
 }
 
-impl<S: fmt::Debug, C, A> fmt::Debug for RetryService<S, C, A> {
+impl<S: fmt::Debug, C, A, R> fmt::Debug for RetryService<S, C, A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryService")
             .field("inner", &self.inner)

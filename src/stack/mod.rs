@@ -29,8 +29,8 @@
 //! switched off, so that a change can switch it on, and the type of the service is the same either
 //! way.
 //!
-//! For HTTP, [`ServerStack::http`] and [`ClientStack::http`] (feature `http`) last until the end of the
-//! response's body: see the [guide](crate::guide).
+//! For HTTP, the calls of [`ServerStack::http`] and [`ClientStack::http`] (feature `http`) last until the
+//! end of the response's body: see the [guide](crate::guide).
 //!
 //! # Example
 //!
@@ -132,7 +132,7 @@
 //! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and it limits what a slow host can take |
 //! | [`authorities`](ClientConfig::authorities) | 10,000 | that of every [keyed](crate::keyed) policy |
 //! | [`rate_limit`](ClientConfig::rate_limit) | none | no number fits all |
-//! | server: [`timeout`](ServerConfig::timeout) | 30 s | longer than most callers wait, and still an end to a call that hangs |
+//! | server: [`timeout`](ServerConfig::timeout) | 30 s | longer than most callers wait, and still an end to a call that hangs; over HTTP it is for the head, and a body has 30 s between chunks, because no number fits both a handler that hangs and a large download |
 //! | server: bulkhead | limit required, no queue | no number fits all |
 //! | server: [`rate_limit`](ServerConfig::rate_limit) | none | no number fits all |
 //!

@@ -69,9 +69,10 @@ impl<R, D> TimeoutLayer<R, D> {
         self
     }
 
-    /// Ends each call with the head of its response, whatever the responder holds in the body.
-    pub(crate) fn ends_with_head(mut self) -> Self {
-        self.ends_with_head = true;
+    /// Whether each call ends with the head of its response, whatever the responder holds in the
+    /// body.
+    pub(crate) fn ends_with_head(mut self, ends: bool) -> Self {
+        self.ends_with_head = ends;
         self
     }
 

@@ -71,8 +71,8 @@ type TimeoutFuture<F> = ResponseFuture<timeout::Timed<F, AsError>, AsError>;
 type BulkheadFuture<F> = ResponseFuture<bulkhead::HeldCall<F, AsError>, AsError>;
 type QueuedFuture = bulkhead::QueuedFuture<Mock, Do, AsError>;
 type Called<S> = <S as Service<Do>>::Future;
-type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again>;
-type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own>;
+type RetryFuture<S> = retry::ResponseFuture<S, Do, By<Standard>, Again, AsError>;
+type HedgeFuture<S> = hedge::ResponseFuture<S, Do, By<Standard>, Again, hedge::Own, AsError>;
 type BreakerFuture<F> = seawall::service::ResponseFuture<
     circuit_breaker::JudgedCall<F, By<Standard>, AsError>,
     AsError,
@@ -117,15 +117,15 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
 
     type Plain = Ready<Result<u32, Rejection>>;
     are! { is_send: TimeoutFuture<Plain>, BreakerFuture<Plain>, LimitFuture<Plain> };
-    are! { is_send: BulkheadFuture<Plain>, budget::ResponseFuture<Plain>, QueuedFuture };
+    are! { is_send: BulkheadFuture<Plain>, budget::ResponseFuture<Plain, AsError>, QueuedFuture };
     are! { is_send: RetryFuture<Mock>, HedgeFuture<Mock>, WaitingFuture<Mock, Do, AsError> };
     are! { is_send: Called<ClientService<Mock>>, Called<ServerService<Mock>> };
     are! { is_sync: TimeoutFuture<Plain>, BreakerFuture<Plain>, LimitFuture<Plain> };
-    are! { is_sync: BulkheadFuture<Plain>, budget::ResponseFuture<Plain>, QueuedFuture };
+    are! { is_sync: BulkheadFuture<Plain>, budget::ResponseFuture<Plain, AsError>, QueuedFuture };
     are! { is_sync: RetryFuture<Mock>, HedgeFuture<Mock>, WaitingFuture<Mock, Do, AsError> };
     are! { is_sync: Called<ClientService<Mock>>, Called<ServerService<Mock>> };
     are! { is_unpin: BreakerFuture<Plain>, LimitFuture<Plain>, BulkheadFuture<Plain> };
-    is_unpin::<budget::ResponseFuture<Plain>>();
+    is_unpin::<budget::ResponseFuture<Plain, AsError>>();
     // It holds its timer in place.
     assert!(!is!(RetryFuture<Mock>: Unpin));
     assert!(!is!(HedgeFuture<Mock>: Unpin));
@@ -150,8 +150,8 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(!is!(Holding<Rc<()>>: Send));
     assert!(!is!(Holding<NoClone>: Clone));
     assert!(!is!(BulkheadFuture<Rc<()>>: Send));
-    assert!(!is!(budget::ResponseFuture<PhantomPinned>: Unpin));
-    assert!(!is!(budget::ResponseFuture<Rc<()>>: Send));
+    assert!(!is!(budget::ResponseFuture<PhantomPinned, ()>: Unpin));
+    assert!(!is!(budget::ResponseFuture<Rc<()>, ()>: Send));
     assert!(!is!(BudgetService<Rc<()>>: Send));
     assert!(!is!(BudgetService<NoClone>: Clone));
     assert!(!is!(ClientService<Rc<()>>: Send));

@@ -221,3 +221,33 @@ async fn hb9_a_stack_stands_above_layers_whose_bodies_have_no_default() {
     let text = held.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(text, "hello");
 }
+
+// HB1, HB2
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn hb1_a_servers_timeout_is_for_the_head_and_a_body_that_makes_progress_goes_on() {
+    let slow = |_: Request<Body>| async {
+        let chunks = futures::stream::iter(0..60).then(async |_| {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok::<_, std::io::Error>(Bytes::from("."))
+        });
+        Ok::<_, std::convert::Infallible>(http::Response::new(Body::from_stream(chunks)))
+    };
+    let stack = ServerStack::http("files", 1);
+    type Stack = seawall::http::HttpStack<
+        ServerStack<seawall::http::UntilBodyEnd<seawall::service::Native>>,
+    >;
+    let read = async |stack: Stack| {
+        let service = stack.layer(service_fn(slow));
+        let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
+        response
+            .into_body()
+            .collect()
+            .await
+            .map(|all| all.to_bytes().len())
+    };
+    assert_eq!(read(stack.clone()).await.unwrap(), 60);
+    let error = read(stack.timeout_until_body_end()).await.unwrap_err();
+    let reason = Reason::of(&*error).unwrap();
+    assert_eq!(&**reason.policy(), "files.timeout");
+}

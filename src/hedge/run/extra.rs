@@ -38,7 +38,8 @@ pin_project! {
 
 /// How an extra attempt ended.
 pub(super) enum Ended<O> {
-    Won(O),
+    /// With when it started.
+    Won(O, Tick),
     Lost(Next),
 }
 
@@ -131,12 +132,12 @@ impl<N, F> Extra<N, F> {
             return Poll::Pending;
         };
         let (outcome, rejected) = attempts.judge(&output);
-        of.record(attempts.as_ref(), *start, outcome);
+        of.record_lost(attempts.as_ref(), *start, outcome);
         if let Some(sent) = sent.take().filter(|_| rejected) {
             of.ledger.rejected(&attempts.as_ref().plan, sent);
         }
         Poll::Ready(match outcome {
-            Outcome::Success => Ended::Won(output),
+            Outcome::Success => Ended::Won(output, *start),
             _ => Ended::Lost(Next::after(outcome)),
         })
     }

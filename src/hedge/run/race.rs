@@ -103,7 +103,8 @@ where
         let mut now = false;
         if let Poll::Ready((output, outcome)) = self.poll_first(cx) {
             if outcome == Outcome::Success {
-                return self.finish(output, 1, outcome);
+                let start = self.permit.ledger.start;
+                return self.win(output, 1, start);
             }
             now = self.lost(Next::after(outcome));
             *self.failed = Some((output, outcome));
@@ -123,7 +124,8 @@ where
         };
         let (outcome, _) = self.attempts.judge(&output);
         let start = self.permit.ledger.start;
-        self.permit.record(self.attempts.as_ref(), start, outcome);
+        self.permit
+            .record_lost(self.attempts.as_ref(), start, outcome);
         self.first.set(None);
         Poll::Ready((output, outcome))
     }
@@ -142,7 +144,7 @@ where
                 };
                 self.extras.remove(polled);
                 match ended {
-                    Ended::Won(output) => return self.finish(output, number, Outcome::Success),
+                    Ended::Won(output, start) => return self.win(output, number, start),
                     Ended::Lost(next) => now |= self.lost(next),
                 }
             }
@@ -156,6 +158,24 @@ where
         }
         let (output, outcome) = self.failed.take().expect("polled after it was ready");
         self.finish(output, 1, outcome)
+    }
+
+    /// Ends the call with the success of attempt number `by`, which started at `start`. Where the
+    /// output holds it, what it earns and its latency are known later.
+    #[inline]
+    fn win(&mut self, output: F::Output, by: u32, start: Tick) -> Poll<F::Output> {
+        #[cfg(feature = "tower")]
+        if A::HOLDS {
+            let mut output = output;
+            self.drop_all(true);
+            let config = self.attempts.as_ref();
+            let latency = self.permit.latency(config, start);
+            let earned = self.permit.ledger.finish_head(&config.plan, by);
+            A::hold(&mut output, earned, latency);
+            return Poll::Ready(output);
+        }
+        self.permit.record_won(self.attempts.as_ref(), start);
+        self.finish(output, by, Outcome::Success)
     }
 
     /// Takes note of an attempt that did not succeed. Returns whether the next one starts now.

@@ -1,11 +1,19 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+#[cfg(feature = "tower")]
+use crate::attempts::Earned;
+#[cfg(feature = "tower")]
+use crate::hedge::permit::Latency;
 use crate::hedge::policy::Config;
 use crate::outcome::Outcome;
 
 /// What makes the extra attempts of a race: `N` is one before its call, `F` its call.
 pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
+    /// Whether a success may be known at the end of a body only.
+    #[cfg(feature = "tower")]
+    const HOLDS: bool = false;
+
     /// The request's own delay before this attempt.
     fn delay(&self, number: u32) -> Option<Duration>;
 
@@ -23,4 +31,10 @@ pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
 
     /// The outcome, and whether a layer below rejected the attempt: then it was not made.
     fn judge(&self, output: &Result<T, E>) -> (Outcome, bool);
+
+    /// Moves what a success earns, and its latency, into the output.
+    #[cfg(feature = "tower")]
+    fn hold(output: &mut Result<T, E>, earned: Earned, latency: Option<Latency>) {
+        let _ = (output, earned, latency);
+    }
 }

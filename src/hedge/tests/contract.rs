@@ -227,7 +227,7 @@ fn cx10_services_and_futures_are_what_their_parts_allow() {
     is_clone::<HedgeService<Backend>>();
     is_unpin::<HedgeService<Backend>>();
     // The response is not `Sync` and the error not `Clone`.
-    is_send::<ResponseFuture<Backend, String, (), (), ()>>();
+    is_send::<ResponseFuture<Backend, String, (), (), (), ()>>();
     is_send::<Hedge>();
     is_sync::<Hedge>();
     is_clone::<Hedge>();

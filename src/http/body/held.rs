@@ -2,9 +2,12 @@
 
 use std::any::Any;
 
-use crate::classify::Outcome;
+use crate::attempts::Win;
+use crate::budget::Deposit;
+use crate::classify::{FailureKind, Outcome};
 use crate::context::{CallContext, Restore};
 use crate::event::Ending;
+use crate::hedge::Latency;
 use crate::in_flight::Settle;
 use crate::rejection::Rejection;
 use crate::time::Tick;
@@ -28,6 +31,9 @@ pub(super) struct Held {
     permits: Slot<bulkhead::Permit>,
     /// Only of calls whose head was a success: any other outcome stands already.
     verdicts: Slot<circuit_breaker::Permit>,
+    deposits: Slot<Deposit>,
+    wins: Slot<Win>,
+    latencies: Slot<Latency>,
     timeouts: Slot<TimedCall>,
 }
 
@@ -40,15 +46,22 @@ impl Held {
             self.permits.add(permit);
         } else if let Some(permit) = any.downcast_mut() {
             self.verdicts.add(permit);
+        } else if let Some(deposit) = any.downcast_mut() {
+            self.deposits.add(deposit);
+        } else if let Some(win) = any.downcast_mut() {
+            self.wins.add(win);
+        } else if let Some(latency) = any.downcast_mut() {
+            self.latencies.add(latency);
         } else if let Some(call) = any.downcast_mut() {
             self.timeouts.add(call);
         }
         held
     }
 
-    /// Whether a circuit breaker waits for the end of the body.
+    /// Whether a circuit breaker, budget or hedge waits for the end of the body.
     pub(super) fn is_judged(&self) -> bool {
-        !self.verdicts.is_empty()
+        let budgets = self.deposits.is_empty() && self.wins.is_empty();
+        !(self.verdicts.is_empty() && budgets && self.latencies.is_empty())
     }
 
     /// Sets the deadline of the call for the service's code until the guard is dropped.
@@ -59,7 +72,7 @@ impl Held {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.permits.is_empty() && self.verdicts.is_empty() && self.timeouts.is_empty()
+        self.permits.is_empty() && self.timeouts.is_empty() && !self.is_judged()
     }
 
     /// When the first of the timeouts ends the call.
@@ -78,6 +91,14 @@ impl Held {
     /// Settles the verdicts alone.
     pub(super) fn judge(&mut self, outcome: Outcome) {
         self.verdicts.drain(|permit| permit.finish(outcome));
+        self.judge_attempts(outcome);
+    }
+
+    /// What budgets and hedges learn.
+    fn judge_attempts(&mut self, outcome: Outcome) {
+        self.deposits.drain(|deposit| deposit.judge(outcome));
+        self.wins.drain(|win| win.judge(outcome));
+        self.latencies.drain(|latency| latency.judge(outcome));
     }
 
     pub(super) fn settle(&mut self, end: End) {
@@ -89,6 +110,7 @@ impl Held {
             }
             End::Panicked => {
                 self.verdicts.drain(Settle::panicked);
+                self.judge_attempts(Outcome::failure(FailureKind::Panic));
                 self.permits.drain(Settle::panicked);
                 self.timeouts.drain(|mut call| call.end(Ending::Panicked));
             }
@@ -111,14 +133,16 @@ impl Drop for Held {
 /// One value, and more only where two layers of one kind hold the same body.
 struct Slot<T> {
     first: Option<T>,
-    more: Vec<T>,
+    // A word, so that a body stays small.
+    #[allow(clippy::box_collection)]
+    more: Option<Box<Vec<T>>>,
 }
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
         Self {
             first: None,
-            more: Vec::new(),
+            more: None,
         }
     }
 }
@@ -127,24 +151,28 @@ impl<T> Slot<T> {
     fn add(&mut self, value: &mut Option<T>) {
         match self.first {
             None => self.first = value.take(),
-            Some(_) => self.more.extend(value.take()),
+            Some(_) => self.more.get_or_insert_default().extend(value.take()),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.first.is_none() && self.more.is_empty()
+        // The first is taken first, and with it all others.
+        self.first.is_none()
     }
 
     fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().chain(&self.more)
+        self.first
+            .iter()
+            .chain(self.more.iter().flat_map(|more| &**more))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.first.iter_mut().chain(&mut self.more)
+        let more = self.more.iter_mut().flat_map(|more| &mut **more);
+        self.first.iter_mut().chain(more)
     }
 
     fn drain(&mut self, settle: impl FnMut(T)) {
-        let all = self.first.take().into_iter().chain(self.more.drain(..));
-        all.for_each(settle);
+        let more = self.more.take().into_iter().flat_map(|more| *more);
+        self.first.take().into_iter().chain(more).for_each(settle);
     }
 }

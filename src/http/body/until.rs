@@ -6,9 +6,12 @@ use http::Response;
 use http_body::Body as HttpBody;
 
 use super::response::{Body, hold};
+use crate::budget::BudgetLayer;
 use crate::bulkhead::BulkheadLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
+use crate::hedge::HedgeLayer;
 use crate::rejection::{Reason, Rejection};
+use crate::retry::RetryLayer;
 use crate::service::{Format, Respond};
 use crate::timeout::TimeoutLayer;
 
@@ -83,5 +86,34 @@ impl<R, D> TimeoutLayer<R, D> {
     /// [`BodyLayer`](super::BodyLayer) further down makes.
     pub fn until_body_end(self) -> TimeoutLayer<UntilBodyEnd<R>, D> {
         self.map_responder(UntilBodyEnd)
+    }
+}
+
+impl<C, A, R> RetryLayer<C, A, R> {
+    /// Waits with the deposit for a success until the end of its response's body: a budget earns
+    /// nothing from a response whose body failed or was cut short. A retry itself ends with the
+    /// head, because it cannot take back a response that it has returned. The service's body is a
+    /// [`Body`], which a [`BodyLayer`](super::BodyLayer) further down makes.
+    pub fn until_body_end(self) -> RetryLayer<C, A, UntilBodyEnd<R>> {
+        self.responder()
+    }
+}
+
+impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
+    /// Judges the attempt that won at the end of its response's body: if that failed or was cut
+    /// short, no win and no deposit is counted, and its latency is known to be at least that long.
+    /// A hedge itself ends with the head. The service's body is a [`Body`], which a
+    /// [`BodyLayer`](super::BodyLayer) further down makes.
+    pub fn until_body_end(self) -> HedgeLayer<C, A, D, P, X, UntilBodyEnd<R>> {
+        self.responder()
+    }
+}
+
+impl<P, R> BudgetLayer<P, R> {
+    /// Waits with the deposit for a success until the end of its response's body, as
+    /// [`RetryLayer::until_body_end`] does. The service's body is a [`Body`], which a
+    /// [`BodyLayer`](super::BodyLayer) further down makes.
+    pub fn until_body_end(self) -> BudgetLayer<P, UntilBodyEnd<R>> {
+        self.responder()
     }
 }

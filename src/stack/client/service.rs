@@ -3,7 +3,7 @@ use crate::budget::{Budget, BudgetService};
 use crate::bulkhead::{Bulkhead, QueuedService};
 use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerService};
 use crate::classify::Standard;
-use crate::hedge::HedgeService;
+use crate::hedge::{Hedge, HedgeService, Own};
 use crate::keyed::{ByKey, IntoSource, Picked, Source};
 use crate::rate_limit::{One, RateLimitService, RateLimiter};
 use crate::rejection::Rejection;
@@ -20,9 +20,9 @@ pub type ClientService<S, R = Native, C = Standard, L = RateLimiter, O = ByReque
     StackService<TimeoutService<Budgeted<S, R, C, L, O, K>, R>>;
 
 // From the outside in.
-type Budgeted<S, R, C, L, O, K> = BudgetService<Retried<S, R, C, L, O, K>, Budgets>;
-type Retried<S, R, C, L, O, K> = RetryService<Hedged<S, R, C, L, O, K>, C, Again<O, K>>;
-type Hedged<S, R, C, L, O, K> = HedgeService<Breaker<S, R, C, L>, C, Again<O, K>>;
+type Budgeted<S, R, C, L, O, K> = BudgetService<Retried<S, R, C, L, O, K>, Budgets, R>;
+type Retried<S, R, C, L, O, K> = RetryService<Hedged<S, R, C, L, O, K>, C, Again<O, K>, R>;
+type Hedged<S, R, C, L, O, K> = HedgeService<Breaker<S, R, C, L>, C, Again<O, K>, Own, Hedge, R>;
 type Breaker<S, R, C, L> =
     CircuitBreakerService<Queued<S, R, L>, R, C, PerAuthority<CircuitBreaker>>;
 type Queued<S, R, L> = QueuedService<Limited<S, R, L>, R, PerAuthority<Bulkhead>>;

@@ -298,7 +298,7 @@ where
         let responder = || self.responder.clone();
         let classifier = || self.classifier.clone();
         let inner = TimeoutLayer::new(&policies.attempt)
-            .ends_with_head()
+            .ends_with_head(true)
             .respond_as(responder())
             .layer(inner);
         let inner = RateLimitLayer::new(self.limiter.clone())
@@ -317,10 +317,12 @@ where
             .classify(classifier())
             .layer(inner);
         let inner = HedgeLayer::new(&policies.hedge)
+            .responder::<R>()
             .classify(classifier())
             .map_again(|_| self.again.clone())
             .layer(inner);
         let inner = RetryLayer::new(&policies.retry)
+            .responder::<R>()
             .classify(classifier())
             .map_again(|_| self.again.clone())
             .layer(inner);
@@ -328,6 +330,7 @@ where
             given: policies.budget.clone(),
             own: policies.budgets.by_type(by),
         })
+        .responder::<R>()
         .layer(inner);
         StackService(
             TimeoutLayer::new(&policies.total)

@@ -27,6 +27,8 @@ pub struct ServerStack<R = Native, L = RateLimiter> {
     /// Whether the limiter is that of the configuration.
     own_limiter: bool,
     responder: R,
+    /// Whether the timeout ends with the head, whatever the responder holds in the body.
+    timeout_ends_with_head: bool,
 }
 
 /// A service under a [`ServerStack`].
@@ -66,6 +68,7 @@ impl ServerConfig {
             limiter,
             own_limiter: true,
             responder: Native,
+            timeout_ends_with_head: false,
         })
     }
 }
@@ -109,6 +112,7 @@ impl<R, L> ServerStack<R, L> {
             limiter: self.limiter,
             own_limiter: self.own_limiter,
             responder: change(self.responder),
+            timeout_ends_with_head: self.timeout_ends_with_head,
         }
     }
 
@@ -136,7 +140,15 @@ impl<R, L> ServerStack<R, L> {
             limiter: limiter.into_source(),
             own_limiter: false,
             responder: self.responder,
+            timeout_ends_with_head: self.timeout_ends_with_head,
         }
+    }
+
+    /// Whether the timeout ends with the head of a response, whatever holds its body.
+    #[cfg(feature = "http")]
+    pub(crate) fn timeout_ends_with_head(mut self, ends: bool) -> Self {
+        self.timeout_ends_with_head = ends;
+        self
     }
 
     /// The name. The names of the stack's policies start with it.
@@ -232,6 +244,7 @@ where
             .layer(inner);
         let outermost = TimeoutLayer::new(&policies.timeout)
             .covers_readiness()
+            .ends_with_head(self.timeout_ends_with_head)
             .respond_as(self.responder.clone())
             .layer(inner);
         StackService(outermost)

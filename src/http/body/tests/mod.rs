@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods)] // Tests may box and spawn.
 
+mod earned;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -110,13 +112,16 @@ impl HttpBody for Script {
 }
 
 type Answers<L> = <L as Layer<Once>>::Service;
-type Once = tower::util::BoxService<Request<()>, Response<Script>, BoxError>;
+type Once = tower::util::BoxCloneService<Request<()>, Response<Script>, BoxError>;
 
 /// A service under `layer` that answers its only call with `body`.
 fn answering<L: Layer<Once>>(layer: &L, body: Script) -> Answers<L> {
-    let mut response = Some(Response::new(body));
-    let answer = move |_: Request<()>| ready(Ok::<_, BoxError>(response.take().unwrap()));
-    layer.layer(tower::util::BoxService::new(service_fn(answer)))
+    let response = crate::sync::Arc::new(crate::sync::Mutex::new(Some(Response::new(body))));
+    let answer = move |_: Request<()>| {
+        let response = response.lock().take();
+        ready(Ok::<_, BoxError>(response.unwrap()))
+    };
+    layer.layer(tower::util::BoxCloneService::new(service_fn(answer)))
 }
 
 /// The body that `layer` makes of `body`.
