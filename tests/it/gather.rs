@@ -191,6 +191,13 @@ async fn sg2_the_classifier_says_what_a_success_is() {
     let calls = calls.map(|outcome| async move { outcome.map_err(io::Error::from) });
     // A negative answer counts, and is no response.
     assert_eq!(gather::quorum_with(found, 2, calls).await.unwrap(), [1]);
+    // A response that is a failure does not count, and is not among the successes.
+    let above_one = |outcome: Result<&u32, &io::Error>| match outcome {
+        Ok(2..) => Outcome::Success,
+        _ => Outcome::failure(seawall::classify::FailureKind::Response),
+    };
+    let calls = [1, 5, 1].map(|answer| async move { Ok::<_, io::Error>(answer) });
+    assert_eq!(gather::quorum_with(above_one, 1, calls).await.unwrap(), [5]);
 }
 
 #[tokio::test(start_paused = true)]
