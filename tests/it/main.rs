@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod auto_traits;
+#[cfg(feature = "http")]
+mod balance;
 mod bodies;
 #[cfg(feature = "test-util")]
 mod budget;
