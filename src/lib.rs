@@ -39,7 +39,7 @@
 //! # Where to read on
 //!
 //! The module of each pattern describes what it does, its defaults with the reason for each, and
-//! when not to use it. The [`guide`] covers the order of layers, anti-patterns, how deadlines
+//! when not to use it. [`grpc`] describes the stacks for gRPC (feature `http`). The [`guide`] covers the order of layers, anti-patterns, how deadlines
 //! travel, and the terms of other libraries.
 //!
 //! # Rejections
@@ -68,7 +68,7 @@
 //! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http` |
 //! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper` |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
-//! | `tonic` | no | classification of `tonic::Status`; implies `hyper` |
+//! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper` |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
 //! A feature only adds API, except for `test-util`, which replaces the clock.
@@ -109,6 +109,8 @@ pub mod fallback;
 pub mod fuzzing;
 #[cfg(feature = "tokio")]
 pub mod gather;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub mod grpc;
 #[cfg(feature = "tower")]
 pub mod guide;
 // The tests and models of the quantile run without a runtime.
@@ -149,6 +151,8 @@ mod sync;
 #[cfg(all(test, not(seawall_loom)))]
 mod testing;
 mod time;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 pub use backoff::{Backoff, Jitter};
 pub use budget::Budget;

@@ -35,6 +35,8 @@
 //! boxes, and the whole error is seen. `run` looks into boxes.
 
 mod by_source;
+#[cfg(feature = "http")]
+mod codes;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod io;
@@ -50,10 +52,14 @@ use std::error::Error as StdError;
 use std::panic::UnwindSafe;
 
 pub use by_source::by_source;
+#[cfg(feature = "http")]
+pub use codes::Codes;
 #[cfg(feature = "reqwest")]
 pub use reqwest::{Failed, checked};
 pub(crate) use response::for_plain_types;
 pub use response::{Answer, Judge};
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use tonic::of_status;
 
 #[cfg(feature = "tokio")]
 pub use crate::drain::Drain;

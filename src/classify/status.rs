@@ -1,4 +1,4 @@
-//! The status codes of HTTP and gRPC, without the types of either.
+//! The status codes of HTTP and the pushback of gRPC, without the types of either.
 
 use std::time::Duration;
 
@@ -13,19 +13,6 @@ pub(crate) fn http_failure(status: u16) -> Option<FailureKind> {
         429 | 503 => Some(FailureKind::Throttled),
         501 | 505 => Some(FailureKind::Permanent),
         500..=599 => Some(FailureKind::Response),
-        _ => None,
-    }
-}
-
-pub(crate) fn grpc_failure(code: u16, pushback: Option<Duration>) -> Option<FailureKind> {
-    match code {
-        // UNAVAILABLE is also a connection that failed. Only a server that answers pushes back.
-        14 if pushback.is_some() => Some(FailureKind::Throttled),
-        // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS. An undefined code is UNKNOWN.
-        2 | 13 | 14 | 15 | 17.. => Some(FailureKind::Response),
-        4 => Some(FailureKind::Timeout),
-        8 => Some(FailureKind::Throttled),
-        12 => Some(FailureKind::Permanent),
         _ => None,
     }
 }

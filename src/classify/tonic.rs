@@ -4,8 +4,9 @@ use std::error::Error as StdError;
 
 use ::tonic::{ConnectError, Response, Status, TimeoutExpired};
 
+use super::codes::Codes;
 use super::response::Judge;
-use super::status::{grpc_failure, pushback};
+use super::status::pushback;
 use crate::outcome::{FailureKind, Outcome};
 
 pub(super) fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
@@ -15,17 +16,19 @@ pub(super) fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
     if link.is::<TimeoutExpired>() {
         return Some(Outcome::failure(FailureKind::Timeout));
     }
+    of_status(&Codes::new(), link)
+}
+
+/// The outcome by `codes`, if this is a status of the server. A status with a source was made in
+/// this process, of an error that says more than the code.
+pub(crate) fn of_status(codes: &Codes, link: &(dyn StdError + 'static)) -> Option<Outcome> {
     let status: &Status = link.downcast_ref()?;
-    // A status with a source was made in this process, of an error that says more than the code.
     if status.source().is_some() {
         return None;
     }
     let values = status.metadata().get_all("grpc-retry-pushback-ms");
     let retry_after = pushback(values.iter().map(|value| value.to_str().ok()));
-    Some(match grpc_failure(status.code() as u16, retry_after) {
-        Some(kind) => Outcome::Failure { kind, retry_after },
-        None => Outcome::Success,
-    })
+    Some(codes.outcome(status.code() as u16, retry_after))
 }
 
 /// The message has come without an error.

@@ -14,6 +14,8 @@
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
 //!   them, and the cost of a call.
 //!
+//! `seawall::grpc` describes the stacks for gRPC (feature `http`).
+//!
 //! Each pattern has its own page: [`timeout`](crate::timeout), [`rate_limit`](crate::rate_limit),
 //! [`circuit_breaker`](crate::circuit_breaker), [`retry`](crate::retry),
 //! [`bulkhead`](crate::bulkhead), [`hedge`](crate::hedge), and the [`budget`](crate::budget) that

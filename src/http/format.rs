@@ -23,7 +23,7 @@ impl AsResponse {
 }
 
 /// Whether these are the headers of a gRPC message.
-pub(super) fn speaks_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn speaks_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(is_grpc)
 }

@@ -5,12 +5,18 @@ use http::{HeaderMap, Response, StatusCode};
 
 #[cfg(feature = "tokio")]
 use super::drain;
+#[cfg(all(feature = "tonic", feature = "tower"))]
+use super::format::speaks_grpc;
 use super::retry_after::retry_after;
+#[cfg(all(feature = "tonic", feature = "tower"))]
+use super::trailers::UNKNOWN;
 use super::trailers::of_grpc;
 #[cfg(feature = "tokio")]
 use crate::classify::Drain;
+#[cfg(all(feature = "tonic", feature = "tower"))]
+use crate::classify::FailureKind;
 use crate::classify::status::http_failure;
-use crate::classify::{Judge, Outcome};
+use crate::classify::{Codes, Judge, Outcome};
 use crate::rejection::Reason;
 use crate::time::wall_clock;
 
@@ -23,7 +29,33 @@ fn of_http(status: StatusCode, headers: &HeaderMap) -> Outcome {
 }
 
 fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    of_grpc(headers).unwrap_or_else(|| of_http(status, headers))
+    of_grpc(headers, &Codes::new()).unwrap_or_else(|| of_http(status, headers))
+}
+
+/// The outcome of a gRPC call as far as the head of its response states it: a success if the status
+/// follows in the trailers.
+///
+/// A head without a status that is no gRPC was answered by something on the way, such as a proxy.
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) fn of_grpc_head(head: StatusCode, headers: &HeaderMap, codes: &Codes) -> Outcome {
+    const UNIMPLEMENTED: u16 = 12;
+    const INTERNAL: u16 = 13;
+    if let Some(outcome) = of_grpc(headers, codes) {
+        return outcome;
+    }
+    match of_http(head, headers) {
+        failure @ Outcome::Failure { .. } => failure,
+        // <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
+        _ => match head.as_u16() {
+            200 if speaks_grpc(headers) => Outcome::Success,
+            400 => codes.outcome(INTERNAL, None),
+            401 | 403 => Outcome::Success,
+            404 => codes.outcome(UNIMPLEMENTED, None),
+            // The status is missing.
+            200 => Outcome::failure(FailureKind::Response),
+            _ => codes.outcome(UNKNOWN, None),
+        },
+    }
 }
 
 macro_rules! judged_by_head {

@@ -54,11 +54,17 @@ pub use client_ip::{ClientIp, Peer};
 #[cfg(feature = "tokio")]
 pub use drain::drain;
 #[cfg(feature = "tower")]
+pub(crate) use format::speaks_grpc;
+#[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
 #[cfg(feature = "tower")]
 pub use ipnet::IpNet;
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use judge::of_grpc_head;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
+#[cfg(feature = "tonic")]
+pub(crate) use respond::whole_millis;
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
 pub use stack::HttpStack;

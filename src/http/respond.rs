@@ -31,7 +31,8 @@ impl Reason {
         }
     }
 
-    fn grpc_status(&self) -> u16 {
+    /// The gRPC status of the rejection.
+    pub(crate) fn grpc_status(&self) -> u16 {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
             StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
@@ -68,13 +69,17 @@ impl Rejection {
         let message = HeaderValue::from_static(self.kind().public_text());
         headers.insert("grpc-message", message);
         if let Some(wait) = self.retry_after() {
-            let millis = wait.as_nanos().div_ceil(1_000_000);
-            let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-            headers.insert("grpc-retry-pushback-ms", HeaderValue::from(millis));
+            let millis = HeaderValue::from(whole_millis(wait));
+            headers.insert("grpc-retry-pushback-ms", millis);
         }
         response.extensions_mut().insert(self.into_reason());
         response
     }
+}
+
+/// The value of `grpc-retry-pushback-ms`, rounded up.
+pub(crate) fn whole_millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// Whole seconds, rounded up: a retry that is a little early would be rejected.

@@ -3,18 +3,22 @@
 use http::HeaderMap;
 
 use super::retry_after::grpc_pushback;
-use crate::classify::Outcome;
-use crate::classify::status::grpc_failure;
+use crate::classify::{Codes, Outcome};
 
-fn grpc_code(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+/// The status of a call whose own cannot be read.
+pub(super) const UNKNOWN: u16 = 2;
+
+/// The status. One that cannot be read is UNKNOWN.
+fn status(headers: &HeaderMap) -> Option<u16> {
+    let value = headers.get("grpc-status")?.to_str().ok();
+    Some(
+        value
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(UNKNOWN),
+    )
 }
 
 /// The outcome that the gRPC status in these headers or trailers states. None if there is none.
-pub(super) fn of_grpc(headers: &HeaderMap) -> Option<Outcome> {
-    let code = grpc_code(headers)?;
-    let retry_after = grpc_pushback(headers);
-    let kind = grpc_failure(code, retry_after);
-    let failure = kind.map(|kind| Outcome::Failure { kind, retry_after });
-    Some(failure.unwrap_or(Outcome::Success))
+pub(crate) fn of_grpc(headers: &HeaderMap, codes: &Codes) -> Option<Outcome> {
+    Some(codes.outcome(status(headers)?, grpc_pushback(headers)))
 }

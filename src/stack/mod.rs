@@ -30,7 +30,8 @@
 //! way.
 //!
 //! For HTTP, the calls of [`ServerStack::http`] and [`ClientStack::http`] (feature `http`) last until the
-//! end of the response's body: see the [guide](crate::guide).
+//! end of the response's body: see the [guide](crate::guide). For gRPC there are `ServerStack::grpc`
+//! and `ClientStack::grpc`: see `seawall::grpc`.
 //!
 //! # Example
 //!

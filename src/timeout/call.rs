@@ -44,7 +44,10 @@ impl TimedCall {
         since: Option<Tick>,
         clock: &mut ClockReading,
     ) -> Result<Self, Rejection> {
-        let mode = timeout.mode();
+        let mode = match limit {
+            Some(Duration::MAX) => Mode::Off,
+            _ => timeout.mode(),
+        };
         let mut call = Self {
             timeout: timeout.clone(),
             mode,

@@ -77,12 +77,17 @@ impl<R, D> TimeoutLayer<R, D> {
     }
 
     /// Takes the duration from the request. Where `duration` returns none, the timeout's own
-    /// applies. Zero is a deadline that has passed: the call is rejected.
+    /// applies. Zero is a deadline that has passed: the call is rejected. [`Duration::MAX`](std::time::Duration::MAX) is no
+    /// limit.
     pub fn duration_from<F>(self, duration: F) -> TimeoutLayer<R, PerRequest<F>> {
+        self.duration_by(PerRequest(duration))
+    }
+
+    pub(crate) fn duration_by<D2>(self, duration: D2) -> TimeoutLayer<R, D2> {
         TimeoutLayer {
             timeout: self.timeout,
             responder: self.responder,
-            duration: PerRequest(duration),
+            duration,
             covers_readiness: self.covers_readiness,
             ends_with_head: self.ends_with_head,
         }

@@ -146,4 +146,4 @@ pub(crate) use call::TimedCall;
 pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};
 #[cfg(feature = "tower")]
-pub use service::{Fixed, PerRequest, TimeoutService};
+pub use service::{DurationOf, Fixed, PerRequest, TimeoutService};

@@ -134,10 +134,9 @@ where
     }
 }
 
-/// Where the duration of a call comes from. Only named in bounds: [`Fixed`] and [`PerRequest`]
-/// have it.
+/// Where the duration of a call comes from. Only named in bounds.
 pub trait DurationOf<Req> {
-    /// The duration for this request; none for the timeout's own.
+    /// The duration for this request; none for the timeout's own. [`Duration::MAX`] is no limit.
     fn duration(&self, request: &Req) -> Option<Duration>;
 }
 

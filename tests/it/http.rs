@@ -576,13 +576,16 @@ fn cb20_a_503_and_unavailable_with_pushback_are_throttled() {
 }
 
 #[test]
-fn grpc_statuses_are_judged() {
+fn gr1_grpc_statuses_are_judged() {
     for (code, outcome) in [
         ("0", Outcome::Success),
         ("1", Outcome::Success),
         ("3", Outcome::Success),
         ("5", Outcome::Success),
         ("16", Outcome::Success),
+        ("10", Outcome::failure(FailureKind::Response)),
+        ("x", Outcome::failure(FailureKind::Response)),
+        ("", Outcome::failure(FailureKind::Response)),
         (
             "2",
             Outcome::Failure {

@@ -27,6 +27,8 @@ mod errors;
 mod fallback;
 #[cfg(feature = "test-util")]
 mod gather;
+#[cfg(feature = "tonic")]
+mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;

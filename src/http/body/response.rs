@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 
 use super::held::{End, Held};
 use super::limits::{EveryChunk, Limits, Progress, WaitForChunk};
-use crate::classify::{FailureKind, Outcome};
+use crate::classify::{Codes, FailureKind, Outcome};
 use crate::http::format::speaks_grpc;
 use crate::http::trailers::of_grpc;
 use crate::in_flight::OnPanic;
@@ -78,6 +78,8 @@ struct Call<P> {
     rest: Bytes,
     /// What the body has said so far, for a body that ends without an error.
     outcome: Outcome,
+    /// How the gRPC status in the trailers counts.
+    codes: Codes,
 }
 
 impl<B, P> Body<B, P> {
@@ -96,6 +98,7 @@ impl<B, P> Body<B, P> {
                 judge_at: None,
                 rest: Bytes::new(),
                 outcome: Outcome::Success,
+                codes: Codes::new(),
             },
         }
     }
@@ -111,10 +114,13 @@ where
         Source::Service { body } if !body.is_end_stream() => {}
         _ => return Some(held),
     }
+    let codes = response.extensions().get().copied();
+    let codes: Codes = codes.unwrap_or_default();
     let headers = response.headers();
-    if speaks_grpc(headers) && of_grpc(headers).is_none() {
+    if speaks_grpc(headers) && of_grpc(headers, &codes).is_none() {
         // A stream that ends without a status was cut off.
         response.body_mut().call.outcome = failure(FailureKind::Response);
+        response.body_mut().call.codes = codes;
     }
     response.body_mut().call.held.add(held)
 }
@@ -252,7 +258,7 @@ where
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    if let Some(outcome) = of_grpc(trailers) {
+                    if let Some(outcome) = of_grpc(trailers, &this.call.codes) {
                         this.call.outcome = outcome;
                     }
                 } else if let (Some(chunk), Some(limits)) = (frame.data_ref(), &this.call.limits) {

@@ -1,0 +1,100 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tonic::Status;
+use tonic::body::Body;
+use tower_service::Service;
+
+use super::body::GrpcBody;
+use super::request::GrpcRequestBody;
+use crate::config::Mode;
+use crate::deadline::Deadline;
+use crate::grpc::methods::Methods;
+use crate::grpc::timeout::{GRPC_TIMEOUT, timeout};
+use crate::timeout::Timeout;
+
+/// A gRPC channel under a [`GrpcClientStack`](super::GrpcClientStack), for the clients that tonic
+/// generates: see [`Channel`](super::Channel). `W` is the service of the stack.
+#[derive(Clone)]
+pub struct GrpcClientService<W> {
+    inner: W,
+    total: Timeout,
+    idempotent: Methods,
+}
+
+impl<W> GrpcClientService<W> {
+    pub(super) fn new(inner: W, total: Timeout, idempotent: Methods) -> Self {
+        Self {
+            inner,
+            total,
+            idempotent,
+        }
+    }
+}
+
+impl<W, B> Service<Request<Body>> for GrpcClientService<W>
+where
+    W: Service<Request<GrpcRequestBody>, Response = Response<B>, Error = Status>,
+{
+    type Response = Response<GrpcBody<B>>;
+    type Error = Status;
+    type Future = GrpcClientFuture<W::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let idempotent = self.idempotent.contains(request.uri().path());
+        let own = timeout(request.headers());
+        request.headers_mut().remove(GRPC_TIMEOUT);
+        let total = (self.total.mode() == Mode::Enforce).then(|| self.total.limit());
+        let limit = own.into_iter().chain(total).min();
+        let deadline = limit.map(Deadline::after);
+        let deadline = Deadline::current().into_iter().chain(deadline).min();
+        let request = request.map(|body| GrpcRequestBody::read(body, idempotent, deadline));
+        // The total timeout takes an earlier deadline over at `call`, and enforces it.
+        let call = match own.and(deadline) {
+            Some(deadline) => deadline.enter(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        };
+        GrpcClientFuture { call }
+    }
+}
+
+impl<W: fmt::Debug> fmt::Debug for GrpcClientService<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcClientService")
+            .field("inner", &self.inner)
+            .field("idempotent", &self.idempotent)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The response future of [`GrpcClientService`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct GrpcClientFuture<F> {
+        #[pin]
+        call: F,
+    }
+}
+
+impl<F, B> Future for GrpcClientFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Status>>,
+{
+    type Output = Result<Response<GrpcBody<B>>, Status>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.project().call.poll(cx);
+        polled.map_ok(|response| response.map(GrpcBody::new))
+    }
+}

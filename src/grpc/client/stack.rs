@@ -1,0 +1,173 @@
+use std::ops::Deref;
+
+use http::Request;
+use tower_layer::Layer;
+
+use super::attempt::AttemptService;
+use super::request::{GrpcRequestBody, copy, may_resend};
+use super::service::GrpcClientService;
+use crate::attempts::{CopyBy, OnlyIf};
+use crate::classify::{Codes, Standard};
+use crate::config::Name;
+use crate::grpc::methods::Methods;
+use crate::http::{HttpStack, UntilBodyEnd};
+use crate::keyed::IntoSource;
+use crate::rate_limit::RateLimiter;
+use crate::service::Native;
+use crate::stack::ClientStack;
+
+/// A [`ClientStack`] around the channel of a gRPC client; made by [`ClientStack::grpc`] and
+/// [`ClientStack::for_grpc`]. The [module](crate::grpc#client) has its behaviour.
+///
+/// It dereferences to the stack, for its policies and for changes. `L` is the limiter, or one
+/// limiter per key.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is put on a channel"]
+pub struct GrpcClientStack<L = RateLimiter> {
+    stack: Stack<Native, L>,
+    codes: Codes,
+    idempotent: Methods,
+}
+
+type Only = fn(&Request<GrpcRequestBody>) -> bool;
+type Copy = fn(&Request<GrpcRequestBody>) -> Option<Request<GrpcRequestBody>>;
+type Stack<R, L> = ClientStack<R, Codes, L, OnlyIf<Only>, CopyBy<Copy>>;
+type UntilEnd<L> = HttpStack<Stack<UntilBodyEnd<Native>, L>>;
+
+/// A channel `S` under a [`GrpcClientStack`]; made by [`GrpcClientStack::channel`]. Clones are the
+/// same channel, and share its circuit breaker.
+///
+/// ```
+/// use seawall::grpc;
+///
+/// struct Prices {
+///     channel: grpc::Channel<tonic::transport::Channel>,
+/// }
+/// # let _ = |prices: Prices| prices.channel;
+/// ```
+pub type Channel<S, L = RateLimiter> =
+    GrpcClientService<<UntilEnd<L> as Layer<AttemptService<S>>>::Service>;
+
+impl ClientStack {
+    /// A stack for a gRPC client, with the [defaults](crate::stack#defaults). A call lasts until the
+    /// end of its stream: so do the permit of its channel, the verdict of the channel's breaker,
+    /// and the total timeout of 10 s. Nothing is retried or hedged that may have had an effect,
+    /// until [`idempotent`](GrpcClientStack::idempotent) names the methods.
+    ///
+    /// For options, and for streams that last longer, build a stack and continue with
+    /// [`for_grpc`](Self::for_grpc).
+    ///
+    /// ```no_run
+    /// use seawall::ClientStack;
+    /// use tonic::transport::Endpoint;
+    /// # struct OrdersClient<T>(T);
+    /// # impl<T: tonic::client::GrpcService<tonic::body::Body>> OrdersClient<T> { fn new(channel: T) -> Self { Self(channel) } }
+    ///
+    /// # async fn orders() {
+    /// let endpoint = Endpoint::from_static("http://orders:50051");
+    /// let stack = ClientStack::grpc("orders").idempotent(["/orders.Orders/Get"]);
+    /// let orders = OrdersClient::new(stack.channel(endpoint.connect_lazy()));
+    /// # drop(orders); }
+    /// ```
+    pub fn grpc(name: impl Into<Name>) -> GrpcClientStack {
+        Self::new(name).for_grpc()
+    }
+}
+
+impl<L> ClientStack<Native, Standard, L> {
+    /// Makes this the stack of a gRPC client:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ClientStack;
+    ///
+    /// let stack = ClientStack::builder("orders")
+    ///     .total_timeout(Duration::from_secs(2))
+    ///     .attempt_timeout(Duration::from_millis(500))
+    ///     .hedge(|hedge| hedge.quantile(0.95))
+    ///     .build()?
+    ///     .for_grpc()
+    ///     .idempotent(["/orders.Orders/Get"]);
+    /// # let _ = stack;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn for_grpc(self) -> GrpcClientStack<L> {
+        let (only, copy): (Only, Copy) = (may_resend, copy);
+        GrpcClientStack {
+            stack: self.classify(Codes::new()).only(only).resend(copy),
+            codes: Codes::new(),
+            idempotent: Methods::default(),
+        }
+    }
+}
+
+impl<L> GrpcClientStack<L> {
+    /// Names the methods that may be sent more than once: retried after any transient failure, and
+    /// hedged. Each is given by its path `/package.Service/Method`, or all methods of a service by
+    /// `/package.Service/`.
+    ///
+    /// Name unary methods. A stream is not sent again once its response has begun, nor one of
+    /// requests at all.
+    pub fn idempotent<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
+        self.idempotent = self.idempotent.and(methods);
+        self
+    }
+
+    /// Sets how each status counts for breaker, budget, retry and hedge. The default is the table
+    /// of [`Codes`].
+    pub fn codes(self, codes: Codes) -> Self {
+        Self {
+            stack: self.stack.classify(codes),
+            codes,
+            idempotent: self.idempotent,
+        }
+    }
+
+    /// Limits attempts by `limiter`, as [`ClientStack::rate_limit`] does.
+    pub fn rate_limit<L2>(
+        self,
+        limiter: impl IntoSource<RateLimiter, Source = L2>,
+    ) -> GrpcClientStack<L2> {
+        GrpcClientStack {
+            stack: self.stack.rate_limit(limiter),
+            codes: self.codes,
+            idempotent: self.idempotent,
+        }
+    }
+
+    /// Puts the stack around a channel: `tonic::transport::Channel`, or any service with its types.
+    /// The clients that tonic generates take the result.
+    ///
+    /// Each call makes a channel with a breaker, a bulkhead and a budget of its own, so that one
+    /// stack over two channels has two of each. Make it once, and clone it.
+    pub fn channel<S>(&self, channel: S) -> Channel<S, L>
+    where
+        UntilEnd<L>: Layer<AttemptService<S>>,
+        L: Clone,
+    {
+        let stack = self.stack.clone().until_body_end();
+        let inner = stack.layer(AttemptService::new(channel, self.codes));
+        let total = self.stack.total_timeout().clone();
+        GrpcClientService::new(inner, total, self.idempotent.clone())
+    }
+}
+
+impl<L> Deref for GrpcClientStack<L> {
+    type Target = ClientStack<Native, Codes, L, OnlyIf<Only>, CopyBy<Copy>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.stack
+    }
+}
+
+impl<S, L> Layer<S> for GrpcClientStack<L>
+where
+    UntilEnd<L>: Layer<AttemptService<S>>,
+    L: Clone,
+{
+    type Service = Channel<S, L>;
+
+    fn layer(&self, channel: S) -> Self::Service {
+        self.channel(channel)
+    }
+}

@@ -1,0 +1,101 @@
+use std::time::Instant;
+
+use futures::future::join_all;
+use seawall::{RateLimiter, Reason, ServerStack, grpc};
+use tonic::Code;
+
+use super::support::*;
+use crate::support::{ms, secs};
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+// GR2: everything that a stack does, as a tonic client of the server meets it.
+#[tokio::test]
+async fn gr2_a_tonic_server_answers_its_rejections_as_statuses() {
+    let orders = Orders::new(async |call: Call| {
+        if call.text == "slow" {
+            tokio::time::sleep(secs(5)).await;
+        }
+        Ok(one("order"))
+    });
+    let limit = RateLimiter::per_minute(3);
+    let stack = ServerStack::builder("api", 1).timeout(ms(300));
+    let stack = stack.build().unwrap().for_grpc().rate_limit(&limit);
+    let address = orders.serve_under(stack.clone()).await;
+    let mut client = OrdersClient::new(endpoint(address).connect_lazy());
+    assert_eq!(client.get(text("7")).await.unwrap(), "order");
+    let mut other = client.clone();
+    let start = Instant::now();
+    let (late, full) = tokio::join!(client.get(text("slow")), async {
+        tokio::time::sleep(ms(100)).await;
+        other.get(text("7")).await
+    });
+    // Timed out.
+    let late = late.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert!(start.elapsed() >= ms(300) && start.elapsed() < secs(2));
+    // Full.
+    let full = full.unwrap_err();
+    assert_eq!(full.code(), Code::Unavailable);
+    assert_eq!(full.message(), "service is temporarily unavailable");
+    // Spent.
+    let spent = client.get(text("7")).await.unwrap_err();
+    assert_eq!(spent.code(), Code::ResourceExhausted);
+    let pushback = spent.metadata().get("grpc-retry-pushback-ms").unwrap();
+    let pushback: u64 = pushback.to_str().unwrap().parse().unwrap();
+    assert!((15_000..=20_000).contains(&pushback), "{pushback}");
+    // CX20, and nothing of this process is found at the other side.
+    for status in [&late, &full, &spent] {
+        assert!(Reason::find(status).is_none());
+        assert!(!format!("{status:?}").contains("api"), "{status:?}");
+    }
+    assert_eq!(orders.calls(), 2);
+}
+
+// HB1 for a stream of gRPC.
+#[tokio::test]
+async fn gr3_a_permit_is_held_until_the_end_of_the_stream() {
+    let orders = Orders::new(async |_| Ok(paced((0..4).map(|n| Ok(n.to_string())), ms(30))));
+    let stack = ServerStack::grpc("api", 1);
+    let address = orders.serve_under(stack.clone()).await;
+    let mut client = OrdersClient::new(endpoint(address).connect_lazy());
+    let mut messages = client.watch(text("7")).await.unwrap();
+    assert_eq!(messages.message().await.unwrap().unwrap(), "0");
+    assert_eq!(
+        client.get(text("7")).await.unwrap_err().code(),
+        Code::Unavailable
+    );
+    while messages.message().await.unwrap().is_some() {}
+    while stack.bulkhead().snapshot().in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+    // Dropped half-way.
+    let messages = client.watch(text("7")).await.unwrap();
+    assert_eq!(stack.bulkhead().snapshot().in_flight, 1);
+    drop(messages);
+    while stack.bulkhead().snapshot().in_flight > 0 {
+        tokio::time::sleep(ms(1)).await;
+    }
+}
+
+// GR6
+#[tokio::test]
+async fn gr6_health_checks_are_exempt_by_one_line() {
+    let orders = Orders::new(async |_| Ok(one("serving")));
+    // Closed.
+    let stack = ServerStack::grpc("api", 0).exempt([grpc::HEALTH]);
+    let address = orders.serve_under(stack).await;
+    let client = OrdersClient::new(endpoint(address).connect_lazy());
+    let checks = (0..20).map(|_| {
+        let mut client = client.clone();
+        async move { client.check(text("")).await }
+    });
+    for check in join_all(checks).await {
+        assert_eq!(check.unwrap(), "serving");
+    }
+    let status = client.clone().get(text("7")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(orders.calls(), 20);
+}
