@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use futures::channel::mpsc::{self, UnboundedSender};
+use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
@@ -151,11 +151,10 @@ macro_rules! endpoint {
     }};
 }
 
+type Changed<S> = Result<Change<usize, S>, Infallible>;
+
 /// The sender of changes of a balanced set, and the set.
-fn set<S>() -> (
-    UnboundedSender<Result<Change<usize, S>, Infallible>>,
-    mpsc::UnboundedReceiver<Result<Change<usize, S>, Infallible>>,
-) {
+fn set<S>() -> (UnboundedSender<Changed<S>>, UnboundedReceiver<Changed<S>>) {
     mpsc::unbounded()
 }
 
@@ -194,7 +193,7 @@ async fn cb12_a_balancer_steers_traffic_from_a_failing_endpoint_and_back_once_it
         "{failed} failed in {:?}",
         start.elapsed()
     );
-    assert_eq!(breakers[2].snapshot().last_trip.is_some(), true);
+    assert!(breakers[2].snapshot().last_trip.is_some());
     assert!(servers[0].calls() > 0 && servers[1].calls() > 0);
 
     servers[2].becomes(HEALTHY);
@@ -208,7 +207,9 @@ async fn cb12_a_balancer_steers_traffic_from_a_failing_endpoint_and_back_once_it
     // An endpoint that is gone from the set is not called, one that hangs is like one that fails.
     changes.unbounded_send(Ok(Change::Remove(0))).unwrap();
     servers[1].becomes(HANGING);
-    servers.iter().for_each(|server| drop(server.calls()));
+    for server in &servers {
+        server.calls();
+    }
     let mut slow = 0;
     for _ in 0..100 {
         let start = Instant::now();
