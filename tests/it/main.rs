@@ -29,6 +29,8 @@ mod fallback;
 mod gather;
 #[cfg(feature = "tonic")]
 mod grpc;
+#[cfg(feature = "serve")]
+mod hosts;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;
