@@ -139,6 +139,7 @@ mod context;
 #[cfg(feature = "tokio")]
 mod drain;
 mod in_flight;
+mod macros;
 mod outcome;
 mod per_thread;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
@@ -150,6 +151,7 @@ mod testing;
 mod time;
 #[cfg(feature = "tonic")]
 mod tonic;
+mod waiting;
 
 pub use backoff::{Backoff, Jitter};
 pub use budget::Budget;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The modules of `src`, from low to high. Modules on one floor may import each other.
 pub const FLOORS: &[&[&str]] = &[
-    &["sync", "time", "rng", "per_thread"],
+    &["macros", "sync", "time", "rng", "per_thread"],
     &["config", "registry", "live"],
     &["outcome", "drain"],
     &["rejection"],
@@ -13,9 +13,9 @@ pub const FLOORS: &[&[&str]] = &[
     &["context"],
     &["deadline", "backoff"],
     &["common"],
-    &["in_flight"],
-    &["service"],
+    &["in_flight", "waiting"],
     &["keyed"],
+    &["service"],
     &[
         "timeout",
         "rate_limit",

@@ -3,67 +3,24 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use super::acquire::Waiting;
 use super::ask::fresh_after;
 use super::cost::{Cost, One};
 use super::limit::Ask;
 use super::policy::RateLimiter;
-use super::waiter::Granted;
+use super::waiter::{Granted, Waiter};
 use crate::context::ClockReading;
-use crate::event::EventKind;
-use crate::keyed::{IntoSource, Source};
+use crate::in_flight::Settle;
+use crate::keyed::Source;
 use crate::rejection::Rejection;
-use crate::service::{Guard, Native, QueuedCall, Readiness, ResponseFuture};
+use crate::service::queued_call::MakeCall;
+use crate::service::{Front, Guard, Native, QueuedCall, ResponseFuture};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug)]
 pub struct RateLimitService<S, R = Native, K = One, P = RateLimiter> {
-    inner: S,
-    limiter: P,
-    responder: R,
-    cost: K,
-    readiness: Readiness,
-}
-
-impl<S, R, K, P> RateLimitService<S, R, K, P> {
-    pub(super) fn new(inner: S, limiter: P, responder: R, cost: K) -> Self {
-        Self {
-            inner,
-            limiter,
-            responder,
-            cost,
-            readiness: Readiness::default(),
-        }
-    }
-
-    /// Polls the inner service, unless `would_reject` says that the call would be rejected anyway
-    /// and the cost is known.
-    fn poll_inner<Req>(
-        &mut self,
-        cx: &mut Context<'_>,
-        would_reject: impl FnOnce(&RateLimiter, u32) -> Option<Rejection>,
-    ) -> Poll<Result<(), S::Error>>
-    where
-        S: Service<Req>,
-        K: Cost<Req>,
-        P: IntoSource<RateLimiter>,
-    {
-        let inner = || self.inner.poll_ready(cx);
-        let rejection = || would_reject(self.limiter.fixed()?, K::FIXED?);
-        self.readiness.poll_by_clock(rejection, inner)
-    }
-
-    /// The rejection of this call, if the inner service is not ready for it.
-    fn take_rejection(&mut self) -> Option<Rejection>
-    where
-        P: IntoSource<RateLimiter>,
-    {
-        let rejection = self.readiness.take_rejection()?;
-        if let Some(limiter) = self.limiter.fixed() {
-            limiter.emit(EventKind::Rejected(&rejection));
-        }
-        Some(rejection)
-    }
+    pub(super) inner: S,
+    pub(super) front: Front<P, R>,
+    pub(super) cost: K,
 }
 
 impl<S, Req, R, K, P> Service<Req> for RateLimitService<S, R, K, P>
@@ -78,22 +35,21 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.poll_inner(cx, |limiter, cost| limiter.peek_n(cost).err())
+        let would_reject = |limiter: &RateLimiter| limiter.peek_n(K::FIXED?).err();
+        let inner = || self.inner.poll_ready(cx);
+        self.front.poll_by_clock(would_reject, inner)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let format = S::format(&self.responder, &request);
-        if let Some(rejection) = self.take_rejection() {
-            return ResponseFuture::rejected(rejection, format);
-        }
-        let ask = Ask::now(self.cost.cost(&request));
-        let admitted = self.limiter.pick(&request).and_then(|picked| {
+        let format = S::format(&self.front.responder, &request);
+        let admitted = self.front.admit(&request, |picked| {
             let (limiter, key) = picked.parts();
-            limiter.admit(ask.of(key), fresh_after(|| clock.now()))
+            let ask = Ask::now(self.cost.cost(&request)).of(key);
+            limiter.admit(ask, fresh_after(|| clock.now()))
         });
-        match self.readiness.after(admitted) {
+        match admitted {
             Ok(()) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
@@ -105,24 +61,14 @@ where
 }
 
 /// The response future of [`WaitingService`]. Dropping it during the wait leaves the queue.
-pub type WaitingFuture<S, Req, M> =
-    QueuedCall<Waiting, Granted, S, Req, <S as Service<Req>>::Future, M>;
+pub type WaitingFuture<S, Req, M> = QueuedCall<Waiter, S, Req, <S as Service<Req>>::Future, M>;
 
 /// A service whose calls wait for their token; made by
 /// [`RateLimitLayer::waiting`](super::RateLimitLayer::waiting).
 #[derive(Clone, Debug)]
 pub struct WaitingService<S, R = Native, K = One, P = RateLimiter> {
-    rejecting: RateLimitService<S, R, K, P>,
-    max_wait: Option<Duration>,
-}
-
-impl<S, R, K, P> WaitingService<S, R, K, P> {
-    pub(super) fn new(rejecting: RateLimitService<S, R, K, P>, max_wait: Option<Duration>) -> Self {
-        Self {
-            rejecting,
-            max_wait,
-        }
-    }
+    pub(super) rejecting: RateLimitService<S, R, K, P>,
+    pub(super) max_wait: Option<Duration>,
 }
 
 impl<S, Req, R, K, P> Service<Req> for WaitingService<S, R, K, P>
@@ -137,38 +83,47 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let max_wait = self.max_wait;
-        self.rejecting
-            .poll_inner(cx, |limiter, cost| limiter.peek_wait(cost, max_wait).err())
+        let (RateLimitService { inner, front, .. }, max_wait) =
+            (&mut self.rejecting, self.max_wait);
+        let would_reject = |limiter: &RateLimiter| limiter.peek_wait(K::FIXED?, max_wait).err();
+        front.poll_by_clock(would_reject, || inner.poll_ready(cx))
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let this = &mut self.rejecting;
-        let format = S::format(&this.responder, &request);
-        if let Some(rejection) = this.take_rejection() {
-            return WaitingFuture::rejected(rejection, format);
-        }
-        let ask = Ask::now(this.cost.cost(&request));
-        let entered = this.limiter.pick(&request).and_then(|picked| {
+        let RateLimitService { inner, front, cost } = &mut self.rejecting;
+        let format = S::format(&front.responder, &request);
+        let entered = front.admit(&request, |picked| {
             let (limiter, key) = picked.parts();
-            limiter.enter(clock.now(), ask.of(key), self.max_wait)
+            let ask = Ask::now(cost.cost(&request)).of(key);
+            limiter.enter(clock.now(), ask, self.max_wait)
         });
-        match this.readiness.after(entered) {
-            Ok(None) => {
-                let inner = &mut this.inner;
+        match entered {
+            Ok(Ok(())) => {
                 let call = || clock.call(inner, |inner| inner.call(request));
                 WaitingFuture::calling(call, format)
             }
-            Ok(Some(waiter)) => {
-                // The readied service is given up, because a waiting call must hold no capacity:
-                // another call could wait for it for ever.
-                let service = this.inner.clone();
-                this.inner = this.inner.clone();
-                WaitingFuture::waiting(Waiting::new(waiter), service, request, format)
-            }
+            Ok(Err(waiter)) => WaitingFuture::waiting(waiter, inner, request, format),
             Err(rejection) => WaitingFuture::rejected(rejection, format),
         }
+    }
+}
+
+impl Settle for Granted {
+    // The service panicked before the call was made: the drop returns the token.
+    fn panicked(self) {}
+}
+
+impl<F: Future, M> MakeCall<F, M> for Granted {
+    type Call = F;
+
+    fn make(self, call: impl FnOnce() -> F) -> F {
+        self.commit();
+        call()
+    }
+
+    fn expire(self) -> Result<Self, Rejection> {
+        self.expired()
     }
 }
