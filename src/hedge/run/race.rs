@@ -164,6 +164,10 @@ where
     /// output holds it, what it earns and its latency are known later.
     #[inline]
     fn win(&mut self, output: F::Output, by: u32, start: Tick) -> Poll<F::Output> {
+        if let Some((_, outcome)) = &*self.failed {
+            let plan = &self.attempts.as_ref().plan;
+            self.permit.ledger.failed(plan, *outcome);
+        }
         #[cfg(feature = "tower")]
         if A::HOLDS {
             let mut output = output;
