@@ -77,6 +77,8 @@ pub(crate) use judge::of_grpc_head;
 pub use keys::{Bearer, ByHeader};
 #[cfg(feature = "tower")]
 pub use replay::{ReplayBody, ReplayLayer, ReplayService};
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use request::is_once;
 #[cfg(feature = "tower")]
 pub use request_body::{RequestBody, RequestBodyFuture, RequestBodyLayer, RequestBodyService};
 #[cfg(feature = "tonic")]

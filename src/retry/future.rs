@@ -192,8 +192,8 @@ where
             }
         }
         let request = &*this.request;
-        let next = this.permit.after(outcome, |holder, failed| match request {
-            Some(request) if !(failed.had_no_effect() || holder.again.may_resend(request)) => {
+        let next = this.permit.after(outcome, |holder| match request {
+            Some(request) if !(outcome.had_no_effect() || holder.again.may_resend(request)) => {
                 Err(Suppression::NotIdempotent)
             }
             Some(request) if holder.again.restart(request) => Ok(()),
@@ -259,7 +259,7 @@ where
         // What the service answered says more than why it was not ready.
         let (error, kept) = this.failed.take().unwrap_or((error, outcome));
         // The request was not sent since it was decided that it may be.
-        let Some(until) = this.permit.after(outcome, |_, _| Ok(())) else {
+        let Some(until) = this.permit.after(outcome, |_| Ok(())) else {
             this.permit.finish(kept);
             return ControlFlow::Break(error);
         };
