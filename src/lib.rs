@@ -51,7 +51,7 @@
 //! # Without a service
 //!
 //! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]. A [`Pipeline`]
-//! combines several policies. With `--no-default-features`, rate limiter, circuit breaker and
+//! combines several policies, and [`gather`] makes calls to several services at once. With `--no-default-features`, rate limiter, circuit breaker and
 //! bulkhead depend on neither tokio nor tower and serve blocking code, by `run_blocking` such as
 //! [`CircuitBreaker::run_blocking`], and to wait [`RateLimiter::acquire_blocking`] and
 //! [`Bulkhead::acquire_blocking`].
@@ -61,7 +61,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `tower` | yes | the layers; implies `tokio` |
-//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
+//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Fallback`], [`Pipeline`], [`gather`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; implies `http` and `tower`; depends on axum with its feature `tokio` |
@@ -102,9 +102,13 @@ pub mod classify;
 pub mod config;
 pub mod deadline;
 pub mod event;
+#[cfg(feature = "tokio")]
+pub mod fallback;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "tokio")]
+pub mod gather;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub mod grpc;
 #[cfg(feature = "tower")]
@@ -170,6 +174,10 @@ pub use deadline::Deadline;
 #[cfg(feature = "tokio")]
 pub use deadline::spawn;
 pub use event::Event;
+#[cfg(feature = "tokio")]
+pub use fallback::Fallback;
+#[cfg(feature = "tower")]
+pub use fallback::FallbackLayer;
 #[cfg(feature = "tokio")]
 pub use hedge::Hedge;
 #[cfg(feature = "tower")]
