@@ -74,9 +74,8 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
-        let format = S::format(&self.responder, &request);
         if let Some(rejection) = self.take_rejection() {
-            return ResponseFuture::rejected(rejection, format);
+            return ResponseFuture::rejected(rejection, S::format(&self.responder, &request));
         }
         let picked = self.bulkhead.pick(&request);
         match picked.and_then(|bulkhead| {
@@ -87,9 +86,11 @@ where
             Ok(permit) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(|| HeldCall::new(permit, call), format)
+                ResponseFuture::calling(|| HeldCall::new(permit, call))
             }
-            Err(rejection) => ResponseFuture::rejected(rejection, format),
+            Err(rejection) => {
+                ResponseFuture::rejected(rejection, S::format(&self.responder, &request))
+            }
         }
     }
 }
@@ -129,8 +130,8 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
-        let format = S::format(&self.service.responder, &request);
         if let Some(rejection) = self.service.take_rejection() {
+            let format = S::format(&self.service.responder, &request);
             return QueuedFuture::rejected(rejection, format);
         }
         let picked = self.service.bulkhead.pick(&request);
@@ -143,16 +144,20 @@ where
         match entry {
             Ok(Entry::Admitted(permit)) => {
                 let call = || clock.call(inner, |inner| inner.call(request));
-                QueuedFuture::calling(permit, call, format)
+                QueuedFuture::calling(permit, call)
             }
             Ok(Entry::Waiting(waiter)) => {
                 // The readied service is dropped: it may hold capacity, which a waiter must not,
                 // and which a clone would wait for.
                 let service = inner.clone();
                 *inner = inner.clone();
+                let format = S::format(&self.service.responder, &request);
                 QueuedFuture::waiting(Waiting::new(waiter), service, request, format)
             }
-            Err(rejection) => QueuedFuture::rejected(rejection, format),
+            Err(rejection) => {
+                let format = S::format(&self.service.responder, &request);
+                QueuedFuture::rejected(rejection, format)
+            }
         }
     }
 }
@@ -217,9 +222,9 @@ impl<S: Service<Req>, Req, M> QueuedFuture<S, Req, M> {
     // Inlined, so that the call is built where it stays: passing it through another function copies
     // the request once more.
     #[inline(always)]
-    fn calling(permit: Permit, call: impl FnOnce() -> S::Future, format: M) -> Self {
+    fn calling(permit: Permit, call: impl FnOnce() -> S::Future) -> Self {
         Self {
-            call: QueuedCall::calling(|| HeldCall::new(permit, call), format),
+            call: QueuedCall::calling(|| HeldCall::new(permit, call)),
         }
     }
 

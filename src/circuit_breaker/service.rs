@@ -86,13 +86,12 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
         P: Source<Req, CircuitBreaker>,
     {
         let clock = ClockReading::of(self);
-        let format = S::format(&self.responder, &request);
         if let Some(rejection) = self.readiness.take_rejection() {
             if let Some(breaker) = self.breaker.fixed() {
                 breaker.warn_if_applied_twice(&self.site);
                 breaker.emit_rejected(&rejection);
             }
-            return ResponseFuture::rejected(rejection, format);
+            return ResponseFuture::rejected(rejection, S::format(&self.responder, &request));
         }
         let picked = self.breaker.pick(&request);
         match picked.and_then(|breaker| {
@@ -109,9 +108,11 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
                     verdict,
                     format: PhantomData,
                 };
-                ResponseFuture::calling(judged, format)
+                ResponseFuture::calling(judged)
             }
-            Err(rejection) => ResponseFuture::rejected(rejection, format),
+            Err(rejection) => {
+                ResponseFuture::rejected(rejection, S::format(&self.responder, &request))
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP: rejections as responses, and the classification of responses.
 //!
-//! A rejection becomes a response with an empty body: 429 for a rate limit, 503 for a circuit
-//! breaker or a bulkhead, 504 for a timeout or a deadline that has passed, each with `Retry-After`
-//! where the delay is known. A gRPC request, recognized by its `content-type`, is answered
+//! A rejection becomes a response: 429 for a rate limit and 503 for a circuit breaker or a bulkhead,
+//! both with `Retry-After`, 504 for a timeout or a deadline that has passed. Its body is empty unless
+//! `Rejections` or a responder of yours makes one. A gRPC request, recognized by its `content-type`, is answered
 //! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
 //! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!
@@ -30,11 +30,17 @@ mod drain;
 mod format;
 #[cfg(feature = "tower")]
 mod forwarded;
+#[cfg(feature = "axum")]
+mod into_response;
 mod judge;
 #[cfg(feature = "tower")]
 mod keys;
+#[cfg(feature = "tower")]
+mod rejections;
 mod request;
 mod respond;
+#[cfg(feature = "tower")]
+mod respond_to;
 mod retry_after;
 #[cfg(feature = "tower")]
 mod stack;
@@ -63,8 +69,10 @@ pub use ipnet::IpNet;
 pub(crate) use judge::of_grpc_head;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
-#[cfg(feature = "tonic")]
-pub(crate) use respond::whole_millis;
+#[cfg(feature = "tower")]
+pub use rejections::{Rejections, WithBody};
+#[cfg(feature = "tower")]
+pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
 pub use stack::HttpStack;

@@ -84,9 +84,8 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let format = S::format(&self.responder, &request);
         if let Some(rejection) = self.take_rejection() {
-            return ResponseFuture::rejected(rejection, format);
+            return ResponseFuture::rejected(rejection, S::format(&self.responder, &request));
         }
         let ask = Ask::now(self.cost.cost(&request));
         let admitted = self.limiter.pick(&request).and_then(|picked| {
@@ -97,9 +96,11 @@ where
             Ok(()) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(call, format)
+                ResponseFuture::calling(call)
             }
-            Err(rejection) => ResponseFuture::rejected(rejection, format),
+            Err(rejection) => {
+                ResponseFuture::rejected(rejection, S::format(&self.responder, &request))
+            }
         }
     }
 }
@@ -146,9 +147,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
         let this = &mut self.rejecting;
-        let format = S::format(&this.responder, &request);
         if let Some(rejection) = this.take_rejection() {
-            return WaitingFuture::rejected(rejection, format);
+            return WaitingFuture::rejected(rejection, S::format(&this.responder, &request));
         }
         let ask = Ask::now(this.cost.cost(&request));
         let entered = this.limiter.pick(&request).and_then(|picked| {
@@ -159,16 +159,19 @@ where
             Ok(None) => {
                 let inner = &mut this.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                WaitingFuture::calling(call, format)
+                WaitingFuture::calling(call)
             }
             Ok(Some(waiter)) => {
                 // The readied service is given up, because a waiting call must hold no capacity:
                 // another call could wait for it for ever.
                 let service = this.inner.clone();
                 this.inner = this.inner.clone();
+                let format = S::format(&this.responder, &request);
                 WaitingFuture::waiting(Waiting::new(waiter), service, request, format)
             }
-            Err(rejection) => WaitingFuture::rejected(rejection, format),
+            Err(rejection) => {
+                WaitingFuture::rejected(rejection, S::format(&this.responder, &request))
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 // Clippy's bans are for `src`. Tests may use std's locks, spawn and box.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod answers;
 mod auto_traits;
 mod bodies;
 #[cfg(feature = "test-util")]
