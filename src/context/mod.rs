@@ -212,6 +212,17 @@ impl CallContext {
         }
     }
 
+    /// The same for an extra attempt of a caller in another process.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    #[must_use]
+    pub(crate) fn arriving(self, attempt: u32) -> Self {
+        Self {
+            attempt,
+            extra: true,
+            ..self
+        }
+    }
+
     /// The same inside of one attempt.
     #[inline]
     #[must_use]

@@ -10,6 +10,10 @@
 #![cfg_attr(feature = "tower", doc = "[guide to bodies](crate::guide::bodies).")]
 #![cfg_attr(not(feature = "tower"), doc = "guide to bodies.")]
 //!
+//! # Between processes
+//!
+//! `CallHeaders` carry the deadline of a call and the number of its attempt to the next process.
+//!
 //! # Keys
 //!
 //! `ClientIp` is the client's address as a key, also behind proxies. `Keyed::by_header` and
@@ -22,6 +26,8 @@
 
 #[cfg(feature = "tower")]
 mod body;
+#[cfg(feature = "tower")]
+mod call_headers;
 #[cfg(feature = "tower")]
 mod client_ip;
 #[cfg(feature = "tokio")]
@@ -53,6 +59,10 @@ pub use body::{
     Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
     Progress, UntilBodyEnd,
 };
+#[cfg(feature = "tower")]
+pub use call_headers::{
+    CallHeaders, SendCallHeaders, SendService, TrustCallHeaders, TrustFuture, TrustService,
+};
 #[cfg(feature = "serve")]
 pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]
@@ -71,6 +81,8 @@ pub(crate) use judge::of_grpc_head;
 pub use keys::{Bearer, ByHeader};
 #[cfg(feature = "tower")]
 pub use rejections::{Rejections, WithBody};
+#[cfg(feature = "tower")]
+pub use request::RequestHeaders;
 #[cfg(feature = "tower")]
 pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;

@@ -11,6 +11,8 @@ mod bodies;
 #[cfg(feature = "test-util")]
 mod budget;
 mod bulkhead;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod call_headers;
 mod circuit_breaker;
 mod classify;
 #[cfg(feature = "http")]
