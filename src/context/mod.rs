@@ -6,6 +6,8 @@
 
 mod dropped;
 pub(crate) mod path;
+#[cfg(feature = "tower")]
+mod remainder;
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -16,6 +18,8 @@ use crate::registry::PolicyId;
 use crate::time::{self, Tick};
 
 pub(crate) use dropped::{Expired, Overtaken};
+#[cfg(feature = "tower")]
+pub(crate) use remainder::Remainder;
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //! # Between processes
 //!
 //! `CallHeaders` carry the deadline of a call and the number of its attempt to the next process.
+//! `RateLimitFields` show clients what is left of their limit.
 //!
 //! # Keys
 //!
@@ -41,6 +42,8 @@ mod into_response;
 mod judge;
 #[cfg(feature = "tower")]
 mod keys;
+#[cfg(feature = "tower")]
+mod rate_limit_fields;
 #[cfg(feature = "tower")]
 mod rejections;
 mod request;
@@ -79,6 +82,10 @@ pub use ipnet::IpNet;
 pub(crate) use judge::of_grpc_head;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
+#[cfg(feature = "tower")]
+pub use rate_limit_fields::{
+    RateLimitFields, RateLimitFieldsFuture, RateLimitFieldsService, WithRateLimitFields,
+};
 #[cfg(feature = "tower")]
 pub use rejections::{Rejections, WithBody};
 #[cfg(feature = "tower")]

@@ -25,6 +25,8 @@ pin_project! {
     #[derive(Debug)]
     pub struct Waiting {
         waiter: Waiter,
+        // Whether what is left after the wait is noted for the layer above.
+        noted: bool,
         // None before the first poll. Not registered with tokio before it is polled.
         #[pin]
         sleep: Option<Sleep>,
@@ -32,9 +34,10 @@ pin_project! {
 }
 
 impl Waiting {
-    pub(super) fn new(waiter: Waiter) -> Self {
+    pub(super) fn new(waiter: Waiter, noted: bool) -> Self {
         Self {
             waiter,
+            noted,
             sleep: None,
         }
     }
@@ -92,8 +95,19 @@ pin_project! {
 impl Wait for Waiting {
     type Permit = Granted;
 
-    fn poll_permit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Granted, Rejection>> {
-        self.poll_granted(cx)
+    fn poll_permit(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Granted, Rejection>> {
+        let noted = self.noted;
+        let granted = ready!(self.as_mut().poll_granted(cx));
+        if noted {
+            match &granted {
+                Ok(granted) => granted.note(),
+                Err(_) => self.waiter.note(),
+            }
+        }
+        Poll::Ready(granted)
     }
 }
 
@@ -161,7 +175,7 @@ impl Future for Acquire {
             let entered = this.limiter.enter(time::now(), *this.ask, *this.max_wait);
             match entered? {
                 None => return Poll::Ready(Ok(())),
-                Some(waiter) => this.waiting.set(Some(Waiting::new(waiter))),
+                Some(waiter) => this.waiting.set(Some(Waiting::new(waiter, false))),
             }
         }
         let waiting = this.waiting.as_pin_mut().expect("it was set above");

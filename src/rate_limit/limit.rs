@@ -6,6 +6,8 @@ use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
 use super::state::{self, Shortfall};
 use super::table::{self, KeyHandle};
+#[cfg(feature = "tower")]
+use crate::context::Remainder;
 use crate::event::EventKind;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::Tick;
@@ -285,6 +287,33 @@ impl RateLimiter {
         match &self.shared.limit {
             Limit::One(bucket) => bucket.available(now),
             Limit::Keyed(table) => table.available(now, self.handle(key)),
+            Limit::Joint(_) => unreachable!("{MEMBERS}"),
+        }
+    }
+
+    /// What is left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(super) fn remainder(
+        &self,
+        key: Option<KeyHandle>,
+        charge: Option<&Charge>,
+        now: Tick,
+    ) -> Option<Remainder> {
+        match &self.shared.limit {
+            Limit::One(bucket) => {
+                let charge = charge.and_then(|charge| match charge {
+                    Charge::One(charge) => Some(charge),
+                    Charge::Keyed(_) => None,
+                });
+                bucket.remainder(now, charge)
+            }
+            Limit::Keyed(table) => {
+                let charge = charge.and_then(|charge| match charge {
+                    Charge::Keyed(charge) => Some(charge),
+                    Charge::One(_) => None,
+                });
+                table.remainder(now, self.handle(key), charge)
+            }
             Limit::Joint(_) => unreachable!("{MEMBERS}"),
         }
     }

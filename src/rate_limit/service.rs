@@ -9,7 +9,7 @@ use super::cost::{Cost, One};
 use super::limit::Ask;
 use super::policy::RateLimiter;
 use super::waiter::Granted;
-use crate::context::ClockReading;
+use crate::context::{ClockReading, Remainder};
 use crate::event::EventKind;
 use crate::keyed::{IntoSource, Source};
 use crate::rejection::Rejection;
@@ -61,6 +61,9 @@ impl<S, R, K, P> RateLimitService<S, R, K, P> {
         let rejection = self.readiness.take_rejection()?;
         if let Some(limiter) = self.limiter.fixed() {
             limiter.emit(EventKind::Rejected(&rejection));
+            if Remainder::take_wanted() {
+                limiter.note(None, None);
+            }
         }
         Some(rejection)
     }
@@ -90,7 +93,10 @@ where
         let ask = Ask::now(self.cost.cost(&request));
         let admitted = self.limiter.pick(&request).and_then(|picked| {
             let (limiter, key) = picked.parts();
-            limiter.admit(ask.of(key), fresh_after(|| clock.now()))
+            match Remainder::take_wanted() {
+                false => limiter.admit(ask.of(key), fresh_after(|| clock.now())),
+                true => limiter.admit_and_note(ask.of(key)),
+            }
         });
         match self.readiness.after(admitted) {
             Ok(()) => {
@@ -151,9 +157,17 @@ where
             return WaitingFuture::rejected(rejection, S::format(&this.responder, &request));
         }
         let ask = Ask::now(this.cost.cost(&request));
+        let mut noted_later = false;
         let entered = this.limiter.pick(&request).and_then(|picked| {
             let (limiter, key) = picked.parts();
-            limiter.enter(clock.now(), ask.of(key), self.max_wait)
+            let entered = limiter.enter(clock.now(), ask.of(key), self.max_wait);
+            if Remainder::take_wanted() {
+                match entered {
+                    Ok(Some(_)) => noted_later = true,
+                    Ok(None) | Err(_) => limiter.note(key, None),
+                }
+            }
+            entered
         });
         match this.readiness.after(entered) {
             Ok(None) => {
@@ -167,7 +181,8 @@ where
                 let service = this.inner.clone();
                 this.inner = this.inner.clone();
                 let format = S::format(&this.responder, &request);
-                WaitingFuture::waiting(Waiting::new(waiter), service, request, format)
+                let waiting = Waiting::new(waiter, noted_later);
+                WaitingFuture::waiting(waiting, service, request, format)
             }
             Err(rejection) => {
                 WaitingFuture::rejected(rejection, S::format(&this.responder, &request))

@@ -164,6 +164,12 @@ impl Waiter {
         at > self.until || at >= self.deadline
     }
 
+    /// Notes what is left for the layer above.
+    #[cfg(feature = "tower")]
+    pub(super) fn note(&self) {
+        self.limiter.note(None, None);
+    }
+
     /// When the wait ends at the latest.
     pub(super) fn latest(&self) -> Tick {
         self.until.min(self.deadline)
@@ -316,6 +322,12 @@ impl Granted {
         if std::mem::take(&mut self.open) {
             self.limiter.emit_ended(Ending::Admitted, self.waited);
         }
+    }
+
+    /// Notes what is left for the layer above.
+    #[cfg(feature = "tower")]
+    pub(super) fn note(&self) {
+        self.limiter.note(None, Some(&self.charges));
     }
 
     /// The deadline has passed, and the call is not made: returns the tokens. They stay spent if

@@ -32,6 +32,8 @@ mod http;
 mod keyed;
 mod live;
 mod rate_limit;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod rate_limit_fields;
 mod readiness;
 mod rejection;
 #[cfg(all(feature = "http", feature = "test-util"))]

@@ -64,7 +64,7 @@ impl TrustCallHeaders {
 }
 
 impl<L> TrustCallHeaders<L> {
-    fn around(layer: L, headers: CallHeaders) -> Self {
+    pub(in crate::http) fn around(layer: L, headers: CallHeaders) -> Self {
         Self { layer, headers }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) mod fuzz;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+#[cfg(feature = "tower")]
+mod remainder;
 mod settle;
 mod shortfall;
 mod stripes;

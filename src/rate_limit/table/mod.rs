@@ -56,6 +56,8 @@ pub(crate) use self::set::KeyHandle;
 use self::set::{Owner, Set, Tag, WAYS};
 use self::standing::Origin;
 use self::tier::Tier;
+#[cfg(feature = "tower")]
+use crate::context::Remainder;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::rate_limit::{Quota, Shortfall};
@@ -275,6 +277,20 @@ impl Table {
     /// A key's tokens; `u32::MAX` if there is no limit. Changes nothing.
     pub(crate) fn available(&self, now: Tick, key: KeyHandle) -> u32 {
         self.read(now, key, |end, config| config.available(end, now))
+    }
+
+    /// What a key has left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(crate) fn remainder(
+        &self,
+        now: Tick,
+        key: KeyHandle,
+        charge: Option<&Charge>,
+    ) -> Option<Remainder> {
+        self.read(now, key, |end, config| {
+            let charge = charge.filter(|charge| charge.changes == config.changes);
+            config.remainder(charge.map_or(end, |charge| charge.end), now, 0)
+        })
     }
 
     #[inline]
