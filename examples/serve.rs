@@ -1,7 +1,8 @@
-//! An axum server that bounds its connections, limits each client by its address, reports its health
-//! and drains on SIGTERM. Stop it with Ctrl-C; the exit code says whether a request was cut off.
+//! An axum server that bounds its connections, limits each client by its address and each body by its
+//! progress, reports its health and drains on SIGTERM. Stop it with Ctrl-C; the exit code says whether
+//! a request was cut off.
 //!
-//!     cargo run --example serve --features serve
+//!     cargo run --example serve
 //!     for n in $(seq 9); do curl -i http://127.0.0.1:8080/; done
 //!     curl http://127.0.0.1:8081/readyz
 
@@ -31,7 +32,12 @@ async fn main() -> Result<Drained, BoxError> {
 
     // Behind a proxy on this machine each client has its own limit; without one the peer is the client.
     let clients = ClientIp::trusting(["127.0.0.0/8".parse()?, "::1/128".parse()?]);
-    let stack = ServerStack::new("api", 200).rate_limit(clients.per_second(5));
+    let stack = ServerStack::builder("api", 200)
+        .timeout(Duration::from_secs(10)) // To the head of the response.
+        .build()?
+        .until_body_end()
+        .body(|body| body.idle(Duration::from_secs(10))) // Between its chunks.
+        .rate_limit(clients.per_second(5));
     let app = Router::new().route("/", get(work)).layer(stack);
 
     // On a port of its own, because the reasons name dependencies.

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use axum::http::HeaderName;
 use clap::Parser;
 use clap::error::ErrorKind;
 use seawall::ConfigError;
+use seawall::http::IpNet;
 
-use crate::policies::Limits;
+use crate::policies::{Breaker, Limits};
 use crate::target::Target;
 use crate::upstream::WORKERS;
 
@@ -36,9 +36,13 @@ pub(crate) struct Args {
     #[arg(long, requires = "upstream")]
     pub(crate) upstream_http2: bool,
 
-    /// After Ctrl-C, how long running requests may take to finish
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration_or_zero, allow_hyphen_values = true)]
-    pub(crate) drain: Duration,
+    /// After SIGTERM, how long it serves on while it is not ready [default: 5s]
+    #[arg(long, requires = "upstream", value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    pub(crate) settle: Option<Duration>,
+
+    /// After that, how long requests in flight may take to finish [default: 20s]
+    #[arg(long, requires = "upstream", value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
+    pub(crate) drain: Option<Duration>,
 
     /// How long the demonstration runs, from 6 to 600 [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
@@ -56,23 +60,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = count, allow_hyphen_values = true)]
     client_rate: Option<u32>,
 
-    /// The header that identifies a client, if a proxy in front has verified it
-    /// [default: the address]
-    #[arg(long, value_name = "HEADER", value_parser = header, requires = "client_rate")]
-    client_key: Option<HeaderName>,
+    /// A network of the proxies in front. A client's address is then what they say it is
+    #[arg(long, value_name = "NETWORK", value_parser = network, requires = "client_rate")]
+    trust: Vec<IpNet>,
 
     /// Requests in flight, to all upstreams together
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = up_to::<65_535>, allow_hyphen_values = true)]
     in_flight: u32,
 
-    /// From the arrival of a request to the head of its response
-    /// [default: 10s; in the demonstration 500ms]
+    /// From the arrival of a request to the head of its response; a body may take as long as it makes
+    /// progress [default: 10s; in the demonstration 500ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 
     /// From the call of the upstream, upload included, to the head of its response
-    /// [default: 3s; in the demonstration 250ms; at most the --timeout]
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    /// [default: 3s; in the demonstration 250ms; at most 10s and the --timeout]
+    #[arg(long, value_name = "DURATION", value_parser = attempt, allow_hyphen_values = true)]
     attempt_timeout: Option<Duration>,
 
     /// Attempts of a request at most, with the first. Only idempotent requests without a body have
@@ -99,40 +102,6 @@ pub(crate) struct Args {
     /// [default: 100; in the demonstration 10]
     #[arg(long, value_name = "N", value_parser = within::<0, 1_000_000>, allow_hyphen_values = true)]
     queue: Option<u32>,
-
-    /// How long such a request waits at most [default: 100ms; at most the --timeout]
-    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
-    queue_wait: Option<Duration>,
-
-    /// The breaker of an upstream opens after this many failures in a row ...
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = up_to::<4_095>, allow_hyphen_values = true)]
-    failures: u32,
-
-    /// ... that lasted at least this long [default: 1s]
-    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
-    failing_for: Option<Duration>,
-
-    /// The breaker opens at this share of failures over 10 s, or over the --attempt-timeout where
-    /// that is longer, above 0 and at most 1 ...
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share, allow_hyphen_values = true)]
-    failure_rate: f64,
-
-    /// ... once they have this number of calls
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_hyphen_values = true)]
-    min_calls: u32,
-
-    /// How long the breaker stays open at first; it doubles with each failed recovery
-    /// [default: 250ms]
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
-    open_for: Option<Duration>,
-
-    /// How long it stays open at most [default: 1s]
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
-    open_at_most: Option<Duration>,
-
-    /// Probes that a half-open breaker admits; all must succeed
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<255>, allow_hyphen_values = true)]
-    probes: u32,
 }
 
 /// Why the program does not start.
@@ -196,96 +165,57 @@ impl Args {
     }
 
     /// The limits in front of an upstream of unknown speed.
-    pub(crate) fn limits(&self) -> Result<Limits, String> {
-        self.limits_with(&Defaults {
-            timeout: Duration::from_secs(10),
-            attempt_timeout: Duration::from_secs(3),
-            hedge: None,
-            hedge_samples: 100,
-            capacity: 100,
-            queue: 100,
-            second: Duration::from_secs(1),
-        })
+    pub(crate) fn limits(&self) -> Limits {
+        let secs = Duration::from_secs;
+        let timeout = self.timeout.unwrap_or(secs(10));
+        self.limits_with(timeout, secs(3), [100, 100])
     }
 
     /// The limits in front of the demonstration's upstream, which answers in milliseconds. A short
     /// demonstration has short outages, so `scale` shortens the breaker's times.
-    pub(crate) fn demo_limits(&self, scale: f64) -> Result<Limits, String> {
+    pub(crate) fn demo_limits(&self, scale: f64) -> Limits {
         let attempt = Duration::from_millis(250).mul_f64(scale.max(0.6));
-        self.limits_with(&Defaults {
-            timeout: 2 * attempt,
-            attempt_timeout: attempt,
-            hedge: Some(0.95),
+        let timeout = self.timeout.unwrap_or(2 * attempt);
+        let limits = self.limits_with(timeout, attempt, [WORKERS, 2 * WORKERS]);
+        Limits {
+            hedge: self.hedge.or(Some(0.95)),
             // A quarter of a second's load: fewer calls than before the first stragglers.
             hedge_samples: 50,
-            capacity: WORKERS,
-            queue: 2 * WORKERS,
-            second: Duration::from_secs(1).mul_f64(scale),
-        })
+            breaker: (scale < 1.0).then(|| Breaker::within(Duration::from_secs(1).mul_f64(scale))),
+            ..limits
+        }
     }
 
-    fn limits_with(&self, defaults: &Defaults) -> Result<Limits, String> {
-        let second = defaults.second;
-        let open_for = self.open_for.unwrap_or(second / 4);
-        let open_at_most = self.open_at_most.unwrap_or(second.max(open_for));
-        if open_at_most < open_for {
-            return Err(format!(
-                "invalid --open-at-most: {open_at_most:?} (must be at least the {open_for:?} of --open-for)"
-            ));
-        }
-        let timeout = self.timeout.unwrap_or(defaults.timeout);
-        let within = |default: Duration| default.min(timeout);
-        let attempt_timeout = self.attempt_timeout;
-        Ok(Limits {
+    fn limits_with(&self, timeout: Duration, attempt: Duration, upstream: [u32; 2]) -> Limits {
+        Limits {
             rate: self.rate,
             burst: self.burst.unwrap_or(self.rate),
             client_rate: self.client_rate,
-            client_key: self.client_key.clone(),
+            trust: self.trust.clone(),
             in_flight: self.in_flight,
             timeout,
-            attempt_timeout: attempt_timeout.unwrap_or(within(defaults.attempt_timeout)),
+            attempt_timeout: self.attempt_timeout.unwrap_or(attempt).min(timeout),
             attempts: self.attempts,
             budget: self.budget,
-            hedge: self.hedge.or(defaults.hedge),
-            hedge_samples: defaults.hedge_samples,
-            capacity: self.capacity.unwrap_or(defaults.capacity),
-            queue: self.queue.unwrap_or(defaults.queue),
-            queue_wait: self.queue_wait.unwrap_or(within(QUEUE_WAIT)),
-            failures: self.failures,
-            failing_for: self.failing_for.unwrap_or(second),
-            failure_rate: self.failure_rate,
-            min_calls: self.min_calls,
-            open_for,
-            open_at_most,
-            probes: self.probes,
-        })
+            hedge: self.hedge,
+            hedge_samples: 100,
+            capacity: self.capacity.unwrap_or(upstream[0]),
+            queue: self.queue.unwrap_or(upstream[1]),
+            queue_wait: timeout.min(Duration::from_millis(100)),
+            breaker: None,
+        }
     }
-}
-
-const QUEUE_WAIT: Duration = Duration::from_millis(100);
-
-/// The defaults that differ between a gateway and the demonstration.
-struct Defaults {
-    timeout: Duration,
-    attempt_timeout: Duration,
-    hedge: Option<f64>,
-    hedge_samples: u32,
-    capacity: u32,
-    queue: u32,
-    /// The second that the breaker's times are in.
-    second: Duration,
 }
 
 /// The problems that the policies found, under the names of the flags. Each flag by itself was
 /// checked before.
 pub(crate) fn named(error: &ConfigError) -> String {
     let problems = error.problems().iter().map(|problem| {
-        let flag = match problem.field.as_str() {
-            "bulkhead.max_wait" => "queue-wait".into(),
-            field => field.replace('_', "-"),
-        };
-        let allowed = problem.allowed.replace("total_timeout", "--timeout");
-        format!("invalid --{flag}: {} (must be {allowed})", problem.value)
+        let flag = problem.field.replace('_', "-");
+        format!(
+            "invalid --{flag}: {} (must be {})",
+            problem.value, problem.allowed
+        )
     });
     problems.collect::<Vec<_>>().join("; ")
 }
@@ -301,9 +231,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an address and a port like 127.0.0.1:8080".into())
 }
 
-fn header(text: &str) -> Result<HeaderName, String> {
+fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
-        .map_err(|_| "must be the name of a header like x-api-key".into())
+        .map_err(|_| "must be a network like 10.0.0.0/8".into())
 }
 
 fn count(text: &str) -> Result<u32, String> {
@@ -328,13 +258,6 @@ fn quantile(text: &str) -> Result<f64, String> {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
-        _ => Err("must be a number above 0 and at most 1".into()),
-    }
-}
-
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) if (6.0..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
@@ -347,6 +270,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("must be a time above 0 and at most 1h, like 250ms, 3s or 1m".into()),
     }
+}
+
+/// At most what the rate of a breaker looks back over.
+fn attempt(text: &str) -> Result<Duration, String> {
+    let at_most = |time: &Duration| *time <= Duration::from_secs(10);
+    let attempt = duration(text).ok().filter(at_most);
+    attempt.ok_or_else(|| "must be a time above 0 and at most 10s, like 250ms".into())
 }
 
 fn duration_or_zero(text: &str) -> Result<Duration, String> {

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
+use seawall::ConfigError;
+use seawall::serve::{Health, Server};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::named;
 use crate::load::{Load, Samples, Summary, recovery};
-use crate::policies::Limits;
-use crate::proxy::{Gateway, Health};
-use crate::serve::serve;
+use crate::policies::{Breaker, Limits};
+use crate::proxy::{Gateway, Policies};
 use crate::target::Target;
 use crate::upstream::{BUSY, Behaviour, Faulty, PHASES as COUNT, Switch, WORKERS};
 
@@ -81,7 +82,7 @@ pub(crate) fn scale(length: Duration) -> f64 {
 struct Side {
     name: &'static str,
     upstream: Faulty,
-    health: Health,
+    policies: Option<Policies>,
     samples: Samples,
 }
 
@@ -89,23 +90,23 @@ impl Side {
     async fn start(
         name: &'static str,
         switch: &Switch,
-        proxy: impl FnOnce(&Target) -> Result<Gateway, String>,
+        proxy: impl FnOnce(&[Target], Health) -> Result<Gateway, ConfigError>,
     ) -> Result<(Self, std::net::SocketAddr), String> {
         let failed =
             |error: io::Error| format!("the demonstration cannot listen on loopback: {error}");
         let upstream = Faulty::start(switch).await.map_err(failed)?;
         let target = Target::parse(&format!("http://{}", upstream.addr))?;
-        let gateway = proxy(&target)?;
-        let health = gateway.health.clone();
+        let server = Server::builder().name(name).signals(false).build();
+        let server = server.map_err(|error| named(&error))?;
+        let gateway = proxy(&[target], server.health()).map_err(|error| named(&error))?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let running = serve(listener, gateway, std::future::pending(), Duration::ZERO);
-        tokio::spawn(running);
+        tokio::spawn(async move { server.serve(listener, gateway.router).await });
         Ok((
             Self {
                 name,
                 upstream,
-                health,
+                policies: gateway.policies,
                 samples: Samples::default(),
             },
             addr,
@@ -118,8 +119,7 @@ impl Side {
 
     /// The extra attempts.
     fn extra(&self) -> Option<String> {
-        let policies = self.health.policies.as_ref()?;
-        let client = &policies.client;
+        let client = &self.policies.as_ref()?.client;
         let hedge = client.hedge().snapshot();
         let budgets = client.budgets().entries().into_iter();
         let budgets = budgets.map(|(_, budget)| budget.snapshot());
@@ -149,14 +149,13 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     let switch = Switch::new();
     // A moment later, so that the first requests are on time.
     let start = Instant::now() + Duration::from_millis(50);
-    let (unprotected, plain_addr) = Side::start("unprotected", &switch, |target| {
-        Ok(Gateway::plain(std::slice::from_ref(target)))
+    let (unprotected, plain_addr) = Side::start("unprotected", &switch, |targets, _| {
+        Ok(Gateway::plain(targets))
     })
     .await?;
-    let (protected, protected_addr) = Side::start("protected", &switch, |target| {
+    let (protected, protected_addr) = Side::start("protected", &switch, |targets, health| {
         let log = move |line: &str| println!("{:6.2} s    {line}", start.elapsed().as_secs_f64());
-        let targets = std::slice::from_ref(target);
-        Gateway::protected(targets, limits, log).map_err(|error| named(&error))
+        Gateway::protected(targets, limits, health, log)
     })
     .await?;
 
@@ -216,6 +215,9 @@ milliseconds, the others wait for their whole patience. This upstream recovers u
 one may not. The price of protecting it is the rest of the breaker's wait, up to 1 s by default.";
 
 fn settings(limits: &Limits) -> String {
+    let breaker = limits
+        .breaker
+        .unwrap_or(Breaker::within(Duration::from_secs(1)));
     let hedge = match limits.hedge {
         Some(share) => format!(
             "starts when one takes longer than {} % of them, from {} on",
@@ -239,10 +241,10 @@ fn settings(limits: &Limits) -> String {
         millis(limits.attempt_timeout),
         limits.attempts,
         limits.budget,
-        limits.failures,
-        millis(limits.failing_for),
-        millis(limits.open_for),
-        millis(limits.open_at_most),
+        breaker.failures,
+        millis(breaker.lasting),
+        millis(breaker.open_for),
+        millis(breaker.open_at_most),
         limits.capacity,
         limits.queue,
         millis(limits.queue_wait),

@@ -58,7 +58,7 @@ pub(crate) struct Load {
 impl Load {
     /// Sends the whole load to the proxy at `addr`, and returns when its last caller is done.
     pub(crate) async fn drive(self, addr: SocketAddr, start: Instant, samples: Samples) {
-        let client = proxy::client(false, None);
+        let client = proxy::client(false);
         let mut callers = JoinSet::new();
         let gap = Duration::from_secs(1) / self.rate;
         let mut due = Duration::ZERO;

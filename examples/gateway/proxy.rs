@@ -1,47 +1,33 @@
 //! The reverse proxy: bare, and behind the policies.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{self, ConnectInfo, Request};
-use axum::http::header::{CONNECTION, HOST, HeaderValue, RETRY_AFTER};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::uri::Authority;
-use axum::http::{Method, StatusCode, Version};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{self, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use seawall::circuit_breaker::State;
-use seawall::{Bulkhead, ConfigError};
-use tower::{ServiceBuilder, service_fn};
+use seawall::http::Peer;
+use seawall::serve::Health;
+use seawall::{Bulkhead, ConfigError, Error};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::counts::{Counted, CountedBody, Counts};
 use crate::headers;
 use crate::policies::{self, Client, Limits};
-use crate::target::Target;
-use crate::upstreams::Upstreams;
+use crate::target::{Target, Targets};
 
 /// A proxy in front of its upstreams.
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     pub(crate) router: Router,
-    pub(crate) health: Health,
-}
-
-/// The state of a running gateway.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Health {
-    pub(crate) counts: Arc<Counts>,
     /// None without protection.
     pub(crate) policies: Option<Policies>,
-    draining: Arc<AtomicBool>,
 }
 
 /// The policies of requests and of their attempts.
@@ -51,95 +37,62 @@ pub(crate) struct Policies {
     #[allow(dead_code, reason = "the tests check that all permits are returned")]
     pub(crate) bulkhead: Bulkhead,
     pub(crate) client: Client,
-    pub(crate) upstreams: Upstreams,
-}
-
-impl Health {
-    /// Rejects new requests from now on.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
-    }
 }
 
 impl Gateway {
     /// A proxy without protection.
     pub(crate) fn plain(targets: &[Target]) -> Self {
-        let client = client(is_http2(targets), None);
-        let health = Health::default();
-        let upstreams = Upstreams::plain(targets);
-        let proxy = ServiceBuilder::new()
-            .layer(from_fn_with_state((upstreams, health.clone()), admit))
-            .service(service_fn(move |request| forward(client.clone(), request)));
-        let router = Router::new().fallback_service(proxy);
-        Self { router, health }
+        let targets = Targets::new(targets, None);
+        let client = client(targets.http2()).map_err(Error::service);
+        let proxy = service_fn(move |request| forward(targets.clone(), client.clone(), request));
+        Self {
+            router: Router::new().fallback_service(proxy),
+            policies: None,
+        }
     }
 
     /// A proxy that protects callers and upstreams from each other.
     pub(crate) fn protected(
         targets: &[Target],
         limits: &Limits,
+        health: Health,
         log: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let server = policies::server(limits)?;
         let stack = policies::upstream(limits, log)?;
-        let client = client(is_http2(targets), Some(limits.attempt_timeout));
-        let upstreams = Upstreams::protected(targets, &stack);
-        let health = Health {
-            policies: Some(Policies {
-                bulkhead: server.bulkhead().clone(),
-                client: stack.clone(),
-                upstreams: upstreams.clone(),
-            }),
-            ..Health::default()
+        let targets = Targets::new(targets, Some(stack.breakers()));
+        let policies = Policies {
+            bulkhead: server.bulkhead().clone(),
+            client: stack.clone(),
         };
-        let proxy = ServiceBuilder::new()
-            .layer(from_fn_with_state((upstreams, health.clone()), admit))
-            .layer(server)
+        let client = ServiceBuilder::new()
             .layer(stack)
-            .service(service_fn(move |request| forward(client.clone(), request)));
+            .map_err(Error::service)
+            .service(client(targets.http2()));
+        let proxy = ServiceBuilder::new()
+            .layer(server)
+            .service_fn(move |request| forward(targets.clone(), client.clone(), request));
+        // An open breaker does not make the gateway unready: all replicas have the same upstreams,
+        // and a fast 503 is better than no replica.
+        let health = health.degraded_by_any(policies.client.breakers());
         let router = Router::new()
-            .route("/healthz", get("ok\n"))
-            .route("/readyz", get(readyz).with_state(health.clone()))
+            .route_service("/healthz", health.clone())
+            .route_service("/readyz", health)
             .fallback_service(proxy);
-        Ok(Self { router, health })
-    }
-}
-
-fn is_http2(targets: &[Target]) -> bool {
-    targets.iter().any(|target| target.http2)
-}
-
-/// An open breaker does not make the gateway unready: all replicas have the same upstreams, and a fast
-/// 503 is better than no replica.
-async fn readyz(extract::State(health): extract::State<Health>) -> Response {
-    if health.draining() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
-    }
-    let upstreams = health.policies.iter();
-    let upstreams = upstreams.flat_map(|policies| policies.upstreams.all());
-    let breakers = upstreams.filter_map(|one| Some(&one.policies.as_ref()?.0));
-    let degraded: String = breakers
-        .map(|breaker| (breaker.name(), breaker.state()))
-        .filter(|(_, state)| *state != State::Closed)
-        .map(|(breaker, state)| format!("degraded: {breaker} is {}\n", policies::name(state)))
-        .collect();
-    match degraded.is_empty() {
-        true => "ready\n".into_response(),
-        false => degraded.into_response(),
+        Ok(Self {
+            router,
+            policies: Some(policies),
+        })
     }
 }
 
 /// The client that calls the upstreams.
 pub(crate) type Upstream = HyperClient<HttpConnector, Body>;
 
-pub(crate) fn client(http2: bool, connect_timeout: Option<Duration>) -> Upstream {
+pub(crate) fn client(http2: bool) -> Upstream {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(connect_timeout);
+    connector.set_connect_timeout(Some(Duration::from_secs(3)));
     HyperClient::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(30))
@@ -148,23 +101,36 @@ pub(crate) fn client(http2: bool, connect_timeout: Option<Duration>) -> Upstream
         .build(connector)
 }
 
-/// Prepares a request for its upstream, or answers it. It comes before the policies, because a request
-/// that never reaches the upstream must not count in its breaker.
-async fn admit(
-    extract::State((upstreams, health)): extract::State<(Upstreams, Health)>,
+/// The upstream's answer, or a response that says why there is none.
+async fn forward<S, B>(
+    targets: Targets,
+    client: S,
     mut request: Request,
-    next: Next,
-) -> Response {
-    if health.draining() {
-        let head = [(CONNECTION, "close"), (RETRY_AFTER, "1")];
-        return (StatusCode::SERVICE_UNAVAILABLE, head, "draining\n").into_response();
+) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = http::Response<B>, Error = Error<HyperError>>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let kind = request.headers().get(CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    // Before the policies, because what never reaches the upstream must not count in its breaker.
+    if let Err(answer) = prepare(targets.pick(), &mut request) {
+        return Ok(answer.into_response());
     }
-    if let Err(rejection) = prepare(upstreams.pick(), &mut request) {
-        return rejection.into_response();
-    }
-    let counted = Counted::request(&health.counts);
-    let response = next.run(request).await;
-    response.map(|body| Body::new(CountedBody::new(body, counted)))
+    let bad_gateway = |what| (StatusCode::BAD_GATEWAY, what).into_response();
+    Ok(match client.oneshot(request).await {
+        Ok(mut response) => {
+            headers::strip(response.headers_mut());
+            *response.version_mut() = Version::HTTP_11;
+            response.map(Body::new)
+        }
+        Err(Error::Rejected(rejection)) if is_grpc => rejection.into_grpc_response(),
+        Err(Error::Rejected(rejection)) => rejection.into_response(),
+        Err(Error::Service(error)) if error.is_connect() => {
+            bad_gateway("the upstream cannot be reached\n")
+        }
+        Err(_) => bad_gateway("the upstream closed the connection\n"),
+    })
 }
 
 fn prepare(target: &Target, request: &mut Request) -> Result<(), (StatusCode, String)> {
@@ -188,10 +154,7 @@ fn prepare(target: &Target, request: &mut Request) -> Result<(), (StatusCode, St
         Some(host) => HeaderValue::try_from(host).ok(),
         None => request.headers().get(HOST).cloned(),
     };
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|peer| peer.0);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let may_split_cookies = request.version() == Version::HTTP_2;
     let headers = request.headers_mut();
     let wants_trailers = headers::wants_trailers(headers);
@@ -208,22 +171,4 @@ fn prepare(target: &Target, request: &mut Request) -> Result<(), (StatusCode, St
     // The protocol to the upstream does not depend on that of the caller.
     *request.version_mut() = Version::HTTP_11;
     Ok(())
-}
-
-/// The upstream's answer, or a 502. The breaker is above and judges both.
-async fn forward(client: Upstream, request: Request) -> Result<Response, Infallible> {
-    let mut response = match client.request(request).await {
-        Ok(response) => response,
-        Err(error) => {
-            let what = if error.is_connect() {
-                "the upstream cannot be reached\n"
-            } else {
-                "the upstream closed the connection\n"
-            };
-            return Ok((StatusCode::BAD_GATEWAY, what).into_response());
-        }
-    };
-    headers::strip(response.headers_mut());
-    *response.version_mut() = Version::HTTP_11;
-    Ok(response.map(Body::new))
 }

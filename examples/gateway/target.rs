@@ -1,8 +1,13 @@
-//! The protected service, by its URL.
+//! The protected services, by their URLs. Each request is for one of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::header::HeaderValue;
 use axum::http::uri::{Authority, Scheme};
-use axum::http::{Error, Uri};
+use axum::http::{Error, Request, Uri};
+use seawall::stack::Addressed;
+use seawall::{CircuitBreaker, Keyed};
 
 /// The protected service.
 #[derive(Clone, Debug)]
@@ -64,5 +69,47 @@ impl Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "http://{}{}", self.authority, self.prefix)
+    }
+}
+
+/// All of them. Clones share the turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Targets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// With the breaker that the stack finds by the authority of a request.
+    all: Vec<(Target, Option<CircuitBreaker>)>,
+    next: AtomicUsize,
+}
+
+impl Targets {
+    pub(crate) fn new(targets: &[Target], breakers: Option<&Keyed<str, CircuitBreaker>>) -> Self {
+        let breaker = |target: &Target| {
+            let uri = target.uri(&Uri::from_static("/")).ok()?;
+            let request = Request::get(uri).body(()).ok()?;
+            Some(breakers?.get(&request.authority()?))
+        };
+        let all = targets.iter().map(|one| (one.clone(), breaker(one)));
+        Self(Arc::new(Inner {
+            all: all.collect(),
+            next: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(crate) fn http2(&self) -> bool {
+        self.0.all.iter().any(|(target, _)| target.http2)
+    }
+
+    /// The next in turn whose breaker would admit a call. If none would, the next in turn: it
+    /// rejects the call and says when to retry.
+    pub(crate) fn pick(&self) -> &Target {
+        let Inner { all, next } = &*self.0;
+        let turn = next.fetch_add(1, Ordering::Relaxed) % all.len();
+        let (before, from) = all.split_at(turn);
+        let admits = |breaker: &CircuitBreaker| breaker.peek().is_ok();
+        let mut in_turn = from.iter().chain(before);
+        let admitted = in_turn.find(|(_, breaker)| breaker.as_ref().is_none_or(admits));
+        &admitted.unwrap_or(&all[turn]).0
     }
 }

@@ -153,6 +153,9 @@ impl TimedCall {
         if self.open && !self.ends_with_head {
             let moved = Self {
                 timeout: self.timeout.clone(),
+                // A deadline that a timeout further up enforces is for the head, or that timeout
+                // holds the body as well.
+                deadline: self.due(),
                 ..*self
             };
             self.open = false;

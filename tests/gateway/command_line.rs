@@ -27,9 +27,10 @@ fn an_invalid_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
         ("--timeout NaNs", "above 0"),
         ("--timeout 5", "like 250ms"),
         ("--attempt-timeout 0ms", "above 0"),
+        ("--attempt-timeout 11s", "at most 10s"),
         ("--client-rate 0", "from 1"),
-        ("--client-key a:b --client-rate 1", "the name of a header"),
-        ("--client-rate --client-key x-api-key", "required"),
+        ("--trust 10.0.0.1 --client-rate 1", "a network like"),
+        ("--client-rate --trust 10.0.0.0/8", "required"),
         ("--in-flight 0", UP_TO_U16),
         ("--attempts 0", "from 1 to 10"),
         ("--attempts 11", "from 1 to 10"),
@@ -41,13 +42,8 @@ fn an_invalid_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
         ("--capacity 0", UP_TO_U16),
         ("--capacity 65536", UP_TO_U16),
         ("--queue -1", "from 0 to 1000000"),
-        ("--queue-wait -1s", "from 0s"),
-        ("--failure-rate NaN", "at most 1"),
-        ("--failure-rate 1.1", "at most 1"),
-        ("--probes 0", "from 1"),
-        ("--probes 256", "to 255"),
-        ("--failures 4096", "to 4095"),
         ("--drain -1s", "from 0s"),
+        ("--settle -1s", "from 0s"),
         ("--seconds inf", "from 6 to 600"),
         ("--seconds 5", "from 6 to 600"),
         ("--seconds 7 --upstream http://a", "without --upstream"),
@@ -62,7 +58,7 @@ fn an_invalid_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
             .filter(|value| !value.starts_with("--"))
             .unwrap_or(flag);
         let parts = [flag, value, allowed];
-        let line = line.replace("--client-rate --client-key", "--client-key");
+        let line = line.replace("--client-rate --trust", "--trust");
         match Args::from(format!("gateway {line}").split(' ')) {
             Err(Stop::Wrong(what)) => {
                 assert!(!what.contains('\n'), "{line}: {what}");
@@ -73,12 +69,6 @@ fn an_invalid_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
             other => panic!("{line}: {other:?}"),
         }
     }
-    let args = Args::from("gateway --open-for 2s --open-at-most 1s".split(' ')).unwrap();
-    let what = args.limits().unwrap_err();
-    assert!(
-        what.contains("--open-at-most: 1s") && what.contains("2s"),
-        "{what}"
-    );
     let args =
         Args::from("gateway --rate 7 --timeout 1.5s --upstream http://[::1]:9/x/".split(' '));
     let args = args.unwrap();
@@ -89,53 +79,31 @@ fn an_invalid_command_line_is_one_line_with_flag_value_and_what_is_allowed() {
             .collect::<Vec<_>>(),
         ["http://[::1]:9/x"]
     );
-    let limits = args.limits().unwrap();
+    let limits = args.limits();
     assert_eq!(
         (limits.rate, limits.burst, limits.timeout),
         (7, 7, millis(1_500))
     );
     assert_eq!(limits.hedge, None);
-    assert_eq!(args.demo_limits(1.0).unwrap().hedge, Some(0.95));
-    let args = Args::from("gateway --hedge 0.9 --capacity 3 --queue 0 --queue-wait 0s".split(' '));
-    let limits = args.unwrap().limits().unwrap();
+    assert_eq!(args.demo_limits(1.0).hedge, Some(0.95));
+    let args = Args::from("gateway --hedge 0.9 --capacity 3 --queue 0".split(' '));
+    let limits = args.unwrap().limits();
     assert_eq!(limits.hedge, Some(0.9));
-    assert_eq!(
-        (limits.capacity, limits.queue, limits.queue_wait),
-        (3, 0, Duration::ZERO)
-    );
+    assert_eq!((limits.capacity, limits.queue), (3, 0));
 }
 
 #[test]
-fn contradictions_are_reported_under_the_names_of_the_flags() {
-    for (line, expected) in [
-        (
-            "--timeout 1s --attempt-timeout 2s",
-            "invalid --attempt-timeout: 2s (must be at most the --timeout of 1s)",
-        ),
-        (
-            "--timeout 1s --queue-wait 2s",
-            "invalid --queue-wait: 2s (must be at most the --timeout of 1s)",
-        ),
-        (
-            "--timeout 1s --attempt-timeout 2s --queue-wait 3s",
-            "invalid --attempt-timeout: 2s (must be at most the --timeout of 1s); \
-             invalid --queue-wait: 3s (must be at most the --timeout of 1s)",
-        ),
-    ] {
-        let args = Args::from(format!("gateway {line}").split(' ')).unwrap();
-        let error = policies::upstream(&args.limits().unwrap(), |_| {}).unwrap_err();
-        assert_eq!(args::named(&error), expected);
-    }
-    // Defaults do not contradict the flags that are given.
+fn flags_and_defaults_do_not_contradict_each_other() {
     for line in [
         "--timeout 20ms",
         "--timeout 1s --attempts 10 --hedge 0.5",
-        "--timeout 1h --attempt-timeout 1h",
+        "--timeout 1s --attempt-timeout 2s",
+        "--timeout 1h --attempt-timeout 10s",
         "--timeout 1ms --attempts 10",
         "--attempt-timeout 1ms --hedge 0.9",
     ] {
         let args = Args::from(format!("gateway {line}").split(' ')).unwrap();
-        for limits in [args.limits().unwrap(), args.demo_limits(0.2).unwrap()] {
+        for limits in [args.limits(), args.demo_limits(0.2)] {
             if let Err(error) = policies::upstream(&limits, |_| {}) {
                 panic!("{line}: {}", args::named(&error));
             }
@@ -255,26 +223,104 @@ fn the_demonstration_prints_a_table_and_exits_with_0() {
     }
 }
 
+/// The gateway as a process, before `upstream`.
 #[cfg(unix)]
-#[test]
-fn it_exits_with_0_on_a_signal() {
-    use std::io::{BufRead, BufReader};
-    let mut command = example(&[
-        "--upstream",
-        "http://127.0.0.1:9",
-        "--listen",
-        "127.0.0.1:0",
-    ]);
-    let mut gateway = command.spawn().unwrap();
-    let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
-    let first = log.next().unwrap().unwrap();
-    assert!(first.contains("listening on 127.0.0.1:"), "{first}");
-    let sent = Command::new("kill")
-        .args(["-TERM", &gateway.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-    assert_eq!(gateway.wait().unwrap().code(), Some(0));
-    let last = log.map(Result::unwrap).last().unwrap();
-    assert!(last.contains("drained"), "{last}");
+struct Process {
+    gateway: std::process::Child,
+    log: std::io::Lines<std::io::BufReader<std::process::ChildStderr>>,
+    addr: String,
+}
+
+#[cfg(unix)]
+impl Process {
+    fn start(upstream: SocketAddr, times: &[&str]) -> Self {
+        use std::io::{BufRead, BufReader};
+        let upstream = format!("http://{upstream}");
+        let args = ["--upstream", &upstream, "--listen", "127.0.0.1:0"];
+        let mut gateway = example(&[&args, times].concat()).spawn().unwrap();
+        let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
+        let first = log.next().unwrap().unwrap();
+        let addr = first.split("listening on ").nth(1).expect("an address");
+        let addr = addr.split(',').next().unwrap().to_owned();
+        Self { gateway, log, addr }
+    }
+
+    /// Once it serves; before, a signal ends it at once.
+    async fn serves(self) -> Self {
+        let request = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let answer = raw(self.addr.parse().unwrap(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        self
+    }
+
+    fn terminate(&self) {
+        let id = self.gateway.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The exit code and the last line.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.gateway.wait().unwrap().code();
+        (code, self.log.map(Result::unwrap).last().unwrap())
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sv2_the_exit_code_says_whether_requests_were_cut_off() {
+    let arrived = Arc::new(Semaphore::new(0));
+    let arrives = Arc::clone(&arrived);
+    let app = Router::new().fallback(any(move || {
+        arrives.add_permits(1);
+        std::future::pending::<()>()
+    }));
+    let behind = upstream(app).await;
+    let hang = async |process: &Process| {
+        let mut stream = TcpStream::connect(&process.addr).await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        arrived.acquire().await.unwrap().forget();
+        stream
+    };
+    let idle = Process::start(behind, &["--settle", "0s"]).serves().await;
+    idle.terminate();
+    let (code, last) = idle.end();
+    assert_eq!(
+        (code, last.contains("drained: Complete")),
+        (Some(0), true),
+        "{last}"
+    );
+
+    let late = Process::start(behind, &["--settle", "0s", "--drain", "100ms"]);
+    let _stream = hang(&late).await;
+    late.terminate();
+    let (code, last) = late.end();
+    assert_eq!(
+        (code, last.contains("TimedOut { requests: 1 }")),
+        (Some(1), true),
+        "{last}"
+    );
+
+    let cut = Process::start(behind, &["--settle", "1m", "--drain", "1m"]);
+    let _stream = hang(&cut).await;
+    cut.terminate();
+    // Until it drains, a second signal could be taken for the first.
+    let draining = async || {
+        let request = "GET /readyz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let answer = raw(cut.addr.parse().unwrap(), request).await;
+        answer.starts_with("HTTP/1.1 503")
+    };
+    while !draining().await {
+        sleep(millis(5)).await;
+    }
+    cut.terminate();
+    let (code, last) = cut.end();
+    assert_eq!(
+        (code, last.contains("Cut { requests: 1 }")),
+        (Some(2), true),
+        "{last}"
+    );
 }

@@ -46,18 +46,20 @@ fn restless() -> Limits {
         capacity: 8,
         queue: 16,
         queue_wait: millis(10),
-        failures: 3,
-        failing_for: Duration::ZERO,
-        open_for: millis(2),
-        open_at_most: millis(5),
+        breaker: Some(Breaker {
+            failures: 3,
+            lasting: Duration::ZERO,
+            open_for: millis(2),
+            open_at_most: millis(5),
+        }),
         ..limits()
     }
 }
 
 async fn becomes_idle(gateway: &Running, in_upstream: &AtomicUsize) {
-    let counts = &gateway.health.counts;
-    eventually("no requests", || counts.requests() == 0).await;
-    eventually("no connections", || counts.connections() == 0).await;
+    eventually("no requests", || gateway.requests() == 0).await;
+    let connections = || gateway.server.snapshot().connections;
+    eventually("no connections", || connections() == 0).await;
     eventually("the upstream is idle", || {
         in_upstream.load(Ordering::SeqCst) == 0
     })
@@ -117,7 +119,7 @@ async fn dropped_streams_of_one_connection_leave_every_count_at_zero() {
         ..limits()
     };
     let gateway = Running::over(uneven(&in_upstream), narrow).await;
-    let client = proxy::client(true, None);
+    let client = proxy::client(true);
     let ends = many(1_000, || {
         let request = Request::get(gateway.url("/"));
         let request = request.version(Version::HTTP_2).body(Body::empty());
@@ -142,7 +144,7 @@ async fn dropped_streams_of_one_connection_leave_every_count_at_zero() {
         ends.contains_key("200 OK") && ends.contains_key("left"),
         "{ends:?}"
     );
-    eventually("no requests", || gateway.health.counts.requests() == 0).await;
+    eventually("no requests", || gateway.requests() == 0).await;
     drop(client);
     becomes_idle(&gateway, &in_upstream).await;
 }

@@ -27,10 +27,7 @@ async fn a_megabyte_goes_up_and_down_byte_for_byte() {
             sent.len()
         );
     }
-    eventually("nothing is in flight", || {
-        gateway.health.counts.requests() == 0
-    })
-    .await;
+    eventually("nothing is in flight", || gateway.requests() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,7 +176,7 @@ async fn trailers_pass_both_ways() {
         } else {
             request = request.header("connection", "te");
         }
-        let client = proxy::client(down, None);
+        let client = proxy::client(down);
         let response = client.request(request.body(body).unwrap()).await.unwrap();
         assert_eq!(response.status(), 200);
         let body = response.into_body().collect().await.unwrap();
@@ -193,7 +190,7 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_download_is_streamed_beyond_the_timeouts() {
+async fn hb1_a_slow_download_is_streamed_beyond_the_timeouts() {
     let (sender, body) = by_hand();
     let timeouts = Limits {
         attempt_timeout: millis(100),
@@ -219,8 +216,12 @@ async fn a_slow_download_is_streamed_beyond_the_timeouts() {
         }
         sleep(millis(50)).await;
     }
+    // What is in flight is the body.
+    let in_flight = || gateway.policies.bulkhead.snapshot().in_flight;
+    assert_eq!(in_flight(), 1);
     drop(sender);
     assert!(body.frame().await.is_none());
+    eventually("its permit is back", || in_flight() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

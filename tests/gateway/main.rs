@@ -4,8 +4,6 @@
 
 #[path = "../../examples/gateway/args.rs"]
 mod args;
-#[path = "../../examples/gateway/counts.rs"]
-mod counts;
 #[path = "../../examples/gateway/headers.rs"]
 mod headers;
 #[path = "../../examples/gateway/load.rs"]
@@ -14,14 +12,10 @@ mod load;
 mod policies;
 #[path = "../../examples/gateway/proxy.rs"]
 mod proxy;
-#[path = "../../examples/gateway/serve.rs"]
-mod serve;
 #[path = "../../examples/gateway/target.rs"]
 mod target;
 #[path = "../../examples/gateway/upstream.rs"]
 mod upstream;
-#[path = "../../examples/gateway/upstreams.rs"]
-mod upstreams;
 
 mod command_line;
 mod disconnects;
@@ -52,13 +46,14 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::ResponseFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use args::{Args, Stop};
-use policies::Limits;
-use proxy::{Gateway, Health, Policies, Upstream};
+use policies::{Breaker, Limits};
+use proxy::{Gateway, Policies, Upstream};
+use seawall::serve::{Drained, Phase, Server};
 use seawall::{Bulkhead, CircuitBreaker};
 use target::Target;
 
@@ -73,7 +68,7 @@ fn limits() -> Limits {
         rate: 1_000_000,
         burst: 1_000_000,
         client_rate: None,
-        client_key: None,
+        trust: Vec::new(),
         in_flight: 10_000,
         timeout: Duration::from_secs(20),
         attempt_timeout: Duration::from_secs(10),
@@ -84,23 +79,27 @@ fn limits() -> Limits {
         capacity: 1_000,
         queue: 0,
         queue_wait: millis(100),
-        failures: 5,
-        failing_for: Duration::from_secs(1),
-        failure_rate: 0.5,
-        min_calls: 20,
-        open_for: Duration::from_secs(1),
-        open_at_most: Duration::from_secs(5),
-        probes: 3,
+        breaker: None,
     }
+}
+
+/// A breaker that opens at this failure in a row, for 2 s.
+fn opens_at(failures: u32) -> Option<Breaker> {
+    Some(Breaker {
+        failures,
+        lasting: Duration::ZERO,
+        open_for: Duration::from_secs(2),
+        open_at_most: Duration::from_secs(2),
+    })
 }
 
 /// A gateway that runs in this process.
 struct Running {
     addr: SocketAddr,
-    health: Health,
+    server: Server,
     policies: Policies,
-    stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<usize>,
+    behind: String,
+    served: JoinHandle<std::io::Result<Drained>>,
 }
 
 impl Running {
@@ -127,30 +126,36 @@ impl Running {
             target.with_http2(http2)
         };
         let targets: Vec<_> = upstreams.iter().map(target).collect();
-        let gateway = Gateway::protected(&targets, &limits, |_| {}).unwrap();
+        // The tests run in one process, which has one set of signals.
+        let server = Server::builder()
+            .signals(false)
+            .settle(millis(300))
+            .drain(drain);
+        let server = server.build().unwrap();
+        let gateway = Gateway::protected(&targets, &limits, server.health(), |_| {}).unwrap();
+        let policies = gateway.policies.clone().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let health = gateway.health.clone();
-        let policies = health.policies.clone().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        let served = tokio::spawn(serve::serve(listener, gateway, stopped, drain));
+        let serving = server.clone();
+        let served = tokio::spawn(async move { serving.serve(listener, gateway.router).await });
         Self {
             addr,
-            health,
+            server,
             policies,
-            stop: Some(stop),
+            behind: upstreams[0].to_string(),
             served,
         }
     }
 
-    /// The policies of the only upstream.
-    fn upstream(&self) -> &(CircuitBreaker, Bulkhead) {
-        let all = self.policies.upstreams.all();
-        assert_eq!(all.len(), 1);
-        all[0].policies.as_ref().unwrap()
+    fn requests(&self) -> u64 {
+        self.server.snapshot().requests
+    }
+
+    /// The policies of the first upstream.
+    fn upstream(&self) -> (CircuitBreaker, Bulkhead) {
+        let client = &self.policies.client;
+        let breaker = client.breakers().get(&self.behind);
+        (breaker, client.bulkheads().get(&self.behind))
     }
 
     fn url(&self, path: &str) -> String {
@@ -174,10 +179,6 @@ impl Running {
     /// The answer of `/readyz`.
     async fn readyz(&self) -> String {
         self.get("/readyz").await.2
-    }
-
-    fn stop(&mut self) {
-        let _ = self.stop.take().unwrap().send(());
     }
 }
 
@@ -207,7 +208,7 @@ async fn no_listener() -> SocketAddr {
 }
 
 fn h1() -> Upstream {
-    proxy::client(false, None)
+    proxy::client(false)
 }
 
 fn random_bytes(len: usize) -> Vec<u8> {

@@ -38,12 +38,12 @@ fn address(clients: &ClientIp, peer: &str, headers: &[(&str, &str)]) -> String {
     address.unwrap().to_string()
 }
 
-type Headers = &'static [(&'static str, &'static str)];
+pub(crate) type Headers = &'static [(&'static str, &'static str)];
 
 const XFF: &str = "x-forwarded-for";
 
 /// What a client sends to pass for another one.
-const SPOOFED: [Headers; 30] = [
+pub(crate) const SPOOFED: [Headers; 30] = [
     &[(XFF, "198.51.100.1")],
     &[(XFF, "198.51.100.1, 198.51.100.2")],
     &[(XFF, "10.0.0.1")],

@@ -27,6 +27,8 @@ mod drain;
 mod errors;
 #[cfg(feature = "tonic")]
 mod grpc;
+#[cfg(feature = "serve")]
+mod hosts;
 #[cfg(feature = "http")]
 mod http;
 mod keyed;

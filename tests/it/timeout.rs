@@ -650,3 +650,41 @@ async fn cx14_a_timeout_around_a_call_that_was_answered_503_says_rejected() {
         (503, vec!["Rejected".to_owned()])
     );
 }
+
+// HB1: the deadline of a server's head is not that of a body which its handler passes on.
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn hb1_a_body_outlives_the_deadline_of_a_call_that_ended_with_its_head() {
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use seawall::http::BodyLayer;
+
+    let chunks = || {
+        let later = |text| async move {
+            tokio::time::sleep(secs(2)).await;
+            Ok::<_, BoxError>(text)
+        };
+        stream::iter(["one", "two", "three"]).then(later)
+    };
+    let client = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(secs(60)).until_body_end())
+        .layer(BodyLayer::new())
+        .service(service_fn(move |_: http::Request<()>| {
+            let response = http::Response::new(Body::from_stream(chunks()));
+            std::future::ready(Ok::<_, BoxError>(response))
+        }));
+    let server = ServiceBuilder::new()
+        .layer(TimeoutLayer::new(secs(1)))
+        .service(client.clone());
+    let response = server.oneshot(http::Request::new(())).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "onetwothree");
+
+    // A deadline that the reader itself has is in force.
+    let second = Timeout::new(secs(1));
+    let bounded = second.run(|| async {
+        let response = client.oneshot(http::Request::new(())).await?;
+        response.into_body().collect().await
+    });
+    assert!(bounded.await.unwrap_err().rejection().is_some());
+}

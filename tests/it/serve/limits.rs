@@ -70,6 +70,36 @@ async fn sv1_a_head_that_takes_too_long_is_cut() {
     assert!(elapsed(start) >= limit);
 }
 
+// The head is whole, so that the layers bound it.
+#[tokio::test]
+async fn sv1_a_body_that_drips_ends_with_the_timeout_of_the_stack() {
+    let limit = ms(200);
+    let stack = seawall::ServerStack::builder("api", 1).timeout(limit);
+    let stack = stack.build().unwrap().until_body_end();
+    let bulkhead = stack.bulkhead().clone();
+    let read = axum::routing::post(|body: Bytes| async move { body.len().to_string() });
+    let app = app().route("/read", read).layer(stack);
+    let running = Running::new(quiet(), app).await;
+    let mut stream = running.connect().await;
+    let start = Instant::now();
+    let head = b"POST /read HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let dripping = tokio::spawn(async move {
+        while writer.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(ms(10)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = in_time(reader.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    assert!(elapsed(start) >= limit);
+    in_time(dripping).await.unwrap();
+    until(|| running.server.snapshot().connections == 0).await;
+    assert_eq!(bulkhead.snapshot().in_flight, 0);
+}
+
 #[tokio::test]
 async fn sv1_connections_above_the_cap_are_closed_at_once() {
     let running = Running::new(quiet().max_connections(2), app()).await;
