@@ -1,6 +1,8 @@
 //! The one way to a token: an [`Ask`] from every entry point, which [`RateLimiter::decide`] decides
 //! now.
 
+#[cfg(feature = "tower")]
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::joint;
@@ -137,7 +139,9 @@ impl RateLimiter {
             };
             member.remainder(key, charge, now)
         });
-        if let Some(fewest) = left.min_by_key(|remainder| remainder.left) {
+        // Of two with as many, that whose next token comes later.
+        if let Some(fewest) = left.min_by_key(|remainder| (remainder.left, Reverse(remainder.next)))
+        {
             fewest.note();
         }
     }
