@@ -119,6 +119,13 @@ impl Common {
         self.listeners.emit(&self.name, kind);
     }
 
+    /// Emits the rejection of a call, and returns it.
+    #[cold]
+    pub(crate) fn rejected(&self, rejection: Rejection) -> Rejection {
+        self.emit(EventKind::Rejected(&rejection));
+        rejection
+    }
+
     /// Emits the terminal event of a call that made this number of attempts.
     #[cfg(feature = "tokio")]
     pub(crate) fn emit_after(&self, kind: EventKind<'_>, attempts: u32) {

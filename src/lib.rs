@@ -51,7 +51,7 @@
 //! # Without a service
 //!
 //! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]. A [`Pipeline`]
-//! combines several policies. With `--no-default-features`, rate limiter, circuit breaker and
+//! combines several policies, and [`gather`] makes calls to several services at once. With `--no-default-features`, rate limiter, circuit breaker and
 //! bulkhead depend on neither tokio nor tower and serve blocking code, by `run_blocking` such as
 //! [`CircuitBreaker::run_blocking`], and to wait [`RateLimiter::acquire_blocking`] and
 //! [`Bulkhead::acquire_blocking`].
@@ -61,7 +61,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `tower` | yes | the layers; implies `tokio` |
-//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
+//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Fallback`], [`Pipeline`], [`gather`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); [answers](guide::answers) with a body and fields of what is left; deadlines [between processes](guide::deadlines#over-the-wire); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; rejections are answers of handlers; implies `http` and `tower`; depends on axum with its feature `tokio` |
@@ -102,9 +102,13 @@ pub mod classify;
 pub mod config;
 pub mod deadline;
 pub mod event;
+#[cfg(feature = "tokio")]
+pub mod fallback;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "tokio")]
+pub mod gather;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub mod grpc;
 #[cfg(feature = "tower")]
@@ -138,6 +142,7 @@ mod context;
 #[cfg(feature = "tokio")]
 mod drain;
 mod in_flight;
+mod macros;
 mod outcome;
 mod per_thread;
 #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
@@ -149,6 +154,7 @@ mod testing;
 mod time;
 #[cfg(feature = "tonic")]
 mod tonic;
+mod waiting;
 
 pub use backoff::{Backoff, Jitter};
 pub use budget::Budget;
@@ -168,6 +174,10 @@ pub use deadline::Deadline;
 #[cfg(feature = "tokio")]
 pub use deadline::spawn;
 pub use event::Event;
+#[cfg(feature = "tokio")]
+pub use fallback::Fallback;
+#[cfg(feature = "tower")]
+pub use fallback::FallbackLayer;
 #[cfg(feature = "tokio")]
 pub use hedge::Hedge;
 #[cfg(feature = "tower")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The modules of `src`, from low to high. Modules on one floor may import each other.
 pub const FLOORS: &[&[&str]] = &[
-    &["sync", "time", "rng", "per_thread"],
+    &["macros", "sync", "time", "rng", "per_thread"],
     &["config", "registry", "live"],
     &["outcome", "drain"],
     &["rejection"],
@@ -13,9 +13,9 @@ pub const FLOORS: &[&[&str]] = &[
     &["context"],
     &["deadline", "backoff"],
     &["common"],
-    &["in_flight"],
-    &["service"],
+    &["in_flight", "waiting"],
     &["keyed"],
+    &["service"],
     &[
         "timeout",
         "rate_limit",
@@ -24,8 +24,8 @@ pub const FLOORS: &[&[&str]] = &[
         "budget",
     ],
     &["attempts"],
-    &["retry", "hedge"],
-    &["pipeline", "stack"],
+    &["retry", "hedge", "fallback"],
+    &["pipeline", "stack", "gather"],
     &[
         "http", "serve", "grpc", "reqwest", "hyper", "tonic", "observe",
     ],
@@ -59,6 +59,7 @@ pub const PATTERNS: &[&str] = &[
     "budget",
     "retry",
     "hedge",
+    "fallback",
 ];
 pub const ROOMS: &[&[&str]] = &[
     &[
@@ -75,7 +76,7 @@ pub const ROOMS: &[&[&str]] = &[
         "per_key",
         "run",
     ],
-    &["layer", "service", "future", "gates"],
+    &["layer", "service", "future", "through", "gates"],
 ];
 
 /// Files of this name, or in a folder of this name, are no code of the crate.

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::funding::Funding;
 #[cfg(feature = "tower")]
 use crate::budget::Deposit;
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::common::{Common, Options};
-use crate::config::{Mode, Name};
+use crate::config::Mode;
 use crate::context::{Attempt, CallContext, ClockReading};
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
@@ -18,48 +19,6 @@ use crate::registry::PolicyId;
 use crate::service::Format;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
-
-/// The budget that extra attempts are taken from.
-#[derive(Clone, Debug)]
-pub(crate) enum Funding {
-    /// Nothing was configured yet.
-    Default,
-    /// The policy's own. A call inside an attempt or under a `BudgetLayer` inherits theirs
-    /// instead, so that one budget covers them all.
-    Own(Budget),
-    Given(Budget),
-    None,
-}
-
-impl Funding {
-    /// With a budget of the policy's own where nothing was configured.
-    pub(crate) fn or_own(self, policy: &Name, ratio: f64) -> Self {
-        match self {
-            Self::Default => {
-                let own = Budget::builder().ratio(ratio);
-                let own = own.name(format!("budget of {policy}"));
-                Self::Own(own.build().expect("the defaults are valid"))
-            }
-            configured => configured,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn budget(&self) -> Option<&Budget> {
-        match self {
-            Self::Own(budget) | Self::Given(budget) => Some(budget),
-            Self::Default | Self::None => None,
-        }
-    }
-
-    #[inline]
-    fn inherited(&self) -> Option<PolicyId> {
-        match self {
-            Self::Own(_) => CallContext::budget(),
-            _ => None,
-        }
-    }
-}
 
 /// What the calls of one retry or hedge share: its name, mode and listeners, and its counts. A
 /// count publishes nothing but itself: relaxed.
@@ -133,6 +92,8 @@ pub(crate) struct CallLedger {
     made: u32,
     /// Whether the call has been added to a budget that earns by calls.
     added: bool,
+    /// Whether the budget was charged for the last failure.
+    charged: bool,
     /// Whether the terminal event has not been emitted.
     open: bool,
 }
@@ -171,6 +132,7 @@ impl CallLedger {
             inherited,
             made: 1,
             added: false,
+            charged: false,
             open: on,
         }
     }
@@ -224,6 +186,7 @@ impl CallLedger {
                 Some(kind) => budget.withdraw_after(kind),
                 None => budget.withdraw(),
             };
+            self.charged = after.is_some();
             let Some(withdrawal) = withdrawal else {
                 ledger.suppressed.fetch_add(1, Ordering::Relaxed);
                 ledger.suppress(number, reason);
@@ -257,6 +220,7 @@ impl CallLedger {
 
     /// The extra attempt is made.
     pub(crate) fn send(&mut self, plan: &Plan, permit: ExtraPermit) -> SentExtra {
+        self.charged = false;
         self.made += 1;
         plan.ledger.made.fetch_add(1, Ordering::Relaxed);
         SentExtra(permit.0.map(Withdrawal::send))
@@ -268,6 +232,23 @@ impl CallLedger {
         plan.ledger.made.fetch_sub(1, Ordering::Relaxed);
         if let Some(sent) = sent.0 {
             sent.rejected();
+        }
+    }
+
+    /// An attempt has failed, and its outcome is not the call's.
+    pub(crate) fn failed(&self, plan: &Plan, outcome: Outcome) {
+        if let (true, Some(budget)) = (self.open, self.budget(plan)) {
+            budget.attempt_failed(outcome);
+        }
+    }
+
+    /// The outcome of the call is a failure. In an attempt with the same budget, the policy around
+    /// it counts that failure.
+    #[cold]
+    fn returns_failure(&self, plan: &Plan, outcome: Outcome) {
+        let nested = CallContext::attempt() > 0 && plan.funding.inherited().is_some();
+        if !self.charged && !nested {
+            self.failed(plan, outcome);
         }
     }
 
@@ -286,6 +267,9 @@ impl CallLedger {
             if let Some(budget) = Self::earning(plan) {
                 budget.on_success();
             }
+        }
+        if let Outcome::Failure { .. } = outcome {
+            self.returns_failure(plan, outcome);
         }
         self.add_call(plan);
         self.end(plan, ending);

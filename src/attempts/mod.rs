@@ -33,6 +33,8 @@
 #[cfg(feature = "tower")]
 mod again;
 #[cfg(feature = "tokio")]
+mod funding;
+#[cfg(feature = "tokio")]
 mod ledger;
 mod resend;
 #[cfg(feature = "tower")]
@@ -40,12 +42,14 @@ mod template;
 
 #[cfg(feature = "tower")]
 pub use again::{Again, ByRequest, CopyBy, OnlyIf, SendAgain};
+#[cfg(feature = "tokio")]
+pub(crate) use funding::Funding;
 #[cfg(feature = "tower")]
 pub(crate) use ledger::Earned;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use ledger::Win;
 #[cfg(feature = "tokio")]
-pub(crate) use ledger::{CallLedger, ExtraPermit, Funding, Ledger, Plan, SentExtra};
+pub(crate) use ledger::{CallLedger, ExtraPermit, Ledger, Plan, SentExtra};
 pub use resend::{Idempotent, Resend};
 #[cfg(feature = "tower")]
 pub(crate) use template::Template;

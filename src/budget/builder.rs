@@ -21,6 +21,7 @@ impl Builder {
             burst: 10,
             floor: 0,
             refill: Refill::default(),
+            max_tokens: None,
         };
         Self::from_config(options, config)
     }
@@ -62,6 +63,23 @@ impl Builder {
         self
     }
 
+    /// Throttles by the [retry design of gRPC](super#retry-throttling-of-grpc) instead: there are
+    /// at most `max_tokens`, 1 to 1,000; each failure takes one, each success gives `token_ratio`,
+    /// 0 to 1, and no extra attempt is made while no more than half are left. An extra attempt
+    /// costs nothing. Burst, floor and refill have no effect then. The default is off.
+    ///
+    /// ```
+    /// // As `"retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}` of a service config.
+    /// let budget = seawall::Budget::builder().retry_throttling(10, 0.1).build()?;
+    /// assert_eq!(budget.snapshot().balance, 10.0);
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn retry_throttling(mut self, max_tokens: u32, token_ratio: f64) -> Self {
+        self.config.max_tokens = Some(max_tokens);
+        self.config.ratio = token_ratio;
+        self
+    }
+
     /// What adds to the budget. The default is every success.
     pub fn refill(mut self, refill: Refill) -> Self {
         self.config.refill = refill;
@@ -88,6 +106,8 @@ pub(super) struct Config {
     pub(super) burst: u32,
     pub(super) floor: u32,
     pub(super) refill: Refill,
+    /// Of retry throttling, which is on with it.
+    pub(super) max_tokens: Option<u32>,
 }
 
 /// The balance's word has room for no more.
@@ -100,6 +120,9 @@ impl Config {
         problems.check(ratio, "ratio", self.ratio, "0 to 1");
         let allowed = format!("at most {MOST_BURST}");
         problems.check(self.burst <= MOST_BURST, "burst", self.burst, allowed);
+        let tokens = self.max_tokens;
+        let right = tokens.is_none_or(|tokens| (1..=1_000).contains(&tokens));
+        problems.check(right, "max_tokens", tokens, "1 to 1,000");
         problems.finish(name)
     }
 

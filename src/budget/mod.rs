@@ -119,6 +119,23 @@
 //! | [`name`](Builder::name) | `budget@` and the call site | |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
+//! ## Retry throttling of gRPC
+//!
+//! The retry design of gRPC ([A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md))
+//! bounds extra attempts in another way. [`retry_throttling`](Builder::retry_throttling) chooses it,
+//! for a client that has to do as its service config says:
+//!
+//! | | the budget | retry throttling |
+//! |---|---|---|
+//! | a success gives | the ratio | the token ratio |
+//! | is paid for | an extra attempt: 1, or 5 after throttling | every failure, whether another attempt follows or not: 1 |
+//! | extra attempts stop | when the balance is below the price | when half of the tokens are left |
+//! | at a steady share of failures | the ratio of the successes is mended: half of them by default | all are mended below a share of ratio / (1 + ratio), 9 % for a ratio of 0.1, and none above it |
+//! | a dead dependency gets | the burst | half of the tokens |
+//!
+//! A failure that is permanent takes no token. Per server means per
+//! authority: `ClientConfig::budgets(|budget| budget.retry_throttling(10, 0.1))`.
+//!
 //! # Sharing
 //!
 //! Clones of a [`Budget`] are one budget. Give one to all retries and hedges in front of the same

@@ -31,6 +31,12 @@ impl PerKey for Budget {
         if Arc::strong_count(&self.0) > 1 {
             return Idle::No;
         }
+        if let Some((throttle, most)) = self.throttle() {
+            return match throttle.tokens(most) == most * ONE {
+                true => Idle::Fresh,
+                false => Idle::No,
+            };
+        }
         let (now, terms) = (time::now(), self.terms());
         let idle = self.0.account.idle(now);
         let floor = self.0.floor.rate().max(LEAST_FLOOR);

@@ -1,8 +1,8 @@
 use super::policy::Budget;
 use crate::config::Mode;
 use crate::outcome::FailureKind;
-#[cfg(feature = "tower")]
-use crate::outcome::Outcome;
+#[cfg(feature = "tokio")]
+use crate::outcome::{NEVER, Outcome};
 use crate::rate_limit::Charge;
 use crate::sync::Ordering;
 use crate::time;
@@ -20,7 +20,7 @@ pub struct Withdrawal {
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The budget is off, or the attempt was made.
+    /// The budget is off, it throttles by failures, or the attempt was made.
     Nothing,
     /// The budget only records, and is spent.
     Unpaid,
@@ -38,7 +38,31 @@ fn price(kind: FailureKind) -> u64 {
     }
 }
 
+/// Whether [retry throttling](super::Builder::retry_throttling) counts this outcome: a
+/// failure that another attempt may mend, or whose server wants none.
+#[cfg(feature = "tokio")]
+fn takes_token(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Failure {
+            retry_after: Some(NEVER),
+            ..
+        } => true,
+        Outcome::Failure { kind, .. } => {
+            !matches!(kind, FailureKind::Permanent | FailureKind::Slow)
+        }
+        Outcome::Success | Outcome::Ignore => false,
+    }
+}
+
 impl Budget {
+    /// Counts an attempt whose outcome is a failure.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn attempt_failed(&self, outcome: Outcome) {
+        if takes_token(outcome) {
+            self.on_failure();
+        }
+    }
+
     /// Takes one extra attempt at the price of 1: a hedge, or a retry after a failure that is not
     /// throttling. None if the budget is spent: the balance is short, and so is the floor.
     ///
@@ -63,6 +87,7 @@ impl Budget {
     /// is taken from the floor after throttling: the floor is for services with little traffic,
     /// and a service that says that it has too much needs no extra attempts.
     pub fn withdraw_after(&self, kind: FailureKind) -> Option<Withdrawal> {
+        self.on_failure();
         self.withdraw_at(price(kind))
     }
 
@@ -77,17 +102,23 @@ impl Budget {
     }
 
     fn take(&self, price: u64) -> Option<Source> {
-        let now = time::now();
-        let taken = self.0.account.withdraw(now, self.terms(), price);
-        let source = match taken {
-            Some(epoch) => Some(Source::Balance(epoch, price)),
-            None if price == 1 => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
-            None => None,
+        let source = match self.throttle() {
+            Some((throttle, most)) => throttle.admits(most).then_some(Source::Nothing),
+            None => self.take_from_balance(price),
         };
         if source.is_none() {
             self.0.suppressed.fetch_add(1, Ordering::Relaxed);
         }
         source
+    }
+
+    fn take_from_balance(&self, price: u64) -> Option<Source> {
+        let now = time::now();
+        match self.0.account.withdraw(now, self.terms(), price) {
+            Some(epoch) => Some(Source::Balance(epoch, price)),
+            None if price == 1 => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
+            None => None,
+        }
     }
 }
 
@@ -148,8 +179,9 @@ impl Deposit {
 
     /// The call has ended: a success is deposited, and nothing otherwise.
     pub(crate) fn judge(self, outcome: Outcome) {
-        if outcome == Outcome::Success {
-            (0..self.successes).for_each(|_| self.budget.on_success());
+        match outcome {
+            Outcome::Success => (0..self.successes).for_each(|_| self.budget.on_success()),
+            failed => self.budget.attempt_failed(failed),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::builder::{Builder, Config, Refill};
-use super::state::{Account, ONE, Terms};
+use super::state::{Account, ONE, Terms, Throttle};
 use crate::common::{Common, Options};
 use crate::config::{ConfigError, Live, Mode, Name};
 use crate::context::CallContext;
@@ -28,6 +28,9 @@ pub(super) struct Shared {
     /// relaxed.
     terms: AtomicU64,
     by_successes: AtomicBool,
+    /// The most tokens of retry throttling; zero if that is off.
+    max_tokens: AtomicU64,
+    throttle: Throttle,
     pub(super) account: Account,
     /// Where an attempt is taken from when the balance is short.
     pub(super) floor: Bucket,
@@ -69,6 +72,8 @@ impl Budget {
             id,
             terms: AtomicU64::new(terms.word()),
             by_successes: AtomicBool::new(config.refill == Refill::Successes),
+            max_tokens: AtomicU64::new(config.max_tokens.unwrap_or(0).into()),
+            throttle: Throttle::full(config.max_tokens.unwrap_or(0).into()),
             account: Account::new(now, terms),
             floor,
             config: Live::new(config),
@@ -134,6 +139,10 @@ impl Budget {
         let by_successes = config.refill == Refill::Successes;
         self.0.terms.store(config.terms().word(), Ordering::Relaxed);
         (self.0.by_successes).store(by_successes, Ordering::Relaxed);
+        let tokens = config.max_tokens.unwrap_or(0);
+        if self.0.max_tokens.swap(tokens.into(), Ordering::Relaxed) == 0 {
+            self.0.throttle.fill(tokens.into());
+        }
         self.0.floor.change(time::now(), config.floor());
     }
 
@@ -153,7 +162,11 @@ impl Budget {
     pub fn snapshot(&self) -> Snapshot {
         let terms = self.terms();
         #[allow(clippy::cast_precision_loss)] // For reading; 40 bits fit.
-        let balance = self.0.account.balance(time::now(), terms) as f64 / ONE as f64;
+        let balance = match self.throttle() {
+            Some((throttle, most)) => throttle.tokens(most),
+            None => self.0.account.balance(time::now(), terms),
+        } as f64
+            / ONE as f64;
         #[allow(clippy::cast_precision_loss)]
         let ratio = terms.ratio() as f64 / ONE as f64;
         Snapshot {
@@ -170,13 +183,20 @@ impl Budget {
         Terms::from_word(self.0.terms.load(Ordering::Relaxed))
     }
 
+    /// The tokens of retry throttling and the most of them, if that is on.
+    #[inline]
+    pub(super) fn throttle(&self) -> Option<(&Throttle, u64)> {
+        let most = self.0.max_tokens.load(Ordering::Relaxed);
+        (most > 0).then_some((&self.0.throttle, most))
+    }
+
     /// Adds the ratio for an original call, where [calls](Refill::Calls) add to the budget. A call
     /// inside an attempt of a retry or hedge adds nothing, so that layers do not multiply.
     ///
     /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
     pub fn on_call(&self) {
-        if !self.by_successes() {
+        if !self.by_successes() && self.throttle().is_none() {
             self.deposit();
         }
     }
@@ -187,8 +207,24 @@ impl Budget {
     /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
     pub fn on_success(&self) {
-        if self.by_successes() {
+        if let Some((throttle, most)) = self.throttle() {
+            if CallContext::attempt() == 0 {
+                throttle.succeed(self.terms().ratio(), most);
+            }
+        } else if self.by_successes() {
             self.deposit();
+        }
+    }
+
+    /// Takes a token for an attempt that has failed, where
+    /// [retry throttling](Builder::retry_throttling) is on. [`withdraw_after`](Self::withdraw_after)
+    /// has done so for the failure that it is called with.
+    ///
+    /// Retries and hedges call this themselves; it is for loops of your own.
+    #[inline]
+    pub fn on_failure(&self) {
+        if let Some((throttle, _)) = self.throttle() {
+            throttle.fail();
         }
     }
 
@@ -248,7 +284,8 @@ impl fmt::Debug for Budget {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The attempts that are available now, without those of the floor.
+    /// The attempts that are available now, without those of the floor. With
+    /// [retry throttling](Builder::retry_throttling) the tokens that are left.
     pub balance: f64,
     /// Extra attempts per deposit.
     pub ratio: f64,

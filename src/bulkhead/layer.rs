@@ -3,9 +3,8 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{Bulkhead, BulkheadService, QueuedService};
-use crate::context::path::Site;
 use crate::keyed::IntoSource;
-use crate::service::{Native, RespondWith};
+use crate::service::{Front, Native, RespondWith};
 
 /// Puts a [`Bulkhead`] around a service.
 ///
@@ -14,9 +13,7 @@ use crate::service::{Native, RespondWith};
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct BulkheadLayer<R = Native, W = Rejects, P = Bulkhead> {
-    bulkhead: P,
-    site: Site,
-    responder: R,
+    front: Front<P, R>,
     wait: W,
 }
 
@@ -38,9 +35,7 @@ impl<P> BulkheadLayer<Native, Rejects, P> {
     #[track_caller]
     pub fn new(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
         Self {
-            bulkhead: bulkhead.into_source(),
-            site: Site::caller(),
-            responder: Native,
+            front: Front::new(bulkhead.into_source()),
             wait: Rejects,
         }
     }
@@ -56,9 +51,7 @@ impl<P> BulkheadLayer<Native, Queues, P> {
     #[track_caller]
     pub fn queued(bulkhead: impl IntoSource<Bulkhead, Source = P>) -> Self {
         Self {
-            bulkhead: bulkhead.into_source(),
-            site: Site::caller(),
-            responder: Native,
+            front: Front::new(bulkhead.into_source()),
             wait: Queues::default(),
         }
     }
@@ -87,11 +80,16 @@ impl<R, W, P> BulkheadLayer<R, W, P> {
 
     pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> BulkheadLayer<R2, W, P> {
         BulkheadLayer {
-            bulkhead: self.bulkhead,
-            site: self.site,
-            responder: change(self.responder),
+            front: self.front.map_responder(change),
             wait: self.wait,
         }
+    }
+}
+
+impl<R: Clone, W, P: Clone> BulkheadLayer<R, W, P> {
+    fn rejecting<S>(&self, inner: S) -> BulkheadService<S, R, P> {
+        let front = self.front.clone();
+        BulkheadService { inner, front }
     }
 }
 
@@ -99,12 +97,7 @@ impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Rejects, P> {
     type Service = BulkheadService<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BulkheadService::new(
-            inner,
-            self.bulkhead.clone(),
-            self.site,
-            self.responder.clone(),
-        )
+        self.rejecting(inner)
     }
 }
 
@@ -112,12 +105,9 @@ impl<S, R: Clone, P: Clone> Layer<S> for BulkheadLayer<R, Queues, P> {
     type Service = QueuedService<S, R, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let service = BulkheadService::new(
-            inner,
-            self.bulkhead.clone(),
-            self.site,
-            self.responder.clone(),
-        );
-        QueuedService::new(service, self.wait.max_wait)
+        QueuedService {
+            service: self.rejecting(inner),
+            max_wait: self.wait.max_wait,
+        }
     }
 }

@@ -5,6 +5,13 @@ use crate::config::{ConfigError, Mode};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 
+#[cfg(feature = "tower")]
+impl crate::service::Rejects for Bulkhead {
+    fn common(&self) -> &crate::common::Common {
+        self.common()
+    }
+}
+
 impl PerKey for Bulkhead {
     type Store<K: ?Sized + Key> = Policies<K, Self>;
     type Entry = ();

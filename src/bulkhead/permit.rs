@@ -1,7 +1,6 @@
 //! The permit of one call in flight.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::time::Duration;
 
 use super::Bulkhead;
@@ -10,6 +9,7 @@ use crate::common::Common;
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
+use crate::macros::debug_fields;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
@@ -92,9 +92,7 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     pub(super) fn free(&mut self) -> bool {
         let counted = std::mem::replace(&mut self.counted, false);
         if counted {
-            if let Some(waker) = self.bulkhead.borrow().machine().release() {
-                waker.wake();
-            }
+            self.bulkhead.borrow().free_permit();
         }
         counted
     }
@@ -139,13 +137,7 @@ impl<B: Borrow<Bulkhead>> Drop for Permit<B> {
     }
 }
 
-impl<B: Borrow<Bulkhead>> fmt::Debug for Permit<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("bulkhead", self.bulkhead.borrow().name())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([B: Borrow<Bulkhead>] Permit<B>, this: bulkhead = this.bulkhead.borrow().name());
 
 impl Bulkhead {
     /// Admits a call if a permit is free and no call waits. Never waits itself.
@@ -234,18 +226,19 @@ impl Bulkhead {
 
     #[cold]
     pub(super) fn reject_full(&self, word: Word, max_queued: Option<u32>) -> Rejection {
-        let rejection = self.full(word, max_queued);
-        self.emit_rejected(&rejection);
-        rejection
+        self.common().rejected(self.full(word, max_queued))
     }
 
     pub(super) fn reject(&self, kind: RejectionKind) -> Rejection {
         let rejection = Rejection::new(kind, self.name().clone());
-        self.emit_rejected(&rejection);
-        rejection
+        self.common().rejected(rejection)
     }
 
-    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
-        self.common().emit(EventKind::Rejected(rejection));
+    /// Frees a permit, or hands it to the next waiter.
+    #[inline]
+    pub(super) fn free_permit(&self) {
+        if let Some(waker) = self.machine().release() {
+            waker.wake();
+        }
     }
 }

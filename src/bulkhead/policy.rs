@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::state::{MAX_QUEUED, Machine, Order, Settings};
 use crate::common::{Common, Options, common_methods, option_setters};
 use crate::config::{ConfigError, Live, Mode, Problems};
+use crate::macros::{debug_fields, from_ref, setters};
 use crate::sync::Arc;
 
 /// Longer serves callers that have given up, and makes the waiters behind them late as well.
@@ -45,8 +46,9 @@ pub(super) struct Inner {
     config: Live<Config>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Config {
+    /// With the mode that the options of a builder have.
     settings: Settings,
     /// None for a queue without a bound.
     queue: Option<u32>,
@@ -86,10 +88,15 @@ impl Bulkhead {
     pub fn builder(limit: u32) -> Builder {
         Builder {
             options: Options::at("bulkhead", Location::caller()),
-            limit,
-            queue: Some(0),
-            max_wait: MAX_WAIT,
-            order: Order::Fifo,
+            config: Config {
+                settings: Settings {
+                    limit,
+                    mode: Mode::Enforce,
+                    order: Order::Fifo,
+                },
+                queue: Some(0),
+                max_wait: MAX_WAIT,
+            },
         }
     }
 
@@ -143,19 +150,12 @@ impl Bulkhead {
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
         let name = self.name();
         self.0.config.change(|now| {
-            let Settings { limit, mode, order } = now.settings;
             let options = Options {
-                mode,
+                mode: now.settings.mode,
                 ..Options::named(name.clone())
             };
-            let current = Builder {
-                options,
-                limit,
-                queue: now.queue,
-                max_wait: now.max_wait,
-                order,
-            };
-            change(current).config()
+            let config = *now;
+            change(Builder { options, config }).config()
         })?;
         let admitted = self.machine().apply(|| self.0.config.load().settings);
         admitted.into_iter().for_each(Waker::wake);
@@ -201,71 +201,44 @@ impl Bulkhead {
     }
 }
 
-impl From<&Bulkhead> for Bulkhead {
-    fn from(bulkhead: &Bulkhead) -> Self {
-        bulkhead.clone()
-    }
-}
+from_ref!(Bulkhead);
 
-impl fmt::Debug for Bulkhead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bulkhead")
-            .field("name", self.name())
-            .field("state", self.machine())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Bulkhead, this: name = this.name(), state = this.machine());
 
 /// Builds a [`Bulkhead`]; made by [`Bulkhead::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     options: Options,
-    limit: u32,
-    queue: Option<u32>,
-    max_wait: Duration,
-    order: Order,
+    config: Config,
 }
 
 impl Builder {
     option_setters!();
 
-    /// Sets how many calls are admitted at once, at most 1,000,000. A limit of 0 is closed.
-    pub fn limit(mut self, limit: u32) -> Self {
-        self.limit = limit;
-        self
-    }
+    setters! {
+        /// Sets how many calls are admitted at once, at most 1,000,000. A limit of 0 is closed.
+        limit(limit: u32) => config.settings.limit = limit;
 
-    /// Sets how many calls may wait, at most 1,000,000. The default is 0, because a caller can act
-    /// on a rejection at once. Only calls that are made to wait do:
-    /// [`BulkheadLayer::queued`](crate::BulkheadLayer::queued), [`acquire`](Bulkhead::acquire),
-    /// [`run_queued`](Bulkhead::run_queued). A rejection of another call says that the queue is not
-    /// used.
-    pub fn queue(mut self, len: u32) -> Self {
-        self.queue = Some(len);
-        self
-    }
+        /// Sets how many calls may wait, at most 1,000,000. The default is 0, because a caller can act
+        /// on a rejection at once. Only calls that are made to wait do:
+        /// [`BulkheadLayer::queued`](crate::BulkheadLayer::queued), [`acquire`](Bulkhead::acquire),
+        /// [`run_queued`](Bulkhead::run_queued). A rejection of another call says that the queue is not
+        /// used.
+        queue(len: u32) => config.queue = Some(len);
 
-    /// Lets any number of calls wait, up to the million that the bulkhead can count.
-    ///
-    /// Each waiter holds its memory and its caller, so this only moves the overload. It is for
-    /// callers that are bounded elsewhere, such as the workers of a batch.
-    pub fn unbounded_queue(mut self) -> Self {
-        self.queue = None;
-        self
-    }
+        /// Lets any number of calls wait, up to the million that the bulkhead can count.
+        ///
+        /// Each waiter holds its memory and its caller, so this only moves the overload. It is for
+        /// callers that are bounded elsewhere, such as the workers of a batch.
+        unbounded_queue() => config.queue = None;
 
-    /// Sets the longest wait. The default is 100 ms, because a longer one serves callers that have
-    /// given up. The [deadline](crate::Deadline) in force bounds it too. With zero no call waits.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.max_wait = max_wait;
-        self
-    }
+        /// Sets the longest wait. The default is 100 ms, because a longer one serves callers that have
+        /// given up. The [deadline](crate::Deadline) in force bounds it too. With zero no call waits.
+        max_wait(max_wait: Duration) => config.max_wait = max_wait;
 
-    /// Sets which waiter is admitted next. The default is [`Order::Fifo`].
-    pub fn order(mut self, order: Order) -> Self {
-        self.order = order;
-        self
+        /// Sets which waiter is admitted next. The default is [`Order::Fifo`].
+        order(order: Order) => config.settings.order = order;
     }
 
     /// Admits the newest waiter next: under lasting overload it serves some callers in time
@@ -290,26 +263,20 @@ impl Builder {
 
     fn config(&self) -> Result<Config, ConfigError> {
         let mut problems = Problems::default();
-        let (limit, queue) = (self.limit, self.queue.unwrap_or(0));
+        let mut config = self.config;
+        config.settings.mode = self.options.mode;
+        let (limit, queue) = (config.settings.limit, config.queue.unwrap_or(0));
         problems.check(limit <= HIGHEST, "limit", limit, "at most 1,000,000");
         let allowed = "at most 1,000,000, or an unbounded queue";
         problems.check(queue <= HIGHEST, "queue", queue, allowed);
         problems.finish(&self.options.name)?;
-        Ok(Config {
-            settings: Settings {
-                limit,
-                mode: self.options.mode,
-                order: self.order,
-            },
-            queue: self.queue,
-            max_wait: self.max_wait,
-        })
+        Ok(config)
     }
 
     /// How long a call waits at most, if there is a queue.
     #[cfg(feature = "tower")]
     pub(crate) fn longest_queueing(&self) -> Option<Duration> {
-        (self.queue != Some(0)).then_some(self.max_wait)
+        (self.config.queue != Some(0)).then_some(self.config.max_wait)
     }
 
     #[cfg(feature = "tower")]

@@ -599,14 +599,15 @@ fn rt11_an_extra_attempt_never_waits_in_the_layer() {
 // Between its last poll and the end of its wait.
 #[test]
 fn bh4_a_waiter_that_gets_its_permit_at_the_end_of_its_wait_is_admitted() {
-    use super::waiter::Entry;
+    use crate::waiting::{Progress, Waiter};
 
     let bulkhead = one(1);
     let held = bulkhead.try_acquire().unwrap();
-    let Ok(Entry::Waiting(mut waiter)) = bulkhead.enter(None) else {
+    let Ok(Err(mut waiter)) = bulkhead.enter(None) else {
         panic!("the queue has room");
     };
-    assert!(waiter.poll(Waker::noop()).is_none());
+    let polled = waiter.poll(Waker::noop(), time::now());
+    assert!(matches!(polled, Progress::Waits(_)));
     held.release();
     let permit = waiter.time_out(time::now()).unwrap();
     assert_eq!(balance(&bulkhead), (1, 0));

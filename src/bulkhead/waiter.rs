@@ -9,16 +9,12 @@ use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
-
-/// What a call gets that would wait.
-pub(super) enum Entry {
-    Admitted(Permit),
-    Waiting(Waiter),
-}
+use crate::waiting::{Progress, block_on};
 
 /// A position in the queue, or the permit that was handed to it. Dropping it gives back either.
 #[derive(Debug)]
-pub(super) struct Waiter {
+#[allow(unreachable_pub)] // Named by the future of a layer that waits.
+pub struct Waiter {
     bulkhead: Bulkhead,
     /// None once the wait has ended.
     id: Option<WaiterId>,
@@ -41,28 +37,17 @@ impl Bulkhead {
     /// closed; [`RejectionKind::QueueTimeout`] after the wait; [`RejectionKind::Expired`] if it
     /// would have to wait and the deadline has passed.
     pub fn acquire_blocking(&self) -> Result<Permit, Rejection> {
-        let mut waiter = match self.enter(None)? {
-            Entry::Admitted(permit) => return Ok(permit),
-            Entry::Waiting(waiter) => waiter,
-        };
-        let waker = time::unparker();
-        loop {
-            if let Some(ended) = waiter.poll(&waker) {
-                return ended;
-            }
-            let now = time::now();
-            if now >= waiter.until {
-                return waiter.time_out(now);
-            }
-            time::park_until(waiter.until);
-        }
+        self.enter(None)?.or_else(block_on)
     }
 
     /// Admits a call, or queues it. `max_wait` replaces the longest wait of the configuration.
     #[inline]
-    pub(super) fn enter(&self, max_wait: Option<Duration>) -> Result<Entry, Rejection> {
+    pub(super) fn enter(
+        &self,
+        max_wait: Option<Duration>,
+    ) -> Result<Result<Permit, Waiter>, Rejection> {
         match self.machine().admit() {
-            Admission::Admitted => Ok(Entry::Admitted(Permit::counted(self.clone()))),
+            Admission::Admitted => Ok(Ok(Permit::counted(self.clone()))),
             other => self.enter_full(other, max_wait),
         }
     }
@@ -74,7 +59,7 @@ impl Bulkhead {
         &self,
         mut decision: Admission,
         max_wait: Option<Duration>,
-    ) -> Result<Entry, Rejection> {
+    ) -> Result<Result<Permit, Waiter>, Rejection> {
         let (max_wait, max_queued) = self.queueing(max_wait);
         let mut now = Tick::ZERO;
         let mut until = Tick::ZERO;
@@ -87,7 +72,7 @@ impl Bulkhead {
         }
         let Admission::Queued(id) = decision else {
             let permit = Permit::decided(self.clone(), decision, Some(max_queued))?;
-            return Ok(Entry::Admitted(permit));
+            return Ok(Ok(permit));
         };
         let mut waiter = Waiter {
             bulkhead: self.clone(),
@@ -97,7 +82,7 @@ impl Bulkhead {
             deadline: Tick::NEVER,
         };
         waiter.end_by(CallContext::deadline(), now)?;
-        Ok(Entry::Waiting(waiter))
+        Ok(Err(waiter))
     }
 
     /// Passes on the permits of waiters that were not polled until their wait ended.
@@ -107,15 +92,11 @@ impl Bulkhead {
     }
 }
 
-impl Waiter {
-    /// When the wait ends.
-    #[cfg(feature = "tokio")]
-    pub(super) fn until(&self) -> Tick {
-        self.until
-    }
+impl crate::waiting::Waiter for Waiter {
+    type Permit = Permit;
 
     #[cfg(feature = "tokio")]
-    pub(super) fn deadline(&self) -> Tick {
+    fn deadline(&self) -> Tick {
         self.deadline
     }
 
@@ -123,7 +104,7 @@ impl Waiter {
     /// buffer was made where it could not be seen either whether it is an extra attempt, which
     /// never waits.
     #[cfg(feature = "tokio")]
-    pub(super) fn first_poll(&mut self) -> Result<(), Rejection> {
+    fn first_poll(&mut self) -> Result<(), Rejection> {
         let deadline = CallContext::unenforced();
         if !deadline.is_never() {
             self.end_by(deadline, time::now())?;
@@ -138,6 +119,21 @@ impl Waiter {
         Ok(())
     }
 
+    fn poll(&mut self, waker: &Waker, now: Tick) -> Progress<Permit> {
+        let id = self.id.expect(ENDED);
+        let ended = match self.bulkhead.machine().poll_waiter(id, self.until, waker) {
+            WaiterState::Waiting if now < self.until => return Progress::Waits(self.until),
+            WaiterState::Waiting => self.time_out(now),
+            WaiterState::Admitted => self.admitted(),
+            WaiterState::Closed(word) => Err(self.reject_full(word)),
+            WaiterState::TakenOver(word) => Err(self.timed_out(word, now)),
+        };
+        self.id = None;
+        Progress::Ended(ended)
+    }
+}
+
+impl Waiter {
     /// Ends the wait at `deadline` at the latest; now, if that has passed.
     fn end_by(&mut self, deadline: Tick, now: Tick) -> Result<(), Rejection> {
         self.until = self.until.min(deadline);
@@ -147,19 +143,6 @@ impl Waiter {
         }
         self.give_back();
         Err(self.bulkhead.reject(RejectionKind::Expired))
-    }
-
-    /// How the wait ended, if it has. If not, `waker` is woken when it does.
-    pub(super) fn poll(&mut self, waker: &Waker) -> Option<Result<Permit, Rejection>> {
-        let id = self.id.expect(ENDED);
-        let ended = match self.bulkhead.machine().poll_waiter(id, self.until, waker) {
-            WaiterState::Waiting => return None,
-            WaiterState::Admitted => self.admitted(),
-            WaiterState::Closed(word) => Err(self.reject_full(word)),
-            WaiterState::TakenOver(word) => Err(self.timed_out(word, time::now())),
-        };
-        self.id = None;
-        Some(ended)
     }
 
     /// Ends a wait that has taken too long. The call is admitted if it has just got a permit, or
@@ -192,9 +175,7 @@ impl Waiter {
         if self.deadline.is_never() || time::now() < self.deadline {
             return Ok(Permit::counted(self.bulkhead.clone()));
         }
-        if let Some(waker) = self.bulkhead.machine().release() {
-            waker.wake();
-        }
+        self.bulkhead.free_permit();
         Err(self.bulkhead.reject(RejectionKind::Expired))
     }
 
@@ -204,11 +185,8 @@ impl Waiter {
         let Some(id) = self.id.take() else {
             return false;
         };
-        let machine = self.bulkhead.machine();
-        if machine.cancel(id).is_none() {
-            if let Some(waker) = machine.release() {
-                waker.wake();
-            }
+        if self.bulkhead.machine().cancel(id).is_none() {
+            self.bulkhead.free_permit();
         }
         true
     }

@@ -9,6 +9,7 @@ use crate::common::{Options, option_setters};
 #[cfg(feature = "tower")]
 use crate::config::Mode;
 use crate::config::{ConfigError, Name};
+use crate::macros::setters;
 use crate::time;
 
 /// Builds a [`CircuitBreaker`], or changes one that runs.
@@ -94,94 +95,63 @@ impl Builder {
         self
     }
 
-    /// Sets how long it stays open: longer with every recovery that fails, and from the start again
-    /// once it has closed. The default is 250 ms doubling to 1 s with equal jitter: the first probe
-    /// comes within a second of the dependency's recovery, and replicas do not probe together.
-    ///
-    /// Any jitter takes at most half of the wait: a breaker that could be open for no time at all
-    /// would send to a dependency that has just been found down. So full jitter is taken as equal
-    /// jitter, and a decorrelated wait as one that triples. A wait that grows does so up to eight
-    /// times its base, unless a cap is [set](Backoff::max).
-    pub fn open_for(mut self, wait: Backoff) -> Self {
-        self.config.open_for = wait.for_open_wait();
-        self
-    }
+    setters! {
+        /// Sets how long it stays open: longer with every recovery that fails, and from the start again
+        /// once it has closed. The default is 250 ms doubling to 1 s with equal jitter: the first probe
+        /// comes within a second of the dependency's recovery, and replicas do not probe together.
+        ///
+        /// Any jitter takes at most half of the wait: a breaker that could be open for no time at all
+        /// would send to a dependency that has just been found down. So full jitter is taken as equal
+        /// jitter, and a decorrelated wait as one that triples. A wait that grows does so up to eight
+        /// times its base, unless a cap is [set](Backoff::max).
+        open_for(wait: Backoff) => config.open_for = wait.for_open_wait();
 
-    /// Sets how far a `Retry-After` of the failure that opened it can extend the wait. The default
-    /// is 60 s; zero ignores it. A failure that forbids a retry ([`Duration::MAX`]) does not extend
-    /// the wait, and neither does a throttled one by [default](Self::throttled).
-    pub fn retry_after_cap(mut self, cap: Duration) -> Self {
-        self.config.retry_after_cap = cap;
-        self
-    }
+        /// Sets how far a `Retry-After` of the failure that opened it can extend the wait. The default
+        /// is 60 s; zero ignores it. A failure that forbids a retry ([`Duration::MAX`]) does not extend
+        /// the wait, and neither does a throttled one by [default](Self::throttled).
+        retry_after_cap(cap: Duration) => config.retry_after_cap = cap;
 
-    /// Sets how many probes the half-open state admits at once, 1 to 255. The default is 1: a
-    /// dependency that works in part should be used. At 30 % errors one probe closes with a
-    /// probability of 0.7, three that must all succeed with 0.34.
-    pub fn probes(mut self, probes: u32) -> Self {
-        self.config.probes = probes;
-        self
-    }
+        /// Sets how many probes the half-open state admits at once, 1 to 255. The default is 1: a
+        /// dependency that works in part should be used. At 30 % errors one probe closes with a
+        /// probability of 0.7, three that must all succeed with 0.34.
+        probes(probes: u32) => config.probes = probes;
 
-    /// Sets how many probes must succeed. The default is all.
-    pub fn close_after(mut self, successes: u32) -> Self {
-        self.config.close_after = Some(successes);
-        self
-    }
+        /// Sets how many probes must succeed. The default is all.
+        close_after(successes: u32) => config.close_after = Some(successes);
 
-    /// Sets how long a probe may take: more than zero, by default 30 s. A probe that hangs for
-    /// longer is given up by the next call: it counts as failed, its permit is free, and its
-    /// outcome changes nothing any more. With several probes in flight, all of them are given up
-    /// when the last one has taken that long.
-    ///
-    /// It must be longer than a healthy call takes, or the breaker never closes. With a timeout
-    /// below the breaker, a second more than the timeout is a good value, which the client stack sets from its
-    /// configuration. An attempt timeout that is set by its handle does not move it.
-    pub fn max_probe_time(mut self, most: Duration) -> Self {
-        self.config.max_probe_time = Some(most);
-        self
-    }
+        /// Sets how long a probe may take: more than zero, by default 30 s. A probe that hangs for
+        /// longer is given up by the next call: it counts as failed, its permit is free, and its
+        /// outcome changes nothing any more. With several probes in flight, all of them are given up
+        /// when the last one has taken that long.
+        ///
+        /// It must be longer than a healthy call takes, or the breaker never closes. With a timeout
+        /// below the breaker, a second more than the timeout is a good value, which the client stack sets from its
+        /// configuration. An attempt timeout that is set by its handle does not move it.
+        max_probe_time(most: Duration) => config.max_probe_time = Some(most);
 
-    /// After closing, admits a tenth of the calls at first and all after `over`, so that a
-    /// dependency that has just recovered is not overloaded. A failure rate above `reopen_at` (0 to
-    /// 1), of at least 10 calls, opens it again. Off by default.
-    pub fn ramp(mut self, over: Duration, reopen_at: f64) -> Self {
-        self.config.ramp = Some(Ramp { over, reopen_at });
-        self
-    }
+        /// After closing, admits a tenth of the calls at first and all after `over`, so that a
+        /// dependency that has just recovered is not overloaded. A failure rate above `reopen_at` (0 to
+        /// 1), of at least 10 calls, opens it again. Off by default.
+        ramp(over: Duration, reopen_at: f64) => config.ramp = Some(Ramp { over, reopen_at });
 
-    /// Removes the [`ramp`](Self::ramp): closes at once.
-    pub fn no_ramp(mut self) -> Self {
-        self.config.ramp = None;
-        self
-    }
+        /// Removes the [`ramp`](Self::ramp): closes at once.
+        no_ramp() => config.ramp = None;
 
-    /// Sets how a call counts that is dropped before it has ended.
-    pub fn on_drop(mut self, on_drop: OnDrop) -> Self {
-        self.config.on_drop = on_drop;
-        self
-    }
+        /// Sets how a call counts that is dropped before it has ended.
+        on_drop(on_drop: OnDrop) => config.on_drop = on_drop;
 
-    /// Sets how a failure counts that is throttled, such as a 429 or 503. By default it is in no
-    /// rate: a server that rejects what is above its capacity is used up to its capacity, and not
-    /// shut out at nine rejections in ten.
-    pub fn throttled(mut self, throttled: Throttled) -> Self {
-        self.config.throttled = throttled;
-        self
-    }
+        /// Sets how a failure counts that is throttled, such as a 429 or 503. By default it is in no
+        /// rate: a server that rejects what is above its capacity is used up to its capacity, and not
+        /// shut out at nine rejections in ten.
+        throttled(throttled: Throttled) => config.throttled = throttled;
 
-    /// Sets how much time a call must have been given for its timeout to count as a failure: a
-    /// caller with 5 ms left does not open a breaker that others share. Off by default; half of the
-    /// attempt's timeout is a good value.
-    pub fn fair_time(mut self, least: impl Into<Option<Duration>>) -> Self {
-        self.config.fair_time = least.into();
-        self
-    }
+        /// Sets how much time a call must have been given for its timeout to count as a failure: a
+        /// caller with 5 ms left does not open a breaker that others share. Off by default; half of the
+        /// attempt's timeout is a good value.
+        fair_time(least: impl Into<Option<Duration>>) => config.fair_time = least.into();
 
-    /// Makes jitter the same in every run.
-    pub fn jitter_seed(mut self, seed: u64) -> Self {
-        self.options.seed = Some(seed);
-        self
+        /// Makes jitter the same in every run.
+        jitter_seed(seed: u64) => options.seed = Some(seed);
     }
 
     /// Builds the breaker, closed.

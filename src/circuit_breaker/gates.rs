@@ -1,9 +1,8 @@
 //! A set of readiness gates, of which at most a share is shut at once.
 
-use std::fmt;
-
 use super::policy::CircuitBreaker;
 use crate::config::{ConfigError, Name, Problems};
+use crate::macros::debug_fields;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 
 /// The gated services of one balancer, of which at most a share is shut at once: by default half.
@@ -122,13 +121,7 @@ impl Default for Gates {
     }
 }
 
-impl fmt::Debug for Gates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gates")
-            .field("at_most", &self.0.most)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Gates, this: at_most = this.0.most);
 
 struct Member {
     set: Gates,

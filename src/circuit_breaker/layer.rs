@@ -4,9 +4,8 @@ use super::gates::Gates;
 use super::policy::CircuitBreaker;
 use super::service::{CircuitBreakerService, GatedService};
 use crate::classify::Standard;
-use crate::context::path::Site;
 use crate::keyed::IntoSource;
-use crate::service::{Native, RespondWith};
+use crate::service::{Front, Native, RespondWith};
 
 /// Puts a [`CircuitBreaker`] around a service.
 ///
@@ -15,9 +14,7 @@ use crate::service::{Native, RespondWith};
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct CircuitBreakerLayer<R = Native, C = Standard, G = Rejecting, P = CircuitBreaker> {
-    breaker: P,
-    site: Site,
-    responder: R,
+    front: Front<P, R>,
     classifier: C,
     gate: G,
 }
@@ -38,9 +35,7 @@ impl<P> CircuitBreakerLayer<Native, Standard, Rejecting, P> {
     #[track_caller]
     pub fn new(breaker: impl IntoSource<CircuitBreaker, Source = P>) -> Self {
         Self {
-            breaker: breaker.into_source(),
-            site: Site::caller(),
-            responder: Native,
+            front: Front::new(breaker.into_source()),
             classifier: Standard,
             gate: Rejecting,
         }
@@ -63,9 +58,7 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
     #[track_caller]
     pub fn gated(breaker: impl Into<CircuitBreaker>) -> Self {
         Self {
-            breaker: breaker.into(),
-            site: Site::caller(),
-            responder: Native,
+            front: Front::new(breaker.into()),
             classifier: Standard,
             gate: Gated::default(),
         }
@@ -99,9 +92,7 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
         change: impl FnOnce(R) -> R2,
     ) -> CircuitBreakerLayer<R2, C, G, P> {
         CircuitBreakerLayer {
-            breaker: self.breaker,
-            site: self.site,
-            responder: change(self.responder),
+            front: self.front.map_responder(change),
             classifier: self.classifier,
             gate: self.gate,
         }
@@ -111,11 +102,19 @@ impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
     /// [`Standard`]. It is cloned for every call.
     pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G, P> {
         CircuitBreakerLayer {
-            breaker: self.breaker,
-            site: self.site,
-            responder: self.responder,
+            front: self.front,
             classifier,
             gate: self.gate,
+        }
+    }
+}
+
+impl<R: Clone, C: Clone, G, P: Clone> CircuitBreakerLayer<R, C, G, P> {
+    fn rejecting<S>(&self, inner: S) -> CircuitBreakerService<S, R, C, P> {
+        CircuitBreakerService {
+            inner,
+            front: self.front.clone(),
+            classifier: self.classifier.clone(),
         }
     }
 }
@@ -124,13 +123,7 @@ impl<S, R: Clone, C: Clone, P: Clone> Layer<S> for CircuitBreakerLayer<R, C, Rej
     type Service = CircuitBreakerService<S, R, C, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreakerService::new(
-            inner,
-            self.breaker.clone(),
-            self.site,
-            self.responder.clone(),
-            self.classifier.clone(),
-        )
+        self.rejecting(inner)
     }
 }
 
@@ -138,14 +131,8 @@ impl<S, R: Clone, C: Clone> Layer<S> for CircuitBreakerLayer<R, C, Gated> {
     type Service = GatedService<S, R, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let service = CircuitBreakerService::new(
-            inner,
-            self.breaker.clone(),
-            self.site,
-            self.responder.clone(),
-            self.classifier.clone(),
-        );
         let gates = self.gate.gates.as_ref();
-        GatedService::new(service, gates.map(|gates| gates.join(&self.breaker)))
+        let membership = gates.map(|gates| gates.join(&self.front.policy));
+        GatedService::new(self.rejecting(inner), membership)
     }
 }

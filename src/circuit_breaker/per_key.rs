@@ -6,6 +6,13 @@ use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
 
+#[cfg(feature = "tower")]
+impl crate::service::Rejects for CircuitBreaker {
+    fn common(&self) -> &crate::common::Common {
+        self.common()
+    }
+}
+
 impl PerKey for CircuitBreaker {
     type Store<K: ?Sized + Key> = Policies<K, Self>;
     type Entry = ();

@@ -1,7 +1,6 @@
 //! The permit of one call: how it is admitted, and how it is settled.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::time::Duration;
 
 use super::ending::{End, outcome};
@@ -15,6 +14,7 @@ use crate::config::Mode;
 use crate::context::{CallContext, Expired};
 use crate::event::EventKind;
 use crate::in_flight::Settle;
+use crate::macros::debug_fields;
 use crate::per_thread;
 use crate::rejection::Rejection;
 use crate::time::{self, Tick};
@@ -147,14 +147,8 @@ impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {
     }
 }
 
-impl<B: Borrow<CircuitBreaker>> fmt::Debug for Permit<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.breaker.as_ref().map(|breaker| breaker.borrow().name());
-        f.debug_struct("Permit")
-            .field("breaker", &name)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([B: Borrow<CircuitBreaker>] Permit<B>, this:
+    breaker = this.breaker.as_ref().map(|breaker| breaker.borrow().name()));
 
 impl CircuitBreaker {
     /// Admits or rejects one call.
@@ -280,32 +274,37 @@ impl CircuitBreaker {
 
     #[cold]
     fn reject(&self, rejected: Rejected) -> Rejection {
-        let rejection = self.rejection(rejected);
-        self.emit_rejected(&rejection);
-        rejection
+        self.common().rejected(self.rejection(rejected))
     }
 
-    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
-        self.common().emit(EventKind::Rejected(rejection));
-    }
-
-    /// Settles a call. The healthy case stands first: a success of a closed breaker that nothing
-    /// times or observes is recorded by the rules it was built with, and trips nothing.
+    /// Settles a call. The healthy case stands first: a success of a closed breaker, whose time no
+    /// rule or listener wants, is recorded by the rules it was built with, and trips nothing.
     #[inline]
     fn settle(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
         let success = matches!(end, End::Outcome(Outcome::Success, _));
-        if success && role == Role::Counted && call.start == Tick::ZERO {
+        if success && role == Role::Counted && !self.wants_time_of(call) {
             let word = self.machine().word();
             let flags = word.flags();
             let same = word.state() == State::Closed && word.generation() == generation;
             if same && !flags.changed {
-                let counted = flags.counts_successes;
-                let seen = counted.then(|| (time::now(), per_thread::current()));
+                // By a match: a closure is not inlined here.
+                let seen = match flags.counts_successes {
+                    true => Some((time::now(), per_thread::current())),
+                    false => None,
+                };
                 return self.built_with().succeed(generation, seen);
             }
         }
         self.settle_otherwise(call, end);
+    }
+
+    /// Whether the time of a success matters. A call is also timed for `fair_time`, which concerns
+    /// none.
+    #[inline]
+    fn wants_time_of(&self, call: Call) -> bool {
+        let timed = call.start != Tick::ZERO;
+        timed && (self.built_with().slow_after.is_some() || self.common().observed())
     }
 
     /// Settles an admitted call, exactly once.
@@ -383,7 +382,7 @@ impl CircuitBreaker {
         elapsed: Option<Duration>,
         now: Tick,
     ) {
-        let threshold = rules.slow_after();
+        let threshold = rules.slow_after;
         let slow = threshold.is_some() && elapsed > threshold;
         let result = match outcome {
             Outcome::Ignore => None,

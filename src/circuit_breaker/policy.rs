@@ -11,6 +11,7 @@ use super::state::{Edge, Flags, Machine, Moment, State, Word};
 use crate::common::{Common, Options, common_methods};
 use crate::config::{Live, Mode};
 use crate::event::EventKind;
+use crate::macros::from_ref;
 use crate::rejection::Rejection;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -292,11 +293,7 @@ fn flags_of(rules: &Rules, changed: bool) -> Flags {
     }
 }
 
-impl From<&CircuitBreaker> for CircuitBreaker {
-    fn from(breaker: &CircuitBreaker) -> Self {
-        breaker.clone()
-    }
-}
+from_ref!(CircuitBreaker);
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

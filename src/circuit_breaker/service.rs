@@ -15,10 +15,10 @@ use super::permit::Permit;
 use super::policy::CircuitBreaker;
 use crate::classify::{Outcome, Standard};
 use crate::context::ClockReading;
-use crate::context::path::Site;
 use crate::in_flight::InFlight;
-use crate::keyed::Source;
-use crate::service::{Format, Judged, Native, Readiness, ResponseFuture, Verdict};
+use crate::keyed::{Picked, Source};
+use crate::macros::debug_fields;
+use crate::service::{Format, Front, Judged, Native, ResponseFuture, Verdict};
 use crate::time::{self, Sleep, Tick};
 
 /// A service under a [`CircuitBreaker`]; made by
@@ -26,24 +26,8 @@ use crate::time::{self, Sleep, Tick};
 #[derive(Clone, Debug)]
 pub struct CircuitBreakerService<S, R = Native, C = Standard, P = CircuitBreaker> {
     pub(super) inner: S,
-    breaker: P,
-    site: Site,
-    responder: R,
-    classifier: C,
-    readiness: Readiness,
-}
-
-impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
-    pub(super) fn new(inner: S, breaker: P, site: Site, responder: R, classifier: C) -> Self {
-        Self {
-            inner,
-            breaker,
-            site,
-            responder,
-            classifier,
-            readiness: Readiness::default(),
-        }
-    }
+    pub(super) front: Front<P, R>,
+    pub(super) classifier: C,
 }
 
 impl<S, Req, R, C, P> Service<Req> for CircuitBreakerService<S, R, C, P>
@@ -58,11 +42,9 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        let rejection = || {
-            let breaker = self.breaker.fixed()?;
-            Some(breaker.rejection(breaker.shut()?.rejected))
-        };
-        self.readiness.poll(rejection, inner)
+        let would_reject =
+            |breaker: &CircuitBreaker| Some(breaker.rejection(breaker.shut()?.rejected));
+        self.front.poll_ready(would_reject, inner)
     }
 
     #[inline]
@@ -86,19 +68,8 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
         P: Source<Req, CircuitBreaker>,
     {
         let clock = ClockReading::of(self);
-        if let Some(rejection) = self.readiness.take_rejection() {
-            if let Some(breaker) = self.breaker.fixed() {
-                breaker.warn_if_applied_twice(&self.site);
-                breaker.emit_rejected(&rejection);
-            }
-            return ResponseFuture::rejected(rejection, S::format(&self.responder, &request));
-        }
-        let picked = self.breaker.pick(&request);
-        match picked.and_then(|breaker| {
-            let breaker = breaker.into_policy();
-            breaker.warn_if_applied_twice(&self.site);
-            Permit::acquire_with(breaker, pass)
-        }) {
+        let admit = |picked: Picked<'_, _>| Permit::acquire_with(picked.into_policy(), pass);
+        match self.front.admit(&request, admit) {
             Ok(permit) => {
                 let verdict = S::verdict(&self.classifier);
                 let inner = &mut self.inner;
@@ -111,7 +82,8 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
                 ResponseFuture::calling(judged)
             }
             Err(rejection) => {
-                ResponseFuture::rejected(rejection, S::format(&self.responder, &request))
+                let format = S::format(&self.front.responder, &request);
+                ResponseFuture::rejected(rejection, format)
             }
         }
     }
@@ -237,7 +209,7 @@ impl<S, R, C> GatedService<S, R, C> {
         service: CircuitBreakerService<S, R, C>,
         membership: Option<Membership>,
     ) -> Self {
-        let id = service.breaker.gate().id();
+        let id = service.front.policy.gate().id();
         Self {
             service,
             id,
@@ -262,14 +234,14 @@ impl<S, R, C> GatedService<S, R, C> {
     /// Until when the gate is shut. If it is, this service is woken when that changes.
     fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
         self.decide()?;
-        self.service.breaker.gate().wait(self.id, cx);
+        self.service.front.policy.gate().wait(self.id, cx);
         self.waiting = true;
         // Again: it may have changed before this service waited.
         self.decide()
     }
 
     fn decide(&mut self) -> Option<Tick> {
-        let breaker = &self.service.breaker;
+        let breaker = &self.service.front.policy;
         self.exempt = false;
         let Some(shut) = breaker.shut() else {
             return self.ramp.shut_until(breaker);
@@ -281,7 +253,7 @@ impl<S, R, C> GatedService<S, R, C> {
 
     fn cancel(&mut self) {
         if std::mem::replace(&mut self.waiting, false) {
-            self.service.breaker.gate().cancel(self.id);
+            self.service.front.policy.gate().cancel(self.id);
         }
         if let Some(membership) = &mut self.membership {
             membership.cancel();
@@ -337,11 +309,5 @@ impl<S, R, C> Drop for GatedService<S, R, C> {
     }
 }
 
-impl<S: fmt::Debug, R: fmt::Debug, C: fmt::Debug> fmt::Debug for GatedService<S, R, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GatedService")
-            .field("service", &self.service)
-            .field("waiting", &self.waiting)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, R: fmt::Debug, C: fmt::Debug] GatedService<S, R, C>, this:
+    service = this.service, waiting = this.waiting);

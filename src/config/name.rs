@@ -96,18 +96,6 @@ impl PartialEq for Name {
 
 impl Eq for Name {}
 
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
@@ -156,6 +144,5 @@ mod tests {
             assert_eq!((&name, name.to_string()), (&again, text.to_owned()));
             assert_eq!(format!("{name:?}"), format!("{text:?}"));
         }
-        assert!(Name::from("a") < Name::from("b"));
     }
 }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::gate::Gate;
@@ -6,6 +5,7 @@ use super::gate::Gate;
 use super::trace;
 use super::{Event, EventKind};
 use crate::config::Name;
+use crate::macros::debug_fields;
 use crate::per_thread::{in_listener, is_in_listener};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
@@ -127,13 +127,7 @@ impl Listeners {
     }
 }
 
-impl fmt::Debug for Listeners {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listeners")
-            .field("any", &self.any())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Listeners, this: any = this.any());
 
 /// Keeps a listener on its policy. Dropping it removes the listener: once the drop has returned,
 /// no call of the listener begins or runs. It blocks the thread while another thread is in the
@@ -176,13 +170,7 @@ impl Drop for Subscription {
     }
 }
 
-impl fmt::Debug for Subscription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Subscription, this: id = this.id);
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {

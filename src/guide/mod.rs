@@ -9,6 +9,7 @@
 //!   client's, and the order of a stop.
 //! - `answers`, with the feature `http`: what a client sees of a rejection.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
+//! - [`databases`]: a repository, a cache and blocking drivers behind the policies.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
@@ -41,6 +42,11 @@ pub mod answers {}
 #[cfg(feature = "http")]
 #[doc = include_str!("bodies.md")]
 pub mod bodies {}
+
+// Its code needs the drivers: the package `tests/databases` compiles it.
+#[cfg(not(doctest))]
+#[doc = include_str!("databases.md")]
+pub mod databases {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

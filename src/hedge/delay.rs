@@ -1,7 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Where the delay of an attempt comes from.
+/// Where the delay of an attempt comes from. Only named in bounds.
+#[allow(unreachable_pub)]
 pub trait DelayOf<Req> {
     /// After how long without an answer attempt number `attempt` starts. None for the hedge's own
     /// delay.

@@ -1,6 +1,7 @@
 use std::fmt;
 
 /// Which service the extra attempts go to. Only named in bounds: [`Same`] and [`Other`] have it.
+#[allow(unreachable_pub)]
 pub trait ExtraService<S> {
     /// The template service, which the service of each extra attempt is cloned from.
     fn template(&self, first: &S) -> S;

@@ -219,16 +219,16 @@ mod tests;
 #[cfg(feature = "tokio")]
 pub use builder::Builder;
 #[cfg(feature = "tower")]
-pub use delay::{DelayOf, Own, PerRequest};
+pub use delay::{Own, PerRequest};
 #[cfg(feature = "tower")]
-pub use extra_service::{ExtraService, Other, Same};
+pub use extra_service::{Other, Same};
 #[cfg(feature = "tower")]
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::HedgeLayer;
-#[cfg(feature = "tokio")]
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use permit::Latency;
+#[cfg(feature = "tokio")]
 pub use policy::{Hedge, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::HedgeService;

@@ -1,17 +1,20 @@
 //! The gRPC status in headers or trailers.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::retry_after::grpc_pushback;
 use crate::classify::status::{NOT_PROCESSED, not_processed};
 use crate::classify::{Codes, Outcome};
+
+// A name that is a string is parsed for every response.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The status of a call whose own cannot be read.
 pub(super) const UNKNOWN: u16 = 2;
 
 /// The status. One that cannot be read is UNKNOWN.
 fn status(headers: &HeaderMap) -> Option<u16> {
-    let value = headers.get("grpc-status")?.to_str().ok();
+    let value = headers.get(&GRPC_STATUS)?.to_str().ok();
     Some(
         value
             .and_then(|value| value.parse().ok())

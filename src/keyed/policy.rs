@@ -1,7 +1,6 @@
 //! The handle and its builder.
 
 use std::collections::hash_map::RandomState;
-use std::fmt;
 use std::hash::BuildHasher;
 use std::panic::Location;
 
@@ -11,6 +10,7 @@ use super::per_key::{PerKey, Picked, Store};
 use super::store::{Make, Policies};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::event::{Event, EventKind, Listeners};
+use crate::macros::{debug_fields, setters};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -50,8 +50,21 @@ pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
 }
 
 impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
-    pub(crate) fn from_shared(shared: Shared<K, P>) -> Self {
-        Self(Arc::new(shared))
+    pub(crate) fn of(
+        name: Name,
+        capacity: usize,
+        (anonymous, off): (P, P),
+        (hasher, store): (RandomState, P::Store<K>),
+    ) -> Self {
+        Self(Arc::new(Shared {
+            name,
+            keyless: AtomicU64::new(0),
+            hasher,
+            capacity,
+            anonymous,
+            off,
+            store,
+        }))
     }
 
     #[inline]
@@ -215,16 +228,9 @@ impl<K: ?Sized + Key, P: PerKey> Clone for Keyed<K, P> {
     }
 }
 
-/// Shows no key: keys may be secrets, and there may be thousands.
-impl<K: ?Sized + Key, P: PerKey> fmt::Debug for Keyed<K, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed")
-            .field("name", self.name())
-            .field("capacity", &self.capacity())
-            .field("len", &self.len())
-            .finish_non_exhaustive()
-    }
-}
+// Shows no key: keys may be secrets, and there may be thousands.
+debug_fields!([K: ?Sized + Key, P: PerKey] Keyed<K, P>, this:
+    name = this.name(), capacity = this.capacity(), len = this.len());
 
 /// Builds a [`Keyed`] of breakers, bulkheads, budgets or hedges; made by [`Keyed::builder`]. For
 /// limiters there is [`rate_limit::Builder::per_key`](crate::rate_limit::Builder::per_key).
@@ -239,31 +245,21 @@ pub struct Builder<K: ?Sized, P> {
 }
 
 impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
-    /// Sets the name, which is in events and in rejections of requests without a key. The default
-    /// is `keyed` and the call site of the builder.
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.name = name.into();
-        self
-    }
+    setters! {
+        /// Sets the name, which is in events and in rejections of requests without a key. The default
+        /// is `keyed` and the call site of the builder.
+        name(name: impl Into<Name>) => name = name.into();
 
-    /// Sets the most keys that have an entry of their own. The default is 10,000.
-    pub fn capacity(mut self, capacity: usize) -> Self {
-        self.capacity = capacity;
-        self
-    }
+        /// Sets the most keys that have an entry of their own. The default is 10,000.
+        capacity(capacity: usize) => capacity = capacity;
 
-    /// Sets the policy of requests without a key. The default is what `make` constructs for
-    /// [`Key::anonymous`].
-    pub fn anonymous(mut self, policy: impl Into<P>) -> Self {
-        self.anonymous = Some(policy.into());
-        self
-    }
+        /// Sets the policy of requests without a key. The default is what `make` constructs for
+        /// [`Key::anonymous`].
+        anonymous(policy: impl Into<P>) => anonymous = Some(policy.into());
 
-    /// Sets the policy that new keys share while every entry is in use. The default is what
-    /// `make` constructs for [`Key::anonymous`].
-    pub fn overflow(mut self, policy: impl Into<P>) -> Self {
-        self.overflow = Some(policy.into());
-        self
+        /// Sets the policy that new keys share while every entry is in use. The default is what
+        /// `make` constructs for [`Key::anonymous`].
+        overflow(policy: impl Into<P>) => overflow = Some(policy.into());
     }
 
     /// Adds a listener for as long as the keyed policy lives. It receives
@@ -294,30 +290,17 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         }
         problems.finish(&self.name)?;
         let (off, anonymous, overflow) = made?;
-        Ok(Keyed::from_shared(Shared {
+        let store = Policies {
+            map: Map::new(self.capacity),
             name: self.name.clone(),
-            keyless: AtomicU64::new(0),
-            hasher: RandomState::new(),
-            capacity: self.capacity,
-            anonymous,
-            off,
-            store: Policies {
-                map: Map::new(self.capacity),
-                name: self.name,
-                make: self.make,
-                overflow,
-                listeners: self.listeners,
-                overflowed: AtomicU64::new(0),
-            },
-        }))
+            make: self.make,
+            overflow,
+            listeners: self.listeners,
+            overflowed: AtomicU64::new(0),
+        };
+        let store = (RandomState::new(), store);
+        Ok(Keyed::of(self.name, self.capacity, (anonymous, off), store))
     }
 }
 
-impl<K: ?Sized, P> fmt::Debug for Builder<K, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("capacity", &self.capacity)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([K: ?Sized, P] Builder<K, P>, this: name = this.name, capacity = this.capacity);

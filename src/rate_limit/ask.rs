@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::joint;
-use super::limit::{Ask, Asker, Charges, Denied, Span};
+use super::limit::{Ask, Asker, Charges, Denied};
 #[cfg(feature = "tower")]
 use super::permit::OpenCharge;
 use super::policy::{Limit, RateLimiter};
@@ -77,9 +77,8 @@ impl RateLimiter {
     /// # Errors
     /// Those of [`try_acquire_n`](Self::try_acquire_n).
     pub fn peek_n(&self, cost: u32) -> Result<(), Rejection> {
-        let now = time::now();
         match self.mode() {
-            Mode::Enforce => self.would_take(Ask::now(cost), now, now),
+            Mode::Enforce => self.would_take(&Ask::now(cost).at(time::now())),
             _ => Ok(()),
         }
     }
@@ -94,21 +93,22 @@ impl RateLimiter {
         let now = time::now();
         self.check_deadline(now)?;
         let max_wait = max_wait.unwrap_or_else(|| self.max_wait());
-        let latest = now.after(max_wait).min(CallContext::deadline());
-        self.would_take(Ask::now(cost), now, latest)
+        self.would_take(&Ask {
+            latest: now.after(max_wait).min(CallContext::deadline()),
+            ..Ask::now(cost).at(now)
+        })
     }
 
-    fn would_take(&self, ask: Ask, now: Tick, latest: Tick) -> Result<(), Rejection> {
-        self.due(ask, now, None)
-            .and_then(|due| due.by(latest, now, ask.cost).map(drop))
-            .map_err(|denied| denied.rejection())
+    fn would_take(&self, ask: &Ask) -> Result<(), Rejection> {
+        let due = self.due(ask, None).and_then(|due| due.in_time(ask));
+        due.map(drop).map_err(|denied| denied.rejection())
     }
 
     /// Takes the tokens now or rejects, and emits the event.
     #[inline]
     pub(crate) fn admit(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
         self.decide(ask, clock)
-            .map_err(|denied| self.emit_rejected(denied.rejection()))
+            .map_err(|denied| self.common().rejected(denied.rejection()))
     }
 
     /// Takes the tokens now or rejects, and notes what is left for the layer above.
@@ -137,7 +137,7 @@ impl RateLimiter {
                 Some(Charges::Joint(_, charges)) => charges[index].as_ref(),
                 Some(Charges::None) | None => None,
             };
-            member.remainder(key, charge, now)
+            member.tokens(key).remainder(now, charge)
         });
         // Of two with as many, that whose next token comes later.
         if let Some(fewest) = left.min_by_key(|remainder| (remainder.left, Reverse(remainder.next)))
@@ -153,17 +153,11 @@ impl RateLimiter {
             Ok(()) => true,
             Err(denied) => {
                 if self.common().observes_rejections() {
-                    self.emit_rejected(denied.rejection());
+                    self.common().rejected(denied.rejection());
                 }
                 false
             }
         }
-    }
-
-    #[cold]
-    pub(super) fn emit_rejected(&self, rejection: Rejection) -> Rejection {
-        self.emit(EventKind::Rejected(&rejection));
-        rejection
     }
 
     /// Takes the tokens now or says why not, and emits an admission. `clock` is read again where
@@ -172,7 +166,7 @@ impl RateLimiter {
     pub(super) fn decide(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Denied<'_>> {
         match (&self.shared.limit, self.mode()) {
             (Limit::One(bucket), Mode::Enforce)
-                if !(self.shared.queues.any() || ask.waits && bucket.is_fast()) =>
+                if !(self.shared.queues.any() || ask.by == Asker::Comer && bucket.is_fast()) =>
             {
                 match bucket.admit_now(clock, ask.cost) {
                     Ok(()) => self.emit_own(Ending::Admitted, Duration::ZERO),
@@ -195,14 +189,11 @@ impl RateLimiter {
         if mode == Mode::Off {
             return Ok(());
         }
-        let span = Span {
-            by: match ask.waits {
-                true => Asker::Comer,
-                false => Asker::Caller,
-            },
-            ..Span::at(clock())
+        let ask = Ask {
+            quiet: ask.quiet || mode != Mode::Enforce,
+            ..ask.at(clock())
         };
-        match self.take(ask.quietly(ask.quiet || mode != Mode::Enforce), span) {
+        match self.take(&ask) {
             Ok(_) => {}
             Err(denied) if mode == Mode::Enforce => return Err(denied),
             Err(denied) => self.common().record_rejection(|| denied.rejection()),
@@ -211,16 +202,32 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Takes the tokens for the earliest instant of the span, or nothing. Emits nothing for this
-    /// limiter, and the events of the members of a joint one.
-    pub(super) fn take(&self, ask: Ask, span: Span) -> Result<Charges, Denied<'_>> {
-        let key = self.key.or(ask.key);
+    /// Takes the tokens for the earliest instant of use, or nothing. Emits nothing for this limiter,
+    /// and the events of the members of a joint one.
+    #[inline]
+    pub(super) fn take(&self, ask: &Ask) -> Result<Charges, Denied<'_>> {
         if let Limit::Joint(members) = &self.shared.limit {
-            return joint::take(members, ask.of(key), span);
+            return joint::take(members, &ask.of(self.key.or(ask.key)));
         }
-        self.charge(key, ask.cost, span)
-            .map(Charges::One)
-            .map_err(|shortfall| self.denied(ask.cost, shortfall))
+        let charged = self.charge(ask).map(Charges::One);
+        charged.map_err(|shortfall| self.denied(ask.cost, shortfall))
+    }
+
+    /// What a decision comes to in this mode: a denial is a rejection if it enforces, and else it is
+    /// recorded.
+    pub(super) fn enforced<T>(
+        &self,
+        mode: Mode,
+        decided: Result<T, Denied<'_>>,
+    ) -> Result<Option<T>, Rejection> {
+        match decided {
+            Ok(taken) => return Ok(Some(taken)),
+            Err(denied) if mode == Mode::Enforce => {
+                return Err(self.common().rejected(denied.rejection()));
+            }
+            Err(denied) => self.common().record_rejection(|| denied.rejection()),
+        }
+        Ok(None)
     }
 
     pub(super) fn denied(&self, cost: u32, shortfall: Shortfall) -> Denied<'_> {

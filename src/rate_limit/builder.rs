@@ -12,6 +12,7 @@ use super::quota::Quota;
 use super::state::{Bucket, Striped};
 use crate::common::{Common, Options, option_setters};
 use crate::config::{ConfigError, Live, Name, Problems};
+use crate::macros::setters;
 use crate::sync::{Arc, OnceLock};
 use crate::time;
 
@@ -223,46 +224,36 @@ impl RateLimiter {
 impl Builder {
     option_setters!();
 
-    /// The longest wait for a token; 1 s by default: long enough to smooth a burst, short enough
-    /// that the caller still wants the answer. With zero no call waits.
-    pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.config.max_wait = max_wait;
-        self
-    }
+    setters! {
+        /// The longest wait for a token; 1 s by default: long enough to smooth a burst, short enough
+        /// that the caller still wants the answer. With zero no call waits.
+        max_wait(max_wait: Duration) => config.max_wait = max_wait;
 
-    /// The longest [pause](RateLimiter::pause_for); 60 s by default, so that one wrong header
-    /// from an upstream cannot stop a client for a day. At most 365 days.
-    pub fn max_pause(mut self, max_pause: Duration) -> Self {
-        self.config.max_pause = max_pause;
-        self
-    }
+        /// The longest [pause](RateLimiter::pause_for); 60 s by default, so that one wrong header
+        /// from an upstream cannot stop a client for a day. At most 365 days.
+        max_pause(max_pause: Duration) => config.max_pause = max_pause;
 
-    /// The quota.
-    pub fn quota(mut self, quota: Quota) -> Self {
-        self.config.quota = quota;
-        self
-    }
+        /// The quota.
+        quota(quota: Quota) => config.quota = quota;
 
-    /// Whether threads lease tokens, so that they spend them without contention, or all take them
-    /// from one exact bucket. By default they do if the burst is at least 128 tokens for each
-    /// stripe. There is a stripe for each core, rounded up to a power of two, at most 16.
-    ///
-    /// [What it costs](crate::rate_limit#large-bursts): up to a sixteenth of a large burst may be
-    /// missing after an idle time. If it is forced on a small burst, up to a half may be missing;
-    /// with fewer than two tokens for each stripe the bucket stays exact. A limiter that starts
-    /// exact, also because it starts stopped or unlimited, stays exact when its quota is
-    /// [changed](RateLimiter::set_quota).
-    ///
-    /// ```
-    /// use seawall::{Quota, RateLimiter};
-    ///
-    /// let exact = RateLimiter::builder(Quota::per_second(100_000)).striped(false).build()?;
-    /// # let _ = exact;
-    /// # Ok::<(), seawall::ConfigError>(())
-    /// ```
-    pub fn striped(mut self, striped: bool) -> Self {
-        self.striped = Some(striped);
-        self
+        /// Whether threads lease tokens, so that they spend them without contention, or all take them
+        /// from one exact bucket. By default they do if the burst is at least 128 tokens for each
+        /// stripe. There is a stripe for each core, rounded up to a power of two, at most 16.
+        ///
+        /// [What it costs](crate::rate_limit#large-bursts): up to a sixteenth of a large burst may be
+        /// missing after an idle time. If it is forced on a small burst, up to a half may be missing;
+        /// with fewer than two tokens for each stripe the bucket stays exact. A limiter that starts
+        /// exact, also because it starts stopped or unlimited, stays exact when its quota is
+        /// [changed](RateLimiter::set_quota).
+        ///
+        /// ```
+        /// use seawall::{Quota, RateLimiter};
+        ///
+        /// let exact = RateLimiter::builder(Quota::per_second(100_000)).striped(false).build()?;
+        /// # let _ = exact;
+        /// # Ok::<(), seawall::ConfigError>(())
+        /// ```
+        striped(striped: bool) => striped = Some(striped);
     }
 
     /// Builds the limiter, with a full bucket.

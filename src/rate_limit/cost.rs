@@ -1,6 +1,7 @@
 use std::fmt;
 
 /// The cost of a call in tokens.
+#[allow(unreachable_pub)] // In the bounds of the services.
 pub trait Cost<Req> {
     /// The cost of every request, if it is known without one.
     const FIXED: Option<u32>;

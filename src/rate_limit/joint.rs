@@ -1,6 +1,6 @@
 //! Several limits as one: all admit, or none is charged.
 
-use super::limit::{Ask, Charges, Denied, JointCharge, Span};
+use super::limit::{Ask, Charges, Denied, JointCharge};
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
 use super::state::Shortfall;
@@ -20,9 +20,14 @@ use crate::time::Tick;
 /// The latest of the instants that the members would grant suits all of them: what a bucket grants
 /// for an instant it grants for every later one, up to the end of what it can count. A member that
 /// only records delays no call.
-pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Charges, Denied<'_>> {
-    let Ask { cost, key, .. } = ask;
-    let Span { now, latest, .. } = span;
+pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges, Denied<'a>> {
+    let Ask {
+        cost,
+        key,
+        now,
+        latest,
+        ..
+    } = *ask;
     'retry: loop {
         let mut short = [None; MAX_MEMBERS];
         let mut tightest: Option<(&RateLimiter, Shortfall)> = None;
@@ -32,11 +37,11 @@ pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Char
             if mode == Mode::Off {
                 continue;
             }
-            let in_front = match span.by.is_behind_queue() {
+            let in_front = match ask.by.is_behind_queue() {
                 true => member.in_front(key, None, now),
                 false => 0,
             };
-            let shortfall = match member.probe(key, cost, in_front, now, now) {
+            let shortfall = match member.tokens(key).probe(ask, now, in_front) {
                 Ok(due) if due <= latest => {
                     if mode == Mode::Enforce {
                         at = at.max(due);
@@ -60,7 +65,7 @@ pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Char
         }
         let enforced = |member: &&RateLimiter| member.mode() == Mode::Enforce;
         for member in members.iter().filter(enforced).filter(|_| at > now) {
-            let fits = member.probe(key, cost, 0, now, at);
+            let fits = member.tokens(key).probe(ask, at, 0);
             fits.map_err(|shortfall| member.denied(cost, shortfall))?;
         }
         let mut charges = [None; MAX_MEMBERS];
@@ -70,20 +75,18 @@ pub(super) fn take(members: &[RateLimiter], ask: Ask, span: Span) -> Result<Char
                 Mode::RecordOnly => latest,
                 Mode::Off => continue,
             };
-            let span = Span { latest: by, ..span };
-            *charge = member.charge_from(key, cost, at, span).ok();
+            let ask = Ask { latest: by, ..*ask };
+            *charge = member.charge_from(at, &ask).ok();
             if charge.is_none() && member.mode() == Mode::Enforce {
                 give_back(members, key, &charges);
                 continue 'retry;
             }
         }
-        for (member, shortfall) in members.iter().zip(short) {
-            if let Some(shortfall) = shortfall {
-                let recorded = || member.denied(cost, shortfall).rejection();
-                member.common().record_rejection(recorded);
-            }
+        if short != [None; MAX_MEMBERS] {
+            // A member that only records.
+            emit_rejections(members, cost, &short);
         }
-        return Ok(match span.keep || at > now {
+        return Ok(match ask.keep || at > now {
             true => Charges::Joint(at, Box::new(charges)),
             false => Charges::None,
         });
@@ -100,7 +103,7 @@ fn emit_rejections(members: &[RateLimiter], cost: u32, short: &[Option<Shortfall
         let rejection = || member.denied(cost, *shortfall).rejection();
         match member.mode() {
             Mode::Enforce if member.common().observes_rejections() => {
-                member.emit_rejected(rejection());
+                member.common().rejected(rejection());
             }
             Mode::RecordOnly => member.common().record_rejection(rejection),
             _ => {}
@@ -127,12 +130,17 @@ pub(super) struct Due<'a> {
 
 impl<'a> Due<'a> {
     /// # Errors
-    /// If the tokens are not there by `latest`.
-    pub(super) fn by(self, latest: Tick, now: Tick, cost: u32) -> Result<Self, Denied<'a>> {
-        match self.at > latest {
-            true => Err(self.by.denied(cost, Shortfall::until(self.at, now))),
+    /// If the tokens are not there by the latest instant of use.
+    pub(super) fn in_time(self, ask: &Ask) -> Result<Self, Denied<'a>> {
+        match self.at > ask.latest {
+            true => Err(self.late(ask)),
             false => Ok(self),
         }
+    }
+
+    pub(super) fn late(&self, ask: &Ask) -> Denied<'a> {
+        let shortfall = Shortfall::until(self.at, ask.now);
+        self.by.denied(ask.cost, shortfall)
     }
 }
 
@@ -148,13 +156,8 @@ pub(super) struct Standing {
 impl RateLimiter {
     /// When a call could have its tokens of all members, if no other call comes first: a new call,
     /// or a waiter. Takes nothing.
-    pub(super) fn due(
-        &self,
-        ask: Ask,
-        now: Tick,
-        waiter: Option<Standing>,
-    ) -> Result<Due<'_>, Denied<'_>> {
-        let key = self.key.or(ask.key);
+    pub(super) fn due(&self, ask: &Ask, waiter: Option<Standing>) -> Result<Due<'_>, Denied<'_>> {
+        let (key, now) = (self.key.or(ask.key), ask.now);
         let mut due = Due {
             at: now,
             by: self,
@@ -171,7 +174,7 @@ impl RateLimiter {
                 Some(waiter) if waiter.member == index => waiter.in_front,
                 waiter => member.in_front(key, waiter.map(|waiter| waiter.id), now),
             };
-            match member.probe(key, ask.cost, in_front, now, now) {
+            match member.tokens(key).probe(ask, now, in_front) {
                 Ok(at) if at > due.at => {
                     due = Due {
                         at,
@@ -196,10 +199,10 @@ impl RateLimiter {
 
     /// Emits a rejection, as that of a joint limiter's member too.
     pub(super) fn deny(&self, denied: &Denied<'_>) -> Rejection {
-        let rejection = self.emit_rejected(denied.rejection());
+        let rejection = self.common().rejected(denied.rejection());
         match Arc::ptr_eq(&self.shared, &denied.by.shared) {
             true => rejection,
-            false => denied.by.emit_rejected(rejection),
+            false => denied.by.common().rejected(rejection),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::cost::{One, PerRequest};
 use super::policy::RateLimiter;
 use super::service::{RateLimitService, WaitingService};
 use crate::keyed::IntoSource;
-use crate::service::{Native, RespondWith};
+use crate::service::{Front, Native, RespondWith};
 
 /// Puts a [`RateLimiter`] in front of a service.
 ///
@@ -15,8 +15,7 @@ use crate::service::{Native, RespondWith};
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct RateLimitLayer<R = Native, K = One, W = Rejects, P = RateLimiter> {
-    limiter: P,
-    responder: R,
+    front: Front<P, R>,
     cost: K,
     wait: W,
 }
@@ -36,8 +35,7 @@ impl<P> RateLimitLayer<Native, One, Rejects, P> {
     /// [per key](crate::Keyed::by). All layers over one limiter, and all their services, share it.
     pub fn new(limiter: impl IntoSource<RateLimiter, Source = P>) -> Self {
         Self {
-            limiter: limiter.into_source(),
-            responder: Native,
+            front: Front::new(limiter.into_source()),
             cost: One,
             wait: Rejects,
         }
@@ -56,8 +54,7 @@ impl<P> RateLimitLayer<Native, One, Waits, P> {
     /// enabled.
     pub fn waiting(limiter: impl IntoSource<RateLimiter, Source = P>) -> Self {
         Self {
-            limiter: limiter.into_source(),
-            responder: Native,
+            front: Front::new(limiter.into_source()),
             cost: One,
             wait: Waits::default(),
         }
@@ -83,8 +80,7 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
     /// read the request.
     pub fn respond_as<R2>(self, responder: R2) -> RateLimitLayer<R2, K, W, P> {
         RateLimitLayer {
-            limiter: self.limiter,
-            responder,
+            front: self.front.map_responder(|_| responder),
             cost: self.cost,
             wait: self.wait,
         }
@@ -94,8 +90,7 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
     /// reject before the inner service is ready, because it has no request to know the cost of.
     pub fn cost<F>(self, cost: F) -> RateLimitLayer<R, PerRequest<F>, W, P> {
         RateLimitLayer {
-            limiter: self.limiter,
-            responder: self.responder,
+            front: self.front,
             cost: PerRequest::new(cost),
             wait: self.wait,
         }
@@ -104,8 +99,8 @@ impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
 
 impl<R: Clone, K: Clone, W, P: Clone> RateLimitLayer<R, K, W, P> {
     fn rejecting<S>(&self, inner: S) -> RateLimitService<S, R, K, P> {
-        let (limiter, responder) = (self.limiter.clone(), self.responder.clone());
-        RateLimitService::new(inner, limiter, responder, self.cost.clone())
+        let (front, cost) = (self.front.clone(), self.cost.clone());
+        RateLimitService { inner, front, cost }
     }
 }
 
@@ -121,6 +116,9 @@ impl<S, R: Clone, K: Clone, P: Clone> Layer<S> for RateLimitLayer<R, K, Waits, P
     type Service = WaitingService<S, R, K, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WaitingService::new(self.rejecting(inner), self.wait.max_wait)
+        WaitingService {
+            rejecting: self.rejecting(inner),
+            max_wait: self.wait.max_wait,
+        }
     }
 }

@@ -1,11 +1,19 @@
-//! The operations on one bucket: a limiter's own, or that of a key.
+//! What a call wants of a limiter, and the operations on one bucket: its own, or that of a key.
+//!
+//! - [`Ask`] says all that a call wants: how many tokens, of which key, for which instants, by which kind of call.
+//! - [`RateLimiter::decide`] has the one fast path: a limiter with one bucket, enforced, without a
+//!   queue. All else goes through [`RateLimiter::take`]: one bucket, or several in `joint`.
+//! - A bucket and an entry of a table are [`Tokens`], with the same operations and one [`Charge`].
+//! - [`RateLimiter::enforced`] makes a rejection or a record of a denial, for every entry point.
+//! - What an admission holds is `Granted`, `Reservation` or `OpenCharge`, and settles once.
 
 use std::task::Waker;
 
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
-use super::state::{self, Shortfall};
-use super::table::{self, KeyHandle};
+use super::quota::Quota;
+use super::state::{Bucket, Charge, Shortfall, When};
+use super::table::{KeyHandle, Table};
 #[cfg(feature = "tower")]
 use crate::context::Remainder;
 use crate::event::EventKind;
@@ -19,11 +27,15 @@ pub(crate) struct Ask {
     pub(super) cost: u32,
     /// The key whose bucket is charged, where the handle has none of its own.
     pub(super) key: Option<KeyHandle>,
+    pub(super) by: Asker,
     /// Whether the members of a joint limiter emit no rejection: one that waits, or is only
     /// recorded, is no rejection of theirs.
     pub(super) quiet: bool,
-    /// Whether the call will wait for them.
-    pub(super) waits: bool,
+    /// Whether the charge is kept, to be settled or returned. One for a later instant always is.
+    pub(super) keep: bool,
+    /// From now to `latest` the tokens are of use. Read from the clock only where they are needed.
+    pub(super) now: Tick,
+    pub(super) latest: Tick,
 }
 
 impl Ask {
@@ -32,8 +44,11 @@ impl Ask {
         Self {
             cost,
             key: None,
+            by: Asker::Caller,
             quiet: false,
-            waits: false,
+            keep: false,
+            now: Tick::ZERO,
+            latest: Tick::ZERO,
         }
     }
 
@@ -43,17 +58,22 @@ impl Ask {
     }
 
     #[inline]
-    pub(super) fn waiting(self) -> Self {
+    pub(super) fn at(self, now: Tick) -> Self {
+        let latest = now;
         Self {
-            quiet: true,
-            waits: true,
+            now,
+            latest,
             ..self
         }
     }
 
     #[inline]
-    pub(super) fn quietly(self, quiet: bool) -> Self {
-        Self { quiet, ..self }
+    pub(super) fn waiting(self) -> Self {
+        Self {
+            quiet: true,
+            by: Asker::Comer,
+            ..self
+        }
     }
 }
 
@@ -100,45 +120,6 @@ impl Asker {
     }
 }
 
-/// For which instants tokens are of use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) now: Tick,
-    pub(super) latest: Tick,
-    pub(super) by: Asker,
-    /// Whether the charge is kept, to be settled or returned. One for a later instant always is.
-    pub(super) keep: bool,
-}
-
-impl Span {
-    #[inline]
-    pub(super) fn at(now: Tick) -> Self {
-        Self {
-            now,
-            latest: now,
-            by: Asker::Caller,
-            keep: false,
-        }
-    }
-}
-
-/// Tokens taken from one bucket.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Charge {
-    One(state::Charge),
-    Keyed(table::Charge),
-}
-
-impl Charge {
-    /// The instant granted.
-    pub(super) fn at(&self) -> Tick {
-        match self {
-            Self::One(charge) => charge.at,
-            Self::Keyed(charge) => charge.at,
-        }
-    }
-}
-
 /// The charges of a call.
 #[derive(Debug)]
 pub(super) enum Charges {
@@ -156,8 +137,133 @@ impl Charges {
     pub(super) fn at(&self) -> Option<Tick> {
         match self {
             Self::None => None,
-            Self::One(charge) => Some(charge.at()),
+            Self::One(charge) => Some(charge.at),
             Self::Joint(at, _) => Some(*at),
+        }
+    }
+}
+
+/// The tokens of one bucket.
+#[derive(Clone, Copy)]
+pub(super) enum Tokens<'a> {
+    One(&'a Bucket),
+    Keyed(&'a Table, KeyHandle),
+}
+
+impl Tokens<'_> {
+    /// Takes tokens for use not before `not_before`, if they are available by the latest instant of
+    /// use; otherwise takes nothing.
+    #[inline]
+    fn take(self, not_before: Tick, ask: &Ask) -> Result<Charge, Shortfall> {
+        let when = match ask.by {
+            Asker::Caller | Asker::Released => When::Within {
+                not_before,
+                latest: ask.latest,
+            },
+            Asker::Comer | Asker::Head => When::Late {
+                has_waited: ask.by == Asker::Head,
+            },
+        };
+        match self {
+            Self::One(bucket) => bucket.take_when(ask.now, when, ask.cost),
+            Self::Keyed(table, key) => {
+                let is_kept = ask.keep || ask.latest > ask.now;
+                let refunded = is_kept.then(|| table.refunded(key));
+                let mut charge = table.take_when(ask.now, key, when, ask.cost)?;
+                charge.refunded = refunded.unwrap_or(0);
+                Ok(charge)
+            }
+        }
+    }
+
+    /// The instant at which a charge would be granted, after one of `in_front` tokens. Takes nothing.
+    pub(super) fn probe(
+        self,
+        ask: &Ask,
+        not_before: Tick,
+        in_front: u64,
+    ) -> Result<Tick, Shortfall> {
+        let Ask { now, cost, .. } = *ask;
+        match self {
+            Self::One(bucket) => bucket.probe_behind(now, not_before, cost, in_front),
+            Self::Keyed(table, key) => table.probe_behind(now, not_before, key, cost, in_front),
+        }
+    }
+
+    pub(super) fn available(self, now: Tick) -> u32 {
+        match self {
+            Self::One(bucket) => bucket.available(now),
+            Self::Keyed(table, key) => table.available(now, key),
+        }
+    }
+
+    /// What is left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(super) fn remainder(self, now: Tick, charge: Option<&Charge>) -> Option<Remainder> {
+        match self {
+            Self::One(bucket) => bucket.remainder(now, charge),
+            Self::Keyed(table, key) => table.remainder(now, key, charge),
+        }
+    }
+
+    /// The quota of a key's tier.
+    pub(super) fn quota_of_tier(self) -> Option<Quota> {
+        match self {
+            Self::One(_) => None,
+            Self::Keyed(table, key) => Some(table.quota(key.tier)),
+        }
+    }
+
+    /// Tokens per second, as they are kept.
+    pub(super) fn rate(self) -> f64 {
+        match self {
+            Self::One(bucket) => bucket.rate(),
+            Self::Keyed(table, key) => table.rate(key.tier),
+        }
+    }
+
+    /// Admits nothing until `until`. Returns whether a key in debt was evicted.
+    pub(super) fn pause(self, now: Tick, until: Tick) -> bool {
+        match self {
+            Self::One(bucket) => bucket.pause(now, until),
+            Self::Keyed(table, key) => return table.pause(now, key, until),
+        }
+        false
+    }
+
+    /// Changes a charge of `from` tokens to one of `to`: returns as many tokens as time has not
+    /// returned yet, or owes the rest. Returns whether a key in debt was evicted.
+    fn settle(self, charge: &Charge, (from, to): (u32, u32), now: Tick) -> bool {
+        match (self, from.checked_sub(to)) {
+            (Self::One(bucket), Some(less)) => bucket.refund(charge, less, now),
+            (Self::Keyed(table, key), Some(less)) => table.refund(key, charge, less, now),
+            (_, None) => return self.owe(to - from, now),
+        }
+        false
+    }
+
+    /// Takes tokens that need not be there: what is missing is a debt. Returns whether a key in
+    /// debt was evicted.
+    fn owe(self, tokens: u32, now: Tick) -> bool {
+        match self {
+            Self::One(bucket) => bucket.owe(now, tokens),
+            Self::Keyed(table, key) => return table.owe(now, key, tokens),
+        }
+        false
+    }
+
+    /// Returns a charge whole, if no later one depends on it. Otherwise returns nothing.
+    fn cancel(self, charge: &Charge) {
+        match self {
+            Self::One(bucket) => bucket.cancel(charge),
+            Self::Keyed(table, key) => table.cancel(key, charge),
+        }
+    }
+
+    fn queue_key(self) -> u64 {
+        match self {
+            Self::One(_) => 0,
+            Self::Keyed(_, key) => key.hash,
         }
     }
 }
@@ -165,98 +271,46 @@ impl Charges {
 /// The entry of a call without a key: only a joint limiter with a keyed member can be called so.
 const NO_KEY: KeyHandle = KeyHandle { hash: 0, tier: 0 };
 
-const MEMBERS: &str = "a joint limiter is charged member by member";
-
 /// These are called on the [members](RateLimiter::members) of a limiter, never on a joint one.
 impl RateLimiter {
-    /// The entry of `key`, or of this handle's own key.
+    /// The bucket of `key`, or of this handle's own key.
     #[inline]
-    pub(super) fn handle(&self, key: Option<KeyHandle>) -> KeyHandle {
-        self.key.or(key).unwrap_or(NO_KEY)
+    pub(super) fn tokens(&self, key: Option<KeyHandle>) -> Tokens<'_> {
+        match &self.shared.limit {
+            Limit::One(bucket) => Tokens::One(bucket),
+            Limit::Keyed(table) => Tokens::Keyed(table, self.key.or(key).unwrap_or(NO_KEY)),
+            Limit::Joint(_) => unreachable!("a joint limiter is charged member by member"),
+        }
     }
 
-    /// Takes `cost` tokens, if they are available by the end of the span and no waiter is
-    /// overtaken; otherwise takes nothing.
+    /// Takes tokens, if they are available by the latest instant of use and no waiter is overtaken;
+    /// otherwise takes nothing.
     #[inline]
-    pub(super) fn charge(
-        &self,
-        key: Option<KeyHandle>,
-        cost: u32,
-        span: Span,
-    ) -> Result<Charge, Shortfall> {
-        if self.shared.queues.any() && span.by.is_behind_queue() {
-            self.check_queue(key, cost, span)?;
+    pub(super) fn charge(&self, ask: &Ask) -> Result<Charge, Shortfall> {
+        if self.shared.queues.any() && ask.by.is_behind_queue() {
+            self.check_queue(ask)?;
         }
-        self.charge_from(key, cost, span.now, span)
+        self.charge_from(ask.now, ask)
     }
 
     /// The same for use not before `not_before`, without a look at the queue.
     #[inline]
-    pub(super) fn charge_from(
-        &self,
-        key: Option<KeyHandle>,
-        cost: u32,
-        not_before: Tick,
-        span: Span,
-    ) -> Result<Charge, Shortfall> {
-        let Span {
-            now, latest, by, ..
-        } = span;
-        let has_waited = by == Asker::Head;
-        match &self.shared.limit {
-            Limit::One(bucket) => match by {
-                Asker::Caller | Asker::Released => bucket.take(now, not_before, cost, latest),
-                Asker::Comer | Asker::Head => bucket.take_late(now, cost, has_waited),
-            }
-            .map(Charge::One),
-            Limit::Keyed(table) => {
-                let key = self.handle(key);
-                let refunded = match span.keep || latest > now {
-                    true => table.refunded(key),
-                    false => 0,
-                };
-                let mut charge = match by {
-                    Asker::Caller | Asker::Released => {
-                        table.take(now, not_before, key, cost, latest)
-                    }
-                    Asker::Comer | Asker::Head => table.take_late(now, key, cost, has_waited),
-                }?;
-                charge.refunded = refunded;
-                self.emit_eviction(charge.evicted);
-                Ok(Charge::Keyed(charge))
-            }
-            Limit::Joint(_) => unreachable!("{MEMBERS}"),
-        }
+    pub(super) fn charge_from(&self, not_before: Tick, ask: &Ask) -> Result<Charge, Shortfall> {
+        let charge = self.tokens(ask.key).take(not_before, ask)?;
+        self.emit_eviction(charge.evicted);
+        Ok(charge)
     }
 
     /// # Errors
     /// If calls wait: the time until they have their tokens and this one could have its own.
     #[cold]
-    fn check_queue(&self, key: Option<KeyHandle>, cost: u32, span: Span) -> Result<(), Shortfall> {
-        let in_front = self.in_front(key, None, span.now);
-        if in_front == 0 || cost == 0 {
+    fn check_queue(&self, ask: &Ask) -> Result<(), Shortfall> {
+        let in_front = self.in_front(ask.key, None, ask.now);
+        if in_front == 0 || ask.cost == 0 {
             return Ok(());
         }
-        let at = self.probe(key, cost, in_front, span.now, span.now)?;
-        Err(Shortfall::until(at, span.now))
-    }
-
-    /// The instant at which a charge would be granted, after one of `in_front` tokens. Takes nothing.
-    pub(super) fn probe(
-        &self,
-        key: Option<KeyHandle>,
-        cost: u32,
-        in_front: u64,
-        now: Tick,
-        not_before: Tick,
-    ) -> Result<Tick, Shortfall> {
-        match &self.shared.limit {
-            Limit::One(bucket) => bucket.probe_behind(now, not_before, cost, in_front),
-            Limit::Keyed(table) => {
-                table.probe_behind(now, not_before, self.handle(key), cost, in_front)
-            }
-            Limit::Joint(_) => unreachable!("{MEMBERS}"),
-        }
+        let at = self.tokens(ask.key).probe(ask, ask.now, in_front)?;
+        Err(Shortfall::until(at, ask.now))
     }
 
     /// The tokens that waiters want; those that came before `before`, or all.
@@ -276,69 +330,12 @@ impl RateLimiter {
 
     /// The key of the queue of a bucket.
     pub(super) fn queue_key(&self, key: Option<KeyHandle>) -> u64 {
-        match &self.shared.limit {
-            Limit::Keyed(_) => self.handle(key).hash,
-            _ => 0,
-        }
-    }
-
-    /// The available tokens.
-    pub(super) fn tokens(&self, key: Option<KeyHandle>, now: Tick) -> u32 {
-        match &self.shared.limit {
-            Limit::One(bucket) => bucket.available(now),
-            Limit::Keyed(table) => table.available(now, self.handle(key)),
-            Limit::Joint(_) => unreachable!("{MEMBERS}"),
-        }
-    }
-
-    /// What is left after `charge`, or now; none if there is no limit.
-    #[cfg(feature = "tower")]
-    pub(super) fn remainder(
-        &self,
-        key: Option<KeyHandle>,
-        charge: Option<&Charge>,
-        now: Tick,
-    ) -> Option<Remainder> {
-        match &self.shared.limit {
-            Limit::One(bucket) => {
-                let charge = charge.and_then(|charge| match charge {
-                    Charge::One(charge) => Some(charge),
-                    Charge::Keyed(_) => None,
-                });
-                bucket.remainder(now, charge)
-            }
-            Limit::Keyed(table) => {
-                let charge = charge.and_then(|charge| match charge {
-                    Charge::Keyed(charge) => Some(charge),
-                    Charge::One(_) => None,
-                });
-                table.remainder(now, self.handle(key), charge)
-            }
-            Limit::Joint(_) => unreachable!("{MEMBERS}"),
-        }
-    }
-
-    /// Returns as many tokens of a charge as time has not returned yet, at most `tokens`.
-    fn refund(&self, key: Option<KeyHandle>, charge: &Charge, tokens: u32, now: Tick) {
-        match (&self.shared.limit, charge) {
-            (Limit::One(bucket), Charge::One(charge)) => bucket.refund(charge, tokens, now),
-            (Limit::Keyed(table), Charge::Keyed(charge)) => {
-                table.refund(self.handle(key), charge, tokens, now);
-            }
-            _ => unreachable!("a charge is returned to the bucket it was taken from"),
-        }
-        self.wake_head(key);
+        self.tokens(key).queue_key()
     }
 
     /// Takes tokens that need not be there: what is missing is a debt.
     pub(super) fn owe(&self, key: Option<KeyHandle>, tokens: u32, now: Tick) {
-        match &self.shared.limit {
-            Limit::One(bucket) => bucket.owe(now, tokens),
-            Limit::Keyed(table) => {
-                self.emit_eviction(table.owe(now, self.handle(key), tokens));
-            }
-            Limit::Joint(_) => unreachable!("{MEMBERS}"),
-        }
+        self.emit_eviction(self.tokens(key).owe(tokens, now));
     }
 
     /// Changes a charge of `from` tokens to one of `to`.
@@ -346,27 +343,21 @@ impl RateLimiter {
         &self,
         key: Option<KeyHandle>,
         charge: &Charge,
-        (from, to): (u32, u32),
+        cost: (u32, u32),
         now: Tick,
     ) {
-        match to < from {
-            true => self.refund(key, charge, from - to, now),
-            false => self.owe(key, to - from, now),
-        }
+        self.emit_eviction(self.tokens(key).settle(charge, cost, now));
+        self.wake_head(key);
     }
 
     /// Returns a charge whole, if no later one depends on it. Otherwise returns nothing.
     pub(super) fn cancel(&self, key: Option<KeyHandle>, charge: &Charge) {
-        match (&self.shared.limit, charge) {
-            (Limit::One(bucket), Charge::One(charge)) => bucket.cancel(charge),
-            (Limit::Keyed(table), Charge::Keyed(charge)) => table.cancel(self.handle(key), charge),
-            _ => unreachable!("a charge is returned to the bucket it was taken from"),
-        }
+        self.tokens(key).cancel(charge);
         self.wake_head(key);
     }
 
     /// Wakes the head of the queue, after tokens were returned.
-    pub(super) fn wake_head(&self, key: Option<KeyHandle>) {
+    fn wake_head(&self, key: Option<KeyHandle>) {
         let head = self.shared.queues.head(self.queue_key(key));
         head.into_iter().for_each(Waker::wake);
     }

@@ -41,7 +41,8 @@
 //! - A changed quota or mode, and the start and the end of a pause, reach every waiting call at once. One
 //!   whose wait is too long now is rejected.
 //! - A call that does not wait, and a [`Reservation`], do not overtake the queue: they are rejected.
-//! - A waiting call that is not polled holds up the others until its own wait is over.
+//! - A waiting call that is not polled holds up those behind it until its own wait is over, and no
+//!   longer: the next one goes on 2 ms after.
 //! - A call on a [joint](RateLimiter::all_of) limiter waits for the member that is the last to have
 //!   its tokens, and holds up no other one.
 //! - Timers tick in milliseconds. Tokens that fell due while one slept are granted, so 5,000 a second
@@ -252,6 +253,8 @@ mod run;
 mod service;
 mod state;
 pub(crate) mod table;
+#[cfg(any(test, fuzzing))]
+mod testing;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod waiter;
@@ -260,7 +263,7 @@ mod waiter;
 pub use acquire::Acquire;
 pub use builder::Builder;
 #[cfg(feature = "tower")]
-pub use cost::{Cost, One, PerRequest};
+pub use cost::{One, PerRequest};
 #[cfg(feature = "tower")]
 pub use layer::{RateLimitLayer, Rejects, Waits};
 pub(crate) use limit::Ask;

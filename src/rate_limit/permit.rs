@@ -1,12 +1,11 @@
 //! Charges whose cost is known afterwards.
 
-use std::fmt;
-
-use super::limit::{Ask, Charges, Span};
+use super::limit::{Ask, Charges};
 use super::policy::{Limit, RateLimiter};
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::event::Ending;
+use crate::macros::debug_fields;
 use crate::rejection::Rejection;
 use crate::time;
 
@@ -107,31 +106,20 @@ impl RateLimiter {
         if mode == Mode::Off {
             return Ok(charge);
         }
-        let (now, ask) = (time::now(), Ask::now(cost).of(key));
-        let admitted = match later {
-            true => self
-                .due(ask, now, None)
-                .and_then(|due| due.by(now, now, cost))
-                .map(|_| 0),
-            false => {
-                let span = Span {
-                    keep: true,
-                    ..Span::at(now)
-                };
-                let taken = self.take(ask.quietly(mode != Mode::Enforce), span);
-                taken.map(|taken| {
-                    charge.charges = taken;
-                    cost
-                })
-            }
+        let ask = Ask {
+            quiet: mode != Mode::Enforce,
+            keep: true,
+            ..Ask::now(cost).of(key).at(time::now())
         };
-        match admitted {
-            Ok(taken) => charge.taken = Some(taken),
-            Err(denied) if mode == Mode::Enforce => {
-                let rejection = denied.rejection();
-                return Err(self.emit_rejected(rejection));
+        let decided = match later {
+            true => {
+                let due = self.due(&ask, None).and_then(|due| due.in_time(&ask));
+                due.map(|_| (Charges::None, 0))
             }
-            Err(denied) => self.common().record_rejection(|| denied.rejection()),
+            false => self.take(&ask).map(|charges| (charges, cost)),
+        };
+        if let Some((charges, taken)) = self.enforced(mode, decided)? {
+            (charge.charges, charge.taken) = (charges, Some(taken));
         }
         self.emit_ended(Ending::Admitted, std::time::Duration::ZERO);
         Ok(charge)
@@ -199,11 +187,4 @@ impl Drop for OpenCharge {
     }
 }
 
-impl fmt::Debug for OpenCharge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenCharge")
-            .field("limiter", self.limiter.name())
-            .field("cost", &self.cost)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(OpenCharge, this: limiter = this.limiter.name(), cost = this.cost);

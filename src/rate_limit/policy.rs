@@ -10,6 +10,7 @@ use super::table::{KeyHandle, Table};
 use crate::common::{Common, common_methods};
 use crate::config::{ConfigError, Live, Mode, Problems};
 use crate::event::EventKind;
+use crate::macros::from_ref;
 use crate::sync::Arc;
 use crate::time::{self, Tick};
 
@@ -101,11 +102,7 @@ pub struct Snapshot {
     pub would_reject: u64,
 }
 
-impl From<&RateLimiter> for RateLimiter {
-    fn from(limiter: &RateLimiter) -> Self {
-        limiter.clone()
-    }
-}
+from_ref!(RateLimiter);
 
 impl RateLimiter {
     common_methods!();
@@ -135,7 +132,7 @@ impl RateLimiter {
         self.members()
             .iter()
             .filter(|member| mode != Mode::Off && member.mode() != Mode::Off)
-            .map(|member| member.tokens(self.key, now))
+            .map(|member| member.tokens(self.key).available(now))
             .min()
             .unwrap_or(u32::MAX)
     }
@@ -147,10 +144,10 @@ impl RateLimiter {
         let tightest = self
             .members()
             .iter()
-            .min_by_key(|member| member.tokens(self.key, now));
-        tightest.map_or(Quota::unlimited(), |member| match &member.shared.limit {
-            Limit::Keyed(table) => table.quota(member.handle(self.key).tier),
-            _ => member.shared.config.load().quota,
+            .min_by_key(|member| member.tokens(self.key).available(now));
+        tightest.map_or(Quota::unlimited(), |member| {
+            let of_tier = member.tokens(self.key).quota_of_tier();
+            of_tier.unwrap_or_else(|| member.shared.config.load().quota)
         })
     }
 
@@ -160,11 +157,7 @@ impl RateLimiter {
     pub fn kept_rate(&self) -> f64 {
         self.members()
             .iter()
-            .map(|member| match &member.shared.limit {
-                Limit::One(bucket) => bucket.rate(),
-                Limit::Keyed(table) => table.rate(member.handle(self.key).tier),
-                Limit::Joint(_) => f64::INFINITY,
-            })
+            .map(|member| member.tokens(self.key).rate())
             .fold(f64::INFINITY, f64::min)
     }
 
@@ -242,13 +235,7 @@ impl RateLimiter {
     fn pause(&self, now: Tick, until: Tick) {
         let until = until.min(now.after(self.shared.config.load().max_pause));
         for member in self.members() {
-            match &member.shared.limit {
-                Limit::One(bucket) => bucket.pause(now, until),
-                Limit::Keyed(table) => {
-                    member.emit_eviction(table.pause(now, member.handle(self.key), until));
-                }
-                Limit::Joint(_) => {}
-            }
+            member.emit_eviction(member.tokens(self.key).pause(now, until));
             member.wake_all();
         }
     }

@@ -41,8 +41,12 @@ pub(super) struct WaiterId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Head,
-    /// The tokens that the waiters in front want.
-    Behind(u64),
+    Behind {
+        /// The tokens that the waiters in front want.
+        in_front: u64,
+        /// When the waiter directly in front has left, or can be removed for not being polled.
+        until: Tick,
+    },
     /// It was removed, because it was not polled before its wait ended.
     Removed,
 }
@@ -59,7 +63,11 @@ struct Entry {
 impl Entry {
     /// Whether its wait has ended, and the timer that would poll it for that must have fired.
     fn is_over(&self, now: Tick) -> bool {
-        self.until.after(TIMER) <= now
+        self.over_at() <= now
+    }
+
+    fn over_at(&self) -> Tick {
+        self.until.after(TIMER)
     }
 }
 
@@ -208,7 +216,8 @@ impl Queues {
     }
 
     /// A waiter's turn. `waker` is woken when that may have changed. Waiters in front whose wait
-    /// ended before `now` without a poll are removed if this one's ends now: they hold it up.
+    /// has ended without a poll are removed, because they hold it up. If this one's ends now, that
+    /// is without the time that their timers may be late.
     ///
     /// Returns the waker of the next head too, if that is another waiter.
     #[must_use = "the new head has to be woken"]
@@ -227,13 +236,10 @@ impl Queues {
             return (Turn::Removed, None);
         };
         let mut dropped = Vec::new();
-        if at > 0 && queue.waiters[at].until <= now {
-            let mut front = 0;
-            while front < at {
-                if queue.waiters[front].until > now {
-                    front += 1;
-                    continue;
-                }
+        let ends = queue.waiters[at].until <= now;
+        for front in (0..at).rev() {
+            let other = &queue.waiters[front];
+            if other.is_over(now) || ends && other.until <= now {
                 dropped.push(queue.remove(front));
                 self.waiting.fetch_sub(1, Relaxed);
                 at -= 1;
@@ -244,9 +250,12 @@ impl Queues {
             Some(known) if known.will_wake(waker) => None,
             _ => entry.waker.replace(waker.clone()),
         };
-        let turn = match at {
-            0 => Turn::Head,
-            _ => Turn::Behind(queue.in_front(at)),
+        let turn = match at.checked_sub(1) {
+            None => Turn::Head,
+            Some(front) => Turn::Behind {
+                in_front: queue.in_front(at),
+                until: queue.waiters[front].over_at(),
+            },
         };
         let next = queue.head_waker().filter(|_| at > 0 && !dropped.is_empty());
         drop(shard);

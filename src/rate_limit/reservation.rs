@@ -1,14 +1,14 @@
 //! Tokens for an instant.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::joint;
-use super::limit::{Ask, Charges, Span};
+use super::limit::{Ask, Charges};
 use super::policy::RateLimiter;
 use crate::config::Mode;
 use crate::context::CallContext;
 use crate::event::Ending;
+use crate::macros::debug_fields;
 use crate::rejection::Rejection;
 use crate::time::{self, Tick};
 
@@ -73,34 +73,29 @@ impl RateLimiter {
             charges: Charges::None,
             since: now,
             at: now,
-            open: mode != Mode::Off,
+            open: false,
         };
         if mode == Mode::Off {
             return Ok(reservation);
         }
         let is_enforced = mode == Mode::Enforce;
-        let deadline = CallContext::deadline();
-        if is_enforced && deadline <= now {
-            reservation.open = false;
-            return Err(self.emit_rejected(self.expired()));
+        if is_enforced {
+            let in_time = self.check_deadline(now);
+            in_time.map_err(|rejection| self.common().rejected(rejection))?;
         }
-        let span = Span {
-            latest: now.after(self.max_wait()).min(deadline).max(now),
-            ..Span::at(now)
-        };
-        match self.take(Ask::now(cost).quietly(!is_enforced), span) {
-            Ok(charges) if is_enforced => {
-                reservation.at = charges.at().unwrap_or(now);
-                reservation.charges = charges;
-            }
-            // Record-only mode delays no call.
-            Ok(_) => {}
-            Err(denied) if is_enforced => {
-                reservation.open = false;
-                return Err(self.emit_rejected(denied.rejection()));
-            }
-            Err(denied) => self.common().record_rejection(|| denied.rejection()),
+        let latest = now.after(self.max_wait()).min(CallContext::deadline());
+        let taken = self.take(&Ask {
+            latest: latest.max(now),
+            quiet: !is_enforced,
+            ..Ask::now(cost).at(now)
+        });
+        let charges = self.enforced(mode, taken)?;
+        // Record-only mode delays no call.
+        if let Some(charges) = charges.filter(|_| is_enforced) {
+            reservation.at = charges.at().unwrap_or(now);
+            reservation.charges = charges;
         }
+        reservation.open = true;
         Ok(reservation)
     }
 }
@@ -152,12 +147,5 @@ impl Drop for Reservation {
     }
 }
 
-impl fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation")
-            .field("limiter", self.limiter.name())
-            .field("cost", &self.cost)
-            .field("waits", &self.at.since(self.since))
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Reservation, this:
+    limiter = this.limiter.name(), cost = this.cost, waits = this.at.since(this.since));

@@ -3,70 +3,24 @@ use std::time::Duration;
 
 use tower_service::Service;
 
-use super::acquire::Waiting;
 use super::ask::fresh_after;
 use super::cost::{Cost, One};
 use super::limit::Ask;
 use super::policy::RateLimiter;
-use super::waiter::Granted;
+use super::waiter::{Granted, Waiter};
 use crate::context::{ClockReading, Remainder};
-use crate::event::EventKind;
-use crate::keyed::{IntoSource, Source};
+use crate::in_flight::Settle;
+use crate::keyed::Source;
 use crate::rejection::Rejection;
-use crate::service::{Guard, Native, QueuedCall, Readiness, ResponseFuture};
+use crate::service::queued_call::MakeCall;
+use crate::service::{Front, Guard, Native, QueuedCall, ResponseFuture};
 
 /// A service behind a [`RateLimiter`]; made by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug)]
 pub struct RateLimitService<S, R = Native, K = One, P = RateLimiter> {
-    inner: S,
-    limiter: P,
-    responder: R,
-    cost: K,
-    readiness: Readiness,
-}
-
-impl<S, R, K, P> RateLimitService<S, R, K, P> {
-    pub(super) fn new(inner: S, limiter: P, responder: R, cost: K) -> Self {
-        Self {
-            inner,
-            limiter,
-            responder,
-            cost,
-            readiness: Readiness::default(),
-        }
-    }
-
-    /// Polls the inner service, unless `would_reject` says that the call would be rejected anyway
-    /// and the cost is known.
-    fn poll_inner<Req>(
-        &mut self,
-        cx: &mut Context<'_>,
-        would_reject: impl FnOnce(&RateLimiter, u32) -> Option<Rejection>,
-    ) -> Poll<Result<(), S::Error>>
-    where
-        S: Service<Req>,
-        K: Cost<Req>,
-        P: IntoSource<RateLimiter>,
-    {
-        let inner = || self.inner.poll_ready(cx);
-        let rejection = || would_reject(self.limiter.fixed()?, K::FIXED?);
-        self.readiness.poll_by_clock(rejection, inner)
-    }
-
-    /// The rejection of this call, if the inner service is not ready for it.
-    fn take_rejection(&mut self) -> Option<Rejection>
-    where
-        P: IntoSource<RateLimiter>,
-    {
-        let rejection = self.readiness.take_rejection()?;
-        if let Some(limiter) = self.limiter.fixed() {
-            limiter.emit(EventKind::Rejected(&rejection));
-            if Remainder::take_wanted() {
-                limiter.note(None, None);
-            }
-        }
-        Some(rejection)
-    }
+    pub(super) inner: S,
+    pub(super) front: Front<P, R>,
+    pub(super) cost: K,
 }
 
 impl<S, Req, R, K, P> Service<Req> for RateLimitService<S, R, K, P>
@@ -81,55 +35,52 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.poll_inner(cx, |limiter, cost| limiter.peek_n(cost).err())
+        let would_reject = |limiter: &RateLimiter| limiter.peek_n(K::FIXED?).err();
+        let inner = || self.inner.poll_ready(cx);
+        self.front.poll_by_clock(would_reject, inner)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        if let Some(rejection) = self.take_rejection() {
-            return ResponseFuture::rejected(rejection, S::format(&self.responder, &request));
-        }
-        let ask = Ask::now(self.cost.cost(&request));
-        let admitted = self.limiter.pick(&request).and_then(|picked| {
+        let admitted = self.front.admit(&request, |picked| {
             let (limiter, key) = picked.parts();
+            let ask = Ask::now(self.cost.cost(&request)).of(key);
             match Remainder::take_wanted() {
-                false => limiter.admit(ask.of(key), fresh_after(|| clock.now())),
-                true => limiter.admit_and_note(ask.of(key)),
+                false => limiter.admit(ask, fresh_after(|| clock.now())),
+                true => limiter.admit_and_note(ask),
             }
         });
-        match self.readiness.after(admitted) {
+        if Remainder::take_wanted() {
+            // It was rejected at readiness.
+            self.front
+                .policy
+                .fixed()
+                .inspect(|limiter| limiter.note(None, None));
+        }
+        match admitted {
             Ok(()) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
                 ResponseFuture::calling(call)
             }
             Err(rejection) => {
-                ResponseFuture::rejected(rejection, S::format(&self.responder, &request))
+                let format = S::format(&self.front.responder, &request);
+                ResponseFuture::rejected(rejection, format)
             }
         }
     }
 }
 
 /// The response future of [`WaitingService`]. Dropping it during the wait leaves the queue.
-pub type WaitingFuture<S, Req, M> =
-    QueuedCall<Waiting, Granted, S, Req, <S as Service<Req>>::Future, M>;
+pub type WaitingFuture<S, Req, M> = QueuedCall<Waiter, S, Req, <S as Service<Req>>::Future, M>;
 
 /// A service whose calls wait for their token; made by
 /// [`RateLimitLayer::waiting`](super::RateLimitLayer::waiting).
 #[derive(Clone, Debug)]
 pub struct WaitingService<S, R = Native, K = One, P = RateLimiter> {
-    rejecting: RateLimitService<S, R, K, P>,
-    max_wait: Option<Duration>,
-}
-
-impl<S, R, K, P> WaitingService<S, R, K, P> {
-    pub(super) fn new(rejecting: RateLimitService<S, R, K, P>, max_wait: Option<Duration>) -> Self {
-        Self {
-            rejecting,
-            max_wait,
-        }
-    }
+    pub(super) rejecting: RateLimitService<S, R, K, P>,
+    pub(super) max_wait: Option<Duration>,
 }
 
 impl<S, Req, R, K, P> Service<Req> for WaitingService<S, R, K, P>
@@ -144,49 +95,59 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        let max_wait = self.max_wait;
-        self.rejecting
-            .poll_inner(cx, |limiter, cost| limiter.peek_wait(cost, max_wait).err())
+        let (RateLimitService { inner, front, .. }, max_wait) =
+            (&mut self.rejecting, self.max_wait);
+        let would_reject = |limiter: &RateLimiter| limiter.peek_wait(K::FIXED?, max_wait).err();
+        front.poll_by_clock(would_reject, || inner.poll_ready(cx))
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let this = &mut self.rejecting;
-        if let Some(rejection) = this.take_rejection() {
-            return WaitingFuture::rejected(rejection, S::format(&this.responder, &request));
-        }
-        let ask = Ask::now(this.cost.cost(&request));
-        let mut noted_later = false;
-        let entered = this.limiter.pick(&request).and_then(|picked| {
+        let RateLimitService { inner, front, cost } = &mut self.rejecting;
+        let entered = front.admit(&request, |picked| {
             let (limiter, key) = picked.parts();
-            let entered = limiter.enter(clock.now(), ask.of(key), self.max_wait);
+            let ask = Ask::now(cost.cost(&request)).of(key);
+            let mut entered = limiter.enter(clock.now(), ask, self.max_wait);
             if Remainder::take_wanted() {
-                match entered {
-                    Ok(Some(_)) => noted_later = true,
-                    Ok(None) | Err(_) => limiter.note(key, None),
+                match &mut entered {
+                    Ok(Err(waiter)) => waiter.note_later(),
+                    Ok(Ok(())) | Err(_) => limiter.note(key, None),
                 }
             }
             entered
         });
-        match this.readiness.after(entered) {
-            Ok(None) => {
-                let inner = &mut this.inner;
+        match entered {
+            Ok(Ok(())) => {
                 let call = || clock.call(inner, |inner| inner.call(request));
                 WaitingFuture::calling(call)
             }
-            Ok(Some(waiter)) => {
-                // The readied service is given up, because a waiting call must hold no capacity:
-                // another call could wait for it for ever.
-                let service = this.inner.clone();
-                this.inner = this.inner.clone();
-                let format = S::format(&this.responder, &request);
-                let waiting = Waiting::new(waiter, noted_later);
-                WaitingFuture::waiting(waiting, service, request, format)
+            Ok(Err(waiter)) => {
+                let format = S::format(&front.responder, &request);
+                WaitingFuture::waiting(waiter, inner, request, format)
             }
             Err(rejection) => {
-                WaitingFuture::rejected(rejection, S::format(&this.responder, &request))
+                WaitingFuture::rejected(rejection, S::format(&front.responder, &request))
             }
         }
+    }
+}
+
+impl Settle for Granted {
+    // The service panicked before the call was made: the drop returns the token.
+    fn panicked(self) {}
+}
+
+impl<F: Future, M> MakeCall<F, M> for Granted {
+    type Call = F;
+
+    fn make(self, call: impl FnOnce() -> F) -> F {
+        self.note();
+        self.commit();
+        call()
+    }
+
+    fn expire(self) -> Result<Self, Rejection> {
+        self.expired()
     }
 }

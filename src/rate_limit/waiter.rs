@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ask::fresh_after;
 use super::joint::Standing;
-use super::limit::{Ask, Asker, Charges, Denied, Span};
+use super::limit::{Ask, Asker, Charges, Denied};
 use super::policy::RateLimiter;
 use super::queue::{Turn, WaiterId};
 use super::state::Shortfall;
@@ -16,11 +16,13 @@ use crate::rejection::Rejection;
 #[cfg(doc)]
 use crate::rejection::RejectionKind;
 use crate::time::{self, Tick};
+use crate::waiting::{Progress, block_on};
 
 /// A call in the queue of a limiter, or of the member of a joint one that is the last to have its
 /// tokens. Dropping it leaves the queue.
 #[derive(Debug)]
-pub(super) struct Waiter {
+#[allow(unreachable_pub)] // Named by the future of a layer that waits.
+pub struct Waiter {
     limiter: RateLimiter,
     cost: u32,
     since: Tick,
@@ -29,6 +31,8 @@ pub(super) struct Waiter {
     deadline: Tick,
     /// The member in whose queue it is. None once the wait has ended.
     position: Option<(usize, WaiterId)>,
+    /// Whether what is left at the end of the wait is noted for the layer above.
+    noted: bool,
 }
 
 /// The tokens that a waiter has got. Dropping them returns them.
@@ -41,15 +45,7 @@ pub struct Granted {
     waited: Duration,
     /// Whether its terminal event is still to be emitted.
     open: bool,
-}
-
-/// What has become of a waiter.
-pub(super) enum Progress {
-    Granted(Granted),
-    /// The rejection has been emitted.
-    Rejected(Rejection),
-    /// It waits for its waker, and at most until this instant.
-    Waits(Tick),
+    noted: bool,
 }
 
 const ENDED: &str = "polled after it was ready";
@@ -73,23 +69,11 @@ impl RateLimiter {
     /// Those of [`acquire_blocking`](Self::acquire_blocking), and
     /// [`RejectionKind::CostAboveBurst`] if the bucket never holds that many.
     pub fn acquire_blocking_n(&self, cost: u32) -> Result<(), Rejection> {
-        let Some(mut waiter) = self.enter(time::now(), Ask::now(cost), None)? else {
-            return Ok(());
-        };
-        let waker = time::unparker();
-        loop {
-            match waiter.poll(&waker, time::now()) {
-                Progress::Granted(granted) => {
-                    granted.commit();
-                    return Ok(());
-                }
-                Progress::Rejected(rejection) => return Err(rejection),
-                Progress::Waits(until) => time::park_until(until),
-            }
-        }
+        let entered = self.enter(time::now(), Ask::now(cost), None)?;
+        entered.or_else(|waiter| block_on(waiter).map(Granted::commit))
     }
 
-    /// Takes the tokens, or queues the call; none if it need not wait. `max_wait` replaces the
+    /// Takes the tokens, or queues the call. `max_wait` replaces the
     /// longest wait of the configuration.
     #[inline]
     pub(super) fn enter(
@@ -97,14 +81,14 @@ impl RateLimiter {
         now: Tick,
         ask: Ask,
         max_wait: Option<Duration>,
-    ) -> Result<Option<Waiter>, Rejection> {
+    ) -> Result<Result<(), Waiter>, Rejection> {
         // In record-only mode the waiter decides: a call that would wait is not one that would be
         // rejected.
         if self.mode() == Mode::Enforce
             && self.check_deadline(now).is_ok()
             && self.decide(ask.waiting(), fresh_after(|| now)).is_ok()
         {
-            return Ok(None);
+            return Ok(Ok(()));
         }
         self.enter_queue(now, ask, max_wait)
     }
@@ -115,7 +99,7 @@ impl RateLimiter {
         now: Tick,
         ask: Ask,
         max_wait: Option<Duration>,
-    ) -> Result<Option<Waiter>, Rejection> {
+    ) -> Result<Result<(), Waiter>, Rejection> {
         let max_wait = max_wait.unwrap_or_else(|| self.max_wait());
         let mut waiter = Waiter {
             limiter: self.viewed(ask.key),
@@ -124,14 +108,102 @@ impl RateLimiter {
             until: now.after(max_wait),
             deadline: CallContext::deadline(),
             position: None,
+            noted: false,
         };
-        Ok(waiter.start(now)?.then_some(waiter))
+        Ok(match waiter.start(now)? {
+            true => Err(waiter),
+            false => Ok(()),
+        })
+    }
+}
+
+impl crate::waiting::Waiter for Waiter {
+    type Permit = Granted;
+
+    /// Takes over a deadline that no timer further up enforces.
+    #[cfg(feature = "tokio")]
+    fn first_poll(&mut self) -> Result<(), Rejection> {
+        self.deadline = self.deadline.min(CallContext::unenforced());
+        Ok(())
+    }
+
+    #[cfg(feature = "tokio")]
+    fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    fn poll(&mut self, waker: &Waker, now: Tick) -> Progress<Granted> {
+        let limiter = self.limiter.clone();
+        let mut has_moved = false;
+        loop {
+            let (index, id) = self.position.expect(ENDED);
+            let mode = limiter.mode();
+            if mode != Mode::Enforce {
+                self.leave();
+                self.take_unenforced(mode, now);
+                return Progress::Ended(Ok(self.granted(Charges::None, now)));
+            }
+            if self.deadline <= now {
+                self.leave();
+                return Progress::Ended(Err(limiter.common().rejected(limiter.expired())));
+            }
+            let member = &limiter.members()[index];
+            let key = member.queue_key(limiter.key);
+            let (turn, next) = member.shared.queues.poll(key, id, waker, now);
+            next.into_iter().for_each(Waker::wake);
+            let is_head = turn == Turn::Head;
+            let (in_front, until) = match turn {
+                Turn::Head => (0, Tick::NEVER),
+                Turn::Behind { in_front, until } => (in_front, until),
+                Turn::Removed => return self.deny(&member.denied(self.cost, Shortfall::UNKNOWN)),
+            };
+            // Only now, so that what adds tokens later finds the waker.
+            let standing = Standing {
+                member: index,
+                id,
+                in_front,
+            };
+            let ask = self.ask(now, Asker::Head);
+            let due = match limiter.due(&ask, Some(standing)) {
+                Ok(due) => due,
+                Err(denied) => return self.deny(&denied),
+            };
+            if is_head && due.at <= now {
+                if let Ok(charges) = limiter.take(&Ask { keep: true, ..ask }) {
+                    self.leave();
+                    return Progress::Ended(Ok(self.granted(charges, now)));
+                }
+                // Another call came between.
+                continue;
+            }
+            if self.is_too_late(due.at) || self.latest() <= now {
+                return self.deny(&due.late(&ask));
+            }
+            if is_head && due.member != index && !has_moved {
+                // Here it would hold up others for tokens that it cannot use yet. In every queue
+                // it stands where it would if it had come there first.
+                self.leave();
+                self.join(due.member);
+                has_moved = true;
+                continue;
+            }
+            return Progress::Waits(match is_head {
+                true => due.at,
+                // A waiter in front that is not polled holds up no longer than its own wait.
+                false => self.latest().min(until),
+            });
+        }
     }
 }
 
 impl Waiter {
-    fn ask(&self) -> Ask {
-        Ask::now(self.cost).quietly(true)
+    fn ask(&self, now: Tick, by: Asker) -> Ask {
+        let quiet = true;
+        Ask {
+            by,
+            quiet,
+            ..Ask::now(self.cost).at(now)
+        }
     }
 
     /// Joins the queue, and returns whether the call has to wait.
@@ -145,16 +217,14 @@ impl Waiter {
             return Ok(false);
         }
         if self.deadline <= now {
-            return Err(self.limiter.emit_rejected(self.limiter.expired()));
+            return Err(self.limiter.common().rejected(self.limiter.expired()));
         }
-        let due = match self.limiter.due(self.ask(), now, None) {
-            Ok(due) => due,
-            Err(denied) => return Err(self.limiter.deny(&denied)),
+        let ask = self.ask(now, Asker::Comer);
+        let due = match self.limiter.due(&ask, None) {
+            Ok(due) if self.is_too_late(due.at) => Err(due.late(&ask)),
+            other => other,
         };
-        if self.is_too_late(due.at) {
-            let shortfall = Shortfall::until(due.at, now);
-            return Err(self.limiter.deny(&due.by.denied(self.cost, shortfall)));
-        }
+        let due = due.map_err(|denied| self.limiter.deny(&denied))?;
         let member = due.member;
         self.join(member);
         Ok(true)
@@ -164,26 +234,15 @@ impl Waiter {
         at > self.until || at >= self.deadline
     }
 
-    /// Notes what is left for the layer above.
+    /// Notes what is left at the end of the wait for the layer above.
     #[cfg(feature = "tower")]
-    pub(super) fn note(&self) {
-        self.limiter.note(None, None);
+    pub(super) fn note_later(&mut self) {
+        self.noted = true;
     }
 
     /// When the wait ends at the latest.
-    pub(super) fn latest(&self) -> Tick {
+    fn latest(&self) -> Tick {
         self.until.min(self.deadline)
-    }
-
-    /// At the first poll, takes over a deadline that no timer further up enforces.
-    #[cfg(feature = "tokio")]
-    pub(super) fn first_poll(&mut self) {
-        self.deadline = self.deadline.min(CallContext::unenforced());
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(super) fn deadline(&self) -> Tick {
-        self.deadline
     }
 
     fn join(&mut self, index: usize) {
@@ -209,82 +268,16 @@ impl Waiter {
         true
     }
 
-    /// The waiter's progress. `waker` is woken when it may go on.
-    pub(super) fn poll(&mut self, waker: &Waker, now: Tick) -> Progress {
-        let limiter = self.limiter.clone();
-        let mut has_moved = false;
-        loop {
-            let (index, id) = self.position.expect(ENDED);
-            let mode = limiter.mode();
-            if mode != Mode::Enforce {
-                self.leave();
-                self.take_unenforced(mode, now);
-                return Progress::Granted(self.granted(Charges::None, now));
-            }
-            if self.deadline <= now {
-                self.leave();
-                return Progress::Rejected(limiter.emit_rejected(limiter.expired()));
-            }
-            let member = &limiter.members()[index];
-            let key = member.queue_key(limiter.key);
-            let (turn, next) = member.shared.queues.poll(key, id, waker, now);
-            next.into_iter().for_each(Waker::wake);
-            let is_head = turn == Turn::Head;
-            let in_front = match turn {
-                Turn::Head => 0,
-                Turn::Behind(in_front) => in_front,
-                Turn::Removed => return self.deny(&member.denied(self.cost, Shortfall::UNKNOWN)),
-            };
-            // Only now, so that what adds tokens later finds the waker.
-            let standing = Standing {
-                member: index,
-                id,
-                in_front,
-            };
-            let due = match limiter.due(self.ask(), now, Some(standing)) {
-                Ok(due) => due,
-                Err(denied) => return self.deny(&denied),
-            };
-            if is_head && due.at <= now {
-                let span = Span {
-                    by: Asker::Head,
-                    keep: true,
-                    ..Span::at(now)
-                };
-                if let Ok(charges) = limiter.take(self.ask(), span) {
-                    self.leave();
-                    return Progress::Granted(self.granted(charges, now));
-                }
-                // Another call came between.
-                continue;
-            }
-            if self.is_too_late(due.at) || self.latest() <= now {
-                let shortfall = Shortfall::until(due.at, now);
-                return self.deny(&due.by.denied(self.cost, shortfall));
-            }
-            if is_head && due.member != index && !has_moved {
-                // Here it would hold up others for tokens that it cannot use yet. In every queue
-                // it stands where it would if it had come there first.
-                self.leave();
-                self.join(due.member);
-                has_moved = true;
-                continue;
-            }
-            return Progress::Waits(if is_head { due.at } else { self.latest() });
-        }
-    }
-
     /// Takes the tokens for a call that is not made to wait, in a mode that does not enforce.
     fn take_unenforced(&self, mode: Mode, now: Tick) {
         if mode == Mode::Off {
             return;
         }
-        let span = Span {
+        let taken = self.limiter.take(&Ask {
             latest: self.latest().max(now),
-            by: Asker::Released,
-            ..Span::at(now)
-        };
-        if let Err(denied) = self.limiter.take(self.ask(), span) {
+            ..self.ask(now, Asker::Released)
+        });
+        if let Err(denied) = taken {
             let rejection = || denied.rejection();
             self.limiter.common().record_rejection(rejection);
         }
@@ -298,12 +291,17 @@ impl Waiter {
             charges,
             waited: at.since(self.since),
             open: true,
+            noted: self.noted,
         }
     }
 
-    fn deny(&mut self, denied: &Denied<'_>) -> Progress {
+    fn deny(&mut self, denied: &Denied<'_>) -> Progress<Granted> {
         self.leave();
-        Progress::Rejected(self.limiter.deny(denied))
+        #[cfg(feature = "tower")]
+        if self.noted {
+            self.limiter.note(None, None);
+        }
+        Progress::Ended(Err(self.limiter.deny(denied)))
     }
 }
 
@@ -327,7 +325,9 @@ impl Granted {
     /// Notes what is left for the layer above.
     #[cfg(feature = "tower")]
     pub(super) fn note(&self) {
-        self.limiter.note(None, Some(&self.charges));
+        if self.noted {
+            self.limiter.note(None, Some(&self.charges));
+        }
     }
 
     /// The deadline has passed, and the call is not made: returns the tokens. They stay spent if
@@ -339,7 +339,7 @@ impl Granted {
         }
         self.open = false;
         self.limiter.settle(&self.charges, (self.cost, 0));
-        Err(self.limiter.emit_rejected(self.limiter.expired()))
+        Err(self.limiter.common().rejected(self.limiter.expired()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! calls that wait.
 
 mod bounds;
+mod front;
 pub(crate) mod queued_call;
 pub use queued_call::QueuedCall;
 mod readiness;
@@ -12,6 +13,7 @@ mod tests;
 
 pub(crate) use bounds::Verdict;
 pub use bounds::{By, Guard, Judged, check};
+pub(crate) use front::{Front, Rejects};
 pub(crate) use readiness::Readiness;
 pub use respond::{AsError, Format, Native, Respond, RespondWith, Silent};
 pub use response::ResponseFuture;

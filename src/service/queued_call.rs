@@ -15,17 +15,7 @@ use crate::context::CallContext;
 use crate::in_flight::{Settle, catching, panicked};
 use crate::rejection::Rejection;
 use crate::service::Format;
-
-/// What a call waits for.
-pub(crate) trait Wait {
-    /// Dropped before the call is made, it is released.
-    type Permit: Settle;
-
-    fn poll_permit(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Permit, Rejection>>;
-}
+use crate::waiting::{Waiter, Waiting};
 
 /// A permit that makes the call whose future is `F`, and whose outcome has the format `M`.
 pub(crate) trait MakeCall<F: Future, M>: Settle {
@@ -44,9 +34,9 @@ pub(crate) trait MakeCall<F: Future, M>: Settle {
 pin_project! {
     /// The response future of a layer that waits. It is not `Unpin`, because `W` holds its timer
     /// in place instead of in a box.
-    pub struct QueuedCall<W, P, S, Req, C, M> {
+    pub struct QueuedCall<W: Waiter, S, Req, C, M> {
         #[pin]
-        state: State<W, P, S, Req, C>,
+        state: State<W, S, Req, C>,
         // None for a call that is made at once, and once a rejection has been returned.
         format: Option<M>,
     }
@@ -54,15 +44,15 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjection]
-    enum State<W, P, S, Req, C> {
+    enum State<W: Waiter, S, Req, C> {
         Waiting {
             #[pin]
-            wait: W,
+            wait: Waiting<W>,
             call: Option<(S, Req)>,
         },
         // The call is admitted, and a fresh clone of the service becomes ready.
         Readying {
-            permit: Option<P>,
+            permit: Option<W::Permit>,
             service: S,
             request: Option<Req>,
         },
@@ -77,7 +67,7 @@ pin_project! {
 
 const READY: &str = "polled after it was ready";
 
-impl<W, P, S, Req, C, M> QueuedCall<W, P, S, Req, C, M> {
+impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
     /// A call that did not have to wait.
     // Inlined, so that the call is built where it stays. Passed through another function it would
     // be copied.
@@ -90,8 +80,15 @@ impl<W, P, S, Req, C, M> QueuedCall<W, P, S, Req, C, M> {
     }
 
     /// A call that waits. `service` is a clone that has not been polled ready.
-    pub(crate) fn waiting(wait: W, service: S, request: Req, format: M) -> Self {
-        let call = Some((service, request));
+    /// A call that waits. The readied service is dropped: it may hold capacity, which a waiter must
+    /// not, and which a clone would wait for.
+    pub(crate) fn waiting(waiter: W, readied: &mut S, request: Req, format: M) -> Self
+    where
+        S: Clone,
+    {
+        let service = readied.clone();
+        *readied = readied.clone();
+        let (wait, call) = (Waiting::new(waiter), Some((service, request)));
         Self {
             state: State::Waiting { wait, call },
             format: Some(format),
@@ -107,10 +104,9 @@ impl<W, P, S, Req, C, M> QueuedCall<W, P, S, Req, C, M> {
     }
 }
 
-impl<W, P, S, Req, C, M> Future for QueuedCall<W, P, S, Req, C, M>
+impl<W, S, Req, C, M> Future for QueuedCall<W, S, Req, C, M>
 where
-    W: Wait<Permit = P>,
-    P: MakeCall<S::Future, M, Call = C>,
+    W: Waiter<Permit: MakeCall<S::Future, M, Call = C>>,
     S: Service<Req>,
     C: Future<Output = Result<S::Response, S::Error>>,
     M: Format<S::Response, S::Error>,
@@ -172,7 +168,7 @@ where
     }
 }
 
-impl<W, P, S, Req, C, M> fmt::Debug for QueuedCall<W, P, S, Req, C, M> {
+impl<W: Waiter, S, Req, C, M> fmt::Debug for QueuedCall<W, S, Req, C, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.state {
             State::Waiting { .. } => "Waiting",

@@ -93,9 +93,17 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
 /// final dot.
 #[doc(hidden)]
 pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
-    let host = match authority.rsplit_once('@') {
-        Some((_user, host)) => host,
-        None => authority,
+    // Each policy per authority makes this for each call. One pass finds that there is nothing to do.
+    let (mut is_odd, mut has_port) = (false, false);
+    for byte in authority.bytes() {
+        is_odd |= byte.is_ascii_uppercase() | (byte == b'@');
+        has_port |= byte == b':';
+    }
+    let host = match is_odd {
+        true => authority
+            .rsplit_once('@')
+            .map_or(authority, |(_user, host)| host),
+        false => authority,
     };
     let default_port = match scheme {
         Some("http") => ":80",
@@ -103,17 +111,19 @@ pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str
         _ => ":",
     };
     // `h:` is `h` (RFC 3986, 3.2.3).
-    let host = [default_port, ":"]
-        .into_iter()
-        .find_map(|port| host.strip_suffix(port))
-        .unwrap_or(host);
+    let host = host.strip_suffix(default_port).unwrap_or(host);
+    let host = host.strip_suffix(':').unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.is_empty() {
         return None;
     }
-    let is_plain = |byte: u8| !byte.is_ascii_uppercase();
-    Some(match host.bytes().all(is_plain) && !host.contains(".:") {
-        true => Cow::Borrowed(host),
-        false => Cow::Owned(host.to_ascii_lowercase().replace(".:", ":")),
+    let has_dot = || {
+        let port = host.bytes().rposition(|byte| byte == b':');
+        port.is_some_and(|at| host[..at].ends_with('.'))
+    };
+    let has_upper_case = is_odd && host.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(match has_upper_case || has_port && has_dot() {
+        false => Cow::Borrowed(host),
+        true => Cow::Owned(host.to_ascii_lowercase().replace(".:", ":")),
     })
 }

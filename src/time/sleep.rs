@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::{Tick, now};
+use crate::macros::debug_fields;
 
 pin_project_lite::pin_project! {
     /// A timer for a [`Tick`], registered with tokio when first polled.
@@ -46,10 +47,4 @@ impl Sleep {
     }
 }
 
-impl std::fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sleep")
-            .field("until", &self.until)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Sleep, this: until = this.until);

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 /// A reading of the clock: nanoseconds since a fixed origin before the process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tick(pub(crate) u64);
+#[allow(unreachable_pub)] // In the traits of what waits.
+pub struct Tick(pub(crate) u64);
 
 impl Tick {
     pub(crate) const ZERO: Self = Self(0);

@@ -141,10 +141,11 @@ mod service;
 mod waiter;
 
 pub use call::Timed;
-#[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use call::TimedCall;
 #[cfg(feature = "tower")]
 pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use service::DurationOf;
 #[cfg(feature = "tower")]
-pub use service::{DurationOf, Fixed, PerRequest, TimeoutService};
+pub use service::{Fixed, PerRequest, TimeoutService};

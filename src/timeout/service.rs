@@ -135,6 +135,7 @@ where
 }
 
 /// Where the duration of a call comes from. Only named in bounds.
+#[allow(unreachable_pub)]
 pub trait DurationOf<Req> {
     /// The duration for this request; none for the timeout's own. [`Duration::MAX`] is no limit.
     fn duration(&self, request: &Req) -> Option<Duration>;

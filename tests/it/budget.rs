@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use seawall::budget::Refill;
 use seawall::classify::{ErrorsBy, FailureKind, Outcome};
-use seawall::{Backoff, Budget, BudgetLayer, Hedge, HedgeLayer, Jitter, Retry, RetryLayer};
+use seawall::{
+    Backoff, Budget, BudgetLayer, ClientStack, Hedge, HedgeLayer, Jitter, Mode, Retry, RetryLayer,
+};
 use tower::buffer::Buffer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -173,4 +175,102 @@ async fn rt4_a_retry_after_throttling_costs_five() {
     }
     assert_eq!(made.load(Ordering::Relaxed), 4 + 2);
     assert_eq!(budget.snapshot().balance, 2.0);
+}
+
+fn throttling() -> Budget {
+    let budget = Budget::builder().retry_throttling(10, 0.1);
+    budget.build().unwrap()
+}
+
+// GR5
+#[tokio::test(start_paused = true)]
+async fn gr5_retries_stop_at_half_of_the_tokens_and_start_again_above_it() {
+    let budget = throttling();
+    let (failing, made) = every(u64::MAX);
+    let mut failing = RetryLayer::new(retry(&budget)).layer(failing);
+    /// How many attempts a call makes.
+    async fn attempts<S>(service: &mut S, count: &AtomicU64) -> u64
+    where
+        S: Service<u32, Response = u32, Error = BoxError>,
+    {
+        let before = count.load(Ordering::Relaxed);
+        let _ = service.ready().await.unwrap().call(7).await;
+        count.load(Ordering::Relaxed) - before
+    }
+    // 9, 8, 7 and 6 are above half, and 5 is not.
+    assert_eq!(attempts(&mut failing, &made).await, 5);
+    assert_eq!(budget.snapshot().balance, 5.0);
+    assert_eq!(budget.snapshot().made, 4);
+    assert_eq!(budget.snapshot().suppressed, 1);
+    // Failures take tokens without extra attempts too.
+    for left in [4.0, 3.0, 2.0] {
+        assert_eq!(attempts(&mut failing, &made).await, 1);
+        assert_eq!(budget.snapshot().balance, left);
+    }
+    let (working, made_working) = every(1);
+    let mut working = RetryLayer::new(retry(&budget)).layer(working);
+    for _ in 0..40 {
+        assert_eq!(attempts(&mut working, &made_working).await, 1);
+    }
+    assert_eq!(budget.snapshot().balance, 6.0);
+    assert_eq!(attempts(&mut failing, &made).await, 1);
+    for _ in 0..11 {
+        attempts(&mut working, &made_working).await;
+    }
+    // 6.1, 5.1 and 4.1.
+    assert_eq!(attempts(&mut failing, &made).await, 2);
+}
+
+// GR5: also where a hedge is inside the retry, and the budget is the stack's.
+#[tokio::test(start_paused = true)]
+async fn gr5_each_failed_attempt_takes_one_token_of_its_server() {
+    let stack = ClientStack::builder("a6")
+        .retry(|retry| retry.backoff(Backoff::constant(ms(1))))
+        .hedge(|hedge| hedge.delay(ms(5)))
+        .breaker(|breaker| breaker.mode(Mode::Off))
+        .budgets(|budget| budget.retry_throttling(1_000, 0.1))
+        .build();
+    let stack = stack.unwrap().default_authority("one");
+    let (failing, made) = every(u64::MAX);
+    let service = stack.layer(failing);
+    let tokens = || stack.budgets().get("one").snapshot().balance;
+    for _ in 0..20 {
+        service.clone().oneshot(7).await.unwrap_err();
+    }
+    // Only the first of three attempts is hedged.
+    assert_eq!(made.load(Ordering::Relaxed), 20 * 4);
+    assert_eq!(tokens(), 1_000.0 - 80.0);
+    assert_eq!(stack.budgets().get("two").snapshot().balance, 1_000.0);
+    // The first attempt fails, and its hedge wins.
+    let (second, made) = every(2);
+    let service = stack.layer(second);
+    for _ in 0..20 {
+        service.clone().oneshot(7).await.unwrap();
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 40);
+    assert_eq!(tokens(), 1_000.0 - 80.0 - 20.0 + 2.0);
+}
+
+// GR5
+#[test]
+fn gr5_what_is_permanent_takes_no_token_and_a_switched_off_throttle_none() {
+    let budget = throttling();
+    let permanent = |_: Result<&u32, &BoxError>| Outcome::failure(FailureKind::Permanent);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let (failing, _) = every(u64::MAX);
+        let layer = RetryLayer::new(retry(&budget)).classify(permanent);
+        layer.layer(failing).oneshot(7).await.unwrap_err();
+    });
+    assert_eq!(budget.snapshot().balance, 10.0);
+    (0..3).for_each(|_| budget.on_failure());
+    assert_eq!(budget.snapshot().balance, 7.0);
+    budget.change(|now| now.retry_throttling(4, 0.1)).unwrap();
+    assert_eq!(budget.snapshot().balance, 4.0);
+    for (tokens, ratio) in [(0, 0.1), (1_001, 0.1), (10, -0.1), (10, 1.1)] {
+        let changed = budget.change(|now| now.retry_throttling(tokens, ratio));
+        let error = changed.unwrap_err();
+        let field = &error.problems()[0].field;
+        assert!(field == "max_tokens" || field == "ratio");
+    }
 }

@@ -7,6 +7,8 @@
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod answers;
 mod auto_traits;
+#[cfg(feature = "http")]
+mod balance;
 mod bodies;
 #[cfg(feature = "test-util")]
 mod budget;
@@ -25,6 +27,10 @@ mod deadline;
 mod drain;
 #[cfg(all(feature = "reqwest", feature = "tonic"))]
 mod errors;
+#[cfg(feature = "test-util")]
+mod fallback;
+#[cfg(feature = "test-util")]
+mod gather;
 #[cfg(feature = "tonic")]
 mod grpc;
 #[cfg(feature = "serve")]

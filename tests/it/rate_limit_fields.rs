@@ -125,7 +125,10 @@ async fn rl14_it_is_the_limit_of_the_requests_key_and_the_tightest_of_several() 
 // RL14: of two calls at one time each shows its own decision.
 #[test]
 fn rl14_each_of_many_threads_shows_its_own_decision() {
-    let limiter = RateLimiter::builder(Quota::per_day(400)).striped(false).build().unwrap();
+    let limiter = RateLimiter::builder(Quota::per_day(400))
+        .striped(false)
+        .build()
+        .unwrap();
     let layer = RateLimitLayer::new(&limiter).rate_limit_fields(RateLimitFields::new());
     let threads: Vec<_> = (0..4)
         .map(|_| {

@@ -15,7 +15,11 @@
 //! deposits of that epoch and of no later one, and the cut applies to all of them (model:
 //! `deposits_before_the_cut_are_cut`).
 
+mod throttle;
+
 use std::time::Duration;
+
+pub(super) use throttle::Throttle;
 
 use crate::per_thread::{self, PerThread, SLOTS, SMALL, ThreadSlot};
 use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};

@@ -50,6 +50,8 @@ pub(super) struct Rules {
     consecutive: Arc<Consecutive>,
     /// The outcomes of a ramp.
     ramp: Option<Arc<Outcomes>>,
+    /// The least threshold of all slow rules.
+    pub(super) slow_after: Option<Duration>,
 }
 
 /// The memory of a rule.
@@ -130,6 +132,7 @@ impl Rules {
             |before| Arc::clone(&before.consecutive),
         );
         Self {
+            slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
             memories,
             consecutive,
@@ -149,12 +152,7 @@ impl Rules {
 
     /// Whether the start of a call matters.
     pub(super) fn times_calls(&self) -> bool {
-        self.slow_after().is_some() || self.config.fair_time.is_some()
-    }
-
-    /// The least threshold of all slow rules.
-    pub(super) fn slow_after(&self) -> Option<Duration> {
-        self.config.trips.iter().filter_map(Trip::slow_after).min()
+        self.slow_after.is_some() || self.config.fair_time.is_some()
     }
 
     /// Forgets everything: a generation is about to begin.

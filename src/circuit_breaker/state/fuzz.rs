@@ -83,7 +83,7 @@ impl Breaker {
         fraction: f64,
     ) {
         let Grant { generation, role } = grant;
-        let slow_after = self.rules.slow_after();
+        let slow_after = self.rules.slow_after;
         let elapsed = slow_after.is_some().then_some(elapsed);
         let failure = match how {
             How::Failure(after) => Some((FailureKind::Error, after)),

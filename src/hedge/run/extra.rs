@@ -138,7 +138,11 @@ impl<N, F> Extra<N, F> {
         }
         Poll::Ready(match outcome {
             Outcome::Success => Ended::Won(output, *start),
-            _ => Ended::Lost(Next::after(outcome)),
+            _ => {
+                // Not the outcome of the call: if all fail, that of the first attempt is.
+                of.ledger.failed(&attempts.as_ref().plan, outcome);
+                Ended::Lost(Next::after(outcome))
+            }
         })
     }
 }

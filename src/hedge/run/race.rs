@@ -164,6 +164,10 @@ where
     /// output holds it, what it earns and its latency are known later.
     #[inline]
     fn win(&mut self, output: F::Output, by: u32, start: Tick) -> Poll<F::Output> {
+        if let Some((_, outcome)) = &*self.failed {
+            let plan = &self.attempts.as_ref().plan;
+            self.permit.ledger.failed(plan, *outcome);
+        }
         #[cfg(feature = "tower")]
         if A::HOLDS {
             let mut output = output;
@@ -195,6 +199,10 @@ where
             return false;
         }
         self.sleep.set(None);
+        if !self.attempts.has_next() {
+            self.permit.stop();
+            return false;
+        }
         let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
         let start = time::now();

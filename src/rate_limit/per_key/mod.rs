@@ -12,11 +12,18 @@ use crate::config::{ConfigError, Mode, Problems};
 use crate::event::EventKind;
 use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
 use crate::rejection::Rejection;
-use crate::sync::{Arc, AtomicU64};
+use crate::sync::Arc;
 use crate::time;
 
 /// A word has 16 numbers for a tier, and one of them is not in use.
 const MAX_TIERS: usize = 15;
+
+#[cfg(feature = "tower")]
+impl crate::service::Rejects for RateLimiter {
+    fn common(&self) -> &crate::common::Common {
+        self.common()
+    }
+}
 
 impl PerKey for RateLimiter {
     type Store<K: ?Sized + Key> = Limits<K>;
@@ -151,21 +158,20 @@ impl Builder {
         let table = Table::new(time::now(), 2 * capacity, quotas);
         let limiter = RateLimiter::new(options, config, Limit::Keyed(table));
         let anonymous = limiter.beside(quotas[0]).build()?;
-        let off = RateLimiter::off()?;
-        Ok(Keyed::from_shared(Shared {
-            name: limiter.name().clone(),
-            keyless: AtomicU64::new(0),
-            hasher: RandomState::new(),
+        let shared = (anonymous.clone(), RateLimiter::off()?);
+        let name = limiter.name().clone();
+        let store = Limits {
+            limiter,
+            tiers,
+            tier,
+            anonymous,
+        };
+        Ok(Keyed::of(
+            name,
             capacity,
-            anonymous: anonymous.clone(),
-            off,
-            store: Limits {
-                limiter,
-                tiers,
-                tier,
-                anonymous,
-            },
-        }))
+            shared,
+            (RandomState::new(), store),
+        ))
     }
 }
 
@@ -234,22 +240,24 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
             let all = std::iter::once(one.clone()).chain(limits.iter().cloned());
             RateLimiter::all_of(one.name().clone(), all)
         };
-        let Shared { store, .. } = self.shared();
-        Ok(Self::from_shared(Shared {
-            name: self.name().clone(),
-            keyless: AtomicU64::new(0),
-            // The same, so that each key keeps its entry.
-            hasher: self.shared().hasher.clone(),
-            capacity: self.capacity(),
-            anonymous: joined(self.anonymous())?,
-            off: self.shared().off.clone(),
-            store: Limits {
-                limiter: joined(&store.limiter)?,
-                tiers: store.tiers,
-                tier: Arc::clone(&store.tier),
-                anonymous: store.anonymous.clone(),
-            },
-        }))
+        let Shared {
+            store, off, hasher, ..
+        } = self.shared();
+        let shared = (joined(self.anonymous())?, off.clone());
+        let store = Limits {
+            limiter: joined(&store.limiter)?,
+            tiers: store.tiers,
+            tier: Arc::clone(&store.tier),
+            anonymous: store.anonymous.clone(),
+        };
+        // The same hasher, so that each key keeps its entry.
+        let store = (hasher.clone(), store);
+        Ok(Self::of(
+            self.name().clone(),
+            self.capacity(),
+            shared,
+            store,
+        ))
     }
 
     /// Takes a token of this key, if there is one.

@@ -9,13 +9,7 @@ use crate::time::Tick;
 
 impl Bucket {
     /// Takes `cost` tokens if they are available. A cost of 0 is free, also in a paused or stopped
-    /// bucket.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn admit(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
-        self.admit_now(|| now, cost)
-    }
-
-    /// The same. `clock` is not read for what a stripe has, and read again where a lease is
+    /// bucket. `clock` is not read for what a stripe has, and read again where a lease is
     /// fetched.
     #[inline]
     pub(crate) fn admit_now(

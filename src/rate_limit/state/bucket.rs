@@ -1,42 +1,51 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::config::{Config, Grant, Pause, TIMER};
+use super::config::{Config, Grant, Pause, TIMER, When};
 use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};
 #[cfg(feature = "tower")]
 use crate::context::Remainder;
 use crate::rate_limit::quota::Quota;
+use crate::rate_limit::table::Tag;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
-/// Tokens taken. They can be returned once, with [`Bucket::cancel`].
+/// Tokens taken from a bucket, or from an entry of a table. They can be returned once, by the one
+/// that they were taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
     /// The instant granted: now, or when the tokens will be available.
     pub(crate) at: Tick,
     /// The end of the debt with it.
-    pub(super) end: u64,
+    pub(in crate::rate_limit) end: u64,
     /// What it added to the debt, in units; 0 if nothing can be returned.
-    pub(super) units: u64,
+    pub(in crate::rate_limit) units: u64,
     /// The configuration it was made with.
-    pub(super) changes: u64,
+    pub(in crate::rate_limit) changes: u64,
     /// The tokens that came out of the stripes, in addition to the units.
-    pub(super) leased: u32,
-    /// [`Bucket::refunded`] before it was made.
-    pub(super) refunded: u64,
+    pub(in crate::rate_limit) leased: u32,
+    /// The units that had been refunded before it was made, if it is kept.
+    pub(in crate::rate_limit) refunded: u64,
+    /// The tag of the entry of a table.
+    pub(in crate::rate_limit) tag: Tag,
+    /// Whether a key in debt was evicted for it.
+    pub(in crate::rate_limit) evicted: bool,
 }
 
 impl Charge {
-    pub(super) fn new(grant: &Grant, config: &Config, leased: u32, refunded: u64) -> Self {
+    #[inline]
+    pub(in crate::rate_limit) fn new(grant: &Grant, config: &Config) -> Self {
         Self {
             at: grant.at,
             end: grant.end,
             units: grant.units,
             changes: config.changes,
-            leased,
-            refunded,
+            leased: 0,
+            refunded: 0,
+            tag: Tag::NONE,
+            evicted: false,
         }
     }
 }
@@ -47,7 +56,7 @@ pub(crate) struct Bucket {
     pub(super) word: CachePadded<AtomicU64>,
     slots: [Slot; 2],
     pub(super) stripes: Stripes,
-    pub(super) control: Mutex<Control>,
+    pub(in crate::rate_limit) control: Mutex<Control>,
     /// The units that were refunded from charges with others after them. Increased under the mutex.
     pub(super) refunded: AtomicU64,
     /// Exchanges that failed, to prove that a test had any.
@@ -57,8 +66,8 @@ pub(crate) struct Bucket {
 
 /// The part that only changes use.
 #[derive(Debug)]
-pub(super) struct Control {
-    pub(super) quota: Quota,
+pub(in crate::rate_limit) struct Control {
+    pub(in crate::rate_limit) quota: Quota,
     pub(super) pause: Option<Pause>,
     pub(super) striped: Striped,
 }
@@ -107,22 +116,7 @@ impl Bucket {
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Shortfall> {
-        self.take_as(|_, _| now.max(not_before), now, cost, latest)
-    }
-
-    /// Takes `cost` tokens for a call that waits, as if its timer had fired when they fell due.
-    pub(crate) fn take_late(
-        &self,
-        now: Tick,
-        cost: u32,
-        has_waited: bool,
-    ) -> Result<Charge, Shortfall> {
-        self.take_as(
-            |config, tat| config.as_of(tat, now, has_waited),
-            now,
-            cost,
-            now,
-        )
+        self.take_when(now, When::Within { not_before, latest }, cost)
     }
 
     /// Whether the bucket refills while a timer sleeps, so that waiting calls are decided in another way.
@@ -132,21 +126,15 @@ impl Bucket {
         self.slot(word.generation()).pace().tolerance < TIMER
     }
 
-    /// Takes `cost` tokens for the earliest instant from `start` to `latest`.
+    /// Takes `cost` tokens for the earliest of the instants.
     #[inline]
-    fn take_as(
-        &self,
-        start: impl Fn(&Config, u64) -> Tick,
-        now: Tick,
-        cost: u32,
-        latest: Tick,
-    ) -> Result<Charge, Shortfall> {
+    pub(crate) fn take_when(&self, now: Tick, when: When, cost: u32) -> Result<Charge, Shortfall> {
         // Before the word: see `Bucket::refund`.
         let refunded = self.refunded.load(Ordering::Acquire);
         loop {
             let (word, config) = self.view_for(now, cost);
-            let start = start(&config, word.tat());
-            let decided = config.grant(word.tat(), start, start, cost);
+            let (start, latest) = config.instants(when, word.tat(), now);
+            let decided = config.grant(word.tat(), start, cost);
             let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= start);
             let tokens = if at_once { 0 } else { self.stripes.tokens() };
             let decided = if tokens == 0 {
@@ -160,19 +148,16 @@ impl Bucket {
             };
             let decided = decided.and_then(|grant| grant.by(now, latest));
             if self.settle(word, &decided) {
-                return decided.map(|grant| Charge::new(&grant, &config, 0, refunded));
+                return decided.map(|grant| Charge {
+                    refunded,
+                    ..Charge::new(&grant, &config)
+                });
             }
         }
     }
 
-    /// The instant at which a charge of `cost`, for use not before `not_before`, would be granted.
-    /// Takes nothing.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn probe(&self, now: Tick, not_before: Tick, cost: u32) -> Result<Tick, Shortfall> {
-        self.probe_behind(now, not_before, cost, 0)
-    }
-
-    /// The same behind calls that will take `in_front` tokens as they come.
+    /// The instant at which a charge of `cost`, for use not before `not_before`, would be granted
+    /// behind calls that will take `in_front` tokens as they come. Takes nothing.
     pub(crate) fn probe_behind(
         &self,
         now: Tick,
@@ -190,15 +175,6 @@ impl Bucket {
             if self.is_still(word) {
                 return granted?.by(now, Tick::NEVER).map(|grant| grant.at);
             }
-        }
-    }
-
-    /// What [`admit`](Self::admit) would return. Takes nothing.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn peek(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
-        match self.probe(now, now, cost)? {
-            at if at > now => Err(Shortfall::until(at, now)),
-            _ => Ok(()),
         }
     }
 

@@ -44,12 +44,6 @@ impl Bucket {
         }
     }
 
-    /// The quota as configured.
-    #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
-    pub(crate) fn quota(&self) -> Quota {
-        self.control.lock().quota
-    }
-
     /// Makes the bucket exact for good.
     #[cold]
     pub(super) fn without_stripes(&self, now: Tick) {

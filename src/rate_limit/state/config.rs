@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+pub(crate) use super::grant::{Grant, LAST, When};
 use super::shortfall::Shortfall;
 use super::stripes::Striped;
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 use crate::time::Tick;
-
-/// The latest time that the word holds: 4.5 years after the configuration's origin.
-pub(crate) const LAST: u64 = (1 << 62) - 1;
 
 /// From this time on the origin is moved. Bursts and reservations must fit between here and
 /// [`LAST`].
@@ -45,26 +43,6 @@ pub(crate) struct Config {
     /// How many configurations came before. The low bits are the word's generation; a charge holds
     /// the whole count.
     pub(crate) changes: u64,
-}
-
-/// A charge before it is made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grant {
-    /// The instant granted.
-    pub(crate) at: Tick,
-    /// The units charged.
-    pub(crate) units: u64,
-    /// The end of the debt with it.
-    pub(crate) end: u64,
-}
-
-impl Grant {
-    /// The grant, unless it is later than `latest` or than the word can hold.
-    pub(crate) fn by(self, now: Tick, latest: Tick) -> Result<Self, Shortfall> {
-        let fits = self.at <= latest && self.end <= LAST;
-        fits.then_some(self)
-            .ok_or_else(|| Shortfall::until(self.at, now))
-    }
 }
 
 /// The effect of a pause on the debt.
@@ -233,6 +211,15 @@ impl Config {
         }
     }
 
+    /// The first and the last of the instants, where the debt ends at `tat`.
+    #[inline]
+    pub(crate) fn instants(&self, when: When, tat: u64, now: Tick) -> (Tick, Tick) {
+        match when {
+            When::Within { not_before, latest } => (now.max(not_before), latest),
+            When::Late { has_waited } => (self.as_of(tat, now, has_waited), now),
+        }
+    }
+
     /// Where the debt will end after calls that take `in_front` tokens as they come.
     pub(crate) fn behind(&self, tat: u64, now: Tick, in_front: u64) -> u64 {
         if in_front == 0 || self.is_unlimited() {
@@ -242,16 +229,9 @@ impl Config {
         tat.max(self.clock(now)).saturating_add(units).min(LAST)
     }
 
-    /// The charge for `cost`, for use not before `not_before`, or the shortfall if no wait helps.
+    /// The charge for `cost`, for use not before `start`, or the shortfall if no wait helps.
     #[inline]
-    pub(crate) fn grant(
-        &self,
-        tat: u64,
-        now: Tick,
-        not_before: Tick,
-        cost: u32,
-    ) -> Result<Grant, Shortfall> {
-        let start = now.max(not_before);
+    pub(crate) fn grant(&self, tat: u64, start: Tick, cost: u32) -> Result<Grant, Shortfall> {
         if cost == 0 || self.is_unlimited() {
             let at = if cost == 0 {
                 start
@@ -320,7 +300,7 @@ impl Config {
             _ => cost.saturating_sub(self.available(tat, start)),
         };
         let leased = missing.min(tokens);
-        let mut grant = self.grant(tat, now, not_before, cost - leased);
+        let mut grant = self.grant(tat, start, cost - leased);
         if let Ok(grant) = &mut grant {
             if leased > 0 && grant.units == 0 && start > now {
                 // Moves the word, so that no earlier charge can be returned and leased to the

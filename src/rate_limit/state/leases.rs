@@ -37,7 +37,11 @@ impl Bucket {
             };
             self.stripes.release(&held, spent);
             if settled {
-                return decided.map(|grant| Charge::new(&grant, &config, leased, refunded));
+                return decided.map(|grant| Charge {
+                    leased,
+                    refunded,
+                    ..Charge::new(&grant, &config)
+                });
             }
         }
     }

@@ -44,6 +44,7 @@ mod changes;
 pub(super) mod config;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) mod fuzz;
+mod grant;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
@@ -57,5 +58,6 @@ mod tests;
 pub(super) mod word;
 
 pub(crate) use bucket::{Bucket, Charge};
+pub(crate) use grant::When;
 pub(crate) use shortfall::Shortfall;
 pub(crate) use stripes::Striped;

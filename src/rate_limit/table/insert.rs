@@ -27,10 +27,10 @@
 
 use super::set::{Owner, Set, Tag, WAYS};
 use super::standing::{Origin, Standing};
-use super::{Charge, KeyHandle, Table};
-use crate::rate_limit::Shortfall;
+use super::{KeyHandle, Table};
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
+use crate::rate_limit::{Charge, Shortfall};
 use crate::time::Tick;
 
 /// Decides a call, given where its key's debt ends.
@@ -91,9 +91,12 @@ impl Table {
             set.set_tag(way, tag.cleared());
             let to = Word::new(grant.end, entry.config.changes);
             if set.replace(way, word, to) {
-                let mut charge = Charge::new(&grant, &entry.config, next);
-                charge.units = charge.units.saturating_sub(behind);
-                charge.evicted = evicts && self.evict(index, tag, word, now);
+                let charge = Charge {
+                    units: grant.units.saturating_sub(behind),
+                    tag: next,
+                    evicted: evicts && self.evict(index, tag, word, now),
+                    ..Charge::new(&grant, &entry.config)
+                };
                 origins[way] = self.origin(&entry, origins[way], word, grant.end);
                 set.set_tag(way, next);
                 return Some(Ok(charge));

@@ -50,53 +50,18 @@ mod standing;
 mod tests;
 mod tier;
 
-use std::fmt;
-
-pub(crate) use self::set::KeyHandle;
-use self::set::{Owner, Set, Tag, WAYS};
+pub(crate) use self::set::{KeyHandle, Tag};
+use self::set::{Owner, Set, WAYS};
 use self::standing::Origin;
 use self::tier::Tier;
 #[cfg(feature = "tower")]
 use crate::context::Remainder;
-use crate::rate_limit::state::config::{Config, Grant};
+use crate::macros::debug_fields;
+use crate::rate_limit::state::config::{Config, Grant, When};
 use crate::rate_limit::state::word::Word;
-use crate::rate_limit::{Quota, Shortfall};
+use crate::rate_limit::{Charge, Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
-
-/// Tokens taken. They can be given back once, with [`Table::cancel`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Charge {
-    /// The instant granted.
-    pub(crate) at: Tick,
-    /// Whether a key in debt was evicted for it.
-    pub(crate) evicted: bool,
-    /// Where the key's debt ends with it.
-    end: u64,
-    /// What is given back; 0 for nothing.
-    units: u64,
-    /// The configuration it was made with.
-    changes: u64,
-    /// The tag of the key's entry.
-    tag: Tag,
-    /// [`Table::refunded`] before it was made, if it is kept.
-    pub(crate) refunded: u64,
-}
-
-impl Charge {
-    #[inline]
-    fn new(grant: &Grant, config: &Config, tag: Tag) -> Self {
-        Self {
-            at: grant.at,
-            evicted: false,
-            end: grant.end,
-            units: grant.units,
-            changes: config.changes,
-            tag,
-            refunded: 0,
-        }
-    }
-}
 
 /// An existing key's entry, as one call loaded it.
 struct Found<'a> {
@@ -173,34 +138,19 @@ impl Table {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Takes `cost` tokens of a key, for use not before `not_before`, if they are available by
-    /// `latest`; otherwise takes nothing. A cost of 0 is free.
+    /// Takes `cost` tokens of a key for the earliest of the instants; otherwise takes nothing. A
+    /// cost of 0 is free.
     #[inline]
-    pub(crate) fn take(
-        &self,
-        now: Tick,
-        not_before: Tick,
-        key: KeyHandle,
-        cost: u32,
-        latest: Tick,
-    ) -> Result<Charge, Shortfall> {
-        self.charge(now, key, cost, &|config: &Config, end| {
-            let grant = config.grant(end, now, not_before, cost)?;
-            grant.by(now, latest)
-        })
-    }
-
-    /// Takes `cost` tokens for a call that waits, as if its timer had fired when they fell due.
-    pub(crate) fn take_late(
+    pub(crate) fn take_when(
         &self,
         now: Tick,
         key: KeyHandle,
+        when: When,
         cost: u32,
-        has_waited: bool,
     ) -> Result<Charge, Shortfall> {
         self.charge(now, key, cost, &|config: &Config, end| {
-            let start = config.as_of(end, now, has_waited);
-            config.grant(end, start, start, cost)?.by(now, now)
+            let (start, latest) = config.instants(when, end, now);
+            config.grant(end, start, cost)?.by(now, latest)
         })
     }
 
@@ -217,7 +167,7 @@ impl Table {
             let Some(found) = self.find(now, key) else {
                 let config = self.current(key.tier, now);
                 if cost == 0 || config.is_unlimited() {
-                    return Ok(Charge::new(&decide(&config, 0)?, &config, Tag::NONE));
+                    return Ok(Charge::new(&decide(&config, 0)?, &config));
                 }
                 match self.assign(now, key, false, decide) {
                     Some(decided) => return decided,
@@ -229,7 +179,10 @@ impl Table {
                 continue;
             }
             let grant = decided?;
-            let charge = Charge::new(&grant, &found.config, found.tag);
+            let charge = Charge {
+                tag: found.tag,
+                ..Charge::new(&grant, &found.config)
+            };
             let to = Word::new(grant.end, found.config.changes);
             if grant.units == 0 || found.set.charge(found.way, found.word, to) {
                 return Ok(charge);
@@ -239,26 +192,8 @@ impl Table {
         }
     }
 
-    /// Takes `cost` tokens of a key if they are available now.
-    #[cfg(any(test, fuzzing))]
-    fn admit(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Shortfall> {
-        self.take(now, now, key, cost, now).map(drop)
-    }
-
-    /// When a charge of `cost` to a key, for use not before `not_before`, would be granted.
-    /// Changes nothing.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn probe(
-        &self,
-        now: Tick,
-        not_before: Tick,
-        key: KeyHandle,
-        cost: u32,
-    ) -> Result<Tick, Shortfall> {
-        self.probe_behind(now, not_before, key, cost, 0)
-    }
-
-    /// The same behind calls that will take `in_front` tokens as they come.
+    /// When a charge of `cost` to a key, for use not before `not_before`, would be granted behind
+    /// calls that will take `in_front` tokens as they come. Changes nothing.
     pub(crate) fn probe_behind(
         &self,
         now: Tick,
@@ -269,7 +204,7 @@ impl Table {
     ) -> Result<Tick, Shortfall> {
         self.read(now, key, |end, config| {
             let end = config.behind(end, now, in_front);
-            let grant = config.grant(end, now, not_before, cost)?;
+            let grant = config.grant(end, now.max(not_before), cost)?;
             grant.by(now, Tick::NEVER).map(|grant| grant.at)
         })
     }
@@ -277,20 +212,6 @@ impl Table {
     /// A key's tokens; `u32::MAX` if there is no limit. Changes nothing.
     pub(crate) fn available(&self, now: Tick, key: KeyHandle) -> u32 {
         self.read(now, key, |end, config| config.available(end, now))
-    }
-
-    /// What a key has left after `charge`, or now; none if there is no limit.
-    #[cfg(feature = "tower")]
-    pub(crate) fn remainder(
-        &self,
-        now: Tick,
-        key: KeyHandle,
-        charge: Option<&Charge>,
-    ) -> Option<Remainder> {
-        self.read(now, key, |end, config| {
-            let charge = charge.filter(|charge| charge.changes == config.changes);
-            config.remainder(charge.map_or(end, |charge| charge.end), now, 0)
-        })
     }
 
     #[inline]
@@ -349,6 +270,20 @@ impl Table {
         }
     }
 
+    /// What a key has left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(crate) fn remainder(
+        &self,
+        now: Tick,
+        key: KeyHandle,
+        charge: Option<&Charge>,
+    ) -> Option<Remainder> {
+        self.read(now, key, |end, config| {
+            let charge = charge.filter(|charge| charge.changes == config.changes);
+            config.remainder(charge.map_or(end, |charge| charge.end), now, 0)
+        })
+    }
+
     fn evicted_debt(&self, index: usize, tier: u8) -> Word {
         Word(self.evicted_word(index, tier).load(Ordering::Relaxed))
     }
@@ -363,11 +298,4 @@ impl Table {
     }
 }
 
-impl fmt::Debug for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("capacity", &self.capacity())
-            .field("evicted", &self.evicted())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Table, this: capacity = this.capacity(), evicted = this.evicted());

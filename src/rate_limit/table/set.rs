@@ -50,10 +50,10 @@ impl Owner {
 /// changes with the owner, and when earlier charges of the same owner can no longer be given back:
 /// with a charge in another tier, and with a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u64);
+pub(crate) struct Tag(u64);
 
 impl Tag {
-    pub(super) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
     const VERSION: u64 = u64::MAX >> (64 - VERSION_BITS);
 

@@ -2,7 +2,8 @@
 //! [`state::settle`](crate::rate_limit::state).
 
 use super::set::Owner;
-use super::{Charge, KeyHandle, Table};
+use super::{KeyHandle, Table};
+use crate::rate_limit::Charge;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::sync::{AtomicU64, Ordering};

@@ -251,6 +251,30 @@ async fn rl4_a_head_that_is_not_polled_is_passed_over_after_its_wait() {
     assert_eq!(rejection.kind(), RejectionKind::RateLimited);
 }
 
+#[tokio::test(start_paused = true)]
+async fn rl4_heads_that_are_not_polled_hold_up_the_next_no_longer_than_their_own_waits() {
+    let limiter = one_in_100_ms();
+    assert!(limiter.allow());
+    let start = Instant::now();
+    let mut kept = [1_000, 1_500].map(|wait| {
+        let mut task = Task::new(Box::pin(limiter.acquire().max_wait(ms(wait))));
+        assert!(task.run().is_pending());
+        task
+    });
+    let waits = limiter.acquire().max_wait(ms(60_000));
+    let next = limiter.acquire().max_wait(ms(60_000));
+    let (first, second) = tokio::join!(async { waits.await.map(|()| start.elapsed()) }, async {
+        next.await.map(|()| start.elapsed())
+    });
+    // With the 2 ms by which the timers of the kept ones may be late, and one of its own.
+    let first = first.unwrap();
+    assert!((ms(1_502)..=ms(1_503)).contains(&first), "{first:?}");
+    assert_eq!(second.unwrap() - first, ms(100));
+    for stuck in &mut kept {
+        assert!(matches!(stuck.run(), Poll::Ready(Err(_))));
+    }
+}
+
 // RL4: a future that is kept and not polled shuts out no call once its wait has ended.
 #[tokio::test(start_paused = true)]
 async fn rl4_a_head_that_is_not_polled_shuts_out_no_caller_after_its_wait() {
@@ -267,9 +291,11 @@ async fn rl4_a_head_that_is_not_polled_shuts_out_no_caller_after_its_wait() {
         assert!(!limiter.allow());
         assert_eq!(behind.wakes(), 0);
         advance(ms(1)).await;
+        // By its timer.
+        assert_eq!(behind.wakes(), 1);
         // The token is the next waiter's.
         assert!(!limiter.allow());
-        assert_eq!(behind.wakes(), 1);
+        assert_eq!(behind.wakes(), 2);
         assert!(admitted(&behind.run()));
         advance(ms(100)).await;
         assert!(limiter.allow());

@@ -7,7 +7,9 @@ use futures::StreamExt;
 use seawall::circuit_breaker::{State, Trip};
 use seawall::classify::FailureKind;
 use seawall::grpc::{Channel, Codes, GrpcClientStack};
-use seawall::{Backoff, ClientStack, Error, RateLimiter, Reason, Rejection, RejectionKind, Retry};
+use seawall::{
+    Backoff, ClientStack, Error, RateLimiter, Reason, Rejection, RejectionKind, Retry, ServerStack,
+};
 use tonic::{Code, Status};
 
 use super::support::*;
@@ -447,4 +449,60 @@ async fn gr2_a_tonic_client_reads_every_rejection_of_its_stack() {
     let status = client.put(text("7")).await.unwrap_err();
     assert_eq!(kind(&status), RejectionKind::CircuitOpen);
     assert!(Reason::find(&status).unwrap().retry_after().is_some());
+}
+
+// CX10
+#[tokio::test]
+async fn cx10_a_channel_and_its_calls_can_be_cloned_sent_and_shared() {
+    fn is<T: Clone + Send + Sync + std::fmt::Debug + 'static>(value: T) -> T {
+        value
+    }
+    let orders = Orders::new(async |_| Ok(one("order")));
+    let stack = is(stack(quick("sent")));
+    let channel = stack.channel(endpoint(orders.serve().await).connect_lazy());
+    let mut client = OrdersClient::new(is(channel));
+    let call = tokio::spawn(async move {
+        let mut messages = client.watch(text("7")).await?;
+        messages.message().await
+    });
+    assert_eq!(call.await.unwrap().unwrap().unwrap(), "order");
+}
+
+// CX7, HB1
+#[tokio::test]
+async fn cx7_a_call_or_stream_that_is_dropped_releases_its_permit_and_the_server() {
+    let orders = Orders::new(async |call: Call| match call.text.as_str() {
+        "hang" => futures::future::pending().await,
+        _ => Ok(paced((0..).map(|n| Ok(n.to_string())), ms(5))),
+    });
+    let server = ServerStack::grpc("api", 10);
+    let address = orders.serve_under(server.clone()).await;
+    let stack = stack(quick("dropped").hedge(|hedge| hedge.delay(ms(5))));
+    let mut client = OrdersClient::new(stack.channel(endpoint(address).connect_lazy()));
+    let bulkhead = stack.bulkheads().get("service 1");
+    let in_flight = || bulkhead.snapshot().in_flight;
+    for method in [GET, PUT] {
+        let mut client = client.clone();
+        let call = async {
+            match method {
+                GET => client.get(text("hang")).await,
+                _ => client.put(text("hang")).await,
+            }
+        };
+        assert!(tokio::time::timeout(ms(60), call).await.is_err());
+        assert_eq!(in_flight(), 0);
+    }
+    // The first was hedged.
+    assert_eq!(orders.calls(), 3);
+    let mut messages = client.watch(text("7")).await.unwrap();
+    messages.message().await.unwrap().unwrap();
+    assert_eq!(
+        (in_flight(), server.bulkhead().snapshot().in_flight),
+        (1, 1)
+    );
+    drop(messages);
+    assert_eq!(in_flight(), 0);
+    while server.bulkhead().snapshot().in_flight > 0 {
+        tokio::time::sleep(ms(1)).await;
+    }
 }

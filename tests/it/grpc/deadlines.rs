@@ -61,6 +61,8 @@ async fn gr3_outgoing_calls_carry_what_remains_and_our_timeout_names_the_failure
     let start = Instant::now();
     let (time, answer) = sent(request, PUT).await;
     about(time, ms(300));
+    // The server may take longer than this side waits.
+    assert!(time >= ms(300), "{time:?}");
     let status = answer.unwrap_err();
     assert!(start.elapsed() < secs(2));
     assert_eq!(status.code(), Code::DeadlineExceeded);
