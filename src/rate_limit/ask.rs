@@ -139,7 +139,7 @@ impl RateLimiter {
             };
             member.tokens(key).remainder(now, charge)
         });
-        // Of two with as many, that whose next token comes later.
+        // With as many left, the one whose next token comes later.
         if let Some(fewest) = left.min_by_key(|remainder| (remainder.left, Reverse(remainder.next)))
         {
             fewest.note();

@@ -32,6 +32,7 @@ pub struct Waiter {
     /// The member in whose queue it is. None once the wait has ended.
     position: Option<(usize, WaiterId)>,
     /// Whether what is left at the end of the wait is noted for the layer above.
+    #[cfg(feature = "tower")]
     noted: bool,
 }
 
@@ -45,6 +46,7 @@ pub struct Granted {
     waited: Duration,
     /// Whether its terminal event is still to be emitted.
     open: bool,
+    #[cfg(feature = "tower")]
     noted: bool,
 }
 
@@ -108,6 +110,7 @@ impl RateLimiter {
             until: now.after(max_wait),
             deadline: CallContext::deadline(),
             position: None,
+            #[cfg(feature = "tower")]
             noted: false,
         };
         Ok(match waiter.start(now)? {
@@ -291,6 +294,7 @@ impl Waiter {
             charges,
             waited: at.since(self.since),
             open: true,
+            #[cfg(feature = "tower")]
             noted: self.noted,
         }
     }
