@@ -90,6 +90,8 @@ pub use rate_limit_fields::{
 pub use rejections::{Rejections, WithBody};
 #[cfg(feature = "tower")]
 pub use request::RequestHeaders;
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use request::is_once;
 #[cfg(feature = "tower")]
 pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;
