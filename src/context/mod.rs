@@ -10,6 +10,8 @@ mod left;
 #[cfg(all(feature = "http", feature = "tower"))]
 mod offered;
 pub(crate) mod path;
+#[cfg(feature = "tower")]
+mod remainder;
 #[cfg(all(feature = "http", feature = "tower"))]
 mod upload;
 
@@ -26,6 +28,8 @@ pub(crate) use dropped::{Expired, Overtaken};
 pub(crate) use left::Left;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use offered::{offer, offered};
+#[cfg(feature = "tower")]
+pub(crate) use remainder::Remainder;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use upload::{AttemptClock, Upload};
 
@@ -223,6 +227,17 @@ impl CallContext {
         Self {
             deadline: self.deadline.min(deadline),
             enforced: self.enforced.min(deadline),
+            ..self
+        }
+    }
+
+    /// The same for an extra attempt of a caller in another process.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    #[must_use]
+    pub(crate) fn arriving(self, attempt: u32) -> Self {
+        Self {
+            attempt,
+            extra: true,
             ..self
         }
     }

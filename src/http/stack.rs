@@ -173,6 +173,18 @@ impl<K, P> HttpStack<K, P> {
     }
 }
 
+impl<K, P> HttpStack<K, P> {
+    pub(super) fn map_stack<K2>(self, change: impl FnOnce(K) -> K2) -> HttpStack<K2, P> {
+        HttpStack {
+            stack: change(self.stack),
+            body: self.body,
+            replay: self.replay,
+            requests: self.requests,
+            shares_permit: self.shares_permit,
+        }
+    }
+}
+
 impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     /// Limits calls by `limiter`, as [`ServerStack::rate_limit`] does.
     pub fn rate_limit<L2>(

@@ -199,7 +199,7 @@ where
         if this.rejected.is_none() {
             let output = ready!(left.collect(|| call.poll(cx)));
             if let Some(rejection) = left.cut.take().filter(|_| has_failed(&output)) {
-                return Poll::Ready(this.format.reject(*rejection));
+                return Poll::Ready(this.format.clone().reject(*rejection));
             }
             let reason = this.format.reason(output.as_ref());
             match left.remains.take() {
