@@ -51,7 +51,7 @@
 //! # Without a service
 //!
 //! `run` on a policy makes one call under it, such as [`CircuitBreaker::run`]. A [`Pipeline`]
-//! combines several policies. With `--no-default-features`, rate limiter, circuit breaker and
+//! combines several policies, and [`gather`] makes calls to several services at once. With `--no-default-features`, rate limiter, circuit breaker and
 //! bulkhead depend on neither tokio nor tower and serve blocking code, by `run_blocking` such as
 //! [`CircuitBreaker::run_blocking`], and to wait [`RateLimiter::acquire_blocking`] and
 //! [`Bulkhead::acquire_blocking`].
@@ -61,17 +61,18 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `tower` | yes | the layers; implies `tokio` |
-//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Pipeline`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
+//! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Fallback`], [`Pipeline`], [`gather`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; implies `http` and `tower`; depends on axum with its feature `tokio` |
-//! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http` |
-//! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper` |
+//! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
+//! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
-//! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper` |
+//! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper`; depends on tonic |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
 //!
-//! A feature only adds API, except for `test-util`, which replaces the clock.
+//! A feature only adds API, except for `test-util`, which replaces the clock. The README lists all that
+//! each one depends on. No default feature depends on a web framework.
 //!
 //! # Tests with paused time
 //!
@@ -102,9 +103,13 @@ pub mod classify;
 pub mod config;
 pub mod deadline;
 pub mod event;
+#[cfg(feature = "tokio")]
+pub mod fallback;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "tokio")]
+pub mod gather;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub mod grpc;
 #[cfg(feature = "tower")]
@@ -170,6 +175,10 @@ pub use deadline::Deadline;
 #[cfg(feature = "tokio")]
 pub use deadline::spawn;
 pub use event::Event;
+#[cfg(feature = "tokio")]
+pub use fallback::Fallback;
+#[cfg(feature = "tower")]
+pub use fallback::FallbackLayer;
 #[cfg(feature = "tokio")]
 pub use hedge::Hedge;
 #[cfg(feature = "tower")]

@@ -29,6 +29,20 @@ impl Outcome {
             retry_after: None,
         }
     }
+
+    /// Whether the service has done nothing, so that every request may be sent again: nothing
+    /// reached it, or it said when to come back instead.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn had_no_effect(&self) -> bool {
+        match self {
+            Self::Failure { kind, retry_after } => match kind {
+                FailureKind::Unsent => true,
+                FailureKind::Throttled => retry_after.is_some_and(|delay| delay != ASSUMED),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 /// The delay of a failure after which no retry and no hedge follows. It is later than every
@@ -37,7 +51,7 @@ pub(crate) const NEVER: Duration = Duration::MAX;
 
 /// The delay of a throttled failure whose own delay is lost, if it had one. It differs from every
 /// delay in milliseconds: it is not one that the service has requested.
-#[cfg(any(feature = "reqwest", feature = "tower"))]
+#[cfg(any(feature = "reqwest", feature = "tokio"))]
 pub(crate) const ASSUMED: Duration = Duration::from_nanos(1_000_000_001);
 
 /// A kind of failure.

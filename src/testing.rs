@@ -162,6 +162,9 @@ impl Recorder {
             "suppressed",
             "would suppress",
             "would resend",
+            "fallback",
+            "would fall back",
+            "no fallback",
         ];
         let mut events = self.take();
         events.retain(|event| !others.contains(&event.as_str()));
@@ -170,7 +173,8 @@ impl Recorder {
 }
 
 /// An event in a word or two: `rejected`, `would reject`, `transition`, `extra attempt`,
-/// `suppressed`, `would suppress`, `would resend`, or how the call ended.
+/// `suppressed`, `would suppress`, `would resend`, `fallback`, `would fall back`, `no fallback`, or
+/// how the call ended.
 pub(crate) fn short(event: &Event<'_>) -> String {
     match event.kind {
         EventKind::Ended { ending, .. } => match ending {
@@ -184,6 +188,9 @@ pub(crate) fn short(event: &Event<'_>) -> String {
         EventKind::Suppressed { .. } => "suppressed".to_owned(),
         EventKind::WouldSuppress { .. } => "would suppress".to_owned(),
         EventKind::WouldRetry { .. } | EventKind::WouldHedge { .. } => "would resend".to_owned(),
+        EventKind::FallingBack { .. } => "fallback".to_owned(),
+        EventKind::WouldFallBack { .. } => "would fall back".to_owned(),
+        EventKind::NoFallback { .. } => "no fallback".to_owned(),
         other => format!("{other:?}"),
     }
 }

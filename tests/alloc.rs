@@ -8,8 +8,8 @@ use std::time::Duration;
 use seawall::circuit_breaker::{Trip, Window};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack,
-    Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer, RateLimiter, Rejection, Retry,
-    RetryLayer, ServerStack, Timeout, TimeoutLayer,
+    Fallback, FallbackLayer, Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer,
+    RateLimiter, Rejection, Retry, RetryLayer, ServerStack, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -228,6 +228,20 @@ fn layers_allocate_nothing(pending_once: bool) {
     let hedge = HedgeLayer::new(hedge);
     assert_eq!(allocations(&mut hedge.layer(echo())), 0, "hedge, quantile");
 
+    let value = FallbackLayer::new(Fallback::new(), seawall::fallback::value(7));
+    assert_eq!(
+        allocations(&mut value.layer(echo())),
+        0,
+        "fallback, a value"
+    );
+    let service = seawall::fallback::service(echo());
+    let service = FallbackLayer::new(Fallback::new(), service);
+    assert_eq!(
+        allocations(&mut service.layer(echo())),
+        0,
+        "fallback, a service"
+    );
+
     let stack = || {
         ServiceBuilder::new()
             .layer(timeout.clone())
@@ -333,7 +347,8 @@ fn cx13_run_allocates_nothing() {
         .breaker(&breaker)
         .bulkhead(&bulkhead)
         .limiter(&limiter)
-        .attempt_timeout(&timeout);
+        .attempt_timeout(&timeout)
+        .fallback(Fallback::new(), seawall::fallback::value(7));
     let call = || {
         let retried = retry.run(|_| hedge.run(|_| ready(Ok::<_, Rejection>(7))));
         assert!(finish(retried).is_ok());

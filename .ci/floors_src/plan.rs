@@ -24,8 +24,8 @@ pub const FLOORS: &[&[&str]] = &[
         "budget",
     ],
     &["attempts"],
-    &["retry", "hedge"],
-    &["pipeline", "stack"],
+    &["retry", "hedge", "fallback"],
+    &["pipeline", "stack", "gather"],
     &[
         "http", "serve", "grpc", "reqwest", "hyper", "tonic", "observe",
     ],
@@ -59,6 +59,7 @@ pub const PATTERNS: &[&str] = &[
     "budget",
     "retry",
     "hedge",
+    "fallback",
 ];
 pub const ROOMS: &[&[&str]] = &[
     &[
@@ -75,7 +76,7 @@ pub const ROOMS: &[&[&str]] = &[
         "per_key",
         "run",
     ],
-    &["layer", "service", "future", "gates"],
+    &["layer", "service", "future", "through", "gates"],
 ];
 
 /// Files of this name, or in a folder of this name, are no code of the crate.

@@ -244,15 +244,42 @@ pub(crate) fn judge<Res, Err, C, Via>(
 where
     C: Classify<Res, Err, Via>,
 {
-    let reason = match outcome {
-        Ok(response) => classifier.reason(response),
-        Err(_) => reason.or_else(|| error.and_then(Reason::find)),
-    };
-    if let Some(reason) = reason {
+    if let Some(reason) = reason_of(classifier, error, reason, outcome) {
         return (reason.outcome(), reason.call_not_made());
     }
     let known = error.and_then(|error| classifier.by_source(error));
     (known.unwrap_or_else(|| classifier.classify(outcome)), false)
+}
+
+/// The reason, if this outcome is a rejection by the library. Takes what [`judge`] takes.
+#[inline]
+pub(crate) fn reason_of<'o, Res, Err, C, Via>(
+    classifier: &C,
+    error: Option<&'o (dyn StdError + 'static)>,
+    reason: Option<&'o Reason>,
+    outcome: Result<&'o Res, &Err>,
+) -> Option<&'o Reason>
+where
+    C: Classify<Res, Err, Via>,
+{
+    match outcome {
+        Ok(response) => classifier.reason(response),
+        Err(_) => reason.or_else(|| error.and_then(Reason::find)),
+    }
+}
+
+/// [`reason_of`] the output of a closure.
+#[cfg(feature = "tokio")]
+pub(crate) fn reason_of_run<'o, T, E, C, Via, Seen>(
+    classifier: &C,
+    output: &'o Result<T, E>,
+) -> Option<&'o Reason>
+where
+    E: Fault<Via>,
+    C: Classify<T, E, Seen>,
+{
+    let error = output.as_ref().err().and_then(Fault::error);
+    reason_of(classifier, error, None, output.as_ref())
 }
 
 /// [`judge`] for the output of a closure.

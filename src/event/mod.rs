@@ -145,9 +145,27 @@ pub enum EventKind<'a> {
         /// How the last attempt failed.
         kind: FailureKind,
     },
+    /// A call failed or was rejected, and the fallback is called. The call's terminal event
+    /// follows.
+    FallingBack {
+        /// How the call failed. None if it was rejected.
+        kind: Option<FailureKind>,
+    },
+    /// The fallback would have been called, but it is in
+    /// [`RecordOnly`](crate::Mode::RecordOnly) mode. The call's terminal event follows.
+    WouldFallBack {
+        /// How the call failed. None if it was rejected.
+        kind: Option<FailureKind>,
+    },
+    /// A call failed or was rejected, and the fallback is not called. The call's terminal event
+    /// follows.
+    NoFallback {
+        /// Why it is not called.
+        reason: Suppression,
+    },
 }
 
-/// Why an extra attempt of a retry or a hedge was not made.
+/// Why an extra attempt of a retry or a hedge was not made, or a fallback was not called.
 ///
 /// A call that has used all its attempts, or whose outcome is never retried, suppresses nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,6 +183,8 @@ pub enum Suppression {
     NotIdempotent,
     /// The request has no copy.
     NoCopy,
+    /// All permits of a fallback are in use.
+    Full,
 }
 
 /// How an admitted call ended.
@@ -175,8 +195,10 @@ pub enum Ending {
     Admitted,
     /// The call completed, with any response or error: within its timeout, or under a bulkhead.
     Completed,
-    /// A policy below a timeout rejected the call.
+    /// A policy below a timeout or a fallback rejected the call.
     Rejected,
+    /// The call failed or was rejected, and the fallback answered it.
+    FellBack,
     /// The call completed and was classified as a success.
     Success,
     /// The call completed and was classified as a failure.

@@ -8,6 +8,7 @@
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
+//! - [`databases`]: a repository, a cache and blocking drivers behind the policies.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
 //! - [`internals`]: the packed words, their memory orderings and numbers, the models that prove
@@ -36,6 +37,11 @@ pub mod serving {}
 #[cfg(feature = "http")]
 #[doc = include_str!("bodies.md")]
 pub mod bodies {}
+
+// Its code needs the drivers: the package `tests/databases` compiles it.
+#[cfg(not(doctest))]
+#[doc = include_str!("databases.md")]
+pub mod databases {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

@@ -1,8 +1,10 @@
 use std::fmt;
 
+use super::action::NoFallback;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::Direct;
+use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
@@ -11,10 +13,11 @@ use crate::timeout::Timeout;
 
 /// Several policies around a closure. See the [module](crate::pipeline) for their order.
 ///
-/// `C` classifies outcomes for all of them.
-#[derive(Clone, Debug, Default)]
+/// `C` classifies outcomes for all of them, and `A` is what a fallback answers with.
+#[derive(Clone, Debug)]
 #[must_use = "a pipeline does nothing until `run`"]
-pub struct Pipeline<C = Direct> {
+pub struct Pipeline<C = Direct, A = NoFallback> {
+    pub(super) fallback: Option<(Fallback, A)>,
     pub(super) timeout: Option<Timeout>,
     pub(super) retry: Option<Retry>,
     pub(super) hedge: Option<Hedge>,
@@ -39,14 +42,56 @@ pub(super) struct Limit {
     pub(super) waits: bool,
 }
 
-impl Pipeline {
-    /// A pipeline without a policy. It makes the call once.
-    pub fn new() -> Self {
-        Self::default()
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-impl<C> Pipeline<C> {
+impl Pipeline {
+    /// A pipeline without a policy. It makes the call once.
+    pub fn new() -> Self {
+        Self {
+            fallback: None,
+            timeout: None,
+            retry: None,
+            hedge: None,
+            breaker: Breaker::None,
+            bulkhead: None,
+            limiter: None,
+            attempt_timeout: None,
+            classifier: Direct,
+        }
+    }
+}
+
+impl<C, A> Pipeline<C, A> {
+    /// Answers by `action` if the whole call fails or is rejected: with a
+    /// [`value`](crate::fallback::value) or a [`call`](crate::fallback::call()).
+    ///
+    /// ```
+    /// use seawall::fallback::{Fallback, value};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let pipeline = seawall::Pipeline::new().fallback(Fallback::new(), value(0));
+    /// let answer = pipeline.run(|_| async { Err::<u32, _>(std::io::Error::other("down")) });
+    /// assert_eq!(answer.await.unwrap(), 0);
+    /// # }
+    /// ```
+    pub fn fallback<A2>(self, fallback: impl Into<Fallback>, action: A2) -> Pipeline<C, A2> {
+        Pipeline {
+            fallback: Some((fallback.into(), action)),
+            timeout: self.timeout,
+            retry: self.retry,
+            hedge: self.hedge,
+            breaker: self.breaker,
+            bulkhead: self.bulkhead,
+            limiter: self.limiter,
+            attempt_timeout: self.attempt_timeout,
+            classifier: self.classifier,
+        }
+    }
+
     /// Limits the time of the whole call, from the first attempt to the last. Pass a `Timeout`, a
     /// reference to one, or a duration.
     ///
@@ -122,8 +167,9 @@ impl<C> Pipeline<C> {
     }
 
     /// Sets the classifier, a [`Classify`](crate::Classify). The default is [`Direct`].
-    pub fn classify<C2>(self, classifier: C2) -> Pipeline<C2> {
+    pub fn classify<C2>(self, classifier: C2) -> Pipeline<C2, A> {
         Pipeline {
+            fallback: self.fallback,
             timeout: self.timeout,
             retry: self.retry,
             hedge: self.hedge,

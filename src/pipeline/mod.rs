@@ -1,15 +1,16 @@
 //! Several policies around a closure that makes a new call for each attempt.
 //!
 //! ```text
-//! run ─> timeout ─> retry ─> hedge ─> breaker ─> bulkhead ─> limiter ─> attempt timeout ─> call
-//!        the whole call      for each attempt from here on
+//! run ─> fallback ─> timeout ─> retry ─> hedge ─> breaker ─> bulkhead ─> limiter ─> attempt timeout ─> call
+//!                    the whole call      for each attempt from here on
 //! ```
 //!
 //! # What it does
 //!
 //! The order is fixed, whatever the order in which the policies are given:
 //!
-//! - The **timeout** is outermost, so it covers queues, backoffs and every attempt.
+//! - The **fallback** is outermost, so it also answers the end of the timeout, in its own time.
+//! - The **timeout** covers queues, backoffs and every attempt.
 //! - **Retry** is around **hedge**: a hedge adds an attempt to one attempt, and both use one budget.
 //! - The **breaker** is inside both, so it sees every attempt, and while it is open an attempt costs
 //!   nothing. It does not count rejections by the policies below it.
@@ -88,16 +89,20 @@
 //!
 //! # Errors
 //!
-//! The error of the call, or the rejection by the policy that rejected it or cut it short.
+//! The error of the call, or the rejection by the policy that rejected it or cut it short; neither
+//! if the fallback has answered.
 //!
 //! # When not to use it
 //!
 //! For calls that must be made at most once, leave out retry and hedge. Around a tower service use
 //! the layers.
 
+mod action;
 mod list;
+mod piped;
 mod run;
 #[cfg(all(test, feature = "test-util", not(seawall_loom)))]
 mod tests;
 
+pub use action::NoFallback;
 pub use list::Pipeline;

@@ -1,13 +1,14 @@
-use std::error::Error as StdError;
 use std::future::Future;
-use std::marker::PhantomData;
 
+use super::action::Piping;
 use super::list::{Breaker, Limit, Pipeline};
-use crate::classify::{Classify, Drain, Outcome};
+use super::piped::{ByInner, Piped, flat};
+use crate::classify::Classify;
 use crate::context;
-use crate::rejection::{Error, Fault, Reason, Rejection};
+use crate::fallback::Action;
+use crate::rejection::{Error, Fault};
 
-impl<C> Pipeline<C> {
+impl<C, A> Pipeline<C, A> {
     /// Makes a call under all policies. `call` makes a new call for each attempt, whose number it
     /// gets, from 1.
     ///
@@ -25,13 +26,31 @@ impl<C> Pipeline<C> {
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
+        A: Action<(), T, E>,
     {
         let call = &call;
-        let outcome = match &self.timeout {
-            Some(timeout) => flat(timeout.run(|| self.retried(call)).await),
-            None => self.retried(call).await,
+        let outcome = match &self.fallback {
+            Some((fallback, action)) => {
+                let classifier = ByInner(&self.classifier);
+                let timed = || self.timed(call);
+                fallback.run_with(classifier, Piping(action), timed).await
+            }
+            None => self.timed(call).await,
         };
         outcome.map_err(|piped| piped.error)
+    }
+
+    async fn timed<T, E, F, Fut, Via, Seen>(&self, call: &F) -> Result<T, Piped<E, Via>>
+    where
+        F: Fn(u32) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
+        C: Classify<T, E, Seen>,
+    {
+        match &self.timeout {
+            Some(timeout) => flat(timeout.run(|| self.retried(call)).await),
+            None => self.retried(call).await,
+        }
     }
 
     async fn retried<T, E, F, Fut, Via, Seen>(&self, call: &F) -> Result<T, Piped<E, Via>>
@@ -113,75 +132,5 @@ impl<C> Pipeline<C> {
             None => call().await.map_err(Error::Service),
         };
         outcome.map_err(Piped::from)
-    }
-}
-
-/// The error inside a pipeline. It has one level, however many policies it has passed, and it is a
-/// [`Fault`] for every policy.
-struct Piped<E, Via> {
-    error: Error<E>,
-    via: PhantomData<fn() -> Via>,
-}
-
-impl<E, Via> From<Error<E>> for Piped<E, Via> {
-    fn from(error: Error<E>) -> Self {
-        Self {
-            error,
-            via: PhantomData,
-        }
-    }
-}
-
-impl<E, Via> From<Rejection> for Piped<E, Via> {
-    fn from(rejection: Rejection) -> Self {
-        Error::Rejected(rejection).into()
-    }
-}
-
-/// The `Via` of [`Piped`].
-struct Inside<Via>(PhantomData<Via>);
-
-impl<E: Fault<Via>, Via> Fault<Inside<Via>> for Piped<E, Via> {
-    fn error(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.error {
-            Error::Rejected(rejection) => Some(rejection),
-            Error::Service(error) => error.error(),
-        }
-    }
-}
-
-fn flat<T, E, Via>(outcome: Result<T, Error<Piped<E, Via>>>) -> Result<T, Piped<E, Via>> {
-    outcome.map_err(|error| match error {
-        Error::Rejected(rejection) => rejection.into(),
-        Error::Service(piped) => piped,
-    })
-}
-
-/// The user's classifier, for [`Piped`] errors.
-struct ByInner<'a, C>(&'a C);
-
-impl<T, E, Via, Seen, C> Classify<T, Piped<E, Via>, Seen> for ByInner<'_, C>
-where
-    C: Classify<T, E, Seen>,
-{
-    fn classify(&self, outcome: Result<&T, &Piped<E, Via>>) -> Outcome {
-        match outcome.map_err(|piped| &piped.error) {
-            Ok(response) => self.0.classify(Ok(response)),
-            Err(Error::Service(error)) => self.0.classify(Err(error)),
-            // Not reached: a rejection is taken out before an outcome is classified.
-            Err(Error::Rejected(_)) => Outcome::Ignore,
-        }
-    }
-
-    fn by_source(&self, error: &(dyn StdError + 'static)) -> Option<Outcome> {
-        self.0.by_source(error)
-    }
-
-    fn reason<'r>(&self, response: &'r T) -> Option<&'r Reason> {
-        self.0.reason(response)
-    }
-
-    fn drain(&self, response: T) -> Option<Drain> {
-        self.0.drain(response)
     }
 }

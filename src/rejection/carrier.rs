@@ -123,65 +123,6 @@ pub mod look {
     }
 }
 
-/// Implements [`Carrier`](crate::rejection::Carrier) for your own enum, with one variant for
-/// rejections.
-///
-/// ```
-/// use seawall::{RateLimiter, Reason, Rejection};
-///
-/// #[derive(Debug, thiserror::Error)]
-/// enum ApiError {
-///     #[error(transparent)]
-///     Rejected(#[from] Rejection),
-///     #[error("no such page")]
-///     NotFound,
-/// }
-///
-/// seawall::carrier!(ApiError::Rejected);
-///
-/// fn page(limiter: &RateLimiter) -> Result<u32, ApiError> {
-///     limiter.try_acquire()?; // By `#[from]`.
-///     Err(ApiError::NotFound)
-/// }
-///
-/// let limiter = RateLimiter::per_day(1);
-/// assert!(matches!(page(&limiter), Err(ApiError::NotFound)));
-/// let rejected: Box<dyn std::error::Error> = page(&limiter).unwrap_err().into();
-/// assert!(Reason::of(&*rejected).is_some()); // By `transparent`.
-/// ```
-///
-/// For an enum in another module write `carrier!(api::Error, Rejected)`. For a generic enum
-/// implement the trait by hand. To find the rejection again after the enum was boxed, the
-/// `source()` of the variant must be that of the rejection, as with `transparent`.
-/// [`Error::into_error`](crate::Error::into_error) turns the error of `run` into the enum.
-#[macro_export]
-macro_rules! carrier {
-    ($ty:ident :: $variant:ident) => {
-        $crate::carrier!($ty, $variant);
-    };
-    ($ty:ty, $variant:ident) => {
-        impl $crate::rejection::Carrier for $ty {
-            fn carry(rejection: $crate::Rejection) -> Self {
-                Self::$variant(rejection)
-            }
-
-            fn reason(&self) -> ::core::option::Option<&$crate::Reason> {
-                match self {
-                    Self::$variant(rejection) => ::core::option::Option::Some(rejection.reason()),
-                    #[allow(unreachable_patterns)]
-                    _ => ::core::option::Option::None,
-                }
-            }
-
-            fn error(&self) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
-                #[allow(unused_imports)]
-                use $crate::rejection::look::{Any as _, Look, OfError as _};
-                (&Look(self)).error()
-            }
-        }
-    };
-}
-
 /// An error of a service that can be distinguished from a rejection by the library: every
 /// [`Carrier`], and `Infallible`.
 ///

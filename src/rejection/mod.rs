@@ -55,6 +55,7 @@
 mod carrier;
 mod error;
 mod fault;
+mod for_enums;
 mod reason;
 
 pub use carrier::Carrier;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Name;
 use crate::outcome::{FailureKind, Outcome};
+use crate::sync::Arc;
 
 /// Why a call was rejected or cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,15 +199,27 @@ impl Reason {
     }
 }
 
-/// The error and its sources. The error inside of an [`io::Error`] is one of them, which its
-/// `source()` leaves out.
+/// The error and its sources. The error inside of an [`io::Error`] or of an `Arc` is one of them,
+/// which their `source()` leaves out.
 pub(crate) fn chain<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| {
-        let inner = error.downcast_ref().and_then(io::Error::get_ref);
-        inner.map_or_else(|| error.source(), |inner| Some(inner))
+        inside(error).or_else(|| error.source())
     })
+}
+
+/// The error that this one only wraps.
+fn inside<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return Some(error.get_ref()?);
+    }
+    // As in `redis::RedisError`.
+    if let Some(error) = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>() {
+        return Some(&**error);
+    }
+    let error = error.downcast_ref::<Arc<io::Error>>()?;
+    Some(&**error)
 }
 
 /// A rejection by one of the library's policies.

@@ -196,9 +196,9 @@ where
             }
         }
         let request = &*this.request;
-        let next = this.permit.after(outcome, |holder, failed| match request {
+        let next = this.permit.after(outcome, |holder| match request {
             None => Err(Suppression::NoCopy),
-            Some(_) if failed.had_no_effect() => Ok(()),
+            Some(_) if outcome.had_no_effect() => Ok(()),
             Some(request) if holder.again.may_resend(request) => Ok(()),
             Some(_) => Err(Suppression::NotIdempotent),
         });
@@ -248,7 +248,7 @@ where
         // What the service answered says more than why it was not ready.
         let (answer, kept) = this.failed.take().unwrap_or((Err(error), outcome));
         // The request was not sent since it was decided that it may be.
-        let Some(until) = this.permit.after(outcome, |_, _| Ok(())) else {
+        let Some(until) = this.permit.after(outcome, |_| Ok(())) else {
             this.permit.finish(kept);
             return ControlFlow::Break(answer);
         };

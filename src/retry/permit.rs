@@ -83,7 +83,7 @@ impl<H: AsRef<Config>> Permit<H> {
     pub(super) fn after(
         &mut self,
         outcome: Outcome,
-        may_resend: impl FnOnce(&H, &Failed) -> Result<(), Suppression>,
+        may_resend: impl FnOnce(&H) -> Result<(), Suppression>,
     ) -> Option<Tick> {
         let Outcome::Failure { kind, retry_after } = outcome else {
             return None;
@@ -97,7 +97,7 @@ impl<H: AsRef<Config>> Permit<H> {
         if !self.may_go_on() || failed.is_lasting() {
             return None;
         }
-        let may_resend = may_resend(&self.holder, &failed);
+        let may_resend = may_resend(&self.holder);
         match may_resend.and_then(|()| self.after_failure(failed)) {
             Ok(until) => until,
             Err(reason) => {

@@ -213,7 +213,7 @@ impl<E> Run<E> {
                 return ControlFlow::Break(Err(Error::Service(error)));
             }
         }
-        let Some(until) = self.permit.after(outcome, |_, _| Ok(())) else {
+        let Some(until) = self.permit.after(outcome, |_| Ok(())) else {
             self.permit.finish(outcome);
             return ControlFlow::Break(output.map_err(Error::Service));
         };

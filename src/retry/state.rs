@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::config::{ConfigError, Name, Problems};
-#[cfg(feature = "tower")]
-use crate::outcome::ASSUMED;
 use crate::outcome::FailureKind;
 
 /// What decides when the next attempt starts.
@@ -44,17 +42,6 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    /// Whether the service has done nothing, so that every request may be sent again: nothing
-    /// reached it, or it said when to come back instead.
-    #[cfg(feature = "tower")]
-    pub(super) fn had_no_effect(&self) -> bool {
-        match self.kind {
-            FailureKind::Unsent => true,
-            FailureKind::Throttled => self.retry_after.is_some_and(|delay| delay != ASSUMED),
-            _ => false,
-        }
-    }
-
     /// Whether another attempt would fail too, or is not needed.
     pub(super) fn is_lasting(&self) -> bool {
         matches!(self.kind, FailureKind::Permanent | FailureKind::Slow)

@@ -8,7 +8,7 @@ use tower_service::Service;
 use super::respond::{Format, Native, Respond};
 use crate::classify::{self, Classify, Drain};
 use crate::outcome::Outcome;
-use crate::rejection::Recognize;
+use crate::rejection::{Reason, Recognize, RejectionKind};
 
 /// A service that a layer can reject calls to. It is implemented for every service for whose
 /// response and error `R` can make the answer to a rejected call.
@@ -79,6 +79,9 @@ pub trait Verdict<Res, Err> {
     /// The class of this outcome, and whether the call was rejected before it was made.
     fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool);
 
+    /// Why a policy below rejected the call or cut it short; none if this is no rejection.
+    fn rejection(&self, outcome: Result<&Res, &Err>) -> Option<RejectionKind>;
+
     /// What is left to read of a response that is not returned.
     fn drain(&self, response: Res) -> Option<Drain>;
 
@@ -100,6 +103,17 @@ impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
             error.and_then(Recognize::recognize),
             outcome,
         )
+    }
+
+    fn rejection(&self, outcome: Result<&Res, &Err>) -> Option<RejectionKind> {
+        let error = outcome.err();
+        let reason = classify::reason_of(
+            &self.0,
+            error.and_then(Recognize::look),
+            error.and_then(Recognize::recognize),
+            outcome,
+        );
+        reason.map(Reason::kind)
     }
 
     fn drain(&self, response: Res) -> Option<Drain> {

@@ -38,7 +38,7 @@ pub(crate) struct TimedCall {
 impl TimedCall {
     /// Starts the clock, or counts from `since`. A call whose deadline has passed is rejected.
     #[inline]
-    pub(super) fn start(
+    pub(crate) fn start(
         timeout: &Timeout,
         limit: Option<Duration>,
         since: Option<Tick>,
@@ -229,7 +229,7 @@ impl<F, M> Timed<F, M> {
     // Inlined, so that the call is built where it stays: passing it through another function
     // copies the request once more.
     #[inline(always)]
-    pub(super) fn new(mut call: TimedCall, make: impl FnOnce() -> F, format: M) -> Self {
+    pub(crate) fn new(mut call: TimedCall, make: impl FnOnce() -> F, format: M) -> Self {
         let future = {
             let _restore = call.enter();
             catching(&mut call, make, TimedCall::panicked)
@@ -244,7 +244,7 @@ impl<F, M> Timed<F, M> {
 
     /// Polls the call alone. `end` ends it, or moves what ends it into its output.
     #[inline]
-    pub(super) fn poll_call(
+    pub(crate) fn poll_call(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         end: impl FnOnce(&mut TimedCall, &mut F::Output),
@@ -272,7 +272,7 @@ impl<F, M> Timed<F, M> {
     /// Polls the timer of a call that is pending. Once it has fired, drops the call and resolves
     /// to the rejection.
     #[inline(never)]
-    pub(super) fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
+    pub(crate) fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let mut this = self.project();
         let polled = this.call.poll_timer(this.sleep, cx);
         if let Poll::Ready(rejection) = &polled {

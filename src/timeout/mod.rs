@@ -141,7 +141,6 @@ mod service;
 mod waiter;
 
 pub use call::Timed;
-#[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use call::TimedCall;
 #[cfg(feature = "tower")]
 pub use layer::TimeoutLayer;

@@ -15,6 +15,7 @@ use seawall::circuit_breaker::{
     self, CircuitBreakerService, Gated, GatedService, Snapshot, State, Trip,
 };
 use seawall::classify::{ErrorsOnly, Standard};
+use seawall::fallback::{self, FallbackService, Through, value};
 use seawall::hedge::{self, HedgeService};
 use seawall::rate_limit::{self, One, RateLimitService, WaitingFuture, WaitingService, Waits};
 use seawall::retry::{self, RetryService};
@@ -23,8 +24,9 @@ use seawall::stack::{ClientService, ServerService};
 use seawall::timeout::{self, Fixed, TimeoutService};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack,
-    ConfigError, Deadline, Error, Event, Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer,
-    RateLimiter, Reason, Rejection, Retry, RetryLayer, ServerStack, Timeout, TimeoutLayer,
+    ConfigError, Deadline, Error, Event, Fallback, FallbackLayer, Hedge, HedgeLayer, Keyed,
+    Pipeline, Quota, RateLimitLayer, RateLimiter, Reason, Rejection, Retry, RetryLayer,
+    ServerStack, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -66,6 +68,7 @@ type Holding<S> = BulkheadService<S>;
 type Limiting<S> = RateLimitService<S>;
 type Retrying<S> = RetryService<S>;
 type Hedging<S> = HedgeService<S>;
+type Answered<S> = FallbackService<S, Through<Mock>>;
 type LimitFuture<F> = seawall::service::ResponseFuture<F, AsError>;
 type TimeoutFuture<F> = ResponseFuture<timeout::Timed<F, AsError>, AsError>;
 type BulkheadFuture<F> = ResponseFuture<bulkhead::HeldCall<F, AsError>, AsError>;
@@ -95,8 +98,10 @@ fn cx10_policies_and_layers_are_send_sync_unpin_and_clone() {
     is_all::<RetryLayer<ErrorsOnly, Again<ByRequest, CopyBy<fn(&Do) -> Option<Do>>>>>();
     are! { is_all: timeout::Snapshot, Snapshot, rate_limit::Snapshot, bulkhead::Snapshot };
     are! { is_all: budget::Snapshot, retry::Snapshot, hedge::Snapshot };
+    are! { is_all: Fallback, fallback::Snapshot, fallback::Cause };
     are! { is_send: timeout::Builder, circuit_breaker::Builder, rate_limit::Builder };
-    are! { is_send: bulkhead::Builder, retry::Builder, hedge::Builder };
+    are! { is_send: bulkhead::Builder, retry::Builder, hedge::Builder, fallback::Builder };
+    are! { is_send: Called<Answered<Mock>> };
     are! { is_send: rate_limit::Acquire, rate_limit::Reservation, bulkhead::Acquire };
     are! { is_send: bulkhead::Permit, bulkhead::Permit<&'static Bulkhead>, budget::Withdrawal };
     are! { is_send: circuit_breaker::Permit, circuit_breaker::Permit<&'static CircuitBreaker> };
@@ -159,11 +164,15 @@ fn cx10_services_and_futures_are_what_their_inner_ones_are() {
     assert!(!is!(ServerService<NoClone>: Clone));
     assert!(!is!(Retrying<Rc<()>>: Send));
     assert!(!is!(Hedging<Rc<()>>: Send));
+    assert!(!is!(Answered<Rc<()>>: Send));
     // The template of later attempts is behind a lock: a service need not be `Sync` for that.
     assert!(is!(Retrying<Cell<()>>: Send) && !is!(Retrying<Cell<()>>: Sync));
+    // The service of a fallback need not be `Sync`.
+    assert!(is!(FallbackService<(), Through<Cell<()>>>: Sync));
     assert!(is!(Hedging<Cell<()>>: Send) && !is!(Hedging<Cell<()>>: Sync));
     assert!(!is!(Retrying<NoClone>: Clone));
     assert!(!is!(Hedging<NoClone>: Clone));
+    assert!(!is!(Answered<NoClone>: Clone) && is!(FallbackService<(), NoClone>: Clone));
     assert!(is!(Breaking<Mock>: Clone), "the probe itself works");
 }
 
@@ -279,6 +288,7 @@ fn cx10_layers_take_a_policy_or_a_reference_to_one() {
     takes(RetryLayer::new(retry));
     takes(HedgeLayer::new(&hedge));
     takes(HedgeLayer::new(hedge));
+    takes(FallbackLayer::new(Fallback::new(), value(7)));
     let bulkhead = Bulkhead::new(1);
     takes(BulkheadLayer::new(&bulkhead));
     takes(BulkheadLayer::queued(bulkhead));

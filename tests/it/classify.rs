@@ -138,3 +138,24 @@ fn a_layer_judges_by_its_classifier() {
     let endings = call(&mut |reply| Task::new(service.call(reply)).run());
     assert_eq!(endings, ["Ignored", "Ignored"]);
 }
+
+// CB20, CX12: as in `redis::RedisError`, whose source is the `Arc` itself.
+#[test]
+fn cb20_an_error_in_an_arc_is_known_by_what_is_inside() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("command failed")]
+    struct Shared<E: std::error::Error + ?Sized + 'static>(#[source] std::sync::Arc<E>);
+
+    let unsent = Outcome::failure(FailureKind::Unsent);
+    let cannot_connect = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let erased =
+        Shared::<dyn std::error::Error + Send + Sync>(std::sync::Arc::new(cannot_connect()));
+    assert_eq!(seawall::classify::by_source(&erased), unsent);
+    let shared = Shared(std::sync::Arc::new(cannot_connect()));
+    assert_eq!(seawall::classify::by_source(&shared), unsent);
+
+    let rejection = Rejection::new(RejectionKind::CircuitOpen, "below");
+    let reason = rejection.reason().clone();
+    let erased = Shared::<dyn std::error::Error + Send + Sync>(std::sync::Arc::new(rejection));
+    assert_eq!(seawall::Reason::find(&erased), Some(&reason));
+}

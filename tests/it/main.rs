@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod auto_traits;
+#[cfg(feature = "http")]
+mod balance;
 mod bodies;
 #[cfg(feature = "test-util")]
 mod budget;
@@ -21,6 +23,10 @@ mod deadline;
 mod drain;
 #[cfg(all(feature = "reqwest", feature = "tonic"))]
 mod errors;
+#[cfg(feature = "test-util")]
+mod fallback;
+#[cfg(feature = "test-util")]
+mod gather;
 #[cfg(feature = "tonic")]
 mod grpc;
 #[cfg(feature = "serve")]

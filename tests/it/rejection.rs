@@ -196,6 +196,7 @@ fn cx21_an_error_of_a_run_turns_into_any_error_in_one_call() {
         #[error(transparent)]
         Rejected(#[from] Rejection),
     }
+    seawall::carrier!(AppError, Rejected);
     let (breaker, reason) = open();
     let closed = CircuitBreaker::new("closed");
     let query = |breaker: &CircuitBreaker| {
@@ -210,6 +211,11 @@ fn cx21_an_error_of_a_run_turns_into_any_error_in_one_call() {
     };
     assert!(matches!(own(&closed), Err(AppError::Query(_))));
     assert!(matches!(own(&breaker), Err(AppError::Rejected(r)) if *r == reason));
+
+    // With `carrier!`, `?` does it.
+    let carried = |breaker| -> Result<(), AppError> { Ok(query(breaker)?) };
+    assert!(matches!(carried(&closed), Err(AppError::Query(_))));
+    assert!(matches!(carried(&breaker), Err(AppError::Rejected(r)) if *r == reason));
 
     // `?` into reports and boxes, by itself where the error is a `std::error::Error`.
     let report = |breaker| -> anyhow::Result<()> { Ok(query(breaker)?) };

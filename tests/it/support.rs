@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use seawall::event::Subscription;
 use seawall::{
-    Budget, Bulkhead, CircuitBreaker, Event, Hedge, Mode, RateLimiter, Reason, Retry, Timeout,
+    Budget, Bulkhead, CircuitBreaker, Event, Fallback, Hedge, Mode, RateLimiter, Reason, Retry,
+    Timeout,
 };
 use tower::{BoxError, Service};
 
@@ -260,6 +261,7 @@ handles! {
     Bulkhead: would_reject;
     Retry: would_retry;
     Hedge: would_hedge;
+    Fallback: would_answer;
 }
 
 /// The reason in a boxed error; panics if there is none.

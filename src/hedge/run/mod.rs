@@ -1,3 +1,4 @@
+mod each;
 mod extra;
 mod race;
 mod source;

@@ -199,6 +199,10 @@ where
             return false;
         }
         self.sleep.set(None);
+        if !self.attempts.has_next() {
+            self.permit.stop();
+            return false;
+        }
         let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
         let start = time::now();

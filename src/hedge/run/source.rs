@@ -17,6 +17,11 @@ pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
     /// The request's own delay before this attempt.
     fn delay(&self, number: u32) -> Option<Duration>;
 
+    /// Whether there is another attempt to make.
+    fn has_next(&mut self) -> bool {
+        true
+    }
+
     /// An extra attempt before its call. None if it cannot be made.
     fn prepare(&mut self, is_last: bool) -> Option<N>;
 

@@ -289,6 +289,8 @@ layers! {
     retry_with_a_budget_per_key: resending KeyedBudget;
     hedge: resending Hedging;
     hedge_keyed: resending KeyedHedge;
+    fallback: shared FallingBack;
+    fallback_to_a_service: shared FallingBackTo;
     client_stack: returning Client;
     server_stack: returning Server;
 }

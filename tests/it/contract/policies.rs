@@ -1,9 +1,11 @@
 //! Each policy and layer in the terms of the suite.
 
+use std::future::{Ready, ready};
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadService, QueuedService, Queues};
 use seawall::circuit_breaker::{CircuitBreakerService, State, Trip};
+use seawall::fallback::{Call, Cause, FallbackService, Through, call};
 use seawall::hedge::HedgeService;
 use seawall::rate_limit::{One, RateLimitService, WaitingService, Waits};
 use seawall::retry::RetryService;
@@ -11,9 +13,11 @@ use seawall::service::Native;
 use seawall::timeout::{PerRequest, TimeoutService};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ConfigError,
-    Deadline, Hedge, HedgeLayer, Jitter, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer,
-    Timeout, TimeoutLayer,
+    Deadline, Fallback, FallbackLayer, Hedge, HedgeLayer, Jitter, Quota, RateLimitLayer,
+    RateLimiter, Retry, RetryLayer, Timeout, TimeoutLayer,
 };
+
+use tower::BoxError;
 
 use super::{Policy, Resends, Subject};
 use crate::support::{Do, Mock, Strict, full_budget, secs, spend_to};
@@ -23,13 +27,15 @@ pub(super) fn nanosecond() -> Backoff {
 }
 
 macro_rules! subjects {
-    ($($name:ident: $policy:ty, $make:expr; $layer:ty, $new:expr; $service:ty;)*) => {$(
+    ($($name:ident $(, $rejects:literal)?: $policy:ty, $make:expr; $layer:ty, $new:expr; $service:ty;)*) => {$(
         pub(super) struct $name;
 
         impl Subject for $name {
             type Policy = $policy;
             type Layer = $layer;
             type Service = $service;
+
+            $(const REJECTS: bool = $rejects;)?
 
             fn policy(name: &str) -> $policy {
                 $make(name)
@@ -41,6 +47,9 @@ macro_rules! subjects {
         }
     )*};
 }
+
+/// A fallback that fails too.
+type Failing = Call<fn(Cause) -> Ready<Result<u32, BoxError>>>;
 
 type ByRequest = PerRequest<fn(&Do) -> Option<Duration>>;
 
@@ -63,6 +72,52 @@ subjects! {
     Hedging: Budgeted<Hedge>, hedge;
         HedgeLayer, |policy: &Budgeted<Hedge>| HedgeLayer::new(&policy.0);
         HedgeService<Strict<Mock>>;
+    FallingBack, false: Fallback, fallback;
+        FallbackLayer<Failing>, falling_back; FallbackService<Strict<Mock>, Failing>;
+    FallingBackTo, false: Fallback, fallback;
+        FallbackLayer<Elsewhere>, |policy| FallbackLayer::new(policy, elsewhere());
+        FallbackService<Strict<Mock>, Elsewhere>;
+}
+
+type Elsewhere = Through<Strict<Mock>>;
+
+fn elsewhere() -> Elsewhere {
+    seawall::fallback::service(Strict::new(Mock::new()))
+}
+
+fn falling_back(policy: &Fallback) -> FallbackLayer<Failing> {
+    let failing: fn(Cause) -> _ = |_| ready(Err("the fallback failed".into()));
+    FallbackLayer::new(policy, call(failing))
+}
+
+fn fallback(name: &str) -> Fallback {
+    Fallback::builder().name(name).build().unwrap()
+}
+
+impl Policy for Fallback {
+    type Handle = Self;
+
+    const SCARCE: bool = false;
+    const ENDINGS: [&'static str; 4] = ["Success", "Failure(Error)", "Dropped", "Panicked"];
+
+    fn handle(&self) -> &Self {
+        self
+    }
+
+    fn change_badly(&self) -> ConfigError {
+        let change = self.change(|now| now.limit(0).timeout(secs(0)));
+        let error = change.unwrap_err();
+        assert_eq!(error.problems().len(), 2, "{error}");
+        error
+    }
+
+    fn settings(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn balance(&self, _: usize) -> String {
+        format!("{}", self.snapshot().in_flight)
+    }
 }
 
 fn timed(timeout: &Timeout) -> TimeoutLayer<Native, ByRequest> {

@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use super::state::Settings;
+use crate::common::{Options, option_setters};
+use crate::outcome::FailureKind;
+
+/// Builds a [`Fallback`](super::Fallback), or changes one.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    pub(super) options: Options,
+    pub(super) settings: Settings,
+}
+
+impl Builder {
+    pub(super) fn new(options: Options) -> Self {
+        let settings = Settings::default();
+        Self { options, settings }
+    }
+
+    option_setters!();
+
+    /// How many calls of the fallback run at once: from 1 to a million, by default 64. A call
+    /// above it gets its own failure at once. A [`value`](super::value) needs no permit.
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.settings.limit = limit;
+        self
+    }
+
+    /// How long one call of the fallback may take, by default 1 s, and at most until the deadline
+    /// in force. The call gets its own failure then.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// Which failures the fallback answers. The default is every kind. With none, it answers
+    /// rejections only.
+    ///
+    /// ```
+    /// use seawall::classify::FailureKind;
+    /// use seawall::fallback::Fallback;
+    ///
+    /// let fallback = Fallback::builder().failures([FailureKind::Timeout, FailureKind::Unsent]);
+    /// # fallback.build()?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn failures(mut self, kinds: impl IntoIterator<Item = FailureKind>) -> Self {
+        self.settings.failures = Some(kinds.into_iter().collect());
+        self
+    }
+
+    /// Whether the fallback answers calls that a policy below has rejected before they were made.
+    /// The default is yes.
+    pub fn rejections(mut self, rejections: bool) -> Self {
+        self.settings.rejections = rejections;
+        self
+    }
+}

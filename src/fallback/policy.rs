@@ -1,0 +1,226 @@
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::builder::Builder;
+use super::state::{Cause, Settings};
+use crate::bulkhead::{self, Bulkhead};
+use crate::common::{Common, Options, common_methods};
+use crate::config::{ConfigError, Live, Mode};
+use crate::event::{EventKind, Suppression};
+use crate::outcome::Outcome;
+use crate::rejection::RejectionKind;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::timeout::Timeout;
+
+/// Answers calls that failed or were rejected.
+///
+/// A handle: clones are the same fallback. What it answers with is an [action](super::Action) of
+/// the layer, the pipeline or the `run`. The [module](crate::fallback) has its behaviour and its
+/// defaults.
+#[derive(Clone)]
+pub struct Fallback(Arc<Shared>);
+
+struct Shared {
+    common: Common,
+    settings: Live<Settings>,
+    /// Hold the limit and the time of the settings.
+    bulkhead: Bulkhead,
+    timeout: Timeout,
+    // Counts: relaxed.
+    answered: AtomicU64,
+    failed: AtomicU64,
+    suppressed: AtomicU64,
+    would_answer: AtomicU64,
+}
+
+impl Default for Fallback {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Fallback {
+    /// A fallback with the [defaults](crate::fallback#defaults), named after its call site.
+    #[track_caller]
+    pub fn new() -> Self {
+        let built = Self::builder().build();
+        built.expect("the defaults are valid")
+    }
+
+    /// Starts a fallback with the [defaults](crate::fallback#defaults).
+    #[track_caller]
+    pub fn builder() -> Builder {
+        Builder::new(Options::at("fallback", Location::caller()))
+    }
+
+    common_methods!(with mode);
+
+    fn common(&self) -> &Common {
+        &self.0.common
+    }
+
+    /// Changes the fallback. `change` gets a builder with the current configuration, and runs
+    /// again if another change came first. Name and listeners stay. Calls of the fallback that are
+    /// under way go on with the time that they had.
+    ///
+    /// # Errors
+    /// With every problem of the new configuration. Nothing has changed then.
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let mut options = Options::named(self.name().clone());
+        options.mode = self.mode();
+        let mut mode = options.mode;
+        let (_, settings) = self.0.settings.change(|now| {
+            let (options, settings) = (options.clone(), now.clone());
+            let builder = change(Builder { options, settings });
+            builder.settings.check(self.name())?;
+            mode = builder.options.mode;
+            Ok(builder.settings)
+        })?;
+        self.0.bulkhead.set_limit(settings.limit)?;
+        self.0.timeout.set_limit(settings.timeout)?;
+        if mode != options.mode {
+            self.set_mode(mode);
+        }
+        Ok(())
+    }
+
+    /// The configuration and the counts. The parts are read one after the other.
+    pub fn snapshot(&self) -> Snapshot {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Snapshot {
+            mode: self.mode(),
+            limit: self.0.bulkhead.snapshot().limit,
+            timeout: self.0.timeout.limit(),
+            in_flight: self.0.bulkhead.snapshot().in_flight,
+            answered: count(&self.0.answered),
+            failed: count(&self.0.failed),
+            suppressed: count(&self.0.suppressed),
+            would_answer: count(&self.0.would_answer),
+        }
+    }
+
+    #[cold]
+    pub(super) fn cause(
+        &self,
+        outcome: Outcome,
+        rejection: Option<RejectionKind>,
+    ) -> Option<Cause> {
+        self.0.settings.load().cause(outcome, rejection)
+    }
+
+    /// A permit for one call of the fallback. None if all are in use.
+    pub(super) fn try_acquire(&self) -> Option<bulkhead::Permit> {
+        self.0.bulkhead.try_acquire_owned().ok()
+    }
+
+    pub(super) fn timeout(&self) -> &Timeout {
+        &self.0.timeout
+    }
+
+    #[inline]
+    pub(super) fn observed(&self) -> bool {
+        self.common().observed()
+    }
+
+    pub(super) fn emit(&self, kind: EventKind<'_>) {
+        self.common().emit(kind);
+    }
+
+    pub(super) fn count_answer(&self, answered: bool) {
+        let count = match answered {
+            true => &self.0.answered,
+            false => &self.0.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The fallback was due, and is not called.
+    #[cold]
+    pub(super) fn suppress(&self, reason: Suppression) {
+        self.0.suppressed.fetch_add(1, Ordering::Relaxed);
+        self.emit(EventKind::NoFallback { reason });
+    }
+
+    /// Record-only mode: the fallback would have answered.
+    #[cold]
+    pub(super) fn record(&self, cause: Cause) {
+        self.0.would_answer.fetch_add(1, Ordering::Relaxed);
+        let kind = cause.failure;
+        self.emit(EventKind::WouldFallBack { kind });
+    }
+}
+
+impl Builder {
+    /// Builds the fallback.
+    ///
+    /// # Errors
+    /// With every problem of the configuration.
+    pub fn build(self) -> Result<Fallback, ConfigError> {
+        let Self { options, settings } = self;
+        settings.check(&options.name)?;
+        let name = &options.name;
+        let bulkhead = Bulkhead::builder(settings.limit).name(format!("bulkhead of {name}"));
+        let timeout = Timeout::builder(settings.timeout).name(format!("timeout of {name}"));
+        Ok(Fallback(Arc::new(Shared {
+            bulkhead: bulkhead.build()?,
+            timeout: timeout.build()?,
+            common: Common::new(options),
+            settings: Live::new(settings),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+            would_answer: AtomicU64::new(0),
+        })))
+    }
+}
+
+impl AsRef<Fallback> for Fallback {
+    fn as_ref(&self) -> &Fallback {
+        self
+    }
+}
+
+impl From<&Fallback> for Fallback {
+    fn from(fallback: &Fallback) -> Self {
+        fallback.clone()
+    }
+}
+
+impl fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.0.settings.load();
+        f.debug_struct("Fallback")
+            .field("name", self.name())
+            .field("limit", &settings.limit)
+            .field("timeout", &settings.timeout)
+            .field("failures", &settings.failures)
+            .field("rejections", &settings.rejections)
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Fallback`] is configured with and what it has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The mode.
+    pub mode: Mode,
+    /// How many calls of the fallback may run at once.
+    pub limit: u32,
+    /// How long one call of the fallback may take.
+    pub timeout: Duration,
+    /// The calls of the fallback that are in flight.
+    pub in_flight: u32,
+    /// Calls that the fallback has answered.
+    pub answered: u64,
+    /// Calls of the fallback that failed or took too long.
+    pub failed: u64,
+    /// Calls that the fallback would have answered, but was not called for: all its permits were
+    /// in use, the deadline had passed, or the request could not be sent to it.
+    pub suppressed: u64,
+    /// Calls that the fallback would have answered, in [`Mode::RecordOnly`].
+    pub would_answer: u64,
+}
