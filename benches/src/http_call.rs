@@ -12,9 +12,7 @@ use hyper::body::Bytes;
 use tokio::runtime::Runtime;
 use tower::Service;
 
-use crate::measure::Kind;
 use crate::noop::{Fault, When, serve_with};
-use crate::report::Contender;
 
 pub type Request = http::Request<Full<Bytes>>;
 pub type Response = http::Response<Full<Bytes>>;
@@ -36,14 +34,14 @@ pub fn request() -> Request {
 
 /// Calls with a clone of one [`request`], which stands for making a request: every contender pays
 /// for it.
-pub fn http_calls<S>(runtime: &Rc<Runtime>, kind: Kind, name: &'static str, service: S) -> Contender
+pub fn serve_http<S>(runtime: &Rc<Runtime>, service: S) -> impl FnMut(u64) -> u64 + 'static
 where
     S: Service<Request, Response = Response> + 'static,
 {
     let template = request();
     let make = move || black_box(&template).clone();
     let right = |response: &Response| black_box(response.status()) == StatusCode::OK;
-    Contender::alone(kind, name, serve_with(runtime, service, make, right))
+    serve_with(runtime, service, make, right)
 }
 
 /// Answers every request with status 200 and a short body. Its future holds the request to the

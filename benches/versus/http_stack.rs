@@ -3,16 +3,23 @@
 use std::rc::Rc;
 
 use seawall::{ClientStack, ServerStack};
-use seawall_benches::http_call::{Endpoint, KeepsCopy, http_calls};
+use seawall_benches::http_call::{Endpoint, KeepsCopy, Request, Response, serve_http};
 use seawall_benches::noop::{When, runtime};
 use seawall_benches::peers::tower_client;
 use seawall_benches::{Contender, Goal, Group, Kind, Limit, Report};
 use tokio::runtime::Runtime;
-use tower::Layer;
+use tower::{Layer, Service};
 
 const ALONE: &str = "the service alone";
 /// The lower bound of a stack that retries, in time and in allocations.
 const COPIED: &str = "the service, request copied";
+
+fn http_calls<S>(runtime: &Rc<Runtime>, kind: Kind, name: &'static str, service: S) -> Contender
+where
+    S: Service<Request, Response = Response> + 'static,
+{
+    Contender::alone(kind, name, serve_http(runtime, service))
+}
 
 fn client(runtime: &Rc<Runtime>, when: When) -> Vec<Contender> {
     let _entered = runtime.enter();

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{Bulkhead, BulkheadService, QueuedService};
 use crate::keyed::IntoSource;
-use crate::service::{Front, Native, RespondWith};
+use crate::service::{Front, Native, responder_methods};
 
 /// Puts a [`Bulkhead`] around a service.
 ///
@@ -65,26 +65,7 @@ impl<R, P> BulkheadLayer<R, Queues, P> {
     }
 }
 
-impl<R, W, P> BulkheadLayer<R, W, P> {
-    /// Answers a rejected call with what `respond` makes of the rejection, instead of the
-    /// service's own error or response.
-    pub fn respond<F>(self, respond: F) -> BulkheadLayer<RespondWith<F>, W, P> {
-        self.respond_as(RespondWith(respond))
-    }
-
-    /// Answers a rejected call by a [`Respond`](crate::service::Respond), which may read the
-    /// request first.
-    pub fn respond_as<R2>(self, responder: R2) -> BulkheadLayer<R2, W, P> {
-        self.map_responder(|_| responder)
-    }
-
-    pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> BulkheadLayer<R2, W, P> {
-        BulkheadLayer {
-            front: self.front.map_responder(change),
-            wait: self.wait,
-        }
-    }
-}
+responder_methods!(BulkheadLayer < R, W, P > { wait });
 
 impl<R: Clone, W, P: Clone> BulkheadLayer<R, W, P> {
     fn rejecting<S>(&self, inner: S) -> BulkheadService<S, R, P> {

@@ -5,7 +5,7 @@ use super::policy::CircuitBreaker;
 use super::service::{CircuitBreakerService, GatedService};
 use crate::classify::Standard;
 use crate::keyed::IntoSource;
-use crate::service::{Front, Native, RespondWith};
+use crate::service::{Front, Native, responder_methods};
 
 /// Puts a [`CircuitBreaker`] around a service.
 ///
@@ -75,29 +75,9 @@ impl<R, C> CircuitBreakerLayer<R, C, Gated> {
     }
 }
 
+responder_methods!(CircuitBreakerLayer<R, C, G, P> { classifier, gate });
+
 impl<R, C, G, P> CircuitBreakerLayer<R, C, G, P> {
-    /// Makes the outcome of a rejected call by `respond`.
-    pub fn respond<F>(self, respond: F) -> CircuitBreakerLayer<RespondWith<F>, C, G, P> {
-        self.respond_as(RespondWith(respond))
-    }
-
-    /// Makes the outcome of a rejected call by a [`Respond`](crate::service::Respond) of your own,
-    /// which may read the request first.
-    pub fn respond_as<R2>(self, responder: R2) -> CircuitBreakerLayer<R2, C, G, P> {
-        self.map_responder(|_| responder)
-    }
-
-    pub(crate) fn map_responder<R2>(
-        self,
-        change: impl FnOnce(R) -> R2,
-    ) -> CircuitBreakerLayer<R2, C, G, P> {
-        CircuitBreakerLayer {
-            front: self.front.map_responder(change),
-            classifier: self.classifier,
-            gate: self.gate,
-        }
-    }
-
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify). The default is
     /// [`Standard`]. It is cloned for every call.
     pub fn classify<C2>(self, classifier: C2) -> CircuitBreakerLayer<R, C2, G, P> {

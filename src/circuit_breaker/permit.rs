@@ -283,7 +283,8 @@ impl CircuitBreaker {
     fn settle(&self, call: Call, end: End<'_>) {
         let Grant { generation, role } = call.grant;
         let success = matches!(end, End::Outcome(Outcome::Success, _));
-        if success && role == Role::Counted && !self.wants_time_of(call) {
+        let is_timed = call.start != Tick::ZERO;
+        if success && role == Role::Counted && !(is_timed && self.wants_times()) {
             let word = self.machine().word();
             let flags = word.flags();
             let same = word.state() == State::Closed && word.generation() == generation;
@@ -301,10 +302,9 @@ impl CircuitBreaker {
 
     /// Whether the time of a success matters. A call is also timed for `fair_time`, which concerns
     /// none.
-    #[inline]
-    fn wants_time_of(&self, call: Call) -> bool {
-        let timed = call.start != Tick::ZERO;
-        timed && (self.built_with().slow_after.is_some() || self.common().observed())
+    #[inline(never)]
+    fn wants_times(&self) -> bool {
+        self.built_with().slow_after.is_some() || self.common().observed()
     }
 
     /// Settles an admitted call, exactly once.

@@ -63,6 +63,8 @@ pub use ipnet::IpNet;
 pub(crate) use judge::of_grpc_head;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use request::is_once;
 #[cfg(feature = "tonic")]
 pub(crate) use respond::whole_millis;
 pub use retry_after::retry_after;

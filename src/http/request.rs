@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, Request};
 
 use crate::attempts::{Idempotent, Resend};
 #[cfg(feature = "tower")]
-use crate::stack::{Addressed, plain};
+use crate::stack::{Addressed, Overrides, plain};
 
 /// By method (RFC 9110, 9.2.2) or `Idempotency-Key`.
 fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
@@ -18,8 +18,19 @@ impl<B> Idempotent for Request<B> {
     }
 }
 
+/// Whether this call is sent once by its [`Overrides`].
+#[cfg(feature = "tower")]
+pub(crate) fn is_once<B>(request: &Request<B>) -> bool {
+    let overrides: Option<&Overrides> = request.extensions().get();
+    overrides.is_some_and(Overrides::is_once)
+}
+
 impl<B: Clone> Resend for Request<B> {
     fn copy(&self) -> Option<Self> {
+        #[cfg(feature = "tower")]
+        if is_once(self) {
+            return None;
+        }
         Some(self.clone())
     }
 }
@@ -48,6 +59,11 @@ impl<B> Addressed for Request<B> {
                 plain(host.to_str().ok()?, None)
             }
         }
+    }
+
+    #[inline]
+    fn overrides(&self) -> Option<&Overrides> {
+        self.extensions().get()
     }
 }
 

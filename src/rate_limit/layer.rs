@@ -6,7 +6,7 @@ use super::cost::{One, PerRequest};
 use super::policy::RateLimiter;
 use super::service::{RateLimitService, WaitingService};
 use crate::keyed::IntoSource;
-use crate::service::{Front, Native, RespondWith};
+use crate::service::{Front, Native, responder_methods};
 
 /// Puts a [`RateLimiter`] in front of a service.
 ///
@@ -69,23 +69,9 @@ impl<R, K, P> RateLimitLayer<R, K, Waits, P> {
     }
 }
 
+responder_methods!(RateLimitLayer<R, K, W, P> { cost, wait });
+
 impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
-    /// Answers a rejected call with what `respond` makes of the rejection, instead of the
-    /// service's error.
-    pub fn respond<F>(self, respond: F) -> RateLimitLayer<RespondWith<F>, K, W, P> {
-        self.respond_as(RespondWith(respond))
-    }
-
-    /// Answers a rejected call by a [`Respond`](crate::service::Respond) of your own, which may
-    /// read the request.
-    pub fn respond_as<R2>(self, responder: R2) -> RateLimitLayer<R2, K, W, P> {
-        RateLimitLayer {
-            front: self.front.map_responder(|_| responder),
-            cost: self.cost,
-            wait: self.wait,
-        }
-    }
-
     /// Takes as many tokens as `cost` returns for the request; 0 is free. Such a layer cannot
     /// reject before the inner service is ready, because it has no request to know the cost of.
     pub fn cost<F>(self, cost: F) -> RateLimitLayer<R, PerRequest<F>, W, P> {

@@ -106,3 +106,31 @@ impl Site {
         policy.common().warn_if_applied_twice(mode, self);
     }
 }
+
+/// The methods of a layer with a [`Front`] that set what makes the outcome of a rejected call. In
+/// braces are the layer's other fields.
+macro_rules! responder_methods {
+    ($layer:ident<R $(, $arg:ident)*> { $($field:ident),* }) => {
+        impl<R $(, $arg)*> $layer<R $(, $arg)*> {
+            /// Answers a rejected call with what `respond` makes of the rejection, instead of the
+            /// service's own error or response.
+            pub fn respond<F>(self, respond: F) -> $layer<crate::service::RespondWith<F> $(, $arg)*> {
+                self.respond_as(crate::service::RespondWith(respond))
+            }
+
+            /// Answers a rejected call by a [`Respond`](crate::service::Respond) of your own, which
+            /// may read the request first.
+            pub fn respond_as<R2>(self, responder: R2) -> $layer<R2 $(, $arg)*> {
+                self.map_responder(|_| responder)
+            }
+
+            pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> $layer<R2 $(, $arg)*> {
+                $layer {
+                    front: self.front.map_responder(change),
+                    $($field: self.$field),*
+                }
+            }
+        }
+    };
+}
+pub(crate) use responder_methods;

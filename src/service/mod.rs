@@ -13,7 +13,7 @@ mod tests;
 
 pub(crate) use bounds::Verdict;
 pub use bounds::{By, Guard, Judged, check};
-pub(crate) use front::{Front, Rejects};
+pub(crate) use front::{Front, Rejects, responder_methods};
 pub(crate) use readiness::Readiness;
 pub use respond::{AsError, Format, Native, Respond, RespondWith, Silent};
 pub use response::ResponseFuture;

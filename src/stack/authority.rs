@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use crate::classify::for_plain_types;
 use crate::keyed::{ByKey, PerKey, Picked, Source};
 use crate::rejection::Rejection;
+use crate::stack::Overrides;
 use crate::sync::Arc;
 
 /// A request with an authority: the host, and the port unless it is the default one. A
@@ -22,6 +23,11 @@ pub trait Addressed {
     /// of the service that it was made to, see
     /// [`default_authority`](super::ClientStack::default_authority).
     fn authority(&self) -> Option<Cow<'_, str>>;
+
+    /// What this call changes about its stack. The default is nothing.
+    fn overrides(&self) -> Option<&Overrides> {
+        None
+    }
 }
 
 /// Implements [`Addressed`](crate::stack::Addressed) for your own request type: with a closure that

@@ -120,6 +120,11 @@
 //! [`default_authority`](ClientStack::default_authority) says. Make a service once and clone it: one
 //! that is made for each request has a breaker that counts one request.
 //!
+//! # One call
+//!
+//! An [`Overrides`] as an extension of an `http::Request` or `tonic::Request` changes the stack for
+//! one call: a shorter total, another attempt timeout, no retry and no hedge.
+//!
 //! # Defaults
 //!
 //! | setting | default | why |
@@ -175,6 +180,7 @@
 
 mod authority;
 mod client;
+mod overrides;
 mod parts;
 mod server;
 mod service;
@@ -182,6 +188,9 @@ mod service;
 #[doc(hidden)]
 pub use authority::plain;
 pub use authority::{Addressed, ByAuthority};
-pub use client::{Budgets, ClientConfig, ClientService, ClientStack, PerAuthority};
+pub use client::{
+    AttemptOf, Budgets, ClientConfig, ClientService, ClientStack, PerAuthority, TotalOf,
+};
+pub use overrides::Overrides;
 pub use server::{ServerConfig, ServerService, ServerStack};
 pub use service::StackService;

@@ -145,7 +145,7 @@ pub(crate) use call::TimedCall;
 #[cfg(feature = "tower")]
 pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};
-#[cfg(all(feature = "http", feature = "tower"))]
+#[cfg(feature = "tower")]
 pub(crate) use service::DurationOf;
 #[cfg(feature = "tower")]
 pub use service::{Fixed, PerRequest, TimeoutService};

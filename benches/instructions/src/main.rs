@@ -11,6 +11,9 @@
 //! or a slow clock. But each run counts the same. The processor of valgrind has no steady counter, so
 //! each clock reading is one of the system's, which takes more instructions.
 
+#[path = "../../src/http_call.rs"]
+#[allow(dead_code)]
+mod http_call;
 #[path = "../../src/noop.rs"]
 #[allow(dead_code)] // Only a part is counted.
 mod noop;

@@ -5,11 +5,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use seawall::{
-    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, HedgeLayer,
-    Keyed, Quota, RateLimitLayer, RateLimiter, RetryLayer, TimeoutLayer, Trip,
+    Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack,
+    HedgeLayer, Keyed, Quota, RateLimitLayer, RateLimiter, RetryLayer, ServerStack, TimeoutLayer,
+    Trip,
 };
 use tower::Layer;
 
+use crate::http_call::{Endpoint, KeepsCopy, serve_http};
 use crate::noop::{Noop, When, runtime, serve};
 use crate::ours::{ABUNDANT, LONG, our_hedge, our_limiter, our_retry, ours, settle};
 
@@ -143,6 +145,15 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
         layer_breaker => layer!(CircuitBreakerLayer::new(CircuitBreaker::new("counted")));
         layer_retry => layer!(RetryLayer::new(our_retry(&Budget::percent(10))));
         layer_hedge => settled(layer!(HedgeLayer::new(our_hedge(&Budget::percent(10), WINDOW))));
+        http_none => answers(serve_http(&runtime, Endpoint(When::AtOnce)));
+        http_copied => answers(serve_http(&runtime, KeepsCopy(Endpoint(When::AtOnce))));
+        http_client_stack => {
+            let _entered = runtime.enter();
+            answers(serve_http(&runtime, ClientStack::new("orders").layer(Endpoint(When::AtOnce))))
+        };
+        http_server_stack => {
+            answers(serve_http(&runtime, ServerStack::new("api", 1_000).layer(Endpoint(When::AtOnce))))
+        };
         stack => settled(answers(serve(&runtime, ours(noop.clone(), WINDOW))));
         stack_pending_once => {
             settled(answers(serve(&runtime, ours(Noop(When::PendingOnce), WINDOW))))

@@ -15,6 +15,7 @@ use crate::config::Mode;
 use crate::deadline::Deadline;
 use crate::grpc::methods::Methods;
 use crate::grpc::timeout::{GRPC_TIMEOUT, timeout};
+use crate::stack::Overrides;
 use crate::timeout::Timeout;
 
 /// A gRPC channel under a [`GrpcClientStack`](super::GrpcClientStack), for the clients that tonic
@@ -51,7 +52,9 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let idempotent = self.idempotent.contains(request.uri().path());
-        let own = timeout(request.headers());
+        let overrides: Option<&Overrides> = request.extensions().get();
+        let own = overrides.and_then(Overrides::total);
+        let own = timeout(request.headers()).into_iter().chain(own).min();
         request.headers_mut().remove(GRPC_TIMEOUT);
         let total = (self.total.mode() == Mode::Enforce).then(|| self.total.limit());
         let limit = own.into_iter().chain(total).min();

@@ -8,5 +8,5 @@ mod stack;
 mod tests;
 
 pub use config::ClientConfig;
-pub use service::{Budgets, ClientService, PerAuthority};
+pub use service::{AttemptOf, Budgets, ClientService, PerAuthority, TotalOf};
 pub use stack::ClientStack;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::attempts::{Again, ByRequest};
 use crate::budget::{Budget, BudgetService};
 use crate::bulkhead::{Bulkhead, QueuedService};
@@ -10,14 +12,14 @@ use crate::rejection::Rejection;
 use crate::retry::RetryService;
 use crate::service::Native;
 use crate::stack::{Addressed, ByAuthority, StackService};
-use crate::timeout::TimeoutService;
+use crate::timeout::{DurationOf, Timeout, TimeoutService};
 
 /// A policy per authority.
 pub type PerAuthority<P> = ByKey<str, P, ByAuthority>;
 
 /// A service under a [`ClientStack`](crate::ClientStack).
 pub type ClientService<S, R = Native, C = Standard, L = RateLimiter, O = ByRequest, K = ByRequest> =
-    StackService<TimeoutService<Budgeted<S, R, C, L, O, K>, R>>;
+    StackService<TimeoutService<Budgeted<S, R, C, L, O, K>, R, TotalOf>>;
 
 // From the outside in.
 type Budgeted<S, R, C, L, O, K> = BudgetService<Retried<S, R, C, L, O, K>, Budgets, R>;
@@ -26,7 +28,7 @@ type Hedged<S, R, C, L, O, K> = HedgeService<Breaker<S, R, C, L>, C, Again<O, K>
 type Breaker<S, R, C, L> =
     CircuitBreakerService<Queued<S, R, L>, R, C, PerAuthority<CircuitBreaker>>;
 type Queued<S, R, L> = QueuedService<Limited<S, R, L>, R, PerAuthority<Bulkhead>>;
-type Limited<S, R, L> = RateLimitService<TimeoutService<S, R>, R, One, L>;
+type Limited<S, R, L> = RateLimitService<TimeoutService<S, R, AttemptOf>, R, One, L>;
 
 /// The budget of a request's authority, or one that was given for all.
 #[derive(Clone, Debug)]
@@ -54,5 +56,28 @@ impl<Req: Addressed> Source<Req, Budget> for Budgets {
             Some(budget) => Ok(Picked::Shared(budget)),
             None => self.own.pick(request),
         }
+    }
+}
+
+/// The total of a call: its own, and at most that of the stack.
+#[derive(Clone, Debug)]
+pub struct TotalOf(pub(super) Timeout);
+
+impl<Req: Addressed> DurationOf<Req> for TotalOf {
+    #[inline]
+    fn duration(&self, request: &Req) -> Option<Duration> {
+        let total = request.overrides()?.total()?;
+        Some(total.min(self.0.limit()))
+    }
+}
+
+/// The limit of each attempt of a call: its own, or that of the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptOf;
+
+impl<Req: Addressed> DurationOf<Req> for AttemptOf {
+    #[inline]
+    fn duration(&self, request: &Req) -> Option<Duration> {
+        request.overrides()?.attempt()
     }
 }

@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::config::ClientConfig;
 use super::policies::Policies;
-use super::service::{Budgets, ClientService};
+use super::service::{AttemptOf, Budgets, ClientService, TotalOf};
 use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
 use crate::budget::{Budget, BudgetLayer};
 use crate::bulkhead::{Bulkhead, BulkheadLayer};
@@ -299,6 +299,7 @@ where
         let classifier = || self.classifier.clone();
         let inner = TimeoutLayer::new(&policies.attempt)
             .ends_with_head(true)
+            .duration_by(AttemptOf)
             .respond_as(responder())
             .layer(inner);
         let inner = RateLimitLayer::new(self.limiter.clone())
@@ -335,6 +336,7 @@ where
         StackService(
             TimeoutLayer::new(&policies.total)
                 .covers_readiness()
+                .duration_by(TotalOf(policies.total.clone()))
                 .respond_as(responder())
                 .layer(inner),
         )

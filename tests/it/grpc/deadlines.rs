@@ -2,7 +2,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use seawall::grpc::{GrpcServerStack, timeout};
-use seawall::{ClientStack, Deadline, Reason, RejectionKind, ServerStack, Timeout};
+use seawall::stack::Overrides;
+use seawall::{Backoff, ClientStack, Deadline, Mode, Reason, RejectionKind, ServerStack, Timeout};
 use tonic::{Code, Request, Status};
 
 use super::support::*;
@@ -221,4 +222,51 @@ async fn gr3_the_timeout_of_the_stack_is_for_the_head_unless_it_is_set_for_the_s
     assert_eq!(code, Some(Code::DeadlineExceeded));
     let (messages, code) = seen(stack().idle(ms(20))).await;
     assert_eq!((messages, code), (0, Some(Code::DeadlineExceeded)));
+}
+
+// TO9
+#[tokio::test]
+async fn to9_one_call_overrides_the_timeouts_and_attempts_of_its_stack() {
+    let orders = Orders::new(async |call: Call| match call.text.as_str() {
+        "hang" => futures::future::pending().await,
+        _ => Err(Status::unavailable("")),
+    });
+    let address = orders.serve().await;
+    let stack = ClientStack::builder("overridden")
+        .total_timeout(secs(2))
+        .attempt_timeout(secs(1))
+        .breaker(|breaker| breaker.mode(Mode::Off))
+        .retry(|retry| retry.backoff(Backoff::constant(ms(1))));
+    let stack = stack.build().unwrap().for_grpc().idempotent([GET]);
+    let mut client = OrdersClient::new(stack.channel(endpoint(address).connect_lazy()));
+    let mut call = async |message: &str, overrides: Overrides| {
+        let before = orders.calls();
+        let mut request = Request::new(text(message));
+        request.extensions_mut().insert(overrides);
+        let start = Instant::now();
+        let status = client.get(request).await.unwrap_err();
+        let policy = Reason::find(&status).map(|reason| reason.policy().to_string());
+        (policy, orders.calls() - before, start.elapsed())
+    };
+    let (policy, attempts, _) = call("fail", Overrides::new()).await;
+    assert_eq!((policy, attempts), (None, 3));
+    let (policy, attempts, _) = call("fail", Overrides::new().once()).await;
+    assert_eq!((policy, attempts), (None, 1));
+    let short = Overrides::new().attempt_timeout(ms(40));
+    let (policy, attempts, took) = call("hang", short).await;
+    assert_eq!(policy.as_deref(), Some("overridden.attempt_timeout"));
+    assert_eq!(attempts, 3);
+    assert!(took < secs(1), "{took:?}");
+    let short = Overrides::new().total_timeout(ms(100));
+    let (policy, attempts, took) = call("hang", short).await;
+    assert_eq!(policy.as_deref(), Some("overridden.total_timeout"));
+    assert_eq!(attempts, 1);
+    assert!(took >= ms(100) && took < secs(1), "{took:?}");
+    // Not longer than the stack's own.
+    let long = Overrides::new()
+        .total_timeout(secs(60))
+        .attempt_timeout(secs(60));
+    let (policy, _, took) = call("hang", long).await;
+    assert_eq!(policy.as_deref(), Some("overridden.total_timeout"));
+    assert!(took < secs(4), "{took:?}");
 }
