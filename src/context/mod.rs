@@ -6,6 +6,8 @@
 
 mod dropped;
 pub(crate) mod path;
+#[cfg(feature = "tower")]
+mod remainder;
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -16,6 +18,8 @@ use crate::registry::PolicyId;
 use crate::time::{self, Tick};
 
 pub(crate) use dropped::{Expired, Overtaken};
+#[cfg(feature = "tower")]
+pub(crate) use remainder::Remainder;
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +224,17 @@ impl CallContext {
         Self {
             deadline: self.deadline.min(deadline),
             enforced: self.enforced.min(deadline),
+            ..self
+        }
+    }
+
+    /// The same for an extra attempt of a caller in another process.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    #[must_use]
+    pub(crate) fn arriving(self, attempt: u32) -> Self {
+        Self {
+            attempt,
+            extra: true,
             ..self
         }
     }

@@ -129,6 +129,15 @@ impl<K, P> HttpStack<K, P> {
     }
 }
 
+impl<K, P> HttpStack<K, P> {
+    pub(super) fn map_stack<K2>(self, change: impl FnOnce(K) -> K2) -> HttpStack<K2, P> {
+        HttpStack {
+            stack: change(self.stack),
+            body: self.body,
+        }
+    }
+}
+
 impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     /// Limits calls by `limiter`, as [`ServerStack::rate_limit`] does.
     pub fn rate_limit<L2>(

@@ -38,7 +38,8 @@ pin_project! {
     pub struct QueuedCall<W: Waiter, S, Req, C, M> {
         #[pin]
         state: State<W, S, Req, C>,
-        format: M,
+        // None for a call that is made at once, and once a rejection has been returned.
+        format: Option<M>,
     }
 }
 
@@ -76,10 +77,10 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
     // Inlined, so that the call is built where it stays. Passed through another function it would
     // be copied.
     #[inline(always)]
-    pub(crate) fn calling(call: impl FnOnce() -> C, format: M) -> Self {
+    pub(crate) fn calling(call: impl FnOnce() -> C) -> Self {
         Self {
             state: State::Calling { call: call() },
-            format,
+            format: None,
         }
     }
 
@@ -94,7 +95,7 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
         let (wait, call) = (Waiting::new(waiter), Some((service, request)));
         Self {
             state: State::Waiting { wait, call },
-            format,
+            format: Some(format),
         }
     }
 
@@ -102,7 +103,7 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
         let rejection = Some(rejection);
         Self {
             state: State::Rejected { rejection },
-            format,
+            format: Some(format),
         }
     }
 }
@@ -175,7 +176,8 @@ where
                 StateProjection::Calling { call } => return call.poll(cx),
                 StateProjection::Rejected { rejection } => {
                     let rejection = rejection.take().expect(READY);
-                    return Poll::Ready(this.format.reject(rejection));
+                    let format = this.format.take().expect(READY);
+                    return Poll::Ready(format.reject(rejection));
                 }
             };
             this.state.set(next);
