@@ -21,6 +21,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::registry::PolicyId;
+#[cfg_attr(not(feature = "tokio"), allow(unused_imports))]
 use crate::time::{self, Tick};
 
 pub(crate) use dropped::{Expired, Overtaken};
@@ -28,6 +29,7 @@ pub(crate) use dropped::{Expired, Overtaken};
 pub(crate) use left::Left;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use offered::{offer, offered};
+#[cfg_attr(not(feature = "tokio"), allow(unused_imports))]
 pub(crate) use reading::ClockReading;
 #[cfg(feature = "tower")]
 pub(crate) use remainder::Remainder;

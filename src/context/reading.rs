@@ -6,7 +6,7 @@ use super::CELLS;
 use crate::time::{self, Tick};
 
 #[inline]
-fn address<S>(service: &S) -> usize {
+pub(super) fn address<S>(service: &S) -> usize {
     std::ptr::from_ref(service).addr()
 }
 
@@ -18,7 +18,7 @@ fn address<S>(service: &S) -> usize {
 /// has a longer name. Between a reading and its use run only layers of this crate and the closures
 /// that they were given. A poll always reads the clock again.
 #[derive(Debug)]
-pub(crate) struct ClockReading(Option<Tick>);
+pub(crate) struct ClockReading(pub(super) Option<Tick>);
 
 impl ClockReading {
     /// The reading handed to `service`. Must be the first statement of its `call`.

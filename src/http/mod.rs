@@ -46,6 +46,7 @@ mod into_response;
 mod judge;
 #[cfg(feature = "tower")]
 mod keys;
+#[cfg(feature = "tower")]
 mod rate_limit_fields;
 #[cfg(feature = "tower")]
 mod rejections;
@@ -93,6 +94,7 @@ pub use ipnet::IpNet;
 pub(crate) use judge::of_grpc_head;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
+#[cfg(feature = "tower")]
 pub use rate_limit_fields::{
     RateLimitFields, RateLimitFieldsFuture, RateLimitFieldsService, WithRateLimitFields,
 };
