@@ -129,6 +129,18 @@ impl<K, P> HttpStack<K, P> {
     }
 }
 
+#[cfg(feature = "reqwest")]
+impl<K, P> HttpStack<K, P> {
+    /// A service under the stack whose requests are no `http::Request`.
+    pub(crate) fn around<S>(&self, inner: S) -> K::Service
+    where
+        K: Layer<BodyService<S, P>>,
+        P: Clone,
+    {
+        self.stack.layer(self.body.layer(inner))
+    }
+}
+
 impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     /// Limits calls by `limiter`, as [`ServerStack::rate_limit`] does.
     pub fn rate_limit<L2>(

@@ -38,6 +38,8 @@ mod live;
 mod rate_limit;
 mod readiness;
 mod rejection;
+#[cfg(all(feature = "reqwest", feature = "serve"))]
+mod reqwest;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod resend;
 #[cfg(feature = "serve")]
