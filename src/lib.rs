@@ -63,8 +63,8 @@
 //! | `tower` | yes | the layers; implies `tokio` |
 //! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Fallback`], [`Pipeline`], [`gather`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
-//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
-//! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; implies `http` and `tower`; depends on axum with its feature `tokio` |
+//! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); [answers](guide::answers) with a body and fields of what is left; deadlines [between processes](guide::deadlines#over-the-wire); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
+//! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; rejections are answers of handlers; implies `http` and `tower`; depends on axum with its feature `tokio` |
 //! | `hyper` | no | [`mod@hyper`]: the client stack around hyper-util's client in one line; classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
 //! | `reqwest` | no | [`mod@reqwest`]: the client stack around a client of reqwest in one line; classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest with its features `form`, `json` and `query`, and serde |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |

@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 
 use ::tonic::{Code, Status};
 
-use crate::http::whole_millis;
 use crate::rejection::{Carrier, Error, Reason, Rejection};
 use crate::sync::Arc;
 
@@ -15,8 +14,8 @@ impl From<Rejection> for Status {
     fn from(rejection: Rejection) -> Self {
         let code = Code::from_i32(rejection.grpc_status().into());
         let mut status = Self::new(code, rejection.kind().public_text());
-        if let Some(wait) = rejection.retry_after() {
-            let millis = whole_millis(wait).into();
+        if let Some(millis) = rejection.grpc_pushback() {
+            let millis = millis.into();
             status
                 .metadata_mut()
                 .insert("grpc-retry-pushback-ms", millis);

@@ -10,7 +10,7 @@ use crate::budget::Deposit;
 use crate::budget::{Budget, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::Mode;
-use crate::context::{Attempt, CallContext, ClockReading};
+use crate::context::{Attempt, CallContext, ClockReading, Due};
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
 use crate::outcome::{FailureKind, Outcome};
@@ -83,6 +83,8 @@ pub(crate) struct CallLedger {
     mode: Mode,
     /// Zero where no listener and no limit needs it.
     pub(crate) start: Tick,
+    /// The deadline in force at the call.
+    deadline: Tick,
     /// What the attempt carries down. None where the policy is off, and where the call is part of
     /// another policy's attempt, whose number stays.
     attempt: Option<Attempt>,
@@ -124,6 +126,7 @@ impl CallLedger {
         Self {
             mode,
             start,
+            deadline: CallContext::deadline(),
             attempt: (on && joins).then(|| {
                 let only = !matches!(plan.funding, Funding::Own(_));
                 let attempt = Attempt::new(1, budget);
@@ -139,6 +142,17 @@ impl CallLedger {
 
     pub(crate) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The deadline of the call. One that no timer enforces may only be seen by the polls: a call
+    /// behind a buffer is made elsewhere.
+    pub(crate) fn deadline(&self) -> Tick {
+        self.deadline.min(CallContext::unenforced())
+    }
+
+    /// Whether the next attempt may start at `now`.
+    pub(crate) fn due(&self, now: Tick) -> Due {
+        CallContext::due(self.deadline, now)
     }
 
     pub(crate) fn is_open(&self) -> bool {

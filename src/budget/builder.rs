@@ -49,8 +49,8 @@ impl Builder {
         self
     }
 
-    /// How many attempts are available at the start and kept from one epoch to the next. The
-    /// default is 10, the most 1,000,000.
+    /// How many attempts are available at the start, and kept besides the deposits of the last 4 to
+    /// 8 s. The default is 10, the most 1,000,000.
     pub fn burst(mut self, burst: u32) -> Self {
         self.config.burst = burst;
         self

@@ -29,12 +29,12 @@
 //!
 //! If the balance is below the price, an attempt at the price of 1 is taken from the floor of n a
 //! second, which is 0 by default; else the attempt is not made. The original call is always made.
-//! At the end of an epoch of 10 s the balance is cut to the burst, so that little is saved up for
-//! an outage.
+//! Time is divided into epochs of 4 s. A deposit is kept for its own epoch and the next, and the
+//! oldest is spent first, so that little is saved up for an outage: the deposits of 4 to 8 s.
 //!
-//! Extra attempts, at their prices, are therefore at most the ratio of the deposits of this epoch
-//! and the last, and the burst, and the floor for every second begun: exactly, from any number of
-//! threads.
+//! Extra attempts of any number of epochs, at their prices, are therefore at most the ratio of the
+//! deposits of these and the epoch before, and the burst, and the floor for every second begun:
+//! exactly, from any number of threads.
 //!
 //! Layers do not multiply what they earn: a call inside an attempt of another policy takes from a
 //! budget and adds nothing to it. This is decided where the call's future is polled, so it also
@@ -113,6 +113,7 @@
 //! |---|---|---|
 //! | [`ratio`](Builder::ratio) | 0.5 | one of three replicas that answers every call by an error needs 0.46 (row `replica-errors`); 0.4 leaves calls unmended |
 //! | [`refill`](Builder::refill) | by successes | a dead dependency gets nothing but what was saved (`outage-500`), and what still works is mended (`errors-30`) |
+//! | how long a deposit is kept | 4 to 8 s | where half of the calls fail, 75 % are served; with 2 to 4 s 71 % (`errors-50`). With 5 to 10 s, 76 %, and overload answered by 500 costs 0.44 of the calls instead of 0.42 (`step-1.4-shed-500`) |
 //! | price after throttling | 5 | overload that the server answers by 429 or 503 costs at most a tenth more (`step-2-shed`, `step-10-shed`); for it, errors answered by 503 are mended less (`errors-30-503`) |
 //! | [`burst`](Builder::burst) | 10, available from the start | a service with little traffic may retry at all (`errors-30-low`) |
 //! | [`floor`](Builder::floor) | 0 | 1 a second is half as many calls again for a client of 2 a second (`outage-small`) |

@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::state::EPOCH;
 use super::{Budget, Refill, Withdrawal};
 use crate::config::Mode;
 use crate::fuzzing::cases;
@@ -132,7 +134,8 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
 proptest! {
     #![proptest_config(cases(128))]
 
-    // In thousandths: in every two epochs at most ratio x deposits, the burst and the floor.
+    // In thousandths: in any number of epochs at most the ratio of the deposits of these and the one
+    // before, the burst and the floor.
     #[test]
     fn rt4_for_any_arrivals_and_outcomes_extra_attempts_are_within_the_bound_at_their_prices(
         arrivals in arrivals(), ratio in 0u64..=1_000, burst in 0u32..20, floor in 0u32..5,
@@ -150,7 +153,7 @@ proptest! {
             let mut log: Vec<(u64, i64)> = Vec::new();
             for Arrival { after, event } in arrivals {
                 wait(f64::from(after) / 1e3).await;
-                let epoch = crate::time::now().0 / 10_000_000_000;
+                let epoch = crate::time::now().0 / EPOCH;
                 match event {
                     What::Success => budget.on_success(),
                     What::Call => budget.on_call(),
@@ -167,17 +170,17 @@ proptest! {
                 }
             }
             let seconds = i64::try_from(crate::time::now().since(start).as_secs()).unwrap() + 1;
-            for epoch in log.iter().map(|(epoch, _)| *epoch) {
-                let two = log.iter().filter(|(at, _)| *at == epoch || at + 1 == epoch);
-                let (mut deposits, mut extra) = (0, 0);
-                for (_, amount) in two {
-                    match amount {
-                        0.. => deposits += amount,
-                        _ => extra -= amount,
-                    }
-                }
-                let most = deposits + i64::from(burst) * 1_000 + i64::from(floor) * seconds.min(20) * 1_000;
-                assert!(extra <= most, "{extra} of {most} in {epoch}");
+            let epochs: BTreeSet<u64> = log.iter().map(|(epoch, _)| *epoch).collect();
+            for (from, to) in epochs.iter().flat_map(|from| epochs.range(from..).map(move |to| (from, to))) {
+                let sum = |from, sign| {
+                    let of = log.iter().filter(|(at, amount)| (from..=*to).contains(at) && amount.signum() == sign);
+                    of.map(|(_, amount)| amount.abs()).sum::<i64>()
+                };
+                let time = i64::try_from((to - from + 1) * EPOCH / 1_000_000_000).unwrap();
+                let floor = i64::from(floor) * 1_000 * time.min(seconds);
+                let most = sum(from.saturating_sub(1), 1) + i64::from(burst) * 1_000 + floor;
+                let extra = sum(*from, -1);
+                assert!(extra <= most, "{extra} of {most} in {from} to {to}");
             }
         });
     }
@@ -188,7 +191,7 @@ proptest! {
 fn rt4_eight_threads_make_no_more_extra_attempts_than_are_paid() {
     const EACH: u64 = 5_000;
     let budget = Budget::builder().ratio(0.6).burst(10).build().unwrap();
-    let epoch = || crate::time::now().0 / 10_000_000_000;
+    let epoch = || crate::time::now().0 / EPOCH;
     let (spent, started) = (crate::sync::AtomicU64::new(0), epoch());
     std::thread::scope(|scope| {
         for thread in 0..8 {

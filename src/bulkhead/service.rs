@@ -43,15 +43,17 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
-        let format = S::format(&self.front.responder, &request);
         let admit = |picked: Picked<'_, _>| Permit::admit(picked.into_policy());
         match self.front.admit(&request, admit) {
             Ok(permit) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(|| HeldCall::new(permit, call), format)
+                ResponseFuture::calling(|| HeldCall::new(permit, call))
             }
-            Err(rejection) => ResponseFuture::rejected(rejection, format),
+            Err(rejection) => {
+                let format = S::format(&self.front.responder, &request);
+                ResponseFuture::rejected(rejection, format)
+            }
         }
     }
 }
@@ -91,15 +93,19 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let clock = ClockReading::of(self);
         let BulkheadService { inner, front } = &mut self.service;
-        let format = S::format(&front.responder, &request);
         let enter = |picked: Picked<'_, Bulkhead>| picked.parts().0.enter(self.max_wait);
         match front.admit(&request, enter) {
             Ok(Ok(permit)) => {
                 let call = || clock.call(inner, |inner| inner.call(request));
-                QueuedFuture::calling(|| HeldCall::new(permit, call), format)
+                QueuedFuture::calling(|| HeldCall::new(permit, call))
             }
-            Ok(Err(waiter)) => QueuedFuture::waiting(waiter, inner, request, format),
-            Err(rejection) => QueuedFuture::rejected(rejection, format),
+            Ok(Err(waiter)) => {
+                let format = S::format(&front.responder, &request);
+                QueuedFuture::waiting(waiter, inner, request, format)
+            }
+            Err(rejection) => {
+                QueuedFuture::rejected(rejection, S::format(&front.responder, &request))
+            }
         }
     }
 }

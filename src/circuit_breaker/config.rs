@@ -31,7 +31,8 @@ pub enum OnDrop {
 pub enum Throttled {
     /// Not in rates, not even as a call: overload is not an outage. It counts in a run of failures, in
     /// a number of failures and as a failed probe: where nothing succeeds, the reason does not
-    /// matter. Its `Retry-After` does not extend the open wait.
+    /// matter. It trips by a run that has [lasted](Trip::lasting) five times as long as others must.
+    /// Its `Retry-After` does not extend the open wait.
     #[default]
     NotInRates,
     /// Like any other failure.

@@ -55,8 +55,8 @@ pub(super) fn outcome(
     let overdue = !deadline.is_never() && now >= deadline;
     // The caller gave the call less time than the service may fairly take.
     let given = start.map(|start| deadline.since(start));
-    let unfair = overdue && given.is_some() && given < rules.config.fair_time;
-    let timeout = match unfair {
+    let unfair = given.is_some() && given < rules.config.fair_time;
+    let timeout = match unfair && overdue {
         true => Outcome::Ignore,
         false => failure(FailureKind::Timeout),
     };
@@ -67,6 +67,7 @@ pub(super) fn outcome(
                 ..
             },
             _,
+            // Also before the deadline: a server that was sent it ends a little earlier.
         ) if unfair => Outcome::Ignore,
         End::Outcome(outcome, _) => outcome,
         End::Panicked => failure(FailureKind::Panic),

@@ -68,7 +68,6 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
         P: Source<Req, CircuitBreaker>,
     {
         let clock = ClockReading::of(self);
-        let format = S::format(&self.front.responder, &request);
         let admit = |picked: Picked<'_, _>| Permit::acquire_with(picked.into_policy(), pass);
         match self.front.admit(&request, admit) {
             Ok(permit) => {
@@ -80,9 +79,12 @@ impl<S, R, C, P> CircuitBreakerService<S, R, C, P> {
                     verdict,
                     format: PhantomData,
                 };
-                ResponseFuture::calling(judged, format)
+                ResponseFuture::calling(judged)
             }
-            Err(rejection) => ResponseFuture::rejected(rejection, format),
+            Err(rejection) => {
+                let format = S::format(&self.front.responder, &request);
+                ResponseFuture::rejected(rejection, format)
+            }
         }
     }
 }

@@ -205,7 +205,8 @@ impl Trip {
     }
 
     /// Sets how long a run of failures must have lasted, from its first to its last, in whole
-    /// milliseconds.
+    /// milliseconds. If its last one is throttled and in [no rate](super::Builder::throttled), five
+    /// times as long, but at most half of [`within`](Self::within), if that is more than `least`.
     pub const fn lasting(mut self, least: Duration) -> Self {
         self.lasting = Some(least);
         self

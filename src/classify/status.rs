@@ -2,7 +2,27 @@
 
 use std::time::Duration;
 
-use crate::outcome::{FailureKind, NEVER};
+use crate::outcome::{FailureKind, NEVER, Outcome};
+
+/// The header of a response to a call that a server of this library has rejected before it was
+/// made. The status alone does not say so: a 504 may also be a call that took too long.
+pub(crate) const NOT_PROCESSED: &str = "x-not-processed";
+
+/// The outcome of a response with that header. A rejected call says nothing about the service, as in
+/// one process, except for 500: the server rejects every call like it until its program is changed.
+pub(crate) fn not_processed(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failure {
+            kind: FailureKind::Timeout,
+            ..
+        } => Outcome::Ignore,
+        Outcome::Failure {
+            kind: FailureKind::Response,
+            ..
+        } => Outcome::failure(FailureKind::Permanent),
+        other => other,
+    }
+}
 
 /// 5xx is a failure, and so are 408 and 429. A 503 is throttling, with `Retry-After` or without: it
 /// is how a server sheds load. Any other 4xx is the caller's mistake, and the service works. 501

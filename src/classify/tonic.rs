@@ -6,7 +6,7 @@ use ::tonic::{ConnectError, Response, Status, TimeoutExpired};
 
 use super::codes::Codes;
 use super::response::Judge;
-use super::status::pushback;
+use super::status::{NOT_PROCESSED, not_processed, pushback};
 use crate::outcome::{FailureKind, Outcome};
 
 pub(super) fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
@@ -28,7 +28,11 @@ pub(crate) fn of_status(codes: &Codes, link: &(dyn StdError + 'static)) -> Optio
     }
     let values = status.metadata().get_all("grpc-retry-pushback-ms");
     let retry_after = pushback(values.iter().map(|value| value.to_str().ok()));
-    Some(codes.outcome(status.code() as u16, retry_after))
+    let outcome = codes.outcome(status.code() as u16, retry_after);
+    Some(match status.metadata().contains_key(NOT_PROCESSED) {
+        true => not_processed(outcome),
+        false => outcome,
+    })
 }
 
 /// The message has come without an error.

@@ -6,6 +6,8 @@
 
 mod dropped;
 pub(crate) mod path;
+#[cfg(feature = "tower")]
+mod remainder;
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -16,6 +18,8 @@ use crate::registry::PolicyId;
 use crate::time::{self, Tick};
 
 pub(crate) use dropped::{Expired, Overtaken};
+#[cfg(feature = "tower")]
+pub(crate) use remainder::Remainder;
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +87,6 @@ impl CallContext {
         CELLS.with(|cells| cells.deadline.get())
     }
 
-    /// Whether the deadline has passed. Reads the clock only under a deadline.
-    #[inline]
-    pub(crate) fn is_late() -> bool {
-        let deadline = Self::deadline();
-        !deadline.is_never() && time::now() >= deadline
-    }
-
     #[cfg(feature = "tokio")]
     #[inline(always)]
     pub(crate) fn enforced() -> Tick {
@@ -118,6 +115,25 @@ impl CallContext {
     pub(crate) fn poller_is_late(own: Tick) -> bool {
         let enforced = Self::enforced();
         enforced < own && time::now() >= enforced
+    }
+
+    /// Whether a call with the deadline `own` may start something at `now`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn due(own: Tick, now: Tick) -> Due {
+        match now {
+            now if now >= own.min(Self::unenforced()) => Due::Never,
+            now if now >= Self::enforced() => Due::PollerLate,
+            _ => Due::Now,
+        }
+    }
+
+    /// The same for now. Reads the clock only under a deadline.
+    #[cfg(feature = "tower")]
+    pub(crate) fn due_now(own: Tick) -> Due {
+        match own.min(Self::deadline()).is_never() {
+            true => Due::Now,
+            false => Self::due(own, time::now()),
+        }
     }
 
     #[inline(always)]
@@ -212,6 +228,17 @@ impl CallContext {
         }
     }
 
+    /// The same for an extra attempt of a caller in another process.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    #[must_use]
+    pub(crate) fn arriving(self, attempt: u32) -> Self {
+        Self {
+            attempt,
+            extra: true,
+            ..self
+        }
+    }
+
     /// The same inside of one attempt.
     #[inline]
     #[must_use]
@@ -226,6 +253,18 @@ impl CallContext {
             ..self
         }
     }
+}
+
+/// Whether a call may start something in the poll that runs now.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Now,
+    /// Its deadline has passed.
+    Never,
+    /// Not in this poll, which comes after a deadline of the poller that a timer enforces: see
+    /// [`CallContext::poller_is_late`].
+    PollerLate,
 }
 
 /// One attempt of a retry or a hedge: its number, from 1, and the budget that it draws on.

@@ -86,7 +86,7 @@ impl<F: Future> Future for Answer<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut timed = self.project().timed;
-        let end = |call: &mut TimedCall, _: &mut F::Output| call.end(Ending::Completed);
+        let end = |call: &mut TimedCall, _: &_, _: &mut F::Output| call.end(Ending::Completed);
         match timed.as_mut().poll_call(cx, end) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => timed.poll_timer(cx).map(|_| None),

@@ -81,7 +81,8 @@
 //! | rejected by | status | `grpc-retry-pushback-ms` |
 //! |---|---|---|
 //! | rate limit | RESOURCE_EXHAUSTED; a cost above the burst: INVALID_ARGUMENT | until the next token |
-//! | circuit breaker, bulkhead | UNAVAILABLE | until the next probe; none |
+//! | circuit breaker | UNAVAILABLE | until the next probe; 1 to 2 s where that is not known |
+//! | bulkhead | UNAVAILABLE | 1 to 2 s, at random |
 //! | timeout, deadline | DEADLINE_EXCEEDED | none |
 //!
 //! A call ends by its `grpc-timeout`, whether its head was sent or not: a stream that is cut short

@@ -7,6 +7,7 @@
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
+//! - `answers`, with the feature `http`: what a client sees of a rejection.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`databases`]: a repository, a cache and blocking drivers behind the policies.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
@@ -33,6 +34,10 @@ pub mod anti_patterns {}
 #[cfg(feature = "serve")]
 #[doc = include_str!("serving.md")]
 pub mod serving {}
+
+#[cfg(feature = "http")]
+#[doc = include_str!("answers.md")]
+pub mod answers {}
 
 #[cfg(feature = "http")]
 #[doc = include_str!("bodies.md")]

@@ -8,18 +8,11 @@ use http::{HeaderMap, Response};
 use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Native, Respond};
 
-/// The format of rejections as responses: plain HTTP, or gRPC for a gRPC request.
+/// The format of rejections as responses with an empty body: plain HTTP, or gRPC for a gRPC
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AsResponse {
     grpc: bool,
-}
-
-impl AsResponse {
-    fn to(headers: &HeaderMap) -> Self {
-        Self {
-            grpc: speaks_grpc(headers),
-        }
-    }
 }
 
 /// Whether these are the headers of a gRPC message.
@@ -46,15 +39,24 @@ impl<B: Default, Err> Format<Response<B>, Err> for AsResponse {
     }
 
     fn reason<'o>(&self, outcome: Result<&'o Response<B>, &'o Err>) -> Option<&'o Reason> {
-        outcome.ok()?.extensions().get()
+        reason_of(outcome)
     }
+}
+
+/// The reason of a rejection that is a response.
+pub(super) fn reason_of<'o, B, Err>(
+    outcome: Result<&'o Response<B>, &'o Err>,
+) -> Option<&'o Reason> {
+    outcome.ok()?.extensions().get()
 }
 
 impl<A, B: Default> Respond<http::Request<A>, Response<B>, Infallible> for Native {
     type Format = AsResponse;
 
     fn format(&self, request: &http::Request<A>) -> AsResponse {
-        AsResponse::to(request.headers())
+        AsResponse {
+            grpc: speaks_grpc(request.headers()),
+        }
     }
 }
 

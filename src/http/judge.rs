@@ -15,7 +15,7 @@ use super::trailers::of_grpc;
 use crate::classify::Drain;
 #[cfg(all(feature = "tonic", feature = "tower"))]
 use crate::classify::FailureKind;
-use crate::classify::status::http_failure;
+use crate::classify::status::{NOT_PROCESSED, http_failure, not_processed};
 use crate::classify::{Codes, Judge, Outcome};
 use crate::rejection::Reason;
 use crate::time::wall_clock;
@@ -25,7 +25,11 @@ fn of_http(status: StatusCode, headers: &HeaderMap) -> Outcome {
         return Outcome::Success;
     };
     let retry_after = retry_after(headers, wall_clock());
-    Outcome::Failure { kind, retry_after }
+    let failure = Outcome::Failure { kind, retry_after };
+    match headers.contains_key(NOT_PROCESSED) {
+        true => not_processed(failure),
+        false => failure,
+    }
 }
 
 fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {

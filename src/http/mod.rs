@@ -1,14 +1,19 @@
 //! HTTP: rejections as responses, and the classification of responses.
 //!
-//! A rejection becomes a response with an empty body: 429 for a rate limit, 503 for a circuit
-//! breaker or a bulkhead, 504 for a timeout or a deadline that has passed, each with `Retry-After`
-//! where the delay is known. A gRPC request, recognized by its `content-type`, is answered
+//! A rejection becomes a response: 429 for a rate limit and 503 for a circuit breaker or a bulkhead,
+//! both with `Retry-After`, 504 for a timeout or a deadline that has passed. Its body is empty unless
+//! `Rejections` or a responder of yours makes one. A gRPC request, recognized by its `content-type`, is answered
 //! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
 //! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!
 //! A call ends with the head of its response, or with the body: see the
 #![cfg_attr(feature = "tower", doc = "[guide to bodies](crate::guide::bodies).")]
 #![cfg_attr(not(feature = "tower"), doc = "guide to bodies.")]
+//!
+//! # Between processes
+//!
+//! `CallHeaders` carry the deadline of a call and the number of its attempt to the next process.
+//! `RateLimitFields` show clients what is left of their limit.
 //!
 //! # Keys
 //!
@@ -23,6 +28,8 @@
 #[cfg(feature = "tower")]
 mod body;
 #[cfg(feature = "tower")]
+mod call_headers;
+#[cfg(feature = "tower")]
 mod client_ip;
 #[cfg(feature = "tokio")]
 mod drain;
@@ -30,11 +37,19 @@ mod drain;
 mod format;
 #[cfg(feature = "tower")]
 mod forwarded;
+#[cfg(feature = "axum")]
+mod into_response;
 mod judge;
 #[cfg(feature = "tower")]
 mod keys;
+#[cfg(feature = "tower")]
+mod rate_limit_fields;
+#[cfg(feature = "tower")]
+mod rejections;
 mod request;
 mod respond;
+#[cfg(feature = "tower")]
+mod respond_to;
 mod retry_after;
 #[cfg(feature = "tower")]
 mod stack;
@@ -46,6 +61,10 @@ mod trailers;
 pub use body::{
     Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
     Progress, UntilBodyEnd,
+};
+#[cfg(feature = "tower")]
+pub use call_headers::{
+    CallHeaders, SendCallHeaders, SendService, TrustCallHeaders, TrustFuture, TrustService,
 };
 #[cfg(feature = "serve")]
 pub(crate) use client_ip::network;
@@ -63,10 +82,18 @@ pub use ipnet::IpNet;
 pub(crate) use judge::of_grpc_head;
 #[cfg(feature = "tower")]
 pub use keys::{Bearer, ByHeader};
+#[cfg(feature = "tower")]
+pub use rate_limit_fields::{
+    RateLimitFields, RateLimitFieldsFuture, RateLimitFieldsService, WithRateLimitFields,
+};
+#[cfg(feature = "tower")]
+pub use rejections::{Rejections, WithBody};
+#[cfg(feature = "tower")]
+pub use request::RequestHeaders;
 #[cfg(all(feature = "tonic", feature = "tower"))]
 pub(crate) use request::is_once;
-#[cfg(feature = "tonic")]
-pub(crate) use respond::whole_millis;
+#[cfg(feature = "tower")]
+pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
 pub use stack::HttpStack;

@@ -18,6 +18,38 @@ impl<B> Idempotent for Request<B> {
     }
 }
 
+/// A request with headers: that of `http`, and that of `reqwest` (feature). Only named in bounds.
+#[cfg(feature = "tower")]
+pub trait RequestHeaders {
+    /// The headers.
+    fn headers(&self) -> &HeaderMap;
+
+    /// The headers, to be changed.
+    fn headers_mut(&mut self) -> &mut HeaderMap;
+}
+
+#[cfg(feature = "tower")]
+impl<B> RequestHeaders for Request<B> {
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}
+
+#[cfg(all(feature = "reqwest", feature = "tower"))]
+impl RequestHeaders for reqwest::Request {
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+}
+
 /// Whether this call is sent once by its [`Overrides`].
 #[cfg(feature = "tower")]
 pub(crate) fn is_once<B>(request: &Request<B>) -> bool {

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName};
 
 use super::retry_after::grpc_pushback;
+use crate::classify::status::{NOT_PROCESSED, not_processed};
 use crate::classify::{Codes, Outcome};
 
 // A name that is a string is parsed for every response.
@@ -23,5 +24,9 @@ fn status(headers: &HeaderMap) -> Option<u16> {
 
 /// The outcome that the gRPC status in these headers or trailers states. None if there is none.
 pub(crate) fn of_grpc(headers: &HeaderMap, codes: &Codes) -> Option<Outcome> {
-    Some(codes.outcome(status(headers)?, grpc_pushback(headers)))
+    let outcome = codes.outcome(status(headers)?, grpc_pushback(headers));
+    Some(match headers.contains_key(NOT_PROCESSED) {
+        true => not_processed(outcome),
+        false => outcome,
+    })
 }

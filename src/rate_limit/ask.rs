@@ -1,12 +1,18 @@
 //! The one way to a token: an [`Ask`] from every entry point, which [`RateLimiter::decide`] decides
 //! now.
 
+#[cfg(feature = "tower")]
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::joint;
 use super::limit::{Ask, Asker, Charges, Denied};
+#[cfg(feature = "tower")]
+use super::permit::OpenCharge;
 use super::policy::{Limit, RateLimiter};
 use super::state::Shortfall;
+#[cfg(feature = "tower")]
+use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::context::CallContext;
 use crate::event::{Ending, EventKind};
@@ -103,6 +109,41 @@ impl RateLimiter {
     pub(crate) fn admit(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
         self.decide(ask, clock)
             .map_err(|denied| self.common().rejected(denied.rejection()))
+    }
+
+    /// Takes the tokens now or rejects, and notes what is left for the layer above.
+    #[cfg(feature = "tower")]
+    #[cold]
+    pub(super) fn admit_and_note(&self, ask: Ask) -> Result<(), Rejection> {
+        let charged = self.charged(ask.cost, ask.key, false);
+        self.note(ask.key, charged.as_ref().ok().map(OpenCharge::charges));
+        // Dropped, it charges what was taken.
+        charged.map(drop)
+    }
+
+    /// Notes what is left after these charges, or now: of the member with the fewest tokens, for a
+    /// joint limiter. Nothing if the limiter rejects nothing.
+    #[cfg(feature = "tower")]
+    pub(super) fn note(&self, key: Option<KeyHandle>, charges: Option<&Charges>) {
+        if self.mode() != Mode::Enforce {
+            return;
+        }
+        let (now, key) = (time::now(), self.key.or(key));
+        let members = self.members().iter().enumerate();
+        let members = members.filter(|(_, member)| member.mode() == Mode::Enforce);
+        let left = members.filter_map(|(index, member)| {
+            let charge = match charges {
+                Some(Charges::One(charge)) => Some(charge),
+                Some(Charges::Joint(_, charges)) => charges[index].as_ref(),
+                Some(Charges::None) | None => None,
+            };
+            member.tokens(key).remainder(now, charge)
+        });
+        // With as many left, the one whose next token comes later.
+        if let Some(fewest) = left.min_by_key(|remainder| (remainder.left, Reverse(remainder.next)))
+        {
+            fewest.note();
+        }
     }
 
     /// The same, without making a rejection that nothing observes.

@@ -14,6 +14,8 @@ use super::queue::WaiterId;
 use super::quota::Quota;
 use super::state::{Bucket, Charge, Shortfall, When};
 use super::table::{KeyHandle, Table};
+#[cfg(feature = "tower")]
+use crate::context::Remainder;
 use crate::event::EventKind;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::Tick;
@@ -192,6 +194,15 @@ impl Tokens<'_> {
         match self {
             Self::One(bucket) => bucket.available(now),
             Self::Keyed(table, key) => table.available(now, key),
+        }
+    }
+
+    /// What is left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(super) fn remainder(self, now: Tick, charge: Option<&Charge>) -> Option<Remainder> {
+        match self {
+            Self::One(bucket) => bucket.remainder(now, charge),
+            Self::Keyed(table, key) => table.remainder(now, key, charge),
         }
     }
 

@@ -158,6 +158,11 @@ impl OpenCharge {
         self.cost
     }
 
+    #[cfg(feature = "tower")]
+    pub(super) fn charges(&self) -> &Charges {
+        &self.charges
+    }
+
     /// Charges `cost` tokens for the call. What was taken above that is returned, and what is
     /// missing becomes a debt.
     pub fn settle(mut self, cost: u32) {

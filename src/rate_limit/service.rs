@@ -8,7 +8,7 @@ use super::cost::{Cost, One};
 use super::limit::Ask;
 use super::policy::RateLimiter;
 use super::waiter::{Granted, Waiter};
-use crate::context::ClockReading;
+use crate::context::{ClockReading, Remainder};
 use crate::in_flight::Settle;
 use crate::keyed::Source;
 use crate::rejection::Rejection;
@@ -43,19 +43,31 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let format = S::format(&self.front.responder, &request);
         let admitted = self.front.admit(&request, |picked| {
             let (limiter, key) = picked.parts();
             let ask = Ask::now(self.cost.cost(&request)).of(key);
-            limiter.admit(ask, fresh_after(|| clock.now()))
+            match Remainder::take_wanted() {
+                false => limiter.admit(ask, fresh_after(|| clock.now())),
+                true => limiter.admit_and_note(ask),
+            }
         });
+        if Remainder::take_wanted() {
+            // It was rejected at readiness.
+            self.front
+                .policy
+                .fixed()
+                .inspect(|limiter| limiter.note(None, None));
+        }
         match admitted {
             Ok(()) => {
                 let inner = &mut self.inner;
                 let call = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(call, format)
+                ResponseFuture::calling(call)
             }
-            Err(rejection) => ResponseFuture::rejected(rejection, format),
+            Err(rejection) => {
+                let format = S::format(&self.front.responder, &request);
+                ResponseFuture::rejected(rejection, format)
+            }
         }
     }
 }
@@ -93,19 +105,30 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
         let RateLimitService { inner, front, cost } = &mut self.rejecting;
-        let format = S::format(&front.responder, &request);
         let entered = front.admit(&request, |picked| {
             let (limiter, key) = picked.parts();
             let ask = Ask::now(cost.cost(&request)).of(key);
-            limiter.enter(clock.now(), ask, self.max_wait)
+            let mut entered = limiter.enter(clock.now(), ask, self.max_wait);
+            if Remainder::take_wanted() {
+                match &mut entered {
+                    Ok(Err(waiter)) => waiter.note_later(),
+                    Ok(Ok(())) | Err(_) => limiter.note(key, None),
+                }
+            }
+            entered
         });
         match entered {
             Ok(Ok(())) => {
                 let call = || clock.call(inner, |inner| inner.call(request));
-                WaitingFuture::calling(call, format)
+                WaitingFuture::calling(call)
             }
-            Ok(Err(waiter)) => WaitingFuture::waiting(waiter, inner, request, format),
-            Err(rejection) => WaitingFuture::rejected(rejection, format),
+            Ok(Err(waiter)) => {
+                let format = S::format(&front.responder, &request);
+                WaitingFuture::waiting(waiter, inner, request, format)
+            }
+            Err(rejection) => {
+                WaitingFuture::rejected(rejection, S::format(&front.responder, &request))
+            }
         }
     }
 }
@@ -119,6 +142,7 @@ impl<F: Future, M> MakeCall<F, M> for Granted {
     type Call = F;
 
     fn make(self, call: impl FnOnce() -> F) -> F {
+        self.note();
         self.commit();
         call()
     }

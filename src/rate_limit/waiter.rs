@@ -31,6 +31,9 @@ pub struct Waiter {
     deadline: Tick,
     /// The member in whose queue it is. None once the wait has ended.
     position: Option<(usize, WaiterId)>,
+    /// Whether what is left at the end of the wait is noted for the layer above.
+    #[cfg(feature = "tower")]
+    noted: bool,
 }
 
 /// The tokens that a waiter has got. Dropping them returns them.
@@ -43,6 +46,8 @@ pub struct Granted {
     waited: Duration,
     /// Whether its terminal event is still to be emitted.
     open: bool,
+    #[cfg(feature = "tower")]
+    noted: bool,
 }
 
 const ENDED: &str = "polled after it was ready";
@@ -105,6 +110,8 @@ impl RateLimiter {
             until: now.after(max_wait),
             deadline: CallContext::deadline(),
             position: None,
+            #[cfg(feature = "tower")]
+            noted: false,
         };
         Ok(match waiter.start(now)? {
             true => Err(waiter),
@@ -230,6 +237,12 @@ impl Waiter {
         at > self.until || at >= self.deadline
     }
 
+    /// Notes what is left at the end of the wait for the layer above.
+    #[cfg(feature = "tower")]
+    pub(super) fn note_later(&mut self) {
+        self.noted = true;
+    }
+
     /// When the wait ends at the latest.
     fn latest(&self) -> Tick {
         self.until.min(self.deadline)
@@ -281,11 +294,17 @@ impl Waiter {
             charges,
             waited: at.since(self.since),
             open: true,
+            #[cfg(feature = "tower")]
+            noted: self.noted,
         }
     }
 
     fn deny(&mut self, denied: &Denied<'_>) -> Progress<Granted> {
         self.leave();
+        #[cfg(feature = "tower")]
+        if self.noted {
+            self.limiter.note(None, None);
+        }
         Progress::Ended(Err(self.limiter.deny(denied)))
     }
 }
@@ -304,6 +323,14 @@ impl Granted {
     pub(super) fn commit(mut self) {
         if std::mem::take(&mut self.open) {
             self.limiter.emit_ended(Ending::Admitted, self.waited);
+        }
+    }
+
+    /// Notes what is left for the layer above.
+    #[cfg(feature = "tower")]
+    pub(super) fn note(&self) {
+        if self.noted {
+            self.limiter.note(None, Some(&self.charges));
         }
     }
 

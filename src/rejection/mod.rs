@@ -15,10 +15,10 @@
 //!
 //! # Custom answers
 //!
-//! `.respond(closure)` takes a closure `|rejection: Rejection| -> Result<Response, Error>`. It must
-//! be `Copy`, because it is stored in the response future: it can hold a reference to a static, but
-//! no `Arc`. With the feature `http` you can keep the status and `Retry-After` and make only the
-//! body:
+//! `.respond(closure)` takes a closure `|rejection: Rejection| -> Result<Response, Error>`. It is
+//! cloned for each call, so it may hold an `Arc`. With the feature `http`, `http::Rejections` has
+//! ready-made bodies, `.respond_to(closure)` sees the head of the request, and a closure can keep the status
+//! and `Retry-After` and make only the body:
 //!
 #![cfg_attr(all(feature = "http", feature = "tower"), doc = "```")]
 #![cfg_attr(not(all(feature = "http", feature = "tower")), doc = "```ignore")]

@@ -26,12 +26,11 @@ pub struct Client<W = Service> {
     service: W,
 }
 
+type Under<K, P> = Client<<K as Layer<BodyService<AttemptService, P>>>::Service>;
+
 impl<R, C, L, O, K, P: Clone> HttpStack<ClientStack<R, C, L, O, K>, P> {
     /// Puts the stack around a client of reqwest. The [module](crate::reqwest) has an example.
-    pub fn reqwest(
-        &self,
-        client: ::reqwest::Client,
-    ) -> Client<<ClientStack<R, C, L, O, K> as Layer<BodyService<AttemptService, P>>>::Service>
+    pub fn reqwest(&self, client: ::reqwest::Client) -> Under<ClientStack<R, C, L, O, K>, P>
     where
         ClientStack<R, C, L, O, K>: Layer<BodyService<AttemptService, P>>,
     {

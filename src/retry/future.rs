@@ -4,7 +4,6 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -13,7 +12,7 @@ use super::permit::Permit;
 use super::policy::Config;
 use crate::attempts::{SendAgain, Template};
 use crate::classify::{Drain, Outcome};
-use crate::context::CallContext;
+use crate::context::{CallContext, Due};
 use crate::event::Suppression;
 use crate::service::{Format, Verdict};
 use crate::sync::Arc;
@@ -33,9 +32,6 @@ impl<S, A> AsRef<Config> for Template<S, Rules<A>> {
     }
 }
 
-/// The resolution of the runtime's timers.
-const TIMER_STEP: Duration = Duration::from_millis(1);
-
 pin_project! {
     /// The response future of [`RetryService`](super::RetryService). Dropping it drops the
     /// attempt under way.
@@ -48,8 +44,9 @@ pin_project! {
         // What the next attempt sends. None if there will be no other.
         request: Option<Req>,
         // The last error of an attempt that was made, for when the next one is not. A failed
-        // response is dropped: it would hold a connection that the next attempt may need.
-        failed: Option<(S::Error, Outcome)>,
+        // response is dropped: it would hold a connection that the next attempt may need. It is
+        // kept under a deadline that no timer enforces, where nothing else is the answer then.
+        failed: Option<(Result<S::Response, S::Error>, Outcome)>,
         verdict: V,
         permit: Permit<Template<S, Rules<A>>>,
         // What a success earns goes into the response where `M` holds it.
@@ -144,20 +141,27 @@ where
                 }
                 StateProjection::Readying { service } => {
                     let now = time::now();
-                    let late = now >= CallContext::deadline();
-                    // A failed response was dropped: the timeout above has the answer, if there
-                    // is one.
-                    if late && (this.failed.is_some() || now >= CallContext::enforced()) {
-                        match self.as_mut().too_late(now) {
-                            Some(error) => return Poll::Ready(Err(error)),
-                            None => continue,
+                    let due = this.permit.due(now);
+                    if due == Due::Never {
+                        if let Some((answer, outcome)) = this.failed.take() {
+                            this.permit.too_late();
+                            this.permit.finish(outcome);
+                            return Poll::Ready(answer);
                         }
+                    }
+                    // A failed response was dropped, and the timeout above has the answer. Or the
+                    // deadline is that of a caller that polls this call by reference, and then
+                    // gives it back.
+                    if due != Due::Now && now >= CallContext::enforced() {
+                        let sleep = Sleep::step(now);
+                        this.state.set(State::BackingOff { sleep });
+                        continue;
                     }
                     match ready!(this.permit.enter(|| service.poll_ready(cx))) {
                         Ok(()) => self.as_mut().send_again(),
                         Err(error) => {
-                            if let ControlFlow::Break(error) = self.as_mut().not_ready(error) {
-                                return Poll::Ready(Err(error));
+                            if let ControlFlow::Break(answer) = self.as_mut().not_ready(error) {
+                                return Poll::Ready(answer);
                             }
                         }
                     }
@@ -186,9 +190,9 @@ where
         if rejected {
             this.permit.rejected();
             // The service was not called: its last error stands.
-            if let Some((error, outcome)) = this.failed.take() {
+            if let Some((answer, outcome)) = this.failed.take() {
                 this.permit.finish(outcome);
-                return ControlFlow::Break(Err(error));
+                return ControlFlow::Break(answer);
             }
         }
         let request = &*this.request;
@@ -203,9 +207,9 @@ where
             return ControlFlow::Break(output);
         };
         let rest = match output {
-            Ok(response) => this.verdict.drain(response),
-            Err(error) => {
-                *this.failed = Some((error, outcome));
+            Ok(response) if !this.permit.is_unenforced() => this.verdict.drain(response),
+            kept => {
+                *this.failed = Some((kept, outcome));
                 None
             }
         };
@@ -216,23 +220,6 @@ where
             },
         });
         ControlFlow::Continue(())
-    }
-
-    /// The deadline has passed in `Readying`, and nothing starts any more. The last error; or
-    /// none, back in `BackingOff`, where a timeout above ends the call.
-    #[cold]
-    fn too_late(self: Pin<&mut Self>, now: Tick) -> Option<S::Error> {
-        let mut this = self.project();
-        if let Some((error, outcome)) = this.failed.take() {
-            this.permit.too_late();
-            this.permit.finish(outcome);
-            return Some(error);
-        }
-        // Looked at again, because the deadline may be that of a caller that polls this call by
-        // reference and then gives it back.
-        let sleep = Sleep::until(now.after(TIMER_STEP));
-        this.state.set(State::BackingOff { sleep });
-        None
     }
 
     /// From `Readying` to `Calling`.
@@ -252,17 +239,20 @@ where
 
     /// From `Readying` to `BackingOff`, after an error of readiness; or the error to return, if no
     /// other attempt follows.
-    fn not_ready(self: Pin<&mut Self>, error: S::Error) -> ControlFlow<S::Error> {
+    fn not_ready(
+        self: Pin<&mut Self>,
+        error: S::Error,
+    ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
         let (outcome, _) = this.verdict.judge(Err(&error));
         // What the service answered says more than why it was not ready.
-        let (error, kept) = this.failed.take().unwrap_or((error, outcome));
+        let (answer, kept) = this.failed.take().unwrap_or((Err(error), outcome));
         // The request was not sent since it was decided that it may be.
         let Some(until) = this.permit.after(outcome, |_| Ok(())) else {
             this.permit.finish(kept);
-            return ControlFlow::Break(error);
+            return ControlFlow::Break(answer);
         };
-        *this.failed = Some((error, kept));
+        *this.failed = Some((answer, kept));
         let sleep = Sleep::until(until);
         this.state.set(State::BackingOff { sleep });
         ControlFlow::Continue(())

@@ -6,7 +6,7 @@ use super::state::Failed;
 use crate::attempts::Earned;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
-use crate::context::{CallContext, ClockReading};
+use crate::context::{CallContext, ClockReading, Due};
 use crate::event::{Ending, EventKind, Suppression};
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
@@ -117,9 +117,8 @@ impl<H: AsRef<Config>> Permit<H> {
             plan,
             jitter,
         } = self.holder.as_ref();
-        let context = CallContext::current();
         // Checked again: behind a buffer, `start` saw another context.
-        if context.extra && !settings.nested {
+        if CallContext::extra() && !settings.nested {
             return Ok(None);
         }
         let delay = settings.delay(failed, || jitter.fraction());
@@ -129,7 +128,7 @@ impl<H: AsRef<Config>> Permit<H> {
         if limit.is_some_and(|limit| until > self.ledger.start.after(limit)) {
             return Err(Suppression::Elapsed);
         }
-        if until >= context.deadline {
+        if until >= self.ledger.deadline() {
             return Err(Suppression::Deadline);
         }
         // An attempt whose service did not become ready gives its permit back first.
@@ -152,6 +151,17 @@ impl<H: AsRef<Config>> Permit<H> {
             kind,
         });
         Ok(Some(until))
+    }
+
+    /// Whether the next attempt may start at `now`.
+    pub(super) fn due(&self, now: Tick) -> Due {
+        self.ledger.due(now)
+    }
+
+    /// Whether the call has a deadline at which no timer ends it.
+    #[cfg(feature = "tower")]
+    pub(super) fn is_unenforced(&self) -> bool {
+        self.ledger.deadline() < CallContext::enforced()
     }
 
     /// The next attempt became due after the deadline, and is not made.

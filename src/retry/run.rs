@@ -9,7 +9,7 @@ use super::permit::Permit;
 use super::policy::{Config, Retry};
 use crate::classify::{self, Classify, Direct, Drain};
 use crate::common::{Classified, classify_method};
-use crate::context::{CallContext, ClockReading};
+use crate::context::{ClockReading, Due};
 use crate::outcome::Outcome;
 #[cfg(doc)]
 use crate::rejection::RejectionKind;
@@ -235,14 +235,20 @@ impl<E> Run<E> {
             poll_fn(|cx| self.permit.enter(|| rest.poll(cx))).await;
         }
         let mut sleep = pin!(Sleep::until(until));
-        let woken = poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
-        if woken >= CallContext::deadline() {
-            self.permit.too_late();
-            self.permit.finish(self.outcome);
-            return Err(match self.failed.take() {
-                Some(error) => Error::Service(error),
-                None => self.permit.expired().into(),
-            });
+        loop {
+            let woken = poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+            match self.permit.due(woken) {
+                Due::Now => break,
+                Due::PollerLate => sleep.set(Sleep::step(woken)),
+                Due::Never => {
+                    self.permit.too_late();
+                    self.permit.finish(self.outcome);
+                    return Err(match self.failed.take() {
+                        Some(error) => Error::Service(error),
+                        None => self.permit.expired().into(),
+                    });
+                }
+            }
         }
         self.permit.wake();
         self.permit.send();

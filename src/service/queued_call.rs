@@ -11,10 +11,11 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::context::CallContext;
+use crate::context::{CallContext, Due};
 use crate::in_flight::{Settle, catching, panicked};
 use crate::rejection::Rejection;
 use crate::service::Format;
+use crate::time::{self, Sleep, Tick};
 use crate::waiting::{Waiter, Waiting};
 
 /// A permit that makes the call whose future is `F`, and whose outcome has the format `M`.
@@ -37,7 +38,8 @@ pin_project! {
     pub struct QueuedCall<W: Waiter, S, Req, C, M> {
         #[pin]
         state: State<W, S, Req, C>,
-        format: M,
+        // None for a call that is made at once, and once a rejection has been returned.
+        format: Option<M>,
     }
 }
 
@@ -54,6 +56,10 @@ pin_project! {
             permit: Option<W::Permit>,
             service: S,
             request: Option<Req>,
+            deadline: Tick,
+            // Held until a poll that may start it.
+            #[pin]
+            hold: Option<Sleep>,
         },
         Calling {
             #[pin]
@@ -71,14 +77,13 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
     // Inlined, so that the call is built where it stays. Passed through another function it would
     // be copied.
     #[inline(always)]
-    pub(crate) fn calling(call: impl FnOnce() -> C, format: M) -> Self {
+    pub(crate) fn calling(call: impl FnOnce() -> C) -> Self {
         Self {
             state: State::Calling { call: call() },
-            format,
+            format: None,
         }
     }
 
-    /// A call that waits. `service` is a clone that has not been polled ready.
     /// A call that waits. The readied service is dropped: it may hold capacity, which a waiter must
     /// not, and which a clone would wait for.
     pub(crate) fn waiting(waiter: W, readied: &mut S, request: Req, format: M) -> Self
@@ -90,7 +95,7 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
         let (wait, call) = (Waiting::new(waiter), Some((service, request)));
         Self {
             state: State::Waiting { wait, call },
-            format,
+            format: Some(format),
         }
     }
 
@@ -98,7 +103,7 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
         let rejection = Some(rejection);
         Self {
             state: State::Rejected { rejection },
-            format,
+            format: Some(format),
         }
     }
 }
@@ -117,34 +122,47 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Waiting { wait, call } => match ready!(wait.poll_permit(cx)) {
-                    Ok(permit) => {
-                        let (service, request) = call.take().expect(READY);
-                        State::Readying {
-                            permit: Some(permit),
-                            service,
-                            request: Some(request),
+                StateProjection::Waiting { mut wait, call } => {
+                    match ready!(wait.as_mut().poll_permit(cx)) {
+                        Ok(permit) => {
+                            let (service, request) = call.take().expect(READY);
+                            State::Readying {
+                                permit: Some(permit),
+                                service,
+                                request: Some(request),
+                                deadline: wait.deadline(),
+                                hold: None,
+                            }
                         }
+                        Err(rejection) => State::Rejected {
+                            rejection: Some(rejection),
+                        },
                     }
-                    Err(rejection) => State::Rejected {
-                        rejection: Some(rejection),
-                    },
-                },
+                }
                 StateProjection::Readying {
                     permit,
                     service,
                     request,
+                    deadline,
+                    mut hold,
                 } => {
                     let readied = catching(permit, || service.poll_ready(cx), panicked);
                     let readied = ready!(readied);
                     // Taken first, so that an error releases it.
-                    let permit = permit.take().expect(READY);
+                    let taken = permit.take().expect(READY);
                     readied?;
-                    let permit = match CallContext::is_late() {
-                        true => permit.expire(),
-                        false => Ok(permit),
+                    let admitted = match CallContext::due_now(*deadline) {
+                        Due::Now => Ok(taken),
+                        Due::Never => taken.expire(),
+                        Due::PollerLate => {
+                            *permit = Some(taken);
+                            hold.set(Some(Sleep::step(time::now())));
+                            let hold = hold.as_pin_mut().expect("it was set above");
+                            ready!(hold.poll_elapsed(cx));
+                            continue;
+                        }
                     };
-                    match permit {
+                    match admitted {
                         Ok(permit) => {
                             let request = request.take().expect(READY);
                             let call = permit.make(|| service.call(request));
@@ -158,7 +176,8 @@ where
                 StateProjection::Calling { call } => return call.poll(cx),
                 StateProjection::Rejected { rejection } => {
                     let rejection = rejection.take().expect(READY);
-                    return Poll::Ready(this.format.reject(rejection));
+                    let format = this.format.take().expect(READY);
+                    return Poll::Ready(format.reject(rejection));
                 }
             };
             this.state.set(next);

@@ -25,9 +25,9 @@ pub trait Respond<Req, Res, Err> {
     fn format(&self, req: &Req) -> Self::Format;
 }
 
-/// Makes the outcome of a rejected call. It is stored in the response future, so it is `Copy` and
-/// holds nothing of the request's type.
-pub trait Format<Res, Err>: Copy + Send + Sync + Unpin + 'static {
+/// Makes the outcome of a rejected call. It is stored in the response future, so it holds nothing
+/// of the request's type. A layer clones it only to reject a call.
+pub trait Format<Res, Err>: Clone + Send + Sync + Unpin + 'static {
     /// Makes the outcome from `rejection`.
     ///
     /// # Errors
@@ -99,7 +99,8 @@ impl<Res, Err> Format<Res, Err> for Silent {
     }
 }
 
-/// Answers rejections with a closure; made by `.respond(closure)` on a layer.
+/// Answers rejections with a closure; made by `.respond(closure)` on a layer. The closure is cloned
+/// for each call.
 #[derive(Clone, Copy)]
 pub struct RespondWith<F>(pub(crate) F);
 
@@ -116,14 +117,14 @@ where
     type Format = Self;
 
     fn format(&self, _: &Req) -> Self {
-        *self
+        self.clone()
     }
 }
 
 impl<Res, Err, F> Format<Res, Err> for RespondWith<F>
 where
     Res: Answer,
-    F: Fn(Rejection) -> Result<Res, Err> + Copy + Send + Sync + Unpin + 'static,
+    F: Fn(Rejection) -> Result<Res, Err> + Clone + Send + Sync + Unpin + 'static,
 {
     fn reject(self, rejection: Rejection) -> Result<Res, Err> {
         let reason = rejection.reason().clone();

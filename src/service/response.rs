@@ -16,21 +16,20 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<C, M> {
         #[pin]
-        state: State<C>,
-        format: M,
+        state: State<C, M>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<C> {
+    enum State<C, M> {
         // The call was admitted and made.
         Calling {
             #[pin]
             call: C,
         },
         // The call was not made. None once the rejection has been returned.
-        Rejected { rejection: Option<Rejection> },
+        Rejected { rejected: Option<(Rejection, M)> },
     }
 }
 
@@ -38,19 +37,17 @@ impl<C, M> ResponseFuture<C, M> {
     // Inlined, so that the call is built where it stays. Passed through another function it would
     // be copied.
     #[inline(always)]
-    pub(crate) fn calling(call: impl FnOnce() -> C, format: M) -> Self {
+    pub(crate) fn calling(call: impl FnOnce() -> C) -> Self {
         Self {
             state: State::Calling { call: call() },
-            format,
         }
     }
 
     pub(crate) fn rejected(rejection: Rejection, format: M) -> Self {
         Self {
             state: State::Rejected {
-                rejection: Some(rejection),
+                rejected: Some((rejection, format)),
             },
-            format,
         }
     }
 }
@@ -64,12 +61,11 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match this.state.project() {
+        match self.project().state.project() {
             StateProjection::Calling { call } => call.poll(cx),
-            StateProjection::Rejected { rejection } => {
-                let rejection = rejection.take().expect("polled after it was ready");
-                Poll::Ready(this.format.reject(rejection))
+            StateProjection::Rejected { rejected } => {
+                let (rejection, format) = rejected.take().expect("polled after it was ready");
+                Poll::Ready(format.reject(rejection))
             }
         }
     }

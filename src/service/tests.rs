@@ -1,4 +1,4 @@
-//! TO4: a call that has waited, and whose service becomes ready after its deadline.
+//! TO3, TO4: a call that has waited, and whose service becomes ready after a deadline.
 
 use std::future::{Future, Ready, ready};
 use std::pin::pin;
@@ -118,4 +118,34 @@ async fn to4_a_waiting_call_whose_service_is_ready_after_its_deadline_returns_it
             }
         }
     }
+}
+
+// The deadline is that of a caller that polls the call by reference.
+#[tokio::test(start_paused = true)]
+async fn to3_a_queued_call_whose_service_is_ready_in_a_late_poll_of_another_caller_is_made_later() {
+    let bulkhead = Bulkhead::builder(1).queue(2).max_wait(ms(5_000));
+    let bulkhead = bulkhead.build().unwrap();
+    let held = bulkhead.try_acquire_owned().unwrap();
+    let inner = Late::default();
+    let mut service = BulkheadLayer::queued(&bulkhead).layer(inner.clone());
+    let mut call = pin!(service.call(()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    {
+        let timeout = crate::Timeout::new(ms(50));
+        let mut within = pin!(timeout.run(|| call.as_mut()));
+        assert!(within.as_mut().poll(&mut cx).is_pending());
+        held.release();
+        assert!(within.as_mut().poll(&mut cx).is_pending());
+        tokio::time::advance(ms(60)).await;
+        inner.ready.store(true, Ordering::Relaxed);
+        let cut = within.as_mut().poll(&mut cx);
+        let Poll::Ready(Err(crate::Error::Rejected(cut))) = cut else {
+            panic!("{cut:?}");
+        };
+        assert!(matches!(cut.kind(), RejectionKind::TimedOut { .. }));
+    }
+    assert_eq!(inner.calls.load(Ordering::Relaxed), 0);
+    assert_eq!(call.await, Ok(()));
+    assert_eq!(inner.calls.load(Ordering::Relaxed), 1);
 }

@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::{Tick, now};
 use crate::macros::debug_fields;
@@ -21,6 +22,11 @@ pin_project_lite::pin_project! {
 impl Sleep {
     pub(crate) fn until(until: Tick) -> Self {
         Self { until, timer: None }
+    }
+
+    /// For a look again soon: after one step of the runtime's timers.
+    pub(crate) fn step(now: Tick) -> Self {
+        Self::until(now.after(Duration::from_millis(1)))
     }
 
     pub(crate) fn deadline(&self) -> Tick {

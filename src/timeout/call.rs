@@ -247,7 +247,7 @@ impl<F, M> Timed<F, M> {
     pub(crate) fn poll_call(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        end: impl FnOnce(&mut TimedCall, &mut F::Output),
+        end: impl FnOnce(&mut TimedCall, &M, &mut F::Output),
     ) -> Poll<F::Output>
     where
         F: Future,
@@ -264,7 +264,7 @@ impl<F, M> Timed<F, M> {
         guard.done();
         drop(restore);
         if let Poll::Ready(output) = &mut polled {
-            end(this.call, output);
+            end(this.call, this.format, output);
         }
         polled
     }

@@ -43,7 +43,7 @@ impl Timeout {
     {
         let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
-        let end = |call: &mut TimedCall, output: &mut Result<T, E>| {
+        let end = |call: &mut TimedCall, (): &(), output: &mut Result<T, E>| {
             call.completed(|| is_rejected(output));
         };
         poll_fn(|cx| match timed.as_mut().poll_call(cx, end) {

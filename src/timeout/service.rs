@@ -97,7 +97,7 @@ where
                 started.ends_with_head = self.ends_with_head;
                 let inner = &mut self.inner;
                 let make = || clock.call(inner, |inner| inner.call(request));
-                ResponseFuture::calling(|| Timed::new(started, make, format), format)
+                ResponseFuture::calling(|| Timed::new(started, make, format))
             }
             Err(rejection) => ResponseFuture::rejected(rejection, format),
         }
@@ -114,8 +114,7 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The call first: if both are ready, its response wins.
-        let format = self.format;
-        let end = |call: &mut TimedCall, output: &mut Result<Res, Err>| {
+        let end = |call: &mut TimedCall, format: &M, output: &mut Result<Res, Err>| {
             if let (true, Ok(response)) = (M::HOLDS, &mut *output) {
                 call.hold(|call| M::hold(response, call));
             }
@@ -127,8 +126,9 @@ where
         let mut polled = self.as_mut().poll_call(cx, end);
         if polled.is_pending() {
             polled = self
+                .as_mut()
                 .poll_timer(cx)
-                .map(|rejection| format.reject(rejection));
+                .map(|rejection| self.format.clone().reject(rejection));
         }
         polled
     }

@@ -10,6 +10,8 @@ use crate::config::Name;
 use crate::context::CallContext;
 use crate::macros::debug_fields;
 use crate::rejection::Rejection;
+#[cfg(feature = "tower")]
+use crate::time::Tick;
 use crate::time::{self, Sleep};
 
 pin_project! {
@@ -29,6 +31,12 @@ impl<W: Waiter> Waiting<W> {
             waiter,
             sleep: None,
         }
+    }
+
+    /// The deadline of the call.
+    #[cfg(feature = "tower")]
+    pub(crate) fn deadline(&self) -> Tick {
+        self.waiter.deadline()
     }
 
     /// # Panics

@@ -465,8 +465,9 @@ async fn a_request_above_the_capacity_waits_or_is_answered_503() {
     eventually("one queues", is(2, 1)).await;
 
     // Rejected and not retried.
-    let (status, _, body) = gateway.get("/").await;
+    let (status, headers, body) = gateway.get("/").await;
     assert_eq!((status.as_u16(), body.as_str()), (503, ""));
+    assert!(["1", "2"].contains(&headers["retry-after"].to_str().unwrap()));
 
     // A waiter that leaves makes room in the queue.
     queued.abort();

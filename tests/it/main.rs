@@ -4,6 +4,8 @@
 // Clippy's bans are for `src`. Tests may use std's locks, spawn and box.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod answers;
 mod auto_traits;
 #[cfg(feature = "http")]
 mod balance;
@@ -11,6 +13,8 @@ mod bodies;
 #[cfg(feature = "test-util")]
 mod budget;
 mod bulkhead;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod call_headers;
 mod circuit_breaker;
 mod classify;
 #[cfg(feature = "http")]
@@ -36,6 +40,8 @@ mod http;
 mod keyed;
 mod live;
 mod rate_limit;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod rate_limit_fields;
 mod readiness;
 mod rejection;
 #[cfg(all(feature = "reqwest", feature = "serve"))]

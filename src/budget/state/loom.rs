@@ -9,6 +9,7 @@ use crate::time::Tick;
 
 const NOW: Tick = Tick(7 * EPOCH);
 const NEXT: Tick = Tick(8 * EPOCH);
+const LATER: Tick = Tick(9 * EPOCH);
 
 fn beside<A: Send + 'static, B: 'static>(
     terms: fn() -> Terms,
@@ -94,27 +95,37 @@ fn a_sum_is_added_to_the_word_once() {
     });
 }
 
-// RT4: a thread starts an epoch beside one that withdraws in it: the burst is kept, and one call
-// was made since.
-#[test]
-fn deposits_before_the_cut_are_cut() {
-    ::loom::model(|| {
+/// A thread starts an epoch by its deposit beside one that withdraws in it.
+fn a_new_epoch(at: Tick) {
+    ::loom::model(move || {
         let terms = Terms::new(1_000, 2);
         let account = Arc::new(hot(terms));
         let takes = {
             let account = Arc::clone(&account);
-            thread::spawn(move || u64::from(account.withdraw(NEXT, terms, 1).is_some()))
+            thread::spawn(move || u64::from(account.withdraw(at, terms, 1).is_some()))
         };
-        account.deposit_by(SLOT, NEXT, terms);
+        account.deposit_by(SLOT, at, terms);
         let taken = takes.join().unwrap();
-        assert_eq!(taken + account.balance(NEXT, terms) / ONE, 3);
+        let kept = if at == NEXT { 2 + 4 } else { 2 };
+        assert_eq!(taken + account.balance(at, terms) / ONE, kept + 1);
     });
 }
 
-// RT4, CX7: an attempt that is given back beside the cut of a new epoch counts once or is cut,
-// never twice.
+// RT4: the burst and all deposits are kept, and one call was made since.
 #[test]
-fn given_back_once_beside_the_cut() {
+fn deposits_of_the_last_epoch_are_kept() {
+    a_new_epoch(NEXT);
+}
+
+// RT4: the burst is kept, and one call was made since.
+#[test]
+fn deposits_of_two_epochs_ago_are_cut() {
+    a_new_epoch(LATER);
+}
+
+// RT4, CX7: an attempt that is given back beside the start of the next epoch counts once.
+#[test]
+fn given_back_once_beside_a_new_epoch() {
     beside(
         || Terms::new(1_000, 2),
         |account, terms| {
@@ -129,18 +140,18 @@ fn given_back_once_beside_the_cut() {
     );
 }
 
-// RT4: a deposit that has read the epoch before, beside the cut of the next: it is cut with the
-// rest or kept, and never counts more than one call.
+// RT4: a deposit that has read an epoch before, beside the start of a later one: it is cut with
+// the rest or kept, and never counts more than one call.
 #[test]
-fn a_deposit_beside_the_cut_counts_one_call() {
+fn a_deposit_beside_a_new_epoch_counts_one_call() {
     beside(
         one_of_burst,
         |account, terms| account.deposit(NOW, terms),
-        |account, terms| u64::from(account.withdraw(NEXT, terms, 1).is_some()),
+        |account, terms| u64::from(account.withdraw(LATER, terms, 1).is_some()),
         |account, (), taken| {
-            let left = account.balance(NEXT, one_of_burst()) / ONE;
+            let left = account.balance(LATER, one_of_burst()) / ONE;
             assert!((1..=2).contains(&(taken + left)), "{taken} and {left}");
-            assert_eq!((taken, account.word().epoch), (1, epoch(NEXT)));
+            assert_eq!((taken, account.word().0), (1, epoch(LATER)));
         },
     );
 }

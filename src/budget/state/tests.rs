@@ -101,13 +101,20 @@ proptest! {
 }
 
 #[test]
-fn rt4_an_epoch_cuts_the_balance_to_the_burst() {
+fn rt4_an_epoch_keeps_the_burst_and_the_deposits_of_the_last_one() {
     let terms = terms(600, 3);
     let account = Account::new(START, terms);
     (0..10).for_each(|_| account.deposit(START, terms));
     assert_eq!(account.balance(START, terms), 9_000);
-    assert_eq!(account.balance(later(1), terms), 3_000);
-    assert_eq!(take(&account, later(1), terms), 3);
+    assert_eq!(account.balance(later(1), terms), 9_000);
+    assert_eq!(account.balance(later(2), terms), 3_000);
+
+    // The first epoch has left six: two are spent, and the others expire.
+    assert!(account.withdraw(later(1), terms, 2).is_some());
+    (0..5).for_each(|_| account.deposit(later(1), terms));
+    assert_eq!(account.balance(later(1), terms), 10_000);
+    assert_eq!(account.balance(later(2), terms), 6_000);
+    assert_eq!(take(&account, later(2), terms), 6);
 }
 
 #[test]
@@ -135,15 +142,16 @@ fn rt4_cx7_an_attempt_given_back_after_the_cut_counts_as_if_it_had_never_been_ta
     }
     assert_eq!(account.balance(later(1), terms), 10_000);
 
-    // Of 20, the cut would have taken these.
+    // The second epoch has 20 and spends 14. The third keeps ten of them.
     let account = Account::new(START, terms);
     (0..10).for_each(|_| account.deposit(START, terms));
-    let out: Vec<_> = (0..10).map(|_| account.withdraw(START, terms, 1)).collect();
-    assert_eq!(take(&account, later(1), terms), 10);
+    let taken = |_| account.withdraw(later(1), terms, 1);
+    let out: Vec<_> = (0..14).map(taken).collect();
+    assert_eq!(account.balance(later(2), terms), 6_000);
     for taken in out.iter().flatten() {
-        account.give_back(later(1), terms, *taken, 1);
+        account.give_back(later(2), terms, *taken, 1);
     }
-    assert_eq!(take(&account, later(1), terms), 0);
+    assert_eq!(take(&account, later(2), terms), 10);
 }
 
 #[test]
@@ -211,5 +219,5 @@ fn rt4_eight_threads_neither_lose_nor_invent_an_attempt() {
     });
     let left = take(&account, START, terms);
     assert_eq!(taken + left, 8 * EACH / 4 + 10);
-    assert_eq!(Duration::from_nanos(EPOCH), Duration::from_secs(10));
+    assert_eq!(Duration::from_nanos(EPOCH), Duration::from_secs(4));
 }

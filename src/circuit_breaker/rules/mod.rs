@@ -99,6 +99,24 @@ impl Memory {
     }
 }
 
+/// How many times as long a run must have lasted if its last failure is throttled: that is what a
+/// service that works says to the callers of one tenant, while those of another may be rare.
+const THROTTLED: u64 = 5;
+
+fn millis(time: Duration) -> u64 {
+    nanos(time) / 1_000_000
+}
+
+/// How long a run must have lasted, in milliseconds. It may be no longer than its rule looks back.
+fn least_run(trip: &Trip, rated: bool) -> u64 {
+    let least = trip.lasting.map_or(0, millis);
+    match (rated, trip.within.map(millis)) {
+        (true, _) => least,
+        (false, None) => THROTTLED * least,
+        (false, Some(within)) => (THROTTLED * least).min(within / 2).max(least),
+    }
+}
+
 /// The failure rate of a ramp means nothing below this number of calls.
 const RAMP_CALLS: u32 = 10;
 
@@ -196,9 +214,9 @@ impl Rules {
                 Memory::Streak(streak) if !failed => streak.success(generation),
                 Memory::Recent(_) if !failed => {}
                 Memory::Streak(streak) => {
-                    let millis = |d: Duration| nanos(d) / 1_000_000;
-                    let (length, lasted) = streak.failure(generation, now, trip.within.map(millis));
-                    let long = lasted >= trip.lasting.map_or(0, millis);
+                    let within = trip.within.map(millis);
+                    let (length, lasted) = streak.failure(generation, now, within);
+                    let long = lasted >= least_run(trip, rated);
                     if matches!(trip.when, When::Consecutive(n) if length >= n && long) {
                         holds.get_or_insert(at);
                     }

@@ -358,6 +358,11 @@ impl Naive {
                 }
                 let lasted = (now / 1_000_000).saturating_sub(first);
                 let least = trip.lasting.map_or(0, |d| nanos(d) / 1_000_000);
+                let least = match last_rated {
+                    true => least,
+                    // Five times as long, unless the rule looks back on less than twice that.
+                    false => least.max((5 * least).min(within / 2)),
+                };
                 last_failed && length >= n && lasted >= least
             }
             When::Failures(n) => {

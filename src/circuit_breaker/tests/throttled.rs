@@ -48,9 +48,9 @@ async fn cb20_by_default_throttled_calls_between_successes_do_not_trip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cb20_by_default_five_throttled_in_a_row_that_last_a_second_trip() {
+async fn cb20_by_default_throttled_calls_in_a_row_trip_after_five_times_as_long() {
     let breaker = CircuitBreaker::new("default");
-    for _ in 0..4 {
+    for _ in 0..20 {
         throttle(&breaker);
         advance(ms(250)).await;
     }
@@ -63,6 +63,34 @@ async fn cb20_by_default_five_throttled_in_a_row_that_last_a_second_trip() {
         tripped.rule
     );
     assert_eq!(tripped.kind, FailureKind::Throttled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cb20_an_error_in_a_run_of_throttled_calls_trips_as_after_errors() {
+    let breaker = CircuitBreaker::new("default");
+    for _ in 0..8 {
+        throttle(&breaker);
+        advance(ms(150)).await;
+    }
+    assert_eq!(breaker.state(), State::Closed);
+    fail(&breaker);
+    assert_eq!(breaker.state(), State::Open);
+}
+
+// A run is cut to the failures within its time: it lasts no longer than that.
+#[tokio::test(start_paused = true)]
+async fn cb20_a_run_of_throttled_calls_trips_within_the_time_of_its_rule() {
+    for (within, after) in [(1_600, 8), (800, 5), (20_000, 25)] {
+        let run = Trip::consecutive_failures(2).lasting(ms(500));
+        let breaker = built(CircuitBreaker::builder("run").trip_on(run.within(ms(within))));
+        let mut calls = 0;
+        while breaker.state() == State::Closed && calls < 100 {
+            advance(ms(100)).await;
+            throttle(&breaker);
+            calls += 1;
+        }
+        assert_eq!(calls, after + 1, "within {within} ms");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,16 +1,16 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
 use super::source::Source;
 use crate::attempts::{ExtraPermit, SentExtra};
-use crate::context::{Attempt, CallContext};
+use crate::context::{Attempt, Due};
 use crate::event::Suppression;
 use crate::hedge::permit::Permit;
 use crate::outcome::{FailureKind, NEVER, Outcome};
-use crate::time::{self, Tick};
+use crate::time::{self, Sleep, Tick};
 
 pin_project! {
     /// One attempt beyond the first.
@@ -25,7 +25,13 @@ pin_project! {
     #[project = StateProjection]
     enum State<N, F> {
         // The permit goes back if the attempt is dropped here.
-        Readying { next: N, permit: Option<ExtraPermit> },
+        // Held until a poll that may start it.
+        Readying {
+            next: N,
+            permit: Option<ExtraPermit>,
+            #[pin]
+            hold: Option<Sleep>,
+        },
         // What was taken from the budget goes back if a layer below rejects the attempt.
         Calling {
             #[pin]
@@ -72,7 +78,11 @@ impl<N, F> Extra<N, F> {
     pub(super) fn new(next: N, permit: ExtraPermit, attempt: Attempt) -> Self {
         let permit = Some(permit);
         Self {
-            state: State::Readying { next, permit },
+            state: State::Readying {
+                next,
+                permit,
+                hold: None,
+            },
             attempt,
         }
     }
@@ -102,7 +112,12 @@ impl<N, F> Extra<N, F> {
         let mut this = self.project();
         let number = this.attempt.number;
         let _context = this.attempt.enter();
-        if let StateProjection::Readying { next, permit } = this.state.as_mut().project() {
+        while let StateProjection::Readying {
+            next,
+            permit,
+            mut hold,
+        } = this.state.as_mut().project()
+        {
             match attempts.poll_ready(next, cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
@@ -112,13 +127,22 @@ impl<N, F> Extra<N, F> {
                 Poll::Pending => return Poll::Pending,
             }
             let start = time::now();
-            // Nothing starts for a caller whose deadline has passed. What was taken from the
-            // budget goes back with the attempt.
-            if start >= CallContext::deadline() {
-                *permit = None;
-                let ledger = &attempts.as_ref().plan.ledger;
-                ledger.suppress(number, Suppression::Deadline);
-                return Poll::Ready(Ended::Lost(Next::Never));
+            match of.ledger.due(start) {
+                Due::Now => {}
+                // Nothing starts for a caller whose deadline has passed. What was taken from the
+                // budget goes back with the attempt.
+                Due::Never => {
+                    *permit = None;
+                    let ledger = &attempts.as_ref().plan.ledger;
+                    ledger.suppress(number, Suppression::Deadline);
+                    return Poll::Ready(Ended::Lost(Next::Never));
+                }
+                Due::PollerLate => {
+                    hold.set(Some(Sleep::step(start)));
+                    let hold = hold.as_pin_mut().expect("it was set above");
+                    ready!(hold.poll_elapsed(cx));
+                    continue;
+                }
             }
             let permit = permit.take();
             let sent = permit.map(|permit| of.send(attempts.as_ref(), number, permit));

@@ -6,7 +6,7 @@ use pin_project_lite::pin_project;
 
 use super::extra::{Ended, Extra, Next};
 use super::source::Source;
-use crate::context::{Attempt, CallContext};
+use crate::context::{Attempt, Due};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::Config;
@@ -206,11 +206,19 @@ where
         let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
         let start = time::now();
-        if start >= CallContext::deadline() {
-            let ledger = &self.attempts.as_ref().plan.ledger;
-            ledger.suppress(number, Suppression::Deadline);
-            self.permit.stop();
-            return false;
+        match self.permit.ledger.due(start) {
+            Due::Now => {}
+            Due::Never => {
+                let ledger = &self.attempts.as_ref().plan.ledger;
+                ledger.suppress(number, Suppression::Deadline);
+                self.permit.stop();
+                return false;
+            }
+            Due::PollerLate => {
+                self.sleep.set(Some(Sleep::step(start)));
+                let _ = self.poll_delay(cx);
+                return false;
+            }
         }
         let Some(extra) = self.prepare(number) else {
             self.permit.stop();

@@ -418,6 +418,25 @@ async fn to3_hg1_a_call_polled_by_reference_under_a_shorter_timeout_is_hedged_la
 }
 
 #[tokio::test(start_paused = true)]
+async fn to3_a_delay_that_ends_in_a_late_poll_of_another_caller_hedges_later() {
+    let backend = Backend::new(|n| (if n == 0 { NEVER } else { ms(1) }, answer(n)));
+    let log = backend.log.clone();
+    let mut service = layer(&times(1)).layer(backend);
+    let mut call = Box::pin(call(&mut service, ()));
+    assert!(futures::poll!(&mut call).is_pending());
+    {
+        let timeout = Timeout::new(ms(5));
+        let mut within = Box::pin(timeout.run(|| &mut call));
+        assert!(futures::poll!(&mut within).is_pending());
+        tokio::time::advance(ms(20)).await;
+        assert!(futures::poll!(&mut within).is_ready());
+    }
+    assert_eq!(log.calls(), 1);
+    assert_eq!(call.await, answer(1));
+    assert_eq!(log.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn to4_a_late_poll_after_the_deadline_starts_no_extra_attempt() {
     let suppressed = "Suppressed { attempt: 2, reason: Deadline }";
     for (deadline, calls, event) in [(20, 1, suppressed), (21, 2, "2 20")] {

@@ -117,3 +117,26 @@ async fn to4_an_extra_attempt_that_is_ready_after_the_deadline_is_not_made() {
         ["Suppressed { attempt: 2, reason: Deadline }"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn to3_an_extra_attempt_that_is_ready_in_a_late_poll_of_another_caller_is_made_later() {
+    let (hedge, _, pool) = hedged(ms(1_000));
+    let (calls, ready) = (Arc::clone(&pool.calls), Arc::clone(&pool.ready));
+    let mut service = HedgeLayer::new(&hedge).layer(pool);
+    let mut call = pin!(service.call(1));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    tokio::time::advance(ms(10)).await;
+    {
+        let timeout = crate::Timeout::new(ms(20));
+        let mut within = pin!(timeout.run(|| call.as_mut()));
+        assert!(within.as_mut().poll(&mut cx).is_pending());
+        tokio::time::advance(ms(40)).await;
+        ready.store(true, Ordering::Relaxed);
+        assert!(within.as_mut().poll(&mut cx).is_ready());
+    }
+    assert_eq!(*calls.lock(), 1);
+    tokio::time::advance(ms(2)).await;
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(*calls.lock(), 2);
+}

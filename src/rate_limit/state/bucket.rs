@@ -5,6 +5,8 @@ use super::config::{Config, Grant, Pause, TIMER, When};
 use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};
+#[cfg(feature = "tower")]
+use crate::context::Remainder;
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::table::Tag;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
@@ -181,6 +183,16 @@ impl Bucket {
         self.look(now, |tat, config| {
             let tokens = self.stripes.tokens();
             config.available(tat, now).saturating_add(tokens)
+        })
+    }
+
+    /// What is left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(crate) fn remainder(&self, now: Tick, charge: Option<&Charge>) -> Option<Remainder> {
+        self.look(now, |tat, config| {
+            let charge = charge.filter(|charge| charge.changes == config.changes);
+            let tat = charge.map_or(tat, |charge| charge.end);
+            config.remainder(tat, now, self.stripes.tokens())
         })
     }
 

@@ -48,6 +48,8 @@ mod grant;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+#[cfg(feature = "tower")]
+mod remainder;
 mod settle;
 mod shortfall;
 mod stripes;

@@ -54,6 +54,8 @@ pub(crate) use self::set::{KeyHandle, Tag};
 use self::set::{Owner, Set, WAYS};
 use self::standing::Origin;
 use self::tier::Tier;
+#[cfg(feature = "tower")]
+use crate::context::Remainder;
 use crate::macros::debug_fields;
 use crate::rate_limit::state::config::{Config, Grant, When};
 use crate::rate_limit::state::word::Word;
@@ -266,6 +268,20 @@ impl Table {
                 return read(start, &config);
             }
         }
+    }
+
+    /// What a key has left after `charge`, or now; none if there is no limit.
+    #[cfg(feature = "tower")]
+    pub(crate) fn remainder(
+        &self,
+        now: Tick,
+        key: KeyHandle,
+        charge: Option<&Charge>,
+    ) -> Option<Remainder> {
+        self.read(now, key, |end, config| {
+            let charge = charge.filter(|charge| charge.changes == config.changes);
+            config.remainder(charge.map_or(end, |charge| charge.end), now, 0)
+        })
     }
 
     fn evicted_debt(&self, index: usize, tier: u8) -> Word {

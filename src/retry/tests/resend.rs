@@ -18,6 +18,7 @@ use crate::sync::Arc;
 use crate::testing::{Text, ms};
 use crate::time::now;
 use crate::timeout::TimeoutLayer;
+use crate::{Deadline, RejectionKind};
 
 #[tokio::test(start_paused = true)]
 async fn rt7_only_overrides_what_the_request_says() {
@@ -303,4 +304,74 @@ async fn to3_to4_a_call_goes_on_once_a_passed_deadline_is_gone() {
     assert_eq!(*calls.lock(), 1);
     assert_eq!(call.await, Ok(1));
     assert_eq!((*calls.lock(), now().since(start)), (3, ms(301)));
+}
+
+// A backoff is held to the deadline of the call, not to that of a caller that polls it by reference
+// when an attempt fails, or when the backoff ends.
+#[tokio::test(start_paused = true)]
+async fn to3_a_backoff_is_held_to_the_deadline_of_the_call() {
+    let busy = |_: Result<&u32, &Error<Text>>| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: None,
+    };
+    for (responds, passed) in [
+        (true, ms(60)),
+        (false, ms(60)),
+        (true, ms(110)),
+        (false, ms(110)),
+    ] {
+        let calls = Arc::default();
+        let failing = Failing {
+            responds,
+            calls: Arc::clone(&calls),
+            unready: 0,
+        };
+        let mut service = RetryLayer::new(retry()).classify(busy).layer(failing);
+        let mut call = pin!(service.call(1));
+        {
+            let timeout = crate::Timeout::new(ms(50));
+            let mut within = pin!(timeout.run(|| call.as_mut()));
+            assert!(polled(within.as_mut()).is_pending());
+            tokio::time::advance(passed).await;
+            let Poll::Ready(Err(Error::Rejected(rejection))) = polled(within.as_mut()) else {
+                panic!("the backoff gave up");
+            };
+            assert!(matches!(rejection.kind(), RejectionKind::TimedOut { .. }));
+        }
+        assert_eq!(call.await, if responds { Ok(1) } else { BUSY });
+        assert_eq!(*calls.lock(), 3);
+    }
+}
+
+// Under a deadline that no timer enforces, the failed response is the answer.
+#[tokio::test(start_paused = true)]
+async fn to4_a_failed_response_is_kept_under_a_deadline_that_only_informs() {
+    let busy = |_: Result<&u32, &Error<Text>>| Outcome::Failure {
+        kind: FailureKind::Response,
+        retry_after: None,
+    };
+    let budget = Budget::builder().ratio(0.0).burst(3);
+    let budget = budget.build().unwrap();
+    for unready in [0, 1] {
+        let retry = builder().budget(&budget).build().unwrap();
+        let calls = Arc::default();
+        let failing = Failing {
+            responds: true,
+            calls: Arc::clone(&calls),
+            unready,
+        };
+        let mut service = RetryLayer::new(&retry).classify(busy).layer(failing);
+        // Seen at the call, or by the polls only.
+        let scope = Deadline::after(ms(150));
+        let call = match unready {
+            0 => scope.enter(|| service.call(1)),
+            _ => service.call(1),
+        };
+        let mut call = pin!(scope.scope(call));
+        assert!(polled(call.as_mut()).is_pending());
+        tokio::time::advance(ms(200)).await;
+        let answer = polled(call.as_mut());
+        assert!(matches!(answer, Poll::Ready(Ok(1))), "{answer:?}");
+        assert_eq!((*calls.lock(), budget.snapshot().balance), (1, 3.0));
+    }
 }

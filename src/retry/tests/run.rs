@@ -328,6 +328,36 @@ async fn to4_a_backoff_past_the_deadline_does_not_start() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn to3_a_run_is_held_to_the_deadline_that_it_started_under() {
+    for passed in [ms(60), ms(110)] {
+        let retry = builder(ms(100)).build().unwrap();
+        let made = Cell::new(0);
+        let mut run = pin!(retry.run(|attempt| {
+            made.set(attempt);
+            async {
+                tokio::time::sleep(ms(10)).await;
+                Err::<(), _>("busy")
+            }
+        }));
+        assert!(polled(run.as_mut()).is_pending());
+        {
+            let timeout = crate::Timeout::new(ms(50));
+            let mut within = pin!(timeout.run(|| run.as_mut()));
+            assert!(polled(within.as_mut()).is_pending());
+            tokio::time::advance(ms(11)).await;
+            assert!(polled(within.as_mut()).is_pending());
+            tokio::time::advance(passed).await;
+            let cut = polled(within.as_mut());
+            assert!(
+                matches!(cut, Poll::Ready(Err(Error::Rejected(_)))),
+                "{cut:?}"
+            );
+        }
+        assert_eq!((run.await, made.get()), (Err(Error::Service("busy")), 3));
+    }
+}
+
 // The backoff ends at 100 ms, and is polled at 200 ms.
 #[tokio::test(start_paused = true)]
 async fn to4_a_backoff_that_ends_in_a_poll_after_the_deadline_makes_no_call() {

@@ -667,7 +667,7 @@ async fn cx7_ten_thousand_drops_end_at_the_starting_balance() {
         if polled(call.as_mut()).is_pending() {
             running.push(call);
         }
-        if rng.u8(..) < 40 {
+        if rng.u8(..) < 16 {
             tokio::time::advance(ms(rng.u64(0..80))).await;
             running.retain_mut(|call| polled(call.as_mut()).is_pending());
         }
