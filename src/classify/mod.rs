@@ -60,7 +60,7 @@ pub use codes::Codes;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use request_body::RequestBodyError;
 #[cfg(feature = "reqwest")]
-pub use reqwest::{Failed, checked};
+pub use reqwest::{Failed, checked, checked_with_body};
 pub(crate) use response::for_plain_types;
 pub use response::{Answer, Judge};
 #[cfg(all(feature = "tonic", feature = "tower"))]

@@ -10,6 +10,7 @@ mod left;
 #[cfg(all(feature = "http", feature = "tower"))]
 mod offered;
 pub(crate) mod path;
+#[cfg(feature = "tokio")]
 mod reading;
 #[cfg(feature = "tower")]
 mod remainder;
@@ -21,15 +22,16 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::registry::PolicyId;
-#[cfg_attr(not(feature = "tokio"), allow(unused_imports))]
-use crate::time::{self, Tick};
+#[cfg(feature = "tokio")]
+use crate::time;
+use crate::time::Tick;
 
 pub(crate) use dropped::{Expired, Overtaken};
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use left::Left;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use offered::{offer, offered};
-#[cfg_attr(not(feature = "tokio"), allow(unused_imports))]
+#[cfg(feature = "tokio")]
 pub(crate) use reading::ClockReading;
 #[cfg(feature = "tower")]
 pub(crate) use remainder::Remainder;

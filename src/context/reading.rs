@@ -1,9 +1,10 @@
-//! The time of a call, handed from one layer to the next.
+//! The reading of the clock that a layer hands to the service below it.
 
 use std::any::type_name;
 
-use super::CELLS;
 use crate::time::{self, Tick};
+
+use super::CELLS;
 
 #[inline]
 pub(super) fn address<S>(service: &S) -> usize {
