@@ -34,7 +34,7 @@ impl<B: Default, Err> Format<Response<B>, Err> for AsResponse {
     fn reject(self, rejection: Rejection) -> Result<Response<B>, Err> {
         Ok(match self.grpc {
             true => rejection.into_grpc_response(),
-            false => rejection.into_response(),
+            false => rejection.into_http_response(),
         })
     }
 

@@ -1,13 +1,15 @@
 //! Rejections as answers of axum's handlers.
 
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
 
 use super::Rejections;
 use crate::classify::status::NOT_PROCESSED;
 use crate::rejection::{Error, Rejection};
 
 /// So that a handler may return a rejection by `?`: with its [status](crate::Reason::status), a line of
-/// text, and `Retry-After` for a 429 or 503.
+/// text, and `Retry-After` for a 429.
 ///
 /// ```
 /// use axum::{Router, extract::State, routing::post};
@@ -23,12 +25,17 @@ use crate::rejection::{Error, Rejection};
 /// ```
 ///
 /// The answer does not say that the request was not processed, because the handler may have done so in
-/// part. A client may send a request again after a 429 or 503 with `Retry-After`, so check the policy
-/// before the work that must not be done twice.
+/// part. For the same reason a 503 has no `Retry-After`: after one, a client may send even a POST
+/// again. A 429 has one, so check the limit before the work that must not be done twice.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let mut response = Rejections::text().answer(self, false);
-        response.headers_mut().remove(NOT_PROCESSED);
+        let repeatable = response.status() == StatusCode::TOO_MANY_REQUESTS;
+        let headers = response.headers_mut();
+        headers.remove(NOT_PROCESSED);
+        if !repeatable {
+            headers.remove(RETRY_AFTER);
+        }
         response
     }
 }

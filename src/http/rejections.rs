@@ -90,7 +90,7 @@ impl Rejections {
             return response.map(|()| Bytes::new().into());
         }
         let text = rejection.kind().public_text();
-        let response = rejection.into_response_after(self.retry_after);
+        let response = rejection.into_http_response_after(self.retry_after);
         let (content_type, body) = match self.body {
             Kind::Empty => return response.map(|()| Bytes::new().into()),
             Kind::Text => (

@@ -100,12 +100,13 @@ impl Rejection {
     ///
     /// A response to a call that was not made has the header `x-not-processed`, by which a client
     /// of this library distinguishes it from a failure. `Rejections` has other bodies and delays.
-    pub fn into_response<B: Default>(self) -> Response<B> {
-        self.into_response_after(Some(BUSY)).map(|()| B::default())
+    pub fn into_http_response<B: Default>(self) -> Response<B> {
+        self.into_http_response_after(Some(BUSY))
+            .map(|()| B::default())
     }
 
     /// The same without a body, and with another delay before jitter.
-    pub(super) fn into_response_after(self, busy: Option<Duration>) -> Response<()> {
+    pub(super) fn into_http_response_after(self, busy: Option<Duration>) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();

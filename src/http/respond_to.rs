@@ -27,7 +27,7 @@ use crate::timeout::TimeoutLayer;
 /// let limit = RateLimitLayer::new(RateLimiter::per_second(10));
 /// let limit = limit.respond_to(|head: &Parts, rejection: Rejection| {
 ///     let text = format!("{}: {}", head.uri.path(), rejection.kind().public_text());
-///     Ok(rejection.into_response::<()>().map(|()| Body::from(text)))
+///     Ok(rejection.into_http_response::<()>().map(|()| Body::from(text)))
 /// });
 /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(limit);
 /// # let _ = app;

@@ -12,6 +12,7 @@ use super::{
     BodyLayer, BodyService, EveryChunk, ReplayLayer, ReplayService, RequestBodyLayer,
     RequestBodyService, UntilBodyEnd,
 };
+use crate::attempts::OnlyIf;
 use crate::config::Name;
 use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
@@ -201,13 +202,7 @@ impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
         self,
         limiter: impl IntoSource<RateLimiter, Source = L2>,
     ) -> HttpStack<ServerStack<R, L2>, P> {
-        HttpStack {
-            stack: self.stack.rate_limit(limiter),
-            body: self.body,
-            replay: self.replay,
-            requests: self.requests,
-            shares_permit: self.shares_permit,
-        }
+        self.map_stack(|stack| stack.rate_limit(limiter))
     }
 }
 
@@ -218,6 +213,29 @@ impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     pub fn replay(mut self, bytes: usize) -> Self {
         self.replay = self.replay.limit(bytes);
         self
+    }
+
+    /// Retries and hedges the requests for which `only` is true, as [`ClientStack::only`] does.
+    pub fn only<F>(self, only: F) -> HttpStack<ClientStack<R, C, L, OnlyIf<F>, K>, P> {
+        self.map_stack(|stack| stack.only(only))
+    }
+
+    /// Sets what is a failure, as [`ClientStack::classify`] does.
+    pub fn classify<C2>(self, classifier: C2) -> HttpStack<ClientStack<R, C2, L, O, K>, P> {
+        self.map_stack(|stack| stack.classify(classifier))
+    }
+
+    /// Limits calls by `limiter`, as [`ClientStack::rate_limit`] does.
+    pub fn rate_limit<L2>(
+        self,
+        limiter: impl IntoSource<RateLimiter, Source = L2>,
+    ) -> HttpStack<ClientStack<R, C, L2, O, K>, P> {
+        self.map_stack(|stack| stack.rate_limit(limiter))
+    }
+
+    /// Sets the key of requests without an authority, as [`ClientStack::default_authority`] does.
+    pub fn default_authority(self, authority: impl Into<String>) -> Self {
+        self.map_stack(|stack| stack.default_authority(authority))
     }
 }
 

@@ -75,7 +75,7 @@
 //! ) -> Response {
 //!     let charge = match failed.try_charge_later(&peer.ip(), 1) {
 //!         Ok(charge) => charge,
-//!         Err(rejection) => return rejection.into_response::<axum::body::Body>(),
+//!         Err(rejection) => return rejection.into_http_response::<axum::body::Body>(),
 //!     };
 //!     if is_right(&password).await {
 //!         charge.refund();

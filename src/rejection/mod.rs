@@ -27,7 +27,7 @@
 //!
 //! let limit = RateLimitLayer::new(RateLimiter::per_second(10)).respond(|rejection: Rejection| {
 //!     let json = format!("{{\"error\":\"{}\"}}", rejection.kind().public_text());
-//!     Ok(rejection.into_response::<()>().map(|()| Body::from(json)))
+//!     Ok(rejection.into_http_response::<()>().map(|()| Body::from(json)))
 //! });
 //! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(limit);
 //! ```

@@ -220,9 +220,9 @@ async fn bh3_a_503_has_a_retry_after_with_jitter() {
     assert_eq!(delays(app().layer(full.respond_as(none))).await[0], 200);
     // A delay that the policy knows is not changed, and a 504 has none.
     let known = Rejection::new(RejectionKind::CircuitOpen, "it").with_retry_after(secs(7));
-    assert_eq!(seconds(known.into_response::<()>().headers()), Some(7));
+    assert_eq!(seconds(known.into_http_response::<()>().headers()), Some(7));
     let expired = Rejection::new(RejectionKind::Expired, "it");
-    assert_eq!(seconds(expired.into_response::<()>().headers()), None);
+    assert_eq!(seconds(expired.into_http_response::<()>().headers()), None);
 }
 
 // BH3, CB20: over gRPC it is what makes UNAVAILABLE throttling.
@@ -270,7 +270,9 @@ type BoxedInner = tower::util::BoxCloneService<Request<()>, Response<Full<Bytes>
 async fn cx13_the_head_is_copied_only_for_a_responder_that_sees_it() {
     let answer = |head: &Parts, rejection: Rejection| {
         let path = head.uri.path().to_owned();
-        Ok(rejection.into_response::<()>().map(|()| Full::from(path)))
+        Ok(rejection
+            .into_http_response::<()>()
+            .map(|()| Full::from(path)))
     };
     let shut = CircuitBreaker::new("shut");
     shut.force_open();
@@ -296,7 +298,9 @@ async fn cx12_a_responder_may_hold_an_arc_and_see_the_head() {
     let counts = Arc::clone(&seen);
     let holding = move |rejection: Rejection| {
         counts.fetch_add(1, Ordering::Relaxed);
-        Ok(rejection.into_response::<()>().map(|()| Body::from("held")))
+        Ok(rejection
+            .into_http_response::<()>()
+            .map(|()| Body::from("held")))
     };
     let page = Arc::<str>::from("busy: ");
     let seeing = move |head: &Parts, rejection: Rejection| {
@@ -305,7 +309,9 @@ async fn cx12_a_responder_may_hold_an_arc_and_see_the_head() {
             head.method,
             head.headers["x-from"].to_str().unwrap()
         );
-        Ok(rejection.into_response::<()>().map(|()| Body::from(text)))
+        Ok(rejection
+            .into_http_response::<()>()
+            .map(|()| Body::from(text)))
     };
     let spent = RateLimiter::builder(Quota::per_day(1)).build().unwrap();
     assert!(spent.allow());
@@ -365,7 +371,7 @@ async fn cx12_a_responder_may_hold_an_arc_and_see_the_head() {
 async fn cx12_the_http_stacks_take_responders() {
     type Answer = Response<seawall::http::Body<Full<Bytes>>>;
     let say = |text: String, rejection: Rejection| {
-        let response = rejection.into_response::<()>();
+        let response = rejection.into_http_response::<()>();
         response.map(|()| seawall::http::Body::from(Bytes::from(text)))
     };
     let held = Arc::<str>::from("held");
@@ -441,7 +447,11 @@ async fn cx12_a_handler_returns_a_rejection_by_question_mark() {
     assert_eq!(response.text().await.unwrap(), "rate limit exceeded");
     let response = fetch("run").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(matches!(seconds(response.headers()), Some(1 | 2)));
+    assert_eq!(
+        seconds(response.headers()),
+        None,
+        "the handler may have worked"
+    );
     assert_eq!(fetch("failed").await.status(), StatusCode::IM_A_TEAPOT);
 }
 

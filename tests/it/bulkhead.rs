@@ -268,7 +268,7 @@ fn bh3_full_and_queue_timeout_are_503_over_http() {
             waited,
         },
     ] {
-        let response = seawall::Rejection::new(why, "reports").into_response::<()>();
+        let response = seawall::Rejection::new(why, "reports").into_http_response::<()>();
         assert_eq!(response.status(), 503);
     }
 }

@@ -363,7 +363,7 @@ fn cb20_rejections_of_our_server_are_judged_by_what_they_say() {
     use seawall::classify::Judge;
     use seawall::{Outcome, Rejection, RejectionKind};
     let judged = |kind| {
-        let response: Response<()> = Rejection::new(kind, "it").into_response();
+        let response: Response<()> = Rejection::new(kind, "it").into_http_response();
         let grpc: Response<()> = Rejection::new(kind, "it").into_grpc_response();
         // As the client gets it, without extensions.
         [response, grpc].map(|response| {

@@ -311,7 +311,7 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
         (RejectionKind::Expired, 504, "4"),
         (RejectionKind::TimedOut { limit, elapsed }, 504, "4"),
     ] {
-        let response: Response<String> = rejection(why).into_response();
+        let response: Response<String> = rejection(why).into_http_response();
         assert_eq!(response.status(), status);
         // BH3: where no policy knows a delay.
         let throttled = matches!(status, 429 | 503);
@@ -338,7 +338,7 @@ fn cx12_rl8_a_user_turns_a_rejection_into_a_response() {
         ),
     ] {
         let rejection = rejection(RejectionKind::RateLimited).with_retry_after(wait);
-        let response: Response<()> = rejection.clone().into_response();
+        let response: Response<()> = rejection.clone().into_http_response();
         assert_eq!(response.headers()[RETRY_AFTER], seconds);
         let response: Response<()> = rejection.into_grpc_response();
         assert_eq!(response.headers()["grpc-retry-pushback-ms"], millis);
