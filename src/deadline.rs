@@ -185,7 +185,7 @@ mod shield {
     use pin_project_lite::pin_project;
 
     use crate::config::Name;
-    use crate::context::CallContext;
+    use crate::context::{CallContext, Expired};
     use crate::rejection::{Rejection, RejectionKind};
     use crate::time::{self, Sleep, Tick};
 
@@ -232,7 +232,9 @@ mod shield {
                 }
             }
             let now = ready!(this.sleep.poll_elapsed(cx));
+            let expired = Expired::at(until);
             this.future.set(None);
+            drop(expired);
             let kind = RejectionKind::TimedOut {
                 limit: until.since(*this.start),
                 elapsed: now.since(*this.start),

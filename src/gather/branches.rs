@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use crate::context::CallContext;
+use crate::context::{CallContext, Expired};
 use crate::time::{self, Sleep, Tick};
 
 /// Calls that run at once in one task.
@@ -47,7 +47,10 @@ impl<F: Future> Branches<F> {
             };
             match polled {
                 Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => sleep.as_mut().poll_elapsed(cx).map(|_| ()),
+                Poll::Pending => sleep.as_mut().poll_elapsed(cx).map(|_| {
+                    let _expired = Expired::at(deadline);
+                    self.calls.clear();
+                }),
             }
         })
         .await;

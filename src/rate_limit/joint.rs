@@ -69,18 +69,35 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
             fits.map_err(|shortfall| member.denied(cost, shortfall))?;
         }
         let mut charges = [None; MAX_MEMBERS];
-        for (member, charge) in members.iter().zip(&mut charges) {
+        for (index, member) in members.iter().enumerate() {
             let by = match member.mode() {
                 Mode::Enforce => at,
                 Mode::RecordOnly => latest,
                 Mode::Off => continue,
             };
-            let ask = Ask { latest: by, ..*ask };
-            *charge = member.charge_from(at, &ask).ok();
-            if charge.is_none() && member.mode() == Mode::Enforce {
-                give_back(members, key, &charges);
+            let member_ask = Ask { latest: by, ..*ask };
+            let shortfall = match member.charge_from(at, &member_ask) {
+                Ok(charged) => {
+                    charges[index] = Some(charged);
+                    continue;
+                }
+                Err(shortfall) => shortfall,
+            };
+            if member.mode() != Mode::Enforce {
+                continue;
+            }
+            give_back(members, key, &charges);
+            let mut charged = members[..index].iter();
+            if !charged.any(|other| Arc::ptr_eq(&other.shared, &member.shared)) {
                 continue 'retry;
             }
+            // Another key of the same limiter. If this key was new, it has evicted that one and
+            // inherits the debt, and would do so again.
+            short[index] = Some(shortfall);
+            if !ask.quiet {
+                emit_rejections(members, cost, &short);
+            }
+            return Err(member.denied(cost, shortfall));
         }
         if short != [None; MAX_MEMBERS] {
             // A member that only records.

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
+use seawall::circuit_breaker::{State, Trip};
 use seawall::classify::{ErrorsBy, Outcome};
 use seawall::{
-    Backoff, Budget, Bulkhead, CircuitBreaker, Deadline, Error, Hedge, RejectionKind, Retry,
-    Timeout, gather,
+    Backoff, Budget, Bulkhead, CircuitBreaker, CircuitBreakerLayer, Deadline, Error, Hedge,
+    RejectionKind, Retry, Timeout, gather,
 };
 use tokio::time::Instant;
-use tower::{BoxError, ServiceExt};
+use tower::buffer::Buffer;
+use tower::{BoxError, Layer, ServiceExt};
 
 use crate::support::{Do, Mock, Recorder, Task, ms, secs, spend_to};
 
@@ -287,4 +289,26 @@ async fn sg4_a_drop_drops_every_call_with_its_permit() {
         (rejected.kind(), all.responses().count()),
         (RejectionKind::CircuitOpen, 1)
     );
+}
+
+// SG4, CB8: also behind a buffer, where a call is made outside of the limit.
+#[tokio::test(start_paused = true)]
+async fn sg4_cb8_a_call_that_a_limit_ends_is_a_failure_behind_a_buffer_too() {
+    let trip = Trip::consecutive_failures(2);
+    let breaker = CircuitBreaker::builder("shop").trip_on(trip);
+    let breaker = breaker.build().unwrap();
+    let layer = CircuitBreakerLayer::new(&breaker);
+    let shop = Buffer::new(layer.layer(Mock::new()), 4);
+    let call = || shop.clone().oneshot(Do::Hang);
+    let failures = || breaker.snapshot().rules[0].counts.consecutive;
+    // A drop before it is no failure.
+    let mut task = Task::new(Box::pin(gather::all(ms(100), [call()])));
+    assert!(task.run().is_pending());
+    task.cancel();
+    assert_eq!(failures(), 0);
+    assert_eq!(gather::all(ms(100), [call()]).await.missing(), 1);
+    assert_eq!(failures(), 1);
+    // TO8
+    assert!(Deadline::shield(ms(100), call()).await.is_err());
+    assert_eq!(breaker.state(), State::Open);
 }

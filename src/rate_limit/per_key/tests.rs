@@ -206,3 +206,26 @@ fn cx16_a_missing_key_is_recorded_but_not_rejected_in_record_only_mode() -> Resu
     assert_eq!(clients.get("any").snapshot().would_reject, 3);
     Ok(())
 }
+
+// RL13, KY3: the second key evicts the first one and inherits its debt.
+#[tokio::test(start_paused = true)]
+#[cfg(feature = "test-util")]
+async fn rl13_two_new_keys_that_share_the_last_entry_are_rejected_together() {
+    let quota = Quota::per_second(1).burst(3);
+    let clients = Keyed::<u64, _>::limit(4, quota).unwrap();
+    let wait = || tokio::time::advance(Duration::from_secs(4));
+    for _ in 0..3 {
+        for client in 0..7 {
+            assert!(clients.allow_n(&client, 2));
+        }
+        wait().await;
+    }
+    assert!(clients.allow(&7));
+    wait().await;
+    assert_eq!(clients.len(), 8, "every entry is used");
+    let both = RateLimiter::all_of("both", [clients.get(&8), clients.get(&9)]).unwrap();
+    let rejection = both.try_acquire_n(2).unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
+    assert_eq!(rejection.retry_after(), Some(Duration::from_secs(1)));
+    assert!(both.allow_n(1), "one entry has tokens for both");
+}
