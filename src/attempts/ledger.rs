@@ -176,6 +176,7 @@ impl CallLedger {
     #[inline]
     pub(crate) fn enter<T>(&mut self, plan: &Plan, code: impl FnOnce() -> T) -> T {
         let _context = self.attempt.map(Attempt::enter);
+        let _inside = self.inside(plan);
         catching(&mut (self, plan), code, |(call, plan)| {
             call.end(plan, Ending::Panicked);
         })

@@ -36,6 +36,8 @@ mod again;
 mod funding;
 #[cfg(feature = "tokio")]
 mod ledger;
+#[cfg(feature = "tokio")]
+mod path;
 mod resend;
 #[cfg(feature = "tower")]
 mod template;

@@ -12,6 +12,7 @@ use crate::attempts::{Again, CopyBy, OnlyIf};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::context::path::Site;
 use crate::keyed::IntoSource;
 use crate::service::Silent;
 
@@ -28,6 +29,7 @@ pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same, R =
     delay: D,
     extra: X,
     responder: PhantomData<fn() -> R>,
+    site: Site,
 }
 
 impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
@@ -35,6 +37,7 @@ impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
     /// made by it, and by other layers over the same hedge, share its latencies and its budget.
     ///
     /// The service has to be `Clone`: an extra attempt is made by a clone of its own.
+    #[track_caller]
     pub fn new(hedge: impl IntoSource<Hedge, Source = P>) -> Self {
         Self {
             hedge: hedge.into_source(),
@@ -43,6 +46,7 @@ impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
             delay: Own,
             extra: Same,
             responder: PhantomData,
+            site: Site::caller(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
             delay: self.delay,
             extra: self.extra,
             responder: PhantomData,
+            site: self.site,
         }
     }
 
@@ -72,6 +77,7 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
             delay: self.delay,
             extra: self.extra,
             responder: PhantomData,
+            site: self.site,
         }
     }
 
@@ -84,6 +90,7 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
             delay: self.delay,
             extra: self.extra,
             responder: PhantomData,
+            site: self.site,
         }
     }
 
@@ -111,6 +118,7 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
             delay: self.delay,
             extra: Other(other),
             responder: PhantomData,
+            site: self.site,
         }
     }
 
@@ -127,6 +135,7 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
             delay: PerRequest(delay),
             extra: self.extra,
             responder: PhantomData,
+            site: self.site,
         }
     }
 }
@@ -170,6 +179,7 @@ impl<C: Clone, A: Clone, D: Clone, P: Clone, X: Clone, R> Clone for HedgeLayer<C
             delay: self.delay.clone(),
             extra: self.extra.clone(),
             responder: PhantomData,
+            site: self.site,
         }
     }
 }
@@ -189,6 +199,7 @@ where
             .field("again", &self.again)
             .field("delay", &self.delay)
             .field("extra", &self.extra)
+            .field("site", &self.site)
             .finish()
     }
 }
@@ -212,6 +223,7 @@ where
             self.classifier.clone(),
             self.again.clone(),
             self.delay.clone(),
+            self.site,
         )
     }
 }

@@ -12,6 +12,7 @@ use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
+use crate::context::path::Site;
 use crate::keyed::{IntoSource, Picked, Source};
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
@@ -27,11 +28,20 @@ pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge, R = Sile
     live: Option<Cached<Hedge, Config>>,
     classifier: C,
     responder: PhantomData<fn() -> R>,
+    site: Site,
 }
 
 impl<S: Clone, C, A, D, P: IntoSource<Hedge>, R> HedgeService<S, C, A, D, P, R> {
     /// `extra` is the template service of the extra attempts.
-    pub(super) fn new(extra: S, inner: S, hedge: P, classifier: C, again: A, delay: D) -> Self {
+    pub(super) fn new(
+        extra: S,
+        inner: S,
+        hedge: P,
+        classifier: C,
+        again: A,
+        delay: D,
+        site: Site,
+    ) -> Self {
         let mut live = hedge.fixed().map(Hedge::cached);
         let rules = Rules {
             config: live.as_mut().map(|live| Arc::clone(live.load())),
@@ -45,6 +55,7 @@ impl<S: Clone, C, A, D, P: IntoSource<Hedge>, R> HedgeService<S, C, A, D, P, R> 
             live,
             classifier,
             responder: PhantomData,
+            site,
         }
     }
 }
@@ -59,6 +70,7 @@ impl<S: Clone, C: Clone, A, D, P: Clone, R> Clone for HedgeService<S, C, A, D, P
             live: self.live.clone(),
             classifier: self.classifier.clone(),
             responder: PhantomData,
+            site: self.site,
         }
     }
 }
@@ -103,6 +115,7 @@ where
         }
         let rules = &*self.template;
         let config = rules.config_or(keyed.as_ref());
+        config.plan.ledger.warn_if_applied_twice(&self.site);
         let safe = rules.again.may_resend(&request);
         let delay = || rules.delay.delay(&request, 2);
         let mut permit = Permit::start(config, safe, delay, &mut clock);

@@ -9,6 +9,7 @@ use crate::attempts::{Again, CopyBy, OnlyIf};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::context::path::Site;
 use crate::service::Silent;
 
 /// Puts a [`Retry`] around a service.
@@ -23,17 +24,20 @@ pub struct RetryLayer<C = Standard, A = Again, R = Silent> {
     classifier: C,
     again: A,
     responder: PhantomData<fn() -> R>,
+    site: Site,
 }
 
 impl RetryLayer {
     /// A layer over `retry`, or a reference to it. All services made by it, and by other layers
     /// over the same retry, share it.
+    #[track_caller]
     pub fn new(retry: impl Into<Retry>) -> Self {
         Self {
             retry: retry.into(),
             classifier: Standard,
             again: Again::default(),
             responder: PhantomData,
+            site: Site::caller(),
         }
     }
 }
@@ -47,6 +51,7 @@ impl<C, A, R> RetryLayer<C, A, R> {
             classifier,
             again: self.again,
             responder: PhantomData,
+            site: self.site,
         }
     }
 
@@ -56,6 +61,7 @@ impl<C, A, R> RetryLayer<C, A, R> {
             classifier: self.classifier,
             again: change(self.again),
             responder: PhantomData,
+            site: self.site,
         }
     }
 
@@ -66,6 +72,7 @@ impl<C, A, R> RetryLayer<C, A, R> {
             classifier: self.classifier,
             again: self.again,
             responder: PhantomData,
+            site: self.site,
         }
     }
 }
@@ -108,6 +115,7 @@ impl<C: Clone, A: Clone, R> Clone for RetryLayer<C, A, R> {
             classifier: self.classifier.clone(),
             again: self.again.clone(),
             responder: PhantomData,
+            site: self.site,
         }
     }
 }
@@ -118,6 +126,7 @@ impl<C: fmt::Debug, A: fmt::Debug, R> fmt::Debug for RetryLayer<C, A, R> {
             .field("retry", &self.retry)
             .field("classifier", &self.classifier)
             .field("again", &self.again)
+            .field("site", &self.site)
             .finish()
     }
 }
@@ -127,6 +136,6 @@ impl<S: Clone, C: Clone, A: Clone, R> Layer<S> for RetryLayer<C, A, R> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let (classifier, again) = (self.classifier.clone(), self.again.clone());
-        RetryService::new(inner, &self.retry, classifier, again)
+        RetryService::new(inner, &self.retry, classifier, again, self.site)
     }
 }

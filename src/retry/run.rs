@@ -9,6 +9,7 @@ use super::permit::Permit;
 use super::policy::{Config, Retry};
 use crate::classify::{self, Classify, Direct, Drain};
 use crate::common::{Classified, classify_method};
+use crate::context::path::IN_RUN;
 use crate::context::{ClockReading, Due};
 use crate::outcome::Outcome;
 #[cfg(doc)]
@@ -182,8 +183,10 @@ struct Next {
 
 impl<E> Run<E> {
     fn start(retry: &Retry) -> Self {
+        let config = retry.config();
+        config.plan.ledger.warn_if_applied_twice(&IN_RUN);
         Self {
-            permit: Permit::start(retry.config(), &mut ClockReading::none()),
+            permit: Permit::start(config, &mut ClockReading::none()),
             failed: None,
             outcome: Outcome::Ignore,
         }

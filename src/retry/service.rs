@@ -11,6 +11,7 @@ use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
+use crate::context::path::Site;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
@@ -23,10 +24,11 @@ pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
     retry: Cached<Retry, Config>,
     classifier: C,
     responder: PhantomData<fn() -> R>,
+    site: Site,
 }
 
 impl<S: Clone, C, A, R> RetryService<S, C, A, R> {
-    pub(super) fn new(inner: S, retry: &Retry, classifier: C, again: A) -> Self {
+    pub(super) fn new(inner: S, retry: &Retry, classifier: C, again: A, site: Site) -> Self {
         let mut retry = retry.cached();
         let config = Arc::clone(retry.load());
         Self {
@@ -35,6 +37,7 @@ impl<S: Clone, C, A, R> RetryService<S, C, A, R> {
             retry,
             classifier,
             responder: PhantomData,
+            site,
         }
     }
 }
@@ -48,6 +51,7 @@ impl<S: Clone, C: Clone, A, R> Clone for RetryService<S, C, A, R> {
             retry: self.retry.clone(),
             classifier: self.classifier.clone(),
             responder: PhantomData,
+            site: self.site,
         }
     }
 }
@@ -74,6 +78,11 @@ where
             let (config, again) = (Arc::clone(config), self.template.again.clone());
             self.template = self.template.with_shared(Rules { config, again });
         }
+        self.template
+            .config
+            .plan
+            .ledger
+            .warn_if_applied_twice(&self.site);
         let again = &self.template.again;
         let permit = Permit::start(self.template.clone(), &mut clock);
         // Also of a request that may not be sent twice: whether it is sent again depends on how

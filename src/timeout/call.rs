@@ -11,6 +11,7 @@ use super::policy::Timeout;
 use crate::config::Mode;
 #[cfg(all(feature = "http", feature = "tower"))]
 use crate::context::AttemptClock;
+use crate::context::path::Inside;
 use crate::context::{CallContext, ClockReading, Expired, Restore};
 use crate::event::Ending;
 use crate::in_flight::{OnPanic, catching};
@@ -51,6 +52,9 @@ pub(crate) struct TimedCall {
     /// Whether it never lasts until the end of a body.
     #[cfg(feature = "tower")]
     pub(super) ends_with_head: bool,
+    /// Whether its limit is the timeout's, and not one of its own.
+    #[cfg(debug_assertions)]
+    is_common: bool,
 }
 
 impl TimedCall {
@@ -75,6 +79,8 @@ impl TimedCall {
             open: mode != Mode::Off,
             #[cfg(feature = "tower")]
             ends_with_head: false,
+            #[cfg(debug_assertions)]
+            is_common: limit.is_none(),
         };
         if mode != Mode::Off {
             let now = clock.now();
@@ -96,10 +102,20 @@ impl TimedCall {
         &self.timeout
     }
 
-    /// Sets the deadline for the user's code until the guard is dropped.
+    /// Sets the deadline for the user's code until the guards are dropped.
     #[inline]
-    pub(super) fn enter(&self) -> Restore {
-        CallContext::current().enforcing(self.enforced()).enter()
+    pub(super) fn enter(&self) -> (Restore, Inside) {
+        let restore = CallContext::current().enforcing(self.enforced()).enter();
+        (restore, self.inside())
+    }
+
+    #[inline(always)]
+    fn inside(&self) -> Inside {
+        #[cfg(debug_assertions)]
+        let counts = self.is_common && self.mode != Mode::Off;
+        #[cfg(not(debug_assertions))]
+        let counts = false;
+        Inside::enter(counts.then(|| self.timeout.common()))
     }
 
     /// The deadline for the user's code.

@@ -1,6 +1,7 @@
 use tower_layer::Layer;
 
 use super::{Fixed, PerRequest, Timeout, TimeoutService};
+use crate::context::path::Site;
 use crate::service::{Native, RespondWith};
 
 /// Puts a [`Timeout`] around a service.
@@ -14,6 +15,7 @@ pub struct TimeoutLayer<R = Native, D = Fixed> {
     duration: D,
     covers_readiness: bool,
     ends_with_head: bool,
+    site: Site,
 }
 
 impl TimeoutLayer {
@@ -31,6 +33,7 @@ impl TimeoutLayer {
             duration: Fixed,
             covers_readiness: false,
             ends_with_head: false,
+            site: Site::caller(),
         }
     }
 }
@@ -55,6 +58,7 @@ impl<R, D> TimeoutLayer<R, D> {
             duration: self.duration,
             covers_readiness: self.covers_readiness,
             ends_with_head: self.ends_with_head,
+            site: self.site,
         }
     }
 
@@ -90,6 +94,7 @@ impl<R, D> TimeoutLayer<R, D> {
             duration,
             covers_readiness: self.covers_readiness,
             ends_with_head: self.ends_with_head,
+            site: self.site,
         }
     }
 }
@@ -105,6 +110,7 @@ impl<S, R: Clone, D: Clone> Layer<S> for TimeoutLayer<R, D> {
             self.duration.clone(),
             self.covers_readiness,
             self.ends_with_head,
+            self.site,
         )
     }
 }

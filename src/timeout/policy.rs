@@ -91,8 +91,14 @@ impl Timeout {
         }
     }
 
-    fn common(&self) -> &Common {
+    pub(super) fn common(&self) -> &Common {
         &self.0.common
+    }
+
+    /// In debug builds, warns if the running call is under this timeout already.
+    #[inline(always)]
+    pub(super) fn warn_if_applied_twice(&self, site: &dyn fmt::Debug) {
+        self.common().warn_if_applied_twice(|| self.mode(), site);
     }
 
     #[cold]

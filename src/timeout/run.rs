@@ -7,6 +7,7 @@ use std::task::Poll;
 use super::Timeout;
 use super::call::{Timed, TimedCall};
 use crate::context::ClockReading;
+use crate::context::path::IN_RUN;
 use crate::rejection::{Error, Fault, Reason};
 
 impl Timeout {
@@ -41,6 +42,7 @@ impl Timeout {
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
     {
+        self.warn_if_applied_twice(&IN_RUN);
         let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
         let end = |call: &mut TimedCall, (): &(), output: &mut Result<T, E>| {

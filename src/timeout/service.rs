@@ -10,6 +10,7 @@ use super::call::{Timed, TimedCall};
 use super::waiter::Readying;
 use crate::config::Mode;
 use crate::context::ClockReading;
+use crate::context::path::Site;
 use crate::deadline::Deadline;
 use crate::rejection::{Reason, Rejection, RejectionKind};
 use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
@@ -24,6 +25,7 @@ pub struct TimeoutService<S, R = Native, D = Fixed> {
     readiness: Readiness,
     readying: Readying,
     ends_with_head: bool,
+    site: Site,
 }
 
 impl<S, R, D> TimeoutService<S, R, D> {
@@ -34,6 +36,7 @@ impl<S, R, D> TimeoutService<S, R, D> {
         duration: D,
         covers_readiness: bool,
         ends_with_head: bool,
+        site: Site,
     ) -> Self {
         Self {
             inner,
@@ -43,6 +46,7 @@ impl<S, R, D> TimeoutService<S, R, D> {
             readiness: Readiness::default(),
             readying: Readying::covered(covers_readiness),
             ends_with_head,
+            site,
         }
     }
 
@@ -89,6 +93,9 @@ where
         let format = S::format(&self.responder, &request);
         let limit = self.duration.duration(&request);
         let since = self.readying.take();
+        if limit.is_none() {
+            self.timeout.warn_if_applied_twice(&self.site);
+        }
         if let Some(rejection) = self.take_rejection() {
             return ResponseFuture::rejected(rejection, format);
         }

@@ -8,6 +8,7 @@ use super::race::Race;
 use super::source::Source;
 use crate::classify::{self, Classify, Outcome};
 use crate::context::ClockReading;
+use crate::context::path::IN_RUN;
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::{Config, Hedge};
 use crate::rejection::{Error, Fault};
@@ -27,6 +28,7 @@ impl Hedge {
         C: Classify<T, E, Seen>,
     {
         let config = self.config();
+        config.plan.ledger.warn_if_applied_twice(&IN_RUN);
         let permit = Permit::start(&config, true, || None, &mut ClockReading::none());
         let attempts = Each {
             config,

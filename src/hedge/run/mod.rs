@@ -13,6 +13,7 @@ use super::policy::{Config, Hedge};
 use crate::classify::{self, Classify, Direct, Outcome};
 use crate::common::classify_method;
 use crate::context::ClockReading;
+use crate::context::path::IN_RUN;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
 pub(super) use race::Race;
@@ -70,6 +71,7 @@ impl Hedge {
         C: Classify<T, E, Seen>,
     {
         let config = self.config();
+        config.plan.ledger.warn_if_applied_twice(&IN_RUN);
         let mut permit = Permit::start(&config, true, || None, &mut ClockReading::none());
         let first = permit.ledger.enter(&config.plan, || call(1));
         let attempts = Called {

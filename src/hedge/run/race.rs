@@ -78,6 +78,8 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut race = OnPanic(self.project());
+        let plan = &race.0.attempts.as_ref().plan;
+        let _inside = race.0.permit.ledger.inside(plan);
         let polled = race.0.poll(cx);
         std::mem::forget(race);
         polled
