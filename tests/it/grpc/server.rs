@@ -1,8 +1,13 @@
+use std::convert::Infallible;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::future::join_all;
-use seawall::{RateLimiter, Reason, ServerStack, grpc};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use seawall::{RateLimiter, Reason, Rejection, RejectionKind, ServerStack, grpc};
 use tonic::Code;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use super::support::*;
 use crate::support::{ms, secs};
@@ -98,4 +103,24 @@ async fn gr6_health_checks_are_exempt_by_one_line() {
     let status = client.clone().get(text("7")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(orders.calls(), 20);
+}
+
+// A stream that has started was processed, whatever policy of the handler's own has ended it.
+#[tokio::test]
+async fn gr2_a_stream_that_ends_by_a_rejection_is_not_called_unprocessed() {
+    let answer = service_fn(async |_: http::Request<()>| {
+        let frames: [Result<Frame<Bytes>, BoxError>; 2] = [
+            Ok(Frame::data(Bytes::from_static(b"\0\0\0\0\x01a"))),
+            Err(Rejection::new(RejectionKind::Expired, "upstream").into()),
+        ];
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let response = http::Response::builder().header("content-type", "application/grpc");
+        Ok::<_, Infallible>(response.body(body).unwrap())
+    });
+    let service = ServerStack::grpc("api", 1).layer(answer);
+    let response = service.oneshot(http::Request::new(())).await.unwrap();
+    let read = response.into_body().collect().await.unwrap();
+    let trailers = read.trailers().unwrap();
+    assert_eq!(trailers["grpc-status"], "4");
+    assert!(!trailers.contains_key("x-not-processed"), "{trailers:?}");
 }
