@@ -1,6 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Attempt, CallContext, ClockReading, address, attempt};
+use super::reading::address;
+use super::{Attempt, CallContext, ClockReading, attempt};
 use crate::budget::Budget;
 use crate::time::Tick;
 
