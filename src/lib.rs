@@ -65,8 +65,8 @@
 //! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); [answers](guide::answers) with a body and fields of what is left; deadlines [between processes](guide::deadlines#over-the-wire); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; rejections are answers of handlers; implies `http` and `tower`; depends on axum with its feature `tokio` |
-//! | `hyper` | no | classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
-//! | `reqwest` | no | classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest |
+//! | `hyper` | no | [`mod@hyper`]: the client stack around hyper-util's client in one line; classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
+//! | `reqwest` | no | [`mod@reqwest`]: the client stack around a client of reqwest in one line; classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest with its features `form`, `json` and `query`, and serde |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
 //! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper`; depends on tonic |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
@@ -119,12 +119,16 @@ pub mod guide;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(all(feature = "hyper", feature = "tower"))]
+pub mod hyper;
 pub mod keyed;
 #[cfg(feature = "tokio")]
 pub mod pipeline;
 pub mod prelude;
 pub mod rate_limit;
 pub mod rejection;
+#[cfg(all(feature = "reqwest", feature = "tower"))]
+pub mod reqwest;
 #[cfg(feature = "tokio")]
 pub mod retry;
 #[cfg(feature = "serve")]
@@ -202,6 +206,6 @@ pub use timeout::Timeout;
 #[cfg(feature = "tower")]
 pub use timeout::TimeoutLayer;
 
-#[cfg(all(doctest, feature = "http", feature = "tower"))]
+#[cfg(all(doctest, feature = "reqwest", feature = "tower"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -55,7 +55,7 @@ pub use by_source::by_source;
 #[cfg(feature = "http")]
 pub use codes::Codes;
 #[cfg(feature = "reqwest")]
-pub use reqwest::{Failed, checked};
+pub use reqwest::{Failed, checked, checked_with_body};
 pub(crate) use response::for_plain_types;
 pub use response::{Answer, Judge};
 #[cfg(all(feature = "tonic", feature = "tower"))]

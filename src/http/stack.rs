@@ -130,6 +130,16 @@ impl<K, P> HttpStack<K, P> {
 }
 
 impl<K, P> HttpStack<K, P> {
+    /// A service under the stack whose requests are no `http::Request`.
+    #[cfg(feature = "reqwest")]
+    pub(crate) fn around<S>(&self, inner: S) -> K::Service
+    where
+        K: Layer<BodyService<S, P>>,
+        P: Clone,
+    {
+        self.stack.layer(self.body.layer(inner))
+    }
+
     pub(super) fn map_stack<K2>(self, change: impl FnOnce(K) -> K2) -> HttpStack<K2, P> {
         HttpStack {
             stack: change(self.stack),

@@ -170,8 +170,9 @@
 //! # Errors
 //!
 //! Those of its parts. Each names its part, such as `pages.breaker@10.0.0.7:80` or
-//! `pages.total_timeout`. A client whose error cannot carry a rejection (`hyper`, `reqwest`) needs
-//! `.map_err(seawall::Error::service)` below the stack.
+//! `pages.total_timeout`. A client whose error cannot carry a rejection needs
+//! `.map_err(seawall::Error::service)` below the stack. The clients of `hyper` and `reqwest` have it
+//! done by `.hyper(client)` and `.reqwest(client)` on [`ClientStack::http`].
 //!
 //! # When not to use it
 //!

@@ -44,6 +44,8 @@ mod rate_limit;
 mod rate_limit_fields;
 mod readiness;
 mod rejection;
+#[cfg(all(feature = "reqwest", feature = "serve"))]
+mod reqwest;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod resend;
 #[cfg(feature = "serve")]

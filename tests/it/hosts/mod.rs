@@ -34,14 +34,14 @@ async fn answer<B>(request: http::Request<B>) -> Result<Answer, std::convert::In
 }
 
 /// A listener on loopback.
-async fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
 /// Fails instead of hanging.
-async fn in_time<F: Future>(future: F) -> F::Output {
+pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
     let result = tokio::time::timeout(secs(20), future).await;
     result.expect("it hangs")
 }
@@ -56,7 +56,7 @@ where
 }
 
 /// Calls until `holds`, for a state that follows a drop.
-async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
     in_time(async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
