@@ -20,7 +20,7 @@ use seawall::ServerStack;
 use seawall::http::{ClientIp, Peer};
 use tower::{BoxError, ServiceBuilder};
 
-async fn hello(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn hello<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     let text = format!("hello by {:?}\n", request.version());
     Ok(Response::new(Full::from(text)))
 }

@@ -3,23 +3,15 @@
 //!     cargo run --example reverse_proxy -- 127.0.0.1:9000
 //!     curl -i http://127.0.0.1:8080/
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use seawall::http::{ClientIp, Peer};
+use seawall::http::{ClientIp, Peer, RequestBody};
 use seawall::serve::{Drained, Server};
 use seawall::{ClientStack, Error, ServerStack};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-
-/// A body is a stream, which can be sent only once.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
-    let mut copy = Request::new(Body::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    request.body().is_end_stream().then_some(copy)
-}
 
 fn prepare(request: &mut Request<Body>, upstream: &str) -> Option<()> {
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
@@ -34,14 +26,13 @@ fn prepare(request: &mut Request<Body>, upstream: &str) -> Option<()> {
 #[tokio::main]
 async fn main() -> Result<Drained, BoxError> {
     let upstream = std::env::args().nth(1).ok_or("no upstream")?;
-    let stack = ClientStack::new("upstream").resend(copy).until_body_end();
     let client = ServiceBuilder::new()
-        .layer(stack)
+        .layer(ClientStack::http("upstream"))
         .map_err(Error::service)
         .service(Client::builder(TokioExecutor::new()).build_http());
     let proxy = ServiceBuilder::new()
         .layer(ServerStack::http("proxy", 1_000).rate_limit(ClientIp::peer().per_second(100)))
-        .map_request(|request: Request<hyper::body::Incoming>| request.map(Body::new))
+        .map_request(|request: Request<RequestBody<Incoming>>| request.map(Body::new))
         .service_fn(move |mut request| {
             let (client, prepared) = (client.clone(), prepare(&mut request, &upstream));
             async move {

@@ -17,7 +17,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
 type Answer = Response<Full<Bytes>>;
 
-async fn hello(request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn hello<B>(request: Request<B>) -> Result<Answer, Infallible> {
     let peer = request.extensions().get::<Peer>();
     let text = format!("hello {peer:?} by {:?}\n", request.version());
     Ok(Response::new(Full::from(text)))

@@ -53,6 +53,9 @@ impl<S> Drop for OnPanic<'_, S> {
 /// What a call in flight holds, such as a permit. Dropped with the call, it was cancelled.
 #[allow(unreachable_pub)] // Only the layers' futures, which name `InFlight`, make it reachable.
 pub trait Settle {
+    /// The call has been made.
+    fn made(&mut self) {}
+
     /// The call has returned. For what does not depend on the outcome of the call.
     fn completed(&mut self) {}
 
@@ -96,7 +99,10 @@ impl<F, P: Settle> InFlight<F, P> {
         let _inside = Inside::enter(permit.as_ref().and_then(P::common));
         Self {
             call: catching(&mut permit, call, panicked),
-            permit,
+            permit: permit.map(|mut permit| {
+                permit.made();
+                permit
+            }),
         }
     }
 

@@ -404,3 +404,70 @@ fn hb6_a_body_that_holds_its_call_allocates_nothing_for_a_frame() {
     let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
     assert_eq!(counted.count_total, 0);
 }
+
+// HB6, CX13
+#[test]
+fn hb6_the_http_stacks_allocate_nothing_for_a_chunk() {
+    use bytes::Bytes;
+
+    /// Reads the request and answers with a body.
+    #[derive(Clone)]
+    struct Answers<F>(F);
+
+    impl<A: http_body::Body, B, F: Fn() -> B> Service<http::Request<A>> for Answers<F> {
+        type Response = http::Response<B>;
+        type Error = Rejection;
+        type Future = Ready<Result<http::Response<B>, Rejection>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<A>) -> Self::Future {
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut sent = pin!(request.into_body());
+            while let Poll::Ready(Some(frame)) = sent.as_mut().poll_frame(&mut cx) {
+                assert!(frame.is_ok_and(|frame| frame.is_data()));
+            }
+            ready(Ok(http::Response::new((self.0)())))
+        }
+    }
+
+    fn chunks_of_call<S, A, B>(service: &mut S, request: http::Request<A>) -> usize
+    where
+        S: Service<http::Request<A>, Response = http::Response<B>, Error: std::fmt::Debug>,
+        B: http_body::Body<Error: std::fmt::Debug>,
+    {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut cx).is_ready());
+        let response = finish(service.call(request)).unwrap();
+        let mut body = pin!(response.into_body());
+        let mut read = 0;
+        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) {
+            read += usize::from(frame.unwrap().is_data());
+        }
+        read
+    }
+
+    // A request and a response with this number of chunks.
+    let allocations = |chunks: usize| {
+        let body = move || {
+            let chunk = Bytes::from_static(b"chunk");
+            let frames =
+                (0..chunks).map(move |_| Ok::<_, Rejection>(http_body::Frame::data(chunk.clone())));
+            http_body_util::StreamBody::new(futures::stream::iter(frames))
+        };
+        let mut service = ServiceBuilder::new()
+            .layer(ServerStack::http("server", 8))
+            .layer(ClientStack::http("client").replay(0))
+            .service(Answers(body));
+        let mut call = || {
+            let request = http::Request::post("http://host.example/").body(body());
+            let read = chunks_of_call(&mut service, request.unwrap());
+            assert_eq!(read, chunks);
+        };
+        call();
+        allocation_counter::measure(|| (0..100).for_each(|_| call())).count_total
+    };
+    assert_eq!(allocations(2), allocations(50));
+}

@@ -4,6 +4,7 @@
 //! cargo bench --bench versus -- [--quick] [--record] [FILTER..]
 //! ```
 
+mod bodies;
 mod breaker;
 mod bucket;
 mod floor;
@@ -31,6 +32,7 @@ fn main() {
     layer::run(&mut report);
     stack::run(&mut report);
     http_stack::run(&mut report);
+    bodies::run(&mut report);
     gateway::run(&mut report);
     report.finish("versus");
     drop(hold);

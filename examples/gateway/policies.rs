@@ -4,11 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::Request;
-use seawall::attempts::{ByRequest, CopyBy};
 use seawall::circuit_breaker::{Cause, Transition, Trip};
-use seawall::classify::Standard;
 use seawall::event::EventKind;
 use seawall::http::{ClientIp, HttpStack, IpNet, UntilBodyEnd};
 use seawall::keyed::ByKey;
@@ -79,9 +75,7 @@ pub(crate) type Server =
     HttpStack<ServerStack<UntilBodyEnd<Native>, ByKey<IpAddr, RateLimiter, ClientIp>>>;
 
 /// The stack for calls to the upstreams.
-pub(crate) type Client =
-    HttpStack<ClientStack<UntilBodyEnd<Native>, Standard, RateLimiter, ByRequest, CopyBy<Copier>>>;
-type Copier = fn(&Request) -> Option<Request>;
+pub(crate) type Client = HttpStack<ClientStack<UntilBodyEnd<Native>>>;
 
 pub(crate) fn server(limits: &Limits) -> Result<Server, ConfigError> {
     let quota = Quota::per_second(limits.rate).burst(limits.burst);
@@ -136,21 +130,8 @@ pub(crate) fn upstream(
             hedge.min_delay(ms(1).min(attempt / 2))
         });
     }
-    Ok(config.build()?.resend(copy as Copier).until_body_end())
-}
-
-/// A body is a stream, which can be sent only once; a request without one can be copied.
-fn copy(request: &Request) -> Option<Request> {
-    if !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(Body::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+    // Only requests without a body are sent again.
+    Ok(config.build()?.until_body_end().replay(0))
 }
 
 fn text(breaker: &str, transition: &Transition) -> String {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use seawall::http::Peer;
+use seawall::http::{Peer, RequestBody};
 use seawall::serve::Health;
 use seawall::{Bulkhead, ConfigError, Error};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -71,6 +71,7 @@ impl Gateway {
             .service(client(targets.http2()));
         let proxy = ServiceBuilder::new()
             .layer(server)
+            .map_request(|request: http::Request<RequestBody<Body>>| request.map(Body::new))
             .service_fn(move |request| forward(targets.clone(), client.clone(), request));
         // An open breaker does not make the gateway unready: all replicas have the same upstreams,
         // and a fast 503 is better than no replica.
@@ -87,9 +88,12 @@ impl Gateway {
 }
 
 /// The client that calls the upstreams.
-pub(crate) type Upstream = HyperClient<HttpConnector, Body>;
+pub(crate) type Upstream<B = Body> = HyperClient<HttpConnector, B>;
 
-pub(crate) fn client(http2: bool) -> Upstream {
+pub(crate) fn client<B>(http2: bool) -> Upstream<B>
+where
+    B: HttpBody<Data: Send> + Send,
+{
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(Duration::from_secs(3)));

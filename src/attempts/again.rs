@@ -35,6 +35,18 @@ pub trait SendAgain<Req> {
 
     /// A copy to send. None if the request cannot be copied.
     fn copy(&self, request: &Req) -> Option<Req>;
+
+    /// Whether this copy can still be sent after an attempt has failed.
+    fn restart(&self, copy: &Req) -> bool {
+        let _ = copy;
+        true
+    }
+
+    /// Whether this copy can be sent beside an attempt that is in flight.
+    fn join(&self, copy: &Req) -> bool {
+        let _ = copy;
+        true
+    }
 }
 
 impl<Req: Idempotent + Resend> SendAgain<Req> for Again {
@@ -45,6 +57,14 @@ impl<Req: Idempotent + Resend> SendAgain<Req> for Again {
     fn copy(&self, request: &Req) -> Option<Req> {
         request.copy()
     }
+
+    fn restart(&self, copy: &Req) -> bool {
+        copy.restart()
+    }
+
+    fn join(&self, copy: &Req) -> bool {
+        copy.join()
+    }
 }
 
 impl<Req: Resend, F: Fn(&Req) -> bool> SendAgain<Req> for Again<OnlyIf<F>> {
@@ -54,6 +74,14 @@ impl<Req: Resend, F: Fn(&Req) -> bool> SendAgain<Req> for Again<OnlyIf<F>> {
 
     fn copy(&self, request: &Req) -> Option<Req> {
         request.copy()
+    }
+
+    fn restart(&self, copy: &Req) -> bool {
+        copy.restart()
+    }
+
+    fn join(&self, copy: &Req) -> bool {
+        copy.join()
     }
 }
 

@@ -28,6 +28,19 @@ pub trait Idempotent {
 pub trait Resend: Sized {
     /// A copy to send. None if this request cannot be copied.
     fn copy(&self) -> Option<Self>;
+
+    /// Whether this copy can still be sent after an attempt has failed: false if it shares
+    /// something with the request of that attempt, such as a body, that is used up. Called before
+    /// each retry.
+    fn restart(&self) -> bool {
+        true
+    }
+
+    /// Whether this copy can be sent beside an attempt that is in flight. Called before each
+    /// hedge.
+    fn join(&self) -> bool {
+        true
+    }
 }
 
 macro_rules! plain {

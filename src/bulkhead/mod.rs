@@ -157,6 +157,8 @@ pub use acquire::Acquire;
 #[cfg(feature = "tower")]
 pub use layer::{BulkheadLayer, Queues, Rejects};
 pub use permit::Permit;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub use permit::SharedPermit;
 pub use policy::{Builder, Bulkhead, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::{BulkheadService, HeldCall, QueuedFuture, QueuedService};

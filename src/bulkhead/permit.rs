@@ -1,16 +1,22 @@
 //! The permit of one call in flight.
 
 use std::borrow::Borrow;
+#[cfg(all(feature = "http", feature = "tower"))]
+use std::fmt;
 use std::time::Duration;
 
 use super::Bulkhead;
 use super::state::{Admission, Word};
 use crate::common::Common;
 use crate::context::CallContext;
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::context::{offer, offered};
 use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
 use crate::macros::debug_fields;
 use crate::rejection::{Rejection, RejectionKind};
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::sync::{Arc, Mutex};
 use crate::time::{self, Tick};
 
 const UNUSED_QUEUE: &str = "its queue is not used by a layer or call that does not wait";
@@ -27,6 +33,9 @@ pub struct Permit<B: Borrow<Bulkhead> = Bulkhead> {
     counted: bool,
     /// When the call was admitted; zero if there was no listener to report the time to.
     start: Tick,
+    /// What keeps the permit after the call. None unless the call's request has it.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    shared: Option<SharedPermit>,
 }
 
 impl<B: Borrow<Bulkhead>> Permit<B> {
@@ -41,6 +50,8 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
             bulkhead,
             counted: true,
             start,
+            #[cfg(all(feature = "http", feature = "tower"))]
+            shared: None,
         }
     }
 
@@ -50,6 +61,8 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
             bulkhead,
             counted: false,
             start: Tick::ZERO,
+            #[cfg(all(feature = "http", feature = "tower"))]
+            shared: None,
         }
     }
 
@@ -99,6 +112,10 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
 
     #[inline]
     fn end(&mut self, ending: Ending) {
+        #[cfg(all(feature = "http", feature = "tower"))]
+        if let Some(shared) = self.shared.take() {
+            self.keep(&shared);
+        }
         if !self.free() {
             return;
         }
@@ -115,6 +132,12 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
 }
 
 impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
+    #[cfg(all(feature = "http", feature = "tower"))]
+    #[inline]
+    fn made(&mut self) {
+        self.shared = offered().map(SharedPermit);
+    }
+
     // Inlined into the future that ends the call.
     #[inline(always)]
     fn completed(&mut self) {
@@ -127,6 +150,63 @@ impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
 
     fn common(&self) -> Option<&Common> {
         self.counted.then(|| self.bulkhead.borrow().common())
+    }
+}
+
+/// The permit of a call, which work that outlives the call can keep: it is free when the call has
+/// ended and every clone of this is dropped. A request has it as an extension under
+/// [`HttpStack::share_permit`](crate::http::HttpStack::share_permit).
+#[cfg(all(feature = "http", feature = "tower"))]
+#[derive(Clone)]
+#[must_use = "a permit that is dropped is not kept"]
+pub struct SharedPermit(Arc<Kept>);
+
+/// The permit of a call that has ended.
+#[cfg(all(feature = "http", feature = "tower"))]
+#[derive(Default)]
+struct Kept(Mutex<Option<Permit>>);
+
+#[cfg(all(feature = "http", feature = "tower"))]
+impl SharedPermit {
+    /// A share of the permit of the call that is being made.
+    pub(crate) fn offer() -> Self {
+        let kept = Arc::new(Kept::default());
+        offer(kept.clone());
+        Self(kept)
+    }
+}
+
+#[cfg(all(feature = "http", feature = "tower"))]
+impl fmt::Debug for SharedPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedPermit")
+    }
+}
+
+#[cfg(all(feature = "http", feature = "tower"))]
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(permit) = self.0.lock().take() {
+            permit.release();
+        }
+    }
+}
+
+#[cfg(all(feature = "http", feature = "tower"))]
+impl<B: Borrow<Bulkhead>> Permit<B> {
+    /// Moves the permit of a call that has ended to those that keep it, if there are any.
+    #[cold]
+    fn keep(&mut self, shared: &SharedPermit) {
+        // Otherwise it ends here, as the call did.
+        if self.counted && Arc::strong_count(&shared.0) > 1 {
+            let kept = Permit {
+                bulkhead: self.bulkhead.borrow().clone(),
+                counted: std::mem::replace(&mut self.counted, false),
+                start: self.start,
+                shared: None,
+            };
+            *shared.0.0.lock() = Some(kept);
+        }
     }
 }
 

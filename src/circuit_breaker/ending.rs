@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::config::OnDrop;
 use super::rules::Rules;
 use crate::classify::{FailureKind, Outcome};
-use crate::context::Overtaken;
+use crate::context::{Expired, Overtaken};
 use crate::event::Ending;
 use crate::time::Tick;
 
@@ -72,6 +72,7 @@ pub(super) fn outcome(
         End::Outcome(outcome, _) => outcome,
         End::Panicked => failure(FailureKind::Panic),
         End::Dropped => match rules.config.on_drop {
+            OnDrop::IfLate | OnDrop::ByDeadline if Expired::is_excused() => Outcome::Ignore,
             OnDrop::IfLate | OnDrop::ByDeadline if overdue => timeout,
             OnDrop::IfLate if is_overtaken(start.map(|start| now.since(start))) => {
                 failure(FailureKind::Slow)

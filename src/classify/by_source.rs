@@ -35,6 +35,10 @@ fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
     if let Some(reason) = link.downcast_ref::<Reason>() {
         return Some(reason.outcome());
     }
+    #[cfg(all(feature = "http", feature = "tower"))]
+    if link.is::<super::RequestBodyError>() {
+        return Some(Outcome::Ignore);
+    }
     if let Some(error) = link.downcast_ref() {
         return io::known(error);
     }

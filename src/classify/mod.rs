@@ -23,6 +23,7 @@
 //! | `reqwest::Error`: of `error_for_status` | that of a response with this status; the delay of a 429 or 503 is lost: a retry waits a second, and sends only what may be sent twice | `reqwest` |
 //! | `reqwest::Error`: a body that does not parse; too many redirects | [`Permanent`](FailureKind::Permanent) | `reqwest` |
 //! | `reqwest::Error`: the request cannot be built | [`Ignore`](Outcome::Ignore): it is the caller's mistake | `reqwest` |
+//! | the request body of the caller failed, under a `ReplayLayer` or an HTTP client stack | `Ignore`: it says nothing about the server | `http` |
 //! | `tonic::Status` of the server | by its code and pushback | `tonic` |
 //! | `tonic::Status` made in this process | by the error that it was made of | `tonic` |
 //!
@@ -40,6 +41,8 @@ mod codes;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod io;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod request_body;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -54,6 +57,8 @@ use std::panic::UnwindSafe;
 pub use by_source::by_source;
 #[cfg(feature = "http")]
 pub use codes::Codes;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use request_body::RequestBodyError;
 #[cfg(feature = "reqwest")]
 pub use reqwest::{Failed, checked, checked_with_body};
 pub(crate) use response::for_plain_types;

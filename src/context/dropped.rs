@@ -53,6 +53,20 @@ impl Expired {
         }
     }
 
+    /// A call that is dropped so is not late through the service: the caller's request body was
+    /// not there.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    pub(crate) fn excuse() {
+        if !Self::deadline().is_never() {
+            CELLS.with(|cells| cells.excused.set(true));
+        }
+    }
+
+    /// Whether such a call is excused.
+    pub(crate) fn is_excused() -> bool {
+        CELLS.with(|cells| cells.excused.get())
+    }
+
     /// The deadline; never outside of such a drop.
     pub(crate) fn deadline() -> Tick {
         CELLS.with(|cells| cells.expired.get())
@@ -61,6 +75,9 @@ impl Expired {
 
 impl Drop for Expired {
     fn drop(&mut self) {
-        CELLS.with(|cells| cells.expired.set(self.before));
+        CELLS.with(|cells| {
+            cells.expired.set(self.before);
+            cells.excused.set(false);
+        });
     }
 }

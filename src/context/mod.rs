@@ -5,11 +5,17 @@
 //! it makes or polls the call below it and restores after, also on panic.
 
 mod dropped;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod left;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod offered;
 pub(crate) mod path;
 #[cfg(feature = "tokio")]
 mod reading;
 #[cfg(feature = "tower")]
 mod remainder;
+#[cfg(all(feature = "http", feature = "tower"))]
+mod upload;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -21,10 +27,16 @@ use crate::time;
 use crate::time::Tick;
 
 pub(crate) use dropped::{Expired, Overtaken};
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use left::Left;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use offered::{offer, offered};
 #[cfg(feature = "tokio")]
 pub(crate) use reading::ClockReading;
 #[cfg(feature = "tower")]
 pub(crate) use remainder::Remainder;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use upload::{AttemptClock, Upload};
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +69,8 @@ struct Cells {
     receiver_type: Cell<usize>,
     overtaken: Cell<Option<Duration>>,
     expired: Cell<Tick>,
+    /// Whether the call that expires is late through its caller.
+    excused: Cell<bool>,
 }
 
 thread_local! {
@@ -72,6 +86,7 @@ thread_local! {
         receiver_type: Cell::new(0),
         overtaken: Cell::new(None),
         expired: Cell::new(Tick::NEVER),
+        excused: Cell::new(false),
     } };
 }
 

@@ -127,6 +127,9 @@ where
     }
 
     fn prepare(&mut self, is_last: bool) -> Option<Prepared<S, Req>> {
+        if !self.template.again.join(self.request.as_ref()?) {
+            return None;
+        }
         let request = match is_last {
             true => self.request.take(),
             false => self.template.again.copy(self.request.as_ref()?),

@@ -31,12 +31,16 @@ mod body;
 mod call_headers;
 #[cfg(feature = "tower")]
 mod client_ip;
+#[cfg(feature = "tower")]
+mod copy;
 #[cfg(feature = "tokio")]
 mod drain;
 #[cfg(feature = "tower")]
 mod format;
 #[cfg(feature = "tower")]
 mod forwarded;
+#[cfg(feature = "tower")]
+mod hold;
 #[cfg(feature = "axum")]
 mod into_response;
 mod judge;
@@ -46,7 +50,11 @@ mod keys;
 mod rate_limit_fields;
 #[cfg(feature = "tower")]
 mod rejections;
+#[cfg(feature = "tower")]
+mod replay;
 mod request;
+#[cfg(feature = "tower")]
+mod request_body;
 mod respond;
 #[cfg(feature = "tower")]
 mod respond_to;
@@ -70,12 +78,16 @@ pub use call_headers::{
 pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]
 pub use client_ip::{ClientIp, Peer};
+#[cfg(feature = "tower")]
+pub use copy::{copy_empty, copy_small};
 #[cfg(feature = "tokio")]
 pub use drain::drain;
 #[cfg(feature = "tower")]
 pub(crate) use format::speaks_grpc;
 #[cfg(feature = "tower")]
 pub use format::{AsResponse, Grpc};
+#[cfg(feature = "tower")]
+pub use hold::Held;
 #[cfg(feature = "tower")]
 pub use ipnet::IpNet;
 #[cfg(all(feature = "tonic", feature = "tower"))]
@@ -89,9 +101,13 @@ pub use rate_limit_fields::{
 #[cfg(feature = "tower")]
 pub use rejections::{Rejections, WithBody};
 #[cfg(feature = "tower")]
+pub use replay::{ReplayBody, ReplayLayer, ReplayService};
+#[cfg(feature = "tower")]
 pub use request::RequestHeaders;
 #[cfg(all(feature = "tonic", feature = "tower"))]
 pub(crate) use request::is_once;
+#[cfg(feature = "tower")]
+pub use request_body::{RequestBody, RequestBodyFuture, RequestBodyLayer, RequestBodyService};
 #[cfg(feature = "tower")]
 pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;

@@ -22,13 +22,14 @@ const INTERNAL: u16 = 13;
 const UNAVAILABLE: u16 = 14;
 
 impl Reason {
-    /// The HTTP status of the rejection: 429, 503 or 504; 413 for a cost that is never available, and
+    /// The HTTP status of the rejection: 429, 503 or 504; 408 for a request body that took too long; 413 for a cost that is never available, and
     /// 400 for a call without a key, which are not sent again; 500 for a request without a peer
     /// address.
     pub fn status(&self) -> StatusCode {
         match self.kind() {
             RejectionKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             RejectionKind::CostAboveBurst { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            RejectionKind::RequestTimedOut { .. } => StatusCode::REQUEST_TIMEOUT,
             RejectionKind::TimedOut { .. } | RejectionKind::Expired => StatusCode::GATEWAY_TIMEOUT,
             RejectionKind::NoKey => StatusCode::BAD_REQUEST,
             RejectionKind::NoPeerAddress => StatusCode::INTERNAL_SERVER_ERROR,
@@ -44,7 +45,7 @@ impl Reason {
     pub(crate) fn grpc_status(&self) -> u16 {
         match self.status() {
             StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
-            StatusCode::GATEWAY_TIMEOUT => DEADLINE_EXCEEDED,
+            StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => DEADLINE_EXCEEDED,
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => INVALID_ARGUMENT,
             StatusCode::INTERNAL_SERVER_ERROR => INTERNAL,
             _ => UNAVAILABLE,

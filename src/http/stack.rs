@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::{BodyLayer, BodyService, EveryChunk, UntilBodyEnd};
+use super::hold::WithPermit;
+use super::replay::Attempted;
+use super::{
+    BodyLayer, BodyService, EveryChunk, ReplayLayer, ReplayService, RequestBodyLayer,
+    RequestBodyService, UntilBodyEnd,
+};
 use crate::config::Name;
 use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
@@ -27,6 +32,9 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct HttpStack<K, P = EveryChunk> {
     stack: K,
     body: BodyLayer<P>,
+    replay: ReplayLayer,
+    requests: RequestBodyLayer,
+    shares_permit: bool,
 }
 
 impl ServerStack {
@@ -39,7 +47,12 @@ impl ServerStack {
     /// hangs, and a download of a gigabyte does not. For one limit for both, see
     /// [`HttpStack::timeout_until_body_end`].
     ///
-    /// The responses have a [`Body`](super::Body). For options build a stack and continue with
+    /// The service waits for at most 30 s for the next chunk of a request's body; then its answer is
+    /// 408. Up to 64 KiB of the body of a rejected request are read, so that its connection is kept.
+    ///
+    /// The service gets a [`RequestBody`](super::RequestBody), and its responses have a
+    /// [`Body`](super::Body). So write a key or a handler that names the body for any: `fn key<B>(request:
+    /// &Request<B>)`. For options build a stack and continue with
     /// [`until_body_end`](Self::until_body_end).
     ///
     /// ```
@@ -76,13 +89,19 @@ impl<R, L> ServerStack<R, L> {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn until_body_end(self) -> HttpStack<ServerStack<UntilBodyEnd<R>, L>> {
-        let idle = Timeout::builder(IDLE).name(format!("{}.body_idle", self.name()));
-        let idle = idle.build().expect("the limit is not zero");
+        let name = self.name().clone();
+        let idle = |of| {
+            let idle = Timeout::builder(IDLE).name(format!("{name}.{of}"));
+            idle.build().expect("the limit is not zero")
+        };
         HttpStack {
             stack: self
                 .map_responder(UntilBodyEnd)
                 .timeout_ends_with_head(true),
-            body: BodyLayer::new().idle(idle),
+            body: BodyLayer::new().idle(idle("body_idle")),
+            replay: ReplayLayer::new(),
+            requests: RequestBodyLayer::new().idle(idle("request_idle")),
+            shares_permit: false,
         }
     }
 }
@@ -92,8 +111,26 @@ impl ClientStack {
     /// the end of its response's body: so do the permit of its host, the verdict of the host's
     /// breaker, and the total timeout of 10 s. An attempt ends with its head.
     ///
-    /// The responses have a [`Body`](super::Body). For options, and for downloads that last longer,
-    /// build a stack and continue with [`until_body_end`](Self::until_body_end).
+    /// The caller's request may have any body: one of up to 64 KiB is sent again by a retry or
+    /// hedge, a larger one is sent once. The client below gets a [`ReplayBody`](super::ReplayBody),
+    /// and the timeout of an attempt starts when that has been sent. The responses have a
+    /// [`Body`](super::Body). For options, and for downloads that last longer, build a stack and
+    /// continue with [`until_body_end`](Self::until_body_end).
+    ///
+    /// ```
+    /// use axum::body::Body;
+    /// use hyper_util::client::legacy::Client;
+    /// use hyper_util::rt::TokioExecutor;
+    /// use seawall::{ClientStack, Error};
+    /// use tower::ServiceBuilder;
+    ///
+    /// let client = ServiceBuilder::new()
+    ///     .layer(ClientStack::http("search"))
+    ///     .map_err(Error::service)
+    ///     .service(Client::builder(TokioExecutor::new()).build_http());
+    /// # fn is<S: tower::Service<http::Request<Body>>>(_: S) {}
+    /// # is(client);
+    /// ```
     pub fn http(name: impl Into<Name>) -> HttpStack<ClientStack<UntilBodyEnd<Native>>> {
         Self::new(name).until_body_end()
     }
@@ -101,11 +138,15 @@ impl ClientStack {
 
 impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// Makes each call last until the end of its response's body, for an HTTP client. The total
-    /// timeout limits the body; [`HttpStack::body`] adds limits of its own.
+    /// timeout limits the body; [`HttpStack::body`] adds limits of its own. Request bodies of up to
+    /// 64 KiB can be sent again; [`HttpStack::replay`] changes that.
     pub fn until_body_end(self) -> HttpStack<ClientStack<UntilBodyEnd<R>, C, L, O, K>> {
         HttpStack {
             stack: self.map_responder(UntilBodyEnd),
             body: BodyLayer::new(),
+            replay: ReplayLayer::new(),
+            requests: RequestBodyLayer::new(),
+            shares_permit: false,
         }
     }
 }
@@ -125,6 +166,9 @@ impl<K, P> HttpStack<K, P> {
         HttpStack {
             stack: self.stack,
             body: change(self.body),
+            replay: self.replay,
+            requests: self.requests,
+            shares_permit: self.shares_permit,
         }
     }
 }
@@ -144,6 +188,9 @@ impl<K, P> HttpStack<K, P> {
         HttpStack {
             stack: change(self.stack),
             body: self.body,
+            replay: self.replay,
+            requests: self.requests,
+            shares_permit: self.shares_permit,
         }
     }
 }
@@ -157,11 +204,66 @@ impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
         HttpStack {
             stack: self.stack.rate_limit(limiter),
             body: self.body,
+            replay: self.replay,
+            requests: self.requests,
+            shares_permit: self.shares_permit,
         }
     }
 }
 
+impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
+    /// Sets up to how many bytes of a request body are recorded, so that a retry or hedge can send
+    /// it again. The default is 64 KiB. A larger body is sent once; with 0, so is every body that
+    /// is not empty.
+    pub fn replay(mut self, bytes: usize) -> Self {
+        self.replay = self.replay.limit(bytes);
+        self
+    }
+}
+
 impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
+    /// Changes the limits of request bodies: by default 30 s between chunks, and no total.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ServerStack;
+    ///
+    /// let stack = ServerStack::http("uploads", 100)
+    ///     .request_body(|body| body.idle(Duration::from_secs(5)).total(Duration::from_secs(20)));
+    /// # let _ = stack;
+    /// ```
+    pub fn request_body(self, change: impl FnOnce(RequestBodyLayer) -> RequestBodyLayer) -> Self {
+        Self {
+            requests: change(self.requests),
+            ..self
+        }
+    }
+
+    /// Gives each request a [`SharedPermit`](crate::bulkhead::SharedPermit) as an extension, so that
+    /// work that outlives its call can keep the permit: a WebSocket, whose response ends with its
+    /// head, or a task. The default is off, because it allocates.
+    ///
+    /// ```
+    /// use axum::{Extension, Router, routing::post};
+    /// use seawall::ServerStack;
+    /// use seawall::bulkhead::SharedPermit;
+    ///
+    /// async fn start(Extension(permit): Extension<SharedPermit>) -> &'static str {
+    ///     tokio::spawn(async move {
+    ///         let _held = permit; // Until the work is done.
+    ///     });
+    ///     "started"
+    /// }
+    ///
+    /// let stack = ServerStack::http("jobs", 10).share_permit();
+    /// let app: Router = Router::new().route("/", post(start)).layer(stack);
+    /// # let _ = app;
+    /// ```
+    pub fn share_permit(mut self) -> Self {
+        self.shares_permit = true;
+        self
+    }
+
     /// Limits the whole call by the stack's timeout, until the end of its response's body. The body
     /// sees the deadline as well. By default the timeout ends with the head.
     ///
@@ -193,15 +295,36 @@ impl<K, P> Deref for HttpStack<K, P> {
     }
 }
 
-impl<S, K, P> Layer<S> for HttpStack<K, P>
+impl<S, R, L, P> Layer<S> for HttpStack<ServerStack<R, L>, P>
 where
-    K: Layer<BodyService<S, P>>,
+    ServerStack<R, L>: Layer<WithPermit<BodyService<S, P>>>,
+    R: Clone,
     P: Clone,
 {
-    type Service = K::Service;
+    type Service =
+        RequestBodyService<<ServerStack<R, L> as Layer<WithPermit<BodyService<S, P>>>>::Service, R>;
 
-    fn layer(&self, inner: S) -> K::Service {
-        self.stack.layer(self.body.layer(inner))
+    fn layer(&self, inner: S) -> Self::Service {
+        let responder = self.stack.responder().clone();
+        let requests = self.requests.clone().respond_as(responder);
+        requests.layer(self.stack.layer(WithPermit {
+            inner: self.body.layer(inner),
+            on: self.shares_permit,
+        }))
+    }
+}
+
+impl<S, R, C, L, O, K, P> Layer<S> for HttpStack<ClientStack<R, C, L, O, K>, P>
+where
+    ClientStack<R, C, L, O, K>: Layer<Attempted<BodyService<S, P>>>,
+    P: Clone,
+{
+    type Service =
+        ReplayService<<ClientStack<R, C, L, O, K> as Layer<Attempted<BodyService<S, P>>>>::Service>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let inner = Attempted(self.body.layer(inner));
+        self.replay.layer(self.stack.layer(inner))
     }
 }
 

@@ -35,6 +35,13 @@ pub enum RejectionKind {
         /// The time from the call to the timeout.
         elapsed: Duration,
     },
+    /// The body of the request did not arrive in time. The service may have read a part of it.
+    RequestTimedOut {
+        /// The limit.
+        limit: Duration,
+        /// The time that the service waited.
+        elapsed: Duration,
+    },
     /// The deadline had passed before the call was made.
     Expired,
     /// The call has no key, and the keyed policy rejects such calls.
@@ -77,6 +84,7 @@ impl RejectionKind {
             | Self::BulkheadFull { .. }
             | Self::QueueTimeout { .. } => "service is temporarily unavailable",
             Self::TimedOut { .. } | Self::Expired => "deadline exceeded",
+            Self::RequestTimedOut { .. } => "request timeout",
             Self::NoKey => "request has no key",
             // The mistake is not the caller's.
             Self::NoPeerAddress => "internal error",
@@ -100,6 +108,12 @@ impl fmt::Display for RejectionKind {
             }
             Self::TimedOut { limit, elapsed } => {
                 write!(f, "timed out after {elapsed:?} (limit {limit:?})")
+            }
+            Self::RequestTimedOut { limit, elapsed } => {
+                write!(
+                    f,
+                    "request body timed out after {elapsed:?} (limit {limit:?})"
+                )
             }
             Self::Expired => f.write_str("deadline passed before the call was made"),
             Self::NoKey => f.write_str("call has no key"),
@@ -180,7 +194,10 @@ impl Reason {
 
     /// Whether the call was rejected before it was made.
     pub(crate) fn call_not_made(&self) -> bool {
-        !matches!(self.kind, RejectionKind::TimedOut { .. })
+        !matches!(
+            self.kind,
+            RejectionKind::TimedOut { .. } | RejectionKind::RequestTimedOut { .. }
+        )
     }
 
     /// The reason, if `error` is itself a rejection. This looks through boxes, [`std::io::Error`]

@@ -197,10 +197,11 @@ where
         }
         let request = &*this.request;
         let next = this.permit.after(outcome, |holder| match request {
-            None => Err(Suppression::NoCopy),
-            Some(_) if outcome.had_no_effect() => Ok(()),
-            Some(request) if holder.again.may_resend(request) => Ok(()),
-            Some(_) => Err(Suppression::NotIdempotent),
+            Some(request) if !(outcome.had_no_effect() || holder.again.may_resend(request)) => {
+                Err(Suppression::NotIdempotent)
+            }
+            Some(request) if holder.again.restart(request) => Ok(()),
+            _ => Err(Suppression::NoCopy),
         });
         let Some(until) = next else {
             this.permit.finish(outcome);

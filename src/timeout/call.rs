@@ -9,6 +9,8 @@ use pin_project_lite::pin_project;
 
 use super::policy::Timeout;
 use crate::config::Mode;
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::context::AttemptClock;
 use crate::context::{CallContext, ClockReading, Expired, Restore};
 use crate::event::Ending;
 use crate::in_flight::{OnPanic, catching};
@@ -17,6 +19,22 @@ use crate::time::{Sleep, Tick};
 
 /// 146 years. A limit is cut to it, so that a deadline is never [`Tick::NEVER`].
 const LONGEST: Duration = Duration::from_nanos(u64::MAX >> 2);
+
+/// The request body of an attempt, if its timeout waits for that.
+#[cfg(all(feature = "http", feature = "tower"))]
+type Upload = Option<AttemptClock>;
+#[cfg(not(all(feature = "http", feature = "tower")))]
+type Upload = ();
+
+/// Makes a call. Returns it with the request body that was announced.
+#[inline(always)]
+fn announced<F>(call: &mut TimedCall, make: impl FnOnce() -> F) -> (F, Upload) {
+    #[cfg(all(feature = "http", feature = "tower"))]
+    if call.ends_with_head {
+        return crate::context::Upload::of(|| catching(call, make, TimedCall::panicked));
+    }
+    (catching(call, make, TimedCall::panicked), Upload::default())
+}
 
 /// A call under a timeout, from its start to its one terminal event.
 pub(crate) struct TimedCall {
@@ -105,21 +123,49 @@ impl TimedCall {
     pub(super) fn poll_timer(
         &mut self,
         mut sleep: Pin<&mut Option<Sleep>>,
+        upload: &mut Upload,
         cx: &mut Context<'_>,
     ) -> Poll<Rejection> {
-        // At every poll, because the future may have moved out of an earlier deadline.
-        let due = self.due();
-        let armed = sleep.as_ref().get_ref().as_ref().map(Sleep::deadline);
-        if armed != Some(due) {
-            sleep.set(Some(Sleep::until(due)));
-        }
-        let timer = sleep.as_pin_mut().expect("it was set above");
-        let now = ready!(timer.poll_elapsed(cx));
+        let (due, now) = loop {
+            // At every poll, because the future may have moved out of an earlier deadline.
+            let due = self.due();
+            let armed = sleep.as_ref().get_ref().as_ref().map(Sleep::deadline);
+            if armed != Some(due) {
+                sleep.set(Some(Sleep::until(due)));
+            }
+            let timer = sleep.as_mut().as_pin_mut().expect("it was set above");
+            let now = ready!(timer.poll_elapsed(cx));
+            if !self.extends(upload, now) {
+                break (due, now);
+            }
+        };
         let rejection = self.time_is_up(RejectionKind::TimedOut {
             limit: due.since(self.start),
             elapsed: now.since(self.start),
         });
         rejection.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Counts the limit from when the request body had been sent, if that was later than the call.
+    /// False if the limit has passed since then.
+    #[cfg(all(feature = "http", feature = "tower"))]
+    fn extends(&mut self, upload: &mut Upload, now: Tick) -> bool {
+        let Some(upload) = upload.as_mut().filter(|_| self.limit_end <= now) else {
+            return false;
+        };
+        let limit = self.limit_end.since(self.start);
+        let Some(start) = upload.start(now).filter(|start| start.after(limit) > now) else {
+            return false;
+        };
+        self.start = start;
+        self.limit_end = start.after(limit);
+        self.deadline = self.limit_end.min(CallContext::deadline());
+        true
+    }
+
+    #[cfg(not(all(feature = "http", feature = "tower")))]
+    fn extends(&mut self, (): &mut Upload, _: Tick) -> bool {
+        false
     }
 
     /// When the timer of a pending call fires. A deadline that a timeout further up enforces ends
@@ -220,6 +266,7 @@ pin_project! {
         #[pin]
         sleep: Option<Sleep>,
         call: TimedCall,
+        upload: Upload,
         pub(super) format: M,
     }
 }
@@ -230,14 +277,15 @@ impl<F, M> Timed<F, M> {
     // copies the request once more.
     #[inline(always)]
     pub(crate) fn new(mut call: TimedCall, make: impl FnOnce() -> F, format: M) -> Self {
-        let future = {
+        let (future, upload) = {
             let _restore = call.enter();
-            catching(&mut call, make, TimedCall::panicked)
+            announced(&mut call, make)
         };
         Self {
             future: Some(future),
             sleep: None,
             call,
+            upload,
             format,
         }
     }
@@ -274,7 +322,7 @@ impl<F, M> Timed<F, M> {
     #[inline(never)]
     pub(crate) fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let mut this = self.project();
-        let polled = this.call.poll_timer(this.sleep, cx);
+        let polled = this.call.poll_timer(this.sleep, this.upload, cx);
         if let Poll::Ready(rejection) = &polled {
             let expired = Expired::at(this.call.deadline);
             this.future.set(None);

@@ -102,19 +102,22 @@ impl Timeout {
 
     #[cold]
     pub(super) fn emit_rejected(&self, rejection: &Rejection) {
-        if let RejectionKind::TimedOut { .. } = rejection.kind() {
+        if !rejection.call_not_made() {
             self.0.timed_out.fetch_add(1, Ordering::Relaxed);
         }
         self.0.common.emit(EventKind::Rejected(rejection));
     }
 
-    /// The rejection of a wait since `since` that has been too long. None in record-only mode.
+    /// The rejection of a wait since `since` that has been too long, whose kind has the limit and
+    /// the time waited. None in record-only mode.
     #[cfg(all(feature = "http", feature = "tower"))]
-    pub(crate) fn cut(&self, since: Tick, now: Tick) -> Option<Rejection> {
-        let kind = RejectionKind::TimedOut {
-            limit: self.limit(),
-            elapsed: now.since(since),
-        };
+    pub(crate) fn cut(
+        &self,
+        since: Tick,
+        now: Tick,
+        kind: impl FnOnce(Duration, Duration) -> RejectionKind,
+    ) -> Option<Rejection> {
+        let kind = kind(self.limit(), now.since(since));
         if self.mode() == Mode::RecordOnly {
             self.record_rejection(kind);
             return None;

@@ -16,7 +16,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use seawall::http::Rejections;
+use seawall::http::{Rejections, ReplayBody, RequestBody};
 use seawall::service::Respond;
 use seawall::{
     Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack, Error, Quota,
@@ -399,20 +399,31 @@ async fn cx12_the_http_stacks_take_responders() {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()
     };
+    let answers = || {
+        ServiceBuilder::new()
+            .map_request(|request: Request<RequestBody<Full<Bytes>>>| request.map(drop))
+            .service(answering())
+    };
     let server = || ServerStack::http("it", 0);
-    let service = server().respond(holding).layer(answering());
-    let response = service.oneshot(Request::new(())).await.unwrap();
+    let service = server().respond(holding).layer(answers());
+    let response = service
+        .oneshot(Request::new(Full::default()))
+        .await
+        .unwrap();
     assert_eq!(read(response).await, "held");
-    let service = server().respond_to(seeing).layer(answering());
-    let response = service.oneshot(Request::new(())).await.unwrap();
+    let service = server().respond_to(seeing).layer(answers());
+    let response = service
+        .oneshot(Request::new(Full::default()))
+        .await
+        .unwrap();
     assert_eq!(read(response).await, "/");
     // A client whose rejections are responses, above a service that fails.
-    let failing = service_fn(async |_: Request<()>| {
+    let failing = service_fn(async |_: Request<ReplayBody<Full<Bytes>>>| {
         Err::<Response<Full<Bytes>>, _>(Error::service(std::io::Error::other("down")))
     });
     let client = ClientStack::http("it").respond_as(Rejections::text());
     client.breakers().get("api").force_open();
-    let request = Request::get("http://api/").body(()).unwrap();
+    let request = Request::get("http://api/").body(Full::default()).unwrap();
     let response = client.layer(failing).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(read(response).await, "service is temporarily unavailable");

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::circuit_breaker::{State, Trip};
+use seawall::http::{ReplayBody, RequestBody};
 use seawall::{Bulkhead, ClientStack, Error, Reason, ServerStack};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -153,7 +154,8 @@ async fn hb3_a_truncated_body_is_a_failure_of_its_host() {
         .build()
         .unwrap()
         .until_body_end();
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client: Client<_, ReplayBody<Empty<Bytes>>> =
+        Client::builder(TokioExecutor::new()).build_http();
     let client = stack.layer(
         ServiceBuilder::new()
             .map_err(Error::service)
@@ -185,7 +187,8 @@ async fn hb1_a_stalled_body_ends_with_the_clients_total_and_names_it() {
         .build()
         .unwrap()
         .until_body_end();
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client: Client<_, ReplayBody<Empty<Bytes>>> =
+        Client::builder(TokioExecutor::new()).build_http();
     let client = stack.layer(
         ServiceBuilder::new()
             .map_err(Error::service)
@@ -203,7 +206,7 @@ async fn hb1_a_stalled_body_ends_with_the_clients_total_and_names_it() {
 // HB9
 #[tokio::test]
 async fn hb9_a_stack_stands_above_layers_whose_bodies_have_no_default() {
-    let answer = |_: Request<tower_http::body::Limited<Body>>| {
+    let answer = |_: Request<tower_http::body::Limited<RequestBody<Body>>>| {
         let response = http::Response::new(Body::from("hello"));
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     };
@@ -226,7 +229,7 @@ async fn hb9_a_stack_stands_above_layers_whose_bodies_have_no_default() {
 #[cfg(feature = "test-util")]
 #[tokio::test(start_paused = true)]
 async fn hb1_a_servers_timeout_is_for_the_head_and_a_body_that_makes_progress_goes_on() {
-    let slow = |_: Request<Body>| async {
+    let slow = |_: Request<RequestBody<Body>>| async {
         let chunks = futures::stream::iter(0..60).then(async |_| {
             tokio::time::sleep(Duration::from_secs(2)).await;
             Ok::<_, std::io::Error>(Bytes::from("."))

@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::rt::TokioExecutor;
 use seawall::circuit_breaker::{State, Trip};
-use seawall::http::{CallHeaders, SendCallHeaders, TrustCallHeaders};
+use seawall::http::{CallHeaders, ReplayBody, SendCallHeaders, TrustCallHeaders};
 use seawall::{
     Backoff, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack, Deadline,
     Error, Jitter, Mode, Retry, RetryLayer, ServerStack, Timeout, TimeoutLayer,
@@ -244,20 +244,14 @@ type Client = BoxCloneSyncService<
 >;
 
 fn client(stack: ClientStack, headers: Option<CallHeaders>) -> Client {
-    let http = Legacy::builder(TokioExecutor::new()).build_http::<Body>();
+    let http = Legacy::builder(TokioExecutor::new()).build_http::<ReplayBody<Body>>();
     let http = ServiceBuilder::new()
-        .map_request(|mut request| {
+        .map_request(|mut request: Request<ReplayBody<Body>>| {
             stamp(&mut request);
             request
         })
         .map_err(Error::service)
         .service(http);
-    let stack = stack.resend(|request: &Request<Body>| {
-        let mut copy = Request::new(Body::empty());
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        Some(copy)
-    });
     let stack = stack.until_body_end();
     match headers {
         Some(headers) => BoxCloneSyncService::new(stack.send_call_headers(headers).layer(http)),
@@ -475,7 +469,7 @@ struct Log {
 static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
 
 /// Writes when a request was sent into it.
-fn stamp(request: &mut Request<Body>) {
+fn stamp<B>(request: &mut Request<B>) {
     let now = u64::try_from(START.elapsed().as_nanos()).unwrap();
     request.headers_mut().insert("x-sent", now.into());
 }

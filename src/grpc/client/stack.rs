@@ -10,7 +10,7 @@ use crate::attempts::{CopyBy, OnlyIf};
 use crate::classify::{Codes, Standard};
 use crate::config::Name;
 use crate::grpc::methods::Methods;
-use crate::http::{HttpStack, UntilBodyEnd};
+use crate::http::{BodyLayer, BodyService, UntilBodyEnd};
 use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
@@ -32,7 +32,8 @@ pub struct GrpcClientStack<L = RateLimiter> {
 type Only = fn(&Request<GrpcRequestBody>) -> bool;
 type Copy = fn(&Request<GrpcRequestBody>) -> Option<Request<GrpcRequestBody>>;
 type Stack<R, L> = ClientStack<R, Codes, L, OnlyIf<Only>, CopyBy<Copy>>;
-type UntilEnd<L> = HttpStack<Stack<UntilBodyEnd<Native>, L>>;
+// Not the HTTP stack, whose requests have a body that is recorded: a message has a copier of its own.
+type UntilEnd<L> = Stack<UntilBodyEnd<Native>, L>;
 
 /// A channel `S` under a [`GrpcClientStack`]; made by [`GrpcClientStack::channel`]. Clones are the
 /// same channel, and share its circuit breaker.
@@ -46,7 +47,7 @@ type UntilEnd<L> = HttpStack<Stack<UntilBodyEnd<Native>, L>>;
 /// # let _ = |prices: Prices| prices.channel;
 /// ```
 pub type Channel<S, L = RateLimiter> =
-    GrpcClientService<<UntilEnd<L> as Layer<AttemptService<S>>>::Service>;
+    GrpcClientService<<UntilEnd<L> as Layer<BodyService<AttemptService<S>>>>::Service>;
 
 impl ClientStack {
     /// A stack for a gRPC client, with the [defaults](crate::stack#defaults). A call lasts until the
@@ -142,11 +143,12 @@ impl<L> GrpcClientStack<L> {
     /// stack over two channels has two of each. Make it once, and clone it.
     pub fn channel<S>(&self, channel: S) -> Channel<S, L>
     where
-        UntilEnd<L>: Layer<AttemptService<S>>,
+        UntilEnd<L>: Layer<BodyService<AttemptService<S>>>,
         L: Clone,
     {
-        let stack = self.stack.clone().until_body_end();
-        let inner = stack.layer(AttemptService::new(channel, self.codes));
+        let stack = self.stack.clone().map_responder(UntilBodyEnd);
+        let inner = BodyLayer::new().layer(AttemptService::new(channel, self.codes));
+        let inner = stack.layer(inner);
         let total = self.stack.total_timeout().clone();
         GrpcClientService::new(inner, total, self.idempotent.clone())
     }
@@ -162,7 +164,7 @@ impl<L> Deref for GrpcClientStack<L> {
 
 impl<S, L> Layer<S> for GrpcClientStack<L>
 where
-    UntilEnd<L>: Layer<AttemptService<S>>,
+    UntilEnd<L>: Layer<BodyService<AttemptService<S>>>,
     L: Clone,
 {
     type Service = Channel<S, L>;

@@ -7,7 +7,7 @@ use super::deadline::ByGrpcTimeout;
 use super::service::GrpcServerService;
 use crate::config::Name;
 use crate::grpc::methods::Methods;
-use crate::http::{BodyLayer, HttpStack, UntilBodyEnd};
+use crate::http::{BodyLayer, HttpStack, RequestBodyLayer, UntilBodyEnd};
 use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
@@ -79,7 +79,10 @@ impl<L> ServerStack<Native, L> {
         GrpcServerStack {
             deadline: deadline.build().expect("the limit is not zero"),
             // A stream may be quiet for as long as it lasts.
-            stack: self.until_body_end().body(|_| BodyLayer::new()),
+            stack: self
+                .until_body_end()
+                .body(|_| BodyLayer::new())
+                .request_body(|_| RequestBodyLayer::new()),
             exempt: Methods::default(),
         }
     }

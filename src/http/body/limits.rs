@@ -6,19 +6,19 @@ use std::time::Duration;
 use bytes::Buf;
 
 use crate::config::Mode;
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, RejectionKind};
 use crate::time::Tick;
 use crate::timeout::Timeout;
 
 /// The limits of the bodies of one service.
 #[derive(Clone, Debug)]
-pub(super) struct Limits<P> {
+pub(in crate::http) struct Limits<P> {
     /// Until the first chunk. Without it `idle` holds from the start.
-    pub(super) first_chunk: Option<Timeout>,
+    pub(in crate::http) first_chunk: Option<Timeout>,
     /// Without progress.
-    pub(super) idle: Option<Timeout>,
-    pub(super) judge_within: Duration,
-    pub(super) progress: P,
+    pub(in crate::http) idle: Option<Timeout>,
+    pub(in crate::http) judge_within: Duration,
+    pub(in crate::http) progress: P,
 }
 
 impl<P> Limits<P> {
@@ -31,7 +31,7 @@ impl<P> Limits<P> {
 
 /// The wait of a reader for the next progress of a body.
 #[derive(Debug)]
-pub(super) struct WaitForChunk {
+pub(in crate::http) struct WaitForChunk {
     /// Whether there has been a chunk.
     began: bool,
     /// When the reader first had to wait since the last progress. A body that is always ready
@@ -42,18 +42,18 @@ pub(super) struct WaitForChunk {
 }
 
 impl WaitForChunk {
-    pub(super) const NEW: Self = Self {
+    pub(in crate::http) const NEW: Self = Self {
         began: false,
         since: None,
         recorded: false,
     };
 
     /// The reader waits.
-    pub(super) fn wait(&mut self, now: impl FnOnce() -> Tick) {
+    pub(in crate::http) fn wait(&mut self, now: impl FnOnce() -> Tick) {
         self.since.get_or_insert_with(now);
     }
 
-    pub(super) fn progress(&mut self) {
+    pub(in crate::http) fn progress(&mut self) {
         *self = Self {
             began: true,
             ..Self::NEW
@@ -61,7 +61,7 @@ impl WaitForChunk {
     }
 
     /// When the wait is too long.
-    pub(super) fn due<P>(&self, limits: &Limits<P>) -> Tick {
+    pub(in crate::http) fn due<P>(&self, limits: &Limits<P>) -> Tick {
         let limit = limits.of_wait(self.began).filter(|_| !self.recorded);
         match (self.since, limit) {
             (Some(since), Some(limit)) if limit.mode() != Mode::Off => since.after(limit.limit()),
@@ -70,13 +70,18 @@ impl WaitForChunk {
     }
 
     /// The rejection, if the wait is too long. None as well if the limit only records.
-    pub(super) fn cut<P>(&mut self, limits: &Limits<P>, now: Tick) -> Option<Rejection> {
+    pub(in crate::http) fn cut<P>(
+        &mut self,
+        limits: &Limits<P>,
+        now: Tick,
+        kind: impl FnOnce(Duration, Duration) -> RejectionKind,
+    ) -> Option<Rejection> {
         if now < self.due(limits) {
             return None;
         }
         let limit = limits.of_wait(self.began)?;
         self.recorded = true;
-        limit.cut(self.since?, now)
+        limit.cut(self.since?, now, kind)
     }
 }
 

@@ -17,5 +17,6 @@ mod until;
 
 pub use layer::{BodyFuture, BodyLayer, BodyService};
 pub use limits::{ChunksBy, EveryChunk, Progress};
+pub(super) use limits::{Limits, WaitForChunk};
 pub use response::{Body, BodyError};
 pub use until::{HeldFormat, UntilBodyEnd};

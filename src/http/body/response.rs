@@ -17,7 +17,7 @@ use crate::classify::{Codes, FailureKind, Outcome};
 use crate::http::format::speaks_grpc;
 use crate::http::trailers::of_grpc;
 use crate::in_flight::OnPanic;
-use crate::rejection::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection, RejectionKind};
 use crate::sync::Arc;
 use crate::time::{self, Sleep, Tick};
 
@@ -188,7 +188,8 @@ impl<P> Call<P> {
             self.held.judge(Outcome::Success);
         }
         let by_total = self.held.cut(now);
-        by_total.or_else(|| self.wait.cut(self.limits.as_ref()?, now))
+        let kind = |limit, elapsed| RejectionKind::TimedOut { limit, elapsed };
+        by_total.or_else(|| self.wait.cut(self.limits.as_ref()?, now, kind))
     }
 
     /// The body has ended. A body that has taken too long counts as its head said.

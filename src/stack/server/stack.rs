@@ -144,6 +144,11 @@ impl<R, L> ServerStack<R, L> {
         }
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn responder(&self) -> &R {
+        &self.responder
+    }
+
     /// Whether the timeout ends with the head of a response, whatever holds its body.
     #[cfg(feature = "http")]
     pub(crate) fn timeout_ends_with_head(mut self, ends: bool) -> Self {

@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use seawall::http::RequestBody;
 use seawall::{Bulkhead, ServerStack};
 use tower::{ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -83,7 +84,9 @@ async fn hb9_above_the_layers_of_tower_http_under_plain_hyper() {
         .layer(CompressionLayer::new())
         .layer(CatchPanicLayer::new())
         .layer(RequestBodyLimitLayer::new(1_000))
-        .service(service_fn(texts::<tower_http::body::Limited<Incoming>>));
+        .service(service_fn(
+            texts::<tower_http::body::Limited<RequestBody<Incoming>>>,
+        ));
     let (listener, address) = listen().await;
     tokio::spawn(async move {
         loop {

@@ -1,0 +1,67 @@
+//! What a call leaves behind of its request body, for the service around the call.
+
+use std::cell::RefCell;
+
+use crate::drain::Drain;
+use crate::rejection::Rejection;
+
+thread_local! {
+    /// What the call that is made or polled now has left. None outside of such a call.
+    static LEFT: RefCell<Option<Left>> = const { RefCell::new(None) };
+}
+
+/// What a call has left of its request body.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Why it was cut short.
+    // In a box: it is rare, and each call has room for it.
+    pub(crate) cut: Option<Box<Rejection>>,
+    /// What reads the rest, if it was dropped before its end.
+    pub(crate) remains: Option<Drain>,
+}
+
+impl Left {
+    /// Runs code of the call.
+    #[inline]
+    pub(crate) fn collect<T>(&mut self, code: impl FnOnce() -> T) -> T {
+        let before = LEFT.replace(Some(std::mem::take(self)));
+        let _restore = Restore { before, left: self };
+        code()
+    }
+
+    /// The body was cut short. Outside of a call, as in a spawned task, nothing takes note of it.
+    pub(crate) fn cut(rejection: &Rejection) {
+        LEFT.with_borrow_mut(|left| {
+            if let Some(left) = left {
+                left.cut = Some(Box::new(rejection.clone()));
+            }
+        });
+    }
+
+    /// The body was dropped before its end.
+    pub(crate) fn remains(drain: impl FnOnce() -> Option<Drain>) {
+        let inside = LEFT.try_with(|left| left.borrow().is_some());
+        if inside == Ok(true) {
+            let remains = drain();
+            LEFT.with_borrow_mut(|left| {
+                if let Some(left) = left {
+                    left.remains = remains;
+                }
+            });
+        }
+    }
+}
+
+/// Restores what was there before, also on panic.
+struct Restore<'l> {
+    before: Option<Left>,
+    left: &'l mut Left,
+}
+
+impl Drop for Restore<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let left = LEFT.replace(self.before.take());
+        *self.left = left.unwrap_or_default();
+    }
+}

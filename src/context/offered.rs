@@ -1,0 +1,22 @@
+//! What one layer hands to the layer that makes its call.
+
+use std::any::Any;
+use std::cell::RefCell;
+
+use crate::sync::Arc;
+
+thread_local! {
+    /// By the call that is being made.
+    static OFFERED: RefCell<Option<Arc<dyn Any + Send + Sync>>> = const { RefCell::new(None) };
+}
+
+/// Hands a value to a layer around the service that is called now.
+pub(crate) fn offer(value: Arc<dyn Any + Send + Sync>) {
+    OFFERED.set(Some(value));
+}
+
+/// The value that a layer further down has offered while it was called, if it is a `T`.
+#[inline]
+pub(crate) fn offered<T: Any + Send + Sync>() -> Option<Arc<T>> {
+    OFFERED.take()?.downcast().ok()
+}

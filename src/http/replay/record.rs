@@ -1,0 +1,278 @@
+//! A request body that is streamed through and recorded, for several readers.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::classify::RequestBodyError;
+use crate::http::BodyError;
+use crate::sync::Mutex;
+
+/// What the readers of one request body share: its source, and what has been read from it.
+///
+/// Every reader reads the record from the start, and then the source. Once the record is larger
+/// than its limit, only the newest reader goes on: it takes the source, and the record is dropped.
+/// The others fail, so that no body is cut short without an error.
+///
+/// The source is polled under the lock. It cannot reach this record.
+pub(super) struct Record<B>(Mutex<State<B>>);
+
+struct State<B> {
+    // None once it has ended, failed, or was taken.
+    source: Option<B>,
+    chunks: Vec<Bytes>,
+    /// The bytes of the chunks.
+    size: usize,
+    limit: usize,
+    trailers: Option<HeaderMap>,
+    phase: Phase,
+    /// The number of the newest reader, from 1.
+    newest: u32,
+    /// The number of a reader that will start, and before which no other goes on alone.
+    claimed: Option<u32>,
+    /// One for each reader that waits for the source.
+    wakers: Vec<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Streaming,
+    /// All of it is recorded.
+    Whole,
+    /// The source failed.
+    Failed,
+    /// It is larger than the limit, and one reader has taken the source.
+    Taken,
+}
+
+/// Where a reader is.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    /// Its number; 0 before it has started.
+    number: u32,
+    /// Chunks and bytes that it has read.
+    chunks: usize,
+    bytes: usize,
+    trailers: bool,
+}
+
+/// What a reader reads next.
+pub(super) enum Read<B> {
+    Frame(Frame<Bytes>),
+    /// The source, which is its own from here on.
+    Source(B),
+    End,
+    Error(BodyError),
+}
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("the request body failed before")]
+    Failed,
+    #[error("the request body is too large to be sent again")]
+    Taken,
+}
+
+impl<B> Record<B>
+where
+    B: HttpBody + Unpin,
+    B::Error: Into<BodyError>,
+{
+    pub(super) fn new(source: B, limit: usize) -> Self {
+        Self(Mutex::new(State {
+            source: Some(source),
+            chunks: Vec::new(),
+            size: 0,
+            limit,
+            trailers: None,
+            phase: Phase::Streaming,
+            newest: 0,
+            claimed: None,
+            wakers: Vec::new(),
+        }))
+    }
+
+    /// Whether a reader that starts now can read all of it, if no other goes on alone.
+    pub(super) fn is_readable(&self) -> bool {
+        matches!(self.0.lock().phase, Phase::Streaming | Phase::Whole)
+    }
+
+    /// The next reader to start will read all of it: no other goes on alone. False if it cannot.
+    pub(super) fn claim(&self) -> bool {
+        let mut state = self.0.lock();
+        let readable = matches!(state.phase, Phase::Streaming | Phase::Whole);
+        if readable {
+            state.newest += 1;
+            state.claimed = Some(state.newest);
+        }
+        readable
+    }
+
+    /// Whether two readers can read all of it at once: nothing above the limit is to come.
+    pub(super) fn is_shareable(&self) -> bool {
+        let state = self.0.lock();
+        match (&state.source, state.phase) {
+            (Some(source), Phase::Streaming) => {
+                let left = state.limit.saturating_sub(state.size) as u64;
+                source.size_hint().upper().is_some_and(|most| most <= left)
+            }
+            (_, phase) => phase == Phase::Whole,
+        }
+    }
+
+    /// Reads on for one of several readers.
+    pub(super) fn poll_read(
+        &self,
+        cursor: &mut Cursor,
+        alone: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Read<B>> {
+        let mut state = self.0.lock();
+        state.start(cursor);
+        if let Some(chunk) = state.chunks.get(cursor.chunks).cloned() {
+            cursor.chunks += 1;
+            cursor.bytes += chunk.len();
+            return Poll::Ready(Read::Frame(Frame::data(chunk)));
+        }
+        match state.phase {
+            Phase::Whole => {
+                let trailers = state.trailers.clone().filter(|_| !cursor.trailers);
+                cursor.trailers = true;
+                return Poll::Ready(
+                    trailers.map_or(Read::End, |trailers| Read::Frame(Frame::trailers(trailers))),
+                );
+            }
+            Phase::Failed => {
+                return Poll::Ready(Read::Error(
+                    RequestBodyError(Unreadable::Failed.into()).into(),
+                ));
+            }
+            Phase::Taken => {
+                return Poll::Ready(Read::Error(
+                    RequestBodyError(Unreadable::Taken.into()).into(),
+                ));
+            }
+            Phase::Streaming if alone || state.size > state.limit => {
+                // A reader that started later, or will, has to read all of it.
+                if !alone && cursor.number < state.newest {
+                    return Poll::Ready(Read::Error(
+                        RequestBodyError(Unreadable::Taken.into()).into(),
+                    ));
+                }
+                state.phase = Phase::Taken;
+                state.chunks = Vec::new();
+                state.wake();
+                let source = state.source.take();
+                return Poll::Ready(source.map_or(Read::End, Read::Source));
+            }
+            Phase::Streaming => {}
+        }
+        let Some(source) = &mut state.source else {
+            return Poll::Ready(Read::End);
+        };
+        let frame = match Pin::new(&mut *source).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                state.wait(cx);
+                return Poll::Pending;
+            }
+        };
+        let ended = source.is_end_stream();
+        state.wake();
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let frame = state.record(frame, cursor);
+                if ended || frame.is_trailers() {
+                    state.end(Phase::Whole);
+                }
+                Read::Frame(frame)
+            }
+            None => {
+                state.end(Phase::Whole);
+                Read::End
+            }
+            Some(Err(error)) => {
+                state.end(Phase::Failed);
+                Read::Error(RequestBodyError(error.into()).into())
+            }
+        })
+    }
+
+    pub(super) fn is_end(&self, cursor: &Cursor) -> bool {
+        let state = self.0.lock();
+        let trailers = state.trailers.is_some() && !cursor.trailers;
+        state.phase == Phase::Whole && cursor.chunks == state.chunks.len() && !trailers
+    }
+
+    pub(super) fn size_hint(&self, cursor: &Cursor) -> SizeHint {
+        let state = self.0.lock();
+        let recorded = state.size.saturating_sub(cursor.bytes) as u64;
+        let mut hint = match &state.source {
+            Some(source) => source.size_hint(),
+            None => SizeHint::with_exact(0),
+        };
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + recorded);
+        }
+        hint.set_lower(hint.lower() + recorded);
+        hint
+    }
+}
+
+impl<B> Record<B> {
+    /// A reader is dropped, whose waker may be the one that the source wakes.
+    pub(super) fn wake_others(&self) {
+        self.0.lock().wake();
+    }
+}
+
+impl<B> State<B> {
+    fn start(&mut self, cursor: &mut Cursor) {
+        if cursor.number == 0 {
+            cursor.number = self.claimed.take().unwrap_or(self.newest + 1);
+            self.newest = self.newest.max(cursor.number);
+        }
+    }
+
+    fn record<D: Buf>(&mut self, frame: Frame<D>, cursor: &mut Cursor) -> Frame<Bytes> {
+        // Of `Bytes`, this takes a reference.
+        let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+        if let Some(chunk) = frame.data_ref() {
+            self.size += chunk.len();
+            self.chunks.push(chunk.clone());
+            cursor.chunks += 1;
+            cursor.bytes += chunk.len();
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+            cursor.trailers = true;
+        }
+        frame
+    }
+
+    fn end(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.source = None;
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.wakers.push(cx.waker().clone());
+        }
+    }
+
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl<B> fmt::Debug for Record<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Record(..)")
+    }
+}
