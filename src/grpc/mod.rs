@@ -58,7 +58,7 @@
 //!
 //! The response of a named method is read to its end within the attempt, so that a failing status
 //! in the trailers is seen in time. If it turns out to be a stream, it is handed out with its
-//! second message, or after 4 MiB, and is not sent again. A stream of requests is always sent once.
+//! second message, or after 4 MiB of memory, and is not sent again. A stream of requests is always sent once.
 //! Each extra attempt says how many were before it, in `grpc-previous-rpc-attempts`. How many there
 //! are is bounded by the [budget](crate::budget), which can also
 //! [throttle](crate::budget#retry-throttling-of-grpc) as a service config of gRPC says.

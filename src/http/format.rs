@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Request, Response};
 
 use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Native, Respond};
@@ -19,6 +19,12 @@ pub struct AsResponse {
 pub(crate) fn speaks_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(is_grpc)
+}
+
+/// Whether this is a gRPC request, which is a POST. A GET with such a header is none: a cache would
+/// keep the 200 of a trailers-only answer for its other clients.
+pub(super) fn is_grpc_request<A>(request: &Request<A>) -> bool {
+    request.method() == Method::POST && speaks_grpc(request.headers())
 }
 
 /// `application/grpc`, alone or with a format or parameters; not `application/grpc-web`.
@@ -50,12 +56,12 @@ pub(super) fn reason_of<'o, B, Err>(
     outcome.ok()?.extensions().get()
 }
 
-impl<A, B: Default> Respond<http::Request<A>, Response<B>, Infallible> for Native {
+impl<A, B: Default> Respond<Request<A>, Response<B>, Infallible> for Native {
     type Format = AsResponse;
 
-    fn format(&self, request: &http::Request<A>) -> AsResponse {
+    fn format(&self, request: &Request<A>) -> AsResponse {
         AsResponse {
-            grpc: speaks_grpc(request.headers()),
+            grpc: is_grpc_request(request),
         }
     }
 }
@@ -65,10 +71,10 @@ impl<A, B: Default> Respond<http::Request<A>, Response<B>, Infallible> for Nativ
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grpc;
 
-impl<A, B: Default, Err> Respond<http::Request<A>, Response<B>, Err> for Grpc {
+impl<A, B: Default, Err> Respond<Request<A>, Response<B>, Err> for Grpc {
     type Format = AsResponse;
 
-    fn format(&self, _: &http::Request<A>) -> AsResponse {
+    fn format(&self, _: &Request<A>) -> AsResponse {
         AsResponse { grpc: true }
     }
 }

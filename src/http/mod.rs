@@ -2,7 +2,7 @@
 //!
 //! A rejection becomes a response: 429 for a rate limit and 503 for a circuit breaker or a bulkhead,
 //! both with `Retry-After`, 504 for a timeout or a deadline that has passed. Its body is empty unless
-//! `Rejections` or a responder of yours makes one. A gRPC request, recognized by its `content-type`, is answered
+//! `Rejections` or a responder of yours makes one. A gRPC request, a POST recognized by its `content-type`, is answered
 //! trailers-only with the matching status and `grpc-retry-pushback-ms`. The response has the
 //! [`Reason`](crate::Reason) as an extension, by which the layers above recognize it.
 //!

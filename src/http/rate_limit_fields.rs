@@ -5,7 +5,6 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -13,6 +12,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::respond::whole_seconds as seconds;
 use super::{CallHeaders, HttpStack, TrustCallHeaders};
 use crate::context::Remainder;
 use crate::rate_limit::RateLimitLayer;
@@ -114,11 +114,6 @@ impl RateLimitFields {
             }
         }
     }
-}
-
-/// Whole seconds, rounded up.
-fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn parameter(name: &str, value: Option<u64>) -> String {

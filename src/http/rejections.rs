@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
 
-use super::format::{reason_of, speaks_grpc};
+use super::format::{is_grpc_request, reason_of};
 use super::respond::BUSY;
 use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Respond};
@@ -127,7 +127,7 @@ impl<A, B: From<Bytes>, Err> Respond<Request<A>, Response<B>, Err> for Rejection
     fn format(&self, request: &Request<A>) -> WithBody {
         WithBody {
             rejections: *self,
-            grpc: speaks_grpc(request.headers()),
+            grpc: is_grpc_request(request),
         }
     }
 }

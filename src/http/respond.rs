@@ -160,7 +160,7 @@ impl Rejection {
 }
 
 /// Whole seconds, rounded up.
-fn whole_seconds(wait: Duration) -> u64 {
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs()
         .saturating_add(u64::from(wait.subsec_nanos() > 0))
 }

@@ -8,6 +8,10 @@ use crate::sync::{
 };
 use crate::time::Tick;
 
+/// A write on HTTP/2 that is no longer has nothing of a response: an answer to a ping, a ping of the
+/// server, a window update, or some of them.
+const CONTROL: usize = 64;
+
 /// What ends a connection that makes no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -26,7 +30,7 @@ pub(super) enum Due {
 #[derive(Debug)]
 pub(super) struct Activity {
     in_flight: AtomicU64,
-    /// The last byte written, or the end of the last request.
+    /// When a part of a response was last written, or the last request ended.
     progress: AtomicU64,
     /// When the head began that is being read; 0 if none is.
     head: AtomicU64,
@@ -77,8 +81,14 @@ impl Activity {
         }
     }
 
-    pub(super) fn has_written(&self, now: Tick) {
-        self.progress.store(now.0, Relaxed);
+    /// Bytes were written. Without a request in flight, pings on HTTP/2 are no progress: they would
+    /// keep an idle connection open.
+    pub(super) fn has_written(&self, bytes: usize, now: impl FnOnce() -> Tick) {
+        let is_control =
+            bytes <= CONTROL && self.is_http2.load(Relaxed) && self.in_flight.load(Relaxed) == 0;
+        if !is_control {
+            self.progress.store(now().0, Relaxed);
+        }
         self.unflushed.store(true, Relaxed);
     }
 
@@ -93,10 +103,10 @@ impl Activity {
     }
 
     /// Until when the connection may go on without progress, and what happens then. None while a
-    /// request is in flight: that is bounded by the layers. `closing` is since when the connection has
-    /// been closing.
+    /// request is in flight, which is bounded by the layers, unless its reader takes nothing: then
+    /// no layer is polled. `closing` is since when the connection has been closing.
     pub(super) fn deadline(&self, limits: Limits, closing: Option<Tick>) -> Option<(Tick, Due)> {
-        if self.in_flight.load(Acquire) > 0 {
+        if self.in_flight.load(Acquire) > 0 && !self.unflushed.load(Relaxed) {
             return None;
         }
         let head = self.head.load(Relaxed);

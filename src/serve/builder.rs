@@ -74,8 +74,9 @@ impl Builder {
         self
     }
 
-    /// Sets the longest time between two requests of a connection. A response that is still being sent
-    /// counts as idle for as long as its reader takes nothing. The default is 75 s.
+    /// Sets the longest time between two requests of a connection. Pings are no requests. A response
+    /// that is still being sent counts as idle for as long as its reader takes nothing, and is cut
+    /// short when the connection is then not closed within the header timeout. The default is 75 s.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.config.idle_timeout = limit;
         self

@@ -59,7 +59,7 @@ impl<S: AsyncWrite> AsyncWrite for Stream<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.stream.poll_write(cx, buf))?;
-        this.activity.has_written(time::now());
+        this.activity.has_written(written, time::now);
         Poll::Ready(Ok(written))
     }
 
@@ -70,7 +70,7 @@ impl<S: AsyncWrite> AsyncWrite for Stream<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
         let written = ready!(this.stream.poll_write_vectored(cx, bufs))?;
-        this.activity.has_written(time::now());
+        this.activity.has_written(written, time::now);
         Poll::Ready(Ok(written))
     }
 

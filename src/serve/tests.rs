@@ -35,7 +35,7 @@ fn sv1_each_head_has_the_header_timeout_and_the_time_between_has_the_idle_timeou
     activity.end_request(at(30));
     assert_eq!(due(None), Some((at(105), Due::Close)));
     assert_eq!(due(Some(at(50))), Some((at(60), Due::Cut)), "closing");
-    activity.has_written(at(40));
+    activity.has_written(1, || at(40));
     assert_eq!(due(None), Some((at(115), Due::Close)), "a slow reader");
     assert_eq!(activity.unfinished(), 1);
     activity.has_flushed();
@@ -50,7 +50,20 @@ fn sv1_a_ping_on_http2_is_no_head() {
     activity.start_request(true);
     activity.end_request(at(5));
     activity.has_read(|| at(6));
+    activity.has_written(17, || at(6));
     assert_eq!(activity.deadline(LIMITS, None), Some((at(80), Due::Close)));
+    activity.has_written(1_000, || at(7));
+    assert_eq!(activity.deadline(LIMITS, None), Some((at(82), Due::Close)));
+}
+
+#[test]
+fn sv1_a_request_in_flight_is_not_idle_unless_its_reader_takes_nothing() {
+    let activity = Activity::new(at(0));
+    activity.start_request(false);
+    activity.has_written(1_000, || at(5));
+    assert_eq!(activity.deadline(LIMITS, None), Some((at(80), Due::Close)));
+    activity.has_flushed();
+    assert_eq!(activity.deadline(LIMITS, None), None);
 }
 
 #[test]

@@ -96,12 +96,36 @@ where
     R: Respond<Request<()>, Response<Full<Bytes>>, Infallible>,
 {
     use seawall::service::Format;
-    let request = Request::builder().header(CONTENT_TYPE, content_type);
+    let request = Request::post("/").header(CONTENT_TYPE, content_type);
     let format = responder.format(&request.body(()).unwrap());
     let rejection = Rejection::new(kind, "secret-policy");
     format
         .reject(rejection)
         .unwrap_or_else(|never| match never {})
+}
+
+// HB9. A cache in between would keep a 200 without a body for its other clients.
+#[tokio::test]
+async fn cx12_a_get_is_not_answered_as_grpc_whatever_its_content_type() {
+    let spent = RateLimiter::per_minute(1);
+    spent.try_acquire().unwrap();
+    let layer = RateLimitLayer::new(&spent);
+    let app = Router::new()
+        .route("/native", get(|| async { "hello" }).layer(layer.clone()))
+        .route(
+            "/body",
+            get(|| async { "hello" }).layer(layer.respond_as(Rejections::text())),
+        );
+    let address = serve(app).await;
+    let client = reqwest::Client::new();
+    for path in ["native", "body"] {
+        let request = client.get(format!("http://{address}/{path}"));
+        let request = request.header(CONTENT_TYPE, "application/grpc");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 429, "{path}");
+        assert!(response.headers().contains_key(RETRY_AFTER), "{path}");
+        assert!(!response.headers().contains_key("grpc-status"), "{path}");
+    }
 }
 
 // HB9

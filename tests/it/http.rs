@@ -267,7 +267,7 @@ async fn cx12_a_breaker_with_a_responder_of_its_own_ignores_rejections_from_belo
         kind: FailureKind::Response,
         retry_after: None,
     };
-    let grpc = || Request::builder().header("content-type", "application/grpc");
+    let grpc = || Request::post("/").header("content-type", "application/grpc");
     for request in [grpc().body(()).unwrap(), Request::new(())] {
         let limited = RateLimitLayer::new(spent("below")).layer(inner(200));
         let judged = mine.clone().classify(throttled).layer(limited.clone());
@@ -359,10 +359,8 @@ async fn cx12_a_grpc_request_is_answered_trailers_only() {
         ("application/grpc-web+proto", false),
         ("application/json", false),
     ] {
-        let request = Request::builder()
-            .header(CONTENT_TYPE, kind)
-            .body(())
-            .unwrap();
+        let request = Request::post("/").header(CONTENT_TYPE, kind);
+        let request = request.body(()).unwrap();
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         let headers = response.headers();
         match grpc {

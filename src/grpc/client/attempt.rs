@@ -26,6 +26,8 @@ use crate::http::BodyError;
 /// this side ends the call and has its name. Longer than a timer is late on a busy machine.
 const SLACK: Duration = Duration::from_millis(50);
 
+const PREVIOUS: &str = "grpc-previous-rpc-attempts";
+
 /// A gRPC channel that makes one attempt of a call: it is the innermost service under a
 /// [`GrpcClientStack`](super::GrpcClientStack).
 #[derive(Clone, Debug)]
@@ -79,9 +81,10 @@ fn set_headers(headers: &mut HeaderMap, left: Option<Duration>) {
         headers.insert(GRPC_TIMEOUT, value(left.saturating_add(SLACK)));
     }
     let previous = context::attempt().map_or(0, |attempt| attempt - 1);
-    if previous > 0 {
-        let previous = HeaderValue::from(previous);
-        headers.insert("grpc-previous-rpc-attempts", previous);
+    // Metadata that a handler passes on may have that of its own caller.
+    match previous {
+        0 => drop(headers.remove(PREVIOUS)),
+        _ => drop(headers.insert(PREVIOUS, HeaderValue::from(previous))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The data frames of one message, as they came.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes};
 
 /// What is in front of each message: whether it is compressed, and its length.
@@ -10,7 +12,7 @@ const PREFIX: usize = 5;
 pub(super) struct Frames {
     first: Option<Bytes>,
     /// Only of a message that came in several frames.
-    more: Vec<Bytes>,
+    more: VecDeque<Bytes>,
     size: usize,
     prefix: [u8; PREFIX],
     /// How much of the prefix of the next message has come.
@@ -22,11 +24,14 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn push(&mut self, frame: Bytes) {
+        if frame.is_empty() {
+            return;
+        }
         self.size += frame.len();
         self.count(&frame);
         match self.first {
             None => self.first = Some(frame),
-            Some(_) => self.more.push(frame),
+            Some(_) => self.more.push_back(frame),
         }
     }
 
@@ -57,6 +62,11 @@ impl Frames {
         self.size
     }
 
+    /// The memory that they take: the other side chooses how small its frames are.
+    pub(super) fn memory(&self) -> usize {
+        self.size + self.more.len() * size_of::<Bytes>()
+    }
+
     /// Whether there is more than one message, or more than one has begun.
     pub(super) fn is_stream(&self) -> bool {
         self.messages > 1 || self.messages == 1 && self.prefixed > 0
@@ -69,9 +79,7 @@ impl Frames {
     /// Takes the first frame.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
         let frame = self.first.take()?;
-        if !self.more.is_empty() {
-            self.first = Some(self.more.remove(0));
-        }
+        self.first = self.more.pop_front();
         self.size -= frame.len();
         Some(frame)
     }
@@ -112,5 +120,14 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| frames.pop()).collect();
         assert_eq!(all, [&b"\0\0"[..], b"\0\0\x02a", b"b"]);
         assert!(frames.is_empty());
+    }
+
+    #[test]
+    fn gr4_empty_frames_are_not_kept() {
+        let frames = of(&[b"", b"", b""]);
+        assert!(frames.is_empty());
+        let mut frames = of(&[b"", b"\0\0\0\0\x01", b"", b"a", b""]);
+        let all: Vec<_> = std::iter::from_fn(|| frames.pop()).collect();
+        assert_eq!(all, [&b"\0\0\0\0\x01"[..], b"a"]);
     }
 }

@@ -73,7 +73,7 @@ where
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         body.frames.push(data);
-                        if body.frames.is_stream() || body.frames.size() > MOST {
+                        if body.frames.is_stream() || body.frames.memory() > MOST {
                             return Poll::Ready(Ok(()));
                         }
                     }
@@ -150,5 +150,49 @@ where
         }
         hint.set_lower(hint.lower() + read);
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Frames that are all there.
+    struct Script(VecDeque<Bytes>);
+
+    impl HttpBody for Script {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    // A server chooses the size of its frames, and each is kept beside its bytes.
+    #[test]
+    fn gr4_a_message_in_very_many_frames_is_handed_out_before_its_end() {
+        const LENGTH: usize = 200_000;
+        let prefix = [&[0][..], &(LENGTH as u32).to_be_bytes()].concat();
+        let mut script = VecDeque::from([Bytes::from(prefix)]);
+        script.extend(std::iter::repeat_n(Bytes::from_static(b"x"), LENGTH));
+        let response = Response::builder().header("content-type", "application/grpc");
+        let mut response = GrpcResponseBody::of(response.body(Script(script)).unwrap());
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = GrpcResponseBody::poll_whole(&mut response, &mut cx);
+        assert!(matches!(polled, Poll::Ready(Ok(()))));
+        let mut body = response.into_body();
+        assert!(body.rest.is_some(), "all of it is in memory");
+        let mut read = 0;
+        while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut cx) {
+            read += frame.unwrap().into_data().map_or(0, |data| data.len());
+        }
+        assert_eq!(read, 5 + LENGTH);
     }
 }

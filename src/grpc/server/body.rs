@@ -8,6 +8,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::classify::status::NOT_PROCESSED;
 use crate::http::{BodyError, speaks_grpc};
 use crate::rejection::{Reason, Rejection};
 
@@ -65,6 +66,8 @@ fn trailers(reason: &Reason) -> HeaderMap {
     let response: Response<()> = Rejection::from(reason.clone()).into_grpc_response();
     let mut trailers = response.into_parts().0.headers;
     trailers.remove(http::header::CONTENT_TYPE);
+    // The stream has started, also where a policy of the handler's own rejected a call in it.
+    trailers.remove(NOT_PROCESSED);
     trailers
 }
 

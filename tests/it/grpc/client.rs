@@ -171,7 +171,11 @@ async fn gr4_a_failed_unary_call_is_retried_if_its_method_was_named() {
         }
     });
     let mut client = client(&stack(quick("named")), &orders).await;
-    assert_eq!(client.get(text("7")).await.unwrap(), "order");
+    // With the metadata of a caller, whose attempts are not those of this call.
+    let mut request = tonic::Request::new(text("7"));
+    let metadata = request.metadata_mut();
+    metadata.insert("grpc-previous-rpc-attempts", "9".parse().unwrap());
+    assert_eq!(client.get(request).await.unwrap(), "order");
     let sent = seen.lock().unwrap().clone();
     assert_eq!(sent, [None, Some(text("1")), Some(text("2"))]);
     let status = client.put(text("7")).await.unwrap_err();

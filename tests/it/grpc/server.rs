@@ -1,8 +1,15 @@
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::future::join_all;
-use seawall::{RateLimiter, Reason, ServerStack, grpc};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use seawall::{RateLimiter, Reason, Rejection, RejectionKind, ServerStack, grpc};
 use tonic::Code;
+use tower::{BoxError, Layer, Service, ServiceExt};
 
 use super::support::*;
 use crate::support::{ms, secs};
@@ -98,4 +105,43 @@ async fn gr6_health_checks_are_exempt_by_one_line() {
     let status = client.clone().get(text("7")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(orders.calls(), 20);
+}
+
+type CutBody =
+    StreamBody<futures::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, BoxError>>>>;
+
+/// A stream of one message, which a rejection by a policy of the service's own ends.
+#[derive(Clone)]
+struct Cut;
+
+impl<A> Service<http::Request<A>> for Cut {
+    type Response = http::Response<CutBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<A>) -> Self::Future {
+        let frames = vec![
+            Ok(Frame::data(Bytes::from_static(b"\0\0\0\0\x01a"))),
+            Err(Rejection::new(RejectionKind::Expired, "upstream").into()),
+        ];
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let response = http::Response::builder().header("content-type", "application/grpc");
+        ready(Ok(response.body(body).unwrap()))
+    }
+}
+
+// A stream that has started was processed, whatever policy of the handler's own has ended it.
+#[tokio::test]
+async fn gr2_a_stream_that_ends_by_a_rejection_is_not_called_unprocessed() {
+    let service = ServerStack::grpc("api", 1).layer(Cut);
+    let request = http::Request::new(Full::<Bytes>::default());
+    let response = service.oneshot(request).await.unwrap();
+    let read = response.into_body().collect().await.unwrap();
+    let trailers = read.trailers().unwrap();
+    assert_eq!(trailers["grpc-status"], "4");
+    assert!(!trailers.contains_key("x-not-processed"), "{trailers:?}");
 }

@@ -8,6 +8,7 @@ use axum::routing::get;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use seawall::ServerStack;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -172,6 +173,20 @@ async fn sv1_an_idle_connection_is_closed_and_a_busy_one_is_not() {
     drop(client);
 }
 
+// The server pings its client, which answers, and both write: that is no request.
+#[tokio::test]
+async fn sv1_pings_do_not_keep_an_idle_connection_open() {
+    let builder = quiet().idle_timeout(ms(200)).http(|http| {
+        http.http2().keep_alive_interval(ms(20));
+    });
+    let running = Running::new(builder, app()).await;
+    let (mut client, connection) = http2(running.address).await;
+    let answer = client.send_request(request("/slow/400")).await;
+    assert_eq!(text(answer.unwrap()).await, "slow");
+    in_time(connection).await.unwrap();
+    drop(client);
+}
+
 /// Notifies `called` in each request.
 fn large(called: &Arc<Notify>) -> Router {
     let (called, body) = (Arc::clone(called), Bytes::from(vec![b'x'; 32 << 20]));
@@ -209,6 +224,22 @@ async fn sv1_a_reader_that_takes_nothing_is_cut() {
     send(&mut stream, "/").await;
     in_time(called.notified()).await;
     until(|| running.server.snapshot().connections == 0).await;
+    assert!(until_closed(&mut stream).await.len() < 32 << 20);
+}
+
+// The same in chunks, of which the stack holds the call's permit until the last.
+#[tokio::test]
+async fn sv1_a_reader_that_takes_nothing_returns_its_permit() {
+    let builder = quiet().idle_timeout(ms(100)).header_timeout(ms(100));
+    let called = Arc::new(Notify::new());
+    let stack = ServerStack::http("downloads", 1);
+    let bulkhead = stack.bulkhead().clone();
+    let running = Running::new(builder, large(&called).layer(stack)).await;
+    let mut stream = running.connect().await;
+    send(&mut stream, "/").await;
+    in_time(called.notified()).await;
+    assert_eq!(bulkhead.snapshot().in_flight, 1);
+    until(|| bulkhead.snapshot().in_flight == 0).await;
     assert!(until_closed(&mut stream).await.len() < 32 << 20);
 }
 
