@@ -1,6 +1,6 @@
 //! A reverse proxy: a limit for each client; retries, a breaker and a bulkhead of the upstream.
 //!
-//!     cargo run --example reverse_proxy -- 127.0.0.1:9000
+//!     cargo run --features axum,serve --example reverse_proxy -- 127.0.0.1:9000
 //!     curl -i http://127.0.0.1:8080/
 
 use axum::body::Body;

@@ -129,7 +129,7 @@ where
             response.map(Body::new)
         }
         Err(Error::Rejected(rejection)) if is_grpc => rejection.into_grpc_response(),
-        Err(Error::Rejected(rejection)) => rejection.into_response(),
+        Err(Error::Rejected(rejection)) => rejection.into_http_response(),
         Err(Error::Service(error)) if error.is_connect() => {
             bad_gateway("the upstream cannot be reached\n")
         }

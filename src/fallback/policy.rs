@@ -71,15 +71,23 @@ impl Fallback {
         let mut options = Options::named(self.name().clone());
         options.mode = self.mode();
         let mut mode = options.mode;
-        let (_, settings) = self.0.settings.change(|now| {
+        let (_, mut settings) = self.0.settings.change(|now| {
             let (options, settings) = (options.clone(), now.clone());
             let builder = change(Builder { options, settings });
             builder.settings.check(self.name())?;
             mode = builder.options.mode;
             Ok(builder.settings)
         })?;
-        self.0.bulkhead.set_limit(settings.limit)?;
-        self.0.timeout.set_limit(settings.timeout)?;
+        // Of two changes at once, the one that is applied last may be the older one.
+        loop {
+            self.0.bulkhead.set_limit(settings.limit)?;
+            self.0.timeout.set_limit(settings.timeout)?;
+            let now = self.0.settings.full();
+            if (now.limit, now.timeout) == (settings.limit, settings.timeout) {
+                break;
+            }
+            settings = now;
+        }
         if mode != options.mode {
             self.set_mode(mode);
         }

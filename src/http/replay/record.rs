@@ -242,7 +242,8 @@ impl<B> State<B> {
     fn record<D: Buf>(&mut self, frame: Frame<D>, cursor: &mut Cursor) -> Frame<Bytes> {
         // Of `Bytes`, this takes a reference.
         let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-        if let Some(chunk) = frame.data_ref() {
+        // An empty chunk adds nothing to the size, so endless ones would never reach the limit.
+        if let Some(chunk) = frame.data_ref().filter(|chunk| !chunk.is_empty()) {
             self.size += chunk.len();
             self.chunks.push(chunk.clone());
             cursor.chunks += 1;
