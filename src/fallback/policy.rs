@@ -78,7 +78,7 @@ impl Fallback {
             mode = builder.options.mode;
             Ok(builder.settings)
         })?;
-        // Of two changes at once, the one that is applied last may be the older one.
+        // If two changes come at once, the older one may be applied last.
         loop {
             self.0.bulkhead.set_limit(settings.limit)?;
             self.0.timeout.set_limit(settings.timeout)?;
