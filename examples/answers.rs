@@ -3,8 +3,8 @@
 //!
 //!     cargo run --example answers --features axum
 //!
-//!     curl -i localhost:3000/                                 # The fourth within ten seconds is a 429.
-//!     curl -i localhost:3000/slow & curl -i localhost:3000/   # A 503: one call at once.
+//!     curl -i localhost:3000/                                 # The fourth in a row is a 429.
+//!     curl -i localhost:3000/slow & sleep .2; curl -i localhost:3000/   # A 503: one call at once.
 //!     curl -i -H 'x-request-timeout-ms: 200' localhost:3000/slow
 //!     curl -i -H 'x-request-timeout-ms: 0' localhost:3000/
 

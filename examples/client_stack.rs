@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
         .build()?;
     let client = stack.layer(client());
     let mut search = Search { stack, client };
-    for round in 0..3 {
+    for round in 0..6 {
         for host in ["a.example", "b.example", "c.example"] {
             for _ in 0..8 {
                 let call = search.client.ready().await?.call(Query { host });

@@ -50,7 +50,7 @@ async fn main() -> Result<(), BoxError> {
                     Ok(body) => format!("{:?}", body.to_bytes()),
                     Err(error) => format!("cut short: {error}"),
                 },
-                Err(error) => error.to_string(),
+                Err(error) => format!("{error:?}"),
             };
             println!("{round}: {host}: {text}");
         }

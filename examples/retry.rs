@@ -52,7 +52,7 @@ async fn main() -> Result<(), BoxError> {
             "still down at attempt {attempt}"
         )))
     });
-    println!("{}", answer.await.unwrap_err());
+    println!("{:?}", answer.await.unwrap_err());
     println!("{:?}\n{:?}", retry.snapshot(), budget.snapshot());
     Ok(())
 }
