@@ -32,9 +32,13 @@
 //! Time is divided into epochs of 4 s. A deposit is kept for its own epoch and the next, and the
 //! oldest is spent first, so that little is saved up for an outage: the deposits of 4 to 8 s.
 //!
-//! Extra attempts of any number of epochs, at their prices, are therefore at most the ratio of the
-//! deposits of these and the epoch before, and the burst, and the floor for every second begun:
-//! exactly, from any number of threads.
+//! So for any number of epochs in a row, with `deposits` of these and of the epoch before them:
+//!
+//! ```text
+//! prices of the extra attempts <= ratio * deposits + burst + floor * seconds
+//! ```
+//!
+//! A second that has begun counts whole. The bound is exact, from any number of threads.
 //!
 //! Layers do not multiply what they earn: a call inside an attempt of another policy takes from a
 //! budget and adds nothing to it. This is decided where the call's future is polled, so it also

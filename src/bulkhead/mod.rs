@@ -118,9 +118,10 @@
 //! moment, the next waiter gets it. A call that is dropped in flight, or panics, frees its permit
 //! at once or hands it over.
 //!
-//! A waiter that is handed a permit and is not polled until its wait ends loses it to another
-//! waiter, at the end of that one's wait at the latest, or to a new call that may wait: two waiters
-//! of one task, of which only one is polled, do not block each other for longer.
+//! A waiter may be handed a permit and not be polled before its own wait ends. It then loses the
+//! permit to another waiter or to a new call that may wait. The other waiter gets it before its own
+//! wait ends. So two waiters of one task, of which only one is polled, do not block each other for
+//! longer than a wait.
 //!
 //! # Errors
 //!

@@ -18,9 +18,8 @@
 //! with a copy of the request. The first success is returned, after all other attempts have been
 //! dropped.
 //!
-//! A failure does not win while another attempt is in flight; one that waits for its service to be
-//! ready is not. What starts after it depends on its
-//! kind:
+//! A failure does not win while another attempt is in flight. An attempt that still waits for its
+//! service to be ready is not in flight. What starts after a failure depends on its kind:
 //!
 //! | outcome | next attempt |
 //! |---|---|

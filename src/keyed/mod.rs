@@ -36,8 +36,11 @@
 //! the largest debt that was ever evicted there, which is repaid at the usual rate. So made-up
 //! keys get no fresh burst. A limiter also protects existing keys: a key that was admitted again
 //! is evicted after all keys that were admitted once, until it was idle for a minute and the time
-//! that a burst takes to be refilled. So a flood of made-up keys rejects no client that is in use. The other policies evict nothing then (an open breaker, a bulkhead in
-//! use), and of their idle entries with a history first those of keys that were seen once: new keys share one [overflow policy](Builder::overflow). Both cases emit
+//! that a burst takes to be refilled. So a flood of made-up keys rejects no client that is in use.
+//!
+//! If no entry is idle, the other policies evict nothing: an open breaker or a bulkhead in use stays.
+//! New keys then share one [overflow policy](Builder::overflow). Of idle entries that have recorded
+//! something, those of keys that were seen once are evicted first. Both cases emit
 //! [`EventKind::Overflow`](crate::event::EventKind::Overflow) and are counted by
 //! [`Keyed::overflowed`].
 //!

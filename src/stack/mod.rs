@@ -176,8 +176,9 @@
 //!
 //! # When not to use it
 //!
-//! If requests cannot be copied, retry and hedge do nothing: combine the other layers by hand. For
-//! calls without a service use [`Pipeline`](crate::Pipeline), which has the same order.
+//! For calls without a service use [`Pipeline`](crate::Pipeline), which has the same order. If
+//! requests cannot be copied, say so by [`ClientStack::resend`]: each is sent once, and retry and
+//! hedge do nothing.
 
 mod authority;
 mod client;
