@@ -127,7 +127,8 @@ async fn send(
 async fn until(what: &str, is: impl Fn() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        // Longer than the 30 s after which a server gives up a body that stalls.
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         tokio::time::sleep(ms(2)).await;
     }
 }
