@@ -216,6 +216,18 @@ impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     }
 
     /// Retries and hedges the requests for which `only` is true, as [`ClientStack::only`] does.
+    ///
+    /// ```
+    /// use http::{Method, Request};
+    /// use seawall::{ClientStack, RateLimiter};
+    ///
+    /// let stack = ClientStack::http("search") // The options stand in any order.
+    ///     .only(|request: &Request<()>| request.method() == Method::GET)
+    ///     .rate_limit(RateLimiter::per_second(100))
+    ///     .default_authority("search.internal")
+    ///     .replay(0);
+    /// # let _ = stack;
+    /// ```
     pub fn only<F>(self, only: F) -> HttpStack<ClientStack<R, C, L, OnlyIf<F>, K>, P> {
         self.map_stack(|stack| stack.only(only))
     }

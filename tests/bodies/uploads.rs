@@ -1,5 +1,6 @@
 //! How long an upload may take.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::Router;
@@ -8,14 +9,17 @@ use axum::routing::any;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use seawall::circuit_breaker::{State, Trip};
+use seawall::http::{HttpStack, UntilBodyEnd};
+use seawall::service::Native;
 use seawall::{ClientStack, Reason};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
 
 use crate::support::{client, ms, serve, stream};
 
-fn stack()
--> seawall::http::HttpStack<ClientStack<seawall::http::UntilBodyEnd<seawall::service::Native>>> {
+type Stack = HttpStack<ClientStack<UntilBodyEnd<Native>>>;
+
+fn stack() -> Stack {
     ClientStack::builder("uploads")
         .total_timeout(ms(5_000))
         .attempt_timeout(ms(300))
@@ -28,6 +32,15 @@ fn stack()
 
 fn post(url: String, body: Body) -> Request<Body> {
     Request::post(url).body(body).unwrap()
+}
+
+async fn ends_by_the_attempts_timeout(stack: &Stack, request: Request<Body>, host: SocketAddr) {
+    let client = stack.layer(client::<Body>());
+    let error = client.oneshot(request).await.unwrap_err();
+    let reason = Reason::find(&error).unwrap();
+    assert_eq!(&**reason.policy(), "uploads.attempt_timeout");
+    let breaker = stack.breakers().get(&host.to_string());
+    assert_eq!(breaker.state(), State::Open);
 }
 
 // HB5
@@ -55,17 +68,9 @@ async fn hb5_the_attempts_clock_starts_when_the_body_has_been_sent() {
     let body = stream(std::iter::repeat_n("slow ", 5), ms(100));
     let start = Instant::now();
     let request = post(format!("http://{address}/"), body);
-    let error = stack
-        .layer(client::<Body>())
-        .oneshot(request)
-        .await
-        .unwrap_err();
+    ends_by_the_attempts_timeout(&stack, request, address).await;
     let elapsed = start.elapsed();
     assert!((ms(800)..ms(1_100)).contains(&elapsed), "{elapsed:?}");
-    let reason = Reason::find(&error).unwrap();
-    assert_eq!(&**reason.policy(), "uploads.attempt_timeout");
-    let breaker = stack.breakers().get(&address.to_string());
-    assert_eq!(breaker.state(), State::Open);
 }
 
 // HB5
@@ -80,17 +85,9 @@ async fn hb5_a_server_that_reads_no_more_of_an_upload_has_failed() {
         Body::from(vec![7; 50_000_000]),
     );
     let start = Instant::now();
-    let error = stack
-        .layer(client::<Body>())
-        .oneshot(request)
-        .await
-        .unwrap_err();
+    ends_by_the_attempts_timeout(&stack, request, address).await;
     let elapsed = start.elapsed();
     assert!((ms(300)..ms(1_000)).contains(&elapsed), "{elapsed:?}");
-    let reason = Reason::find(&error).unwrap();
-    assert_eq!(&**reason.policy(), "uploads.attempt_timeout");
-    let breaker = stack.breakers().get(&address.to_string());
-    assert_eq!(breaker.state(), State::Open);
     drop(listener);
 }
 

@@ -80,34 +80,6 @@ async fn hb1_sixty_slow_readers_under_a_limit_of_four_are_four_in_flight() {
     assert_eq!(status(&mut again).await, 200);
 }
 
-// HB2, HB4
-#[tokio::test(flavor = "multi_thread")]
-async fn hb2_events_that_stall_behind_comments_are_cut_off() {
-    let stack = ServerStack::http("events", 4).body(|body| {
-        let body = body.idle(ms(300));
-        body.progress(|chunk: &Bytes| !chunk.starts_with(b":"))
-    });
-    let events = get(async || {
-        let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from("data: 1\n\n"))]);
-        let comments = futures::stream::repeat(Bytes::from(":\n")).then(async |comment| {
-            tokio::time::sleep(ms(20)).await;
-            Ok(comment)
-        });
-        Body::from_stream(first.chain(comments))
-    });
-    let address = serve(Router::new().route("/", events).layer(stack.clone())).await;
-    let start = Instant::now();
-    let mut stream = request(address, "/").await;
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).await.unwrap();
-    assert!(start.elapsed() >= ms(300));
-    let all = String::from_utf8(all).unwrap();
-    assert!(all.contains("data: 1"), "{all}");
-    // The last chunk of a complete body is an empty one.
-    assert!(!all.contains("\r\n0\r\n\r\n"), "{all}");
-    idle(stack.bulkhead()).await;
-}
-
 // HB1, CX7
 #[tokio::test(flavor = "multi_thread")]
 async fn hb1_connections_that_break_off_anywhere_give_every_permit_back() {

@@ -277,3 +277,24 @@ impl<B> fmt::Debug for Record<B> {
         f.write_str("Record(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+
+    use super::{Cursor, Record};
+
+    #[test]
+    fn hb7_empty_chunks_take_no_memory() {
+        let record = Record::new(http_body_util::Empty::<Bytes>::new(), 10);
+        let mut cursor = Cursor::default();
+        for chunk in ["", "a", "", "", "b"] {
+            let frame = Frame::data(Bytes::from(chunk));
+            let frame = record.0.lock().record(frame, &mut cursor);
+            assert_eq!(frame.into_data().unwrap(), chunk, "it is sent on");
+        }
+        assert_eq!(record.0.lock().chunks, ["a", "b"]);
+        assert_eq!((cursor.chunks, cursor.bytes), (2, 2));
+    }
+}
