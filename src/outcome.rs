@@ -59,7 +59,7 @@ crate::macros::serialize_label!(FailureKind);
 
 impl FailureKind {
     /// A short text that never changes: `error`, `response`, `throttled`, `unsent`, `timeout`,
-    /// `permanent`, `panic`, `slow`.
+    /// `request_timeout`, `permanent`, `panic`, `slow`.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -67,6 +67,7 @@ impl FailureKind {
             Self::Throttled => "throttled",
             Self::Unsent => "unsent",
             Self::Timeout => "timeout",
+            Self::RequestTimeout => "request_timeout",
             Self::Permanent => "permanent",
             Self::Panic => "panic",
             Self::Slow => "slow",
