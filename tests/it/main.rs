@@ -39,6 +39,8 @@ mod hosts;
 mod http;
 mod keyed;
 mod live;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod overrides;
 mod rate_limit;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod rate_limit_fields;
