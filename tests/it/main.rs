@@ -39,6 +39,8 @@ mod hosts;
 mod http;
 mod keyed;
 mod live;
+#[cfg(all(feature = "reqwest", feature = "serve"))]
+mod newcomers;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod overrides;
 mod rate_limit;
