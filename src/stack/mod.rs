@@ -135,7 +135,7 @@
 //! | [`longest_total_timeout`](ClientConfig::longest_total_timeout) | the total | no call holds a permit for longer than the stack says |
 //! | [`attempt_timeout`](ClientConfig::attempt_timeout) | 3 s | |
 //! | [`retry`](ClientConfig::retry) | those of [`retry`](crate::retry#defaults) | |
-//! | [`budgets`](ClientConfig::budgets) | those of [`budget`](crate::budget#defaults), per authority | with one for all, a host with 40 % errors left 46 of 60 failures of another host unmended (`hosts-1-flaky`) |
+//! | [`budgets`](ClientConfig::budgets) | those of [`budget`](crate::budget#defaults), per authority | with one for all, a host with 40 % errors left 46 of 60 failures of another host unmended (row `hosts-1-flaky` of the [outage table](crate::guide::numbers)) |
 //! | [`hedge`](ClientConfig::hedge) | off; when on, those of [`hedge`](crate::hedge#defaults) | which requests to hedge, and whether it is worth the load, depends on the service |
 //! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout and a [`max_probe_time`](crate::circuit_breaker::Builder::max_probe_time) of the attempt timeout, the bulkhead's queue and a second | a caller with 5 ms left must not open a breaker that others share; a probe that takes longer hangs |
 //! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and it limits what a slow host can take |
