@@ -75,13 +75,16 @@ async fn rn4_the_first_program_over_a_channel_is_right() {
     let reason = Reason::find(&status).unwrap();
     assert!(matches!(reason.kind(), RejectionKind::TimedOut { .. }));
 
-    // A named method is read whole within its attempt, and asked again.
+    // A named method is read whole within its attempt, and is sent again.
     let cut = call(Fault::CutOnce, true).await;
     assert_eq!(cut.outcome.unwrap(), "hello");
     assert_eq!(cut.calls, 2);
 
-    let refused = call(Fault::Refused, true).await;
-    assert_eq!((code(&refused), refused.retried), (Code::Unavailable, 2));
+    let unreachable = call(Fault::Unreachable, true).await;
+    assert_eq!(
+        (code(&unreachable), unreachable.retried),
+        (Code::Unavailable, 2)
+    );
 
     // A method that was not named may have had its effect.
     let failed = call(Fault::Error, false).await;
@@ -95,6 +98,9 @@ async fn rn4_the_first_program_over_a_channel_is_right() {
     // Unless nothing was done.
     let busy = call(Fault::BusyOnce, false).await;
     assert_eq!((busy.outcome.is_ok(), busy.calls), (true, 2));
-    let refused = call(Fault::Refused, false).await;
-    assert_eq!((code(&refused), refused.retried), (Code::Unavailable, 2));
+    let unreachable = call(Fault::Unreachable, false).await;
+    assert_eq!(
+        (code(&unreachable), unreachable.retried),
+        (Code::Unavailable, 2)
+    );
 }

@@ -47,8 +47,8 @@ async fn rn4_the_first_program_of_a_pipeline_is_right() {
     assert_eq!((cut.server.calls(), in_a_row()), (2, 0));
 
     let before = retry.snapshot().retried;
-    let refused = get(Fault::Refused).await;
-    let error = refused.outcome.unwrap_err().into_service().unwrap();
+    let unreachable = get(Fault::Unreachable).await;
+    let error = unreachable.outcome.unwrap_err().into_service().unwrap();
     assert!(error.is_connect(), "{error:?}");
     assert_eq!(retry.snapshot().retried - before, 2);
     assert_eq!(pages.state(), State::Closed);

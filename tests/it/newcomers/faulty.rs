@@ -28,7 +28,7 @@ pub(crate) enum Fault {
     /// The first body is cut short.
     CutOnce,
     /// Nothing listens.
-    Refused,
+    Unreachable,
 }
 
 /// It speaks HTTP/1 and HTTP/2, and answers gRPC with one message.
@@ -41,7 +41,7 @@ impl Faulty {
     pub(crate) async fn start(fault: Fault) -> Self {
         let calls = Arc::new(AtomicUsize::new(0));
         let (listener, address) = listen().await;
-        if fault != Fault::Refused {
+        if fault != Fault::Unreachable {
             let counted = Arc::clone(&calls);
             let app = Router::new().fallback(move |request: Request| {
                 let first = counted.fetch_add(1, Ordering::SeqCst) == 0;

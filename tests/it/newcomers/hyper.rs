@@ -66,7 +66,7 @@ async fn rn4_the_first_program_over_hyper_is_right() {
 
     let retried = || stack.retry().snapshot().retried;
     let before = retried();
-    assert_eq!(get(Fault::Refused).await.outcome, Printed::Failed);
+    assert_eq!(get(Fault::Unreachable).await.outcome, Printed::Failed);
     assert_eq!(retried() - before, 2);
 
     let failed = post(Fault::Error).await;
@@ -78,7 +78,7 @@ async fn rn4_the_first_program_over_hyper_is_right() {
     assert_eq!(hung.server.calls(), 1);
     assert_eq!(post(Fault::BusyOnce).await.server.calls(), 2);
     let before = retried();
-    assert_eq!(post(Fault::Refused).await.outcome, Printed::Failed);
+    assert_eq!(post(Fault::Unreachable).await.outcome, Printed::Failed);
     assert_eq!(retried() - before, 2);
     failed.opened_nothing(&stack);
 }

@@ -56,8 +56,8 @@ async fn rn4_the_first_program_over_reqwest_is_right() {
 
     let retried = || stack.retry().snapshot().retried;
     let before = retried();
-    let refused = page(Fault::Refused).await;
-    let error = refused.outcome.as_ref().unwrap_err().downcast_ref();
+    let unreachable = page(Fault::Unreachable).await;
+    let error = unreachable.outcome.as_ref().unwrap_err().downcast_ref();
     let error: &seawall::Error<::reqwest::Error> = error.unwrap();
     assert!(matches!(error, seawall::Error::Service(error) if error.is_connect()));
     assert_eq!(retried() - before, 2);
@@ -73,7 +73,7 @@ async fn rn4_the_first_program_over_reqwest_is_right() {
     let busy = order(Fault::BusyOnce).await;
     assert_eq!((busy.outcome.is_ok(), busy.server.calls()), (true, 2));
     let before = retried();
-    assert!(order(Fault::Refused).await.outcome.is_err());
+    assert!(order(Fault::Unreachable).await.outcome.is_err());
     assert_eq!(retried() - before, 2);
     failed.opened_nothing(&stack);
 }
