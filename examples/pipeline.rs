@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for page in 0..30 {
         match pipeline.run(|_attempt| fetch(page)).await {
             Ok(_) => print!("."),
-            Err(error) => print!("\n{page}: {error:?}\n"),
+            Err(error) => print!("\n{page}: {error:#}\n"),
         }
     }
     println!();

@@ -14,6 +14,23 @@
 //! The result is a tower service, whose error is `seawall::Error<hyper_util::client::legacy::Error>`:
 //! a rejection by the stack or an error of the client. Clones share the stack's policies.
 //!
+//! Where a client is kept in a field, its type is [`Client`], and with options [`ClientOf`]:
+//!
+//! ```
+//! use hyper_util::client::legacy::connect::HttpConnector;
+//! use http_body_util::Empty;
+//! use seawall::http::{HttpClientStack, SendCallHeaders};
+//! use seawall::hyper::{Client, ClientOf};
+//!
+//! type Body = Empty<bytes::Bytes>;
+//!
+//! struct Search {
+//!     plain: Client<HttpConnector, Body>,
+//!     sends: ClientOf<SendCallHeaders<HttpClientStack>, HttpConnector, Body>,
+//! }
+//! # let _ = |search: Search| (search.plain, search.sends);
+//! ```
+//!
 //! A connection that was not made, and a stream that the server did not process, mean that nothing
 //! was sent: such a request is retried whatever its method. See [`classify`](crate::classify#errors).
 
@@ -26,23 +43,33 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::{HttpStack, UntilBodyEnd};
+#[cfg(doc)]
+use crate::ClientStack;
+use crate::http::{HttpClientStack, HttpStack, SendCallHeaders};
 use crate::rejection::Error;
-use crate::service::Native;
-use crate::stack::ClientStack;
+use crate::stack;
 
 /// A client of hyper-util under a [`ClientStack::http`]; made by [`HttpStack::hyper`]. `T` is the
 /// connector, `B` the body of requests.
-pub type Client<T, B> = <HttpStack<ClientStack<UntilBodyEnd<Native>>> as Layer<
-    HyperService<legacy::Client<T, B>>,
->>::Service;
+pub type Client<T, B> = ClientOf<HttpClientStack, T, B>;
 
-impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
+/// A client of hyper-util under a stack `K`, such as an
+/// [`HttpClientStack`](crate::http::HttpClientStack) with options.
+pub type ClientOf<K, T, B> = <K as Layer<HyperService<legacy::Client<T, B>>>>::Service;
+
+impl<R, C, L, O, K, P> HttpStack<stack::ClientStack<R, C, L, O, K>, P> {
     /// Puts the stack around a client of hyper-util. The [module](crate::hyper) has an example.
-    pub fn hyper<T, B>(
-        &self,
-        client: legacy::Client<T, B>,
-    ) -> <Self as Layer<HyperService<legacy::Client<T, B>>>>::Service
+    pub fn hyper<T, B>(&self, client: legacy::Client<T, B>) -> ClientOf<Self, T, B>
+    where
+        Self: Layer<HyperService<legacy::Client<T, B>>>,
+    {
+        self.layer(HyperService { inner: client })
+    }
+}
+
+impl<R, C, L, O, K, P> SendCallHeaders<HttpStack<stack::ClientStack<R, C, L, O, K>, P>> {
+    /// Puts the stack around a client of hyper-util, as [`HttpStack::hyper`] does.
+    pub fn hyper<T, B>(&self, client: legacy::Client<T, B>) -> ClientOf<Self, T, B>
     where
         Self: Layer<HyperService<legacy::Client<T, B>>>,
     {

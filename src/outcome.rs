@@ -1,5 +1,6 @@
 //! Success, failure, or neither.
 
+use std::fmt;
 use std::time::Duration;
 
 /// What a call says about the health of the service.
@@ -54,6 +55,26 @@ pub(crate) const NEVER: Duration = Duration::MAX;
 #[cfg(any(feature = "reqwest", feature = "tokio"))]
 pub(crate) const ASSUMED: Duration = Duration::from_nanos(1_000_000_001);
 
+crate::macros::serialize_label!(FailureKind);
+
+impl FailureKind {
+    /// A short text that never changes: `error`, `response`, `throttled`, `unsent`, `timeout`,
+    /// `request_timeout`, `permanent`, `panic`, `slow`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Response => "response",
+            Self::Throttled => "throttled",
+            Self::Unsent => "unsent",
+            Self::Timeout => "timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::Permanent => "permanent",
+            Self::Panic => "panic",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -70,6 +91,10 @@ pub enum FailureKind {
     Unsent,
     /// The call did not complete in time. It may have had its effect.
     Timeout,
+    /// The service did not get the whole request in time (408): the caller sent it too slowly, or
+    /// the way to the service is slow. A retry treats it as a timeout, and a circuit breaker ignores
+    /// it.
+    RequestTimeout,
     /// The call failed and would fail again.
     Permanent,
     /// The call panicked.
@@ -77,4 +102,20 @@ pub enum FailureKind {
     /// The call succeeded, but took longer than the policy's threshold; or a hedge dropped it,
     /// because another attempt won after this one took longer than the hedge's delay.
     Slow,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "an error",
+            Self::Response => "a failing response",
+            Self::Throttled => "throttling",
+            Self::Unsent => "a call that was not sent",
+            Self::Timeout => "a timeout",
+            Self::RequestTimeout => "a request that took too long",
+            Self::Permanent => "a permanent failure",
+            Self::Panic => "a panic",
+            Self::Slow => "a slow call",
+        })
+    }
 }

@@ -26,6 +26,14 @@ impl<O, K> Again<O, K> {
         let copier = CopyBy(copy);
         Again { only, copier }
     }
+
+    /// Copies requests by `copy`, whose copies are [`Resend`].
+    #[cfg(feature = "http")]
+    pub(crate) fn resend_of<F>(self, copy: F) -> Again<O, CopyOf<F>> {
+        let only = self.only;
+        let copier = CopyOf(copy);
+        Again { only, copier }
+    }
 }
 
 /// What a retry, hedge or stack does to send a request again; implemented by [`Again`].
@@ -109,6 +117,53 @@ where
     }
 }
 
+#[cfg(feature = "http")]
+impl<Req, G> SendAgain<Req> for Again<ByRequest, CopyOf<G>>
+where
+    Req: Idempotent + Resend,
+    G: Fn(&Req) -> Option<Req>,
+{
+    fn may_resend(&self, request: &Req) -> bool {
+        request.is_idempotent()
+    }
+
+    fn copy(&self, request: &Req) -> Option<Req> {
+        (self.copier.0)(request)
+    }
+
+    fn restart(&self, copy: &Req) -> bool {
+        copy.restart()
+    }
+
+    fn join(&self, copy: &Req) -> bool {
+        copy.join()
+    }
+}
+
+#[cfg(feature = "http")]
+impl<Req, F, G> SendAgain<Req> for Again<OnlyIf<F>, CopyOf<G>>
+where
+    Req: Resend,
+    F: Fn(&Req) -> bool,
+    G: Fn(&Req) -> Option<Req>,
+{
+    fn may_resend(&self, request: &Req) -> bool {
+        (self.only.0)(request)
+    }
+
+    fn copy(&self, request: &Req) -> Option<Req> {
+        (self.copier.0)(request)
+    }
+
+    fn restart(&self, copy: &Req) -> bool {
+        copy.restart()
+    }
+
+    fn join(&self, copy: &Req) -> bool {
+        copy.join()
+    }
+}
+
 /// By the request itself: [`Idempotent`] says whether it is sent again, [`Resend`] copies it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByRequest;
@@ -130,5 +185,18 @@ pub struct CopyBy<F>(F);
 impl<F> fmt::Debug for CopyBy<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CopyBy(..)")
+    }
+}
+
+/// Copies by a closure requests whose copies share something, such as a body: whether a copy can
+/// still be sent is said by [`Resend`].
+#[cfg(feature = "http")]
+#[derive(Clone, Copy)]
+pub struct CopyOf<F>(F);
+
+#[cfg(feature = "http")]
+impl<F> fmt::Debug for CopyOf<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CopyOf(..)")
     }
 }

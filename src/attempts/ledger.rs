@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::funding::Funding;
 #[cfg(feature = "tower")]
 use crate::budget::Deposit;
-use crate::budget::{Budget, Sent, Withdrawal};
+use crate::budget::{Budget, Charged, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::Mode;
 use crate::context::{Attempt, CallContext, ClockReading, Due};
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
 use crate::outcome::{FailureKind, Outcome};
-use crate::registry::PolicyId;
+use crate::policy_id::{PolicyId, Registration};
 #[cfg(feature = "tower")]
 use crate::service::Format;
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -32,9 +32,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options, registration: Registration) -> Self {
         Self {
-            common: Common::new(options),
+            common: Common::new(options, registration),
             made: AtomicU64::new(0),
             won: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
@@ -94,8 +94,8 @@ pub(crate) struct CallLedger {
     made: u32,
     /// Whether the call has been added to a budget that earns by calls.
     added: bool,
-    /// Whether the budget was charged for the last failure.
-    charged: bool,
+    /// What the budget was charged for the last failure.
+    charged: Option<Charged>,
     /// Whether the terminal event has not been emitted.
     open: bool,
 }
@@ -135,7 +135,7 @@ impl CallLedger {
             inherited,
             made: 1,
             added: false,
-            charged: false,
+            charged: None,
             open: on,
         }
     }
@@ -197,11 +197,13 @@ impl CallLedger {
         let reason = Suppression::Budget;
         let mut permit = ExtraPermit(None);
         if let Some(budget) = self.budget(plan) {
-            let withdrawal = match after {
-                Some(kind) => budget.withdraw_after(kind),
+            let withdrawal = match after.map(|kind| budget.charge(kind)) {
+                Some((charged, withdrawal)) => {
+                    self.charged = Some(charged);
+                    withdrawal
+                }
                 None => budget.withdraw(),
             };
-            self.charged = after.is_some();
             let Some(withdrawal) = withdrawal else {
                 ledger.suppressed.fetch_add(1, Ordering::Relaxed);
                 ledger.suppress(number, reason);
@@ -235,7 +237,7 @@ impl CallLedger {
 
     /// The extra attempt is made.
     pub(crate) fn send(&mut self, plan: &Plan, permit: ExtraPermit) -> SentExtra {
-        self.charged = false;
+        self.charged = None;
         self.made += 1;
         plan.ledger.made.fetch_add(1, Ordering::Relaxed);
         SentExtra(permit.0.map(Withdrawal::send))
@@ -261,9 +263,12 @@ impl CallLedger {
     /// it counts that failure.
     #[cold]
     fn returns_failure(&self, plan: &Plan, outcome: Outcome) {
-        let nested = CallContext::attempt() > 0 && plan.funding.inherited().is_some();
-        if !self.charged && !nested {
-            self.failed(plan, outcome);
+        let id = CallContext::budget().filter(|_| CallContext::attempt() > 0);
+        let budget = self.budget(plan).filter(|budget| Some(budget.id()) == id);
+        match (budget, self.charged) {
+            (None, None) => self.failed(plan, outcome),
+            (Some(budget), Some(charged)) => budget.uncharge(charged),
+            _ => {}
         }
     }
 
@@ -298,7 +303,8 @@ impl CallLedger {
         let mut earned = Earned::default();
         if self.mode != Mode::Off {
             earned.win = (by > 1).then(|| Win(Arc::clone(&plan.ledger)));
-            let budget = Self::earning(plan);
+            // Inside of an attempt nothing is earned, and the body ends outside of it.
+            let budget = Self::earning(plan).filter(|_| CallContext::attempt() == 0);
             earned.deposit = budget.map(|budget| Deposit::of(1, budget));
         }
         self.add_call(plan);

@@ -42,6 +42,8 @@ mod resend;
 #[cfg(feature = "tower")]
 mod template;
 
+#[cfg(all(feature = "http", feature = "tower"))]
+pub use again::CopyOf;
 #[cfg(feature = "tower")]
 pub use again::{Again, ByRequest, CopyBy, OnlyIf, SendAgain};
 #[cfg(feature = "tokio")]

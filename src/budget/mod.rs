@@ -115,7 +115,7 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`ratio`](Builder::ratio) | 0.5 | one of three replicas that answers every call by an error needs 0.46 (row `replica-errors`); 0.4 leaves calls unmended |
+//! | [`ratio`](Builder::ratio) | 0.5 | one of three replicas that answers every call by an error needs 0.46 (row `replica-errors` of the [outage table](crate::guide::numbers)); 0.4 leaves calls unmended |
 //! | [`refill`](Builder::refill) | by successes | a dead dependency gets nothing but what was saved (`outage-500`), and what still works is mended (`errors-30`) |
 //! | how long a deposit is kept | 4 to 8 s | where half of the calls fail, 75 % are served; with 2 to 4 s 71 % (`errors-50`). With 5 to 10 s, 76 %, and overload answered by 500 costs 0.44 of the calls instead of 0.42 (`step-1.4-shed-500`) |
 //! | price after throttling | 5 | overload that the server answers by 429 or 503 costs at most a tenth more (`step-2-shed`, `step-10-shed`); for it, errors answered by 503 are mended less (`errors-30-503`) |
@@ -195,9 +195,9 @@ pub use future::ResponseFuture;
 pub use layer::BudgetLayer;
 #[cfg(feature = "tower")]
 pub(crate) use permit::Deposit;
-#[cfg(feature = "tokio")]
-pub(crate) use permit::Sent;
 pub use permit::Withdrawal;
+#[cfg(feature = "tokio")]
+pub(crate) use permit::{Charged, Sent};
 pub use policy::{Budget, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::BudgetService;

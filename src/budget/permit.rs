@@ -18,6 +18,12 @@ pub struct Withdrawal {
     source: Source,
 }
 
+/// What a failure has taken from [retry throttling](super::Builder::retry_throttling), in thousandths
+/// of a token.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Charged(u64);
+
 #[derive(Clone, Copy, Debug)]
 enum Source {
     /// The budget is off, it throttles by failures, or the attempt was made.
@@ -89,6 +95,21 @@ impl Budget {
     pub fn withdraw_after(&self, kind: FailureKind) -> Option<Withdrawal> {
         self.on_failure();
         self.withdraw_at(price(kind))
+    }
+
+    /// The same, with what the failure has taken from retry throttling.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn charge(&self, kind: FailureKind) -> (Charged, Option<Withdrawal>) {
+        let charged = Charged(self.throttle().map_or(0, |(throttle, _)| throttle.fail()));
+        (charged, self.withdraw_at(price(kind)))
+    }
+
+    /// The policy around this one counts the failure too: what it took here is given back.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn uncharge(&self, charged: Charged) {
+        if let Some((throttle, most)) = self.throttle() {
+            throttle.succeed(charged.0, most);
+        }
     }
 
     fn withdraw_at(&self, price: u64) -> Option<Withdrawal> {

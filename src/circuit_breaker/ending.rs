@@ -69,6 +69,14 @@ pub(super) fn outcome(
             _,
             // Also before the deadline: a server that was sent it ends a little earlier.
         ) if unfair => Outcome::Ignore,
+        // The caller's upload was slow.
+        End::Outcome(
+            Outcome::Failure {
+                kind: FailureKind::RequestTimeout,
+                ..
+            },
+            _,
+        ) => Outcome::Ignore,
         End::Outcome(outcome, _) => outcome,
         End::Panicked => failure(FailureKind::Panic),
         End::Dropped => match rules.config.on_drop {

@@ -25,11 +25,13 @@ pub(crate) fn not_processed(outcome: Outcome) -> Outcome {
 }
 
 /// 5xx is a failure, and so are 408 and 429. A 503 is throttling, with `Retry-After` or without: it
-/// is how a server sheds load. Any other 4xx is the caller's mistake, and the service works. 501
+/// is how a server sheds load. A 408 is a request that came too slowly: another attempt may mend it,
+/// and it is no failure of the service. Any other 4xx is the caller's mistake, and the service works. 501
 /// and 505 would fail again.
 pub(crate) fn http_failure(status: u16) -> Option<FailureKind> {
     match status {
-        408 | 504 => Some(FailureKind::Timeout),
+        408 => Some(FailureKind::RequestTimeout),
+        504 => Some(FailureKind::Timeout),
         429 | 503 => Some(FailureKind::Throttled),
         501 | 505 => Some(FailureKind::Permanent),
         500..=599 => Some(FailureKind::Response),

@@ -21,9 +21,14 @@
 //! | `WARN` | a circuit breaker opened, or was forced open | `policy`, `from`, `to`, `cause`, `open_for` |
 //! | `INFO` | any other transition of a circuit breaker | the same |
 //! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
+//! | `DEBUG` | a call timed out, or would have (record-only) | `policy`, `reason` |
+//! | `DEBUG` | a retry or hedge was due and is not made, or would not be (record-only) | `policy`, `attempt`, `reason` |
+//! | `DEBUG` | a fallback is not called | `policy`, `reason` |
 //! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
 //! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
 //! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
+//! | `INFO` | a server goes on to the next phase of its drain, or has answered every request | `server`, `phase`, `connections`, `requests` |
+//! | `WARN` | a server has ended and cut requests off | `server`, `cut` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
@@ -32,13 +37,16 @@ mod gate;
 mod listeners;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
+mod report;
 #[cfg(feature = "tracing")]
 pub(crate) mod trace;
 
+use std::fmt;
 use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+pub(crate) use report::{trace_event, traces_rejections};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 
@@ -185,6 +193,20 @@ pub enum Suppression {
     NoCopy,
     /// All permits of a fallback are in use.
     Full,
+}
+
+impl fmt::Display for Suppression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Budget => "the budget is spent",
+            Self::Deadline => "it would start after the deadline",
+            Self::Elapsed => "it would start after `max_elapsed`",
+            Self::RetryAfter => "the service requested a longer delay, or no other call",
+            Self::NotIdempotent => "the request may not be sent more than once",
+            Self::NoCopy => "the request has no copy",
+            Self::Full => "all permits of the fallback are in use",
+        })
+    }
 }
 
 /// How an admitted call ended.

@@ -18,6 +18,15 @@ pub(super) fn emit(policy: &Name, kind: EventKind<'_>) {
         EventKind::Rejected(rejection) => rejected(policy, rejection),
         EventKind::WouldReject(rejection) => would_reject(policy, rejection),
         EventKind::Transition(transition) => changed_state(policy, transition),
+        EventKind::Suppressed { attempt, reason } => {
+            debug!(target: "seawall", %policy, attempt, %reason, "attempt not made");
+        }
+        EventKind::WouldSuppress { attempt, reason } => {
+            debug!(target: "seawall", %policy, attempt, %reason, "attempt would not be made");
+        }
+        EventKind::NoFallback { reason } => {
+            debug!(target: "seawall", %policy, %reason, "fallback not called");
+        }
         EventKind::ConstructionFailed(error) => {
             warn!(target: "seawall", %policy, %error, "policy of a key could not be constructed");
         }
@@ -33,14 +42,21 @@ pub(crate) fn applied_twice(policy: &Name, site: &dyn std::fmt::Debug) {
     warn!(target: "seawall", %policy, ?site, "one policy applied twice on one path: a call under it comes to it again");
 }
 
+// A call that was made is not rejected: it ran out of time.
 fn rejected(policy: &Name, rejection: &Rejection) {
     let (reason, retry_after) = (rejection.kind(), rejection.retry_after());
-    debug!(target: "seawall", %policy, %reason, ?retry_after, "call rejected");
+    match rejection.call_not_made() {
+        true => debug!(target: "seawall", %policy, %reason, ?retry_after, "call rejected"),
+        false => debug!(target: "seawall", %policy, %reason, "call timed out"),
+    }
 }
 
 fn would_reject(policy: &Name, rejection: &Rejection) {
     let (reason, retry_after) = (rejection.kind(), rejection.retry_after());
-    debug!(target: "seawall", %policy, %reason, ?retry_after, "call would be rejected");
+    match rejection.call_not_made() {
+        true => debug!(target: "seawall", %policy, %reason, ?retry_after, "call would be rejected"),
+        false => debug!(target: "seawall", %policy, %reason, "call would time out"),
+    }
 }
 
 fn changed_state(policy: &Name, transition: &Transition) {
@@ -53,10 +69,10 @@ fn changed_state(policy: &Name, transition: &Transition) {
     } = transition;
     match to {
         State::Open | State::ForcedOpen => {
-            warn!(target: "seawall", %policy, %from, %to, ?cause, ?open_for, "circuit breaker opened");
+            warn!(target: "seawall", %policy, %from, %to, %cause, ?open_for, "circuit breaker opened");
         }
         _ => {
-            info!(target: "seawall", %policy, %from, %to, ?cause, ?open_for, "circuit breaker changed state");
+            info!(target: "seawall", %policy, %from, %to, %cause, ?open_for, "circuit breaker changed state");
         }
     }
 }
@@ -69,7 +85,12 @@ pub(crate) mod tests {
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber};
 
+    use crate::circuit_breaker::Trip;
     use crate::sync::{Arc, Mutex};
+    #[cfg(feature = "tokio")]
+    use crate::testing::{Text, secs};
+    #[cfg(feature = "tokio")]
+    use crate::{Budget, Retry, Timeout};
     use crate::{Bulkhead, CircuitBreaker, Mode, RateLimiter};
 
     /// Keeps the level, the message and the fields of each event.
@@ -129,11 +150,11 @@ pub(crate) mod tests {
             lines,
             [
                 "WARN message=circuit breaker opened policy=payments from=closed to=forced open \
-                 cause=ForcedOpen open_for=None",
+                 cause=forced open open_for=None",
                 "DEBUG message=call rejected policy=payments reason=circuit breaker is open \
                  retry_after=None",
                 "INFO message=circuit breaker changed state policy=payments from=forced open \
-                 to=closed cause=Released open_for=None",
+                 to=closed cause=released open_for=None",
             ]
         );
     }
@@ -160,5 +181,79 @@ pub(crate) mod tests {
         let would_be = "DEBUG message=call would be rejected";
         let expected = [rejected, rejected, rejected, would_be];
         assert_eq!(said, expected, "{lines:?}");
+    }
+
+    #[test]
+    fn cb11_the_log_of_an_opened_breaker_says_in_words_what_tripped_it() {
+        let rule = Trip::consecutive_failures(2);
+        let breaker = CircuitBreaker::builder("payments").trips([rule]);
+        let breaker = breaker.build().unwrap();
+        let call = || breaker.run_blocking(|| Err::<(), _>(std::io::Error::other("down")));
+        let lines = lines_of(|| {
+            (0..2).for_each(|_| drop(call()));
+            breaker.reset();
+            (0..2).for_each(|_| breaker.try_acquire().unwrap().failure());
+        });
+        let causes: Vec<_> = lines
+            .iter()
+            .map(|line| line.split_once("cause=").unwrap().1)
+            .map(|line| line.split_once(" open_for").unwrap().0)
+            .collect();
+        assert_eq!(
+            causes,
+            [
+                "2 consecutive failures; last failure: down",
+                "reset",
+                "2 consecutive failures; last failure: an error",
+            ]
+        );
+    }
+
+    /// The same of async calls, with the time paused.
+    #[cfg(feature = "tokio")]
+    fn lines_of_async(calls: impl Future<Output = ()>) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = { runtime }.enable_time().start_paused(true).build();
+        lines_of(|| runtime.as_mut().unwrap().block_on(calls))
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn cx14_a_call_that_times_out_is_not_logged_as_rejected() {
+        let timeout = Timeout::builder(secs(1)).name("total").build().unwrap();
+        let call = async || {
+            let never = std::future::pending::<Result<(), Text>>;
+            drop(timeout.run(never).await);
+        };
+        let lines = lines_of_async(async {
+            call().await;
+            crate::Deadline::after(std::time::Duration::ZERO)
+                .scope(call())
+                .await;
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(
+            lines[0]
+                .starts_with("DEBUG message=call timed out policy=total reason=timed out after"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].starts_with("DEBUG message=call rejected policy=total"),
+            "{lines:?}"
+        );
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn cx14_a_retry_that_is_not_made_is_logged_with_its_reason() {
+        let budget = Budget::builder().burst(0).name("spent").build().unwrap();
+        let retry = Retry::builder().name("reads").budget(&budget);
+        let retry = retry.build().unwrap();
+        let fail = |_| async { Err::<(), _>(Text("down")) };
+        let lines = lines_of_async(async { drop(retry.run(fail).await) });
+        assert_eq!(
+            lines,
+            ["DEBUG message=attempt not made policy=reads attempt=2 reason=the budget is spent"]
+        );
     }
 }

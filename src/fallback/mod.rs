@@ -23,6 +23,11 @@
 //! The limit keeps a slow fallback from taking the process down: when everything fails, all calls
 //! arrive at the fallback, and those above the limit get their own failure at once.
 //!
+//! Over HTTP a call is judged here by its head, also in an HTTP stack. A response whose body breaks
+//! off has started and is not replaced: its reader gets the error. To answer such a call too, read
+//! the body inside of it, by [`Fallback::run`] around a closure that sends the request and reads the
+//! response, or in the service below the layer.
+//!
 //! Rejections that show a mistake in the program or the request are not answered: a missing key, a
 //! missing peer address, and a cost above the burst.
 //!
@@ -84,7 +89,7 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`limit`](Builder::limit) | 64 calls of the fallback at once | calls that end in 10 ms are 6,400 a second; a fallback that hangs holds 64 calls and no more. By reasoning, no row decides it |
+//! | [`limit`](Builder::limit) | 64 calls of the fallback at once | calls that end in 10 ms are 6,400 a second; a fallback that hangs holds 64 calls and no more. By reasoning: no row of the [outage table](crate::guide::numbers) decides it |
 //! | [`timeout`](Builder::timeout) | 1 s | the caller has waited for the call already, and a fallback is a near and cheap answer |
 //! | [`failures`](Builder::failures) | every kind | the classifier says what a failure is |
 //! | [`rejections`](Builder::rejections) | answered | a caller of an open breaker needs an answer as much as one of a dead service |

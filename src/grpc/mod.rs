@@ -66,7 +66,8 @@
 //! **Deadline.** Each attempt says in `grpc-timeout` how long this side waits: for a
 //! named method until the end of the attempt, for any other until the end of the whole call, since
 //! it may be a stream. It is rounded up, and 50 ms longer, so that the timeout of this side ends the
-//! call and has its name. `tonic::Request::set_timeout` shortens the total of one call, and
+//! call and has its name. `tonic::Request::set_timeout` sets the total of one call, which is at most that of the stack or what it
+//! [allows](crate::stack::ClientConfig::longest_total_timeout), and
 //! [`Overrides`](crate::stack::Overrides) among its extensions its attempts.
 //!
 //! **Errors.** The client's error is a `tonic::Status`. For a rejection by the stack its source is

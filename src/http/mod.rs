@@ -100,16 +100,16 @@ pub use rate_limit_fields::{
 };
 #[cfg(feature = "tower")]
 pub use rejections::{Rejections, WithBody};
+#[cfg(all(feature = "reqwest", feature = "tower"))]
+pub(crate) use replay::Attempted;
 #[cfg(feature = "tower")]
 pub use replay::{ReplayBody, ReplayLayer, ReplayService};
 #[cfg(feature = "tower")]
 pub use request::RequestHeaders;
-#[cfg(all(feature = "tonic", feature = "tower"))]
-pub(crate) use request::is_once;
 #[cfg(feature = "tower")]
 pub use request_body::{RequestBody, RequestBodyFuture, RequestBodyLayer, RequestBodyService};
 #[cfg(feature = "tower")]
 pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
-pub use stack::HttpStack;
+pub use stack::{HttpClientStack, HttpServerStack, HttpStack};

@@ -50,19 +50,8 @@ impl RequestHeaders for reqwest::Request {
     }
 }
 
-/// Whether this call is sent once by its [`Overrides`].
-#[cfg(feature = "tower")]
-pub(crate) fn is_once<B>(request: &Request<B>) -> bool {
-    let overrides: Option<&Overrides> = request.extensions().get();
-    overrides.is_some_and(Overrides::is_once)
-}
-
 impl<B: Clone> Resend for Request<B> {
     fn copy(&self) -> Option<Self> {
-        #[cfg(feature = "tower")]
-        if is_once(self) {
-            return None;
-        }
         Some(self.clone())
     }
 }

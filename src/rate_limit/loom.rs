@@ -54,7 +54,7 @@ impl Limit {
     /// One poll of a waiter. Returns whether it got its token.
     fn attempt(&self, waiting: &Waiting) -> bool {
         let waker = Waker::from(Arc::clone(&waiting.flag));
-        let (turn, next) = self.queues.poll(0, waiting.id, &waker, NOW);
+        let (turn, next) = self.queues.poll(0, waiting.id, Tick::NEVER, &waker, NOW);
         assert!(next.is_none());
         let got = turn == Turn::Head
             && self

@@ -215,7 +215,7 @@ impl Queues {
         id
     }
 
-    /// A waiter's turn. `waker` is woken when that may have changed. Waiters in front whose wait
+    /// The turn of a waiter, which waits until `until`. `waker` is woken when that may have changed. Waiters in front whose wait
     /// has ended without a poll are removed, because they hold it up. If this one's ends now, that
     /// is without the time that their timers may be late.
     ///
@@ -225,6 +225,7 @@ impl Queues {
         &self,
         key: u64,
         id: WaiterId,
+        until: Tick,
         waker: &Waker,
         now: Tick,
     ) -> (Turn, Option<Waker>) {
@@ -236,7 +237,8 @@ impl Queues {
             return (Turn::Removed, None);
         };
         let mut dropped = Vec::new();
-        let ends = queue.waiters[at].until <= now;
+        queue.waiters[at].until = until;
+        let ends = until <= now;
         for front in (0..at).rev() {
             let other = &queue.waiters[front];
             if other.is_over(now) || ends && other.until <= now {

@@ -29,6 +29,8 @@ pub struct Waiter {
     /// When the longest wait ends.
     until: Tick,
     deadline: Tick,
+    /// Before it, tokens that look as if they were due are not.
+    not_before: Tick,
     /// The member in whose queue it is. None once the wait has ended.
     position: Option<(usize, WaiterId)>,
     /// Whether what is left at the end of the wait is noted for the layer above.
@@ -109,6 +111,7 @@ impl RateLimiter {
             since: now,
             until: now.after(max_wait),
             deadline: CallContext::deadline(),
+            not_before: now,
             position: None,
             #[cfg(feature = "tower")]
             noted: false,
@@ -138,6 +141,7 @@ impl crate::waiting::Waiter for Waiter {
     fn poll(&mut self, waker: &Waker, now: Tick) -> Progress<Granted> {
         let limiter = self.limiter.clone();
         let mut has_moved = false;
+        let mut has_failed = false;
         loop {
             let (index, id) = self.position.expect(ENDED);
             let mode = limiter.mode();
@@ -148,11 +152,13 @@ impl crate::waiting::Waiter for Waiter {
             }
             if self.deadline <= now {
                 self.leave();
+                self.note_end();
                 return Progress::Ended(Err(limiter.common().rejected(limiter.expired())));
             }
             let member = &limiter.members()[index];
             let key = member.queue_key(limiter.key);
-            let (turn, next) = member.shared.queues.poll(key, id, waker, now);
+            let queues = &member.shared.queues;
+            let (turn, next) = queues.poll(key, id, self.latest(), waker, now);
             next.into_iter().for_each(Waker::wake);
             let is_head = turn == Turn::Head;
             let (in_front, until) = match turn {
@@ -172,12 +178,28 @@ impl crate::waiting::Waiter for Waiter {
                 Err(denied) => return self.deny(&denied),
             };
             if is_head && due.at <= now {
-                if let Ok(charges) = limiter.take(&Ask { keep: true, ..ask }) {
-                    self.leave();
-                    return Progress::Ended(Ok(self.granted(charges, now)));
+                if self.not_before > now {
+                    return Progress::Waits(self.not_before);
                 }
-                // Another call came between.
-                continue;
+                let denied = match limiter.take(&Ask { keep: true, ..ask }) {
+                    Ok(charges) => {
+                        self.leave();
+                        return Progress::Ended(Ok(self.granted(charges, now)));
+                    }
+                    // Another call came between.
+                    Err(_) if !std::mem::replace(&mut has_failed, true) => continue,
+                    Err(denied) => denied,
+                };
+                // Two keys of a joint limiter share an entry. It has tokens for each of them, so a
+                // look says that they are due, and not for both.
+                let wait = denied.shortfall.wait;
+                return match wait.map(|wait| now.after(wait.max(Duration::from_nanos(1)))) {
+                    Some(at) if !self.is_too_late(at) => {
+                        self.not_before = at;
+                        Progress::Waits(at)
+                    }
+                    _ => self.deny(&denied),
+                };
             }
             if self.is_too_late(due.at) || self.latest() <= now {
                 return self.deny(&due.late(&ask));
@@ -299,12 +321,17 @@ impl Waiter {
         }
     }
 
-    fn deny(&mut self, denied: &Denied<'_>) -> Progress<Granted> {
-        self.leave();
+    /// Notes what is left for the layer above, if the wait ends without tokens.
+    fn note_end(&self) {
         #[cfg(feature = "tower")]
         if self.noted {
             self.limiter.note(None, None);
         }
+    }
+
+    fn deny(&mut self, denied: &Denied<'_>) -> Progress<Granted> {
+        self.leave();
+        self.note_end();
         Progress::Ended(Err(self.limiter.deny(denied)))
     }
 }
@@ -343,6 +370,9 @@ impl Granted {
         }
         self.open = false;
         self.limiter.settle(&self.charges, (self.cost, 0));
+        if self.noted {
+            self.limiter.note(None, None);
+        }
         Err(self.limiter.common().rejected(self.limiter.expired()))
     }
 }

@@ -9,6 +9,17 @@ use super::reason::{Reason, Rejection};
 /// `run` returns it. It is also the error of services whose own error type cannot carry a
 /// rejection, such as `hyper::Error`: put `.map_err(`[`Error::service`]`)` once at the bottom of
 /// the stack.
+///
+/// Print it with `{:#}`, as a report: `{}` says of an error of the service only that the call failed.
+///
+/// ```
+/// use std::io;
+/// use seawall::Error;
+///
+/// let error = Error::service(io::Error::other("connection lost"));
+/// assert_eq!(format!("{error}"), "call failed");
+/// assert_eq!(format!("{error:#}"), "call failed: connection lost");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error<E> {
@@ -128,14 +139,22 @@ impl<E> From<Rejection> for Error<E> {
 
 // By hand: what it says depends on the error's own source.
 impl<E: StdError + 'static> fmt::Display for Error<E> {
-    /// The text of a rejection. For an error of the service only that the call failed: the error
-    /// itself is the source.
+    /// The text of a rejection. For an error of the service by `{}` only that the call failed: the
+    /// error itself is the source, which a report prints too. By `{:#}` the errors that caused it
+    /// as well.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected(rejection) => fmt::Display::fmt(rejection, f),
-            Self::Service(error) if rejects(error) => fmt::Display::fmt(error, f),
-            Self::Service(_) => f.write_str("call failed"),
+        let error = match self {
+            Self::Rejected(rejection) => return fmt::Display::fmt(rejection, f),
+            Self::Service(error) if rejects(error) => return fmt::Display::fmt(error, f),
+            Self::Service(error) => error,
+        };
+        f.write_str("call failed")?;
+        if !f.alternate() {
+            return Ok(());
         }
+        let first: &(dyn StdError + 'static) = error;
+        let mut causes = std::iter::successors(Some(first), |&error| error.source());
+        causes.try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::call::Call;
+use crate::http::{Attempted, ReplayService};
 use crate::rejection::Error;
 
 type Reply = Result<::reqwest::Response, ::reqwest::Error>;
@@ -66,3 +67,28 @@ impl<F: Future<Output = Reply>> Future for AttemptFuture<F> {
         Poll::Ready(Ok(response))
     }
 }
+
+// A call has a copy of its own, and reqwest's body does not say when it has been sent: what an HTTP
+// stack has for that passes it on.
+macro_rules! passes_on {
+    ($service:ident, $inner:tt) => {
+        impl<S: Service<Call>> Service<Call> for $service<S> {
+            type Response = S::Response;
+            type Error = S::Error;
+            type Future = S::Future;
+
+            #[inline]
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+                self.$inner.poll_ready(cx)
+            }
+
+            #[inline]
+            fn call(&mut self, call: Call) -> S::Future {
+                self.$inner.call(call)
+            }
+        }
+    };
+}
+
+passes_on!(ReplayService, inner);
+passes_on!(Attempted, 0);

@@ -2,8 +2,10 @@ use std::borrow::Cow;
 use std::ops::Deref;
 
 use ::reqwest::Request;
+use http::HeaderMap;
 
 use crate::attempts::{Idempotent, Resend};
+use crate::http::RequestHeaders;
 use crate::stack::{Addressed, Overrides};
 
 /// One call, as the stack sees it: a request of reqwest with the [`Overrides`] of the call. It
@@ -44,9 +46,6 @@ impl Idempotent for Call {
 
 impl Resend for Call {
     fn copy(&self) -> Option<Self> {
-        if self.overrides.is_once() {
-            return None;
-        }
         Some(Self {
             request: self.request.copy()?,
             overrides: self.overrides,
@@ -61,5 +60,15 @@ impl Addressed for Call {
 
     fn overrides(&self) -> Option<&Overrides> {
         Some(&self.overrides)
+    }
+}
+
+impl RequestHeaders for Call {
+    fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.request.headers_mut()
     }
 }

@@ -9,7 +9,7 @@ use super::attempt::AttemptService;
 use super::call::Call;
 use super::request::RequestBuilder;
 use super::send::{Service, send};
-use crate::http::{BodyError, BodyService, HttpStack};
+use crate::http::{BodyError, HttpStack, SendCallHeaders};
 use crate::rejection::Error;
 use crate::stack::{ClientStack, Overrides};
 
@@ -26,16 +26,35 @@ pub struct Client<W = Service> {
     service: W,
 }
 
-type Under<K, P> = Client<<K as Layer<BodyService<AttemptService, P>>>::Service>;
+/// A client of reqwest under a stack `K`, such as an
+/// [`HttpClientStack`](crate::http::HttpClientStack) with options. The
+/// [module](crate::reqwest#stacks-with-options) has an example.
+pub type ClientOf<K> = Client<<K as Layer<AttemptService>>::Service>;
 
-impl<R, C, L, O, K, P: Clone> HttpStack<ClientStack<R, C, L, O, K>, P> {
+impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     /// Puts the stack around a client of reqwest. The [module](crate::reqwest) has an example.
-    pub fn reqwest(&self, client: ::reqwest::Client) -> Under<ClientStack<R, C, L, O, K>, P>
+    pub fn reqwest(&self, client: ::reqwest::Client) -> ClientOf<Self>
     where
-        ClientStack<R, C, L, O, K>: Layer<BodyService<AttemptService, P>>,
+        Self: Layer<AttemptService>,
     {
-        Client {
-            service: self.around(AttemptService::new(client.clone())),
+        Client::new(self, client)
+    }
+}
+
+impl<R, C, L, O, K, P> SendCallHeaders<HttpStack<ClientStack<R, C, L, O, K>, P>> {
+    /// Puts the stack around a client of reqwest, as [`HttpStack::reqwest`] does.
+    pub fn reqwest(&self, client: ::reqwest::Client) -> ClientOf<Self>
+    where
+        Self: Layer<AttemptService>,
+    {
+        Client::new(self, client)
+    }
+}
+
+impl<W> Client<W> {
+    fn new<K: Layer<AttemptService, Service = W>>(stack: &K, client: ::reqwest::Client) -> Self {
+        Self {
+            service: stack.layer(AttemptService::new(client.clone())),
             client,
         }
     }

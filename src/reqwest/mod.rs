@@ -26,7 +26,7 @@
 //!   it.
 //! - A body in memory is sent again as it is, of any size. A stream is sent once.
 //! - [`RequestBuilder::timeout`] is the total of one call with its body, as in reqwest, and at most
-//!   the total timeout of the stack. [`RequestBuilder::overrides`] has more.
+//!   the total timeout of the stack, or what that [allows](crate::stack::ClientConfig::longest_total_timeout). [`RequestBuilder::overrides`] has more.
 //! - A timeout of the `reqwest::Client` itself is one of each attempt with its body.
 //! - Redirects are followed within an attempt, and count for the host of the first request.
 //!
@@ -46,6 +46,33 @@
 //! # Ok::<_, seawall::ConfigError>(())
 //! ```
 //!
+//! Where a client is kept in a field, its type is [`Client`] as long as the stack is made of numbers, and
+//! [`ClientOf`] the type of the stack where an option has a type of its own:
+//!
+//! ```
+//! use seawall::attempts::OnlyIf;
+//! use seawall::classify::Standard;
+//! use seawall::http::{CallHeaders, HttpClientStack, SendCallHeaders};
+//! use seawall::reqwest::{Call, ClientOf};
+//! use seawall::{ClientStack, RateLimiter};
+//!
+//! // A closure has no name: a function has.
+//! type Only = OnlyIf<fn(&Call) -> bool>;
+//! type Stack = SendCallHeaders<HttpClientStack<RateLimiter, Standard, Only>>;
+//!
+//! struct Users {
+//!     client: ClientOf<Stack>,
+//! }
+//!
+//! fn reads(call: &Call) -> bool {
+//!     call.url().path().starts_with("/read/")
+//! }
+//!
+//! let stack = ClientStack::http("users").only(reads as fn(&Call) -> bool).send_call_headers(CallHeaders::new());
+//! let users = Users { client: stack.reqwest(reqwest::Client::new()) };
+//! # drop(users.client);
+//! ```
+//!
 //! Closures of the stack see a [`Call`], which dereferences to `reqwest::Request`.
 //!
 //! # Cancel safety
@@ -60,6 +87,6 @@ mod send;
 
 pub use attempt::{AttemptFuture, AttemptService};
 pub use call::Call;
-pub use client::Client;
+pub use client::{Client, ClientOf};
 pub use request::RequestBuilder;
 pub use send::Service;

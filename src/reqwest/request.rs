@@ -95,13 +95,14 @@ impl<W> RequestBuilder<W> {
     }
 
     /// Limits all of this call: its attempts, the backoffs between them, and the response's body.
-    /// It is at most the total timeout of the stack, which is also the default.
+    /// The default is the total timeout of the stack, which is also the most, unless the stack
+    /// [allows more](crate::stack::ClientConfig::longest_total_timeout).
     pub fn timeout(self, total: Duration) -> Self {
         self.with(|inner| inner.timeout(total))
     }
 
     /// Sets what this call changes about the stack: its total, the timeout of its attempts, or that
-    /// it is sent once.
+    /// it is not retried or not hedged.
     ///
     /// ```no_run
     /// use seawall::stack::Overrides;

@@ -1,16 +1,15 @@
 use ::reqwest::{Body, Response};
 use bytes::Bytes;
+use tower_layer::Layer;
 use tower_service::Service as TowerService;
 
 use super::attempt::AttemptService;
 use super::call::Call;
-use crate::http::{BodyError, BodyService, UntilBodyEnd};
+use crate::http::{BodyError, HttpClientStack};
 use crate::rejection::Error;
-use crate::service::Native;
-use crate::stack::ClientService;
 
 /// The service of a stack around [`AttemptService`].
-pub type Service = ClientService<BodyService<AttemptService>, UntilBodyEnd<Native>>;
+pub type Service = <HttpClientStack as Layer<AttemptService>>::Service;
 
 pub(super) async fn send<W, B>(
     mut service: W,

@@ -38,7 +38,7 @@
 //! |---|---|
 //! | [`Unsent`](crate::classify::FailureKind::Unsent): nothing of it reached the service | every request |
 //! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service said when to come back instead of doing it | every request |
-//! | any other failure, also a timeout: it may have had its effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
+//! | any other failure, also a timeout and a 408: it may have had its effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
 //!
 //! An `http::Request` is idempotent by its method or its `Idempotency-Key`. A retry that is due and
 //! is not made has an event with the [reason](crate::event::Suppression).
@@ -124,7 +124,7 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`max_attempts`](Builder::max_attempts) | 3, the first counted | three tries serve 97 % where 30 % of the calls fail (row `errors-30` of the outage table), one serves 70 %. What fails three times is not a short disturbance |
+//! | [`max_attempts`](Builder::max_attempts) | 3, the first counted | three tries serve 97 % where 30 % of the calls fail (row `errors-30` of the [outage table](crate::guide::numbers)), one serves 70 %. What fails three times is not a short disturbance |
 //! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together. Three attempts outlast a restart of 120 ms (`restart-120ms`), not one of 2 s (`restart-2s`) |
 //! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service gets time. By reasoning, no row decides it |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s, a floor with jitter on top | the dependency knows best, within reason. No row decides it |

@@ -108,11 +108,13 @@ impl Server {
         // What is left was upgraded, and belongs to a handler.
         let upgraded = Arc::strong_count(&streams) - 1;
         let requests = shared.cut.load(Relaxed) + upgraded as u64;
-        Ok(match shared.was_cut.load(Relaxed) {
+        let drained = match shared.was_cut.load(Relaxed) {
             _ if requests == 0 => Drained::Complete,
             true => Drained::Cut { requests },
             false => Drained::TimedOut { requests },
-        })
+        };
+        shared.log_end(drained);
+        Ok(drained)
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::caps::Caps;
 use super::config::Config;
+use super::drained::Drained;
 use super::health::Health;
 use super::signals::Signal;
 use crate::config::Name;
@@ -144,6 +145,20 @@ impl Shared {
             tracing::info!(target: "seawall", server = %self.name, phase = ?to, connections, requests, "server drains");
         }
         let _ = advanced;
+    }
+
+    /// Reports how serving a listener ended.
+    pub(super) fn log_end(&self, drained: Drained) {
+        #[cfg(feature = "tracing")]
+        match drained {
+            Drained::Complete => {
+                tracing::info!(target: "seawall", server = %self.name, "server has answered every request");
+            }
+            Drained::TimedOut { requests } | Drained::Cut { requests } => {
+                tracing::warn!(target: "seawall", server = %self.name, cut = requests, "server has cut requests off");
+            }
+        }
+        let _ = drained;
     }
 
     pub(super) fn cut_off(&self) {

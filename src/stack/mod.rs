@@ -123,16 +123,19 @@
 //! # One call
 //!
 //! An [`Overrides`] as an extension of an `http::Request` or `tonic::Request` changes the stack for
-//! one call: a shorter total, another attempt timeout, no retry and no hedge.
+//! one call: another total, another attempt timeout, no retry, no hedge. The total is at most that of
+//! the stack, or its [`longest_total_timeout`](ClientConfig::longest_total_timeout): a caller that
+//! forwards a request cannot hold what the stack has for longer than you allow.
 //!
 //! # Defaults
 //!
 //! | setting | default | why |
 //! |---|---|---|
 //! | [`total_timeout`](ClientConfig::total_timeout) | 10 s | three attempts fit, with their backoffs |
+//! | [`longest_total_timeout`](ClientConfig::longest_total_timeout) | the total | no call holds a permit for longer than the stack says |
 //! | [`attempt_timeout`](ClientConfig::attempt_timeout) | 3 s | |
 //! | [`retry`](ClientConfig::retry) | those of [`retry`](crate::retry#defaults) | |
-//! | [`budgets`](ClientConfig::budgets) | those of [`budget`](crate::budget#defaults), per authority | with one for all, a host with 40 % errors left 46 of 60 failures of another host unmended (`hosts-1-flaky`) |
+//! | [`budgets`](ClientConfig::budgets) | those of [`budget`](crate::budget#defaults), per authority | with one for all, a host with 40 % errors left 46 of 60 failures of another host unmended (row `hosts-1-flaky` of the [outage table](crate::guide::numbers)) |
 //! | [`hedge`](ClientConfig::hedge) | off; when on, those of [`hedge`](crate::hedge#defaults) | which requests to hedge, and whether it is worth the load, depends on the service |
 //! | [`breaker`](ClientConfig::breaker) | those of [`circuit_breaker`](crate::circuit_breaker#defaults), per authority, with a [`fair_time`](crate::circuit_breaker::Builder::fair_time) of half the attempt timeout and a [`max_probe_time`](crate::circuit_breaker::Builder::max_probe_time) of the attempt timeout, the bulkhead's queue and a second | a caller with 5 ms left must not open a breaker that others share; a probe that takes longer hangs |
 //! | [`bulkhead`](ClientConfig::bulkhead) | 100 per authority, no queue | enough for most, and it limits what a slow host can take |
@@ -150,6 +153,7 @@
 //! | field | problem |
 //! |---|---|
 //! | `attempt_timeout` | above the total: it would never end an attempt |
+//! | `longest_total_timeout` | below the total: no call could have the total |
 //! | `retry.backoff` | the backoffs together are as long as the total: the last attempt would start after the end |
 //! | `breaker.window`, `breaker.within`, `breaker.max_probe_time` | shorter than an attempt: its outcome would come too late |
 //! | `breaker.slow_rate` | the threshold is not below the attempt timeout: no call would be slow |
@@ -191,7 +195,8 @@ mod service;
 pub use authority::plain;
 pub use authority::{Addressed, ByAuthority};
 pub use client::{
-    AttemptOf, Budgets, ClientConfig, ClientService, ClientStack, PerAuthority, TotalOf,
+    AttemptOf, Budgets, ClientConfig, ClientService, ClientStack, HedgesOf, PerAuthority,
+    RetriesOf, TotalOf,
 };
 pub use overrides::Overrides;
 pub use server::{ServerConfig, ServerService, ServerStack};

@@ -21,7 +21,8 @@ use std::time::Duration;
 pub struct Overrides {
     total: Option<Duration>,
     attempt: Option<Duration>,
-    once: bool,
+    no_retry: bool,
+    no_hedge: bool,
 }
 
 impl Overrides {
@@ -30,11 +31,13 @@ impl Overrides {
         Self {
             total: None,
             attempt: None,
-            once: false,
+            no_retry: false,
+            no_hedge: false,
         }
     }
 
-    /// How long this call may take. It is at most the total timeout of the stack.
+    /// How long this call may take. It is at most the total timeout of the stack, unless the stack
+    /// allows [more](super::ClientConfig::longest_total_timeout).
     pub const fn total_timeout(mut self, limit: Duration) -> Self {
         self.total = Some(limit);
         self
@@ -47,16 +50,21 @@ impl Overrides {
         self
     }
 
-    /// Sends this call once: no retry and no hedge, whatever its method and however it fails.
-    pub const fn once(mut self) -> Self {
-        self.once = true;
+    /// Does not retry this call, whatever its method and however it fails. It may still be hedged.
+    pub const fn no_retry(mut self) -> Self {
+        self.no_retry = true;
         self
     }
 
-    /// Whether the call is sent once. A [copier](super::ClientStack::resend) of your own returns
-    /// `None` for such a request.
-    pub const fn is_once(&self) -> bool {
-        self.once
+    /// Does not hedge this call. It may still be retried.
+    pub const fn no_hedge(mut self) -> Self {
+        self.no_hedge = true;
+        self
+    }
+
+    /// Sends this call once: neither retry nor hedge.
+    pub const fn once(self) -> Self {
+        self.no_retry().no_hedge()
     }
 
     pub(crate) fn total(&self) -> Option<Duration> {
@@ -65,5 +73,13 @@ impl Overrides {
 
     pub(super) fn attempt(&self) -> Option<Duration> {
         self.attempt
+    }
+
+    pub(super) fn retries(&self) -> bool {
+        !self.no_retry
+    }
+
+    pub(super) fn hedges(&self) -> bool {
+        !self.no_hedge
     }
 }

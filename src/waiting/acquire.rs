@@ -49,10 +49,14 @@ impl<W: Waiter> Waiting<W> {
         if this.sleep.is_none() {
             this.waiter.first_poll()?;
         }
-        if CallContext::poller_is_late(this.waiter.deadline()) {
-            return Poll::Pending;
-        }
         let mut now = time::now();
+        while CallContext::poller_is_late(this.waiter.deadline()) {
+            // With a timer, because its wake-up may have been spent on this poll: another caller
+            // would not poll it again.
+            this.sleep.set(Some(Sleep::step(now)));
+            let sleep = this.sleep.as_mut().as_pin_mut();
+            now = ready!(sleep.expect("it was set above").poll_elapsed(cx));
+        }
         loop {
             let until = match this.waiter.poll(cx.waker(), now) {
                 Progress::Ended(ended) => return Poll::Ready(ended),

@@ -8,6 +8,7 @@ use axum::routing::any;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use seawall::attempts::Resend;
 use seawall::http::{ReplayBody, ReplayLayer};
 use seawall::{Backoff, ClientStack, Hedge, HedgeLayer, Retry, RetryLayer};
 use tokio::net::TcpListener;
@@ -75,6 +76,39 @@ async fn hb7_a_larger_body_is_sent_once_whole() {
         assert_eq!(all[all.len() - 2].len(), size);
     }
     assert_eq!(seen.all().len(), 4);
+}
+
+// RT6
+#[tokio::test(flavor = "multi_thread")]
+async fn rt6_an_http_stack_takes_a_copier_and_its_bodies_are_still_sent_whole() {
+    let seen = Seen::default();
+    let url = failing_every_other(seen.clone()).await;
+    let stack =
+        ClientStack::http("copied")
+            .replay(1_000)
+            .resend(
+                |request: &Request<ReplayBody<Body>>| match request.headers().get("x-once") {
+                    Some(_) => None,
+                    None => request.copy(),
+                },
+            );
+    let client = stack.layer(client::<Body>());
+    let send = async |request| client.clone().oneshot(request).await.unwrap().status();
+    assert_eq!(send(put(&url, Body::from("order"))).await, StatusCode::OK);
+    assert_eq!(seen.all(), ["order", "order"]);
+    let mut once = put(&url, Body::from("once"));
+    once.headers_mut().insert("x-once", 1.into());
+    assert_eq!(send(once).await, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(seen.all()[2..], ["once"]);
+    // Its copy is used up when the attempt has failed: the answer is that of the server, not an
+    // error of the body.
+    let large = stream(std::iter::repeat_n("0123456789", 200), Duration::ZERO);
+    let _ = seen.add(Bytes::new());
+    assert_eq!(
+        send(put(&url, large)).await,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    assert_eq!(seen.all().len(), 5);
 }
 
 // HB7, HG2

@@ -11,7 +11,7 @@ use http::{Request, StatusCode};
 use seawall::circuit_breaker::{State, Trip};
 use seawall::http::{HttpStack, UntilBodyEnd};
 use seawall::service::Native;
-use seawall::{ClientStack, Reason};
+use seawall::{ClientStack, Reason, ServerStack};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
 
@@ -89,6 +89,38 @@ async fn hb5_a_server_that_reads_no_more_of_an_upload_has_failed() {
     let elapsed = start.elapsed();
     assert!((ms(300)..ms(1_000)).contains(&elapsed), "{elapsed:?}");
     drop(listener);
+}
+
+// HB5: a server of this crate answers 408, and another one may: in a call of an extra attempt too.
+#[tokio::test(flavor = "multi_thread")]
+async fn hb5_a_request_that_the_server_waited_too_long_for_is_not_the_servers_failure() {
+    let limited = ServerStack::http("uploads", 4).request_body(|body| body.idle(ms(100)));
+    let app = Router::new().fallback(any(async |body: Bytes| body));
+    let of_this_crate = serve(app.layer(limited)).await;
+    let foreign = any(async || StatusCode::REQUEST_TIMEOUT);
+    let foreign = serve(Router::new().fallback(foreign)).await;
+    let stack = stack();
+    stack
+        .change(|now| now.retry(|retry| retry.max_attempts(2)))
+        .unwrap();
+    for (address, body) in [
+        (
+            of_this_crate,
+            stream(std::iter::repeat_n("slow ", 3), ms(250)),
+        ),
+        (foreign, Body::empty()),
+    ] {
+        let request = Request::put(format!("http://{address}/"));
+        let call = stack
+            .layer(client::<Body>())
+            .oneshot(request.body(body).unwrap());
+        assert_eq!(call.await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+        let breaker = stack.breakers().get(&address.to_string());
+        assert_eq!(breaker.state(), State::Closed);
+        assert_eq!(breaker.snapshot().rules[0].counts.consecutive, 0);
+    }
+    // Both requests were sent again.
+    assert_eq!(stack.retry().snapshot().retried, 2);
 }
 
 // HB5, CB8

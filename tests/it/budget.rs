@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::body::Body;
+use http::{Request, Response};
 use seawall::budget::Refill;
 use seawall::classify::{ErrorsBy, FailureKind, Outcome};
 use seawall::{
-    Backoff, Budget, BudgetLayer, ClientStack, Hedge, HedgeLayer, Jitter, Mode, Retry, RetryLayer,
+    Backoff, Budget, BudgetLayer, ClientStack, Deadline, Hedge, HedgeLayer, Jitter, Mode, Retry,
+    RetryLayer,
 };
+use tokio::time::advance;
 use tower::buffer::Buffer;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::ms;
+use crate::support::{Task, ms, secs};
 
 const CALLS: u64 = 1_000;
 
@@ -249,6 +253,65 @@ async fn gr5_each_failed_attempt_takes_one_token_of_its_server() {
     }
     assert_eq!(made.load(Ordering::Relaxed), 40);
     assert_eq!(tokens(), 1_000.0 - 80.0 - 20.0 + 2.0);
+}
+
+// RT4, HB3: both wait for the end of the body, which is read outside of the attempts.
+#[tokio::test]
+async fn rt4_a_call_inside_of_an_attempt_earns_nothing_at_the_end_of_its_body() {
+    let budget = Budget::builder().ratio(0.5).burst(10).build().unwrap();
+    let stack = ClientStack::builder("inner").retry(|retry| retry.budget(&budget));
+    let stack = stack.build().unwrap().until_body_end();
+    let answer = async |_| Ok::<_, BoxError>(Response::new(Body::from("answer")));
+    let client = stack.layer(service_fn(answer));
+    let outer = Retry::builder().budget(&budget).build().unwrap();
+    let call = |_| client.clone().oneshot(Request::new(Body::empty()));
+    let response = outer.run(call).await.unwrap();
+    assert_eq!(budget.snapshot().balance, 10.5);
+    axum::body::to_bytes(Body::new(response.into_body()), 100)
+        .await
+        .unwrap();
+    assert_eq!(budget.snapshot().balance, 10.5);
+}
+
+// GR5: an inner retry that inherits the budget of the outer one, and one that was given it too.
+#[tokio::test(start_paused = true)]
+async fn gr5_a_failed_attempt_takes_one_token_also_inside_of_a_retry() {
+    let with = |budget: Option<&Budget>| {
+        let backoff = Backoff::constant(ms(1)).jitter(Jitter::None);
+        let retry = Retry::builder().backoff(backoff).nested(true);
+        match budget {
+            Some(budget) => retry.budget(budget).build().unwrap(),
+            None => retry.build().unwrap(),
+        }
+    };
+    // All attempts; a spent budget; a backoff of the inner one that ends after the deadline.
+    let cases = [(1_000, 9, ms(1)), (4, 1, ms(1)), (1_000, 1, secs(2))];
+    let both = cases
+        .into_iter()
+        .flat_map(|case| [(case, false), (case, true)]);
+    for ((tokens, attempts, step), is_given) in both {
+        let budget = Budget::builder().retry_throttling(tokens, 0.1);
+        let budget = budget.build().unwrap();
+        if tokens == 4 {
+            // Two of four are no more than half.
+            budget.on_failure();
+        }
+        let before = budget.snapshot().balance;
+        let (outer, inner) = (
+            with(Some(&budget)),
+            with(Some(&budget).filter(|_| is_given)),
+        );
+        let (failing, made) = every(u64::MAX);
+        let service = RetryLayer::new(&inner).layer(failing);
+        let service = RetryLayer::new(&outer).layer(service);
+        let mut call = Task::new(Deadline::after(secs(1)).scope(service.oneshot(7)));
+        while call.run().is_pending() {
+            advance(step).await;
+        }
+        assert_eq!(made.load(Ordering::Relaxed), attempts);
+        let taken = before - budget.snapshot().balance;
+        assert_eq!(taken, attempts as f64, "{tokens} {is_given} {step:?}");
+    }
 }
 
 // GR5

@@ -652,6 +652,42 @@ async fn to10_a_client_of_reqwest_sends_what_is_left() {
     assert!((2_900..3_000).contains(&left), "{left}");
 }
 
+// TO10, RN5: a client of one line, of reqwest and of hyper-util.
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn to10_a_client_of_one_line_sends_what_is_left_and_its_attempts() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let echo = async move |headers: HeaderMap| {
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap());
+        let left: u64 = text(TIMEOUT).unwrap().parse().unwrap();
+        let attempt = text(ATTEMPT).unwrap_or("1");
+        match calls.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+            _ => (StatusCode::OK, format!("{left} {attempt}")),
+        }
+    };
+    let address = serve(Router::new().route("/", get(echo))).await;
+    let check = |text: &str| {
+        let (left, attempt) = text.split_once(' ').unwrap();
+        let left: u64 = left.parse().unwrap();
+        assert!((2_800..3_000).contains(&left), "{left}");
+        assert_eq!(attempt, "2");
+    };
+    let stack = ClientStack::http("search").send_call_headers(CallHeaders::new());
+
+    let client = stack.reqwest(reqwest::Client::new());
+    let response = client.get(format!("http://{address}/")).send().await;
+    check(&response.unwrap().text().await.unwrap());
+
+    let hyper = Legacy::builder(TokioExecutor::new()).build_http();
+    let client = stack.hyper(hyper);
+    let request = Request::get(format!("http://{address}/")).body(Body::empty());
+    let response = client.oneshot(request.unwrap()).await.unwrap();
+    let body = Body::new(response.into_body());
+    let body = axum::body::to_bytes(body, 100).await.unwrap();
+    check(std::str::from_utf8(&body).unwrap());
+}
+
 // RT10: `nested` is the way out, as in one process.
 #[tokio::test(start_paused = true)]
 async fn rt10_a_nested_retry_retries_inside_of_an_extra_attempt() {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
+use axum::body::Body;
+use http::Response;
 use seawall::classify::{ErrorsBy, FailureKind, Outcome};
 use seawall::fallback::{Action, Fallback, FallbackLayer, Keep, call, service, value};
 use seawall::{
@@ -55,6 +57,33 @@ where
     let rejecting = CircuitBreakerLayer::new(opened()).layer(Mock::new());
     let rejected = layer.layer(rejecting).oneshot(Do::Answer).await;
     [failed.unwrap(), rejected.unwrap()]
+}
+
+// FB1, HB4: the head is out when the body breaks off.
+#[tokio::test]
+async fn fb1_a_body_that_breaks_off_is_answered_where_the_call_reads_it() {
+    type Answer = Response<Body>;
+    let broken = || {
+        let chunks = [Ok("start"), Err(io::Error::other("reset"))];
+        let body = Body::from_stream(futures::stream::iter(chunks));
+        std::future::ready(Ok::<_, BoxError>(Answer::new(body)))
+    };
+    let read = async |response: Answer| {
+        let body = axum::body::to_bytes(response.into_body(), 100).await;
+        body.map_err(BoxError::from)
+    };
+    let layer = FallbackLayer::new(
+        fallback(),
+        call(|_| async { Ok(Answer::new(Body::empty())) }),
+    );
+    let head = layer
+        .layer(service_fn(move |()| broken()))
+        .oneshot(())
+        .await;
+    read(head.unwrap()).await.unwrap_err();
+    let whole = || async { read(broken().await?).await.map(|bytes| bytes.to_vec()) };
+    let answer = fallback().run(value(b"kept".to_vec()), whole).await;
+    assert_eq!(answer.unwrap(), b"kept");
 }
 
 #[tokio::test]

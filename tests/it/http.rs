@@ -479,7 +479,7 @@ fn statuses_are_judged() {
         (502, FailureKind::Response),
         (503, FailureKind::Throttled),
         (599, FailureKind::Response),
-        (408, FailureKind::Timeout),
+        (408, FailureKind::RequestTimeout),
         (504, FailureKind::Timeout),
         (429, FailureKind::Throttled),
         (501, FailureKind::Permanent),

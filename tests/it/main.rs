@@ -39,10 +39,15 @@ mod hosts;
 mod http;
 mod keyed;
 mod live;
+#[cfg(all(feature = "reqwest", feature = "serve"))]
+mod newcomers;
+#[cfg(all(feature = "http", feature = "test-util"))]
+mod overrides;
 mod rate_limit;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod rate_limit_fields;
 mod readiness;
+mod registry;
 mod rejection;
 #[cfg(all(feature = "reqwest", feature = "serve"))]
 mod reqwest;

@@ -153,7 +153,9 @@ fn rl13_each_member_of_a_joint_limit_emits_its_own_events() {
 mod waiting {
     use super::*;
 
-    use seawall::{Deadline, Timeout, TimeoutLayer};
+    use futures::stream::FuturesUnordered;
+    use futures::{FutureExt, StreamExt};
+    use seawall::{Bulkhead, Deadline, Timeout, TimeoutLayer};
     use tokio::time::{Instant, advance};
     use tower::ServiceExt;
     use tower::limit::ConcurrencyLimit;
@@ -256,6 +258,53 @@ mod waiting {
         assert_eq!(start.elapsed(), ms(199));
         buffered.oneshot(Do::Answer).await.unwrap();
         assert_eq!(start.elapsed(), ms(200));
+    }
+
+    // RL4: behind a buffer only the first poll has the deadline, and bounds how long it is in the way.
+    #[tokio::test(start_paused = true)]
+    async fn rl4_a_call_that_is_not_polled_is_in_the_way_until_the_deadline_of_its_first_poll() {
+        let limiter = tenth();
+        let mut service = RateLimitLayer::waiting(&limiter).layer(Mock::new());
+        assert!(limiter.allow());
+        let mut stuck = Task::new(service.call(Do::Answer));
+        let deadline = Deadline::after(ms(150));
+        assert!(deadline.enter(|| stuck.run()).is_pending());
+        let mut next = Task::new(service.call(Do::Answer));
+        assert!(next.run().is_pending());
+        advance(ms(151)).await;
+        assert!(next.run().is_pending());
+        advance(ms(1)).await;
+        assert!(matches!(next.run(), Poll::Ready(Ok(7))));
+    }
+
+    // TO3: in a set of futures, which polls only those that were woken.
+    #[tokio::test(start_paused = true)]
+    async fn to3_a_wait_in_a_set_goes_on_after_a_late_poll_of_another_caller() {
+        let limiter = tenth();
+        let bulkhead = Bulkhead::builder(1).queue(1).build().unwrap();
+        for waits_for_token in [true, false] {
+            let held = bulkhead.try_acquire().unwrap();
+            assert!(!waits_for_token || limiter.allow());
+            let mut set = FuturesUnordered::new();
+            set.push(async {
+                match waits_for_token {
+                    true => limiter.acquire().await,
+                    false => bulkhead.acquire().await.map(drop),
+                }
+            });
+            assert!(set.next().now_or_never().is_none());
+            let timeout = Timeout::new(ms(50));
+            let next = set.next().map(Ok::<_, io::Error>);
+            let mut other = Task::new(timeout.run(|| next));
+            assert!(other.run().is_pending());
+            advance(ms(60)).await;
+            held.release();
+            advance(ms(60)).await;
+            assert!(matches!(other.run(), Poll::Ready(Err(_))));
+            drop(other);
+            let woken = tokio::time::timeout(secs(1), set.next()).await;
+            woken.expect("it is polled again").unwrap().unwrap();
+        }
     }
 
     // Cases 12, 13.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::task::Poll;
 
 use axum::Router;
 use axum::routing::get;
@@ -10,11 +11,13 @@ use http::header::{HeaderMap, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use seawall::http::RateLimitFields;
-use seawall::{Keyed, Mode, Quota, RateLimitLayer, RateLimiter, ServerStack};
+use seawall::{Deadline, Keyed, Mode, Quota, RateLimitLayer, RateLimiter, ServerStack};
+use tokio::time::advance;
+use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::answers::{answering, fetch, serve};
-use crate::support::secs;
+use crate::support::{Task, secs};
 
 /// The values of the fields of the draft, and of the older ones.
 fn fields(headers: &HeaderMap) -> [Option<&str>; 5] {
@@ -218,4 +221,36 @@ async fn rl14_a_call_that_has_waited_shows_what_it_left() {
     let (waited, rejected) = tokio::join!(call(), call());
     assert_eq!(waited, shows(200, 0));
     assert_eq!(rejected, shows(429, 0));
+}
+
+// RL14, TO4: during the wait, and while the service was not ready.
+#[tokio::test(start_paused = true)]
+async fn rl14_a_call_that_has_expired_shows_what_is_left() {
+    for waits in [true, false] {
+        let limiter = RateLimiter::builder(Quota::per_minute(2)).max_wait(secs(40));
+        let limiter = limiter.build().unwrap();
+        let layer = RateLimitLayer::waiting(&limiter);
+        let layer = layer.rate_limit_fields(RateLimitFields::new());
+        let mut busy = ConcurrencyLimit::new(answering(), 1);
+        let mut service = layer.layer(busy.clone());
+        assert!(limiter.allow_n(2));
+        let deadline = Deadline::after(secs(35));
+        let call = deadline.enter(|| service.call(Request::new(())));
+        let mut call = Task::new(call);
+        assert!(call.run().is_pending());
+        if !waits {
+            busy.ready().await.unwrap();
+            advance(secs(30)).await;
+            assert!(call.run().is_pending());
+            drop(busy);
+        }
+        advance(secs(35)).await;
+        let Poll::Ready(Ok(response)) = call.run() else {
+            panic!("its deadline has passed");
+        };
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        let left = if waits { "1" } else { "2" };
+        let limit = fields(response.headers())[1].unwrap_or_default();
+        assert!(limit.contains(&format!("r={left}")), "{limit:?}");
+    }
 }

@@ -178,6 +178,17 @@ fn cx20_no_text_of_a_report_is_repeated() {
         texts(foreign.into()),
         "call failed: the upstream failed: down"
     );
+    // By itself it prints its causes too.
+    let own = |error: Error<Foreign<io::Error>>| format!("{error:#}");
+    let foreign = Foreign(io::Error::other("down"));
+    assert_eq!(
+        own(Error::Service(foreign)),
+        "call failed: the upstream failed: down"
+    );
+    assert_eq!(
+        own(Error::from(rejection())),
+        "per caller: rate limit exceeded; retry after 1.5s"
+    );
     let (limit, elapsed) = (secs(1), secs(2));
     let cut_short = Rejection::new(RejectionKind::TimedOut { limit, elapsed }, "total");
     let timed_out = "total: timed out after 2s (limit 1s): call was cut short";

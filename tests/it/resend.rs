@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use seawall::ClientStack;
-use seawall::stack::Overrides;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
@@ -192,49 +191,4 @@ mod unsent {
         drop(answer);
         assert_eq!(server.await.unwrap(), 2);
     }
-}
-
-// TO9
-#[tokio::test(start_paused = true)]
-async fn to9_a_request_that_is_overridden_is_sent_once_and_not_for_longer_than_its_total() {
-    let calls = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&calls);
-    let server = service_fn(move |request: Request<String>| {
-        count.fetch_add(1, Ordering::Relaxed);
-        async move {
-            if request.body() == "hang" {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, BoxError>(Response::builder().status(500).body(String::new())?)
-        }
-    });
-    let stack = ClientStack::builder("once").hedge(|hedge| hedge.delay(Duration::ZERO));
-    let service = stack.build().unwrap().layer(server);
-    let call = async |body: &str, overrides: Option<Overrides>| {
-        let mut request = Request::new(body.to_owned());
-        if let Some(overrides) = overrides {
-            request.extensions_mut().insert(overrides);
-        }
-        let start = Instant::now();
-        let answer = service.clone().oneshot(request).await;
-        (
-            answer.is_ok(),
-            calls.swap(0, Ordering::Relaxed),
-            start.elapsed(),
-        )
-    };
-    let (_, sent, _) = call("fail", None).await;
-    assert!(sent > 1);
-    let (answered, sent, _) = call("fail", Some(Overrides::new().once())).await;
-    assert_eq!((answered, sent), (true, 1));
-    let ms = Duration::from_millis;
-    let short = Overrides::new().once().total_timeout(ms(300));
-    assert_eq!(call("hang", Some(short)).await, (false, 1, ms(300)));
-    let short = Overrides::new().once().attempt_timeout(ms(200));
-    assert_eq!(call("hang", Some(short)).await, (false, 1, ms(200)));
-    let long = Overrides::new()
-        .total_timeout(ms(60_000))
-        .attempt_timeout(ms(60_000))
-        .once();
-    assert_eq!(call("hang", Some(long)).await, (false, 1, ms(10_000)));
 }

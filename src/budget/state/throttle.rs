@@ -18,12 +18,14 @@ impl Throttle {
         Self(AtomicU64::new(most * ONE))
     }
 
-    fn update(&self, step: impl Fn(u64) -> u64) {
+    /// Returns what it was.
+    fn update(&self, step: impl Fn(u64) -> u64) -> u64 {
         let mut tokens = self.0.load(Relaxed);
         while let Err(now) = (self.0).compare_exchange_weak(tokens, step(tokens), Relaxed, Relaxed)
         {
             tokens = now;
         }
+        tokens
     }
 
     /// Fills it: throttling starts, with at most `most` tokens.
@@ -31,12 +33,13 @@ impl Throttle {
         self.update(|_| most * ONE);
     }
 
-    /// A failure takes a token.
-    pub(in crate::budget) fn fail(&self) {
-        self.update(|tokens| tokens.saturating_sub(ONE));
+    /// A failure takes a token. Returns what there was to take.
+    pub(in crate::budget) fn fail(&self) -> u64 {
+        self.update(|tokens| tokens.saturating_sub(ONE)).min(ONE)
     }
 
-    /// A success gives `ratio` thousandths of one.
+    /// A success gives `ratio` thousandths of one, and a failure that is counted elsewhere gives
+    /// back what it took.
     pub(in crate::budget) fn succeed(&self, ratio: u64, most: u64) {
         self.update(|tokens| (tokens + ratio).min(most * ONE));
     }
@@ -72,7 +75,7 @@ mod tests {
         // Never above the most, never below zero.
         (0..1_000).for_each(|_| throttle.succeed(100, 10));
         assert_eq!(throttle.tokens(10), 10_000);
-        (0..1_000).for_each(|_| throttle.fail());
+        (0..1_000).for_each(|_| assert!(throttle.fail() <= 1_000));
         assert_eq!(throttle.tokens(10), 0);
         (0..50).for_each(|_| throttle.succeed(100, 10));
         assert!(!throttle.admits(10));

@@ -1,5 +1,6 @@
 //! The rules of a breaker with their memories.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::config::Config;
@@ -24,6 +25,7 @@ pub(super) struct Ended {
 
 /// What tripped a breaker.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Tripped {
     /// The rule, as it was configured.
@@ -33,10 +35,25 @@ pub struct Tripped {
     /// The kind of the last failure.
     pub kind: FailureKind,
     /// The delay that the dependency requested.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds_if_any")
+    )]
     pub retry_after: Option<Duration>,
     /// The text of the last failure, where it was an error that a layer or `run` has seen. It is
     /// made only when the breaker trips.
     pub error: Option<String>,
+}
+
+impl fmt::Display for Tripped {
+    /// The rule, and the last failure: its text, where it has one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; last failure: ", self.rule)?;
+        match &self.error {
+            Some(error) => f.write_str(error),
+            None => fmt::Display::fmt(&self.kind, f),
+        }
+    }
 }
 
 /// The rules of one configuration with their memories. A change makes new rules, which take over

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use super::word::State;
@@ -27,6 +28,22 @@ pub enum Cause {
     Released,
     /// [`reset`](crate::CircuitBreaker::reset) was called.
     Reset,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tripped(tripped) => fmt::Display::fmt(tripped, f),
+            Self::WaitOver => f.write_str("open wait over"),
+            Self::ProbesFailed(kind) => write!(f, "probes failed, the last one by {kind}"),
+            Self::ProbesSucceeded => f.write_str("probes succeeded"),
+            Self::GaveUp => f.write_str("probes did not end in time"),
+            Self::Recovered => f.write_str("ramp over"),
+            Self::ForcedOpen => f.write_str("forced open"),
+            Self::Released => f.write_str("released"),
+            Self::Reset => f.write_str("reset"),
+        }
+    }
 }
 
 /// A breaker's transition from one state to another.

@@ -11,7 +11,6 @@ use tonic::body::Body;
 
 use super::frames::Frames;
 use crate::deadline::Deadline;
-use crate::http::is_once;
 
 /// A larger message is sent once.
 const REPLAY: usize = 64 * 1024;
@@ -86,9 +85,6 @@ pub(super) fn may_resend(request: &Request<GrpcRequestBody>) -> bool {
 }
 
 pub(super) fn copy(request: &Request<GrpcRequestBody>) -> Option<Request<GrpcRequestBody>> {
-    if is_once(request) {
-        return None;
-    }
     let body = request.body().copy()?;
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();

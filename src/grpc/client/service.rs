@@ -15,20 +15,19 @@ use crate::config::Mode;
 use crate::deadline::Deadline;
 use crate::grpc::methods::Methods;
 use crate::grpc::timeout::{GRPC_TIMEOUT, timeout};
-use crate::stack::Overrides;
-use crate::timeout::Timeout;
+use crate::stack::{Overrides, TotalOf};
 
 /// A gRPC channel under a [`GrpcClientStack`](super::GrpcClientStack), for the clients that tonic
 /// generates: see [`Channel`](super::Channel). `W` is the service of the stack.
 #[derive(Clone)]
 pub struct GrpcClientService<W> {
     inner: W,
-    total: Timeout,
+    total: TotalOf,
     idempotent: Methods,
 }
 
 impl<W> GrpcClientService<W> {
-    pub(super) fn new(inner: W, total: Timeout, idempotent: Methods) -> Self {
+    pub(super) fn new(inner: W, total: TotalOf, idempotent: Methods) -> Self {
         Self {
             inner,
             total,
@@ -53,11 +52,24 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let idempotent = self.idempotent.contains(request.uri().path());
         let overrides: Option<&Overrides> = request.extensions().get();
-        let own = overrides.and_then(Overrides::total);
-        let own = timeout(request.headers()).into_iter().chain(own).min();
+        let overrides = overrides.copied().unwrap_or_default();
+        let own = timeout(request.headers());
+        let own = own.into_iter().chain(overrides.total()).min();
         request.headers_mut().remove(GRPC_TIMEOUT);
-        let total = (self.total.mode() == Mode::Enforce).then(|| self.total.limit());
-        let limit = own.into_iter().chain(total).min();
+        let total = self.total.total();
+        let total = (total.mode() == Mode::Enforce).then(|| total.limit());
+        let limit = match (own, total) {
+            (Some(own), Some(total)) => {
+                let limit = self.total.allowed(own);
+                if limit > total {
+                    // For the total timeout, which reads it there.
+                    let extensions = request.extensions_mut();
+                    extensions.insert(overrides.total_timeout(limit));
+                }
+                Some(limit)
+            }
+            (own, total) => own.or(total),
+        };
         let deadline = limit.map(Deadline::after);
         let deadline = Deadline::current().into_iter().chain(deadline).min();
         let request = request.map(|body| GrpcRequestBody::read(body, idempotent, deadline));

@@ -149,7 +149,7 @@ impl<L> GrpcClientStack<L> {
         let stack = self.stack.clone().map_responder(UntilBodyEnd);
         let inner = BodyLayer::new().layer(AttemptService::new(channel, self.codes));
         let inner = stack.layer(inner);
-        let total = self.stack.total_timeout().clone();
+        let total = self.stack.total_of();
         GrpcClientService::new(inner, total, self.idempotent.clone())
     }
 }

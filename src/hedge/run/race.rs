@@ -29,6 +29,8 @@ pin_project! {
         // each start of an attempt.
         #[pin]
         sleep: Option<Sleep>,
+        // Whether the next attempt was due in a poll that could not start it.
+        overdue: bool,
         // The number of the last attempt, and when it started.
         number: u32,
         started: Tick,
@@ -54,6 +56,7 @@ impl<A: AsRef<Config>, N, F, O> Race<A, N, F, O> {
             failed: None,
             extras: Vec::new(),
             sleep: None,
+            overdue: false,
             number: 1,
             started: permit.ledger.start,
             attempts,
@@ -155,7 +158,7 @@ where
             }
             now = false;
         }
-        if self.in_flight() {
+        if self.in_flight() || *self.overdue && self.permit.may_start() {
             return Poll::Pending;
         }
         let (output, outcome) = self.failed.take().expect("polled after it was ready");
@@ -197,9 +200,11 @@ where
         if !self.permit.may_start() {
             return false;
         }
-        if !(now || self.in_flight() && self.poll_delay(cx).is_ready()) {
+        let waits = self.in_flight() || *self.overdue;
+        if !(now || waits && self.poll_delay(cx).is_ready()) {
             return false;
         }
+        *self.overdue = false;
         self.sleep.set(None);
         if !self.attempts.has_next() {
             self.permit.stop();
@@ -207,19 +212,24 @@ where
         }
         let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
-        let start = time::now();
-        match self.permit.ledger.due(start) {
-            Due::Now => {}
-            Due::Never => {
-                let ledger = &self.attempts.as_ref().plan.ledger;
-                ledger.suppress(number, Suppression::Deadline);
-                self.permit.stop();
-                return false;
-            }
-            Due::PollerLate => {
-                self.sleep.set(Some(Sleep::step(start)));
-                let _ = self.poll_delay(cx);
-                return false;
+        let mut start = time::now();
+        loop {
+            match self.permit.ledger.due(start) {
+                Due::Now => break,
+                Due::Never => {
+                    let ledger = &self.attempts.as_ref().plan.ledger;
+                    ledger.suppress(number, Suppression::Deadline);
+                    self.permit.stop();
+                    return false;
+                }
+                Due::PollerLate => {
+                    self.sleep.set(Some(Sleep::step(start)));
+                    if self.poll_delay(cx).is_pending() {
+                        *self.overdue = true;
+                        return false;
+                    }
+                    start = time::now();
+                }
             }
         }
         let Some(extra) = self.prepare(number) else {

@@ -1,10 +1,13 @@
 //! HG: which attempt starts when, and which wins.
 
 use std::future::Future;
+use std::task::Poll;
 
 use tower_layer::Layer;
 
-use super::support::{Answer, Backend, Events, Fail, NEVER, answer, call, classify, fail, ms};
+use super::support::{
+    Answer, Backend, Events, Fail, NEVER, Outcome, answer, call, classify, fail, ms,
+};
 use crate::rejection::Error;
 use crate::testing::Text;
 use crate::{Budget, Hedge, HedgeLayer, Mode, Timeout};
@@ -434,6 +437,42 @@ async fn to3_a_delay_that_ends_in_a_late_poll_of_another_caller_hedges_later() {
     assert_eq!(log.calls(), 1);
     assert_eq!(call.await, answer(1));
     assert_eq!(log.calls(), 2);
+}
+
+// HG2: the next attempt is due at once, and starts in the first poll of a caller that is not late.
+#[tokio::test(start_paused = true)]
+async fn to3_a_failure_in_a_late_poll_of_another_caller_is_hedged_later() {
+    let failing: [fn() -> Outcome; 2] = [|| fail(0), || Err(Error::Service(Fail::Permanent))];
+    for (first, calls) in failing.into_iter().zip([2, 1]) {
+        let backend = Backend::new(move |n| match n {
+            0 => (ms(8), first()),
+            _ => (ms(1), answer(n)),
+        });
+        let log = backend.log.clone();
+        let mut service = layer(&times(1)).layer(backend);
+        let mut call = Box::pin(call(&mut service, ()));
+        assert!(futures::poll!(&mut call).is_pending());
+        let timeout = Timeout::new(ms(5));
+        let mut within = Box::pin(timeout.run(|| &mut call));
+        assert!(futures::poll!(&mut within).is_pending());
+        tokio::time::advance(ms(8)).await;
+        let Poll::Ready(outcome) = futures::poll!(&mut within) else {
+            panic!("its time is over");
+        };
+        drop(within);
+        assert_eq!(log.calls(), 1);
+        // A permanent failure is the outcome at once.
+        if calls == 1 {
+            assert!(matches!(
+                outcome,
+                Err(Error::Service(Error::Service(Fail::Permanent)))
+            ));
+            continue;
+        }
+        assert!(outcome.unwrap_err().rejection().is_some());
+        assert_eq!(call.await, answer(1));
+        assert_eq!(log.calls(), calls);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ impl<S> Layer<S> for ReplayLayer {
 /// A service that makes request bodies that can be sent again; made by [`ReplayLayer`].
 #[derive(Clone, Debug)]
 pub struct ReplayService<S> {
-    inner: S,
+    pub(crate) inner: S,
     limit: usize,
 }
 
@@ -122,7 +122,7 @@ impl<S: Service<reqwest::Request>> Service<reqwest::Request> for ReplayService<S
 
 /// The service of one attempt, whose timeout starts when the request body has been sent.
 #[derive(Clone, Debug)]
-pub struct Attempted<S>(pub(in crate::http) S);
+pub struct Attempted<S>(pub(crate) S);
 
 impl<S, B> Service<Request<ReplayBody<B>>> for Attempted<S>
 where

@@ -5,5 +5,5 @@ mod layer;
 mod record;
 
 pub use body::ReplayBody;
-pub(super) use layer::Attempted;
+pub(crate) use layer::Attempted;
 pub use layer::{ReplayLayer, ReplayService};

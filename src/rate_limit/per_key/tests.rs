@@ -227,5 +227,16 @@ async fn rl13_two_new_keys_that_share_the_last_entry_are_rejected_together() {
     let rejection = both.try_acquire_n(2).unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::RateLimited);
     assert_eq!(rejection.retry_after(), Some(Duration::from_secs(1)));
+    // RL4: a call that waits looks again when the shared entry could have the rest.
+    let start = crate::time::now();
+    let two = || both.acquire().cost(2).max_wait(Duration::from_secs(2));
+    let mut waiting = crate::testing::Task::new(two());
+    assert!(waiting.run().is_pending());
+    assert!(waiting.polls() <= 3, "{}", waiting.polls());
+    drop(waiting);
+    let rejection = two().await.unwrap_err();
+    assert_eq!(rejection.kind(), RejectionKind::RateLimited);
+    let took = crate::time::now().since(start);
+    assert!((1_000..2_001).contains(&took.as_millis()), "{took:?}");
     assert!(both.allow_n(1), "one entry has tokens for both");
 }

@@ -19,6 +19,8 @@ use crate::sync::Arc;
 pub struct ClientConfig {
     pub(super) name: Name,
     pub(super) total_timeout: Duration,
+    /// The most that one call may set. None for the total.
+    pub(super) longest_total: Option<Duration>,
     pub(super) attempt_timeout: Duration,
     // A setter replaces the whole part, so a part that a change did not set keeps its address.
     pub(super) retry: Arc<retry::Builder>,
@@ -51,6 +53,7 @@ impl ClientConfig {
             budgets: Arc::new(Budget::builder().name(part(&name, "budget"))),
             name,
             total_timeout: TOTAL_TIMEOUT,
+            longest_total: None,
             attempt_timeout: ATTEMPT_TIMEOUT,
             hedged: false,
             authorities: AUTHORITIES,
@@ -62,6 +65,26 @@ impl ClientConfig {
     /// Sets how long a call may take, with all its attempts and all waits. The default is 10 s.
     pub fn total_timeout(mut self, limit: Duration) -> Self {
         self.total_timeout = limit;
+        self
+    }
+
+    /// Lets one call have a longer total than the others, by its
+    /// [`Overrides`](crate::stack::Overrides): up to `limit`. The default is the
+    /// [total timeout](Self::total_timeout), so that a call can only shorten it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ClientStack;
+    ///
+    /// let stack = ClientStack::builder("reports")
+    ///     .total_timeout(Duration::from_secs(5))
+    ///     .longest_total_timeout(Duration::from_secs(60)) // For the one that is exported.
+    ///     .build()?;
+    /// # let _ = stack;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn longest_total_timeout(mut self, limit: Duration) -> Self {
+        self.longest_total = Some(limit);
         self
     }
 
@@ -145,6 +168,12 @@ impl ClientConfig {
         self
     }
 
+    /// The most that a call may set where the total is `total`.
+    pub(super) fn longest_total(&self, total: Duration) -> Duration {
+        self.longest_total
+            .map_or(total, |longest| longest.max(total))
+    }
+
     /// Reports differences to `now` that a change cannot apply.
     pub(super) fn check_change(&self, now: &Self, own_limiter: bool, problems: &mut Problems) {
         let (built, authorities) = (now.authorities, self.authorities);
@@ -214,6 +243,10 @@ impl ClientConfig {
         let attempt = self.attempt_timeout;
         let allowed = format!("at most the total_timeout of {total:?}");
         problems.check(attempt <= total, "attempt_timeout", attempt, allowed);
+        if let Some(longest) = self.longest_total {
+            let allowed = format!("at least the total_timeout of {total:?}");
+            problems.check(longest >= total, "longest_total_timeout", longest, allowed);
+        }
         let backoffs = self.retry.longest_backoffs();
         let attempts = self.retry.attempts();
         let allowed =

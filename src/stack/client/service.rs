@@ -1,5 +1,8 @@
+use std::fmt;
 use std::time::Duration;
 
+use super::again::{HedgesOf, RetriesOf};
+use super::policies::Policies;
 use crate::attempts::{Again, ByRequest};
 use crate::budget::{Budget, BudgetService};
 use crate::bulkhead::{Bulkhead, QueuedService};
@@ -12,6 +15,7 @@ use crate::rejection::Rejection;
 use crate::retry::RetryService;
 use crate::service::Native;
 use crate::stack::{Addressed, ByAuthority, StackService};
+use crate::sync::Arc;
 use crate::timeout::{DurationOf, Timeout, TimeoutService};
 
 /// A policy per authority.
@@ -23,8 +27,10 @@ pub type ClientService<S, R = Native, C = Standard, L = RateLimiter, O = ByReque
 
 // From the outside in.
 type Budgeted<S, R, C, L, O, K> = BudgetService<Retried<S, R, C, L, O, K>, Budgets, R>;
-type Retried<S, R, C, L, O, K> = RetryService<Hedged<S, R, C, L, O, K>, C, Again<O, K>, R>;
-type Hedged<S, R, C, L, O, K> = HedgeService<Breaker<S, R, C, L>, C, Again<O, K>, Own, Hedge, R>;
+type Retried<S, R, C, L, O, K> =
+    RetryService<Hedged<S, R, C, L, O, K>, C, RetriesOf<Again<O, K>>, R>;
+type Hedged<S, R, C, L, O, K> =
+    HedgeService<Breaker<S, R, C, L>, C, HedgesOf<Again<O, K>>, Own, Hedge, R>;
 type Breaker<S, R, C, L> =
     CircuitBreakerService<Queued<S, R, L>, R, C, PerAuthority<CircuitBreaker>>;
 type Queued<S, R, L> = QueuedService<Limited<S, R, L>, R, PerAuthority<Bulkhead>>;
@@ -59,15 +65,37 @@ impl<Req: Addressed> Source<Req, Budget> for Budgets {
     }
 }
 
-/// The total of a call: its own, and at most that of the stack.
-#[derive(Clone, Debug)]
-pub struct TotalOf(pub(super) Timeout);
+/// The total of a call: its own, and at most what the stack allows.
+#[derive(Clone)]
+pub struct TotalOf(pub(super) Arc<Policies>);
+
+impl TotalOf {
+    /// `own`, unless it is longer than the stack allows.
+    pub(crate) fn allowed(&self, own: Duration) -> Duration {
+        let total = self.total().limit();
+        // Only a call with a longer total reads the configuration.
+        match own > total {
+            true => own.min(self.0.live.load().longest_total(total)),
+            false => own,
+        }
+    }
+
+    pub(crate) fn total(&self) -> &Timeout {
+        &self.0.total
+    }
+}
 
 impl<Req: Addressed> DurationOf<Req> for TotalOf {
     #[inline]
     fn duration(&self, request: &Req) -> Option<Duration> {
         let total = request.overrides()?.total()?;
-        Some(total.min(self.0.limit()))
+        Some(self.allowed(total))
+    }
+}
+
+impl fmt::Debug for TotalOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TotalOf").field(self.total()).finish()
     }
 }
 

@@ -2,9 +2,12 @@ use std::fmt;
 
 use tower_layer::Layer;
 
+use super::again::{HedgesOf, RetriesOf};
 use super::config::ClientConfig;
 use super::policies::Policies;
 use super::service::{AttemptOf, Budgets, ClientService, TotalOf};
+#[cfg(feature = "http")]
+use crate::attempts::CopyOf;
 use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
 use crate::budget::{Budget, BudgetLayer};
 use crate::bulkhead::{Bulkhead, BulkheadLayer};
@@ -189,6 +192,12 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
         self.again(|again| again.resend(copy))
     }
+
+    /// Copies requests that are [`Resend`](crate::attempts::Resend) with `copy`.
+    #[cfg(feature = "http")]
+    pub(crate) fn resend_of<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyOf<F>> {
+        self.again(|again| again.resend_of(copy))
+    }
 }
 
 impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
@@ -200,6 +209,12 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// The timeout of the whole call.
     pub fn total_timeout(&self) -> &Timeout {
         &self.policies.total
+    }
+
+    /// The total timeout of each call.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn total_of(&self) -> TotalOf {
+        TotalOf(Arc::clone(&self.policies))
     }
 
     /// The retry.
@@ -320,12 +335,12 @@ where
         let inner = HedgeLayer::new(&policies.hedge)
             .responder::<R>()
             .classify(classifier())
-            .map_again(|_| self.again.clone())
+            .map_again(|_| HedgesOf(self.again.clone()))
             .layer(inner);
         let inner = RetryLayer::new(&policies.retry)
             .responder::<R>()
             .classify(classifier())
-            .map_again(|_| self.again.clone())
+            .map_again(|_| RetriesOf(self.again.clone()))
             .layer(inner);
         let inner = BudgetLayer::new(Budgets {
             given: policies.budget.clone(),
@@ -336,7 +351,7 @@ where
         StackService(
             TimeoutLayer::new(&policies.total)
                 .covers_readiness()
-                .duration_by(TotalOf(policies.total.clone()))
+                .duration_by(TotalOf(Arc::clone(&self.policies)))
                 .respond_as(responder())
                 .layer(inner),
         )

@@ -269,4 +269,24 @@ async fn to9_one_call_overrides_the_timeouts_and_attempts_of_its_stack() {
     let (policy, _, took) = call("hang", long).await;
     assert_eq!(policy.as_deref(), Some("overridden.total_timeout"));
     assert!(took < secs(4), "{took:?}");
+
+    // Unless the stack allows more, by `set_timeout` too.
+    stack
+        .change(|now| {
+            now.total_timeout(ms(200))
+                .attempt_timeout(ms(200))
+                .longest_total_timeout(ms(500))
+        })
+        .unwrap();
+    let long = Overrides::new().total_timeout(secs(60));
+    let (policy, attempts, took) = call("hang", long).await;
+    assert_eq!(policy.as_deref(), Some("overridden.total_timeout"));
+    assert!(attempts > 1 && took >= ms(500), "{attempts}, {took:?}");
+    let mut request = Request::new(text("hang"));
+    request.set_timeout(secs(60));
+    let start = Instant::now();
+    let status = client.get(request).await.unwrap_err();
+    let reason = Reason::find(&status).unwrap();
+    assert_eq!(&**reason.policy(), "overridden.total_timeout");
+    assert!(start.elapsed() >= ms(500), "{:?}", start.elapsed());
 }

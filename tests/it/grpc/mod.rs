@@ -2,5 +2,7 @@
 
 mod client;
 mod deadlines;
+#[cfg(all(feature = "reqwest", feature = "serve"))]
+mod newcomer;
 mod server;
 mod support;
