@@ -596,6 +596,31 @@ fn rt11_an_extra_attempt_never_waits_in_the_layer() {
     assert!(matches!(poll_once(service.call(7)), Some(Ok(7))));
 }
 
+// As behind a buffer: it was queued where it could not be seen that it is an extra attempt.
+#[cfg(feature = "tower")]
+#[test]
+fn rt11_the_permit_that_an_extra_attempt_was_handed_before_its_first_poll_goes_to_the_next() {
+    use tower::{BoxError, Layer, Service, service_fn};
+
+    let extra = CallContext {
+        extra: true,
+        ..CallContext::current()
+    };
+    let bulkhead = one(2);
+    let echo = service_fn(|n: u32| async move { Ok::<_, BoxError>(n) });
+    let mut service = crate::BulkheadLayer::queued(&bulkhead).layer(echo);
+    let held = bulkhead.try_acquire().unwrap();
+    let (handed, next) = (service.call(7), service.call(8));
+    held.release();
+    assert_eq!(balance(&bulkhead), (1, 1));
+    let late = extra.enter();
+    assert!(poll_once(handed).expect("it does not wait").is_err());
+    drop(late);
+    assert_eq!(balance(&bulkhead), (1, 0));
+    assert!(matches!(poll_once(next), Some(Ok(8))));
+    assert_eq!(balance(&bulkhead), (0, 0));
+}
+
 // Between its last poll and the end of its wait.
 #[test]
 fn bh4_a_waiter_that_gets_its_permit_at_the_end_of_its_wait_is_admitted() {

@@ -109,12 +109,10 @@ impl crate::waiting::Waiter for Waiter {
         if !deadline.is_never() {
             self.end_by(deadline, time::now())?;
         }
-        if CallContext::extra() {
-            let cancelled = self.id.and_then(|id| self.bulkhead.machine().cancel(id));
-            if let Some(word) = cancelled {
-                self.id = None;
-                return Err(self.reject_full(word));
-            }
+        // A permit that it was handed meanwhile goes to the next waiter.
+        if CallContext::extra() && self.give_back() {
+            let word = self.bulkhead.machine().word();
+            return Err(self.reject_full(word));
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::body::Body;
+use http::{Request, Response};
 use seawall::budget::Refill;
 use seawall::classify::{ErrorsBy, FailureKind, Outcome};
 use seawall::{
@@ -251,6 +253,24 @@ async fn gr5_each_failed_attempt_takes_one_token_of_its_server() {
     }
     assert_eq!(made.load(Ordering::Relaxed), 40);
     assert_eq!(tokens(), 1_000.0 - 80.0 - 20.0 + 2.0);
+}
+
+// RT4, HB3: both wait for the end of the body, which is read outside of the attempts.
+#[tokio::test]
+async fn rt4_a_call_inside_of_an_attempt_earns_nothing_at_the_end_of_its_body() {
+    let budget = Budget::builder().ratio(0.5).burst(10).build().unwrap();
+    let stack = ClientStack::builder("inner").retry(|retry| retry.budget(&budget));
+    let stack = stack.build().unwrap().until_body_end();
+    let answer = async |_| Ok::<_, BoxError>(Response::new(Body::from("answer")));
+    let client = stack.layer(service_fn(answer));
+    let outer = Retry::builder().budget(&budget).build().unwrap();
+    let call = |_| client.clone().oneshot(Request::new(Body::empty()));
+    let response = outer.run(call).await.unwrap();
+    assert_eq!(budget.snapshot().balance, 10.5);
+    axum::body::to_bytes(Body::new(response.into_body()), 100)
+        .await
+        .unwrap();
+    assert_eq!(budget.snapshot().balance, 10.5);
 }
 
 // GR5: an inner retry that inherits the budget of the outer one, and one that was given it too.

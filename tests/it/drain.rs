@@ -85,18 +85,31 @@ type HyperClient = Client<HttpConnector, Empty<Bytes>>;
 type ClientError = Error<hyper_util::client::legacy::Error>;
 type Plain = MapErr<HyperClient, fn(hyper_util::client::legacy::Error) -> ClientError>;
 
-// One connection; on a busy machine a drain may take more than its 10 ms now and then.
+/// The fewest connections of some runs: on a busy machine a drain may take more than its 10 ms.
+async fn fewest(mut run: impl AsyncFnMut() -> u32) -> u32 {
+    let mut fewest = u32::MAX;
+    for _ in 0..10 {
+        let connections = run().await;
+        assert!(connections <= 10, "{connections} connections");
+        fewest = fewest.min(connections);
+        if fewest == 1 {
+            break;
+        }
+    }
+    fewest
+}
+
 #[tokio::test]
 async fn rt9_100_retried_calls_with_bodies_of_32_kib_use_one_connection() {
-    let connections = connections_of_100_retried_calls(32 * 1024).await;
-    assert!(connections <= 10, "{connections} connections");
+    let run = async || connections_of_100_retried_calls(32 * 1024).await;
+    assert_eq!(fewest(run).await, 1);
 }
 
 // The body that the client's stacks work with.
 #[tokio::test]
 async fn rt9_a_body_that_a_body_layer_has_made_is_read_too() {
-    let connections = connections_through(32 * 1024, BodyLayer::new()).await;
-    assert!(connections <= 10, "{connections} connections");
+    let run = async || connections_through(32 * 1024, BodyLayer::new()).await;
+    assert_eq!(fewest(run).await, 1);
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ async fn served(load: f64, breakers: Mode) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn cb20_a_server_that_sheds_serves_as_much_as_without_a_breaker() {
-    for load in [1.8, 2.5, 4.0] {
+    for load in [1.4, 1.8, 2.5, 4.0, 10.0] {
         let without = served(load, Mode::Off).await;
         let with = served(load, Mode::Enforce).await;
         // The server is busy all the time.

@@ -4,6 +4,7 @@ use super::cause::Transition;
 use super::word::{Flags, State, Word};
 use crate::circuit_breaker::rules::Tripped;
 use crate::config::Mode;
+use crate::in_flight::catching;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
@@ -131,7 +132,14 @@ impl Machine {
         while let Some(transition) = control.pending.pop_front() {
             control.emitting = true;
             drop(control);
-            emit(&transition);
+            // Listeners may panic, and a subscriber of `tracing` too.
+            catching(
+                &mut &*self,
+                || emit(&transition),
+                |machine| {
+                    machine.control.lock().emitting = false;
+                },
+            );
             control = self.control.lock();
         }
         control.emitting = false;

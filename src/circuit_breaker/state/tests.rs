@@ -621,3 +621,18 @@ fn cb5_a_transition_is_taken_once_and_by_its_own_generation() {
     ];
     assert_eq!(*emitted.borrow(), expected);
 }
+
+// CX14: what panics is a subscriber of `tracing`; the panic of a listener is caught before.
+#[test]
+fn cx14_a_panic_while_a_transition_is_emitted_loses_no_later_one() {
+    let breaker = opened(|_| {});
+    let machine = &breaker.machine;
+    crate::testing::catching(|| machine.emit_pending(|_| panic!())).unwrap_err();
+    let _ = breaker.take(10 * MS, Machine::force_open);
+    let emitted = std::cell::Cell::new(0);
+    machine.emit_pending(|edge| {
+        assert_eq!(edge.to, State::ForcedOpen);
+        emitted.set(emitted.get() + 1);
+    });
+    assert_eq!(emitted.get(), 1);
+}
