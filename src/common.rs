@@ -3,21 +3,25 @@
 //! A builder has a field `options: Options` and [`option_setters!`]. The shared state of a policy
 //! has a [`Common`], and its handle has [`common_methods!`].
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::panic::Location;
 
-use crate::config::{Mode, Name};
+use crate::config::{Mode, Name, PolicyKind};
 #[cfg(debug_assertions)]
 use crate::context::path::Inside;
-use crate::event::{Event, EventKind, Listeners, Subscription};
+use crate::event::{Event, EventKind, Listeners, Subscription, trace_event, traces_rejections};
+use crate::per_thread;
+use crate::policy_id::{PolicyId, Registration};
 use crate::rejection::Rejection;
 #[cfg(debug_assertions)]
 use crate::sync::AtomicBool;
-use crate::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 
 /// The options that every builder has.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
+    pub(crate) kind: PolicyKind,
     pub(crate) name: Name,
     pub(crate) mode: Mode,
     pub(crate) listeners: Listeners,
@@ -26,8 +30,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn named(name: Name) -> Self {
+    pub(crate) fn named(kind: PolicyKind, name: Name) -> Self {
         Self {
+            kind,
             name,
             mode: Mode::Enforce,
             listeners: Listeners::default(),
@@ -36,8 +41,8 @@ impl Options {
     }
 
     /// Options with the default name: the kind of policy and its call site.
-    pub(crate) fn at(kind: &str, site: &Location<'_>) -> Self {
-        Self::named(Name::at(kind, site))
+    pub(crate) fn at(kind: PolicyKind, site: &Location<'_>) -> Self {
+        Self::named(kind, Name::at(kind.label(), site))
     }
 
     /// Adds a listener that is never removed.
@@ -46,12 +51,75 @@ impl Options {
     }
 }
 
+/// What the policies of one keyed policy share.
+#[derive(Debug)]
+pub(crate) struct Group {
+    kind: PolicyKind,
+    /// They receive the events of all these policies, and those of the keyed policy itself.
+    pub(crate) listeners: Listeners,
+}
+
+impl Group {
+    pub(crate) fn new(kind: PolicyKind) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            listeners: Listeners::default(),
+        })
+    }
+
+    /// Runs `make`. The policies of this kind that it makes belong to the group, and the registry
+    /// lists none that it makes.
+    pub(crate) fn make<T>(self: &Arc<Self>, make: impl FnOnce() -> T) -> T {
+        per_thread::in_group(self.clone(), make)
+    }
+
+    /// The group that a policy of this kind, made now, belongs to.
+    fn of(kind: PolicyKind) -> Option<Arc<Self>> {
+        per_thread::group().filter(|group: &Arc<Self>| group.kind == kind)
+    }
+}
+
+/// Runs `make`. The registry lists no policy that it makes.
+pub(crate) fn unlisted<T>(make: impl FnOnce() -> T) -> T {
+    per_thread::in_group(Arc::new(()), make)
+}
+
+/// A policy as the registry has it.
+pub(crate) trait Listed: Sized {
+    /// A handle, if this is the shared state of such a policy.
+    fn of_shared(shared: Arc<dyn Any + Send + Sync>) -> Option<Self>;
+
+    fn base(&self) -> &Common;
+}
+
+/// [`Listed`] for a handle that is a tuple of its shared state.
+macro_rules! listed {
+    ($handle:ident, $shared:ty) => {
+        impl crate::common::Listed for $handle {
+            fn of_shared(
+                shared: crate::sync::Arc<dyn std::any::Any + Send + Sync>,
+            ) -> Option<Self> {
+                shared.downcast::<$shared>().ok().map($handle)
+            }
+
+            fn base(&self) -> &crate::common::Common {
+                self.common()
+            }
+        }
+    };
+}
+pub(crate) use listed;
+
 /// The common part of a policy's shared state.
 #[derive(Debug)]
 pub(crate) struct Common {
+    kind: PolicyKind,
     name: Name,
     mode: AtomicU8,
     listeners: Listeners,
+    /// None unless the policy was made by a keyed one.
+    group: Option<Arc<Group>>,
+    registration: Registration,
     would_reject: AtomicU64,
     /// Whether the warning of [`warn_if_applied_twice`](Self::warn_if_applied_twice) is out.
     #[cfg(debug_assertions)]
@@ -59,8 +127,11 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options, registration: Registration) -> Self {
         Self {
+            kind: options.kind,
+            group: Group::of(options.kind),
+            registration,
             name: options.name,
             mode: AtomicU8::new(options.mode as u8),
             listeners: options.listeners,
@@ -73,11 +144,29 @@ impl Common {
     /// The options of a policy like this one, with the mode of now and copies of the listeners.
     pub(crate) fn options(&self) -> Options {
         Options {
+            kind: self.kind,
             name: self.name.clone(),
             mode: self.mode(),
             listeners: self.listeners.clone(),
             seed: None,
         }
+    }
+
+    /// The id of a policy that has one: that is listed, or is a budget.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    #[inline]
+    pub(crate) fn id(&self) -> Option<PolicyId> {
+        self.registration.id()
+    }
+
+    /// The options of a policy while it is changed, whose listeners stay.
+    pub(crate) fn changed(&self, mode: Mode) -> Options {
+        let options = Options::named(self.kind, self.name.clone());
+        Options { mode, ..options }
+    }
+
+    pub(crate) fn kind(&self) -> PolicyKind {
+        self.kind
     }
 
     #[inline]
@@ -106,17 +195,38 @@ impl Common {
     #[inline]
     pub(crate) fn observed(&self) -> bool {
         self.listeners.any()
+            || self
+                .group
+                .as_ref()
+                .is_some_and(|group| group.listeners.any())
     }
 
     /// Whether a rejection would reach a listener or `tracing`.
     #[inline]
     pub(crate) fn observes_rejections(&self) -> bool {
-        self.listeners.observes_rejections()
+        traces_rejections() || self.observed()
     }
 
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
-        self.listeners.emit(&self.name, kind);
+        self.emit_event(kind, None);
+    }
+
+    /// Emits an event, which has the number of attempts where it ends a call that makes several.
+    #[inline]
+    fn emit_event(&self, kind: EventKind<'_>, attempts: Option<u32>) {
+        trace_event(&self.name, kind);
+        if self.observed() {
+            let event = Event {
+                policy: &self.name,
+                kind,
+                attempts,
+            };
+            self.listeners.deliver(&event);
+            if let Some(group) = &self.group {
+                group.listeners.deliver(&event);
+            }
+        }
     }
 
     /// Emits the rejection of a call, and returns it.
@@ -129,7 +239,7 @@ impl Common {
     /// Emits the terminal event of a call that made this number of attempts.
     #[cfg(feature = "tokio")]
     pub(crate) fn emit_after(&self, kind: EventKind<'_>, attempts: u32) {
-        self.listeners.emit_after(&self.name, kind, attempts);
+        self.emit_event(kind, Some(attempts));
     }
 
     /// Counts a rejection of record-only mode, and emits it.

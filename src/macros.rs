@@ -38,3 +38,16 @@ macro_rules! from_ref {
     };
 }
 pub(crate) use from_ref;
+
+/// `Serialize` by the label, with the feature `serde`.
+macro_rules! serialize_label {
+    ($($ty:ty),*) => {$(
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $ty {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.label())
+            }
+        }
+    )*};
+}
+pub(crate) use serialize_label;

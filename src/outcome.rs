@@ -55,6 +55,26 @@ pub(crate) const NEVER: Duration = Duration::MAX;
 #[cfg(any(feature = "reqwest", feature = "tokio"))]
 pub(crate) const ASSUMED: Duration = Duration::from_nanos(1_000_000_001);
 
+crate::macros::serialize_label!(FailureKind);
+
+impl FailureKind {
+    /// A short text that never changes: `error`, `response`, `throttled`, `unsent`, `timeout`,
+    /// `request_timeout`, `permanent`, `panic`, `slow`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Response => "response",
+            Self::Throttled => "throttled",
+            Self::Unsent => "unsent",
+            Self::Timeout => "timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::Permanent => "permanent",
+            Self::Panic => "panic",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -7,16 +7,47 @@
 //! taking it an Acquire, so the next thread continues from what the last one wrote
 //! (model: `the_next_thread_of_a_slot_continues_from_the_last_one`).
 
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 
 use crate::sync::{
-    AtomicU64, CachePadded, Once,
+    Arc, AtomicU64, CachePadded, Once,
     Ordering::{Acquire, Relaxed, Release},
 };
 
 thread_local! {
     /// How many listeners run on this thread, one inside another.
     static LISTENERS: Cell<u32> = const { Cell::new(0) };
+    /// The group that the policies made on this thread belong to.
+    static GROUP_MADE: RefCell<Option<Group>> = const { RefCell::new(None) };
+}
+
+type Group = Arc<dyn Any + Send + Sync>;
+
+/// Runs `make`, which makes policies of this group.
+pub(crate) fn in_group<T>(group: Group, make: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Group>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let group = GROUP_MADE.replace(self.0.take());
+            drop(group);
+        }
+    }
+
+    let _restore = Restore(GROUP_MADE.replace(Some(group)));
+    make()
+}
+
+/// Whether the policies made on this thread belong to a group.
+pub(crate) fn is_in_group() -> bool {
+    GROUP_MADE.with_borrow(Option::is_some)
+}
+
+/// The group that the policies made on this thread belong to, if it is a `T`.
+pub(crate) fn group<T: Send + Sync + 'static>() -> Option<Arc<T>> {
+    let group = GROUP_MADE.with_borrow(Option::clone);
+    group?.downcast().ok()
 }
 
 /// Runs a listener, which does not panic.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The modules of `src`, from low to high. Modules on one floor may import each other.
 pub const FLOORS: &[&[&str]] = &[
     &["macros", "sync", "time", "rng", "per_thread"],
-    &["config", "registry", "live"],
+    &["config", "policy_id", "live"],
     &["outcome", "drain"],
     &["rejection"],
     &["classify"],

@@ -3,7 +3,7 @@
 use crate::budget::Budget;
 use crate::config::Name;
 use crate::context::CallContext;
-use crate::registry::PolicyId;
+use crate::policy_id::PolicyId;
 
 /// The budget that extra attempts are taken from.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::context::{Attempt, CallContext, ClockReading, Due};
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
 use crate::outcome::{FailureKind, Outcome};
-use crate::registry::PolicyId;
+use crate::policy_id::{PolicyId, Registration};
 #[cfg(feature = "tower")]
 use crate::service::Format;
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -32,9 +32,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options, registration: Registration) -> Self {
         Self {
-            common: Common::new(options),
+            common: Common::new(options, registration),
             made: AtomicU64::new(0),
             won: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),

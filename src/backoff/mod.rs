@@ -70,6 +70,7 @@
 //! Where the thing that is waited for says when it is done: wait for that. The policies follow a
 //! `Retry-After` themselves, with the backoff on top.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::config::Problems;
@@ -102,6 +103,27 @@ pub struct Backoff {
     /// None: that of the shape.
     cap: Option<Duration>,
     jitter: Jitter,
+}
+
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shape {
+            Shape::Constant => write!(f, "constant {:?}", self.base)?,
+            Shape::Linear => write!(f, "linear from {:?}", self.base)?,
+            Shape::Exponential { factor } => {
+                write!(f, "exponential from {:?} by {factor}", self.base)?;
+            }
+            Shape::Decorrelated => write!(f, "decorrelated from {:?}", self.base)?,
+        }
+        if let Some(cap) = self.cap {
+            write!(f, " up to {cap:?}")?;
+        }
+        f.write_str(match self.jitter {
+            Jitter::None => ", no jitter",
+            Jitter::Full => ", full jitter",
+            Jitter::Equal => ", equal jitter",
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

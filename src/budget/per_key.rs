@@ -2,7 +2,7 @@
 
 use super::Budget;
 use super::state::ONE;
-use crate::config::{ConfigError, Mode};
+use crate::config::{ConfigError, Mode, PolicyKind};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
@@ -17,8 +17,14 @@ impl PerKey for Budget {
 
     const REJECTS: bool = false;
 
+    const KIND: PolicyKind = PolicyKind::Budget;
+
     fn mode(&self) -> Mode {
         self.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
     }
 
     fn off() -> Result<Self, ConfigError> {

@@ -3,11 +3,13 @@ use std::panic::Location;
 
 use super::builder::{Builder, Config, Refill};
 use super::state::{Account, ONE, Terms, Throttle};
-use crate::common::{Common, Options};
-use crate::config::{ConfigError, Live, Mode, Name};
+use crate::common::{Common, Options, listed};
+use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 use crate::context::CallContext;
+use crate::policy_id;
+#[cfg(feature = "tokio")]
+use crate::policy_id::PolicyId;
 use crate::rate_limit::Bucket;
-use crate::registry::{PolicyId, Registry};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::time;
 
@@ -17,11 +19,8 @@ use crate::time;
 #[derive(Clone)]
 pub struct Budget(pub(super) Arc<Shared>);
 
-static REGISTRY: Registry<Shared> = Registry::new();
-
 pub(super) struct Shared {
     common: Common,
-    id: PolicyId,
     config: Live<Config>,
     /// Copies of the configuration that a deposit reads: it comes from a call that keeps the
     /// configuration of its retry or hedge, not the budget's. Each publishes nothing but itself:
@@ -41,12 +40,6 @@ pub(super) struct Shared {
     pub(super) suppressed: AtomicU64,
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        REGISTRY.remove(self.id);
-    }
-}
-
 impl Budget {
     /// Extra attempts of `percent` of all successes; above 100 is 100. The other numbers are the
     /// [defaults](super#defaults).
@@ -59,7 +52,7 @@ impl Budget {
     /// Starts a budget with the [defaults](super#defaults).
     #[track_caller]
     pub fn builder() -> Builder {
-        Builder::new(Options::at("budget", Location::caller()))
+        Builder::new(Options::at(PolicyKind::Budget, Location::caller()))
     }
 
     pub(super) fn new(options: Options, config: Config) -> Self {
@@ -67,9 +60,8 @@ impl Budget {
         let floor = Bucket::new(now, config.floor());
         // It starts empty, so that it gives nothing before its first second has passed.
         let _ = floor.take(now, now, 1, now);
-        Self(REGISTRY.add(|id| Shared {
-            common: Common::new(options),
-            id,
+        Self(policy_id::add(|registration| Shared {
+            common: Common::new(options, registration),
             terms: AtomicU64::new(terms.word()),
             by_successes: AtomicBool::new(config.refill == Refill::Successes),
             max_tokens: AtomicU64::new(config.max_tokens.unwrap_or(0).into()),
@@ -118,8 +110,7 @@ impl Budget {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let mut options = Options::named(self.name().clone());
-        options.mode = self.mode();
+        let options = self.common().changed(self.mode());
         let (before, mut after) = (options.mode, options.mode);
         self.0.config.change(|now| {
             let next = change(Builder::from_config(options.clone(), *now));
@@ -149,13 +140,17 @@ impl Budget {
     #[cfg(feature = "tokio")]
     #[inline]
     pub(crate) fn id(&self) -> PolicyId {
-        self.0.id
+        self.common().id().expect("every budget has an id")
     }
 
     /// The budget with this id, while there is a handle to it.
     #[cfg(feature = "tokio")]
     pub(crate) fn find(id: PolicyId) -> Option<Self> {
-        REGISTRY.find(id).map(Self)
+        policy_id::find(id).map(Self)
+    }
+
+    fn common(&self) -> &Common {
+        &self.0.common
     }
 
     /// The configuration and the counts. The parts are read one after the other.
@@ -263,6 +258,8 @@ impl Builder {
     }
 }
 
+listed!(Budget, Shared);
+
 impl From<&Budget> for Budget {
     fn from(budget: &Budget) -> Self {
         budget.clone()
@@ -282,6 +279,7 @@ impl fmt::Debug for Budget {
 
 /// What a [`Budget`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The attempts that are available now, without those of the floor. With

@@ -1,7 +1,7 @@
 //! A bulkhead per key: an object of its own for each.
 
 use super::Bulkhead;
-use crate::config::{ConfigError, Mode};
+use crate::config::{ConfigError, Mode, PolicyKind};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 
@@ -18,8 +18,14 @@ impl PerKey for Bulkhead {
 
     const REJECTS: bool = true;
 
+    const KIND: PolicyKind = PolicyKind::Bulkhead;
+
     fn mode(&self) -> Mode {
         self.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
     }
 
     fn off() -> Result<Self, ConfigError> {

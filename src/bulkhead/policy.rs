@@ -6,9 +6,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::state::{MAX_QUEUED, Machine, Order, Settings};
-use crate::common::{Common, Options, common_methods, option_setters};
-use crate::config::{ConfigError, Live, Mode, Problems};
+use crate::common::{Common, Options, common_methods, listed, option_setters};
+use crate::config::{ConfigError, Live, Mode, PolicyKind, Problems};
 use crate::macros::{debug_fields, from_ref, setters};
+use crate::policy_id;
 use crate::sync::Arc;
 
 /// Longer serves callers that have given up, and makes the waiters behind them late as well.
@@ -87,7 +88,7 @@ impl Bulkhead {
     #[track_caller]
     pub fn builder(limit: u32) -> Builder {
         Builder {
-            options: Options::at("bulkhead", Location::caller()),
+            options: Options::at(PolicyKind::Bulkhead, Location::caller()),
             config: Config {
                 settings: Settings {
                     limit,
@@ -148,12 +149,8 @@ impl Bulkhead {
     /// # Errors
     /// The problems that [`Builder::build`] reports; nothing changes then.
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let name = self.name();
         self.0.config.change(|now| {
-            let options = Options {
-                mode: now.settings.mode,
-                ..Options::named(name.clone())
-            };
+            let options = self.common().changed(now.settings.mode);
             let config = *now;
             change(Builder { options, config }).config()
         })?;
@@ -202,6 +199,7 @@ impl Bulkhead {
 }
 
 from_ref!(Bulkhead);
+listed!(Bulkhead, Inner);
 
 debug_fields!(Bulkhead, this: name = this.name(), state = this.machine());
 
@@ -254,8 +252,8 @@ impl Builder {
     /// an [unbounded](Self::unbounded_queue) one.
     pub fn build(self) -> Result<Bulkhead, ConfigError> {
         let config = self.config()?;
-        Ok(Bulkhead(Arc::new(Inner {
-            common: Common::new(self.options),
+        Ok(Bulkhead(policy_id::list(|registration| Inner {
+            common: Common::new(self.options, registration),
             machine: Machine::new(config.settings),
             config: Live::new(config),
         })))
@@ -287,6 +285,7 @@ impl Builder {
 
 /// The configuration and the counts of a [`Bulkhead`] at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// How many calls are admitted at once.
@@ -301,6 +300,10 @@ pub struct Snapshot {
     /// Which waiter is admitted next.
     pub order: Order,
     /// The longest wait.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub max_wait: Duration,
     /// The mode.
     pub mode: Mode,

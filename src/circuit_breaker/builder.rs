@@ -6,9 +6,7 @@ use super::rules::Rules;
 use super::trip::Trip;
 use crate::backoff::Backoff;
 use crate::common::{Options, option_setters};
-#[cfg(feature = "tower")]
-use crate::config::Mode;
-use crate::config::{ConfigError, Name};
+use crate::config::{ConfigError, Mode, Name, PolicyKind};
 use crate::macros::setters;
 use crate::time;
 
@@ -31,7 +29,7 @@ impl CircuitBreaker {
     /// Starts a breaker with rules of your own.
     pub fn builder(name: impl Into<Name>) -> Builder {
         Builder {
-            options: Options::named(name.into()),
+            options: Options::named(PolicyKind::CircuitBreaker, name.into()),
             config: Config::default(),
             default_trips: true,
         }
@@ -56,7 +54,7 @@ impl CircuitBreaker {
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
         let replaced = self.rules().change(|now| {
             let current = Builder {
-                options: Options::named(self.name().clone()),
+                options: self.common().changed(Mode::Enforce),
                 config: now.config.clone(),
                 default_trips: false,
             };

@@ -1,7 +1,7 @@
 //! A circuit breaker per key: an object of its own for each.
 
 use super::{CircuitBreaker, Counts, State};
-use crate::config::{ConfigError, Mode};
+use crate::config::{ConfigError, Mode, PolicyKind};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
@@ -19,8 +19,14 @@ impl PerKey for CircuitBreaker {
 
     const REJECTS: bool = true;
 
+    const KIND: PolicyKind = PolicyKind::CircuitBreaker;
+
     fn mode(&self) -> Mode {
         self.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
     }
 
     fn off() -> Result<Self, ConfigError> {

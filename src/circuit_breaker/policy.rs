@@ -8,10 +8,11 @@ use super::rules::{Rules, Tripped};
 #[cfg(feature = "tower")]
 use super::state::Shut;
 use super::state::{Edge, Flags, Machine, Moment, State, Word};
-use crate::common::{Common, Options, common_methods};
+use crate::common::{Common, Options, common_methods, listed};
 use crate::config::{Live, Mode};
 use crate::event::EventKind;
 use crate::macros::from_ref;
+use crate::policy_id;
 use crate::rejection::Rejection;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -43,11 +44,11 @@ impl CircuitBreaker {
         let seed = options.seed;
         let rules = Live::new(rules);
         let built_with = rules.full();
-        Self(Arc::new(Shared {
+        Self(policy_id::list(|registration| Shared {
             machine: Machine::new(now, options.mode, flags_of(&built_with, false)),
             built_with,
             rules,
-            common: Common::new(options),
+            common: Common::new(options, registration),
             jitter: seed.map_or_else(Jitter::from_entropy, Jitter::seeded),
             #[cfg(feature = "tower")]
             gate: Gate::default(),
@@ -294,6 +295,7 @@ fn flags_of(rules: &Rules, changed: bool) -> Flags {
 }
 
 from_ref!(CircuitBreaker);
+listed!(CircuitBreaker, Shared);
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -309,6 +311,7 @@ impl fmt::Debug for CircuitBreaker {
 
 /// What a breaker does and what it has counted.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The state, as [`CircuitBreaker::state`] returns it.
@@ -316,9 +319,17 @@ pub struct Snapshot {
     /// The mode.
     pub mode: Mode,
     /// How long ago it entered its state.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub in_state: Duration,
     /// From now to the next probe; none unless it is open, or if it is open for ever; zero once a
     /// probe is due.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds_if_any")
+    )]
     pub next_probe: Option<Duration>,
     /// The probes of the half-open state.
     pub probes: Option<Probes>,
@@ -332,6 +343,7 @@ pub struct Snapshot {
 
 /// The probes of a half-open breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Probes {
     /// Calls in flight.
@@ -346,6 +358,7 @@ pub struct Probes {
 
 /// The counts of a rule.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RuleCounts {
     /// The rule, as it was configured.
@@ -361,10 +374,15 @@ pub struct RuleCounts {
 
 /// What tripped a breaker, and when.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LastTrip {
     /// What tripped it.
     pub tripped: Tripped,
     /// How long ago.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub ago: Duration,
 }

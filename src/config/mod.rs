@@ -1,14 +1,18 @@
 //! What every policy has: a [`Name`], a [`Mode`], and a configuration that is checked as a whole.
 
 mod error;
+mod kind;
 #[cfg_attr(not(feature = "tower"), allow(dead_code))] // Only services have a `Cached`.
 mod live;
 mod name;
+#[cfg(feature = "serde")]
+pub(crate) mod serialize;
 
 use std::fmt;
 
 pub(crate) use error::Problems;
 pub use error::{ConfigError, Problem};
+pub use kind::PolicyKind;
 #[cfg(feature = "tower")]
 pub(crate) use live::Cached;
 pub(crate) use live::Live;
@@ -39,7 +43,25 @@ impl fmt::Display for Mode {
     }
 }
 
+crate::macros::serialize_label!(Mode, PolicyKind);
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
 impl Mode {
+    /// A short text that never changes: `enforce`, `record_only`, `off`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::RecordOnly => "record_only",
+            Self::Off => "off",
+        }
+    }
+
     #[inline]
     pub(crate) const fn to_bits(self) -> u64 {
         match self {

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::registry::PolicyId;
+use crate::policy_id::PolicyId;
 #[cfg(feature = "tokio")]
 use crate::time;
 use crate::time::Tick;

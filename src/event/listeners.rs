@@ -1,8 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::gate::Gate;
-#[cfg(feature = "tracing")]
-use super::trace;
+use super::report::trace_event;
 use super::{Event, EventKind};
 use crate::config::Name;
 use crate::macros::debug_fields;
@@ -55,17 +54,6 @@ impl Listeners {
         self.0.any.load(Ordering::Relaxed)
     }
 
-    /// Whether a rejection would reach a listener or `tracing`. Check it before a rejection is made
-    /// only for an event.
-    #[inline]
-    pub(crate) fn observes_rejections(&self) -> bool {
-        #[cfg(feature = "tracing")]
-        if trace::observes_rejections() {
-            return true;
-        }
-        self.any()
-    }
-
     pub(crate) fn add(
         &self,
         listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
@@ -90,33 +78,27 @@ impl Listeners {
         self.0.list.lock().entries.clone()
     }
 
+    /// Emits an event of a policy without a number of attempts.
     #[inline]
     pub(crate) fn emit(&self, policy: &Name, kind: EventKind<'_>) {
-        #[cfg(feature = "tracing")]
-        trace::emit(policy, kind);
-        if self.any() {
-            self.deliver(&Event {
-                policy,
-                kind,
-                attempts: None,
-            });
-        }
+        trace_event(policy, kind);
+        self.deliver(&Event {
+            policy,
+            kind,
+            attempts: None,
+        });
     }
 
-    /// Emits the terminal event of a call that took several attempts.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn emit_after(&self, policy: &Name, kind: EventKind<'_>, attempts: u32) {
+    /// Calls the listeners.
+    #[inline]
+    pub(crate) fn deliver(&self, event: &Event<'_>) {
         if self.any() {
-            self.deliver(&Event {
-                policy,
-                kind,
-                attempts: Some(attempts),
-            });
+            self.deliver_to_all(event);
         }
     }
 
     #[cold]
-    fn deliver(&self, event: &Event<'_>) {
+    fn deliver_to_all(&self, event: &Event<'_>) {
         for entry in self.listed() {
             let Some(_passing) = entry.gate.pass() else {
                 continue;

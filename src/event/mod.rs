@@ -37,6 +37,7 @@ mod gate;
 mod listeners;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
+mod report;
 #[cfg(feature = "tracing")]
 pub(crate) mod trace;
 
@@ -45,6 +46,7 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+pub(crate) use report::{trace_event, traces_rejections};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::builder::Builder;
 use super::state::{Cause, Settings};
 use crate::bulkhead::{self, Bulkhead};
-use crate::common::{Common, Options, common_methods};
-use crate::config::{ConfigError, Live, Mode};
+use crate::common::{Common, Options, common_methods, listed, unlisted};
+use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::event::{EventKind, Suppression};
 use crate::outcome::Outcome;
+use crate::policy_id;
 use crate::rejection::RejectionKind;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::timeout::Timeout;
@@ -52,7 +53,7 @@ impl Fallback {
     /// Starts a fallback with the [defaults](crate::fallback#defaults).
     #[track_caller]
     pub fn builder() -> Builder {
-        Builder::new(Options::at("fallback", Location::caller()))
+        Builder::new(Options::at(PolicyKind::Fallback, Location::caller()))
     }
 
     common_methods!(with mode);
@@ -68,8 +69,7 @@ impl Fallback {
     /// # Errors
     /// With every problem of the new configuration. Nothing has changed then.
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let mut options = Options::named(self.name().clone());
-        options.mode = self.mode();
+        let options = self.common().changed(self.mode());
         let mut mode = options.mode;
         let (_, mut settings) = self.0.settings.change(|now| {
             let (options, settings) = (options.clone(), now.clone());
@@ -171,10 +171,11 @@ impl Builder {
         let name = &options.name;
         let bulkhead = Bulkhead::builder(settings.limit).name(format!("bulkhead of {name}"));
         let timeout = Timeout::builder(settings.timeout).name(format!("timeout of {name}"));
-        Ok(Fallback(Arc::new(Shared {
-            bulkhead: bulkhead.build()?,
-            timeout: timeout.build()?,
-            common: Common::new(options),
+        let (bulkhead, timeout) = unlisted(|| Ok((bulkhead.build()?, timeout.build()?)))?;
+        Ok(Fallback(policy_id::list(|registration| Shared {
+            bulkhead,
+            timeout,
+            common: Common::new(options, registration),
             settings: Live::new(settings),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -183,6 +184,8 @@ impl Builder {
         })))
     }
 }
+
+listed!(Fallback, Shared);
 
 impl AsRef<Fallback> for Fallback {
     fn as_ref(&self) -> &Fallback {
@@ -212,6 +215,7 @@ impl fmt::Debug for Fallback {
 
 /// What a [`Fallback`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The mode.
@@ -219,6 +223,10 @@ pub struct Snapshot {
     /// How many calls of the fallback may run at once.
     pub limit: u32,
     /// How long one call of the fallback may take.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub timeout: Duration,
     /// The calls of the fallback that are in flight.
     pub in_flight: u32,

@@ -2,7 +2,7 @@
 
 use super::Hedge;
 use crate::attempts::Funding;
-use crate::config::{ConfigError, Mode};
+use crate::config::{ConfigError, Mode, PolicyKind};
 use crate::keyed::{Idle, Key, PerKey, Policies};
 use crate::sync::Arc;
 use crate::time;
@@ -13,8 +13,14 @@ impl PerKey for Hedge {
 
     const REJECTS: bool = false;
 
+    const KIND: PolicyKind = PolicyKind::Hedge;
+
     fn mode(&self) -> Mode {
         self.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
     }
 
     fn off() -> Result<Self, ConfigError> {

@@ -7,10 +7,11 @@ use super::quantile::Latencies;
 use super::state::{Settings, When};
 use crate::attempts::{Ledger, Plan};
 use crate::budget::Budget;
-use crate::common::{Common, Options, common_methods};
+use crate::common::{Common, Options, common_methods, listed};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
-use crate::config::{ConfigError, Live, Mode};
+use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::policy_id;
 use crate::sync::Arc;
 use crate::time;
 
@@ -59,7 +60,7 @@ impl Hedge {
     /// A hedge whose extra attempt starts `delay` after the call, named after its call site.
     #[track_caller]
     pub fn fixed(delay: Duration) -> Self {
-        let options = Options::at("hedge", Location::caller());
+        let options = Options::at(PolicyKind::Hedge, Location::caller());
         Builder::new(options).delay(delay).assemble()
     }
 
@@ -67,7 +68,7 @@ impl Hedge {
     /// when a call has taken longer than 95 % of those of the last 30 s.
     #[track_caller]
     pub fn builder() -> Builder {
-        Builder::new(Options::at("hedge", Location::caller()))
+        Builder::new(Options::at(PolicyKind::Hedge, Location::caller()))
     }
 
     common_methods!(with mode);
@@ -119,8 +120,7 @@ impl Hedge {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let mut options = Options::named(self.name().clone());
-        options.mode = self.mode();
+        let options = self.common().changed(self.mode());
         let mut mode = options.mode;
         let (_, config) = self.0.config.change(|now| {
             let builder = Builder::from_parts(
@@ -191,15 +191,19 @@ impl Builder {
         let funding = self
             .funding
             .or_own(&self.options.name, super::builder::RATIO);
-        let ledger = Arc::new(Ledger::new(self.options));
-        let plan = Plan {
-            ledger: Arc::clone(&ledger),
-            funding,
-        };
-        let config = Live::new(Config::new(self.settings, plan, None));
-        Hedge(Arc::new(Shared { ledger, config }))
+        Hedge(policy_id::list(|registration| {
+            let ledger = Arc::new(Ledger::new(self.options, registration));
+            let plan = Plan {
+                ledger: Arc::clone(&ledger),
+                funding,
+            };
+            let config = Live::new(Config::new(self.settings, plan, None));
+            Shared { ledger, config }
+        }))
     }
 }
+
+listed!(Hedge, Shared);
 
 impl AsRef<Live<Config>> for Hedge {
     #[inline]
@@ -228,6 +232,7 @@ impl fmt::Debug for Hedge {
 
 /// What a [`Hedge`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The mode.
@@ -235,6 +240,10 @@ pub struct Snapshot {
     /// The share of calls after which it hedges. None with a fixed delay.
     pub quantile: Option<f64>,
     /// The delay of [`Hedge::delay`].
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds_if_any")
+    )]
     pub delay: Option<Duration>,
     /// Extra attempts of one call at most.
     pub max_extra: u32,

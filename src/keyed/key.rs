@@ -14,6 +14,14 @@ pub trait Key: Hash + Eq + ToOwned<Owned: Send + Sync + 'static> + 'static {
     /// Stands for requests without a key: the anonymous and the overflow policy are constructed
     /// with it. It is never looked up.
     fn anonymous() -> Cow<'static, Self>;
+
+    /// The key as text, for the [registry](crate::registry). Text, addresses and numbers have one,
+    /// and by default a key has none.
+    ///
+    /// It runs under a lock of the keyed policy, which it must not use.
+    fn text(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Makes your own type a [`Key`]. It has to be `Clone`, `Eq` and `Hash`. The second argument
@@ -44,6 +52,10 @@ impl Key for str {
     fn anonymous() -> Cow<'static, Self> {
         Cow::Borrowed("anonymous")
     }
+
+    fn text(&self) -> Option<String> {
+        Some(self.to_owned())
+    }
 }
 
 impl Key for [u8] {
@@ -59,15 +71,24 @@ impl<const N: usize> Key for [u8; N] {
 }
 
 macro_rules! keys {
-    ($($ty:ty: $anonymous:expr),* $(,)?) => {
-        $($crate::key!($ty, $anonymous);)*
-    };
+    ($($ty:ty: $anonymous:expr),* $(,)?) => {$(
+        impl Key for $ty {
+            fn anonymous() -> Cow<'static, Self> {
+                Cow::Owned($anonymous)
+            }
+
+            fn text(&self) -> Option<String> {
+                Some(self.to_string())
+            }
+        }
+    )*};
 }
+
+crate::key!(Vec<u8>, b"anonymous".to_vec());
+crate::key!((), ());
 
 keys!(
     String: "anonymous".to_owned(),
-    Vec<u8>: b"anonymous".to_vec(),
-    (): (),
     bool: false,
     char: '\0',
     u8: 0,

@@ -158,7 +158,9 @@
 //! caller can choose freely, such as an unchecked header: the caller chooses a new one for each
 //! call, so add a limit for all keys together ([`Keyed::with_limits`]).
 
+mod erased;
 mod key;
+mod listed;
 mod map;
 mod per_key;
 mod policy;
@@ -167,6 +169,7 @@ mod store;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+pub(crate) use erased::{Erased, Listing};
 pub use key::Key;
 pub(crate) use per_key::{Idle, Store};
 pub use per_key::{PerKey, Picked};

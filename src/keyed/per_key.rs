@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Key;
-use crate::config::{ConfigError, Mode};
+use crate::config::{ConfigError, Mode, PolicyKind};
 use crate::event::EventKind;
 use crate::rejection::Rejection;
 
@@ -25,7 +25,13 @@ pub trait PerKey: Clone + Send + Sync + 'static {
     const REJECTS: bool;
 
     #[doc(hidden)]
+    const KIND: PolicyKind;
+
+    #[doc(hidden)]
     fn mode(&self) -> Mode;
+
+    #[doc(hidden)]
+    fn set_mode(&self, mode: Mode);
 
     /// A policy that is switched off, for requests that skip the policy.
     #[doc(hidden)]
@@ -57,6 +63,9 @@ pub enum Idle {
     No,
 }
 
+/// What each entry is given to: the text of its key, and its policy.
+pub(super) type Each<'a, P> = dyn FnMut(&dyn Fn() -> Option<String>, &P) + 'a;
+
 /// Keeps the policies of all keys. It cannot be named outside of the crate.
 pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
     /// The policy of `key`, which gets one if it is new.
@@ -66,6 +75,20 @@ pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
     fn len(&self) -> usize;
 
     fn overflowed(&self) -> u64;
+
+    /// Calls `f` with the policy of each entry, and with what its key shows of itself. Nothing for
+    /// a store that keeps no keys.
+    fn each(&self, f: &mut Each<'_, P>) {
+        let _ = f;
+    }
+
+    /// The policy that new keys share while every entry is in use, if there is one.
+    fn overflow(&self) -> Option<&P> {
+        None
+    }
+
+    /// Sets the mode of all entries, and of those to come.
+    fn set_mode(&self, mode: Mode);
 
     /// Emits an event of all keys together.
     fn emit(&self, kind: EventKind<'_>);

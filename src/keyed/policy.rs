@@ -1,18 +1,21 @@
 //! The handle and its builder.
 
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::Location;
 
 use super::Key;
+use super::erased::{Erased, Listing};
 use super::map::Map;
 use super::per_key::{PerKey, Picked, Store};
-use super::store::{Make, Policies};
+use super::store::{Make, NOT_SET, Policies};
+use crate::common::{Group, unlisted};
 use crate::config::{ConfigError, Mode, Name, Problems};
-use crate::event::{Event, EventKind, Listeners};
+use crate::event::{Event, EventKind, Listeners, Subscription};
 use crate::macros::{debug_fields, setters};
 use crate::rejection::{Rejection, RejectionKind};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering, Weak};
 
 const MAX_CAPACITY: usize = 1 << 24;
 
@@ -47,16 +50,21 @@ pub(crate) struct Shared<K: ?Sized + Key, P: PerKey> {
     /// Switched off, for requests that skip the policy. No user has a handle to it.
     pub(crate) off: P,
     pub(crate) store: P::Store<K>,
+    pub(super) group: Arc<Group>,
+    /// What the registry finds.
+    _listed: Arc<Listing>,
 }
 
 impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     pub(crate) fn of(
-        name: Name,
+        (name, group): (Name, Arc<Group>),
         capacity: usize,
         (anonymous, off): (P, P),
         (hasher, store): (RandomState, P::Store<K>),
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new_cyclic(|shared: &Weak<Shared<K, P>>| Shared {
+            _listed: Listing::of(shared.clone()),
+            group,
             name,
             keyless: AtomicU64::new(0),
             hasher,
@@ -65,6 +73,10 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
             off,
             store,
         }))
+    }
+
+    pub(super) fn from_shared(shared: Arc<Shared<K, P>>) -> Self {
+        Self(shared)
     }
 
     #[inline]
@@ -99,6 +111,23 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.capacity
     }
 
+    /// The mode: that of the policies, unless one was given another.
+    pub fn mode(&self) -> Mode {
+        Erased::mode(&*self.0)
+    }
+
+    /// Sets the mode of the policies of all keys, existing and new, and of requests without a key.
+    pub fn set_mode(&self, mode: Mode) {
+        Erased::set_mode(&*self.0, mode);
+    }
+
+    /// Adds a listener, which receives the events of all policies that this one has made, with
+    /// their names, and its own: those that the listeners of the [builder](Builder::on_event)
+    /// receive. It is removed when the returned subscription is dropped.
+    pub fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
+        self.0.group.listeners.add(listener)
+    }
+
     /// How many keys have an entry. A limiter counts them for each call of this.
     pub fn len(&self) -> usize {
         self.0.store.len()
@@ -119,7 +148,7 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     /// How many calls had no key. Each emits
     /// [`EventKind::Keyless`](crate::event::EventKind::Keyless).
     pub fn keyless(&self) -> u64 {
-        self.0.keyless.load(Ordering::Relaxed)
+        Erased::keyless(&*self.0)
     }
 
     /// Counts and emits a call without a key.
@@ -183,6 +212,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
             make: Box::new(make),
             anonymous: None,
             overflow: None,
+            overflow_key: K::anonymous(),
             listeners: Listeners::default(),
         }
     }
@@ -235,12 +265,13 @@ debug_fields!([K: ?Sized + Key, P: PerKey] Keyed<K, P>, this:
 /// Builds a [`Keyed`] of breakers, bulkheads, budgets or hedges; made by [`Keyed::builder`]. For
 /// limiters there is [`rate_limit::Builder::per_key`](crate::rate_limit::Builder::per_key).
 #[must_use = "a builder does nothing until `.build()`"]
-pub struct Builder<K: ?Sized, P> {
+pub struct Builder<K: ?Sized + ToOwned + 'static, P> {
     name: Name,
     capacity: usize,
     make: Make<K, P>,
     anonymous: Option<P>,
     overflow: Option<P>,
+    overflow_key: Cow<'static, K>,
     listeners: Listeners,
 }
 
@@ -262,6 +293,13 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         overflow(policy: impl Into<P>) => overflow = Some(policy.into());
     }
 
+    /// Sets the key that `make` constructs the overflow policy for.
+    #[cfg(feature = "tower")]
+    pub(crate) fn overflow_for(mut self, key: Cow<'static, K>) -> Self {
+        self.overflow_key = key;
+        self
+    }
+
     /// Adds a listener for as long as the keyed policy lives. It receives
     /// [`EventKind::Overflow`](crate::event::EventKind::Overflow),
     /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed),
@@ -279,10 +317,14 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
     pub fn build(self) -> Result<Keyed<K, P>, ConfigError> {
         let mut problems = Problems::default();
         check_capacity("capacity", self.capacity, &mut problems);
-        let make = || (self.make)(&K::anonymous());
+        let group = Group::new(P::KIND);
+        let make = |key: &K| group.make(|| (self.make)(key));
+        let anonymous = || make(&K::anonymous());
+        let overflow = || make(&self.overflow_key);
         let made = || {
-            let anonymous = self.anonymous.map_or_else(make, Ok)?;
-            Ok((P::off()?, anonymous, self.overflow.map_or_else(make, Ok)?))
+            let off = unlisted(P::off)?;
+            let anonymous = self.anonymous.map_or_else(anonymous, Ok)?;
+            Ok((off, anonymous, self.overflow.map_or_else(overflow, Ok)?))
         };
         let made: Result<_, ConfigError> = made();
         if let Err(error) = &made {
@@ -296,11 +338,14 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
             make: self.make,
             overflow,
             listeners: self.listeners,
+            group: Arc::clone(&group),
+            mode: AtomicU8::new(NOT_SET),
             overflowed: AtomicU64::new(0),
         };
         let store = (RandomState::new(), store);
-        Ok(Keyed::of(self.name, self.capacity, (anonymous, off), store))
+        let name = (self.name, group);
+        Ok(Keyed::of(name, self.capacity, (anonymous, off), store))
     }
 }
 
-debug_fields!([K: ?Sized, P] Builder<K, P>, this: name = this.name, capacity = this.capacity);
+debug_fields!([K: ?Sized + ToOwned + 'static, P] Builder<K, P>, this: name = this.name, capacity = this.capacity);

@@ -1,12 +1,15 @@
 //! Where the policies of all keys are kept.
 
+use std::borrow::Borrow;
+
 use super::Key;
 use super::map::{Inserted, Map};
-use super::per_key::{PerKey, Picked, Store};
+use super::per_key::{Each, PerKey, Picked, Store};
+use crate::common::Group;
 use crate::config::{ConfigError, Mode, Name};
-use crate::event::{EventKind, Listeners};
+use crate::event::{Event, EventKind, Listeners};
 use crate::rejection::Rejection;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 
 pub(super) type Make<K, P> = Box<dyn Fn(&K) -> Result<P, ConfigError> + Send + Sync>;
 
@@ -17,20 +20,40 @@ pub struct Policies<K: ?Sized + Key, P: PerKey> {
     pub(super) make: Make<K, P>,
     pub(super) overflow: P,
     pub(super) listeners: Listeners,
+    pub(super) group: Arc<Group>,
+    /// The mode that all policies were given, or [`NOT_SET`]. Relaxed: the map's version says
+    /// whether a policy was constructed before a change.
+    pub(super) mode: AtomicU8,
     /// Publishes nothing: relaxed.
     pub(super) overflowed: AtomicU64,
 }
 
+/// No mode.
+pub(super) const NOT_SET: u8 = u8::MAX;
+
 impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
+    fn emit(&self, kind: EventKind<'_>) {
+        self.listeners.emit(&self.name, kind);
+        self.group.listeners.deliver(&Event {
+            policy: &self.name,
+            kind,
+            attempts: None,
+        });
+    }
+
     /// Constructs the policy of a new key.
     #[cold]
     fn insert(&self, hash: u64, key: &K) -> P {
         let failure = loop {
             let version = self.map.version();
-            let policy = match (self.make)(key) {
+            let policy = match self.group.make(|| (self.make)(key)) {
                 Ok(policy) => policy,
                 Err(error) => break Some(error),
             };
+            let mode = self.mode.load(Ordering::Relaxed);
+            if mode != NOT_SET {
+                policy.set_mode(Mode::from_bits(mode.into()));
+            }
             match self.map.insert(hash, key, policy, version, P::idle) {
                 Inserted::Entry(policy) => return policy,
                 Inserted::Outdated => {}
@@ -41,7 +64,7 @@ impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
             Some(error) => EventKind::ConstructionFailed(error),
             None => EventKind::Overflow,
         };
-        self.listeners.emit(&self.name, event);
+        self.emit(event);
         self.overflowed.fetch_add(1, Ordering::Relaxed);
         self.overflow.clone()
     }
@@ -61,8 +84,24 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
         self.overflowed.load(Ordering::Relaxed)
     }
 
+    fn each(&self, f: &mut Each<'_, P>) {
+        self.map
+            .each(|key, policy| f(&|| key.borrow().text(), policy));
+    }
+
+    fn overflow(&self) -> Option<&P> {
+        Some(&self.overflow)
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
+        self.overflow.set_mode(mode);
+        let policies = self.map.start_change();
+        policies.iter().for_each(|policy| policy.set_mode(mode));
+    }
+
     fn emit(&self, kind: EventKind<'_>) {
-        self.listeners.emit(&self.name, kind);
+        self.emit(kind);
     }
 
     fn rejects(&self, rejection: &Rejection, mode: Mode) -> bool {
@@ -71,7 +110,7 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
             Mode::RecordOnly => (EventKind::WouldReject(rejection), false),
             Mode::Off => return false,
         };
-        self.listeners.emit(&self.name, event);
+        self.emit(event);
         rejects
     }
 }

@@ -11,8 +11,9 @@ use super::queue::Queues;
 use super::quota::Quota;
 use super::state::{Bucket, Striped};
 use crate::common::{Common, Options, option_setters};
-use crate::config::{ConfigError, Live, Name, Problems};
+use crate::config::{ConfigError, Live, Name, PolicyKind, Problems};
 use crate::macros::setters;
+use crate::policy_id;
 use crate::sync::{Arc, OnceLock};
 use crate::time;
 
@@ -78,7 +79,7 @@ impl RateLimiter {
     #[track_caller]
     pub fn builder(quota: Quota) -> Builder {
         Builder {
-            options: Options::at("rate_limit", Location::caller()),
+            options: Options::at(PolicyKind::RateLimit, Location::caller()),
             config: Config {
                 quota,
                 max_wait: MAX_WAIT,
@@ -144,7 +145,8 @@ impl RateLimiter {
             config.max_pause = config.max_pause.min(of_member.max_pause);
         }
         let joint = Limit::Joint(members.into());
-        Ok(Self::new(Options::named(name), config, joint))
+        let options = Options::named(PolicyKind::RateLimit, name);
+        Ok(Self::new(options, config, joint))
     }
 
     /// Whether a call may be charged to one bucket by both. A handle of a keyed limiter without a
@@ -169,8 +171,8 @@ impl RateLimiter {
 
     pub(super) fn new(options: Options, config: Config, limit: Limit) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                common: Common::new(options),
+            shared: policy_id::list(|registration| Shared {
+                common: Common::new(options, registration),
                 config: Live::new(config),
                 queues: Queues::new(match &limit {
                     Limit::One(_) => 1,
@@ -202,10 +204,8 @@ impl RateLimiter {
         let before = self.mode();
         let mode = Cell::new(before);
         let changed = self.shared.config.change(|now| {
-            let mut options = Options::named(self.name().clone());
-            options.mode = before;
             let next = change(Builder {
-                options,
+                options: self.common().changed(before),
                 config: now.clone(),
                 striped: None,
             });

@@ -1,5 +1,6 @@
 //! The limiter's handle: what it consists of, how it is read and how it is changed.
 
+use std::any::Any;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use super::queue::Queues;
 use super::quota::Quota;
 use super::state::Bucket;
 use super::table::{KeyHandle, Table};
-use crate::common::{Common, common_methods};
+use crate::common::{Common, Listed, common_methods};
 use crate::config::{ConfigError, Live, Mode, Problems};
 use crate::event::EventKind;
 use crate::macros::from_ref;
@@ -83,26 +84,54 @@ pub(super) const MAX_MEMBERS: usize = 8;
 
 /// The state and the configuration of a limiter, at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The quota as configured. For a joint limiter, the quota of the member with the fewest
     /// tokens.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::text")
+    )]
     pub quota: Quota,
     /// The available tokens; `u32::MAX` if there is no limit.
     pub available: u32,
     /// The mode.
     pub mode: Mode,
     /// The longest wait for a token.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub max_wait: Duration,
     /// The longest pause.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub max_pause: Duration,
     /// The rest of the current pause.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds_if_any")
+    )]
     pub paused: Option<Duration>,
     /// How many calls [`Mode::RecordOnly`] would have rejected since the limiter was built.
     pub would_reject: u64,
 }
 
 from_ref!(RateLimiter);
+
+impl Listed for RateLimiter {
+    fn of_shared(shared: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        let shared = shared.downcast().ok()?;
+        Some(Self { shared, key: None })
+    }
+
+    fn base(&self) -> &Common {
+        self.common()
+    }
+}
 
 impl RateLimiter {
     common_methods!();

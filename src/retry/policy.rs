@@ -5,10 +5,11 @@ use super::builder::Builder;
 use super::state::Settings;
 use crate::attempts::{Ledger, Plan};
 use crate::backoff::Backoff;
-use crate::common::{Common, Options, common_methods};
+use crate::common::{Common, Options, common_methods, listed};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
-use crate::config::{ConfigError, Live, Mode};
+use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
 
@@ -46,7 +47,7 @@ impl Retry {
     /// Starts a retry with the [defaults](crate::retry#defaults).
     #[track_caller]
     pub fn builder() -> Builder {
-        Builder::new(Options::at("retry", Location::caller()))
+        Builder::new(Options::at(PolicyKind::Retry, Location::caller()))
     }
 
     common_methods!(with mode);
@@ -71,8 +72,7 @@ impl Retry {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let mut options = Options::named(self.name().clone());
-        options.mode = self.mode();
+        let options = self.common().changed(self.mode());
         let mut mode = options.mode;
         self.0.config.change(|now| {
             let builder = Builder::from_parts(
@@ -139,17 +139,21 @@ impl Builder {
             .options
             .seed
             .map_or_else(Jitter::from_entropy, Jitter::seeded);
-        let ledger = Arc::new(Ledger::new(self.options));
-        Retry(Arc::new(Shared {
-            ledger: Arc::clone(&ledger),
-            config: Live::new(Config {
-                settings: self.settings,
-                plan: Plan { ledger, funding },
-                jitter: Arc::new(jitter),
-            }),
+        Retry(policy_id::list(|registration| {
+            let ledger = Arc::new(Ledger::new(self.options, registration));
+            Shared {
+                ledger: Arc::clone(&ledger),
+                config: Live::new(Config {
+                    settings: self.settings,
+                    plan: Plan { ledger, funding },
+                    jitter: Arc::new(jitter),
+                }),
+            }
         }))
     }
 }
+
+listed!(Retry, Shared);
 
 impl AsRef<Live<Config>> for Retry {
     #[inline]
@@ -178,11 +182,16 @@ impl fmt::Debug for Retry {
 
 /// What a [`Retry`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The mode.
     pub mode: Mode,
     /// How long it waits before an attempt.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::text")
+    )]
     pub backoff: Backoff,
     /// How many attempts a call makes, the first counted.
     pub max_attempts: u32,

@@ -9,9 +9,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
-use crate::circuit_breaker::{CircuitBreaker, State};
+use crate::circuit_breaker::CircuitBreaker;
 use crate::keyed::{Key, Keyed};
-use crate::sync::{Arc, AtomicBool, Ordering::Relaxed};
+use crate::observe::registry::{self, Draining, breaker_reason};
+use crate::sync::Arc;
 
 type Check = Arc<dyn Fn(&mut Vec<String>) + Send + Sync>;
 
@@ -23,7 +24,7 @@ type Check = Arc<dyn Fn(&mut Vec<String>) + Send + Sync>;
 /// | state | status | when |
 /// |---|---|---|
 /// | `ready` | 200 | |
-/// | `degraded` | 200 | a circuit breaker of [`degraded_by`](Self::degraded_by) is not closed, or another check has a reason |
+/// | `degraded` | 200 | a circuit breaker of [`degraded_by`](Self::degraded_by) is not closed, a policy of [`degraded_by_registry`](Self::degraded_by_registry) has a reason, or another check has one |
 /// | `not ready` | 503 | a check of [`unready_if`](Self::unready_if) has a reason |
 /// | `draining` | 503 | the server is [draining](super::Server::drain) |
 ///
@@ -53,9 +54,9 @@ type Check = Arc<dyn Fn(&mut Vec<String>) + Send + Sync>;
 /// ```
 ///
 /// Clones share the state of draining. Checks that are added to a clone are its own.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Health {
-    draining: Arc<AtomicBool>,
+    draining: Arc<Draining>,
     degraded_if: Vec<Check>,
     unready_if: Vec<Check>,
 }
@@ -64,7 +65,20 @@ impl Health {
     /// Health of a server that is not a [`Server`](super::Server), such as `axum::serve`. Call
     /// [`drain`](Self::drain) when it stops.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            draining: Draining::new(),
+            degraded_if: Vec::new(),
+            unready_if: Vec::new(),
+        }
+    }
+
+    /// Degraded while [`registry::health`] has a reason: by any policy of the process.
+    #[must_use]
+    pub fn degraded_by_registry(self) -> Self {
+        self.degraded(|reasons| {
+            let health = registry::health();
+            reasons.extend(health.reasons.iter().map(ToString::to_string));
+        })
     }
 
     /// Degraded while this circuit breaker is not closed.
@@ -115,12 +129,12 @@ impl Health {
 
     /// From now on it is not ready.
     pub fn drain(&self) {
-        self.draining.store(true, Relaxed);
+        self.draining.set();
     }
 
     /// Whether it is draining.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+        self.draining.is_set()
     }
 
     /// The answer to a request for this path. None if the path is neither for health nor for
@@ -164,9 +178,12 @@ impl Health {
 }
 
 fn reason(breaker: &CircuitBreaker) -> Option<String> {
-    match breaker.state() {
-        State::Closed => None,
-        state => Some(format!("{}: {state}", breaker.name())),
+    breaker_reason(breaker).map(|reason| reason.to_string())
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::common::{Common, Options, common_methods, option_setters};
-use crate::config::{ConfigError, Mode, Name, Problems};
+use crate::common::{Common, Options, common_methods, listed, option_setters};
+use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
 use crate::event::{Ending, EventKind};
+use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick, nanos};
@@ -47,7 +48,7 @@ impl Timeout {
     #[track_caller]
     pub fn builder(limit: Duration) -> Builder {
         Builder {
-            options: Options::at("timeout", Location::caller()),
+            options: Options::at(PolicyKind::Timeout, Location::caller()),
             limit,
         }
     }
@@ -151,6 +152,8 @@ impl Timeout {
     }
 }
 
+listed!(Timeout, Shared);
+
 fn check(limit: Duration, name: &Name) -> Result<(), ConfigError> {
     let mut problems = Problems::default();
     problems.check(!limit.is_zero(), "limit", limit, "more than zero");
@@ -198,8 +201,8 @@ impl Builder {
     /// If the limit is zero.
     pub fn build(self) -> Result<Timeout, ConfigError> {
         check(self.limit, &self.options.name)?;
-        Ok(Timeout(Arc::new(Shared {
-            common: Common::new(self.options),
+        Ok(Timeout(policy_id::list(|registration| Shared {
+            common: Common::new(self.options, registration),
             limit: AtomicU64::new(nanos(self.limit)),
             timed_out: AtomicU64::new(0),
         })))
@@ -208,9 +211,14 @@ impl Builder {
 
 /// The configuration and the counts of a [`Timeout`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// How long a call may take.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds")
+    )]
     pub limit: Duration,
     /// The mode.
     pub mode: Mode,

@@ -47,6 +47,7 @@ mod rate_limit;
 #[cfg(all(feature = "axum", feature = "test-util"))]
 mod rate_limit_fields;
 mod readiness;
+mod registry;
 mod rejection;
 #[cfg(all(feature = "reqwest", feature = "serve"))]
 mod reqwest;

@@ -40,6 +40,7 @@
 
 #[cfg(all(test, seawall_loom))]
 mod loom;
+mod order;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod word;
@@ -52,19 +53,9 @@ use crate::config::Mode;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
 use crate::time::Tick;
 
+pub use order::Order;
 use word::MAX_IN_FLIGHT;
 pub(super) use word::{MAX_QUEUED, Word};
-
-/// Which waiter is admitted next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Order {
-    /// The oldest.
-    #[default]
-    Fifo,
-    /// The newest: under overload it is the one whose caller still wants the answer.
-    Lifo,
-}
 
 /// The part of the configuration that the machine itself needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

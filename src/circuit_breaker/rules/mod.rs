@@ -25,6 +25,7 @@ pub(super) struct Ended {
 
 /// What tripped a breaker.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Tripped {
     /// The rule, as it was configured.
@@ -34,6 +35,10 @@ pub struct Tripped {
     /// The kind of the last failure.
     pub kind: FailureKind,
     /// The delay that the dependency requested.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::config::serialize::seconds_if_any")
+    )]
     pub retry_after: Option<Duration>,
     /// The text of the last failure, where it was an error that a layer or `run` has seen. It is
     /// made only when the breaker trips.

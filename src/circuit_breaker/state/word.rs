@@ -30,7 +30,20 @@ impl fmt::Display for State {
     }
 }
 
+crate::macros::serialize_label!(State);
+
 impl State {
+    /// A short text that never changes: `closed`, `open`, `half_open`, `forced_open`, `recovering`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::Recovering => "recovering",
+        }
+    }
+
     #[inline]
     const fn from_bits(bits: u64) -> Self {
         match bits & 7 {

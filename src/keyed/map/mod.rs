@@ -1,7 +1,7 @@
 //! A bounded map from keys to policies, in shards with one lock each.
 //!
-//! The only user code that runs under a lock is `Eq` of a key, and `Clone` of the keys where all
-//! entries are listed. Policies are constructed before the lock is taken and dropped after it is
+//! The only user code that runs under a lock is `Eq` of a key, and `Clone` and text of the keys where all
+//! entries are listed or shown. Policies are constructed before the lock is taken and dropped after it is
 //! released, since both may run closures of the user's.
 //!
 //! The entries are counted over all shards, so that the whole capacity can be used, however the
@@ -194,6 +194,17 @@ impl<O, P: Clone> Map<O, P> {
         O: Clone,
     {
         self.collect(|entry| (entry.key.clone(), entry.policy.clone()))
+    }
+
+    /// Calls `f` with each entry, under the lock of its shard.
+    pub(super) fn each(&self, mut f: impl FnMut(&O, &P)) {
+        for shard in &self.shards {
+            let shard = shard.lock();
+            shard
+                .table
+                .iter()
+                .for_each(|entry| f(&entry.key, &entry.policy));
+        }
     }
 
     /// All policies, to be changed. One that is under construction now will not be inserted.

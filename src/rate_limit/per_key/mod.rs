@@ -8,7 +8,8 @@ use std::collections::hash_map::RandomState;
 use super::policy::Limit;
 use super::table::{KeyHandle, Table};
 use super::{Ask, Builder, OpenCharge, Quota, RateLimiter};
-use crate::config::{ConfigError, Mode, Problems};
+use crate::common::{Group, unlisted};
+use crate::config::{ConfigError, Mode, PolicyKind, Problems};
 use crate::event::EventKind;
 use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
 use crate::rejection::Rejection;
@@ -31,8 +32,14 @@ impl PerKey for RateLimiter {
 
     const REJECTS: bool = true;
 
+    const KIND: PolicyKind = PolicyKind::RateLimit;
+
     fn mode(&self) -> Mode {
         self.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.set_mode(mode);
     }
 
     fn off() -> Result<Self, ConfigError> {
@@ -83,6 +90,10 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
 
     fn overflowed(&self) -> u64 {
         self.table().evicted()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.limiter.set_mode(mode);
     }
 
     fn emit(&self, kind: EventKind<'_>) {
@@ -156,9 +167,14 @@ impl Builder {
         problems.finish(&options.name)?;
         // A key belongs to one set of a few entries; with half of all in use, a set is seldom full.
         let table = Table::new(time::now(), 2 * capacity, quotas);
-        let limiter = RateLimiter::new(options, config, Limit::Keyed(table));
-        let anonymous = limiter.beside(quotas[0]).build()?;
-        let shared = (anonymous.clone(), RateLimiter::off()?);
+        let group = Group::new(PolicyKind::RateLimit);
+        let made: Result<_, ConfigError> = group.make(|| {
+            let limiter = RateLimiter::new(options, config, Limit::Keyed(table));
+            let anonymous = limiter.beside(quotas[0]).build()?;
+            Ok((limiter, anonymous))
+        });
+        let (limiter, anonymous) = made?;
+        let shared = (anonymous.clone(), unlisted(RateLimiter::off)?);
         let name = limiter.name().clone();
         let store = Limits {
             limiter,
@@ -166,12 +182,8 @@ impl Builder {
             tier,
             anonymous,
         };
-        Ok(Keyed::of(
-            name,
-            capacity,
-            shared,
-            (RandomState::new(), store),
-        ))
+        let store = (RandomState::new(), store);
+        Ok(Keyed::of((name, group), capacity, shared, store))
     }
 }
 
@@ -243,6 +255,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let Shared {
             store, off, hasher, ..
         } = self.shared();
+        let group = Group::new(PolicyKind::RateLimit);
+        let joined = |one: &RateLimiter| group.make(|| joined(one));
         let shared = (joined(self.anonymous())?, off.clone());
         let store = Limits {
             limiter: joined(&store.limiter)?,
@@ -252,12 +266,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         };
         // The same hasher, so that each key keeps its entry.
         let store = (hasher.clone(), store);
-        Ok(Self::of(
-            self.name().clone(),
-            self.capacity(),
-            shared,
-            store,
-        ))
+        let name = (self.name().clone(), group);
+        Ok(Self::of(name, self.capacity(), shared, store))
     }
 
     /// Takes a token of this key, if there is one.
@@ -341,16 +351,5 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let store = &self.shared().store;
         #[allow(clippy::cast_possible_truncation)] // Below 15.
         (tier < store.tiers).then(|| store.table().quota(tier as u8))
-    }
-
-    /// The mode of all keys.
-    pub fn mode(&self) -> Mode {
-        self.shared().store.limiter.mode()
-    }
-
-    /// Changes the mode of all keys and of requests without one.
-    pub fn set_mode(&self, mode: Mode) {
-        self.shared().store.limiter.set_mode(mode);
-        self.anonymous().set_mode(mode);
     }
 }

@@ -39,13 +39,12 @@ fn per_authority<P: PerKey<Store<str> = keyed::Policies<str, P>>>(
 ) -> Result<Keyed<str, P>, ConfigError> {
     let config = live.load();
     let (name, capacity) = (part(&config.name, of), config.authorities);
-    let others = make(&config, OTHERS)?;
     drop(config);
     let live = Arc::clone(live);
     Keyed::builder(move |authority: &str| make(&live.load(), authority))
         .name(name)
         .capacity(capacity)
-        .overflow(others)
+        .overflow_for(OTHERS.into())
         .build()
 }
 

@@ -1,0 +1,62 @@
+//! A keyed policy without its types, as the registry lists it.
+
+use std::any::Any;
+
+use super::per_key::Each;
+use crate::common::Group;
+use crate::config::{Mode, Name, PolicyKind};
+use crate::policy_id::{self, Registration};
+use crate::sync::{Arc, Weak};
+
+/// A keyed policy of any key and any policy.
+pub(crate) trait Erased: Send + Sync {
+    /// A [`Keyed`] of its types.
+    fn handle(self: Arc<Self>) -> Box<dyn Any>;
+
+    fn name(&self) -> &Name;
+
+    fn kind(&self) -> PolicyKind;
+
+    fn group(&self) -> &Arc<Group>;
+
+    fn mode(&self) -> Mode;
+
+    fn set_mode(&self, mode: Mode);
+
+    fn capacity(&self) -> usize;
+
+    fn len(&self) -> usize;
+
+    fn overflowed(&self) -> u64;
+
+    fn keyless(&self) -> u64;
+
+    /// The policy of requests without a key.
+    fn anonymous(&self) -> &dyn Any;
+
+    /// The policy that new keys share, if there is one.
+    fn overflow(&self) -> Option<&dyn Any>;
+
+    /// Calls `f` with each entry: the text of its key, and its policy.
+    fn each(&self, f: &mut Each<'_, dyn Any>);
+}
+
+/// What the registry keeps of a keyed policy.
+pub(crate) struct Listing {
+    policy: Weak<dyn Erased>,
+    _registration: Registration,
+}
+
+impl Listing {
+    pub(super) fn of(policy: Weak<dyn Erased>) -> Arc<Self> {
+        policy_id::list(|registration| Self {
+            policy,
+            _registration: registration,
+        })
+    }
+
+    /// The policy, if it still has a handle.
+    pub(crate) fn policy(&self) -> Option<Arc<dyn Erased>> {
+        self.policy.upgrade()
+    }
+}

@@ -1,0 +1,67 @@
+//! A keyed policy as one that the registry lists.
+
+use std::any::Any;
+
+use super::erased::Erased;
+use super::per_key::{Each, PerKey, Store};
+use super::policy::Shared;
+use super::{Key, Keyed};
+use crate::common::Group;
+use crate::config::{Mode, Name, PolicyKind};
+use crate::sync::{Arc, Ordering};
+
+impl<K: ?Sized + Key, P: PerKey> Erased for Shared<K, P> {
+    fn handle(self: Arc<Self>) -> Box<dyn Any> {
+        Box::new(Keyed::<K, P>::from_shared(self))
+    }
+
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn kind(&self) -> PolicyKind {
+        P::KIND
+    }
+
+    fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    fn mode(&self) -> Mode {
+        self.anonymous.mode()
+    }
+
+    fn set_mode(&self, mode: Mode) {
+        self.anonymous.set_mode(mode);
+        self.store.set_mode(mode);
+    }
+
+    fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    fn overflowed(&self) -> u64 {
+        self.store.overflowed()
+    }
+
+    fn keyless(&self) -> u64 {
+        self.keyless.load(Ordering::Relaxed)
+    }
+
+    fn anonymous(&self) -> &dyn Any {
+        &self.anonymous
+    }
+
+    fn overflow(&self) -> Option<&dyn Any> {
+        let overflow: &dyn Any = self.store.overflow()?;
+        Some(overflow)
+    }
+
+    fn each(&self, f: &mut Each<'_, dyn Any>) {
+        self.store.each(&mut |key, policy| f(key, policy));
+    }
+}

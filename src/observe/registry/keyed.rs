@@ -1,0 +1,125 @@
+use std::fmt;
+
+use super::snapshot::{KeyedSnapshot, NotClosed, States};
+use crate::circuit_breaker::{self, CircuitBreaker};
+use crate::config::{Mode, Name, PolicyKind};
+use crate::event::{Event, Subscription};
+use crate::keyed::{Erased, Key, Keyed, PerKey};
+use crate::sync::Arc;
+
+/// How many policies that are not closed a snapshot names.
+const NAMED: usize = 10;
+
+/// A [`Keyed`] without its types: a handle, like any other.
+#[derive(Clone)]
+pub struct KeyedPolicy(pub(super) Arc<dyn Erased>);
+
+impl KeyedPolicy {
+    pub(super) fn new(keyed: Arc<dyn Erased>) -> Self {
+        Self(keyed)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        self.0.name()
+    }
+
+    /// The kind of its policies.
+    pub fn kind(&self) -> PolicyKind {
+        self.0.kind()
+    }
+
+    /// The mode: that of the policies, unless one was given another.
+    pub fn mode(&self) -> Mode {
+        self.0.mode()
+    }
+
+    /// [`Keyed::set_mode`]: of all keys, existing and new, and of requests without one.
+    pub fn set_mode(&self, mode: Mode) {
+        self.0.set_mode(mode);
+    }
+
+    /// [`Keyed::on_event`]: the listener receives the events of all keys.
+    pub fn on_event(&self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Subscription {
+        self.0.group().listeners.add(listener)
+    }
+
+    /// The handle with its types, if these are they.
+    ///
+    /// ```
+    /// use seawall::registry::{self, Policy};
+    /// use seawall::{CircuitBreaker, Keyed};
+    ///
+    /// let per_host = Keyed::<str, CircuitBreaker>::builder(|host| CircuitBreaker::builder(host).build())
+    ///     .name("per host")
+    ///     .build()?;
+    /// let found = registry::find("per host");
+    /// let [Policy::Keyed(keyed)] = &*found else { panic!() };
+    /// let typed = keyed.typed::<str, CircuitBreaker>().expect("it is one per host");
+    /// typed.get("a.example").force_open();
+    /// assert!(per_host.get("a.example").try_acquire().is_err());
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn typed<K: ?Sized + Key, P: PerKey>(&self) -> Option<Keyed<K, P>> {
+        let handle = Arc::clone(&self.0).handle();
+        handle.downcast().ok().map(|keyed| *keyed)
+    }
+
+    /// What it has. It reads the state of each circuit breaker, under the lock of its shard.
+    pub fn snapshot(&self) -> KeyedSnapshot {
+        let states = (self.kind() == PolicyKind::CircuitBreaker).then(|| self.states());
+        let (states, not_closed) = states.unzip();
+        KeyedSnapshot {
+            keys: self.0.len(),
+            capacity: self.0.capacity(),
+            overflowed: self.0.overflowed(),
+            keyless: self.0.keyless(),
+            states,
+            not_closed: not_closed.unwrap_or_default(),
+        }
+    }
+
+    fn states(&self) -> (States, Vec<NotClosed>) {
+        let mut states = States::default();
+        let mut not_closed = Vec::new();
+        self.each_breaker(|breaker, text| {
+            let state = breaker.state();
+            states.count(state);
+            if state != circuit_breaker::State::Closed && not_closed.len() < NAMED {
+                not_closed.push(NotClosed {
+                    key: text(),
+                    name: breaker.name().clone(),
+                    state,
+                });
+            }
+        });
+        (states, not_closed)
+    }
+
+    /// Calls `f` with the breaker of each key, with the anonymous and the overflow one, and with
+    /// the text of the key.
+    pub(super) fn each_breaker(
+        &self,
+        mut f: impl FnMut(&CircuitBreaker, &dyn Fn() -> Option<String>),
+    ) {
+        let shared = std::iter::once(self.0.anonymous()).chain(self.0.overflow());
+        for breaker in shared.filter_map(|policy| policy.downcast_ref()) {
+            f(breaker, &|| None);
+        }
+        self.0.each(&mut |text, policy| {
+            if let Some(breaker) = policy.downcast_ref() {
+                f(breaker, text);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for KeyedPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedPolicy")
+            .field("name", self.name())
+            .field("kind", &self.kind())
+            .field("keys", &self.0.len())
+            .finish_non_exhaustive()
+    }
+}
