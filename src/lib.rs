@@ -189,7 +189,7 @@ pub use hedge::Hedge;
 #[cfg(feature = "tower")]
 pub use hedge::HedgeLayer;
 pub use keyed::Keyed;
-pub use observe::registry;
+pub use observe::{registry, shadow};
 #[cfg(feature = "tokio")]
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]

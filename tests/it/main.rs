@@ -56,6 +56,8 @@ mod resend;
 #[cfg(feature = "serve")]
 mod serve;
 mod server_stack;
+#[cfg(feature = "test-util")]
+mod shadow;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod shedding;
 mod stack;
