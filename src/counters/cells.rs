@@ -112,18 +112,18 @@ impl Cells {
 
     /// The sums. They are read one after the other, so while calls run they may differ by those.
     pub(crate) fn totals(&self) -> Totals {
-        let mut words = vec![0; Count::ALL];
+        let mut words = [0; Count::ALL];
         let (hot, cold) = words.split_at_mut(Count::HOT);
         self.hot.add_to(hot);
         self.cold.add_to(cold);
-        let mut times = vec![0; times::WORDS];
+        let mut times = [0; times::WORDS];
         self.times.add_to(&mut times);
         if let Some(shared) = self.shared.get() {
             let all = words.iter_mut().chain(&mut times);
             all.zip(shared)
                 .for_each(|(sum, word)| *sum = sum.wrapping_add(word.load(Relaxed)));
         }
-        Totals::new(words.into(), Times::new(times.into()))
+        Totals::new(words, Times::new(times))
     }
 }
 

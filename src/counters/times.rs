@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::macros::debug_fields;
+
 /// Below the first bucket, in a bucket of its own, are the times under 100 us; the last is for
 /// those above 104 s. Between, each doubling has four buckets of one width.
 const BUCKETS: usize = 82;
@@ -38,14 +40,14 @@ fn end(bucket: usize) -> Option<Duration> {
 
 /// How long calls have taken or waited: a histogram with four buckets for each doubling from
 /// 100 us to 104 s.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Times {
-    words: Box<[u64]>,
+    words: [u64; WORDS],
 }
 
 impl Times {
-    pub(super) const fn new(words: Box<[u64]>) -> Self {
+    pub(super) const fn new(words: [u64; WORDS]) -> Self {
         Self { words }
     }
 
@@ -83,9 +85,11 @@ impl Times {
     }
 }
 
+debug_fields!(Times, this: count = this.count(), sum = this.sum());
+
 impl Default for Times {
     fn default() -> Self {
-        Self::new(Box::new([0; WORDS]))
+        Self::new([0; WORDS])
     }
 }
 

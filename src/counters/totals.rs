@@ -1,6 +1,7 @@
 use super::count::{Count, ENDINGS};
 use super::times::Times;
 use crate::event::{Ending, Suppression};
+use crate::macros::debug_fields;
 use crate::outcome::FailureKind;
 use crate::rejection::RejectionKind;
 
@@ -16,16 +17,19 @@ use crate::rejection::RejectionKind;
 /// rejected, and none where only other members lack them. A budget counts nothing here.
 ///
 /// While calls run, the numbers are read one after the other and may differ by those calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    words: Box<[u64]>,
+    words: [u64; Count::ALL],
     times: Times,
 }
 
+debug_fields!(Totals, this: admitted = this.admitted(), rejected = this.rejected(),
+    ended = this.ended(), in_flight = this.in_flight());
+
 impl Default for Totals {
     fn default() -> Self {
-        Self::new(Box::new([0; Count::ALL]), Times::default())
+        Self::new([0; Count::ALL], Times::default())
     }
 }
 
@@ -38,7 +42,7 @@ const CUT_SHORT: [bool; RejectionKind::LABELS.len()] = {
 };
 
 impl Totals {
-    pub(super) const fn new(words: Box<[u64]>, times: Times) -> Self {
+    pub(super) const fn new(words: [u64; Count::ALL], times: Times) -> Self {
         Self { words, times }
     }
 

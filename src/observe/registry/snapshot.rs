@@ -30,6 +30,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(untagged))]
+#[allow(clippy::large_enum_variant)] // All but a budget's have their totals.
 #[non_exhaustive]
 pub enum State {
     /// A timeout.
