@@ -113,7 +113,7 @@ impl serde::Serialize for Times {
 mod tests {
     use std::time::Duration;
 
-    use super::{BUCKETS, SUM, Times, WORDS, bucket, end};
+    use super::{BUCKETS, SUM, Times, bucket, end};
     use crate::time::nanos;
 
     #[test]
