@@ -145,6 +145,7 @@ mod common;
 // Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
+mod counters;
 #[cfg(feature = "tokio")]
 mod drain;
 mod in_flight;

@@ -7,6 +7,7 @@ use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::common::{Common, Listed};
 use crate::config::{Mode, Name, PolicyKind};
+use crate::counters::Totals;
 use crate::event::{Event, Subscription};
 #[cfg(feature = "tokio")]
 use crate::fallback::Fallback;
@@ -190,7 +191,16 @@ impl Policy {
             kind: self.kind(),
             keyed: self.is_keyed(),
             mode: self.mode(),
+            totals: self.totals(),
             state: self.state(),
+        }
+    }
+
+    /// What it has counted, for all keys of a keyed policy together. Nothing for a budget.
+    pub fn totals(&self) -> Totals {
+        match self.base() {
+            Ok(base) => base.totals(),
+            Err(keyed) => keyed.totals(),
         }
     }
 

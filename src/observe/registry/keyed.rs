@@ -3,6 +3,7 @@ use std::fmt;
 use super::snapshot::{KeyedSnapshot, NotClosed, States};
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{Mode, Name, PolicyKind};
+use crate::counters::Totals;
 use crate::event::{Event, Subscription};
 use crate::keyed::{Erased, Key, Keyed, PerKey};
 use crate::sync::Arc;
@@ -63,6 +64,12 @@ impl KeyedPolicy {
     pub fn typed<K: ?Sized + Key, P: PerKey>(&self) -> Option<Keyed<K, P>> {
         let handle = Arc::clone(&self.0).handle();
         handle.downcast().ok().map(|keyed| *keyed)
+    }
+
+    /// What all its policies have counted together. An anonymous or overflow policy that was
+    /// built elsewhere counts for itself.
+    pub fn totals(&self) -> Totals {
+        self.0.group().cells.totals()
     }
 
     /// What it has. It reads the state of each circuit breaker, under the lock of its shard.
