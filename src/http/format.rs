@@ -8,6 +8,8 @@ use http::{HeaderMap, Method, Request, Response};
 use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Native, Respond};
 
+const GRPC: &[u8] = b"application/grpc";
+
 /// The format of rejections as responses with an empty body: plain HTTP, or gRPC for a gRPC
 /// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,13 @@ pub(crate) fn speaks_grpc(headers: &HeaderMap) -> bool {
     kind.is_some_and(is_grpc)
 }
 
+/// Whether these are the headers of gRPC, or of a kind of it such as gRPC-Web.
+pub(super) fn is_of_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.get(..GRPC.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
+}
+
 /// Whether this is a gRPC request, which is a POST. A GET with such a header is none: a cache would
 /// keep the 200 of a trailers-only answer for its other clients.
 pub(super) fn is_grpc_request<A>(request: &Request<A>) -> bool {
@@ -29,7 +38,6 @@ pub(super) fn is_grpc_request<A>(request: &Request<A>) -> bool {
 
 /// `application/grpc`, alone or with a format or parameters; not `application/grpc-web`.
 fn is_grpc(content_type: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
     let Some((kind, rest)) = content_type.split_at_checked(GRPC.len()) else {
         return false;
     };
