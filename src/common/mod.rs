@@ -192,7 +192,11 @@ impl Common {
 
     /// What the policy, or all policies of its group, have counted.
     pub(crate) fn totals(&self) -> Totals {
-        self.cells.totals()
+        let totals = self.cells.totals();
+        match self.kind {
+            PolicyKind::Timeout => totals.with_shortest(),
+            _ => totals,
+        }
     }
 
     #[inline]

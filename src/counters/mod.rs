@@ -12,5 +12,6 @@ mod totals;
 
 pub(crate) use cells::Cells;
 pub(crate) use count::Count;
+pub(crate) use times::SHORTEST;
 pub use times::Times;
 pub use totals::Totals;

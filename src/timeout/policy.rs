@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
-use crate::counters::Totals;
+use crate::counters::{SHORTEST, Totals};
 use crate::event::Ending;
 use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
@@ -164,7 +164,9 @@ impl Timeout {
             false => time::recent(),
         };
         let elapsed = now.since(start);
-        self.0.common.cells().time(elapsed);
+        if elapsed >= SHORTEST {
+            self.0.common.cells().time(elapsed);
+        }
         self.0.common.ended(ending, || elapsed);
     }
 }
