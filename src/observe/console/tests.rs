@@ -15,9 +15,10 @@ fn rates(kind: &'static str, admitted: f64, rejected: f64) -> Tile {
 }
 
 fn states(open: usize) -> States {
-    let mut states = States::default();
-    states.open = open;
-    states
+    States {
+        open,
+        ..States::default()
+    }
 }
 
 #[test]
