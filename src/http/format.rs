@@ -5,10 +5,9 @@ use std::convert::Infallible;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
 
+use super::trailers::GRPC;
 use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Native, Respond};
-
-const GRPC: &[u8] = b"application/grpc";
 
 /// The format of rejections as responses with an empty body: plain HTTP, or gRPC for a gRPC
 /// request.
@@ -21,13 +20,6 @@ pub struct AsResponse {
 pub(crate) fn speaks_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(is_grpc)
-}
-
-/// Whether these are the headers of gRPC, or of a kind of it such as gRPC-Web.
-pub(super) fn is_of_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let kind = kind.and_then(|kind| kind.get(..GRPC.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
 }
 
 /// Whether this is a gRPC request, which is a POST. A GET with such a header is none: a cache would

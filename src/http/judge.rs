@@ -5,13 +5,12 @@ use http::{HeaderMap, Response, StatusCode};
 
 #[cfg(feature = "tokio")]
 use super::drain;
-use super::format::is_of_grpc;
 #[cfg(all(feature = "tonic", feature = "tower"))]
 use super::format::speaks_grpc;
 use super::retry_after::retry_after;
 #[cfg(all(feature = "tonic", feature = "tower"))]
 use super::trailers::UNKNOWN;
-use super::trailers::of_grpc;
+use super::trailers::{is_of_grpc, of_grpc};
 #[cfg(feature = "tokio")]
 use crate::classify::Drain;
 #[cfg(all(feature = "tonic", feature = "tower"))]
