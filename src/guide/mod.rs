@@ -4,6 +4,8 @@
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
 //! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
+//! - `configuration`, with the feature `serde`: numbers from a file and the environment, their reload
+//!   while calls run, the levers for an operator, and what a stack can do to its dependency.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
@@ -47,6 +49,10 @@ pub mod bodies {}
 #[cfg(not(doctest))]
 #[doc = include_str!("databases.md")]
 pub mod databases {}
+
+#[cfg(feature = "serde")]
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

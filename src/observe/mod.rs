@@ -1,3 +1,5 @@
-//! Views of the policies of a program: what they are and what they have done.
+//! Views of the policies of a program: what they are, what they have done, and how they are set.
 
 pub mod registry;
+#[cfg(feature = "serde")]
+pub mod settings;
