@@ -57,6 +57,10 @@ pub mod bodies {}
 #[doc = include_str!("databases.md")]
 pub mod databases {}
 
+#[cfg(feature = "serde")]
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
 // Its code needs the peers: the package `benches/clients` compiles it.
 #[cfg(not(doctest))]
 #[doc = include_str!("clients.md")]

@@ -21,7 +21,6 @@ mod classify;
 mod client_ip;
 mod client_stack;
 mod contract;
-mod counters;
 #[cfg(feature = "test-util")]
 mod deadline;
 #[cfg(feature = "http")]
