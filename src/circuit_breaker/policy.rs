@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::counts::Counts;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
-use super::rules::{Rules, Tripped};
+use super::rules::{Rules, Tripped, threshold};
 #[cfg(feature = "tower")]
 use super::state::Shut;
 use super::state::{Edge, Flags, Machine, Moment, Rejected, State, Word};
@@ -272,14 +272,14 @@ impl CircuitBreaker {
             }),
             rules: counts
                 .map(|(trip, counts)| {
+                    let is_timed = trip.slow_after().is_some();
                     let enough = trip.is_rate() && counts.calls >= trip.least_calls();
                     RuleCounts {
                         rule: trip.to_string(),
                         counts,
+                        threshold: threshold(trip),
                         failure_rate: counts.failure_rate().filter(|_| enough),
-                        slow_rate: counts
-                            .slow_rate()
-                            .filter(|_| enough && trip.slow_after().is_some()),
+                        slow_rate: counts.slow_rate().filter(|_| enough && is_timed),
                     }
                 })
                 .collect(),
@@ -377,6 +377,8 @@ pub struct RuleCounts {
     pub counts: Counts,
     /// The share of failures; none below the rule's `min_calls`.
     pub failure_rate: Option<f64>,
+    /// The share of failures at which the rule opens; none of a rule by other counts.
+    pub threshold: Option<f64>,
     /// The share of slow calls; none below the rule's `min_calls`, and where the rule measures
     /// none.
     pub slow_rate: Option<f64>,

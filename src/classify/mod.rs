@@ -31,6 +31,24 @@
 //! refused did not reach its service. A service whose error has such a source may have had an
 //! effect of its own before; classify its errors with [`ErrorsBy`].
 //!
+//! # Kinds of failures
+//!
+//! | kind | circuit breaker | retry | price of the extra attempt | hedge |
+//! |---|---|---|---|---|
+//! | [`Error`](FailureKind::Error), [`Response`](FailureKind::Response) | failure | idempotent requests | 1 | the next attempt at once |
+//! | [`Timeout`](FailureKind::Timeout) | failure; ignored within [`fair_time`](crate::circuit_breaker::Builder::fair_time) | idempotent requests | 1 | at once |
+//! | [`RequestTimeout`](FailureKind::RequestTimeout) | ignored | idempotent requests | 1 | at once |
+//! | [`Unsent`](FailureKind::Unsent) | failure | every request | 1 | at once |
+//! | [`Throttled`](FailureKind::Throttled) | in no rate; in a run of failures and as a probe ([`Throttled`](crate::circuit_breaker::Throttled)) | after its delay every request, without one idempotent requests | 5 | after the hedge's delay |
+//! | [`Permanent`](FailureKind::Permanent) | failure | none | | none |
+//! | [`Panic`](FailureKind::Panic) | failure | the panic goes on | | the panic goes on |
+//! | [`Slow`](FailureKind::Slow) | failure, and slow to a slow rule | none | | |
+//!
+//! After a failure with a `Retry-After` the next attempt of a hedge starts after the hedge's delay,
+//! and after one that forbids another call there is none, whatever the kind.
+//!
+//! # Boxed errors
+//!
 //! In the error `Box<dyn Error>` of a tower service the outermost error cannot be looked at, only
 //! its sources. Put `.map_err(seawall::Error::service)` over the client, below every layer that
 //! boxes, and the whole error is seen. `run` looks into boxes.
@@ -38,6 +56,8 @@
 mod by_source;
 #[cfg(feature = "http")]
 mod codes;
+#[cfg(debug_assertions)]
+mod hint;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod io;
@@ -86,7 +106,8 @@ use crate::rejection::{Fault, Reason};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot classify `Result<{Res}, {Err}>`",
     label = "the response type cannot say whether it is a success",
-    note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`: `.run_with(ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
+    note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`: `.run_with(ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer",
+    note = "the responses of `http`, `reqwest` 0.13 and `tonic` 0.14 are known with the feature of seawall of that name"
 )]
 pub trait Classify<Res, Err, Via = ()> {
     /// Classifies this outcome, which is not a rejection by the library.
@@ -253,6 +274,10 @@ where
         return (reason.outcome(), reason.call_not_made());
     }
     let known = error.and_then(|error| classifier.by_source(error));
+    #[cfg(debug_assertions)]
+    if let (Some(ERROR), Some(error)) = (known, error) {
+        hint::unknown::<Err>(error);
+    }
     (known.unwrap_or_else(|| classifier.classify(outcome)), false)
 }
 

@@ -29,6 +29,9 @@
 //! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
 //! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
 //! | `INFO` | a server goes on to the next phase of its drain, or has answered every request | `server`, `phase`, `connections`, `requests` |
+//! | `INFO` | a stack was built, with its [verdict](crate::stack::Verdict) | `stack`, `verdict` |
+//! | `INFO` | a changed [file](crate::settings::File) of settings was applied | `path`, `applied` |
+//! | `WARN` | such a file was rejected; once for each error | `path`, `error` |
 //! | `WARN` | a server has ended and cut requests off | `server`, `cut` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an

@@ -144,6 +144,19 @@ impl Hedge {
         Ok(())
     }
 
+    /// The error that [`change`](Self::change) would return now. Changes nothing.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check_change(
+        &self,
+        change: impl Fn(Builder) -> Builder,
+    ) -> Result<(), ConfigError> {
+        let now = self.0.config.load();
+        let options = self.common().changed(self.mode());
+        let funding = now.plan.funding.clone();
+        let builder = Builder::from_parts(options, now.settings.clone(), funding);
+        change(builder).checked(now.settings.window).map(drop)
+    }
+
     /// The configuration and the counts. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
         let config = self.0.config.load();
@@ -185,7 +198,7 @@ impl Builder {
     /// # Errors
     /// With every problem of the configuration.
     pub fn build(self) -> Result<Hedge, ConfigError> {
-        self.settings.check(&self.options.name, None)?;
+        self.check()?;
         Ok(self.assemble())
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Shared {
 ///
 /// What an admission needs of the quota is in the bucket, because the rate and the word that
 /// counts in it change in one exchange.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config {
     /// The quota of the one bucket, as configured. A keyed limiter has one for each tier, in its
     /// table.

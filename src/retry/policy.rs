@@ -57,6 +57,14 @@ impl Retry {
         &self.0.ledger.common
     }
 
+    /// Changes how many attempts a call makes that starts from now on, the first counted.
+    ///
+    /// # Errors
+    /// With zero; nothing has changed then.
+    pub fn set_max_attempts(&self, attempts: u32) -> Result<(), ConfigError> {
+        self.change(|now| now.max_attempts(attempts))
+    }
+
     /// Changes the retry for calls that start from now on. `change` gets a builder with the
     /// current configuration, and runs again if another change came first. Name, seed and
     /// listeners stay.
@@ -129,7 +137,7 @@ impl Builder {
     /// # Errors
     /// With every problem of the configuration.
     pub fn build(self) -> Result<Retry, ConfigError> {
-        self.settings.check(&self.options.name)?;
+        self.check()?;
         Ok(self.assemble())
     }
 

@@ -72,6 +72,40 @@ impl Timeout {
         Ok(())
     }
 
+    /// Changes limit and mode for calls that start from now on. `change` gets a builder with the
+    /// current ones, and runs again if the limit changes meanwhile. Name and listeners stay.
+    ///
+    /// # Errors
+    /// If the limit is zero; nothing changes then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let timeout = seawall::Timeout::new(Duration::from_secs(2));
+    /// timeout.change(|now| now.limit(Duration::from_secs(1)))?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let (limit, before) = (&self.0.limit, self.mode());
+        let mut current = limit.load(Ordering::Relaxed);
+        loop {
+            let next = change(Builder {
+                options: self.common().changed(before),
+                limit: Duration::from_nanos(current),
+            });
+            next.check()?;
+            let (to, relaxed) = (nanos(next.limit), Ordering::Relaxed);
+            match limit.compare_exchange(current, to, relaxed, relaxed) {
+                Ok(_) if next.options.mode == before => return Ok(()),
+                Ok(_) => {
+                    self.set_mode(next.options.mode);
+                    return Ok(());
+                }
+                Err(newer) => current = newer,
+            }
+        }
+    }
+
     /// The mode.
     #[inline]
     pub fn mode(&self) -> Mode {
@@ -214,12 +248,28 @@ pub struct Builder {
 impl Builder {
     option_setters!();
 
+    /// Sets how long a call may take.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether all but name and listeners is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.limit, self.options.mode) == (other.limit, other.options.mode)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        check(self.limit, &self.options.name)
+    }
+
     /// Builds the timeout.
     ///
     /// # Errors
     /// If the limit is zero.
     pub fn build(self) -> Result<Timeout, ConfigError> {
-        check(self.limit, &self.options.name)?;
+        self.check()?;
         Ok(Timeout(policy_id::list(|registration| Shared {
             common: Common::new(self.options, registration),
             limit: AtomicU64::new(nanos(self.limit)),

@@ -21,7 +21,6 @@ mod classify;
 mod client_ip;
 mod client_stack;
 mod contract;
-mod counters;
 #[cfg(feature = "test-util")]
 mod deadline;
 #[cfg(feature = "http")]
@@ -57,6 +56,10 @@ mod resend;
 #[cfg(feature = "serve")]
 mod serve;
 mod server_stack;
+#[cfg(all(feature = "serde", feature = "test-util"))]
+mod settings;
+#[cfg(feature = "test-util")]
+mod shadow;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod shedding;
 mod stack;

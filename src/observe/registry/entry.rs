@@ -16,7 +16,7 @@ use crate::hedge::Hedge;
 #[cfg(doc)]
 use crate::keyed::Key;
 use crate::keyed::Listing;
-use crate::policy_id;
+use crate::policy_id::{self, PolicyId};
 use crate::rate_limit::RateLimiter;
 #[cfg(feature = "tokio")]
 use crate::retry::Retry;
@@ -111,7 +111,10 @@ impl Policy {
             .or_else(|| with_runtime(&shared));
         policy.or_else(|| {
             let listing = shared.downcast::<Listing>().ok()?;
-            Some(Self::Keyed(KeyedPolicy::new(listing.policy()?)))
+            Some(Self::Keyed(KeyedPolicy::new(
+                listing.policy()?,
+                listing.id(),
+            )))
         })
     }
 
@@ -153,6 +156,13 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> &Name {
         with_handle!(self, policy => policy.name())
+    }
+
+    /// A number for this policy alone, which is not used again in the life of the process. None of
+    /// a policy that is not listed, such as that of a key.
+    pub fn id(&self) -> Option<u64> {
+        let id = self.base().map_or_else(KeyedPolicy::id, Common::id);
+        id.map(PolicyId::get)
     }
 
     /// Its kind. That of a keyed policy is the kind of its policies.

@@ -6,6 +6,7 @@ use crate::config::{Mode, Name, PolicyKind};
 use crate::counters::Totals;
 use crate::event::{Event, Subscription};
 use crate::keyed::{Erased, Key, Keyed, PerKey};
+use crate::policy_id::PolicyId;
 use crate::sync::Arc;
 
 /// How many policies that are not closed a snapshot names.
@@ -13,11 +14,15 @@ const NAMED: usize = 10;
 
 /// A [`Keyed`] without its types: a handle, like any other.
 #[derive(Clone)]
-pub struct KeyedPolicy(pub(super) Arc<dyn Erased>);
+pub struct KeyedPolicy(pub(super) Arc<dyn Erased>, Option<PolicyId>);
 
 impl KeyedPolicy {
-    pub(super) fn new(keyed: Arc<dyn Erased>) -> Self {
-        Self(keyed)
+    pub(super) fn new(keyed: Arc<dyn Erased>, id: Option<PolicyId>) -> Self {
+        Self(keyed, id)
+    }
+
+    pub(super) fn id(&self) -> Option<PolicyId> {
+        self.1
     }
 
     /// Its name.
