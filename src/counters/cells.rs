@@ -62,6 +62,7 @@ impl Cells {
     }
 
     /// Takes back what was counted, on this thread or on another.
+    #[cfg(feature = "tokio")]
     pub(crate) fn uncount(&self, word: Count) {
         match word.0.checked_sub(Count::HOT) {
             None => self.add(Part::Hot, word.0, u64::MAX),
