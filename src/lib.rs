@@ -67,6 +67,7 @@
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; rejections are answers of handlers; implies `http` and `tower`; depends on axum with its feature `tokio` |
 //! | `hyper` | no | [`mod@hyper`]: the client stack around hyper-util's client in one line; classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
 //! | `reqwest` | no | [`mod@reqwest`]: the client stack around a client of reqwest in one line; classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest with its features `form`, `json` and `query`, and serde |
+//! | `console` | no | [`console`]: a live page of all policies, with levers, as an axum `Router`; implies `axum` and `serde`; depends on serde_json |
 //! | `serde` | no | [`settings`]: policies and stacks from TOML, JSON, the environment and other sources, applied while calls run; snapshots of policies and the [registry] are `Serialize`; depends on serde |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
 //! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper`; depends on tonic |
@@ -91,12 +92,7 @@
 // Without a feature, links to its items are broken. The docs are published with all features, and
 // then every link is checked.
 #![cfg_attr(
-    not(all(
-        feature = "reqwest",
-        feature = "serde",
-        feature = "tonic",
-        feature = "tower"
-    )),
+    not(all(feature = "reqwest", feature = "tonic", feature = "tower")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
@@ -150,6 +146,7 @@ mod common;
 // Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
+mod counters;
 #[cfg(feature = "tokio")]
 mod drain;
 mod in_flight;
@@ -194,9 +191,11 @@ pub use hedge::Hedge;
 #[cfg(feature = "tower")]
 pub use hedge::HedgeLayer;
 pub use keyed::Keyed;
-pub use observe::registry;
+#[cfg(feature = "console")]
+pub use observe::console;
 #[cfg(feature = "serde")]
 pub use observe::settings;
+pub use observe::{registry, shadow};
 #[cfg(feature = "tokio")]
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::state::{MAX_QUEUED, Machine, Order, Settings};
 use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Live, Mode, PolicyKind, Problems};
+use crate::counters::Totals;
 use crate::macros::{debug_fields, from_ref, setters};
 use crate::policy_id;
 use crate::sync::Arc;
@@ -185,6 +186,7 @@ impl Bulkhead {
             max_wait: config.max_wait,
             mode: word.mode(),
             would_reject: self.common().would_reject(),
+            totals: self.common().totals(),
         }
     }
 
@@ -365,4 +367,7 @@ pub struct Snapshot {
     pub mode: Mode,
     /// How many calls [`Mode::RecordOnly`] would have rejected since the bulkhead was built.
     pub would_reject: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

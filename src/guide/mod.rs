@@ -10,6 +10,7 @@
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
 //! - `answers`, with the feature `http`: what a client sees of a rejection.
+//! - `console`, with the feature `console`: a live page of all policies, its data and its levers.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`clients`]: the same client by reqwest-middleware, backon, Microsoft's fetch and this crate, and what
 //!   is served by each in an outage.
@@ -38,6 +39,10 @@ pub mod anti_patterns {}
 #[cfg(feature = "serve")]
 #[doc = include_str!("serving.md")]
 pub mod serving {}
+
+#[cfg(feature = "console")]
+#[doc = include_str!("console.md")]
+pub mod console {}
 
 #[cfg(feature = "http")]
 #[doc = include_str!("answers.md")]

@@ -11,6 +11,7 @@ use crate::common::{Common, Options, common_methods, listed};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::counters::Totals;
 use crate::policy_id;
 use crate::sync::Arc;
 use crate::time;
@@ -176,6 +177,7 @@ impl Hedge {
             won: self.0.ledger.won(),
             suppressed: self.0.ledger.suppressed(),
             would_hedge: self.0.ledger.would_make(),
+            totals: self.common().totals(),
         }
     }
 
@@ -272,4 +274,7 @@ pub struct Snapshot {
     pub suppressed: u64,
     /// Extra attempts that would have been made, in [`Mode::RecordOnly`].
     pub would_hedge: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

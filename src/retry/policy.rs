@@ -9,6 +9,7 @@ use crate::common::{Common, Options, common_methods, listed};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::counters::Totals;
 use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -115,6 +116,7 @@ impl Retry {
             retried: self.0.ledger.made(),
             would_retry: self.0.ledger.would_make(),
             suppressed: self.0.ledger.suppressed(),
+            totals: self.common().totals(),
         }
     }
 
@@ -209,4 +211,7 @@ pub struct Snapshot {
     pub would_retry: u64,
     /// Attempts that were not made because the budget was spent.
     pub suppressed: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

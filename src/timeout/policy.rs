@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
-use crate::event::{Ending, EventKind};
+use crate::counters::{SHORTEST, Totals};
+use crate::event::Ending;
 use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -123,6 +124,7 @@ impl Timeout {
             mode: self.mode(),
             timed_out: self.0.timed_out.load(Ordering::Relaxed),
             would_reject: self.0.common.would_reject(),
+            totals: self.common().totals(),
         }
     }
 
@@ -146,7 +148,17 @@ impl Timeout {
         if !rejection.call_not_made() {
             self.0.timed_out.fetch_add(1, Ordering::Relaxed);
         }
-        self.0.common.emit(EventKind::Rejected(rejection));
+        self.0.common.emit_rejected(rejection);
+    }
+
+    /// Emits the rejection of a call that is not under way: one of a wait for a service or for a
+    /// part of a body. It is counted as a call of its own.
+    #[cold]
+    pub(super) fn emit_cut_wait(&self, rejection: &Rejection) {
+        if !rejection.call_not_made() {
+            self.0.common.admitted();
+        }
+        self.emit_rejected(rejection);
     }
 
     /// The rejection of a wait since `since` that has been too long, whose kind has the limit and
@@ -164,7 +176,7 @@ impl Timeout {
             return None;
         }
         let rejection = self.rejection(kind);
-        self.emit_rejected(&rejection);
+        self.emit_cut_wait(&rejection);
         Some(rejection)
     }
 
@@ -177,12 +189,19 @@ impl Timeout {
         self.0.common.observed()
     }
 
+    /// Counts and emits the end of a call. If it was never `pending`, the last reading of the clock
+    /// says how long it took.
     #[inline]
-    pub(super) fn emit_ended(&self, ending: Ending, start: Tick) {
-        if self.observed() {
-            let elapsed = time::now().since(start);
-            self.0.common.emit(EventKind::Ended { ending, elapsed });
+    pub(super) fn emit_ended(&self, ending: Ending, start: Tick, pending: bool) {
+        let now = match pending || self.observed() {
+            true => time::now(),
+            false => time::recent(),
+        };
+        let elapsed = now.since(start);
+        if elapsed >= SHORTEST {
+            self.0.common.cells().time(elapsed);
         }
+        self.0.common.ended(ending, || elapsed);
     }
 }
 
@@ -277,4 +296,7 @@ pub struct Snapshot {
     /// How many calls [`Mode::RecordOnly`] would have rejected since the timeout was built,
     /// before or after they were made.
     pub would_reject: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

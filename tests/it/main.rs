@@ -58,6 +58,8 @@ mod serve;
 mod server_stack;
 #[cfg(all(feature = "serde", feature = "test-util"))]
 mod settings;
+#[cfg(feature = "test-util")]
+mod shadow;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod shedding;
 mod stack;
