@@ -7,6 +7,9 @@
 //! taking it an Acquire, so the next thread continues from what the last one wrote
 //! (model: `the_next_thread_of_a_slot_continues_from_the_last_one`).
 
+#[cfg(all(feature = "http", feature = "tower"))]
+mod kept;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
@@ -14,6 +17,9 @@ use crate::sync::{
     Arc, AtomicU64, CachePadded, Once,
     Ordering::{Acquire, Relaxed, Release},
 };
+
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use kept::{Kept, kept};
 
 thread_local! {
     /// How many listeners run on this thread, one inside another.
