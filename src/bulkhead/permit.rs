@@ -11,7 +11,7 @@ use crate::common::Common;
 use crate::context::CallContext;
 #[cfg(all(feature = "http", feature = "tower"))]
 use crate::context::{offer, offered};
-use crate::event::{Ending, EventKind};
+use crate::event::Ending;
 use crate::in_flight::Settle;
 use crate::macros::debug_fields;
 use crate::rejection::{Rejection, RejectionKind};
@@ -42,6 +42,7 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     /// The permit of a call that the machine has counted.
     #[inline]
     pub(super) fn counted(bulkhead: B) -> Self {
+        bulkhead.borrow().common().admitted();
         let start = match bulkhead.borrow().common().observed() {
             true => time::now(),
             false => Tick::ZERO,
@@ -120,14 +121,10 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
             return;
         }
         let bulkhead = self.bulkhead.borrow();
-        if bulkhead.common().observed() {
-            let elapsed = match self.start {
-                Tick::ZERO => Duration::ZERO,
-                start => time::now().since(start),
-            };
-            let ended = EventKind::Ended { ending, elapsed };
-            bulkhead.common().emit(ended);
-        }
+        bulkhead.common().ended(ending, || match self.start {
+            Tick::ZERO => Duration::ZERO,
+            start => time::now().since(start),
+        });
     }
 }
 

@@ -12,7 +12,8 @@ use super::state::{Grant, Moment, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
 use crate::context::{CallContext, Expired};
-use crate::event::EventKind;
+use crate::counters::Count;
+use crate::event::Ending;
 use crate::in_flight::Settle;
 use crate::macros::debug_fields;
 use crate::per_thread;
@@ -71,7 +72,7 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         let call = match pass {
             Pass::Ramp(generation) if of.ramp() == Some(generation) => {
                 let role = Role::Counted;
-                Call::starting(Grant { generation, role }, time::now())
+                of.start(Grant { generation, role }, time::now())
             }
             Pass::Set if !of.is_forced_open() => of.admit_in_any_case(),
             _ => return Self::acquire(breaker),
@@ -202,9 +203,8 @@ impl CircuitBreaker {
         match self.admit() {
             Ok(call) => Some(Permit::new(self, call)),
             Err(rejected) => {
-                if self.common().observes_rejections() {
-                    self.reject(rejected);
-                }
+                let rejection = || self.rejection(rejected);
+                self.common().rejected_unseen(&rejected.kind, rejection);
                 None
             }
         }
@@ -223,7 +223,14 @@ impl CircuitBreaker {
             role: Role::Counted,
         };
         let start = if timed { time::now() } else { Tick::ZERO };
-        Ok(Call::starting(grant, start))
+        Ok(self.start(grant, start))
+    }
+
+    /// Counts an admitted call.
+    #[inline]
+    fn start(&self, grant: Grant, start: Tick) -> Call {
+        self.common().admitted();
+        Call::starting(grant, start)
     }
 
     #[inline(never)]
@@ -237,7 +244,7 @@ impl CircuitBreaker {
             None => self.admit_by_rules(now),
         };
         match decision {
-            Ok(grant) => Ok(Call::starting(grant, now)),
+            Ok(grant) => Ok(self.start(grant, now)),
             Err(rejected) if word.mode() == Mode::RecordOnly => {
                 Ok(self.only_record(rejected, word, now))
             }
@@ -248,7 +255,7 @@ impl CircuitBreaker {
     /// Admits a call that is rejected, and only records that.
     fn only_record(&self, rejected: Rejected, word: Word, now: Tick) -> Call {
         self.common().record_rejection(|| self.rejection(rejected));
-        Call::starting(Grant::unrecorded(word), now)
+        self.start(Grant::unrecorded(word), now)
     }
 
     #[cfg(feature = "tower")]
@@ -265,11 +272,6 @@ impl CircuitBreaker {
         let (decision, edge) = self.decide(now, &rules, |at| self.machine().admit(at));
         self.announce(edge);
         decision
-    }
-
-    pub(super) fn rejection(&self, rejected: Rejected) -> Rejection {
-        let Rejected { kind, retry_after } = rejected;
-        Rejection::new(kind, self.name().clone()).with_retry_after(retry_after)
     }
 
     #[cold]
@@ -294,6 +296,7 @@ impl CircuitBreaker {
                     true => Some((time::now(), per_thread::current())),
                     false => None,
                 };
+                self.common().cells().count(Count::ended(Ending::Success));
                 return self.built_with().succeed(generation, seen);
             }
         }
@@ -332,10 +335,8 @@ impl CircuitBreaker {
             }
             outcome
         });
-        if let Some(elapsed) = elapsed.filter(|_| self.common().observed()) {
-            let ending = end.ending(outcome);
-            self.common().emit(EventKind::Ended { ending, elapsed });
-        }
+        let ending = end.ending(outcome);
+        self.common().ended_if_timed(ending, elapsed);
     }
 
     /// Records a call by the rules, and trips the breaker if one of them holds.

@@ -272,6 +272,13 @@ impl<T> PerThread<T> {
         }
     }
 
+    /// The words of each thread that has some.
+    pub(crate) fn each(&self) -> impl Iterator<Item = impl Iterator<Item = &T>> {
+        let groups = self.groups.iter().filter_map(Once::get);
+        let threads = groups.flat_map(|group| group.chunks(self.cache_lines));
+        threads.map(|words| words.iter().flat_map(|few| few.iter()))
+    }
+
     /// All words that are allocated.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
         let groups = self.groups.iter().filter_map(Once::get).flatten();

@@ -49,6 +49,8 @@ pub(crate) struct TimedCall {
     deadline: Tick,
     /// Whether the terminal event is still to be emitted.
     open: bool,
+    /// Whether the call has been pending.
+    pending: bool,
     /// Whether it never lasts until the end of a body.
     #[cfg(feature = "tower")]
     pub(super) ends_with_head: bool,
@@ -77,6 +79,7 @@ impl TimedCall {
             limit_end: Tick::NEVER,
             deadline: Tick::NEVER,
             open: mode != Mode::Off,
+            pending: false,
             #[cfg(feature = "tower")]
             ends_with_head: false,
             #[cfg(debug_assertions)]
@@ -94,6 +97,7 @@ impl TimedCall {
                     return Err(rejection);
                 }
             }
+            timeout.common().admitted();
         }
         Ok(call)
     }
@@ -142,6 +146,7 @@ impl TimedCall {
         upload: &mut Upload,
         cx: &mut Context<'_>,
     ) -> Poll<Rejection> {
+        self.pending = true;
         let (due, now) = loop {
             // At every poll, because the future may have moved out of an earlier deadline.
             let due = self.due();
@@ -206,6 +211,9 @@ impl TimedCall {
             return None;
         }
         self.open = false;
+        if let RejectionKind::TimedOut { elapsed, .. } = kind {
+            self.timeout.common().cells().time(elapsed);
+        }
         Some(self.timeout.rejection(kind))
     }
 
@@ -218,6 +226,7 @@ impl TimedCall {
                 // A deadline that a timeout further up enforces is for the head, or that timeout
                 // holds the body as well.
                 deadline: self.due(),
+                pending: true,
                 ..*self
             };
             self.open = false;
@@ -242,9 +251,7 @@ impl TimedCall {
 
     #[inline]
     pub(super) fn completed(&mut self, rejected: impl FnOnce() -> bool) {
-        // Not looked at unless a listener receives it.
-        let observed = self.open && self.timeout.observed();
-        self.end(match observed && rejected() {
+        self.end(match self.open && rejected() {
             true => Ending::Rejected,
             false => Ending::Completed,
         });
@@ -253,7 +260,7 @@ impl TimedCall {
     #[inline]
     pub(crate) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
-            self.timeout.emit_ended(ending, self.start);
+            self.timeout.emit_ended(ending, self.start, self.pending);
         }
     }
 
