@@ -165,16 +165,16 @@ async fn predicts(name: &str, traffic: &[Call], of: &[&str]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ob1_a_shadow_predicts_the_rejections_of_a_flood() {
+async fn ob22_a_shadow_predicts_the_rejections_of_a_flood() {
     predicts("flood", &flood(), &["limit"]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn ob1_a_shadow_predicts_the_rejections_of_a_slow_dependency() {
+async fn ob22_a_shadow_predicts_the_rejections_of_a_slow_dependency() {
     predicts("slow", &slow(), &["bulkhead", "timeout"]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn ob1_a_shadow_predicts_the_rejections_of_an_outage() {
+async fn ob22_a_shadow_predicts_the_rejections_of_an_outage() {
     predicts("outage", &outage(), &["breaker"]).await;
 }

@@ -40,8 +40,8 @@
 //! | retry, hedge, budget, fallback | attempts that would have been made or suppressed, fallbacks | |
 //!
 //! A bulkhead's calls are played again at the report, with the limit and the queue that the
-//! bulkhead had when the watch began: a rejected call takes no permit from the next one, whoever
-//! waits ends later, and a call ends at the shortest timeout that is watched too and only records.
+//! bulkhead had when the watch began: a rejected call takes no permit from the next one, a call that
+//! waits ends later, and all end at the shortest timeout that is observed too and only records.
 //! So the count differs from [`would_reject`](crate::bulkhead::Snapshot::would_reject), which
 //! counts every call above the limit and the queue.
 //!
@@ -54,7 +54,7 @@
 //!
 //! # Cost
 //!
-//! A lock and a few additions for each event of a watched policy; at most 1,000 policies, a week
+//! A lock and a few additions for each event of an observed policy; at most 1,000 policies, a week
 //! of hours, and 16,384 calls of each bulkhead are kept. Drop the [`Shadow`] and policies cost what
 //! they did before.
 

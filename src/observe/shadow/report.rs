@@ -9,12 +9,12 @@ use crate::config::PolicyKind;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// How long the shadow has watched.
+    /// How long the shadow has listened.
     #[cfg_attr(
         feature = "serde",
         serde(serialize_with = "crate::config::serialize::seconds")
     )]
-    pub watched: Duration,
+    pub observed: Duration,
     /// What each policy would have done, by name. A policy that no call came to is not here.
     pub policies: Vec<Verdict>,
     /// Events of further policies, which are not kept: there are at most 1,000.
@@ -89,8 +89,8 @@ impl Verdict {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let minutes = self.watched.as_secs() / 60;
-        writeln!(f, "watched for {} h {} min", minutes / 60, minutes % 60)?;
+        let minutes = self.observed.as_secs() / 60;
+        writeln!(f, "observed for {} h {} min", minutes / 60, minutes % 60)?;
         for verdict in &self.policies {
             write!(f, "{verdict}")?;
         }

@@ -35,11 +35,11 @@ struct Records {
     not_kept: u64,
 }
 
-/// A policy that is watched.
-struct Watched {
+/// A policy that is observed.
+struct Observed {
     kind: PolicyKind,
     bulkhead: Option<bulkhead::Snapshot>,
-    /// The shortest limit of the timeouts that are watched and only record. It would end a call
+    /// The shortest limit of the timeouts that are observed and only record. It would end a call
     /// of the bulkhead.
     longest: Duration,
 }
@@ -69,8 +69,8 @@ impl Shadow {
         let longest = policies.iter().filter_map(limit_to_be).min();
         let watch = |policy: &Policy| {
             let seen = Arc::clone(&seen);
-            let watched = Watched::new(policy, longest.unwrap_or(Duration::MAX));
-            policy.on_event(move |event| seen.note(&watched, event))
+            let observed = Observed::new(policy, longest.unwrap_or(Duration::MAX));
+            policy.on_event(move |event| seen.note(&observed, event))
         };
         Self {
             subscriptions: policies.iter().map(watch).collect(),
@@ -89,7 +89,7 @@ impl Shadow {
         let mut records = self.seen.records.lock();
         let by_name = records.by_name.iter_mut();
         Report {
-            watched: now,
+            observed: now,
             policies: by_name
                 .map(|(name, record)| record.verdict(name, now))
                 .collect(),
@@ -107,7 +107,7 @@ fn limit_to_be(policy: &Policy) -> Option<Duration> {
     }
 }
 
-impl Watched {
+impl Observed {
     fn new(policy: &Policy, longest: Duration) -> Self {
         let bulkhead = match policy {
             Policy::Bulkhead(bulkhead) => Some(bulkhead.snapshot()),
@@ -130,7 +130,7 @@ impl Seen {
         time::now().since(self.start)
     }
 
-    fn note(&self, watched: &Watched, event: &Event<'_>) {
+    fn note(&self, observed: &Observed, event: &Event<'_>) {
         let now = self.elapsed();
         let mut records = self.records.lock();
         let name = event.policy.as_str();
@@ -139,7 +139,7 @@ impl Seen {
                 records.not_kept += 1;
                 return;
             }
-            let record = Record::new(watched.kind, watched.bulkhead.as_ref(), watched.longest);
+            let record = Record::new(observed.kind, observed.bulkhead.as_ref(), observed.longest);
             records.by_name.insert(name.into(), record);
         }
         if let Some(record) = records.by_name.get_mut(name) {
