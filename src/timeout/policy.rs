@@ -58,7 +58,13 @@ impl Timeout {
     /// How long a call may take.
     #[inline]
     pub fn limit(&self) -> Duration {
-        Duration::from_nanos(self.0.limit.load(Ordering::Relaxed))
+        Duration::from_nanos(self.nanos())
+    }
+
+    /// The same in nanoseconds.
+    #[inline]
+    pub(super) fn nanos(&self) -> u64 {
+        self.0.limit.load(Ordering::Relaxed)
     }
 
     /// Changes how long calls that start from now on may take.
@@ -107,6 +113,19 @@ impl Timeout {
         Rejection::new(kind, self.name().clone())
     }
 
+    /// The rejection of a call in this mode whose deadline has passed before it is made. None in
+    /// record-only mode, which counts it.
+    #[cold]
+    pub(super) fn expired(&self, mode: Mode) -> Option<Rejection> {
+        if mode == Mode::RecordOnly {
+            self.record_rejection(RejectionKind::Expired);
+            return None;
+        }
+        let rejection = self.rejection(RejectionKind::Expired);
+        self.emit_rejected(&rejection);
+        Some(rejection)
+    }
+
     #[cold]
     pub(super) fn emit_rejected(&self, rejection: &Rejection) {
         if !rejection.call_not_made() {
@@ -146,9 +165,14 @@ impl Timeout {
     #[inline]
     pub(super) fn emit_ended(&self, ending: Ending, start: Tick) {
         if self.observed() {
-            let elapsed = time::now().since(start);
-            self.0.common.emit(EventKind::Ended { ending, elapsed });
+            self.emit_ended_now(ending, start);
         }
+    }
+
+    #[cold]
+    fn emit_ended_now(&self, ending: Ending, start: Tick) {
+        let elapsed = time::now().since(start);
+        self.0.common.emit(EventKind::Ended { ending, elapsed });
     }
 }
 
