@@ -54,7 +54,7 @@ use crate::stack;
 pub type Client<T, B> = ClientOf<HttpClientStack, T, B>;
 
 /// A client of hyper-util under a stack `K`, such as an
-/// [`HttpClientStack`](crate::http::HttpClientStack) with options.
+/// [`HttpClientStack`] with options.
 pub type ClientOf<K, T, B> = <K as Layer<HyperService<legacy::Client<T, B>>>>::Service;
 
 impl<R, C, L, O, K, P> HttpStack<stack::ClientStack<R, C, L, O, K>, P> {

@@ -38,6 +38,8 @@
 mod by_source;
 #[cfg(feature = "http")]
 mod codes;
+#[cfg(debug_assertions)]
+mod hint;
 #[cfg(feature = "hyper")]
 mod hyper;
 mod io;
@@ -86,7 +88,8 @@ use crate::rejection::{Fault, Reason};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot classify `Result<{Res}, {Err}>`",
     label = "the response type cannot say whether it is a success",
-    note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`: `.run_with(ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
+    note = "write `seawall::judge!({Res}, |response| ..)` for a type of yours, or look at errors only with `seawall::classify::ErrorsOnly`: `.run_with(ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer",
+    note = "the responses of `http`, `reqwest` 0.13 and `tonic` 0.14 are known with the feature of seawall of that name"
 )]
 pub trait Classify<Res, Err, Via = ()> {
     /// Classifies this outcome, which is not a rejection by the library.
@@ -253,6 +256,10 @@ where
         return (reason.outcome(), reason.call_not_made());
     }
     let known = error.and_then(|error| classifier.by_source(error));
+    #[cfg(debug_assertions)]
+    if let (Some(ERROR), Some(error)) = (known, error) {
+        hint::unknown::<Err>(error);
+    }
     (known.unwrap_or_else(|| classifier.classify(outcome)), false)
 }
 

@@ -12,7 +12,8 @@ use crate::rejection::Reason;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say whether it is a success",
     label = "no type is a success by default",
-    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours; for one of another crate look at errors only: `.run_with(seawall::classify::ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
+    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours; for one of another crate look at errors only: `.run_with(seawall::classify::ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer",
+    note = "the responses of `http`, `reqwest` 0.13 and `tonic` 0.14 are known with the feature of seawall of that name"
 )]
 pub trait Judge {
     /// The class of this response.
@@ -55,7 +56,8 @@ impl<T, E> Judge for Result<T, E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot say whether it is a success",
     label = "no type of yours is a success by default",
-    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours; for one of another crate look at errors only: `.run_with(seawall::classify::ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer"
+    note = "write `seawall::judge!({Self}, |response| ..)` for a type of yours; for one of another crate look at errors only: `.run_with(seawall::classify::ErrorsOnly, ..)`, or `.classify(ErrorsOnly)` on a layer",
+    note = "the responses of `http`, `reqwest` 0.13 and `tonic` 0.14 are known with the feature of seawall of that name"
 )]
 pub trait Answer {
     /// The class of this response.

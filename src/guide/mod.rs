@@ -9,6 +9,8 @@
 //!   client's, and the order of a stop.
 //! - `answers`, with the feature `http`: what a client sees of a rejection.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
+//! - [`clients`]: the same client by reqwest-middleware, backon, Microsoft's fetch and this crate, and what
+//!   is served by each in an outage.
 //! - [`databases`]: a repository, a cache and blocking drivers behind the policies.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
@@ -47,6 +49,11 @@ pub mod bodies {}
 #[cfg(not(doctest))]
 #[doc = include_str!("databases.md")]
 pub mod databases {}
+
+// Its code needs the peers: the package `benches/clients` compiles it.
+#[cfg(not(doctest))]
+#[doc = include_str!("clients.md")]
+pub mod clients {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

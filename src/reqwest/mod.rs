@@ -75,6 +75,11 @@
 //!
 //! Closures of the stack see a [`Call`], which dereferences to `reqwest::Request`.
 //!
+//! # reqwest 0.12, and reqwest-middleware
+//!
+//! This module is for reqwest 0.13. [`guide::clients`](crate::guide::clients) has a stack around a client of 0.12, and a
+//! pipeline as a middleware of reqwest-middleware, both tested, beside the same client by other crates.
+//!
 //! # Cancel safety
 //!
 //! Dropping the future of `send`, or the response, ends the call and releases what it holds.
