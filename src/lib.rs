@@ -67,7 +67,8 @@
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; rejections are answers of handlers; implies `http` and `tower`; depends on axum with its feature `tokio` |
 //! | `hyper` | no | [`mod@hyper`]: the client stack around hyper-util's client in one line; classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
 //! | `reqwest` | no | [`mod@reqwest`]: the client stack around a client of reqwest in one line; classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest with its features `form`, `json` and `query`, and serde |
-//! | `serde` | no | snapshots of policies and the [registry] are `Serialize`; depends on serde |
+//! | `console` | no | [`console`]: a live page of all policies, with levers, as an axum `Router`; implies `axum` and `serde`; depends on serde_json |
+//! | `serde` | no | [`settings`]: policies and stacks from TOML, JSON, the environment and other sources, applied while calls run; snapshots of policies and the [registry] are `Serialize`; depends on serde |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
 //! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper`; depends on tonic |
 //! | `test-util` | no | every policy follows `tokio::time::pause` and `advance`; for `[dev-dependencies]` |
@@ -145,6 +146,7 @@ mod common;
 // Without a runtime nothing sets a context.
 #[cfg_attr(not(feature = "tower"), allow(dead_code))]
 mod context;
+mod counters;
 #[cfg(feature = "tokio")]
 mod drain;
 mod in_flight;
@@ -189,7 +191,11 @@ pub use hedge::Hedge;
 #[cfg(feature = "tower")]
 pub use hedge::HedgeLayer;
 pub use keyed::Keyed;
-pub use observe::registry;
+#[cfg(feature = "console")]
+pub use observe::console;
+#[cfg(feature = "serde")]
+pub use observe::settings;
+pub use observe::{registry, shadow};
 #[cfg(feature = "tokio")]
 pub use pipeline::Pipeline;
 #[cfg(feature = "tower")]
@@ -208,6 +214,6 @@ pub use timeout::Timeout;
 #[cfg(feature = "tower")]
 pub use timeout::TimeoutLayer;
 
-#[cfg(all(doctest, feature = "reqwest", feature = "tower"))]
+#[cfg(all(doctest, feature = "reqwest", feature = "serde", feature = "tower"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -58,8 +58,20 @@ pub(crate) const ASSUMED: Duration = Duration::from_nanos(1_000_000_001);
 crate::macros::serialize_label!(FailureKind);
 
 impl FailureKind {
-    /// A short text that never changes: `error`, `response`, `throttled`, `unsent`, `timeout`,
-    /// `request_timeout`, `permanent`, `panic`, `slow`.
+    /// Each at the index that its number is.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Error,
+        Self::Response,
+        Self::Throttled,
+        Self::Unsent,
+        Self::Timeout,
+        Self::RequestTimeout,
+        Self::Permanent,
+        Self::Panic,
+        Self::Slow,
+    ];
+
+    /// A short text that never changes; the [table](crate::event#labels) has all.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Error => "error",

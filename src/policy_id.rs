@@ -13,6 +13,12 @@ use crate::sync::{Arc, Mutex, OnceLock, Weak};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PolicyId(NonZeroU64);
 
+impl PolicyId {
+    pub(crate) fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
 type Shared = dyn Any + Send + Sync;
 
 /// All policies that have an id and a handle. Adding, finding and removing one takes a lock.

@@ -1,14 +1,19 @@
 //! The admitted path allocates nothing. A binary of its own, because its allocator counts.
 
+// Clippy's bans are for `src`.
+#![allow(clippy::disallowed_types)]
+
 use std::future::{Future, Ready, ready};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{Trip, Window};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, ClientStack,
-    Fallback, FallbackLayer, Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer,
+    Event, Fallback, FallbackLayer, Hedge, HedgeLayer, Keyed, Pipeline, Quota, RateLimitLayer,
     RateLimiter, Rejection, Retry, RetryLayer, ServerStack, Timeout, TimeoutLayer,
 };
 use tower::{Layer, Service, ServiceBuilder};
@@ -361,6 +366,37 @@ fn cx13_run_allocates_nothing() {
 }
 
 // CX13: the counter itself counts.
+// OB1, CX14
+#[test]
+fn ob1_an_event_allocates_nothing_for_its_listeners() {
+    let seen = Arc::new(AtomicU64::new(0));
+    let listener = || {
+        let seen = Arc::clone(&seen);
+        move |_: &Event<'_>| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let bulkhead = Bulkhead::builder(1)
+        .on_event(listener())
+        .on_event(listener())
+        .build()
+        .unwrap();
+    let breaker = CircuitBreaker::builder("observed")
+        .on_event(listener())
+        .build()
+        .unwrap();
+    let call = || {
+        bulkhead.try_acquire().unwrap().release();
+        breaker.try_acquire().unwrap().success();
+    };
+    call();
+    let counted = allocation_counter::measure(|| (0..100).for_each(|_| call()));
+    assert_eq!(
+        (counted.count_total, seen.load(Ordering::Relaxed)),
+        (0, 303)
+    );
+}
+
 #[test]
 fn cx13_the_counter_counts() {
     let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(7))));

@@ -11,7 +11,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["classify"],
     &["event"],
     &["context"],
-    &["deadline", "backoff"],
+    &["deadline", "backoff", "counters"],
     &["common"],
     &["in_flight", "waiting"],
     &["keyed"],

@@ -2,6 +2,7 @@
 //! median counts, and the ratios of one run are compared. See `README.md`.
 
 mod args;
+pub mod body_call;
 pub mod drive;
 mod goal;
 pub mod http_call;

@@ -44,6 +44,14 @@ pub(crate) struct Args {
     #[arg(long, requires = "upstream", value_name = "DURATION", value_parser = duration_or_zero, allow_hyphen_values = true)]
     pub(crate) drain: Option<Duration>,
 
+    /// Where to serve the live page of the policies [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    console: Option<SocketAddr>,
+
+    /// The page can also change the policies. Put your own authentication in front of --console
+    #[arg(long)]
+    pub(crate) levers: bool,
+
     /// How long the demonstration runs, from 6 to 600 [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     pub(crate) seconds: Option<Duration>,
@@ -162,6 +170,10 @@ impl Args {
 
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or(([127, 0, 0, 1], 8080).into())
+    }
+
+    pub(crate) fn console(&self) -> SocketAddr {
+        self.console.unwrap_or(([127, 0, 0, 1], 0).into())
     }
 
     /// The limits in front of an upstream of unknown speed.

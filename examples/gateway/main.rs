@@ -11,6 +11,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod args;
+mod console;
 mod demo;
 mod headers;
 mod load;
@@ -60,6 +61,8 @@ async fn gateway(args: &Args) -> Result<ExitCode, String> {
     let targets: Vec<_> = args.upstream.iter().map(http2).collect();
     let gateway = Gateway::protected(&targets, &args.limits(), server.health(), log);
     let gateway = gateway.map_err(|error| args::named(&error))?;
+    let page = console::serve(args.console(), args.levers).await?;
+    log(&format!("the live page of the policies is {page}"));
     let listen = args.listen();
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         format!("invalid --listen: {listen} (must be a free address of this machine: {error})")
@@ -75,6 +78,8 @@ async fn gateway(args: &Args) -> Result<ExitCode, String> {
 }
 
 async fn demonstrate(args: &Args) -> Result<ExitCode, String> {
+    let page = console::serve(args.console(), args.levers).await?;
+    println!("The live page of the policies is {page}\n");
     let length = args.seconds.unwrap_or(Duration::from_secs(30));
     let table = demo::run(length, &args.demo_limits(demo::scale(length))).await?;
     println!("{table}\n\n{}", demo::LEGEND);

@@ -5,18 +5,15 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::funding::Funding;
-#[cfg(feature = "tower")]
-use crate::budget::Deposit;
 use crate::budget::{Budget, Charged, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::Mode;
 use crate::context::{Attempt, CallContext, ClockReading, Due};
+use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::catching;
 use crate::outcome::{FailureKind, Outcome};
 use crate::policy_id::{PolicyId, Registration};
-#[cfg(feature = "tower")]
-use crate::service::Format;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
 
@@ -45,7 +42,13 @@ impl Ledger {
     /// The attempt with this number was due and is not made.
     #[cold]
     pub(crate) fn suppress(&self, attempt: u32, reason: Suppression) {
+        self.common.cells().count(Count::suppressed(reason));
         self.common.emit(EventKind::Suppressed { attempt, reason });
+    }
+
+    pub(super) fn count_win(&self) {
+        self.won.fetch_add(1, Ordering::Relaxed);
+        self.common.cells().count(Count::WON);
     }
 
     /// Extra attempts made.
@@ -119,6 +122,9 @@ impl CallLedger {
         let mut start = Tick::ZERO;
         if on && (timed || common.observed()) {
             start = clock.now();
+        }
+        if on {
+            common.admitted();
         }
         let inherited = plan.funding.inherited().filter(|_| on);
         let own = plan.funding.budget().filter(|_| on);
@@ -212,6 +218,7 @@ impl CallLedger {
             if withdrawal.is_unpaid() {
                 let attempt = number;
                 let kind = EventKind::WouldSuppress { attempt, reason };
+                ledger.common.cells().count(Count::would_suppress(reason));
                 ledger.common.emit(kind);
             }
             permit.0 = Some(withdrawal);
@@ -222,6 +229,7 @@ impl CallLedger {
         // Given back before a listener can look.
         drop(permit);
         ledger.would_make.fetch_add(1, Ordering::Relaxed);
+        ledger.common.cells().count(Count::WOULD_MAKE);
         if ledger.common.observed() {
             ledger.common.emit(would());
         }
@@ -240,6 +248,7 @@ impl CallLedger {
         self.charged = None;
         self.made += 1;
         plan.ledger.made.fetch_add(1, Ordering::Relaxed);
+        plan.ledger.common.cells().count(Count::EXTRA);
         SentExtra(permit.0.map(Withdrawal::send))
     }
 
@@ -247,6 +256,7 @@ impl CallLedger {
     pub(crate) fn rejected(&mut self, plan: &Plan, sent: SentExtra) {
         self.made -= 1;
         plan.ledger.made.fetch_sub(1, Ordering::Relaxed);
+        plan.ledger.common.cells().uncount(Count::EXTRA);
         if let Some(sent) = sent.0 {
             sent.rejected();
         }
@@ -282,7 +292,7 @@ impl CallLedger {
         };
         if outcome == Outcome::Success && self.mode != Mode::Off {
             if by > 1 {
-                plan.ledger.won.fetch_add(1, Ordering::Relaxed);
+                plan.ledger.count_win();
             }
             if let Some(budget) = Self::earning(plan) {
                 budget.on_success();
@@ -295,27 +305,10 @@ impl CallLedger {
         self.end(plan, ending);
     }
 
-    /// The call ends with a success by its head, which is judged at the end of its body: until
-    /// then what it earns is kept. The terminal event comes now.
-    #[cfg(feature = "tower")]
-    #[inline]
-    pub(crate) fn finish_head(&mut self, plan: &Plan, by: u32) -> Earned {
-        let mut earned = Earned::default();
-        if self.mode != Mode::Off {
-            earned.win = (by > 1).then(|| Win(Arc::clone(&plan.ledger)));
-            // Inside of an attempt nothing is earned, and the body ends outside of it.
-            let budget = Self::earning(plan).filter(|_| CallContext::attempt() == 0);
-            earned.deposit = budget.map(|budget| Deposit::of(1, budget));
-        }
-        self.add_call(plan);
-        self.end(plan, Ending::Success);
-        earned
-    }
-
     /// Adds the call to a budget that earns by calls, once. This is not done in `open`, because
     /// behind a buffer that runs outside of the attempt that the call is part of.
     #[inline]
-    fn add_call(&mut self, plan: &Plan) {
+    pub(super) fn add_call(&mut self, plan: &Plan) {
         let first = self.mode != Mode::Off && !std::mem::replace(&mut self.added, true);
         if let (true, Some(own), None) = (first, plan.funding.budget(), self.inherited) {
             own.on_call();
@@ -326,7 +319,7 @@ impl CallLedger {
     /// `BudgetLayer`, which deposits for its calls, or of an attempt, inside of which nothing is
     /// earned.
     #[inline]
-    fn earning(plan: &Plan) -> Option<&Budget> {
+    pub(super) fn earning(plan: &Plan) -> Option<&Budget> {
         match &plan.funding {
             Funding::Own(_) if CallContext::budget().is_some() => {
                 if CallContext::attempt() == 0 {
@@ -342,10 +335,9 @@ impl CallLedger {
     /// Emits the terminal event, once.
     #[inline]
     pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
-        if std::mem::replace(&mut self.open, false) && plan.ledger.common.observed() {
-            let elapsed = self.elapsed();
-            let kind = EventKind::Ended { ending, elapsed };
-            plan.ledger.common.emit_after(kind, self.made);
+        if std::mem::replace(&mut self.open, false) {
+            let common = &plan.ledger.common;
+            common.ended_after(self.made, ending, || self.elapsed());
         }
     }
 
@@ -354,45 +346,6 @@ impl CallLedger {
         match self.start {
             Tick::ZERO => Duration::ZERO,
             start => time::now().since(start),
-        }
-    }
-}
-
-/// What the success of a call earns. It is held by the response's body until that ends.
-#[cfg(feature = "tower")]
-#[derive(Debug, Default)]
-#[must_use]
-pub(crate) struct Earned {
-    win: Option<Win>,
-    deposit: Option<Deposit>,
-}
-
-#[cfg(feature = "tower")]
-impl Earned {
-    /// Moves it into `response`. If that has no body to wait for, the success is one.
-    pub(crate) fn hold<M: Format<Res, Err>, Res, Err>(self, response: &mut Res) {
-        let win = self.win.and_then(|win| M::hold(response, win));
-        if let Some(win) = win {
-            win.judge(Outcome::Success);
-        }
-        let deposit = self.deposit;
-        if let Some(deposit) = deposit.and_then(|deposit| M::hold(response, deposit)) {
-            deposit.judge(Outcome::Success);
-        }
-    }
-}
-
-/// An extra attempt whose success was returned.
-#[cfg(feature = "tower")]
-#[derive(Debug)]
-pub(crate) struct Win(Arc<Ledger>);
-
-#[cfg(feature = "tower")]
-impl Win {
-    /// The call has ended: it is counted if it is a success.
-    pub(crate) fn judge(self, outcome: Outcome) {
-        if outcome == Outcome::Success {
-            self.0.won.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

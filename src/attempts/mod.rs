@@ -32,6 +32,8 @@
 
 #[cfg(feature = "tower")]
 mod again;
+#[cfg(feature = "tower")]
+mod earned;
 #[cfg(feature = "tokio")]
 mod funding;
 #[cfg(feature = "tokio")]
@@ -46,12 +48,12 @@ mod template;
 pub use again::CopyOf;
 #[cfg(feature = "tower")]
 pub use again::{Again, ByRequest, CopyBy, OnlyIf, SendAgain};
+#[cfg(feature = "tower")]
+pub(crate) use earned::Earned;
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use earned::Win;
 #[cfg(feature = "tokio")]
 pub(crate) use funding::Funding;
-#[cfg(feature = "tower")]
-pub(crate) use ledger::Earned;
-#[cfg(all(feature = "http", feature = "tower"))]
-pub(crate) use ledger::Win;
 #[cfg(feature = "tokio")]
 pub(crate) use ledger::{CallLedger, ExtraPermit, Ledger, Plan, SentExtra};
 pub use resend::{Idempotent, Resend};

@@ -115,8 +115,8 @@ impl fmt::Display for Backoff {
             }
             Shape::Decorrelated => write!(f, "decorrelated from {:?}", self.base)?,
         }
-        if let Some(cap) = self.cap {
-            write!(f, " up to {cap:?}")?;
+        if self.cap() < Duration::MAX {
+            write!(f, " up to {:?}", self.cap())?;
         }
         f.write_str(match self.jitter {
             Jitter::None => ", no jitter",

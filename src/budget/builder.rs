@@ -16,14 +16,48 @@ pub(crate) const RATIO: f64 = 0.5;
 
 impl Builder {
     pub(super) fn new(options: Options) -> Self {
-        let config = Config {
-            ratio: RATIO,
-            burst: 10,
-            floor: 0,
-            refill: Refill::default(),
-            max_tokens: None,
+        Self::from_config(options, Config::default())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.config.check(&self.options.name)
+    }
+
+    /// The defaults. The options stay.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self) -> Self {
+        Self::from_config(self.options, Config::default())
+    }
+
+    /// Whether all but the name is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.config == other.config && self.options.mode == other.options.mode
+    }
+
+    /// What it adds for each deposit.
+    #[cfg(feature = "tower")]
+    pub(crate) fn ratio_in_force(&self) -> f64 {
+        self.config.ratio
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn mode_to_start_in(&self) -> Mode {
+        self.options.mode
+    }
+
+    /// Its numbers as text.
+    #[cfg(feature = "tower")]
+    pub(crate) fn text(&self) -> String {
+        let (ratio, burst) = (self.config.ratio, self.config.burst);
+        let per = match (self.config.max_tokens, self.config.refill) {
+            (Some(most), _) => {
+                return format!("retry throttling, {most} tokens, {ratio} per success");
+            }
+            (None, Refill::Calls) => "call",
+            (None, Refill::Successes) => "success",
         };
-        Self::from_config(options, config)
+        format!("{ratio} extra attempts per {per}, burst {burst}")
     }
 
     pub(super) fn from_config(options: Options, config: Config) -> Self {
@@ -100,7 +134,7 @@ pub enum Refill {
     Successes,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Config {
     pub(super) ratio: f64,
     pub(super) burst: u32,
@@ -108,6 +142,18 @@ pub(super) struct Config {
     pub(super) refill: Refill,
     /// Of retry throttling, which is on with it.
     pub(super) max_tokens: Option<u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ratio: RATIO,
+            burst: 10,
+            floor: 0,
+            refill: Refill::default(),
+            max_tokens: None,
+        }
+    }
 }
 
 /// The balance's word has room for no more.

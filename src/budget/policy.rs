@@ -244,12 +244,12 @@ impl Builder {
     /// # Errors
     /// With every problem of the configuration.
     pub fn build(self) -> Result<Budget, ConfigError> {
-        self.config.check(&self.options.name)?;
+        self.check()?;
         Ok(self.assemble())
     }
 
     pub(super) fn checked(self) -> Result<Config, ConfigError> {
-        self.config.check(&self.options.name)?;
+        self.check()?;
         Ok(self.config)
     }
 

@@ -11,7 +11,7 @@ use crate::common::Common;
 use crate::context::CallContext;
 #[cfg(all(feature = "http", feature = "tower"))]
 use crate::context::{offer, offered};
-use crate::event::{Ending, EventKind};
+use crate::event::Ending;
 use crate::in_flight::Settle;
 use crate::macros::debug_fields;
 use crate::rejection::{Rejection, RejectionKind};
@@ -42,6 +42,7 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     // Inlined with the next ones, so that the permit is built where it stays.
     #[inline(always)]
     pub(super) fn counted(bulkhead: B) -> Self {
+        bulkhead.borrow().common().admitted();
         let start = match bulkhead.borrow().common().observed() {
             true => Some(time::now_observed()),
             false => None,
@@ -100,18 +101,12 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
         if let Some(bulkhead) = self.bulkhead.take() {
             let bulkhead = bulkhead.borrow();
             bulkhead.free_permit();
-            if bulkhead.common().observed() {
-                self.emit_ended(bulkhead, ending);
-            }
+            let start = self.start;
+            let elapsed = || start.map(|start| time::now().since(start));
+            bulkhead
+                .common()
+                .ended(ending, || elapsed().unwrap_or_default());
         }
-    }
-
-    #[cold]
-    fn emit_ended(&self, bulkhead: &Bulkhead, ending: Ending) {
-        let elapsed = self.start.map(|start| time::now().since(start));
-        let elapsed = elapsed.unwrap_or_default();
-        let ended = EventKind::Ended { ending, elapsed };
-        bulkhead.common().emit(ended);
     }
 }
 

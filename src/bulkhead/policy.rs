@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::state::{MAX_QUEUED, Machine, Order, Settings};
 use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Live, Mode, PolicyKind, Problems};
+use crate::counters::Totals;
 use crate::macros::{debug_fields, from_ref, setters};
 use crate::policy_id;
 use crate::sync::Arc;
@@ -47,13 +48,25 @@ pub(super) struct Inner {
     config: Live<Config>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Config {
     /// With the mode that the options of a builder have.
     settings: Settings,
     /// None for a queue without a bound.
     queue: Option<u32>,
     max_wait: Duration,
+}
+
+#[cfg(feature = "tower")]
+impl Config {
+    fn text(&self) -> String {
+        let (limit, wait) = (self.settings.limit, self.max_wait);
+        match self.queue {
+            Some(0) => format!("{limit} in flight, no queue"),
+            Some(queue) => format!("{limit} in flight, {queue} wait for up to {wait:?}"),
+            None => format!("{limit} in flight, any number wait for up to {wait:?}"),
+        }
+    }
 }
 
 impl Bulkhead {
@@ -173,7 +186,14 @@ impl Bulkhead {
             max_wait: config.max_wait,
             mode: word.mode(),
             would_reject: self.common().would_reject(),
+            totals: self.common().totals(),
         }
+    }
+
+    /// Its numbers as text.
+    #[cfg(feature = "tower")]
+    pub(crate) fn text(&self) -> String {
+        self.0.config.load().text()
     }
 
     #[inline]
@@ -259,6 +279,38 @@ impl Builder {
         })))
     }
 
+    #[cfg(any(feature = "serde", feature = "tower"))]
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.config().map(drop)
+    }
+
+    /// The defaults with this limit. The options stay.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self, limit: u32) -> Self {
+        let config = Config {
+            settings: Settings {
+                limit,
+                ..self.config.settings
+            },
+            ..self.config
+        };
+        Self { config, ..self }
+            .queue(0)
+            .max_wait(MAX_WAIT)
+            .order(Order::default())
+    }
+
+    /// Whether all but name and listeners is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let config = |builder: &Self| {
+            let mut config = builder.config;
+            config.settings.mode = builder.options.mode;
+            config
+        };
+        config(self) == config(other)
+    }
+
     fn config(&self) -> Result<Config, ConfigError> {
         let mut problems = Problems::default();
         let mut config = self.config;
@@ -269,6 +321,12 @@ impl Builder {
         problems.check(queue <= HIGHEST, "queue", queue, allowed);
         problems.finish(&self.options.name)?;
         Ok(config)
+    }
+
+    /// Its numbers as text.
+    #[cfg(feature = "tower")]
+    pub(crate) fn text(&self) -> String {
+        self.config.text()
     }
 
     /// How long a call waits at most, if there is a queue.
@@ -309,4 +367,7 @@ pub struct Snapshot {
     pub mode: Mode,
     /// How many calls [`Mode::RecordOnly`] would have rejected since the bulkhead was built.
     pub would_reject: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

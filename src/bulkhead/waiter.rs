@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::state::{Admission, WaiterId, WaiterState, Word};
 use super::{Bulkhead, Permit};
 use crate::context::CallContext;
-use crate::event::{Ending, EventKind};
+use crate::counters::Count;
+use crate::event::Ending;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 use crate::waiting::{Progress, block_on};
@@ -84,6 +85,7 @@ impl Bulkhead {
             until,
             deadline: Tick::NEVER,
         };
+        self.common().cells().count(Count::QUEUED);
         waiter.end_by(CallContext::deadline(), now)?;
         Ok(Err(waiter))
     }
@@ -114,6 +116,7 @@ impl crate::waiting::Waiter for Waiter {
         }
         // A permit that it was handed meanwhile goes to the next waiter.
         if CallContext::extra() && self.give_back() {
+            self.waited(self.since);
             let word = self.bulkhead.machine().word();
             return Err(self.reject_full(word));
         }
@@ -130,11 +133,17 @@ impl crate::waiting::Waiter for Waiter {
             WaiterState::TakenOver(word) => Err(self.timed_out(word, now)),
         };
         self.id = None;
+        self.waited(now);
         Progress::Ended(ended)
     }
 }
 
 impl Waiter {
+    /// Counts the wait, which has ended.
+    fn waited(&self, now: Tick) {
+        self.bulkhead.common().cells().time(now.since(self.since));
+    }
+
     /// Ends the wait at `deadline` at the latest; now, if that has passed.
     fn end_by(&mut self, deadline: Tick, now: Tick) -> Result<(), Rejection> {
         self.until = self.until.min(deadline);
@@ -142,7 +151,9 @@ impl Waiter {
         if now < deadline {
             return Ok(());
         }
-        self.give_back();
+        if self.give_back() {
+            self.waited(now);
+        }
         Err(self.bulkhead.reject(RejectionKind::Expired))
     }
 
@@ -195,11 +206,12 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.give_back() && self.bulkhead.common().observed() {
-            let elapsed = time::now().since(self.since);
-            let ending = Ending::Dropped;
-            let ended = EventKind::Ended { ending, elapsed };
-            self.bulkhead.common().emit(ended);
+        if self.give_back() {
+            let now = time::now();
+            self.waited(now);
+            let common = self.bulkhead.common();
+            common.admitted();
+            common.ended(Ending::Dropped, || now.since(self.since));
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::config::{Config, OnDrop, Ramp, Throttled};
@@ -6,7 +7,9 @@ use super::rules::Rules;
 use super::trip::Trip;
 use crate::backoff::Backoff;
 use crate::common::{Options, option_setters};
-use crate::config::{ConfigError, Mode, Name, PolicyKind};
+#[cfg(feature = "tower")]
+use crate::config::Mode;
+use crate::config::{ConfigError, Name, PolicyKind};
 use crate::macros::setters;
 use crate::time;
 
@@ -35,8 +38,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Changes the rules while calls run. `change` gets a builder with the current configuration;
-    /// name, mode, seed and listeners stay. It runs again if another change comes first, so that
+    /// Changes the rules while calls run. `change` gets a builder with the current configuration and
+    /// mode; name, seed and listeners stay. It runs again if another change comes first, so that
     /// both changes stay. The state stays, and so do the counts of every rule whose window is
     /// unchanged; others start empty. A call is counted by the rules in force when it ends.
     ///
@@ -52,13 +55,18 @@ impl CircuitBreaker {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let before = self.mode();
+        let mode = Cell::new(before);
         let replaced = self.rules().change(|now| {
             let current = Builder {
-                options: self.common().changed(Mode::Enforce),
+                options: self.common().changed(before),
                 config: now.config.clone(),
                 default_trips: false,
             };
-            let config = change(current).config;
+            let Builder {
+                options, config, ..
+            } = change(current);
+            mode.set(options.mode);
             config.check(self.name())?;
             // If the generation ends before these are installed, the next one finds new memories
             // empty, as it should.
@@ -66,6 +74,9 @@ impl CircuitBreaker {
             Ok(Rules::new(config, generation, time::now(), Some(now)))
         })?;
         self.follow_rules();
+        if mode.get() != before {
+            self.set_mode(mode.get());
+        }
         drop(replaced);
         Ok(())
     }
@@ -157,7 +168,7 @@ impl Builder {
     /// # Errors
     /// All problems of the configuration.
     pub fn build(self) -> Result<CircuitBreaker, ConfigError> {
-        self.config.check(&self.options.name)?;
+        self.check()?;
         Ok(self.assemble())
     }
 
@@ -166,10 +177,49 @@ impl Builder {
         CircuitBreaker::from_parts(self.options, Rules::new(self.config, 0, now, None), now)
     }
 
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.config.check(&self.options.name)
+    }
+
+    /// The defaults. The options stay, and so do [custom](Trip::custom) rules.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self) -> Self {
+        let mut config = Config::default();
+        let custom = self.config.trips.into_iter().filter(Trip::is_custom);
+        config.trips.extend(custom);
+        Self {
+            config,
+            default_trips: false,
+            ..self
+        }
+    }
+
+    /// Sets the rules to open by, and keeps the custom ones.
+    #[cfg(feature = "serde")]
+    pub(crate) fn trips_beside_custom(mut self, trips: Vec<Trip>) -> Self {
+        let custom = std::mem::take(&mut self.config.trips);
+        let custom = custom.into_iter().filter(Trip::is_custom);
+        self.trips(trips.into_iter().chain(custom))
+    }
+
+    /// Whether all but name and listeners is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.config == other.config && self.options.mode == other.options.mode
+    }
+
     /// The mode that the breaker starts in.
     #[cfg(feature = "tower")]
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
+    }
+
+    /// Its numbers as text.
+    #[cfg(feature = "tower")]
+    pub(crate) fn text(&self) -> String {
+        let rules: Vec<_> = self.config.trips.iter().map(Trip::to_string).collect();
+        let (rules, wait) = (rules.join(" or "), self.config.open_for);
+        format!("opens by {rules}, open for {wait}")
     }
 
     /// [`fair_time`](Self::fair_time), if it is set.

@@ -8,7 +8,8 @@ use super::rules::{Ended, Rules};
 use super::state::{Grant, Moment, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::context::{CallContext, Expired};
-use crate::event::EventKind;
+use crate::counters::Count;
+use crate::event::Ending;
 use crate::per_thread;
 use crate::time::{self, Tick};
 
@@ -59,6 +60,7 @@ impl CircuitBreaker {
             true => Some((time::now(), per_thread::current())),
             false => None,
         };
+        self.common().cells().count(Count::ended(Ending::Success));
         self.built_with().succeed(generation, seen);
         true
     }
@@ -95,10 +97,8 @@ impl CircuitBreaker {
             }
             outcome
         });
-        if let Some(elapsed) = elapsed.filter(|_| self.common().observed()) {
-            let ending = end.ending(outcome);
-            self.common().emit(EventKind::Ended { ending, elapsed });
-        }
+        let ending = end.ending(outcome);
+        self.common().ended_if_timed(ending, elapsed);
     }
 
     /// Records a call by the rules, and trips the breaker if one of them holds.

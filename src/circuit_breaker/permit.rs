@@ -11,6 +11,7 @@ use super::policy::CircuitBreaker;
 use super::state::{Grant, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
+#[cfg(feature = "tokio")]
 use crate::context::CallContext;
 use crate::in_flight::Settle;
 use crate::macros::debug_fields;
@@ -55,7 +56,7 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         let call = match pass {
             Pass::Ramp(generation) if of.ramp() == Some(generation) => {
                 let role = Role::Counted;
-                Call::starting(Grant { generation, role }, time::now())
+                of.start(Grant { generation, role }, time::now())
             }
             Pass::Set if !of.is_forced_open() => of.admit_in_any_case(),
             _ => return Self::acquire(breaker),
@@ -226,9 +227,8 @@ impl CircuitBreaker {
         match self.admit() {
             Ok(call) => Some(Permit::new(self, call)),
             Err(rejected) => {
-                if self.common().observes_rejections() {
-                    self.reject(rejected);
-                }
+                let rejection = || self.rejection(rejected);
+                self.common().rejected_unseen(&rejected.kind, rejection);
                 None
             }
         }
@@ -250,7 +250,14 @@ impl CircuitBreaker {
             true => time::now_observed(),
             false => Tick::ZERO,
         };
-        Ok(Call::starting(grant, start))
+        Ok(self.start(grant, start))
+    }
+
+    /// Counts an admitted call.
+    #[inline(always)]
+    fn start(&self, grant: Grant, start: Tick) -> Call {
+        self.common().admitted();
+        Call::starting(grant, start)
     }
 
     #[inline(never)]
@@ -264,7 +271,7 @@ impl CircuitBreaker {
             None => self.admit_by_rules(now),
         };
         match decision {
-            Ok(grant) => Ok(Call::starting(grant, now)),
+            Ok(grant) => Ok(self.start(grant, now)),
             Err(rejected) if word.mode() == Mode::RecordOnly => {
                 Ok(self.only_record(rejected, word, now))
             }
@@ -275,7 +282,7 @@ impl CircuitBreaker {
     /// Admits a call that is rejected, and only records that.
     fn only_record(&self, rejected: Rejected, word: Word, now: Tick) -> Call {
         self.common().record_rejection(|| self.rejection(rejected));
-        Call::starting(Grant::unrecorded(word), now)
+        self.start(Grant::unrecorded(word), now)
     }
 
     #[cfg(feature = "tower")]
@@ -292,11 +299,6 @@ impl CircuitBreaker {
         let (decision, edge) = self.decide(now, &rules, |at| self.machine().admit(at));
         self.announce(edge);
         decision
-    }
-
-    pub(super) fn rejection(&self, rejected: Rejected) -> Rejection {
-        let Rejected { kind, retry_after } = rejected;
-        Rejection::new(kind, self.name().clone()).with_retry_after(retry_after)
     }
 
     #[cold]

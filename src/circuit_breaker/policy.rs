@@ -4,12 +4,13 @@ use std::time::Duration;
 use super::counts::Counts;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
-use super::rules::{Rules, Tripped};
+use super::rules::{Rules, Tripped, threshold};
 #[cfg(feature = "tower")]
 use super::state::Shut;
-use super::state::{Edge, Flags, Machine, Moment, State, Word};
+use super::state::{Edge, Flags, Machine, Moment, Rejected, State, Word};
 use crate::common::{Common, Options, common_methods, listed};
 use crate::config::{Live, Mode};
+use crate::counters::Totals;
 use crate::event::EventKind;
 use crate::macros::from_ref;
 use crate::policy_id;
@@ -69,6 +70,11 @@ impl CircuitBreaker {
         let rules = self.0.rules.load();
         let decision = self.0.machine.peek(time::now(), &rules.config);
         decision.map_err(|rejected| self.rejection(rejected))
+    }
+
+    pub(super) fn rejection(&self, rejected: Rejected) -> Rejection {
+        let Rejected { kind, retry_after } = rejected;
+        Rejection::new(kind, self.name().clone()).with_retry_after(retry_after)
     }
 
     /// The state. Reading changes nothing: an open breaker whose wait is over reads half-open,
@@ -266,14 +272,14 @@ impl CircuitBreaker {
             }),
             rules: counts
                 .map(|(trip, counts)| {
+                    let is_timed = trip.slow_after().is_some();
                     let enough = trip.is_rate() && counts.calls >= trip.least_calls();
                     RuleCounts {
                         rule: trip.to_string(),
                         counts,
+                        threshold: threshold(trip),
                         failure_rate: counts.failure_rate().filter(|_| enough),
-                        slow_rate: counts
-                            .slow_rate()
-                            .filter(|_| enough && trip.slow_after().is_some()),
+                        slow_rate: counts.slow_rate().filter(|_| enough && is_timed),
                     }
                 })
                 .collect(),
@@ -282,6 +288,7 @@ impl CircuitBreaker {
                 ago: now.since(at),
             }),
             would_reject: self.0.common.would_reject(),
+            totals: self.common().totals(),
         }
     }
 }
@@ -339,6 +346,9 @@ pub struct Snapshot {
     pub last_trip: Option<LastTrip>,
     /// Calls that would have been rejected, in [`Mode::RecordOnly`].
     pub would_reject: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }
 
 /// The probes of a half-open breaker.
@@ -367,6 +377,8 @@ pub struct RuleCounts {
     pub counts: Counts,
     /// The share of failures; none below the rule's `min_calls`.
     pub failure_rate: Option<f64>,
+    /// The share of failures at which the rule opens; none of a rule by other counts.
+    pub threshold: Option<f64>,
     /// The share of slow calls; none below the rule's `min_calls`, and where the rule measures
     /// none.
     pub slow_rate: Option<f64>,

@@ -254,11 +254,16 @@ impl Trip {
         }
     }
 
+    #[cfg(feature = "serde")]
+    pub(super) fn is_custom(&self) -> bool {
+        matches!(self.when, When::Custom(..))
+    }
+
     pub(super) fn is_rate(&self) -> bool {
         !matches!(self.when, When::Consecutive(_) | When::Failures(_))
     }
 
-    pub(super) fn check(&self, problems: &mut Problems) {
+    pub(crate) fn check(&self, problems: &mut Problems) {
         match self.when {
             When::Consecutive(n) => {
                 let allowed = format!("1 to {LONGEST_STREAK}");

@@ -31,6 +31,24 @@
 //! refused did not reach its service. A service whose error has such a source may have had an
 //! effect of its own before; classify its errors with [`ErrorsBy`].
 //!
+//! # Kinds of failures
+//!
+//! | kind | circuit breaker | retry | price of the extra attempt | hedge |
+//! |---|---|---|---|---|
+//! | [`Error`](FailureKind::Error), [`Response`](FailureKind::Response) | failure | idempotent requests | 1 | the next attempt at once |
+//! | [`Timeout`](FailureKind::Timeout) | failure; ignored within [`fair_time`](crate::circuit_breaker::Builder::fair_time) | idempotent requests | 1 | at once |
+//! | [`RequestTimeout`](FailureKind::RequestTimeout) | ignored | idempotent requests | 1 | at once |
+//! | [`Unsent`](FailureKind::Unsent) | failure | every request | 1 | at once |
+//! | [`Throttled`](FailureKind::Throttled) | in no rate; in a run of failures and as a probe ([`Throttled`](crate::circuit_breaker::Throttled)) | after its delay every request, without one idempotent requests | 5 | after the hedge's delay |
+//! | [`Permanent`](FailureKind::Permanent) | failure | none | | none |
+//! | [`Panic`](FailureKind::Panic) | failure | the panic goes on | | the panic goes on |
+//! | [`Slow`](FailureKind::Slow) | failure, and slow to a slow rule | none | | |
+//!
+//! After a failure with a `Retry-After` the next attempt of a hedge starts after the hedge's delay,
+//! and after one that forbids another call there is none, whatever the kind.
+//!
+//! # Boxed errors
+//!
 //! In the error `Box<dyn Error>` of a tower service the outermost error cannot be looked at, only
 //! its sources. Put `.map_err(seawall::Error::service)` over the client, below every layer that
 //! boxes, and the whole error is seen. `run` looks into boxes.

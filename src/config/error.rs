@@ -95,6 +95,16 @@ impl Problems {
         self.0.extend(of_part);
     }
 
+    #[cfg(feature = "serde")]
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    #[cfg(all(feature = "serde", feature = "tower"))]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn finish(self, policy: &Name) -> Result<(), ConfigError> {
         if self.0.is_empty() {
             return Ok(());

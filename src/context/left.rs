@@ -21,12 +21,12 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// Runs code of the call.
+    /// Until the guard is dropped, the code that runs is the call's.
+    // Not a closure around the call: the call is then built where it stays.
     #[inline]
-    pub(crate) fn collect<T>(&mut self, code: impl FnOnce() -> T) -> T {
+    pub(crate) fn collecting(&mut self) -> Collecting<'_> {
         let before = LEFT.replace(Some(std::mem::take(self)));
-        let _restore = Restore { before, left: self };
-        code()
+        Collecting { before, left: self }
     }
 
     /// The body was cut short. Outside of a call, as in a spawned task, nothing takes note of it.
@@ -53,12 +53,13 @@ impl Left {
 }
 
 /// Restores what was there before, also on panic.
-struct Restore<'l> {
+#[must_use]
+pub(crate) struct Collecting<'l> {
     before: Option<Left>,
     left: &'l mut Left,
 }
 
-impl Drop for Restore<'_> {
+impl Drop for Collecting<'_> {
     #[inline]
     fn drop(&mut self) {
         let left = LEFT.replace(self.before.take());

@@ -1,12 +1,13 @@
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::gate::Gate;
 use super::report::trace_event;
 use super::{Event, EventKind};
-use crate::config::Name;
+use crate::config::{Live, Name};
 use crate::macros::debug_fields;
 use crate::per_thread::{in_listener, is_in_listener};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Weak};
 
 type Listener = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
@@ -26,25 +27,52 @@ impl Clone for Listeners {
     /// them later does not receive the events of the other.
     fn clone(&self) -> Self {
         let copy = Self::default();
-        for entry in self.listed() {
+        for entry in self.0.list.load().iter() {
             copy.insert(Arc::clone(&entry.listener));
         }
         copy
     }
 }
 
-#[derive(Default)]
 struct Inner {
     /// Whether `list` is not empty. Relaxed, because it publishes no other memory: a listener that
     /// is added during an event may miss that event.
     any: AtomicBool,
-    list: Mutex<List>,
+    /// Held while `any` is set.
+    setting: Mutex<()>,
+    /// The id of the next listener. Publishes nothing: relaxed.
+    next: AtomicU64,
+    /// An event reads it without a lock. One that has read it before a removal meets the gate of
+    /// the listener that was removed.
+    list: Live<Vec<Arc<Entry>>>,
 }
 
-#[derive(Default)]
-struct List {
-    next: u64,
-    entries: Vec<Arc<Entry>>,
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            any: AtomicBool::new(false),
+            setting: Mutex::default(),
+            next: AtomicU64::new(0),
+            list: Live::new(Vec::new()),
+        }
+    }
+}
+
+impl Inner {
+    /// Changes the list, and returns the previous one.
+    fn change(&self, change: impl Fn(&mut Vec<Arc<Entry>>)) -> Arc<Vec<Arc<Entry>>> {
+        let next = |list: &Vec<Arc<Entry>>| {
+            let mut list = list.clone();
+            change(&mut list);
+            Ok::<_, Infallible>(list)
+        };
+        let Ok((before, _)) = self.list.change(next);
+        // After two changes at once, what the later one has left.
+        let _setting = self.setting.lock();
+        self.any
+            .store(!self.list.load().is_empty(), Ordering::Relaxed);
+        before
+    }
 }
 
 impl Listeners {
@@ -65,17 +93,11 @@ impl Listeners {
     }
 
     fn insert(&self, listener: Listener) -> u64 {
-        let mut list = self.0.list.lock();
-        let id = list.next;
-        list.next += 1;
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let gate = Gate::default();
-        list.entries.push(Arc::new(Entry { id, gate, listener }));
-        self.0.any.store(true, Ordering::Relaxed);
+        let entry = Arc::new(Entry { id, gate, listener });
+        self.0.change(|list| list.push(Arc::clone(&entry)));
         id
-    }
-
-    fn listed(&self) -> Vec<Arc<Entry>> {
-        self.0.list.lock().entries.clone()
     }
 
     /// Emits an event of a policy without a number of attempts.
@@ -86,6 +108,7 @@ impl Listeners {
             policy,
             kind,
             attempts: None,
+            key: None,
         });
     }
 
@@ -99,7 +122,7 @@ impl Listeners {
 
     #[cold]
     fn deliver_to_all(&self, event: &Event<'_>) {
-        for entry in self.listed() {
+        for entry in self.0.list.load().iter() {
             let Some(_passing) = entry.gate.pass() else {
                 continue;
             };
@@ -133,15 +156,9 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(inner) = self.listeners.upgrade() {
-            let removed = {
-                let mut list = inner.list.lock();
-                let at = list.entries.iter().position(|entry| entry.id == self.id);
-                let removed = at.map(|at| list.entries.remove(at));
-                inner.any.store(!list.entries.is_empty(), Ordering::Relaxed);
-                removed
-            };
+            let before = inner.change(|list| list.retain(|entry| entry.id != self.id));
             // Outside the lock, because the listener's calls and its drop are the user's code.
-            if let Some(entry) = removed {
+            if let Some(entry) = before.iter().find(|entry| entry.id == self.id) {
                 entry.gate.remove();
                 // Inside a listener it would wait for itself, or for one that waits for it.
                 if !is_in_listener() {

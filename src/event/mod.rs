@@ -4,7 +4,8 @@
 //! A listener runs on the thread of the call that caused the event, after the policy has changed
 //! its state and outside every critical section, so it may call the policy itself. It sees the
 //! state after the event, or a later one. A panic of a listener is caught, and the call goes on.
-//! Without a listener an event costs one relaxed load.
+//! Without a listener an event costs one relaxed load. With some it takes no lock and allocates
+//! nothing: the events of many threads do not wait for each other.
 //!
 //! Once the drop of a [`Subscription`] has returned, its listener neither runs nor is called.
 //!
@@ -28,10 +29,28 @@
 //! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
 //! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
 //! | `INFO` | a server goes on to the next phase of its drain, or has answered every request | `server`, `phase`, `connections`, `requests` |
+//! | `INFO` | a stack was built, with its [verdict](crate::stack::Verdict) | `stack`, `verdict` |
+//! | `INFO` | a changed [file](crate::settings::File) of settings was applied | `path`, `applied` |
+//! | `WARN` | such a file was rejected; once for each error | `path`, `error` |
 //! | `WARN` | a server has ended and cut requests off | `server`, `cut` |
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
+
+//! # Labels
+//!
+//! Each kind has a `label()`: a short text for metrics and logs that never changes.
+//!
+//! | of | labels |
+//! |---|---|
+//! | [`EventKind`] | `ended`, `rejected`, `would_reject`, `overflow`, `keyless`, `construction_failed`, `hedging`, `would_hedge`, `transition`, `retrying`, `suppressed`, `would_suppress`, `would_retry`, `falling_back`, `would_fall_back`, `no_fallback` |
+//! | [`Ending`] | `admitted`, `completed`, `rejected`, `fell_back`, `success`, `failure`, `ignored`, `dropped`, `panicked` |
+//! | [`RejectionKind`](crate::RejectionKind) | `rate_limited`, `cost_above_burst`, `circuit_open`, `half_open_full`, `recovering`, `timed_out`, `request_timed_out`, `expired`, `no_key`, `no_peer_address`, `bulkhead_full`, `queue_timeout` |
+//! | [`FailureKind`](crate::classify::FailureKind) | `error`, `response`, `throttled`, `unsent`, `timeout`, `request_timeout`, `permanent`, `panic`, `slow` |
+//! | [`Suppression`] | `budget`, `deadline`, `elapsed`, `retry_after`, `not_idempotent`, `no_copy`, `full` |
+//! | [`PolicyKind`](crate::registry::PolicyKind) | `timeout`, `rate_limit`, `circuit_breaker`, `bulkhead`, `retry`, `hedge`, `budget`, `fallback` |
+//! | [`State`](crate::circuit_breaker::State) of a breaker | `closed`, `open`, `half_open`, `forced_open`, `recovering` |
+//! | [`Mode`](crate::Mode) | `enforce`, `record_only`, `off` |
 
 mod gate;
 mod listeners;
@@ -65,6 +84,10 @@ pub struct Event<'a> {
     pub kind: EventKind<'a>,
     /// The number of attempts that were made, in the terminal event of a policy that makes several.
     pub attempts: Option<u32>,
+    /// The key of a policy of a [keyed](crate::keyed) one, if that
+    /// [shows its keys](crate::keyed::Builder::show_keys). A limiter keeps no keys, so its events
+    /// have none.
+    pub key: Option<&'a str>,
 }
 
 /// What a policy did.
@@ -232,3 +255,72 @@ pub enum Ending {
     /// The call panicked.
     Panicked,
 }
+
+impl Suppression {
+    /// Each at the index that its number is.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Budget,
+        Self::Deadline,
+        Self::Elapsed,
+        Self::RetryAfter,
+        Self::NotIdempotent,
+        Self::NoCopy,
+        Self::Full,
+    ];
+
+    /// A short text that never changes; the [table](crate::event#labels) has all.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::Elapsed => "elapsed",
+            Self::RetryAfter => "retry_after",
+            Self::NotIdempotent => "not_idempotent",
+            Self::NoCopy => "no_copy",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl Ending {
+    /// A short text that never changes; the [table](crate::event#labels) has all.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::FellBack => "fell_back",
+            Self::Success => "success",
+            Self::Failure(_) => "failure",
+            Self::Ignored => "ignored",
+            Self::Dropped => "dropped",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+impl EventKind<'_> {
+    /// A short text that never changes; the [table](crate::event#labels) has all.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Ended { .. } => "ended",
+            Self::Rejected(_) => "rejected",
+            Self::WouldReject(_) => "would_reject",
+            Self::Overflow => "overflow",
+            Self::Keyless { .. } => "keyless",
+            Self::ConstructionFailed(_) => "construction_failed",
+            Self::Hedging { .. } => "hedging",
+            Self::WouldHedge { .. } => "would_hedge",
+            Self::Transition(_) => "transition",
+            Self::Retrying { .. } => "retrying",
+            Self::Suppressed { .. } => "suppressed",
+            Self::WouldSuppress { .. } => "would_suppress",
+            Self::WouldRetry { .. } => "would_retry",
+            Self::FallingBack { .. } => "falling_back",
+            Self::WouldFallBack { .. } => "would_fall_back",
+            Self::NoFallback { .. } => "no_fallback",
+        }
+    }
+}
+
+crate::macros::serialize_label!(Suppression, Ending);

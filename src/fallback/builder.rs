@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use super::state::Settings;
 use crate::common::{Options, option_setters};
+#[cfg(feature = "serde")]
+use crate::config::ConfigError;
 use crate::outcome::FailureKind;
 
 /// Builds a [`Fallback`](super::Fallback), or changes one.
@@ -55,5 +57,26 @@ impl Builder {
     pub fn rejections(mut self, rejections: bool) -> Self {
         self.settings.rejections = rejections;
         self
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check(&self.options.name)
+    }
+
+    /// The defaults. The options stay, and so do the kinds of failures.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self) -> Self {
+        let settings = Settings {
+            failures: self.settings.failures,
+            ..Settings::default()
+        };
+        Self { settings, ..self }
+    }
+
+    /// Whether all but name and listeners is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.options.mode == other.options.mode
     }
 }

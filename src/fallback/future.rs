@@ -10,8 +10,10 @@ use super::action::Action;
 use super::call::Answer;
 use super::permit::{Permit, Shared};
 use crate::classify::Outcome;
+use crate::context::{CallContext, Due};
 use crate::in_flight::{InFlight, Settle};
 use crate::service::Verdict;
+use crate::time::{self, Sleep, Tick};
 
 pin_project! {
     /// The response future of [`FallbackService`](super::FallbackService). Dropping it drops the
@@ -171,7 +173,13 @@ pin_project! {
     #[project = SendingProjection]
     enum Sending<S, Req, F> {
         // The service, a clone, is not ready yet.
-        Readying { service: S, request: Option<Req> },
+        Readying {
+            service: S,
+            request: Option<Req>,
+            // Held until a poll that may start it.
+            #[pin]
+            hold: Option<Sleep>,
+        },
         Calling {
             #[pin]
             call: F,
@@ -183,7 +191,11 @@ impl<S, Req, F> Sent<S, Req, F> {
     pub(super) fn new(service: S, request: Req) -> Self {
         let request = Some(request);
         Self {
-            state: Sending::Readying { service, request },
+            state: Sending::Readying {
+                service,
+                request,
+                hold: None,
+            },
         }
     }
 }
@@ -195,8 +207,20 @@ impl<S: Service<Req>, Req> Future for Sent<S, Req, S::Future> {
         let mut this = self.project();
         loop {
             let call = match this.state.as_mut().project() {
-                SendingProjection::Readying { service, request } => {
+                SendingProjection::Readying {
+                    service,
+                    request,
+                    mut hold,
+                } => {
                     ready!(service.poll_ready(cx))?;
+                    // Nothing starts in a poll after a deadline. The timeout of the fallback ends
+                    // its own call, and another caller may poll this one later.
+                    if CallContext::due_now(Tick::NEVER) != Due::Now {
+                        hold.set(Some(Sleep::step(time::now())));
+                        let hold = hold.as_pin_mut().expect("it was set above");
+                        ready!(hold.poll_elapsed(cx));
+                        continue;
+                    }
                     service.call(request.take().expect(READY))
                 }
                 SendingProjection::Calling { call } => return call.poll(cx),

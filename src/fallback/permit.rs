@@ -4,8 +4,10 @@ use super::action::Action;
 use super::call::Admitted;
 use super::policy::Fallback;
 use super::state::Cause;
+use crate::common::Listed;
 use crate::config::Mode;
 use crate::context::ClockReading;
+use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::Settle;
 use crate::outcome::Outcome;
@@ -33,6 +35,9 @@ impl<H: AsRef<Fallback>> Permit<H> {
         let fallback = holder.as_ref();
         let mode = fallback.mode();
         let open = mode != Mode::Off;
+        if open {
+            fallback.base().admitted();
+        }
         let start = match open && fallback.observed() {
             true => clock.now(),
             false => Tick::ZERO,
@@ -111,6 +116,7 @@ impl<H: AsRef<Fallback>> Permit<H> {
         match admitted {
             Ok(admitted) => {
                 let kind = cause.failure;
+                fallback.base().cells().count(Count::EXTRA);
                 fallback.emit(EventKind::FallingBack { kind });
                 Some(admitted)
             }
@@ -134,12 +140,11 @@ impl<H: AsRef<Fallback>> Permit<H> {
     #[inline]
     fn end(&mut self, ending: Ending) {
         let fallback = self.holder.as_ref();
-        if std::mem::replace(&mut self.open, false) && fallback.observed() {
-            let elapsed = match self.start {
+        if std::mem::replace(&mut self.open, false) {
+            fallback.base().ended(ending, || match self.start {
                 Tick::ZERO => Duration::ZERO,
                 start => time::now().since(start),
-            };
-            fallback.emit(EventKind::Ended { ending, elapsed });
+            });
         }
     }
 }

@@ -7,6 +7,7 @@ use super::state::{Cause, Settings};
 use crate::bulkhead::{self, Bulkhead};
 use crate::common::{Common, Options, common_methods, listed, unlisted};
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::counters::{Count, Totals};
 use crate::event::{EventKind, Suppression};
 use crate::outcome::Outcome;
 use crate::policy_id;
@@ -106,6 +107,7 @@ impl Fallback {
             failed: count(&self.0.failed),
             suppressed: count(&self.0.suppressed),
             would_answer: count(&self.0.would_answer),
+            totals: self.common().totals(),
         }
     }
 
@@ -137,6 +139,9 @@ impl Fallback {
     }
 
     pub(super) fn count_answer(&self, answered: bool) {
+        if answered {
+            self.common().cells().count(Count::WON);
+        }
         let count = match answered {
             true => &self.0.answered,
             false => &self.0.failed,
@@ -148,6 +153,7 @@ impl Fallback {
     #[cold]
     pub(super) fn suppress(&self, reason: Suppression) {
         self.0.suppressed.fetch_add(1, Ordering::Relaxed);
+        self.common().cells().count(Count::suppressed(reason));
         self.emit(EventKind::NoFallback { reason });
     }
 
@@ -155,6 +161,7 @@ impl Fallback {
     #[cold]
     pub(super) fn record(&self, cause: Cause) {
         self.0.would_answer.fetch_add(1, Ordering::Relaxed);
+        self.common().cells().count(Count::WOULD_MAKE);
         let kind = cause.failure;
         self.emit(EventKind::WouldFallBack { kind });
     }
@@ -239,4 +246,7 @@ pub struct Snapshot {
     pub suppressed: u64,
     /// Calls that the fallback would have answered, in [`Mode::RecordOnly`].
     pub would_answer: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

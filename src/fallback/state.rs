@@ -8,7 +8,7 @@ use crate::rejection::RejectionKind;
 const MAX_LIMIT: u32 = 1_000_000;
 
 /// Which calls are answered by a fallback, and how much that may cost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) limit: u32,
     pub(super) timeout: Duration,

@@ -4,10 +4,13 @@
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
 //! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
+//! - `configuration`, with the feature `serde`: numbers from a file and the environment, their reload
+//!   while calls run, the levers for an operator, and what a stack can do to its dependency.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
 //! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
 //!   client's, and the order of a stop.
 //! - `answers`, with the feature `http`: what a client sees of a rejection.
+//! - `console`, with the feature `console`: a live page of all policies, its data and its levers.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - [`clients`]: the same client by reqwest-middleware, backon, Microsoft's fetch and this crate, and what
 //!   is served by each in an outage.
@@ -37,6 +40,10 @@ pub mod anti_patterns {}
 #[doc = include_str!("serving.md")]
 pub mod serving {}
 
+#[cfg(feature = "console")]
+#[doc = include_str!("console.md")]
+pub mod console {}
+
 #[cfg(feature = "http")]
 #[doc = include_str!("answers.md")]
 pub mod answers {}
@@ -50,10 +57,18 @@ pub mod bodies {}
 #[doc = include_str!("databases.md")]
 pub mod databases {}
 
+#[cfg(feature = "serde")]
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
 // Its code needs the peers: the package `benches/clients` compiles it.
 #[cfg(not(doctest))]
 #[doc = include_str!("clients.md")]
 pub mod clients {}
+
+#[cfg(feature = "serde")]
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
 
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}

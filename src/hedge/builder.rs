@@ -86,6 +86,26 @@ impl Builder {
         self
     }
 
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check(&self.options.name, None)
+    }
+
+    /// The defaults. The options, the budget, and the window, which cannot change, stay.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self) -> Self {
+        let settings = Settings {
+            window: self.settings.window,
+            ..Settings::default()
+        };
+        Self { settings, ..self }
+    }
+
+    /// Whether all but name, listeners and budget is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.options.mode == other.options.mode
+    }
+
     /// The parts of a hedge that was built with the window `built`.
     pub(super) fn checked(
         self,
@@ -109,6 +129,19 @@ impl Builder {
         match self.settings.when {
             When::Fixed(delay) => Some(delay),
             When::Quantile(_) => None,
+        }
+    }
+
+    pub(crate) fn funding(&self) -> &Funding {
+        &self.funding
+    }
+
+    /// Its numbers as text.
+    pub(crate) fn text(&self) -> String {
+        let most = self.settings.max_extra;
+        match self.settings.when {
+            When::Fixed(delay) => format!("up to {most} extra after {delay:?}"),
+            When::Quantile(quantile) => format!("up to {most} extra after quantile {quantile}"),
         }
     }
 

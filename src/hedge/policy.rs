@@ -11,6 +11,7 @@ use crate::common::{Common, Options, common_methods, listed};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::counters::Totals;
 use crate::policy_id;
 use crate::sync::Arc;
 use crate::time;
@@ -143,6 +144,19 @@ impl Hedge {
         Ok(())
     }
 
+    /// The error that [`change`](Self::change) would return now. Changes nothing.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check_change(
+        &self,
+        change: impl Fn(Builder) -> Builder,
+    ) -> Result<(), ConfigError> {
+        let now = self.0.config.load();
+        let options = self.common().changed(self.mode());
+        let funding = now.plan.funding.clone();
+        let builder = Builder::from_parts(options, now.settings.clone(), funding);
+        change(builder).checked(now.settings.window).map(drop)
+    }
+
     /// The configuration and the counts. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
         let config = self.0.config.load();
@@ -163,6 +177,7 @@ impl Hedge {
             won: self.0.ledger.won(),
             suppressed: self.0.ledger.suppressed(),
             would_hedge: self.0.ledger.would_make(),
+            totals: self.common().totals(),
         }
     }
 
@@ -183,7 +198,7 @@ impl Builder {
     /// # Errors
     /// With every problem of the configuration.
     pub fn build(self) -> Result<Hedge, ConfigError> {
-        self.settings.check(&self.options.name, None)?;
+        self.check()?;
         Ok(self.assemble())
     }
 
@@ -259,4 +274,7 @@ pub struct Snapshot {
     pub suppressed: u64,
     /// Extra attempts that would have been made, in [`Mode::RecordOnly`].
     pub would_hedge: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

@@ -5,7 +5,7 @@ use crate::config::{ConfigError, Name, Problems};
 use crate::time::Tick;
 
 /// What decides when the next attempt starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) when: When,
     pub(super) max_extra: u32,

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
 
+use super::trailers::GRPC;
 use crate::rejection::{Reason, Rejection};
 use crate::service::{Format, Native, Respond};
 
@@ -29,7 +30,6 @@ pub(super) fn is_grpc_request<A>(request: &Request<A>) -> bool {
 
 /// `application/grpc`, alone or with a format or parameters; not `application/grpc-web`.
 fn is_grpc(content_type: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
     let Some((kind, rest)) = content_type.split_at_checked(GRPC.len()) else {
         return false;
     };

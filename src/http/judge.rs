@@ -10,7 +10,7 @@ use super::format::speaks_grpc;
 use super::retry_after::retry_after;
 #[cfg(all(feature = "tonic", feature = "tower"))]
 use super::trailers::UNKNOWN;
-use super::trailers::of_grpc;
+use super::trailers::{is_of_grpc, of_grpc};
 #[cfg(feature = "tokio")]
 use crate::classify::Drain;
 #[cfg(all(feature = "tonic", feature = "tower"))]
@@ -32,8 +32,11 @@ fn of_http(status: StatusCode, headers: &HeaderMap) -> Outcome {
     }
 }
 
+/// A `grpc-status` is believed in a response of gRPC only: elsewhere it is a header like any other,
+/// which a proxy may have passed on.
 fn of_head(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    of_grpc(headers, &Codes::new()).unwrap_or_else(|| of_http(status, headers))
+    let grpc = of_grpc(headers, &Codes::new()).filter(|_| is_of_grpc(headers));
+    grpc.unwrap_or_else(|| of_http(status, headers))
 }
 
 /// The outcome of a gRPC call as far as the head of its response states it: a success if the status

@@ -1,10 +1,14 @@
-//! The gRPC status in headers or trailers.
+//! The content type and the status of gRPC, in headers or trailers.
 
-use http::{HeaderMap, HeaderName};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::retry_after::grpc_pushback;
 use crate::classify::status::{NOT_PROCESSED, not_processed};
 use crate::classify::{Codes, Outcome};
+
+/// The start of every content type of gRPC.
+pub(super) const GRPC: &[u8] = b"application/grpc";
 
 // A name that is a string is parsed for every response.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -29,4 +33,11 @@ pub(crate) fn of_grpc(headers: &HeaderMap, codes: &Codes) -> Option<Outcome> {
         true => not_processed(outcome),
         false => outcome,
     })
+}
+
+/// Whether these are the headers of gRPC, or of a kind of it such as gRPC-Web.
+pub(super) fn is_of_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = kind.and_then(|kind| kind.get(..GRPC.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC))
 }

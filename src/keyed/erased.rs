@@ -5,7 +5,7 @@ use std::any::Any;
 use super::per_key::Each;
 use crate::common::Group;
 use crate::config::{Mode, Name, PolicyKind};
-use crate::policy_id::{self, Registration};
+use crate::policy_id::{self, PolicyId, Registration};
 use crate::sync::{Arc, Weak};
 
 /// A keyed policy of any key and any policy.
@@ -44,15 +44,19 @@ pub(crate) trait Erased: Send + Sync {
 /// What the registry keeps of a keyed policy.
 pub(crate) struct Listing {
     policy: Weak<dyn Erased>,
-    _registration: Registration,
+    registration: Registration,
 }
 
 impl Listing {
     pub(super) fn of(policy: Weak<dyn Erased>) -> Arc<Self> {
         policy_id::list(|registration| Self {
             policy,
-            _registration: registration,
+            registration,
         })
+    }
+
+    pub(crate) fn id(&self) -> Option<PolicyId> {
+        self.registration.id()
     }
 
     /// The policy, if it still has a handle.

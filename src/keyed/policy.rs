@@ -213,6 +213,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
             anonymous: None,
             overflow: None,
             overflow_key: K::anonymous(),
+            shows_keys: false,
             listeners: Listeners::default(),
         }
     }
@@ -272,6 +273,7 @@ pub struct Builder<K: ?Sized + ToOwned + 'static, P> {
     anonymous: Option<P>,
     overflow: Option<P>,
     overflow_key: Cow<'static, K>,
+    shows_keys: bool,
     listeners: Listeners,
 }
 
@@ -283,6 +285,11 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
 
         /// Sets the most keys that have an entry of their own. The default is 10,000.
         capacity(capacity: usize) => capacity = capacity;
+
+        /// Makes the events of a key's policy carry the [text](Key::text) of the key, as
+        /// [`Event::key`]. By default they do not, because keys may be secrets. The text is made
+        /// once, when the key is new.
+        show_keys() => shows_keys = true;
 
         /// Sets the policy of requests without a key. The default is what `make` constructs for
         /// [`Key::anonymous`].
@@ -339,6 +346,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
             overflow,
             listeners: self.listeners,
             group: Arc::clone(&group),
+            shows_keys: self.shows_keys,
             mode: AtomicU8::new(NOT_SET),
             overflowed: AtomicU64::new(0),
         };

@@ -7,6 +7,7 @@ use super::map::{Inserted, Map};
 use super::per_key::{Each, PerKey, Picked, Store};
 use crate::common::Group;
 use crate::config::{ConfigError, Mode, Name};
+use crate::counters::Count;
 use crate::event::{Event, EventKind, Listeners};
 use crate::rejection::Rejection;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub struct Policies<K: ?Sized + Key, P: PerKey> {
     pub(super) overflow: P,
     pub(super) listeners: Listeners,
     pub(super) group: Arc<Group>,
+    /// Whether events carry the text of the key.
+    pub(super) shows_keys: bool,
     /// The mode that all policies were given, or [`NOT_SET`]. Relaxed: the map's version says
     /// whether a policy was constructed before a change.
     pub(super) mode: AtomicU8,
@@ -38,6 +41,7 @@ impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
             policy: &self.name,
             kind,
             attempts: None,
+            key: None,
         });
     }
 
@@ -46,7 +50,8 @@ impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
     fn insert(&self, hash: u64, key: &K) -> P {
         let failure = loop {
             let version = self.map.version();
-            let policy = match self.group.make(|| (self.make)(key)) {
+            let shown = self.shows_keys.then(|| key.text()).flatten();
+            let policy = match self.group.make_for(shown, || (self.make)(key)) {
                 Ok(policy) => policy,
                 Err(error) => break Some(error),
             };
@@ -110,6 +115,10 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
             Mode::RecordOnly => (EventKind::WouldReject(rejection), false),
             Mode::Off => return false,
         };
+        self.group.cells.count(match rejects {
+            true => Count::rejected(&rejection.kind()),
+            false => Count::would_reject(&rejection.kind()),
+        });
         self.emit(event);
         rejects
     }

@@ -1,3 +1,8 @@
-//! Views of the policies of a program: what they are and what they have done.
+//! Views of the policies of a program: what they are, what they have done, and how they are set.
 
+#[cfg(feature = "console")]
+pub mod console;
 pub mod registry;
+#[cfg(feature = "serde")]
+pub mod settings;
+pub mod shadow;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::limit::Ask;
+use super::permit::Granted;
 use super::policy::RateLimiter;
-use super::waiter::{Granted, Waiter};
+use super::waiter::Waiter;
 use crate::config::Name;
 use crate::rejection::Rejection;
 use crate::time;

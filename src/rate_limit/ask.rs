@@ -15,7 +15,7 @@ use super::state::Shortfall;
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::context::CallContext;
-use crate::event::{Ending, EventKind};
+use crate::event::Ending;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::time::{self, Tick};
 
@@ -152,9 +152,8 @@ impl RateLimiter {
         match self.decide(ask, clock) {
             Ok(()) => true,
             Err(denied) => {
-                if self.common().observes_rejections() {
-                    self.common().rejected(denied.rejection());
-                }
+                let rejection = || denied.rejection();
+                self.common().rejected_unseen(&denied.kind(), rejection);
                 false
             }
         }
@@ -253,9 +252,11 @@ impl RateLimiter {
 
     #[inline]
     fn emit_own(&self, ending: Ending, elapsed: Duration) {
-        if self.common().observed() {
-            self.emit(EventKind::Ended { ending, elapsed });
+        if ending != Ending::Admitted {
+            // An admission at once is counted once, as its end.
+            self.common().admitted();
         }
+        self.common().ended(ending, || elapsed);
     }
 
     /// Emits the terminal event of an admission, for the members of a joint limiter too.
@@ -274,7 +275,7 @@ impl RateLimiter {
     pub(crate) fn rejects(&self, rejection: &Rejection) -> bool {
         match self.mode() {
             Mode::Enforce => {
-                self.emit(EventKind::Rejected(rejection));
+                self.common().emit_rejected(rejection);
                 return true;
             }
             Mode::RecordOnly => self.common().record_rejection(|| rejection.clone()),

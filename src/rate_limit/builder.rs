@@ -24,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Builds a [`RateLimiter`]; made by [`RateLimiter::builder`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "nothing is built before `.build()`"]
 pub struct Builder {
     pub(super) options: Options,
@@ -185,6 +185,21 @@ impl RateLimiter {
         }
     }
 
+    /// The error that [`change`](Self::change) would return now. Changes nothing.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check_change(
+        &self,
+        change: impl Fn(Builder) -> Builder,
+    ) -> Result<(), ConfigError> {
+        let now = self.shared.config.load();
+        let next = change(Builder {
+            options: self.common().changed(self.mode()),
+            config: Config::clone(&now),
+            striped: None,
+        });
+        self.check(&next.config, next.config.quota != now.quota)
+    }
+
     /// Changes any of quota, mode, `max_wait` and `max_pause` while calls run: `change` gets a
     /// builder with the values of now. It may run again if another change comes between. Name,
     /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their longest wait, a
@@ -256,15 +271,31 @@ impl Builder {
         striped(striped: bool) => striped = Some(striped);
     }
 
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let mut problems = Problems::default();
+        self.config.check(&mut problems);
+        problems.finish(&self.options.name)
+    }
+
+    /// The defaults with this quota. The options stay.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self, quota: Quota) -> Self {
+        self.quota(quota).max_wait(MAX_WAIT).max_pause(MAX_PAUSE)
+    }
+
+    /// Whether all but name and listeners is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.config == other.config && self.options.mode == other.options.mode
+    }
+
     /// Builds the limiter, with a full bucket.
     ///
     /// # Errors
     /// With all problems: a period of zero, a burst of zero at a rate above zero, a burst that
     /// takes more than 416 days to fill, a `max_pause` above 365 days.
     pub fn build(self) -> Result<RateLimiter, ConfigError> {
-        let mut problems = Problems::default();
-        self.config.check(&mut problems);
-        problems.finish(&self.options.name)?;
+        self.check()?;
         Ok(self.build_checked())
     }
 

@@ -119,9 +119,7 @@ fn emit_rejections(members: &[RateLimiter], cost: u32, short: &[Option<Shortfall
         };
         let rejection = || member.denied(cost, *shortfall).rejection();
         match member.mode() {
-            Mode::Enforce if member.common().observes_rejections() => {
-                member.common().rejected(rejection());
-            }
+            Mode::Enforce => drop(member.common().rejected(rejection())),
             Mode::RecordOnly => member.common().record_rejection(rejection),
             _ => {}
         }

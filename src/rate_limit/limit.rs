@@ -85,16 +85,19 @@ pub(super) struct Denied<'a> {
 }
 
 impl Denied<'_> {
-    #[cold]
-    pub(super) fn rejection(&self) -> Rejection {
-        let kind = match self.shortfall.above_burst {
+    pub(super) fn kind(&self) -> RejectionKind {
+        match self.shortfall.above_burst {
             Some(burst) => RejectionKind::CostAboveBurst {
                 cost: self.cost,
                 burst,
             },
             None => RejectionKind::RateLimited,
-        };
-        Rejection::new(kind, self.by.name().clone()).with_retry_after(self.shortfall.wait)
+        }
+    }
+
+    #[cold]
+    pub(super) fn rejection(&self) -> Rejection {
+        Rejection::new(self.kind(), self.by.name().clone()).with_retry_after(self.shortfall.wait)
     }
 }
 

@@ -1,4 +1,7 @@
-//! Charges whose cost is known afterwards.
+//! What an admission holds: a charge whose cost is known afterwards, or the tokens of a call that has
+//! waited.
+
+use std::time::Duration;
 
 use super::limit::{Ask, Charges};
 use super::policy::{Limit, RateLimiter};
@@ -188,3 +191,59 @@ impl Drop for OpenCharge {
 }
 
 debug_fields!(OpenCharge, this: limiter = this.limiter.name(), cost = this.cost);
+
+/// The tokens that a waiter has got. Dropping them returns them.
+#[allow(unreachable_pub)] // Named by the future of a layer that waits.
+#[derive(Debug)]
+pub struct Granted {
+    pub(super) limiter: RateLimiter,
+    pub(super) cost: u32,
+    pub(super) charges: Charges,
+    pub(super) waited: Duration,
+    /// Whether its terminal event is still to be emitted.
+    pub(super) open: bool,
+    #[cfg(feature = "tower")]
+    pub(super) noted: bool,
+}
+
+impl Granted {
+    /// Spends the tokens: the call is made.
+    pub(super) fn commit(mut self) {
+        if std::mem::take(&mut self.open) {
+            self.limiter.emit_ended(Ending::Admitted, self.waited);
+        }
+    }
+
+    /// Notes what is left for the layer above.
+    #[cfg(feature = "tower")]
+    pub(super) fn note(&self) {
+        if self.noted {
+            self.limiter.note(None, Some(&self.charges));
+        }
+    }
+
+    /// The deadline has passed, and the call is not made: returns the tokens. They stay spent if
+    /// the limiter rejects nothing.
+    #[cfg(feature = "tower")]
+    pub(super) fn expired(mut self) -> Result<Self, Rejection> {
+        if self.limiter.mode() != Mode::Enforce {
+            return Ok(self);
+        }
+        self.open = false;
+        self.limiter.settle(&self.charges, (self.cost, 0));
+        if self.noted {
+            self.limiter.note(None, None);
+        }
+        Err(self.limiter.common().rejected(self.limiter.expired()))
+    }
+}
+
+impl Drop for Granted {
+    /// The call is not made, so its tokens are returned.
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.open) {
+            self.limiter.settle(&self.charges, (self.cost, 0));
+            self.limiter.emit_ended(Ending::Dropped, self.waited);
+        }
+    }
+}

@@ -10,6 +10,7 @@ use super::state::Bucket;
 use super::table::{KeyHandle, Table};
 use crate::common::{Common, Listed, common_methods};
 use crate::config::{ConfigError, Live, Mode, Problems};
+use crate::counters::Totals;
 use crate::event::EventKind;
 use crate::macros::from_ref;
 use crate::sync::Arc;
@@ -50,7 +51,7 @@ pub(super) struct Shared {
 ///
 /// What an admission needs of the quota is in the bucket, because the rate and the word that
 /// counts in it change in one exchange.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config {
     /// The quota of the one bucket, as configured. A keyed limiter has one for each tier, in its
     /// table.
@@ -118,6 +119,9 @@ pub struct Snapshot {
     pub paused: Option<Duration>,
     /// How many calls [`Mode::RecordOnly`] would have rejected since the limiter was built.
     pub would_reject: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }
 
 from_ref!(RateLimiter);
@@ -303,6 +307,7 @@ impl RateLimiter {
             max_pause: config.max_pause,
             paused: self.pause_left(time::now()),
             would_reject: self.common().would_reject(),
+            totals: self.common().totals(),
         }
     }
 

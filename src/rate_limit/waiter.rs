@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::ask::fresh_after;
 use super::joint::Standing;
 use super::limit::{Ask, Asker, Charges, Denied};
+use super::permit::Granted;
 use super::policy::RateLimiter;
 use super::queue::{Turn, WaiterId};
 use super::state::Shortfall;
 use crate::config::Mode;
 use crate::context::CallContext;
+use crate::counters::Count;
 use crate::event::Ending;
 use crate::rejection::Rejection;
 #[cfg(doc)]
@@ -34,20 +36,6 @@ pub struct Waiter {
     /// The member in whose queue it is. None once the wait has ended.
     position: Option<(usize, WaiterId)>,
     /// Whether what is left at the end of the wait is noted for the layer above.
-    #[cfg(feature = "tower")]
-    noted: bool,
-}
-
-/// The tokens that a waiter has got. Dropping them returns them.
-#[allow(unreachable_pub)] // Named by the future of a layer that waits.
-#[derive(Debug)]
-pub struct Granted {
-    limiter: RateLimiter,
-    cost: u32,
-    charges: Charges,
-    waited: Duration,
-    /// Whether its terminal event is still to be emitted.
-    open: bool,
     #[cfg(feature = "tower")]
     noted: bool,
 }
@@ -139,6 +127,21 @@ impl crate::waiting::Waiter for Waiter {
     }
 
     fn poll(&mut self, waker: &Waker, now: Tick) -> Progress<Granted> {
+        let progress = self.poll_turn(waker, now);
+        if let Progress::Ended(_) = progress {
+            self.waited(now);
+        }
+        progress
+    }
+}
+
+impl Waiter {
+    /// Counts the wait, which has ended.
+    fn waited(&self, now: Tick) {
+        self.limiter.common().cells().time(now.since(self.since));
+    }
+
+    fn poll_turn(&mut self, waker: &Waker, now: Tick) -> Progress<Granted> {
         let limiter = self.limiter.clone();
         let mut has_moved = false;
         let mut has_failed = false;
@@ -252,6 +255,7 @@ impl Waiter {
         let due = due.map_err(|denied| self.limiter.deny(&denied))?;
         let member = due.member;
         self.join(member);
+        self.limiter.common().cells().count(Count::QUEUED);
         Ok(true)
     }
 
@@ -338,51 +342,11 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.leave() && self.limiter.common().observed() {
-            let waited = time::now().since(self.since);
-            self.limiter.emit_ended(Ending::Dropped, waited);
-        }
-    }
-}
-
-impl Granted {
-    /// Spends the tokens: the call is made.
-    pub(super) fn commit(mut self) {
-        if std::mem::take(&mut self.open) {
-            self.limiter.emit_ended(Ending::Admitted, self.waited);
-        }
-    }
-
-    /// Notes what is left for the layer above.
-    #[cfg(feature = "tower")]
-    pub(super) fn note(&self) {
-        if self.noted {
-            self.limiter.note(None, Some(&self.charges));
-        }
-    }
-
-    /// The deadline has passed, and the call is not made: returns the tokens. They stay spent if
-    /// the limiter rejects nothing.
-    #[cfg(feature = "tower")]
-    pub(super) fn expired(mut self) -> Result<Self, Rejection> {
-        if self.limiter.mode() != Mode::Enforce {
-            return Ok(self);
-        }
-        self.open = false;
-        self.limiter.settle(&self.charges, (self.cost, 0));
-        if self.noted {
-            self.limiter.note(None, None);
-        }
-        Err(self.limiter.common().rejected(self.limiter.expired()))
-    }
-}
-
-impl Drop for Granted {
-    /// The call is not made, so its tokens are returned.
-    fn drop(&mut self) {
-        if std::mem::take(&mut self.open) {
-            self.limiter.settle(&self.charges, (self.cost, 0));
-            self.limiter.emit_ended(Ending::Dropped, self.waited);
+        if self.leave() {
+            let now = time::now();
+            self.waited(now);
+            self.limiter
+                .emit_ended(Ending::Dropped, now.since(self.since));
         }
     }
 }

@@ -72,6 +72,47 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
+    /// By [`index`](Self::index).
+    pub(crate) const LABELS: [&'static str; 12] = [
+        "rate_limited",
+        "cost_above_burst",
+        "circuit_open",
+        "half_open_full",
+        "recovering",
+        "timed_out",
+        "request_timed_out",
+        "expired",
+        "no_key",
+        "no_peer_address",
+        "bulkhead_full",
+        "queue_timeout",
+    ];
+    pub(crate) const TIMED_OUT: usize = 5;
+    pub(crate) const REQUEST_TIMED_OUT: usize = 6;
+
+    /// The number of the kind, whatever else it contains.
+    pub(crate) const fn index(&self) -> usize {
+        match self {
+            Self::RateLimited => 0,
+            Self::CostAboveBurst { .. } => 1,
+            Self::CircuitOpen => 2,
+            Self::HalfOpenFull => 3,
+            Self::Recovering => 4,
+            Self::TimedOut { .. } => Self::TIMED_OUT,
+            Self::RequestTimedOut { .. } => Self::REQUEST_TIMED_OUT,
+            Self::Expired => 7,
+            Self::NoKey => 8,
+            Self::NoPeerAddress => 9,
+            Self::BulkheadFull { .. } => 10,
+            Self::QueueTimeout { .. } => 11,
+        }
+    }
+
+    /// A short text that never changes; the [table](crate::event#labels) has all.
+    pub const fn label(&self) -> &'static str {
+        Self::LABELS[self.index()]
+    }
+
     /// The text that may leave the process, in the body of a response or as `grpc-message`: it names no limit, no
     /// count and no duration. The text by `Display` is for logs.
     pub fn public_text(&self) -> &'static str {

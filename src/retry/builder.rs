@@ -95,8 +95,27 @@ impl Builder {
         self
     }
 
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.settings.check(&self.options.name)
+    }
+
+    /// The defaults. The options and the budget stay.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_defaults(self) -> Self {
+        Self {
+            settings: Settings::default(),
+            ..self
+        }
+    }
+
+    /// Whether all but name, listeners and budget is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.options.mode == other.options.mode
+    }
+
     pub(super) fn checked(self) -> Result<(Options, Settings, Funding), ConfigError> {
-        self.settings.check(&self.options.name)?;
+        self.check()?;
         let funding = self
             .funding
             .or_own(&self.options.name, crate::budget::RATIO);
@@ -109,6 +128,10 @@ impl Builder {
 impl Builder {
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
+    }
+
+    pub(crate) fn funding(&self) -> &Funding {
+        &self.funding
     }
 
     pub(crate) fn attempts(&self) -> u32 {

@@ -7,6 +7,7 @@ use crate::attempts::Earned;
 use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading, Due};
+use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
@@ -145,6 +146,7 @@ impl<H: AsRef<Config>> Permit<H> {
         self.extra = Extra::Permitted(permit);
         self.number = attempt;
         self.previous = delay;
+        plan.ledger.common.cells().count(Count::retried(kind));
         plan.ledger.common.emit(EventKind::Retrying {
             attempt,
             delay,

@@ -9,6 +9,7 @@ use crate::common::{Common, Options, common_methods, listed};
 #[cfg(feature = "tower")]
 use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
+use crate::counters::Totals;
 use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -54,6 +55,14 @@ impl Retry {
 
     fn common(&self) -> &Common {
         &self.0.ledger.common
+    }
+
+    /// Changes how many attempts a call makes that starts from now on, the first counted.
+    ///
+    /// # Errors
+    /// With zero; nothing has changed then.
+    pub fn set_max_attempts(&self, attempts: u32) -> Result<(), ConfigError> {
+        self.change(|now| now.max_attempts(attempts))
     }
 
     /// Changes the retry for calls that start from now on. `change` gets a builder with the
@@ -107,6 +116,7 @@ impl Retry {
             retried: self.0.ledger.made(),
             would_retry: self.0.ledger.would_make(),
             suppressed: self.0.ledger.suppressed(),
+            totals: self.common().totals(),
         }
     }
 
@@ -127,7 +137,7 @@ impl Builder {
     /// # Errors
     /// With every problem of the configuration.
     pub fn build(self) -> Result<Retry, ConfigError> {
-        self.settings.check(&self.options.name)?;
+        self.check()?;
         Ok(self.assemble())
     }
 
@@ -201,4 +211,7 @@ pub struct Snapshot {
     pub would_retry: u64,
     /// Attempts that were not made because the budget was spent.
     pub suppressed: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

@@ -5,7 +5,7 @@ use crate::config::{ConfigError, Name, Problems};
 use crate::outcome::FailureKind;
 
 /// What decides when the next attempt starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) backoff: Backoff,
     pub(super) max_attempts: u32,

@@ -4,7 +4,6 @@ use super::readiness::Readiness;
 use super::respond::Native;
 use crate::common::Common;
 use crate::context::path::Site;
-use crate::event::EventKind;
 use crate::keyed::{IntoSource, PerKey, Picked, Source};
 use crate::rejection::Rejection;
 
@@ -87,7 +86,7 @@ impl<P, R> Front<P, R> {
         if let Some(rejection) = self.readiness.take_rejection() {
             if let Some(policy) = self.policy.fixed() {
                 self.site.warn_if_inside(policy);
-                policy.common().emit(EventKind::Rejected(&rejection));
+                policy.common().emit_rejected(&rejection);
             }
             return Err(rejection);
         }

@@ -186,10 +186,12 @@
 
 mod authority;
 mod client;
+mod description;
 mod overrides;
 mod parts;
 mod server;
 mod service;
+mod verdict;
 
 #[doc(hidden)]
 pub use authority::plain;
@@ -198,6 +200,8 @@ pub use client::{
     AttemptOf, Budgets, ClientConfig, ClientService, ClientStack, HedgesOf, PerAuthority,
     RetriesOf, TotalOf,
 };
+pub use description::{Description, LayerText};
 pub use overrides::Overrides;
 pub use server::{ServerConfig, ServerService, ServerStack};
 pub use service::StackService;
+pub use verdict::Verdict;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::bulkhead::{self, Bulkhead};
 use crate::config::{ConfigError, Live, Mode, Name, Problems};
 use crate::rate_limit::{Quota, RateLimiter};
+#[cfg(feature = "tracing")]
+use crate::stack::Verdict;
 use crate::sync::Arc;
 
 /// A changed configuration was checked before it is applied.
@@ -54,10 +56,16 @@ pub(super) fn check_timeout(field: &str, limit: Duration, problems: &mut Problem
     problems.check(!limit.is_zero(), field, limit, "more than zero");
 }
 
-/// Reports the problems of a part, which was built only to check it.
-pub(super) fn check_part<P>(part: &str, built: Result<P, ConfigError>, problems: &mut Problems) {
-    if let Err(error) = built {
+/// Reports the problems of a part.
+pub(super) fn check_part(part: &str, checked: Result<(), ConfigError>, problems: &mut Problems) {
+    if let Err(error) = checked {
         problems.add_of(part, &error);
+    }
+}
+
+pub(super) fn check_quota(quota: Option<Quota>, problems: &mut Problems) {
+    if let Some(quota) = quota {
+        check_part("rate_limit", RateLimiter::builder(quota).check(), problems);
     }
 }
 
@@ -77,6 +85,21 @@ pub(super) fn check_queue(
 /// A changed copy of a part. Whether a part was changed is seen by its address.
 pub(super) fn changed<B: Clone>(part: &Arc<B>, change: impl FnOnce(B) -> B) -> Arc<B> {
     Arc::new(change(B::clone(part)))
+}
+
+/// `part`, or `now` if both are alike: then a change does not replace it.
+#[cfg(feature = "serde")]
+pub(super) fn like<B>(part: Arc<B>, now: &Arc<B>, alike: fn(&B, &B) -> bool) -> Arc<B> {
+    match alike(&part, now) {
+        true => Arc::clone(now),
+        false => part,
+    }
+}
+
+/// Logs a new stack with what it can do to its dependency.
+#[cfg(feature = "tracing")]
+pub(super) fn trace_built(stack: &Name, verdict: &Verdict) {
+    tracing::info!(target: "seawall", %stack, %verdict, "stack built");
 }
 
 /// The mode of a policy after a change: the policy's own, unless the change is about the mode.

@@ -110,6 +110,7 @@ impl Started {
                 }
                 (terms.limit_end, terms.deadline) = (Tick::NEVER, Tick::NEVER);
             }
+            timeout.common().admitted();
         }
         Ok(Self {
             timeout: timeout.clone(),
@@ -133,6 +134,8 @@ pub(crate) struct TimedCall {
     terms: Terms,
     /// Whether the terminal event is still to be emitted.
     open: bool,
+    /// Whether the call has been pending.
+    pending: bool,
 }
 
 impl TimedCall {
@@ -161,6 +164,7 @@ impl TimedCall {
         upload: &mut Upload,
         cx: &mut Context<'_>,
     ) -> Poll<Rejection> {
+        self.pending = true;
         let (due, now) = loop {
             // At every poll, because the future may have moved out of an earlier deadline.
             let due = self.due();
@@ -225,6 +229,9 @@ impl TimedCall {
             return None;
         }
         self.open = false;
+        if let RejectionKind::TimedOut { elapsed, .. } = kind {
+            self.timeout.common().cells().time(elapsed);
+        }
         Some(self.timeout.rejection(kind))
     }
 
@@ -242,6 +249,7 @@ impl TimedCall {
                     ..self.terms
                 },
                 open: true,
+                pending: true,
             };
             self.open = false;
             if let Some(mut returned) = hold(moved) {
@@ -263,22 +271,19 @@ impl TimedCall {
         rejection
     }
 
-    /// The call has returned. `rejected` is not called unless a listener receives it.
     #[inline]
     pub(super) fn completed(&mut self, rejected: impl FnOnce() -> bool) {
-        if std::mem::replace(&mut self.open, false) && self.timeout.observed() {
-            let ending = match rejected() {
-                true => Ending::Rejected,
-                false => Ending::Completed,
-            };
-            self.timeout.emit_ended(ending, self.terms.start);
-        }
+        self.end(match self.open && rejected() {
+            true => Ending::Rejected,
+            false => Ending::Completed,
+        });
     }
 
     #[inline]
     pub(crate) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
-            self.timeout.emit_ended(ending, self.terms.start);
+            let start = self.terms.start;
+            self.timeout.emit_ended(ending, start, self.pending);
         }
     }
 
@@ -325,7 +330,7 @@ impl<F, M> Timed<F, M> {
         let mut at_panic = (&timeout, terms.mode, terms.start);
         let guard = OnPanic::new(&mut at_panic, |(timeout, mode, start)| {
             if *mode != Mode::Off {
-                timeout.emit_ended(Ending::Panicked, *start);
+                timeout.emit_ended(Ending::Panicked, *start, false);
             }
         });
         let future = Some(make());
@@ -343,6 +348,7 @@ impl<F, M> Timed<F, M> {
                 timeout,
                 terms,
                 open: terms.mode != Mode::Off,
+                pending: false,
             },
             format,
         }

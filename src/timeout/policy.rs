@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
-use crate::event::{Ending, EventKind};
+use crate::counters::{SHORTEST, Totals};
+use crate::event::Ending;
 use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -77,6 +78,40 @@ impl Timeout {
         Ok(())
     }
 
+    /// Changes limit and mode for calls that start from now on. `change` gets a builder with the
+    /// current ones, and runs again if the limit changes meanwhile. Name and listeners stay.
+    ///
+    /// # Errors
+    /// If the limit is zero; nothing changes then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let timeout = seawall::Timeout::new(Duration::from_secs(2));
+    /// timeout.change(|now| now.limit(Duration::from_secs(1)))?;
+    /// # Ok::<_, seawall::ConfigError>(())
+    /// ```
+    pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
+        let (limit, before) = (&self.0.limit, self.mode());
+        let mut current = limit.load(Ordering::Relaxed);
+        loop {
+            let next = change(Builder {
+                options: self.common().changed(before),
+                limit: Duration::from_nanos(current),
+            });
+            next.check()?;
+            let (to, relaxed) = (nanos(next.limit), Ordering::Relaxed);
+            match limit.compare_exchange(current, to, relaxed, relaxed) {
+                Ok(_) if next.options.mode == before => return Ok(()),
+                Ok(_) => {
+                    self.set_mode(next.options.mode);
+                    return Ok(());
+                }
+                Err(newer) => current = newer,
+            }
+        }
+    }
+
     /// The mode.
     #[inline]
     pub fn mode(&self) -> Mode {
@@ -95,6 +130,7 @@ impl Timeout {
             mode: self.mode(),
             timed_out: self.0.timed_out.load(Ordering::Relaxed),
             would_reject: self.0.common.would_reject(),
+            totals: self.common().totals(),
         }
     }
 
@@ -131,7 +167,17 @@ impl Timeout {
         if !rejection.call_not_made() {
             self.0.timed_out.fetch_add(1, Ordering::Relaxed);
         }
-        self.0.common.emit(EventKind::Rejected(rejection));
+        self.0.common.emit_rejected(rejection);
+    }
+
+    /// Emits the rejection of a call that is not under way: one of a wait for a service or for a
+    /// part of a body. It is counted as a call of its own.
+    #[cold]
+    pub(super) fn emit_cut_wait(&self, rejection: &Rejection) {
+        if !rejection.call_not_made() {
+            self.0.common.admitted();
+        }
+        self.emit_rejected(rejection);
     }
 
     /// The rejection of a wait since `since` that has been too long, whose kind has the limit and
@@ -149,7 +195,7 @@ impl Timeout {
             return None;
         }
         let rejection = self.rejection(kind);
-        self.emit_rejected(&rejection);
+        self.emit_cut_wait(&rejection);
         Some(rejection)
     }
 
@@ -162,17 +208,19 @@ impl Timeout {
         self.0.common.observed()
     }
 
+    /// Counts and emits the end of a call. If it was never `pending`, the last reading of the clock
+    /// says how long it took.
     #[inline]
-    pub(super) fn emit_ended(&self, ending: Ending, start: Tick) {
-        if self.observed() {
-            self.emit_ended_now(ending, start);
+    pub(super) fn emit_ended(&self, ending: Ending, start: Tick, pending: bool) {
+        let now = match pending || self.observed() {
+            true => time::now(),
+            false => time::recent(),
+        };
+        let elapsed = now.since(start);
+        if elapsed >= SHORTEST {
+            self.0.common.cells().time(elapsed);
         }
-    }
-
-    #[cold]
-    fn emit_ended_now(&self, ending: Ending, start: Tick) {
-        let elapsed = time::now().since(start);
-        self.0.common.emit(EventKind::Ended { ending, elapsed });
+        self.0.common.ended(ending, || elapsed);
     }
 }
 
@@ -219,12 +267,28 @@ pub struct Builder {
 impl Builder {
     option_setters!();
 
+    /// Sets how long a call may take.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether all but name and listeners is the same.
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.limit, self.options.mode) == (other.limit, other.options.mode)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        check(self.limit, &self.options.name)
+    }
+
     /// Builds the timeout.
     ///
     /// # Errors
     /// If the limit is zero.
     pub fn build(self) -> Result<Timeout, ConfigError> {
-        check(self.limit, &self.options.name)?;
+        self.check()?;
         Ok(Timeout(policy_id::list(|registration| Shared {
             common: Common::new(self.options, registration),
             limit: AtomicU64::new(nanos(self.limit)),
@@ -251,4 +315,7 @@ pub struct Snapshot {
     /// How many calls [`Mode::RecordOnly`] would have rejected since the timeout was built,
     /// before or after they were made.
     pub would_reject: u64,
+    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub totals: Totals,
 }

@@ -53,7 +53,7 @@ impl<S, R, D> TimeoutService<S, R, D> {
     /// The rejection of a call for which the inner service is not ready.
     fn take_rejection(&mut self) -> Option<Rejection> {
         let rejection = self.readiness.take_rejection()?;
-        self.timeout.emit_rejected(&rejection);
+        self.timeout.emit_cut_wait(&rejection);
         Some(rejection)
     }
 }

@@ -1,7 +1,6 @@
 //! The documented order with CORS, as a page in a real browser sees it.
 
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +14,7 @@ use seawall::{RateLimiter, ServerStack};
 use tokio::sync::mpsc;
 use tower_http::cors::{Any, CorsLayer};
 
+use super::devtools::Browser;
 use super::serve;
 
 /// Calls each URL once and reports what it could read. The header makes it a request with a
@@ -48,44 +48,6 @@ fn cors() -> CorsLayer {
     CorsLayer::new().allow_origin(Any).allow_headers(Any)
 }
 
-/// A browser with a profile of its own, which ends with this.
-struct Browser {
-    process: Child,
-    profile: std::path::PathBuf,
-}
-
-impl Browser {
-    fn open(url: &str) -> Self {
-        let profile = format!("seawall-browser-{}", std::process::id());
-        let profile = std::env::temp_dir().join(profile);
-        let program = std::env::var("SEAWALL_BROWSER").unwrap_or("chromium".into());
-        let process = Command::new(program)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(url)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a browser is installed");
-        Self { process, profile }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.profile);
-    }
-}
-
 /// What the page could read of each URL.
 async fn seen(urls: &[String]) -> Vec<String> {
     let (sender, mut receiver) = mpsc::channel(1);
@@ -95,7 +57,7 @@ async fn seen(urls: &[String]) -> Vec<String> {
     let app = Router::new()
         .route("/", get(|| async { Html(page) }))
         .route("/seen", post(report));
-    let browser = Browser::open(&format!("http://{}/", serve(app).await));
+    let browser = Browser::open(&[&format!("http://{}/", serve(app).await)]);
     let text = tokio::time::timeout(Duration::from_secs(60), receiver.recv());
     let text = text.await.expect("the page reports").unwrap();
     drop(browser);

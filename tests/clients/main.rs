@@ -3,7 +3,10 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod browser;
+mod console;
 mod curl;
+mod devtools;
+mod scene;
 
 use std::net::SocketAddr;
 

@@ -216,6 +216,21 @@ async fn fb2_a_rejection_that_shows_a_mistake_is_not_answered() {
     assert_eq!(service.oneshot(Do::Answer).await.unwrap(), 9);
 }
 
+// FB3, TO4
+#[tokio::test(start_paused = true)]
+async fn fb3_a_service_that_is_ready_in_a_poll_after_the_time_of_the_fallback_is_not_called() {
+    let replica = Mock::stuck();
+    let fallback = fallback();
+    let layer = FallbackLayer::new(&fallback, service(replica.clone()));
+    let mut call = Task::new(layer.layer(Mock::new()).oneshot(Do::Fail));
+    assert!(call.run().is_pending());
+    tokio::time::advance(ms(1_000)).await;
+    replica.unstick();
+    assert!(matches!(call.run(), Poll::Ready(Err(_))));
+    assert_eq!(replica.calls(), 0);
+    assert_eq!(fallback.snapshot().in_flight, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn fb3_nothing_is_called_after_a_drop_a_panic_or_the_deadline() {
     let fallback = fallback();

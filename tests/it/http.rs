@@ -457,6 +457,8 @@ async fn cx12_a_tonic_client_gets_a_rejection_as_a_status() {
     assert_eq!(Reason::find(&*error).unwrap().policy().as_str(), "client");
 }
 
+const GRPC: (&str, &str) = ("content-type", "application/grpc");
+
 fn judged(status: u16, headers: &[(&'static str, &'static str)]) -> Outcome {
     let mut response = Response::builder().status(status);
     for &(name, value) in headers {
@@ -567,11 +569,36 @@ fn cb20_a_503_and_unavailable_with_pushback_are_throttled() {
     };
     assert_eq!(kind(503, &[]), FailureKind::Throttled);
     assert_eq!(kind(503, &[("retry-after", "1")]), FailureKind::Throttled);
-    let unavailable = ("grpc-status", "14");
-    assert_eq!(kind(200, &[unavailable]), FailureKind::Response);
+    let unavailable = [GRPC, ("grpc-status", "14")];
+    assert_eq!(kind(200, &unavailable), FailureKind::Response);
     for pushback in ["250", "-1"] {
         let pushback = ("grpc-retry-pushback-ms", pushback);
-        assert_eq!(kind(200, &[unavailable, pushback]), FailureKind::Throttled);
+        let [grpc, status] = unavailable;
+        assert_eq!(kind(200, &[grpc, status, pushback]), FailureKind::Throttled);
+    }
+}
+
+// GR1: a header that a server passes on is no status of its own.
+#[test]
+fn gr1_a_grpc_status_counts_only_with_a_content_type_of_grpc() {
+    let unavailable = ("grpc-status", "14");
+    let kinds = [
+        "application/grpc",
+        "application/grpc+proto",
+        "Application/gRPC; charset=utf-8",
+        "application/grpc-web+proto",
+    ];
+    for kind in kinds {
+        let outcome = judged(200, &[("content-type", kind), unavailable]);
+        assert_eq!(outcome, Outcome::failure(FailureKind::Response), "{kind}");
+    }
+    assert_eq!(judged(200, &[unavailable]), Outcome::Success);
+    for kind in ["text/html", "application/json", "application/grp", ""] {
+        let kind = ("content-type", kind);
+        assert_eq!(judged(200, &[kind, unavailable]), Outcome::Success);
+        // Nor does it hide a failure.
+        let outcome = judged(502, &[kind, ("grpc-status", "0")]);
+        assert_eq!(outcome, judged(502, &[]));
     }
 }
 
@@ -650,12 +677,16 @@ fn gr1_grpc_statuses_are_judged() {
             },
         ),
     ] {
-        assert_eq!(judged(200, &[("grpc-status", code)]), outcome, "{code}");
+        assert_eq!(
+            judged(200, &[GRPC, ("grpc-status", code)]),
+            outcome,
+            "{code}"
+        );
     }
     let pushed = |by| {
         judged(
             200,
-            &[("grpc-status", "14"), ("grpc-retry-pushback-ms", by)],
+            &[GRPC, ("grpc-status", "14"), ("grpc-retry-pushback-ms", by)],
         )
     };
     assert_eq!(

@@ -56,6 +56,10 @@ mod resend;
 #[cfg(feature = "serve")]
 mod serve;
 mod server_stack;
+#[cfg(all(feature = "serde", feature = "test-util"))]
+mod settings;
+#[cfg(feature = "test-util")]
+mod shadow;
 #[cfg(all(feature = "http", feature = "test-util"))]
 mod shedding;
 mod stack;

@@ -11,6 +11,8 @@
 //! or a slow clock. But each run counts the same. The processor of valgrind has no steady counter, so
 //! each clock reading is one of the system's, which takes more instructions.
 
+#[path = "../../src/body_call.rs"]
+mod body_call;
 #[path = "../../src/http_call.rs"]
 #[allow(dead_code)]
 mod http_call;

@@ -11,6 +11,7 @@ use seawall::{
 };
 use tower::Layer;
 
+use crate::body_call::{Streams, serve_bodies};
 use crate::http_call::{Endpoint, KeepsCopy, serve_http};
 use crate::noop::{Noop, When, runtime, serve};
 use crate::ours::{ABUNDANT, LONG, our_hedge, our_limiter, our_retry, ours, settle};
@@ -73,6 +74,12 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
         ($layer:expr) => {
             answers(serve(&runtime, $layer.layer(noop.clone())))
         };
+    }
+    macro_rules! bodies {
+        ($layer:expr, $chunks:expr) => {{
+            let _entered = runtime.enter();
+            answers(serve_bodies(&runtime, $layer.layer(Streams($chunks))))
+        }};
     }
     operations! { visit:
         limiter_allow_large_burst => {
@@ -154,6 +161,12 @@ pub(crate) fn all(mut visit: impl FnMut(&'static str, &dyn Fn())) {
         http_server_stack => {
             answers(serve_http(&runtime, ServerStack::new("api", 1_000).layer(Endpoint(When::AtOnce))))
         };
+        bodies_client_plain => bodies!(ClientStack::new("orders"), 1);
+        bodies_client => bodies!(ClientStack::http("orders"), 1);
+        bodies_client_100_chunks => bodies!(ClientStack::http("orders"), 100);
+        bodies_server_plain => bodies!(ServerStack::new("api", 1_000), 1);
+        bodies_server => bodies!(ServerStack::http("api", 1_000), 1);
+        bodies_server_100_chunks => bodies!(ServerStack::http("api", 1_000), 100);
         stack => settled(answers(serve(&runtime, ours(noop.clone(), WINDOW))));
         stack_pending_once => {
             settled(answers(serve(&runtime, ours(Noop(When::PendingOnce), WINDOW))))

@@ -137,6 +137,14 @@ fn least_run(trip: &Trip, rated: bool) -> u64 {
 /// The failure rate of a ramp means nothing below this number of calls.
 const RAMP_CALLS: u32 = 10;
 
+/// The share of failures at which a rule opens.
+pub(super) fn threshold(trip: &Trip) -> Option<f64> {
+    match trip.when {
+        When::FailureRate(rate) => Some(rate),
+        _ => None,
+    }
+}
+
 impl Rules {
     /// Takes over the memories of `before` where the window is the same.
     pub(super) fn new(config: Config, generation: u32, now: Tick, before: Option<&Self>) -> Self {

@@ -4,6 +4,15 @@ use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use super::*;
+use crate::counters::Totals;
+
+/// The snapshot without the totals, which count every call.
+fn decided(breaker: &CircuitBreaker) -> Snapshot {
+    Snapshot {
+        totals: Totals::default(),
+        ..breaker.snapshot()
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn cb5_late_outcomes_change_nothing_in_any_order() {
@@ -31,7 +40,7 @@ async fn cb5_late_outcomes_change_nothing_in_any_order() {
             if depth > 2 {
                 succeed(&breaker);
             }
-            let before = breaker.snapshot();
+            let before = decided(&breaker);
             let moves = match depth {
                 1 => order.iter().take_while(|at| **at != 2).count(),
                 _ => 3,
@@ -43,7 +52,7 @@ async fn cb5_late_outcomes_change_nothing_in_any_order() {
                     1 => permit.failure(),
                     _ => permit.failure_with(FailureKind::Throttled, Some(SECOND)),
                 }
-                assert_eq!(breaker.snapshot(), before, "{order:?} {depth}");
+                assert_eq!(decided(&breaker), before, "{order:?} {depth}");
             }
         }
     }
@@ -58,9 +67,9 @@ async fn cb5_an_outcome_that_is_late_by_any_number_of_generations_changes_nothin
         let late: Vec<_> = (0..3).map(|_| breaker.try_acquire().unwrap()).collect();
         (0..generations).for_each(|_| breaker.reset());
         fail(&breaker);
-        let before = breaker.snapshot();
+        let before = decided(&breaker);
         late.into_iter().for_each(Permit::failure);
-        assert_eq!(breaker.snapshot(), before, "{generations}");
+        assert_eq!(decided(&breaker), before, "{generations}");
     }
 }
 

@@ -24,9 +24,7 @@ pub(super) enum End {
     Dropped,
 }
 
-/// The permits and clocks of one call. Dropped, it settles them as for a body that was dropped by
-/// its reader.
-#[derive(Default)]
+/// The permits and clocks of one call.
 pub(super) struct Held {
     permits: Slot<bulkhead::Permit>,
     /// Only of calls whose head was a success: any other outcome stands already.
@@ -38,6 +36,17 @@ pub(super) struct Held {
 }
 
 impl Held {
+    pub(super) const fn new() -> Self {
+        Self {
+            permits: Slot::EMPTY,
+            verdicts: Slot::EMPTY,
+            deposits: Slot::EMPTY,
+            wins: Slot::EMPTY,
+            latencies: Slot::EMPTY,
+            timeouts: Slot::EMPTY,
+        }
+    }
+
     /// Takes `held` over if it is of a kind that a body can hold, and returns it otherwise.
     pub(super) fn add<T: Any>(&mut self, held: T) -> Option<T> {
         let mut held = Some(held);
@@ -64,10 +73,15 @@ impl Held {
         !(self.verdicts.is_empty() && budgets && self.latencies.is_empty())
     }
 
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        !self.timeouts.is_empty()
+    }
+
     /// Sets the deadline of the call for the service's code until the guard is dropped.
+    #[inline]
     pub(super) fn enter(&self) -> Option<Enforcing> {
-        let deadlines = self.timeouts.iter().map(TimedCall::enforced);
-        let deadline = deadlines.min()?;
+        let deadline = self.timeouts.least(TimedCall::enforced)?;
         Some(CallContext::enforce(deadline))
     }
 
@@ -76,9 +90,9 @@ impl Held {
     }
 
     /// When the first of the timeouts ends the call.
+    #[inline]
     pub(super) fn due(&self) -> Tick {
-        let due = self.timeouts.iter().map(TimedCall::due);
-        due.min().unwrap_or(Tick::NEVER)
+        self.timeouts.least(TimedCall::due).unwrap_or(Tick::NEVER)
     }
 
     /// The rejection by the first timeout that has passed. None if there is none, or if it only
@@ -124,55 +138,50 @@ impl Held {
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.settle(End::Dropped);
-    }
-}
-
 /// One value, and more only where two layers of one kind hold the same body.
 struct Slot<T> {
     first: Option<T>,
-    // A word, so that a body stays small.
-    #[allow(clippy::box_collection)]
-    more: Option<Box<Vec<T>>>,
-}
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self {
-            first: None,
-            more: None,
-        }
-    }
+    more: Vec<T>,
 }
 
 impl<T> Slot<T> {
+    const EMPTY: Self = Self {
+        first: None,
+        more: Vec::new(),
+    };
+
+    #[inline]
     fn add(&mut self, value: &mut Option<T>) {
         match self.first {
             None => self.first = value.take(),
-            Some(_) => self.more.get_or_insert_default().extend(value.take()),
+            Some(_) => self.more.extend(value.take()),
         }
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         // The first is taken first, and with it all others.
         self.first.is_none()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first
-            .iter()
-            .chain(self.more.iter().flat_map(|more| &**more))
+    /// The least of what `of` says of each. A chain of iterators would not be inlined.
+    #[inline]
+    fn least(&self, of: impl Fn(&T) -> Tick) -> Option<Tick> {
+        let first = of(self.first.as_ref()?);
+        Some(self.more.iter().map(of).fold(first, Tick::min))
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let more = self.more.iter_mut().flat_map(|more| &mut **more);
-        self.first.iter_mut().chain(more)
+        self.first.iter_mut().chain(&mut self.more)
     }
 
-    fn drain(&mut self, settle: impl FnMut(T)) {
-        let more = self.more.take().into_iter().flat_map(|more| *more);
-        self.first.take().into_iter().chain(more).for_each(settle);
+    #[inline]
+    fn drain(&mut self, mut settle: impl FnMut(T)) {
+        if let Some(first) = self.first.take() {
+            settle(first);
+            if !self.more.is_empty() {
+                std::mem::take(&mut self.more).into_iter().for_each(settle);
+            }
+        }
     }
 }

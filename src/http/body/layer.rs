@@ -4,6 +4,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Response;
+use http_body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -144,6 +145,7 @@ impl<S: Clone, P> Clone for BodyService<S, P> {
 impl<S, Req, B, P> Service<Req> for BodyService<S, P>
 where
     S: Service<Req, Response = Response<B>>,
+    B: HttpBody,
 {
     type Response = Response<Body<B, P>>;
     type Error = S::Error;
@@ -158,7 +160,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         BodyFuture {
             call: self.inner.call(request),
-            limits: Arc::clone(&self.limits),
+            limits: Some(Arc::clone(&self.limits)),
         }
     }
 }
@@ -170,20 +172,23 @@ pin_project! {
     pub struct BodyFuture<F, P> {
         #[pin]
         call: F,
-        limits: Arc<Limits<P>>,
+        // None once the call has returned.
+        limits: Option<Arc<Limits<P>>>,
     }
 }
 
 impl<F, P, B, E> Future for BodyFuture<F, P>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: HttpBody,
 {
     type Output = Result<Response<Body<B, P>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.call.poll(cx))?;
-        let limits = Arc::clone(this.limits);
+        let limits = this.limits.take().expect("polled after it was ready");
         Poll::Ready(Ok(response.map(|body| Body::new(body, limits))))
     }
 }

@@ -34,9 +34,9 @@ impl<P> Limits<P> {
 pub(in crate::http) struct WaitForChunk {
     /// Whether there has been a chunk.
     began: bool,
-    /// When the reader first had to wait since the last progress. A body that is always ready
-    /// needs no clock.
-    since: Option<Tick>,
+    /// When the reader first had to wait since the last progress; never before that. A body that is
+    /// always ready needs no clock.
+    since: Tick,
     /// Whether record-only mode has recorded this wait.
     recorded: bool,
 }
@@ -44,13 +44,15 @@ pub(in crate::http) struct WaitForChunk {
 impl WaitForChunk {
     pub(in crate::http) const NEW: Self = Self {
         began: false,
-        since: None,
+        since: Tick::NEVER,
         recorded: false,
     };
 
     /// The reader waits.
     pub(in crate::http) fn wait(&mut self, now: impl FnOnce() -> Tick) {
-        self.since.get_or_insert_with(now);
+        if self.since.is_never() {
+            self.since = now();
+        }
     }
 
     pub(in crate::http) fn progress(&mut self) {
@@ -63,8 +65,8 @@ impl WaitForChunk {
     /// When the wait is too long.
     pub(in crate::http) fn due<P>(&self, limits: &Limits<P>) -> Tick {
         let limit = limits.of_wait(self.began).filter(|_| !self.recorded);
-        match (self.since, limit) {
-            (Some(since), Some(limit)) if limit.mode() != Mode::Off => since.after(limit.limit()),
+        match limit {
+            Some(limit) if limit.mode() != Mode::Off => self.since.after(limit.limit()),
             _ => Tick::NEVER,
         }
     }
@@ -81,7 +83,7 @@ impl WaitForChunk {
         }
         let limit = limits.of_wait(self.began)?;
         self.recorded = true;
-        limit.cut(self.since?, now, kind)
+        limit.cut(self.since, now, kind)
     }
 }
 

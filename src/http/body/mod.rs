@@ -7,6 +7,7 @@
 //!  └ permit, verdict, total timeout ──────────────┘
 //! ```
 
+mod call;
 mod held;
 mod layer;
 mod limits;

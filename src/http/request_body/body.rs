@@ -34,6 +34,13 @@ pub(super) struct RequestLimits {
 pub struct RequestBody<B> {
     // None once it has ended, failed, or was cut short.
     body: Option<B>,
+    // None for one that is empty from the start.
+    clock: Option<Clock>,
+    /// Reads the rest of one that is dropped before its end.
+    drain: Option<fn(B) -> Option<Drain>>,
+}
+
+struct Clock {
     limits: Arc<RequestLimits>,
     wait: WaitForChunk,
     start: Tick,
@@ -42,16 +49,32 @@ pub struct RequestBody<B> {
     // In a box, because the body can move and a timer cannot. None before the first wait that has
     // an end.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Reads the rest of one that is dropped before its end.
-    drain: Option<fn(B) -> Option<Drain>>,
 }
 
 impl<B> RequestBody<B> {
+    pub(super) fn empty() -> Self {
+        Self {
+            body: None,
+            clock: None,
+            drain: None,
+        }
+    }
+
     pub(super) fn new(
         body: B,
-        limits: Arc<RequestLimits>,
+        limits: &Arc<RequestLimits>,
         drain: Option<fn(B) -> Option<Drain>>,
     ) -> Self {
+        Self {
+            body: Some(body),
+            clock: Some(Clock::start(Arc::clone(limits))),
+            drain,
+        }
+    }
+}
+
+impl Clock {
+    fn start(limits: Arc<RequestLimits>) -> Self {
         let total = limits.total.as_ref();
         let total = total.filter(|total| total.mode() != Mode::Off);
         let (start, end) = match total.map(Timeout::limit) {
@@ -62,13 +85,11 @@ impl<B> RequestBody<B> {
             }
         };
         Self {
-            body: Some(body),
             wait: WaitForChunk::NEW,
             limits,
             start,
             end,
             timer: None,
-            drain,
         }
     }
 
@@ -129,7 +150,9 @@ where
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.data_ref().is_some_and(Buf::has_remaining) {
-                    this.wait.progress();
+                    if let Some(clock) = &mut this.clock {
+                        clock.wait.progress();
+                    }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -142,7 +165,10 @@ where
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let rejection = ready!(this.poll_cut(cx));
+                let Some(clock) = &mut this.clock else {
+                    return Poll::Pending;
+                };
+                let rejection = ready!(clock.poll_cut(cx));
                 this.body = None;
                 Left::cut(&rejection);
                 Poll::Ready(Some(Err(rejection.into())))

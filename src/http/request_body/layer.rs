@@ -138,19 +138,18 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        // HTTP/2 resets the stream alone.
-        let one_stream = request.version() < Version::HTTP_2;
-        let mut left = (!request.body().is_end_stream()).then(Left::default);
-        let may_drain = one_stream && !request.headers().contains_key(EXPECT);
-        let drain = may_drain.then_some(drain::<A> as fn(A) -> Option<Drain>);
-        let limits = Arc::clone(&self.limits);
-        let request = request.map(|body| RequestBody::new(body, limits, drain));
+        let is_empty = request.body().is_end_stream();
+        let drain = (!is_empty && may_drain(&request)).then_some(drain::<A> as fn(A) -> _);
+        let limits = &self.limits;
+        let request = request.map(|body| match is_empty {
+            true => RequestBody::empty(),
+            false => RequestBody::new(body, limits, drain),
+        });
         let format = S::format(&self.responder, &request);
-        let inner = &mut self.inner;
-        let call = match &mut left {
-            Some(left) => left.collect(|| inner.call(request)),
-            None => inner.call(request),
-        };
+        let mut left = (!is_empty).then(Left::default);
+        let collecting = left.as_mut().map(Left::collecting);
+        let call = self.inner.call(request);
+        drop(collecting);
         RequestBodyFuture {
             call,
             format,
@@ -158,6 +157,13 @@ where
             rejected: None,
         }
     }
+}
+
+/// Whether the rest of this request may be read if it is rejected.
+fn may_drain<A>(request: &Request<A>) -> bool {
+    // HTTP/2 resets the stream alone.
+    let one_stream = request.version() < Version::HTTP_2;
+    one_stream && !request.headers().contains_key(EXPECT)
 }
 
 impl<S: fmt::Debug, R> fmt::Debug for RequestBodyService<S, R> {
@@ -197,7 +203,10 @@ where
             return call.poll(cx);
         };
         if this.rejected.is_none() {
-            let output = ready!(left.collect(|| call.poll(cx)));
+            let collecting = left.collecting();
+            let polled = call.poll(cx);
+            drop(collecting);
+            let output = ready!(polled);
             if let Some(rejection) = left.cut.take().filter(|_| has_failed(&output)) {
                 return Poll::Ready(this.format.clone().reject(*rejection));
             }

@@ -7,6 +7,7 @@ use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::common::{Common, Listed};
 use crate::config::{Mode, Name, PolicyKind};
+use crate::counters::Totals;
 use crate::event::{Event, Subscription};
 #[cfg(feature = "tokio")]
 use crate::fallback::Fallback;
@@ -15,7 +16,7 @@ use crate::hedge::Hedge;
 #[cfg(doc)]
 use crate::keyed::Key;
 use crate::keyed::Listing;
-use crate::policy_id;
+use crate::policy_id::{self, PolicyId};
 use crate::rate_limit::RateLimiter;
 #[cfg(feature = "tokio")]
 use crate::retry::Retry;
@@ -110,7 +111,10 @@ impl Policy {
             .or_else(|| with_runtime(&shared));
         policy.or_else(|| {
             let listing = shared.downcast::<Listing>().ok()?;
-            Some(Self::Keyed(KeyedPolicy::new(listing.policy()?)))
+            Some(Self::Keyed(KeyedPolicy::new(
+                listing.policy()?,
+                listing.id(),
+            )))
         })
     }
 
@@ -154,6 +158,13 @@ impl Policy {
         with_handle!(self, policy => policy.name())
     }
 
+    /// A number for this policy alone, which is not used again in the life of the process. None of
+    /// a policy that is not listed, such as that of a key.
+    pub fn id(&self) -> Option<u64> {
+        let id = self.base().map_or_else(KeyedPolicy::id, Common::id);
+        id.map(PolicyId::get)
+    }
+
     /// Its kind. That of a keyed policy is the kind of its policies.
     pub fn kind(&self) -> PolicyKind {
         self.base().map_or_else(KeyedPolicy::kind, Common::kind)
@@ -190,7 +201,16 @@ impl Policy {
             kind: self.kind(),
             keyed: self.is_keyed(),
             mode: self.mode(),
+            totals: self.totals(),
             state: self.state(),
+        }
+    }
+
+    /// What it has counted, for all keys of a keyed policy together. Nothing for a budget.
+    pub fn totals(&self) -> Totals {
+        match self.base() {
+            Ok(base) => base.totals(),
+            Err(keyed) => keyed.totals(),
         }
     }
 

@@ -3,8 +3,10 @@ use std::fmt;
 use super::snapshot::{KeyedSnapshot, NotClosed, States};
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{Mode, Name, PolicyKind};
+use crate::counters::Totals;
 use crate::event::{Event, Subscription};
 use crate::keyed::{Erased, Key, Keyed, PerKey};
+use crate::policy_id::PolicyId;
 use crate::sync::Arc;
 
 /// How many policies that are not closed a snapshot names.
@@ -12,11 +14,15 @@ const NAMED: usize = 10;
 
 /// A [`Keyed`] without its types: a handle, like any other.
 #[derive(Clone)]
-pub struct KeyedPolicy(pub(super) Arc<dyn Erased>);
+pub struct KeyedPolicy(pub(super) Arc<dyn Erased>, Option<PolicyId>);
 
 impl KeyedPolicy {
-    pub(super) fn new(keyed: Arc<dyn Erased>) -> Self {
-        Self(keyed)
+    pub(super) fn new(keyed: Arc<dyn Erased>, id: Option<PolicyId>) -> Self {
+        Self(keyed, id)
+    }
+
+    pub(super) fn id(&self) -> Option<PolicyId> {
+        self.1
     }
 
     /// Its name.
@@ -63,6 +69,12 @@ impl KeyedPolicy {
     pub fn typed<K: ?Sized + Key, P: PerKey>(&self) -> Option<Keyed<K, P>> {
         let handle = Arc::clone(&self.0).handle();
         handle.downcast().ok().map(|keyed| *keyed)
+    }
+
+    /// What all its policies have counted together. An anonymous or overflow policy that was
+    /// built elsewhere counts for itself.
+    pub fn totals(&self) -> Totals {
+        self.0.group().cells.totals()
     }
 
     /// What it has. It reads the state of each circuit breaker, under the lock of its shard.

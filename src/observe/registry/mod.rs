@@ -78,3 +78,4 @@ pub use keyed::KeyedPolicy;
 pub use snapshot::{KeyedSnapshot, NotClosed, Snapshot, State, States};
 
 pub use crate::config::PolicyKind;
+pub use crate::counters::{Times, Totals};

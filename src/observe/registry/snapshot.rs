@@ -1,4 +1,5 @@
 use crate::config::{Mode, Name, PolicyKind};
+use crate::counters::Totals;
 #[cfg(doc)]
 use crate::keyed::{Key, Keyed};
 use crate::{budget, bulkhead, circuit_breaker, rate_limit};
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub keyed: bool,
     /// Its mode.
     pub mode: Mode,
+    /// What it has counted, for all keys of a keyed policy together.
+    pub totals: Totals,
     /// What only policies of this kind have. Serialised, it is the snapshot itself; `kind` and
     /// `keyed` say which.
     pub state: State,
@@ -27,6 +30,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(untagged))]
+#[allow(clippy::large_enum_variant)] // All but a budget's have their totals.
 #[non_exhaustive]
 pub enum State {
     /// A timeout.

@@ -122,8 +122,9 @@ async fn attempts_of(answer: http::response::Builder) -> (u32, Duration) {
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn rt3_a_negative_or_unreadable_pushback_ends_retries_and_hedges() {
+    let grpc = || http::Response::builder().header("content-type", "application/grpc");
     let unavailable = |pushback: &str| {
-        let answer = http::Response::builder().header("grpc-status", "14");
+        let answer = grpc().header("grpc-status", "14");
         attempts_of(answer.header("grpc-retry-pushback-ms", pushback))
     };
     for pushback in ["-1", "soon", "1.5", ""] {
@@ -131,7 +132,7 @@ async fn rt3_a_negative_or_unreadable_pushback_ends_retries_and_hedges() {
     }
     // Longer than the base of a throttled call.
     assert_eq!(unavailable("1250").await, (3, ms(2_500)));
-    let two = http::Response::builder()
+    let two = grpc()
         .header("grpc-status", "14")
         .header("grpc-retry-pushback-ms", "250")
         .header("grpc-retry-pushback-ms", "-1");

@@ -6,7 +6,7 @@ use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::check_capacity;
-use crate::rate_limit::{Quota, RateLimiter};
+use crate::rate_limit::Quota;
 use crate::retry::{self, Retry};
 use crate::stack::parts::{self, changed, part};
 use crate::sync::Arc;
@@ -36,9 +36,9 @@ pub struct ClientConfig {
 }
 
 /// Three attempts fit, with their backoffs.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-const IN_FLIGHT: u32 = 100;
+pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const IN_FLIGHT: u32 = 100;
 const AUTHORITIES: usize = 10_000;
 
 impl ClientConfig {
@@ -196,47 +196,29 @@ impl ClientConfig {
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
+        self.check_parts(problems);
         let (total, attempt) = (self.total_timeout, self.attempt_timeout);
-        parts::check_timeout("total_timeout", total, problems);
-        parts::check_timeout("attempt_timeout", attempt, problems);
-        check_capacity("authorities", self.authorities, problems);
-        if let Some(quota) = self.rate_limit {
-            let limiter = RateLimiter::builder(quota).build();
-            parts::check_part("rate_limit", limiter, problems);
-        }
-        parts::check_part(
-            "retry",
-            retry::Builder::clone(&self.retry).build(),
-            problems,
-        );
-        if self.hedged {
-            parts::check_part(
-                "hedge",
-                hedge::Builder::clone(&self.hedge).build(),
-                problems,
-            );
-        }
-        parts::check_part(
-            "budgets",
-            budget::Builder::clone(&self.budgets).build(),
-            problems,
-        );
-        parts::check_part(
-            "breaker",
-            circuit_breaker::Builder::clone(&self.breaker).build(),
-            problems,
-        );
-        parts::check_part(
-            "bulkhead",
-            bulkhead::Builder::clone(&self.bulkhead).build(),
-            problems,
-        );
         if !total.is_zero() {
             self.check_in_total(total, problems);
         }
         if !attempt.is_zero() {
             self.check_by_attempt(attempt, problems);
         }
+    }
+
+    /// Each part by itself.
+    pub(super) fn check_parts(&self, problems: &mut Problems) {
+        parts::check_timeout("total_timeout", self.total_timeout, problems);
+        parts::check_timeout("attempt_timeout", self.attempt_timeout, problems);
+        check_capacity("authorities", self.authorities, problems);
+        parts::check_quota(self.rate_limit, problems);
+        parts::check_part("retry", self.retry.check(), problems);
+        if self.hedged {
+            parts::check_part("hedge", self.hedge.check(), problems);
+        }
+        parts::check_part("budgets", self.budgets.check(), problems);
+        parts::check_part("breaker", self.breaker.check(), problems);
+        parts::check_part("bulkhead", self.bulkhead.check(), problems);
     }
 
     fn check_in_total(&self, total: Duration, problems: &mut Problems) {

@@ -2,8 +2,11 @@
 
 mod again;
 mod config;
+mod describe;
 mod policies;
 mod service;
+#[cfg(feature = "serde")]
+mod settings;
 mod stack;
 #[cfg(all(test, not(seawall_loom), feature = "test-util"))]
 mod tests;

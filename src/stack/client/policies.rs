@@ -5,10 +5,11 @@ use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Live, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::{self, Keyed, PerKey};
+use crate::policy_id::Registration;
 use crate::rate_limit::RateLimiter;
 use crate::retry::{self, Retry};
 use crate::stack::parts::{self, CHECKED, changed_mode, part};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::timeout::Timeout;
 
 /// The policies that all services under a stack and its clones share.
@@ -23,9 +24,13 @@ pub(super) struct Policies {
     pub(super) breakers: Keyed<str, CircuitBreaker>,
     pub(super) bulkheads: Keyed<str, Bulkhead>,
     pub(super) limiter: RateLimiter,
+    /// Whether a handle was given another limiter. Read where settings are applied by name: relaxed.
+    pub(super) limiter_given: AtomicBool,
     pub(super) attempt: Timeout,
     /// How many services without a name were made.
     services: AtomicU64,
+    /// None before the stack is built.
+    _registration: Option<Registration>,
 }
 
 /// The authority in the names of the overflow policies.
@@ -68,11 +73,20 @@ impl Policies {
             breakers: per_authority(&live, "breaker", ClientConfig::breaker_of)?,
             bulkheads: per_authority(&live, "bulkhead", ClientConfig::bulkhead_of)?,
             limiter,
+            limiter_given: AtomicBool::new(false),
             attempt,
             services: AtomicU64::new(0),
+            _registration: None,
             name,
             live,
         })
+    }
+
+    pub(super) fn registered(self, registration: Registration) -> Self {
+        Self {
+            _registration: Some(registration),
+            ..self
+        }
     }
 
     /// The key of a new service. No authority has a space.
@@ -86,19 +100,19 @@ impl Policies {
         own_limiter: bool,
         change: impl Fn(ClientConfig) -> ClientConfig,
     ) -> Result<(), ConfigError> {
-        let (before, _) = self.live.change(|now| {
-            let changed = change(now.clone());
-            let mut problems = Problems::default();
-            changed.check(&mut problems);
-            changed.check_change(now, own_limiter, &mut problems);
-            problems.finish(&now.name)?;
-            Ok(ClientConfig {
-                name: now.name.clone(),
-                ..changed
-            })
-        })?;
+        let (before, _) = self.live.change(|now| next(now, own_limiter, &change))?;
         parts::apply_newest(&self.live, before, |from, to| self.apply(from, to));
         Ok(())
+    }
+
+    /// The error that a change would return now.
+    #[cfg(feature = "serde")]
+    pub(super) fn check_change(
+        &self,
+        own_limiter: bool,
+        change: impl Fn(ClientConfig) -> ClientConfig,
+    ) -> Result<(), ConfigError> {
+        next(&self.live.load(), own_limiter, change).map(drop)
     }
 
     /// Changes the policies whose configuration differs.
@@ -152,14 +166,30 @@ impl Policies {
     }
 }
 
+/// The configuration after a change of `now`.
+fn next(
+    now: &ClientConfig,
+    own_limiter: bool,
+    change: impl Fn(ClientConfig) -> ClientConfig,
+) -> Result<ClientConfig, ConfigError> {
+    let changed = change(now.clone());
+    let mut problems = Problems::default();
+    changed.check(&mut problems);
+    changed.check_change(now, own_limiter, &mut problems);
+    problems.finish(&now.name)?;
+    Ok(ClientConfig {
+        name: now.name.clone(),
+        ..changed
+    })
+}
+
 fn change_breaker(breaker: &CircuitBreaker, from: &ClientConfig, to: &ClientConfig) {
-    let change = |_| to.timed(circuit_breaker::Builder::clone(&to.breaker));
+    let before = from.breaker.mode_to_start_in();
+    let after = to.breaker.mode_to_start_in();
+    let change = |now: circuit_breaker::Builder| {
+        let mode = changed_mode(before, after, now.mode_to_start_in());
+        let breaker = circuit_breaker::Builder::clone(&to.breaker);
+        to.timed(breaker).mode(mode)
+    };
     breaker.change(change).expect(CHECKED);
-    let (before, after) = (
-        from.breaker.mode_to_start_in(),
-        to.breaker.mode_to_start_in(),
-    );
-    if before != after {
-        breaker.set_mode(after);
-    }
 }

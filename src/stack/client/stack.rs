@@ -1,5 +1,3 @@
-use std::fmt;
-
 use tower_layer::Layer;
 
 use super::again::{HedgesOf, RetriesOf};
@@ -16,11 +14,14 @@ use crate::classify::Standard;
 use crate::config::{ConfigError, Name, Problems};
 use crate::hedge::{Hedge, HedgeLayer};
 use crate::keyed::{IntoSource, Keyed};
+use crate::policy_id;
 use crate::rate_limit::{RateLimitLayer, RateLimiter};
 use crate::retry::{Retry, RetryLayer};
 use crate::service::{Native, RespondWith};
+#[cfg(feature = "tracing")]
+use crate::stack::parts;
 use crate::stack::{ByAuthority, StackService};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::timeout::{Timeout, TimeoutLayer};
 
 /// The recommended layers around a client, as one layer: total timeout, retry, hedge, a circuit
@@ -33,10 +34,10 @@ use crate::timeout::{Timeout, TimeoutLayer};
 /// `O` decides which requests may be sent more than once, and `K` copies them.
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct ClientStack<R = Native, C = Standard, L = RateLimiter, O = ByRequest, K = ByRequest> {
-    policies: Arc<Policies>,
-    limiter: L,
+    pub(super) policies: Arc<Policies>,
+    pub(super) limiter: L,
     /// Whether the limiter is that of the configuration.
-    own_limiter: bool,
+    pub(super) own_limiter: bool,
     responder: R,
     classifier: C,
     again: Again<O, K>,
@@ -55,15 +56,10 @@ impl ClientConfig {
         self.check(&mut problems);
         problems.finish(&self.name)?;
         let policies = Policies::new(self)?;
-        Ok(ClientStack {
-            limiter: policies.limiter.clone(),
-            own_limiter: true,
-            policies: Arc::new(policies),
-            responder: Native,
-            classifier: Standard,
-            again: Again::default(),
-            authority: None,
-        })
+        #[cfg(feature = "tracing")]
+        parts::trace_built(&policies.name, &policies.verdict());
+        let policies = policy_id::list(|registration| policies.registered(registration));
+        Ok(ClientStack::of(policies))
     }
 }
 
@@ -72,6 +68,19 @@ impl ClientStack {
     pub fn new(name: impl Into<Name>) -> Self {
         let stack = Self::builder(name).build();
         stack.expect("the defaults are valid")
+    }
+
+    /// A handle to these policies.
+    pub(super) fn of(policies: Arc<Policies>) -> Self {
+        Self {
+            limiter: policies.limiter.clone(),
+            own_limiter: !policies.limiter_given.load(Ordering::Relaxed),
+            policies,
+            responder: Native,
+            classifier: Standard,
+            again: Again::default(),
+            authority: None,
+        }
     }
 
     /// Starts a stack with options.
@@ -127,6 +136,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
         self,
         limiter: impl IntoSource<RateLimiter, Source = L2>,
     ) -> ClientStack<R, C, L2, O, K> {
+        self.policies.limiter_given.store(true, Ordering::Relaxed);
         ClientStack {
             policies: self.policies,
             limiter: limiter.into_source(),
@@ -369,22 +379,5 @@ impl<R: Clone, C: Clone, L: Clone, O: Clone, K: Clone> Clone for ClientStack<R, 
             again: self.again.clone(),
             authority: self.authority.clone(),
         }
-    }
-}
-
-impl<R, C, L: fmt::Debug, O, K> fmt::Debug for ClientStack<R, C, L, O, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let policies = &*self.policies;
-        f.debug_struct("ClientStack")
-            .field("name", &policies.name)
-            .field("total_timeout", &policies.total)
-            .field("retry", &policies.retry)
-            .field("hedge", &policies.hedge)
-            .field("budgets", &policies.budgets)
-            .field("breakers", &policies.breakers)
-            .field("bulkheads", &policies.bulkheads)
-            .field("limiter", &self.limiter)
-            .field("attempt_timeout", &policies.attempt)
-            .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::bulkhead::{self, Bulkhead};
 use crate::config::{Name, Problems};
-use crate::rate_limit::{Quota, RateLimiter};
+use crate::rate_limit::Quota;
 use crate::stack::parts;
 use crate::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct ServerConfig {
 }
 
 /// Longer than most callers wait, and still an end to a call that hangs.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl ServerConfig {
     /// The defaults for a stack with this name and at most `limit` calls in flight. There is no
@@ -54,15 +54,16 @@ impl ServerConfig {
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
-        parts::check_timeout("timeout", self.timeout, problems);
-        if let Some(quota) = self.rate_limit {
-            let limiter = RateLimiter::builder(quota).build();
-            parts::check_part("rate_limit", limiter, problems);
-        }
-        let bulkhead = bulkhead::Builder::clone(&self.bulkhead).build();
-        parts::check_part("bulkhead", bulkhead, problems);
+        self.check_parts(problems);
         if !self.timeout.is_zero() {
             parts::check_queue(&self.bulkhead, "timeout", self.timeout, problems);
         }
+    }
+
+    /// Each part by itself.
+    pub(super) fn check_parts(&self, problems: &mut Problems) {
+        parts::check_timeout("timeout", self.timeout, problems);
+        parts::check_quota(self.rate_limit, problems);
+        parts::check_part("bulkhead", self.bulkhead.check(), problems);
     }
 }

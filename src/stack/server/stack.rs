@@ -4,13 +4,15 @@ use tower_layer::Layer;
 
 use super::config::ServerConfig;
 use crate::bulkhead::{self, Bulkhead, BulkheadLayer, QueuedService};
-use crate::config::{ConfigError, Live, Name, Problems};
+use crate::config::{ConfigError, Live, Mode, Name, Problems};
 use crate::keyed::IntoSource;
+use crate::policy_id::{self, Registration};
 use crate::rate_limit::{One, RateLimitLayer, RateLimitService, RateLimiter};
 use crate::service::{Native, RespondWith};
-use crate::stack::StackService;
+use crate::stack::description::LayerText;
 use crate::stack::parts::{self, CHECKED, part};
-use crate::sync::Arc;
+use crate::stack::{Description, StackService, Verdict};
+use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::timeout::{Timeout, TimeoutLayer, TimeoutService};
 
 /// The recommended layers in front of a server, as one layer: timeout, rate limit, bulkhead.
@@ -40,7 +42,10 @@ struct Policies {
     live: Live<ServerConfig>,
     timeout: Timeout,
     limiter: RateLimiter,
+    /// Whether a handle was given another limiter. Read where settings are applied by name: relaxed.
+    limiter_given: AtomicBool,
     bulkhead: Bulkhead,
+    _registration: Registration,
 }
 
 impl ServerConfig {
@@ -57,19 +62,19 @@ impl ServerConfig {
         let limiter = parts::limiter(&name, self.rate_limit)?;
         let timeout = Timeout::builder(self.timeout).name(part(&name, "timeout"));
         let bulkhead = bulkhead::Builder::clone(&self.bulkhead).name(part(&name, "bulkhead"));
-        Ok(ServerStack {
-            policies: Arc::new(Policies {
-                timeout: timeout.build()?,
-                limiter: limiter.clone(),
-                bulkhead: bulkhead.build()?,
-                name,
-                live: Live::new(self),
-            }),
+        let (timeout, bulkhead) = (timeout.build()?, bulkhead.build()?);
+        let policies = policy_id::list(|registration| Policies {
+            timeout,
             limiter,
-            own_limiter: true,
-            responder: Native,
-            timeout_ends_with_head: false,
-        })
+            limiter_given: AtomicBool::new(false),
+            bulkhead,
+            name,
+            live: Live::new(self),
+            _registration: registration,
+        });
+        #[cfg(feature = "tracing")]
+        parts::trace_built(&policies.name, &policies.verdict());
+        Ok(ServerStack::of(policies))
     }
 }
 
@@ -86,6 +91,26 @@ impl ServerStack {
             Ok(stack) => stack,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// A handle to these policies.
+    fn of(policies: Arc<Policies>) -> Self {
+        Self {
+            limiter: policies.limiter.clone(),
+            own_limiter: !policies.limiter_given.load(Ordering::Relaxed),
+            policies,
+            responder: Native,
+            timeout_ends_with_head: false,
+        }
+    }
+
+    /// The stacks of this name that have a handle.
+    #[cfg(feature = "serde")]
+    pub(crate) fn find(name: &str) -> Vec<Self> {
+        let listed = policy_id::listed().into_iter();
+        let stacks = listed.filter_map(|shared| shared.downcast::<Policies>().ok());
+        let named = stacks.filter(|policies| policies.name.as_str() == name);
+        named.map(Self::of).collect()
     }
 
     /// Starts a stack with at most `limit` calls in flight and options.
@@ -135,6 +160,7 @@ impl<R, L> ServerStack<R, L> {
         self,
         limiter: impl IntoSource<RateLimiter, Source = L2>,
     ) -> ServerStack<R, L2> {
+        self.policies.limiter_given.store(true, Ordering::Relaxed);
         ServerStack {
             policies: self.policies,
             limiter: limiter.into_source(),
@@ -197,28 +223,75 @@ impl<R, L> ServerStack<R, L> {
     /// stack was given a [limiter](Self::rate_limit). Nothing changes then.
     pub fn change(&self, change: impl Fn(ServerConfig) -> ServerConfig) -> Result<(), ConfigError> {
         let live = &self.policies.live;
-        let (before, _) = live.change(|now| {
-            let next = ServerConfig {
-                name: now.name.clone(),
-                ..change(now.clone())
-            };
-            let mut problems = Problems::default();
-            next.check(&mut problems);
-            parts::check_limiter(
-                self.own_limiter,
-                now.rate_limit,
-                next.rate_limit,
-                &mut problems,
-            );
-            problems.finish(&now.name)?;
-            Ok(next)
-        })?;
+        let (before, _) = live.change(|now| next(now, self.own_limiter, &change))?;
         parts::apply_newest(live, before, |from, to| self.policies.apply(from, to));
         Ok(())
     }
+
+    /// The stack as text: a line for each layer, from the outermost in, and the
+    /// [verdict](Self::verdict). It is of now, so a change of a part by its own handle is in it.
+    pub fn describe(&self) -> Description {
+        let Policies {
+            name,
+            timeout,
+            limiter,
+            bulkhead,
+            ..
+        } = &*self.policies;
+        let limit = format!("{:?}", timeout.limit());
+        let rate_limit = match self.own_limiter {
+            true => LayerText::new("rate limit", limiter.mode(), limiter.quota().to_string()),
+            false => LayerText::new("rate limit", Mode::Enforce, "the limiter that was given"),
+        };
+        Description {
+            name: name.clone(),
+            layers: vec![
+                LayerText::new("timeout", timeout.mode(), limit),
+                rate_limit,
+                LayerText::new("bulkhead", bulkhead.mode(), bulkhead.text()),
+            ],
+            verdict: self.verdict(),
+        }
+    }
+
+    /// What the stack can do as it is configured now: it makes one attempt.
+    pub fn verdict(&self) -> Verdict {
+        self.policies.verdict()
+    }
+
+    /// The error that [`change`](Self::change) would return now. Changes nothing.
+    #[cfg(feature = "serde")]
+    pub(crate) fn check_change(
+        &self,
+        change: impl Fn(ServerConfig) -> ServerConfig,
+    ) -> Result<(), ConfigError> {
+        next(&self.policies.live.load(), self.own_limiter, change).map(drop)
+    }
+}
+
+/// The configuration after a change of `now`.
+fn next(
+    now: &ServerConfig,
+    own_limiter: bool,
+    change: impl Fn(ServerConfig) -> ServerConfig,
+) -> Result<ServerConfig, ConfigError> {
+    let next = ServerConfig {
+        name: now.name.clone(),
+        ..change(now.clone())
+    };
+    let mut problems = Problems::default();
+    next.check(&mut problems);
+    parts::check_limiter(own_limiter, now.rate_limit, next.rate_limit, &mut problems);
+    problems.finish(&now.name)?;
+    Ok(next)
 }
 
 impl Policies {
+    fn verdict(&self) -> Verdict {
+        let enforced = self.timeout.mode() == Mode::Enforce;
+        Verdict::once(enforced.then(|| self.timeout.limit()))
+    }
+
     /// Changes the policies whose configuration differs.
     fn apply(&self, from: &ServerConfig, to: &ServerConfig) {
         if from.timeout != to.timeout {
@@ -253,6 +326,13 @@ where
             .respond_as(self.responder.clone())
             .layer(inner);
         StackService(outermost)
+    }
+}
+
+impl<R, L> fmt::Display for ServerStack<R, L> {
+    /// The [description](Self::describe).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe().fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Layers on layers.
 
+mod describe;
 mod load;
 #[cfg(feature = "test-util")]
 mod readiness;

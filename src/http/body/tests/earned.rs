@@ -113,7 +113,13 @@ async fn hb3_a_hedge_counts_its_win_and_its_latency_at_the_end_of_the_body() {
             let body = (next.0 > 1).then(|| next.1.take().unwrap());
             async move {
                 match body {
-                    Some(body) => Ok::<_, BoxError>(Response::new(body)),
+                    Some(body) => {
+                        let mut response = Response::new(body);
+                        if how.starts_with("grpc") {
+                            mark_grpc(&mut response);
+                        }
+                        Ok::<_, BoxError>(response)
+                    }
                     None => std::future::pending().await,
                 }
             }

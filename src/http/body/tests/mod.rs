@@ -64,6 +64,11 @@ fn grpc_status(code: &'static str) -> Do {
     Do::Trailers(trailers)
 }
 
+fn mark_grpc<B>(response: &mut Response<B>) {
+    let kind = "application/grpc".parse().unwrap();
+    response.headers_mut().insert("content-type", kind);
+}
+
 impl HttpBody for Script {
     type Data = Bytes;
     type Error = std::io::Error;
@@ -116,7 +121,13 @@ type Once = tower::util::BoxCloneService<Request<()>, Response<Script>, BoxError
 
 /// A service under `layer` that answers its only call with `body`.
 fn answering<L: Layer<Once>>(layer: &L, body: Script) -> Answers<L> {
-    let response = crate::sync::Arc::new(crate::sync::Mutex::new(Some(Response::new(body))));
+    let grpc = |(_, step): &(Duration, Do)| matches!(step, Do::Trailers(_));
+    let is_grpc = body.steps.iter().any(grpc);
+    let mut response = Response::new(body);
+    if is_grpc {
+        mark_grpc(&mut response);
+    }
+    let response = crate::sync::Arc::new(crate::sync::Mutex::new(Some(response)));
     let answer = move |_: Request<()>| {
         let response = response.lock().take();
         ready(Ok::<_, BoxError>(response.unwrap()))
@@ -434,8 +445,7 @@ async fn judged<F: Future>(
     let layer = (CircuitBreakerLayer::new(&breaker).until_body_end(), idle);
     let mut response = Response::new(body);
     if grpc {
-        let kind = "application/grpc".parse().unwrap();
-        response.headers_mut().insert("content-type", kind);
+        mark_grpc(&mut response);
     }
     let mut response = Some(response);
     let answer = move |_: Request<()>| ready(Ok::<_, BoxError>(response.take().unwrap()));
@@ -550,6 +560,64 @@ async fn hb6_a_wrapped_body_keeps_hints_trailers_and_the_bytes_themselves() {
     assert!(body.is_end_stream());
     assert!(body.frame().await.is_none());
     assert!(body.frame().await.is_none());
+}
+
+// HB6, CX10: a response moves through every layer.
+#[test]
+fn hb6_a_body_is_a_few_words_larger_and_moves_as_the_services_body_does() {
+    fn is_unpin<B: Unpin>() {}
+    is_unpin::<Body<Script>>();
+    assert!(size_of::<Body<u64>>() <= size_of::<u64>() + 48);
+    assert!(size_of::<Body<[u64; 8]>>() <= size_of::<[u64; 8]>() + 24);
+}
+
+// HB1, HB3: the state of a call is used again by the next one on its thread.
+#[tokio::test(start_paused = true)]
+async fn hb3_a_call_knows_nothing_of_the_body_before_it() {
+    let large = Do::Chunk(Bytes::from(vec![7; 100_000]));
+    let first = [
+        // A status is missing, a part of a chunk is left.
+        (true, script([(ms(1), large)])),
+        // Judged by its head, because it took long.
+        (false, script([(ms(60), chunk("late")), (ms(1), Do::Fail)])),
+        (
+            false,
+            script([(ms(1), chunk("one")), (ms(200), chunk("late"))]),
+        ),
+    ];
+    for (grpc, body) in first {
+        let limits = BodyLayer::new().idle(ms(100)).judge_within(ms(50));
+        let timeout = TimeoutLayer::new(ms(150)).until_body_end();
+        let (breaker, total) = (touchy(), timeout);
+        let verdict = CircuitBreakerLayer::new(&breaker).until_body_end();
+        let layer = (total, (verdict, limits));
+        let mut response = Response::new(body);
+        if grpc {
+            mark_grpc(&mut response);
+        }
+        let mut response = Some(response);
+        let answer = move |_: Request<()>| ready(Ok::<_, BoxError>(response.take().unwrap()));
+        let service = layer.layer(tower::util::BoxService::new(service_fn(answer)));
+        let response = service.oneshot(Request::new(())).await.unwrap();
+        let mut body = Box::pin(response.into_body());
+        body.frame().await.unwrap().unwrap();
+        drop(body);
+        // The next one fails at once, after longer than any limit above, and without a status.
+        let steps = || [(ms(300), chunk("x")), (ms(1), chunk("y"))];
+        assert_eq!(judged_without_limits(script(steps())).await, State::Closed);
+        let fails = script(steps().into_iter().chain([(ms(1), Do::Fail)]));
+        assert_eq!(judged_without_limits(fails).await, State::Open);
+    }
+}
+
+/// The state of a breaker after a call whose body has no limit. All of it is read.
+async fn judged_without_limits(body: Script) -> State {
+    let breaker = touchy();
+    let layer = CircuitBreakerLayer::new(&breaker).until_body_end();
+    let body = read_through(&(layer, BodyLayer::new()), body).await;
+    let text = read(body).await.0;
+    assert!(text == "xy", "of the body before: {} bytes", text.len());
+    breaker.state()
 }
 
 // CX8

@@ -7,6 +7,9 @@
 //! taking it an Acquire, so the next thread continues from what the last one wrote
 //! (model: `the_next_thread_of_a_slot_continues_from_the_last_one`).
 
+#[cfg(all(feature = "http", feature = "tower"))]
+mod kept;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
@@ -14,6 +17,9 @@ use crate::sync::{
     Arc, AtomicU64, CachePadded, Once,
     Ordering::{Acquire, Relaxed, Release},
 };
+
+#[cfg(all(feature = "http", feature = "tower"))]
+pub(crate) use kept::{Kept, kept};
 
 thread_local! {
     /// How many listeners run on this thread, one inside another.
@@ -264,6 +270,13 @@ impl<T> PerThread<T> {
         if let Some(group) = self.groups.get(slot.index() / GROUP) {
             group.get_or_init(|| (0..GROUP * self.cache_lines).map(|_| words()).collect());
         }
+    }
+
+    /// The words of each thread that has some.
+    pub(crate) fn each(&self) -> impl Iterator<Item = impl Iterator<Item = &T>> {
+        let groups = self.groups.iter().filter_map(Once::get);
+        let threads = groups.flat_map(|group| group.chunks(self.cache_lines));
+        threads.map(|words| words.iter().flat_map(|few| few.iter()))
     }
 
     /// All words that are allocated.
