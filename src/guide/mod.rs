@@ -66,10 +66,6 @@ pub mod configuration {}
 #[doc = include_str!("clients.md")]
 pub mod clients {}
 
-#[cfg(feature = "serde")]
-#[doc = include_str!("configuration.md")]
-pub mod configuration {}
-
 #[doc = include_str!("numbers.md")]
 pub mod numbers {}
 
