@@ -8,6 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -55,8 +56,9 @@ impl Drop for Browser {
     }
 }
 
-/// One page of a browser of its own.
+/// One page of a browser of its own. There is one at a time, because each is a load.
 pub(crate) struct Page {
+    _turn: MutexGuard<'static, ()>,
     _browser: Browser,
     socket: WebSocketStream<TcpStream>,
     session: Option<String>,
@@ -66,12 +68,14 @@ pub(crate) struct Page {
 impl Page {
     /// An empty page.
     pub(crate) async fn open() -> Self {
-        timeout(PATIENCE, Self::connect())
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        timeout(PATIENCE, Self::connect(turn))
             .await
             .expect("the browser starts")
     }
 
-    async fn connect() -> Self {
+    async fn connect(turn: MutexGuard<'static, ()>) -> Self {
         let browser = Browser::open(&["--remote-debugging-port=0", "--hide-scrollbars"]);
         let port_file = browser.profile.join("DevToolsActivePort");
         // Written when the port is open: the port, and the path of the browser's socket.
@@ -86,6 +90,7 @@ impl Page {
         let url = format!("ws://127.0.0.1:{port}{}", path.trim());
         let (socket, _) = client_async(url, stream.unwrap()).await.unwrap();
         let mut page = Self {
+            _turn: turn,
             _browser: browser,
             socket,
             session: None,

@@ -29,14 +29,14 @@ async fn pull(app: &Router, pull: Value) -> (StatusCode, String) {
 #[tokio::test]
 async fn ob21_levers_say_what_they_did_and_what_was_before() {
     let app = app(&Console::new().levers_behind_own_auth());
-    let orders = breaker("ob3 levers orders");
+    let orders = breaker("ob20 levers orders");
     let hosts = Keyed::<str, CircuitBreaker>::builder(|host| Ok(breaker(host)));
-    let hosts = hosts.name("ob3 levers hosts").build().unwrap();
+    let hosts = hosts.name("ob20 levers hosts").build().unwrap();
     trip(&hosts.get("a.example"));
-    let limiter = RateLimiter::builder(Quota::per_second(50)).name("ob3 levers rate");
+    let limiter = RateLimiter::builder(Quota::per_second(50)).name("ob20 levers rate");
     let limiter = limiter.build().unwrap();
     let bulkhead = Bulkhead::builder(64)
-        .name("ob3 levers limit")
+        .name("ob20 levers limit")
         .build()
         .unwrap();
     let read = document(&app).await;
@@ -87,7 +87,7 @@ async fn ob21_levers_say_what_they_did_and_what_was_before() {
         ),
         ("limit", "limit", json!(8), "the limit is 8 (it was 64)"),
     ] {
-        let name = format!("ob3 levers {name}");
+        let name = format!("ob20 levers {name}");
         let id = &tile(&read, &name)["id"];
         let pulled = pull(
             &app,
@@ -110,10 +110,10 @@ async fn ob21_levers_say_what_they_did_and_what_was_before() {
 async fn ob21_a_lever_that_does_not_fit_is_one_message_and_changes_nothing() {
     let console = Console::new().levers_behind_own_auth();
     let app = app(&console);
-    let limiter = RateLimiter::builder(Quota::per_second(50)).name("ob3 wrong rate");
+    let limiter = RateLimiter::builder(Quota::per_second(50)).name("ob20 wrong rate");
     let limiter = limiter.build().unwrap();
     let bulkhead = Bulkhead::builder(64)
-        .name("ob3 wrong limit")
+        .name("ob20 wrong limit")
         .build()
         .unwrap();
     let read = document(&app).await;
@@ -134,7 +134,7 @@ async fn ob21_a_lever_that_does_not_fit_is_one_message_and_changes_nothing() {
             "limit",
             "limit",
             "2000000",
-            "ob3 wrong limit: invalid `limit`: 2000000 (must be at most 1,000,000)",
+            "ob20 wrong limit: invalid `limit`: 2000000 (must be at most 1,000,000)",
         ),
         (
             "limit",
@@ -149,7 +149,7 @@ async fn ob21_a_lever_that_does_not_fit_is_one_message_and_changes_nothing() {
             "invalid `lever`: rate (must be mode or limit)",
         ),
     ] {
-        let name = format!("ob3 wrong {name}");
+        let name = format!("ob20 wrong {name}");
         let id = &tile(&read, &name)["id"];
         let pulled = pull(
             &app,
@@ -163,14 +163,14 @@ async fn ob21_a_lever_that_does_not_fit_is_one_message_and_changes_nothing() {
         (Quota::per_second(50), 64)
     );
     // Another policy has the id, or none has it any more.
-    let id = tile(&read, "ob3 wrong limit")["id"].clone();
-    let renamed = json!({ "id": id, "name": "ob3 wrong rate", "lever": "limit", "value": 1 });
+    let id = tile(&read, "ob20 wrong limit")["id"].clone();
+    let renamed = json!({ "id": id, "name": "ob20 wrong rate", "lever": "limit", "value": 1 });
     assert_eq!(pull(&app, renamed).await.0, StatusCode::NOT_FOUND);
     drop(bulkhead);
-    let gone = json!({ "id": id, "name": "ob3 wrong limit", "lever": "limit", "value": 1 });
+    let gone = json!({ "id": id, "name": "ob20 wrong limit", "lever": "limit", "value": 1 });
     let (status, text) = pull(&app, gone).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert!(text.ends_with("with the name `ob3 wrong limit`"), "{text}");
+    assert!(text.ends_with("with the name `ob20 wrong limit`"), "{text}");
     let (status, text) = pull(&app, json!({ "id": 1 })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(
@@ -182,11 +182,11 @@ async fn ob21_a_lever_that_does_not_fit_is_one_message_and_changes_nothing() {
 #[tokio::test]
 async fn ob21_a_lever_takes_a_post_with_a_header_that_no_form_of_another_site_has() {
     let console = Console::new();
-    let orders = breaker("ob3 site orders");
+    let orders = breaker("ob20 site orders");
     let (looks, levers) = (app(&console), app(&console.levers_behind_own_auth()));
     let read = document(&levers).await;
-    let id = &tile(&read, "ob3 site orders")["id"];
-    let body = json!({ "id": id, "name": "ob3 site orders", "lever": "force_open" }).to_string();
+    let id = &tile(&read, "ob20 site orders")["id"];
+    let body = json!({ "id": id, "name": "ob20 site orders", "lever": "force_open" }).to_string();
     let json = ("content-type", "application/json");
     let ours = ("x-seawall-console", "1");
     let site = |site| ("sec-fetch-site", site);

@@ -44,23 +44,23 @@ async fn ob20_the_page_is_one_file_without_outside_assets_at_any_path() {
 async fn ob20_the_document_has_what_is_wrong_first_and_a_minute_of_history() {
     let console = Console::new();
     let app = app(&console);
-    let orders = breaker("ob3 document orders");
+    let orders = breaker("ob20 document orders");
     let bulkhead = Bulkhead::builder(4)
-        .name("ob3 document limit")
+        .name("ob20 document limit")
         .build()
         .unwrap();
     let first = document(&app).await;
-    assert_eq!(tile(&first, "ob3 document orders")["state"], "closed");
+    assert_eq!(tile(&first, "ob20 document orders")["state"], "closed");
     trip(&orders);
     let _permit = bulkhead.try_acquire().unwrap();
-    // Within the same second nothing is read again.
+    // Within the same half second nothing is read again.
     assert_eq!(document(&app).await, first);
-    for _ in 0..70 {
-        tokio::time::advance(Duration::from_secs(1)).await;
+    for _ in 0..140 {
+        tokio::time::advance(Duration::from_millis(500)).await;
         document(&app).await;
     }
     let last = document(&app).await;
-    let orders = tile(&last, "ob3 document orders");
+    let orders = tile(&last, "ob20 document orders");
     assert_eq!(last["policies"][0]["trouble"], "bad");
     assert_eq!(
         (&orders["trouble"], &orders["state"]),
@@ -70,24 +70,24 @@ async fn ob20_the_document_has_what_is_wrong_first_and_a_minute_of_history() {
     assert_eq!(orders["in_state"], 70.0);
     assert_eq!(orders["levers"], json!([]));
     let history = orders["history"]["state"].as_array().unwrap();
-    assert_eq!((history.len(), &history[59]), (60, &json!(2.0)));
-    let limit = tile(&last, "ob3 document limit");
+    assert_eq!((history.len(), &history[119]), (120, &json!(2.0)));
+    let limit = tile(&last, "ob20 document limit");
     assert_eq!(
         (&limit["limit"], &limit["point"]["in_flight"]),
         (&json!(4), &json!(1.0))
     );
     // A time without a reader is a gap.
-    tokio::time::advance(Duration::from_secs(5)).await;
-    let history = tile(&document(&app).await, "ob3 document orders")["history"]["state"].clone();
-    let end: Vec<_> = history.as_array().unwrap()[54..].to_vec();
+    tokio::time::advance(Duration::from_millis(2_500)).await;
+    let history = tile(&document(&app).await, "ob20 document orders")["history"]["state"].clone();
+    let end: Vec<_> = history.as_array().unwrap()[114..].to_vec();
     assert_eq!(json!(end), json!([2.0, null, null, null, null, 2.0]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn ob20_pages_share_one_frame_a_second_until_a_drain() {
+async fn ob20_pages_share_two_frames_a_second_until_a_drain() {
     let console = Console::new();
     let app = app(&console);
-    let orders = breaker("ob3 frames orders");
+    let orders = breaker("ob20 frames orders");
     let open = || async {
         let request = Request::get("/seawall/events").body(Body::empty()).unwrap();
         let response = app.clone().oneshot(request).await.unwrap();
@@ -103,13 +103,13 @@ async fn ob20_pages_share_one_frame_a_second_until_a_drain() {
     let (mut one, mut two) = (open().await, open().await);
     let (first_of_one, first_of_two) = (next(&mut one).await, next(&mut two).await);
     assert_eq!(first_of_one, first_of_two);
-    assert!(tile(&first_of_one, "ob3 frames orders")["history"].is_object());
+    assert!(tile(&first_of_one, "ob20 frames orders")["history"].is_object());
     trip(&orders);
     let before = tokio::time::Instant::now();
     let (of_one, of_two) = (next(&mut one).await, next(&mut two).await);
-    assert_eq!(before.elapsed(), Duration::from_secs(1));
+    assert_eq!(before.elapsed(), Duration::from_millis(500));
     assert_eq!(of_one, of_two);
-    let orders = tile(&of_one, "ob3 frames orders");
+    let orders = tile(&of_one, "ob20 frames orders");
     assert_eq!(
         (&orders["state"], &orders["history"]),
         (&json!("open"), &Value::Null)
@@ -118,7 +118,7 @@ async fn ob20_pages_share_one_frame_a_second_until_a_drain() {
     assert_eq!(
         (&passed["policy"], &passed["from"], &passed["to"]),
         (
-            &json!("ob3 frames orders"),
+            &json!("ob20 frames orders"),
             &json!("closed"),
             &json!("open")
         )

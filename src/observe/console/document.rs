@@ -1,4 +1,4 @@
-//! What the page gets: one JSON document each second.
+//! What the page gets: one JSON document twice a second.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ pub(super) struct Tile {
     /// What only this kind of policy has, as text.
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) levers: Vec<Handle>,
-    /// What the charts show of this second.
+    /// What the charts show of this instant.
     pub(super) point: Point,
     /// The points of the last minute, the oldest first; only in the first document of a viewer.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,8 +8,8 @@ use crate::sync::Arc;
 
 /// The page of all policies of this process, with options.
 ///
-/// A handle: routers of its clones share one sampler, which reads the policies once a second while
-/// a page is open, and nothing otherwise. It has no task and keeps a minute of at most 500
+/// A handle: routers of its clones share one sampler, which reads the policies twice a second
+/// while a page is open, and nothing otherwise. It has no task and keeps a minute of at most 500
 /// policies, the oldest ones.
 ///
 /// ```

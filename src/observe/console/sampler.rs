@@ -1,4 +1,4 @@
-//! The one sampler of a console: it reads all policies once a second, while a page is open.
+//! The one sampler of a console: it reads all policies twice a second, while a page is open.
 //!
 //! It has no task. The pages wake up at the same instants, and the first one reads for all.
 
@@ -15,14 +15,18 @@ use crate::registry::{self, Status};
 use crate::sync::{Arc, Mutex, Once};
 use crate::time::{self, Tick};
 
-const PERIOD: Duration = Duration::from_secs(1);
+/// An open page shows a change within a second, with what the network and the browser take.
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// The points of a chart: a minute.
-const POINTS: usize = 60;
+const POINTS: usize = 120;
 
-/// Latencies and attempts are of this many seconds: long enough for a percentile, and short enough
-/// to follow an outage.
-const RECENT: usize = 10;
+/// Latencies and attempts are of this many readings, which is 10 s: long enough for a percentile, and
+/// short enough to follow an outage.
+const RECENT: usize = 20;
+
+/// Rates are of a second, with some room for a timer that is late.
+const SECOND: Duration = Duration::from_millis(900);
 
 /// Memory and work are bounded also where a program makes a policy for each of its users.
 const MAX_POLICIES: usize = 500;
@@ -73,7 +77,7 @@ impl Sampler {
         Watch(Arc::clone(self))
     }
 
-    /// The frame of this second.
+    /// The newest frame.
     pub(super) fn frame(&self) -> Arc<Frame> {
         let now = time::now();
         if let Some(frame) = self.state.lock().current(now) {
@@ -121,7 +125,7 @@ impl Sampler {
         frame
     }
 
-    /// The frame of this second with the minute before it.
+    /// The newest frame with the minute before it.
     pub(super) fn whole(&self, levers: bool) -> String {
         let mut document = self.frame().document.clone();
         let state = self.state.lock();
@@ -140,17 +144,19 @@ impl State {
         (now < frame.next()).then(|| Arc::clone(frame))
     }
 
-    /// The seconds that nothing was read in.
+    /// How many readings are missing since the last one.
     fn gaps(&self, now: Tick) -> usize {
         let Some(frame) = &self.frame else { return 0 };
-        let seconds = now.since(frame.at).as_secs_f64().round();
-        (seconds as usize).saturating_sub(1).min(POINTS)
+        let periods = now.since(frame.at).div_duration_f64(PERIOD).round();
+        (periods as usize).saturating_sub(1).min(POINTS)
     }
 }
 
 impl Track {
     fn rates(&mut self, tile: &mut Tile, now: Tick, counted: Counted) {
-        if let Some((at, before)) = self.counted.back() {
+        let mut newest_first = self.counted.iter().rev();
+        let before = newest_first.find(|(at, _)| now.since(*at) >= SECOND);
+        if let Some((at, before)) = before.or(self.counted.front()) {
             rates::fill(tile, before, &counted, now.since(*at));
         }
         if let Some((at, before)) = self.counted.front() {

@@ -1,4 +1,4 @@
-//! One open page: a frame each second.
+//! One open page: a frame every half second.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -1,7 +1,8 @@
 'use strict';
 // Names and causes may hold anything: text enters the page by `textContent` and attributes only.
 const base = location.pathname.replace(/\/*$/, '') + '/';
-const SECONDS = 60;
+// Two a second.
+const POINTS = 120;
 const SHAPES = { ok: '●', note: '◆', warn: '▲', bad: '■' };
 const WORDS = { ok: 'fine', note: 'look', warn: 'degraded', bad: 'failing' };
 const STATUS = { ready: 'ok', degraded: 'warn', draining: 'bad' };
@@ -54,22 +55,22 @@ const sum = (kinds) => Object.values(kinds).reduce((total, value) => total + val
 const kindsOf = (kinds) => Object.entries(kinds).filter(([, value]) => value > 0)
   .sort((a, b) => b[1] - a[1]).map(([kind, value]) => plain(kind) + ' ' + rate(value)).join(', ');
 
-// A minute as a small chart: the newest second is at the right, an unknown one is a gap.
+// A minute as a small chart: the newest is at the right, an unknown one is a gap.
 const WIDTH = 120;
 const HEIGHT = 40;
 function runs(values) {
   const found = [];
   let run = null;
-  const shift = SECONDS - values.length;
+  const shift = POINTS - values.length;
   values.forEach((value, index) => {
     if (!known(value)) run = null;
     else {
       if (!run) found.push((run = []));
-      run.push([((index + shift + 0.5) / SECONDS) * WIDTH, value]);
+      run.push([((index + shift + 0.5) / POINTS) * WIDTH, value]);
     }
   });
-  // One second alone is as wide as a second.
-  for (const each of found) if (each.length === 1) each.push([each[0][0] + WIDTH / SECONDS / 2, each[0][1]]);
+  // A point alone is as wide as its time.
+  for (const each of found) if (each.length === 1) each.push([each[0][0] + WIDTH / POINTS / 2, each[0][1]]);
   return found;
 }
 class Chart {
@@ -238,7 +239,7 @@ class Tile {
   update(policy) {
     this.last = policy;
     for (const [key, value] of Object.entries(policy.point)) {
-      this.history[key] = policy.history ? policy.history[key] : [...(this.history[key] || []), value].slice(-SECONDS);
+      this.history[key] = policy.history ? policy.history[key] : [...(this.history[key] || []), value].slice(-POINTS);
     }
     rank(this.node, policy.trouble);
     say(this.shape, SHAPES[policy.trouble]);
