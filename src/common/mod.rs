@@ -89,7 +89,10 @@ impl Common {
         Self {
             kind: options.kind,
             member,
-            cells: cells.unwrap_or_default(),
+            cells: cells.unwrap_or_else(|| {
+                let timed = options.kind == PolicyKind::Timeout;
+                Arc::new(Cells::new(timed))
+            }),
             registration,
             name: options.name,
             mode: AtomicU8::new(options.mode as u8),

@@ -17,6 +17,8 @@ pub(crate) struct Cells {
     hot: PerThread<AtomicU64>,
     cold: PerThread<AtomicU64>,
     times: PerThread<AtomicU64>,
+    /// Whether calls that go well are timed, so that the words for times are allocated with theirs.
+    timed: bool,
     /// All of these words, for threads without a slot.
     shared: Once<Box<[AtomicU64]>>,
 }
@@ -31,14 +33,21 @@ enum Part {
     Times,
 }
 
-impl Default for Cells {
-    fn default() -> Self {
+impl Cells {
+    pub(crate) fn new(timed: bool) -> Self {
         Self {
+            timed,
             hot: PerThread::new(Count::HOT),
             cold: PerThread::new(COLD),
             times: PerThread::new(times::WORDS),
             shared: Once::new(),
         }
+    }
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self::new(false)
     }
 }
 
@@ -53,6 +62,7 @@ impl Cells {
     }
 
     /// Takes back what was counted, on this thread or on another.
+    #[cfg(feature = "tokio")]
     pub(crate) fn uncount(&self, word: Count) {
         match word.0.checked_sub(Count::HOT) {
             None => self.add(Part::Hot, word.0, u64::MAX),
@@ -103,6 +113,9 @@ impl Cells {
             self.shared.get_or_init(words)[first + word].fetch_add(n, Relaxed);
             return;
         };
+        if self.timed {
+            self.times.make(slot, || AtomicU64::new(0));
+        }
         let part = self.part(part);
         part.make(slot, || AtomicU64::new(0));
         if let Some(own) = part.get(slot, word) {

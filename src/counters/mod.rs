@@ -12,6 +12,7 @@ mod totals;
 
 pub(crate) use cells::Cells;
 pub(crate) use count::Count;
+#[cfg(feature = "tokio")]
 pub(crate) use times::SHORTEST;
 pub use times::Times;
 pub use totals::Totals;

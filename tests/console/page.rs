@@ -6,9 +6,9 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use seawall::Bulkhead;
 use seawall::console::Console;
 use seawall::serve::Server;
+use seawall::{Bulkhead, Timeout};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -81,6 +81,59 @@ async fn ob20_the_document_has_what_is_wrong_first_and_a_minute_of_history() {
     let history = tile(&document(&app).await, "ob20 document orders")["history"]["state"].clone();
     let end: Vec<_> = history.as_array().unwrap()[114..].to_vec();
     assert_eq!(json!(end), json!([2.0, null, null, null, null, 2.0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ob20_rates_are_of_a_second_and_latencies_of_ten() {
+    let console = Console::new();
+    let app = app(&console);
+    let (ms, second) = (Duration::from_millis, Duration::from_secs(1));
+    let bulkhead = Bulkhead::builder(1).name("ob20 rates limit");
+    let bulkhead = bulkhead.build().unwrap();
+    let total = Timeout::builder(5 * second).name("ob20 rates timeout");
+    let total = total.build().unwrap();
+    let first = tile(&document(&app).await, "ob20 rates limit");
+    assert_eq!(
+        (&first["admitted"], &first["rejected"]),
+        (&Value::Null, &Value::Null)
+    );
+    let permit = bulkhead.try_acquire().unwrap();
+    for _ in 0..3 {
+        bulkhead.try_acquire().unwrap_err();
+    }
+    let slow = || async {
+        tokio::time::sleep(ms(400)).await;
+        Ok::<_, std::io::Error>(())
+    };
+    total.run(slow).await.unwrap();
+    tokio::time::advance(ms(600)).await;
+    let read = document(&app).await;
+    let limit = tile(&read, "ob20 rates limit");
+    assert_eq!(limit["admitted"], 1.0);
+    assert_eq!(limit["rejected"], json!({ "bulkhead_full": 3.0 }));
+    assert_eq!(
+        (&limit["trouble"], &limit["says"]),
+        (&json!("bad"), &json!("full, rejecting 3.0/s"))
+    );
+    let latency = &tile(&read, "ob20 rates timeout")["latency"];
+    let p99 = latency["p99"].as_f64().unwrap();
+    assert!((0.4..0.5).contains(&p99), "{latency}");
+    drop(permit);
+    for _ in 0..21 {
+        tokio::time::advance(ms(500)).await;
+        document(&app).await;
+    }
+    let read = document(&app).await;
+    let limit = tile(&read, "ob20 rates limit");
+    assert_eq!(
+        (&limit["admitted"], &limit["rejected"]),
+        (&json!(0.0), &json!({}))
+    );
+    assert_eq!(
+        (&limit["trouble"], &limit["calls"]),
+        (&json!("ok"), &json!(4))
+    );
+    assert_eq!(tile(&read, "ob20 rates timeout")["latency"], Value::Null);
 }
 
 #[tokio::test(start_paused = true)]

@@ -142,6 +142,10 @@ fn fine(tile: &Tile) -> String {
             format!("{} since {since}", state.replace('_', " "))
         }
         (None, Some(admitted)) if admitted.0 > 0.0 => format!("admits all: {}", rate(admitted.0)),
+        // A budget counts no calls.
+        _ if tile.kind == "budget" => tile.point.balance.map_or("idle".into(), |balance| {
+            format!("{:.0} extra attempts are left", balance.0)
+        }),
         _ => "idle".into(),
     }
 }

@@ -86,7 +86,7 @@ impl Settings {
     /// )?;
     /// let error = Settings::new(document).unwrap_err();
     /// let paths: Vec<_> = error.problems().iter().map(|problem| &*problem.field).collect();
-    /// assert_eq!(paths, ["clients.orders.total_timout", "clients.orders.breaker.probes"]);
+    /// assert_eq!(paths, ["clients.orders.breaker.probes", "clients.orders.total_timout"]);
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn new(document: Document) -> Result<Self, ConfigError> {
