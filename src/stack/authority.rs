@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use crate::classify::for_plain_types;
-use crate::keyed::{ByKey, PerKey, Picked, Source};
+use crate::keyed::{ByKey, PerKey, Picked, Source, bounded};
 use crate::rejection::Rejection;
 use crate::stack::Overrides;
 use crate::sync::Arc;
@@ -81,7 +81,7 @@ pub struct ByAuthority(Arc<str>);
 
 impl ByAuthority {
     /// With the key of requests without an authority.
-    pub(super) fn or(service: Arc<str>) -> Self {
+    pub(crate) fn or(service: Arc<str>) -> Self {
         Self(service)
     }
 }
@@ -90,7 +90,8 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     #[inline]
     fn pick(&self, request: &Req) -> Result<Picked<'_, P>, Rejection> {
         let authority = request.authority();
-        self.pick_key(Some(authority.as_deref().unwrap_or(&self.key().0)))
+        let key = authority.as_deref().unwrap_or(&self.key().0);
+        self.pick_key(Some(&bounded(key)))
     }
 }
 
