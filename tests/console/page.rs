@@ -101,7 +101,10 @@ async fn ob20_rates_are_of_a_second_and_latencies_of_ten() {
     for _ in 0..3 {
         bulkhead.try_acquire().unwrap_err();
     }
-    let slow = || async { Ok::<_, std::io::Error>(tokio::time::sleep(ms(400)).await) };
+    let slow = || async {
+        tokio::time::sleep(ms(400)).await;
+        Ok::<_, std::io::Error>(())
+    };
     total.run(slow).await.unwrap();
     tokio::time::advance(ms(600)).await;
     let read = document(&app).await;

@@ -488,3 +488,33 @@ fn cf1_settings_are_a_field_of_a_configuration_of_your_own() {
         3
     );
 }
+
+#[cfg(feature = "tracing")]
+#[test]
+fn cf5_cf6_a_new_stack_a_change_and_a_bad_file_are_one_line_each() {
+    let path = std::env::temp_dir().join(format!("seawall-lines-{}.toml", std::process::id()));
+    std::fs::write(&path, "servers.lines = { bulkhead = 5 }").unwrap();
+    let lines = crate::event::lines_of(|| {
+        let mut file = super::File::open(&path, |text| toml::from_str(text)).unwrap();
+        let stack = file.settings().server("lines").unwrap().build().unwrap();
+        std::fs::write(&path, "servers.lines = { bulkhead = 6 }").unwrap();
+        file.check().unwrap();
+        std::fs::write(&path, "servers.lines = { bulkhead = -1 }").unwrap();
+        file.check().unwrap_err();
+        file.check().unwrap();
+        assert_eq!(stack.bulkhead().limit(), 6);
+    });
+    std::fs::remove_file(&path).unwrap();
+    let expected = [
+        ("INFO message=stack built", "1 attempt per call"),
+        ("INFO message=settings applied", "1 changed (servers.lines)"),
+        (
+            "WARN message=settings rejected",
+            "`servers.lines.bulkhead`: -1",
+        ),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, (start, part)) in lines.iter().zip(expected) {
+        assert!(line.starts_with(start) && line.contains(part), "{line}");
+    }
+}
