@@ -75,6 +75,10 @@
 //! details. Code and pushback are those of the table below, and the message names no policy, so
 //! that a server may pass the status on. `From<Rejection>` makes the same status in a handler.
 //!
+//! **Other channels.** Any service with the types of tonic's channel goes under the stack. On 2026-11-28 that of
+//! `tonic-xds` 0.1.0-alpha.4 compiled, as `grpc::Channel<tonic_xds::XdsChannelGrpc>`; it was not run against a server of
+//! xDS. Its endpoints share one breaker here, as it balances below the stack, and it has retries of its own: use one of the two.
+//!
 //! # Server
 //!
 //! A rejection is a response without a message, with the status in its head:

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use super::record::Record;
 use super::report::Report;
-use crate::config::{Mode, Name, PolicyKind};
+#[cfg(feature = "tokio")]
+use crate::config::Mode;
+use crate::config::{Name, PolicyKind};
 use crate::event::{Event, Subscription};
 use crate::observe::registry::{self, Policy};
 use crate::sync::{Arc, Mutex};

@@ -7,12 +7,20 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
-use seawall::{RateLimiter, Reason, Rejection, RejectionKind, ServerStack, grpc};
-use tonic::Code;
-use tower::{BoxError, Layer, Service, ServiceExt};
+use seawall::circuit_breaker::Trip;
+use seawall::http::{ReplayBody, ReplayLayer};
+use seawall::{
+    Backoff, CircuitBreaker, CircuitBreakerLayer, RateLimiter, Reason, Rejection, RejectionKind,
+    Retry, RetryLayer, ServerStack, grpc,
+};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::support::*;
 use crate::support::{ms, secs};
+
+type Request = http::Request<ReplayBody<Body>>;
 
 fn text(text: &str) -> String {
     text.to_owned()
@@ -59,6 +67,45 @@ async fn gr2_a_tonic_server_answers_its_rejections_as_statuses() {
         assert!(!format!("{status:?}").contains("api"), "{status:?}");
     }
     assert_eq!(orders.calls(), 2);
+}
+
+// Single layers in a server of tonic, as a tonic client of it meets them.
+#[tokio::test]
+async fn gr2_a_client_of_a_tonic_server_reads_what_its_layers_reject_and_repeat() {
+    let orders = Orders::new(async |call: Call| match call.text.as_str() {
+        "fail" => Err(Status::internal("")),
+        "fail once" if call.number == 1 => Err(Status::internal("")),
+        _ => Ok(one("order")),
+    });
+    let trip = Trip::consecutive_failures(3);
+    let breaker = CircuitBreaker::builder("api")
+        .trip_on(trip)
+        .build()
+        .unwrap();
+    let address = orders.serve_under(CircuitBreakerLayer::new(&breaker)).await;
+    let mut client = OrdersClient::new(endpoint(address).connect_lazy());
+    for _ in 0..3 {
+        let failed = client.get(text("fail")).await.unwrap_err();
+        assert_eq!(failed.code(), Code::Internal);
+    }
+    let open = client.get(text("7")).await.unwrap_err();
+    assert_eq!(open.code(), Code::Unavailable);
+    let pushback = open.metadata().get("grpc-retry-pushback-ms").unwrap();
+    assert!(pushback.to_str().unwrap().parse::<u64>().unwrap() <= 1_000);
+    assert_eq!(orders.calls(), 3);
+
+    // A request has a body, which is recorded, and each is a POST.
+    let retry = Retry::new(Backoff::constant(ms(1)));
+    let layers = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(RetryLayer::new(&retry).only(|_: &Request| true))
+        .map_request(|request: Request| request.map(Body::new))
+        .into_inner();
+    let orders = orders.again();
+    let address = orders.serve_under(layers).await;
+    let mut client = OrdersClient::new(endpoint(address).connect_lazy());
+    assert_eq!(client.get(text("fail once")).await.unwrap(), "order");
+    assert_eq!((orders.calls(), retry.snapshot().retried), (2, 1));
 }
 
 // HB1 for a stream of gRPC.

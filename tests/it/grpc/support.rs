@@ -219,6 +219,14 @@ impl Orders {
         }
     }
 
+    /// Another server that answers as this one does.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            calls: Arc::default(),
+            answer: Arc::clone(&self.answer),
+        }
+    }
+
     /// How many calls have reached it.
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)

@@ -3,6 +3,8 @@
 mod clients;
 mod layers;
 mod servers;
+#[cfg(feature = "reqwest")]
+mod single;
 
 use std::future::Future;
 use std::net::SocketAddr;
