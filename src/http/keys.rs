@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, Request};
 
-use crate::keyed::{ByKey, Keyed, PerKey, Picked, Source};
+use crate::keyed::{ByKey, Keyed, PerKey, Picked, Source, bounded};
 use crate::rejection::Rejection;
 use crate::sync::Arc;
 
@@ -18,7 +18,8 @@ pub struct ByHeader(HeaderName);
 impl<P: PerKey> Keyed<str, P> {
     /// For a layer, instead of a policy: each request gets the policy of this header's value. A
     /// request has no key if the header is missing, is there twice or is not visible ASCII;
-    /// [`ByKey`] has the options for these.
+    /// [`ByKey`] has the options for these. The key of a value of more than 260 bytes is its first 64
+    /// bytes and a hash, so that the memory of a key is bounded.
     ///
     /// A client can invent values: see [when not to use it](crate::keyed#when-not-to-use-it).
     ///
@@ -41,7 +42,8 @@ impl<P: PerKey> Keyed<str, P> {
 impl<B, P: PerKey> Source<Request<B>, P> for ByKey<str, P, ByHeader> {
     fn pick(&self, request: &Request<B>) -> Result<Picked<'_, P>, Rejection> {
         let value = single(request.headers(), &self.key().0);
-        self.pick_key(value.filter(|value| !value.is_empty()))
+        let value = value.filter(|value| !value.is_empty()).map(bounded);
+        self.pick_key(value.as_deref())
     }
 }
 
@@ -120,4 +122,39 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|_| values.next().is_none());
     value?.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, Request};
+
+    use crate::keyed::Source;
+    use crate::stack::ByAuthority;
+    use crate::sync::{Arc, Mutex};
+    use crate::{Bulkhead, Keyed};
+
+    // KY3: a caller may send a head of any length.
+    #[test]
+    fn ky3_a_long_header_or_host_is_a_key_of_bounded_length() {
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let lengths = Arc::clone(&made);
+        let make = move |key: &str| {
+            lengths.lock().push(key.len());
+            Ok(Bulkhead::new(1))
+        };
+        let keyed = Keyed::<str, _>::new(10, make).unwrap();
+        let by_host = keyed.by_type(ByAuthority::or("none".into()));
+        let by_header = keyed.by_header(HeaderName::from_static("x-api-key"));
+        made.lock().clear();
+        for n in 0..3 {
+            let text = format!("a{}{n}", "b".repeat(20_000));
+            let request = Request::get(format!("http://{text}/")).header("x-api-key", text);
+            let request = request.body(()).unwrap();
+            assert!(by_host.pick(&request).is_ok());
+            assert!(by_header.pick(&request).is_ok());
+        }
+        let lengths = made.lock();
+        assert_eq!(lengths.len(), 3, "one for each text");
+        assert!(lengths.iter().all(|length| *length <= 260), "{lengths:?}");
+    }
 }

@@ -161,6 +161,8 @@
 mod erased;
 mod key;
 mod listed;
+#[cfg(feature = "tower")]
+mod long;
 mod map;
 mod per_key;
 mod policy;
@@ -171,6 +173,8 @@ mod tests;
 
 pub(crate) use erased::{Erased, Listing};
 pub use key::Key;
+#[cfg(feature = "tower")]
+pub(crate) use long::bounded;
 pub(crate) use per_key::{Idle, Store};
 pub use per_key::{PerKey, Picked};
 pub use policy::{Builder, Keyed};

@@ -159,14 +159,6 @@ where
     }
 }
 
-impl<B> Drop for ReplayBody<B> {
-    fn drop(&mut self) {
-        if let Kind::Recorded { record, .. } = &self.kind {
-            record.wake_others();
-        }
-    }
-}
-
 /// The head and, as far as it was recorded, the body. None if the body is larger than the limit.
 impl<B> Resend for Request<ReplayBody<B>>
 where

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -34,8 +34,53 @@ struct State<B> {
     newest: u32,
     /// The number of a reader that will start, and before which no other goes on alone.
     claimed: Option<u32>,
-    /// One for each reader that waits for the source.
-    wakers: Vec<Waker>,
+    /// None before the first wait.
+    waiting: Option<Waiting>,
+}
+
+/// The readers that wait for the source.
+///
+/// A source wakes the reader that polled it last, and that one may not read on: its connection may
+/// have no room. So the source wakes all of them.
+#[derive(Default)]
+struct Readers(Mutex<Vec<Waker>>);
+
+impl Readers {
+    fn add(&self, waker: &Waker) {
+        let mut wakers = self.0.lock();
+        if !wakers.iter().any(|other| other.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
+    /// Wakes all but this one, which reads now.
+    fn wake_but(&self, reads: Option<&Waker>) {
+        let wakers = std::mem::take(&mut *self.0.lock());
+        let others = wakers.into_iter();
+        others
+            .filter(|waker| reads.is_none_or(|reads| !waker.will_wake(reads)))
+            .for_each(Waker::wake);
+    }
+}
+
+impl Wake for Readers {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.wake_but(None);
+    }
+}
+
+struct Waiting {
+    readers: std::sync::Arc<Readers>,
+    /// Wakes the readers.
+    waker: Waker,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let readers = std::sync::Arc::new(Readers::default());
+        let waker = Waker::from(std::sync::Arc::clone(&readers));
+        Self { readers, waker }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +138,7 @@ where
             phase: Phase::Streaming,
             newest: 0,
             claimed: None,
-            wakers: Vec::new(),
+            waiting: None,
         }))
     }
 
@@ -166,24 +211,23 @@ where
                 }
                 state.phase = Phase::Taken;
                 state.chunks = Vec::new();
-                state.wake();
+                state.wake_others(cx);
                 let source = state.source.take();
                 return Poll::Ready(source.map_or(Read::End, Read::Source));
             }
             Phase::Streaming => {}
         }
+        let state = &mut *state;
         let Some(source) = &mut state.source else {
             return Poll::Ready(Read::End);
         };
-        let frame = match Pin::new(&mut *source).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                state.wait(cx);
-                return Poll::Pending;
-            }
-        };
+        let waiting = state.waiting.get_or_insert_with(Waiting::new);
+        // Before the poll, in which the source may wake.
+        waiting.readers.add(cx.waker());
+        let mut for_all = Context::from_waker(&waiting.waker);
+        let frame = ready!(Pin::new(&mut *source).poll_frame(&mut for_all));
         let ended = source.is_end_stream();
-        state.wake();
+        state.wake_others(cx);
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 let frame = state.record(frame, cursor);
@@ -224,13 +268,6 @@ where
     }
 }
 
-impl<B> Record<B> {
-    /// A reader is dropped, whose waker may be the one that the source wakes.
-    pub(super) fn wake_others(&self) {
-        self.0.lock().wake();
-    }
-}
-
 impl<B> State<B> {
     fn start(&mut self, cursor: &mut Cursor) {
         if cursor.number == 0 {
@@ -261,14 +298,11 @@ impl<B> State<B> {
         self.source = None;
     }
 
-    fn wait(&mut self, cx: &Context<'_>) {
-        if !self.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.wakers.push(cx.waker().clone());
+    /// There is something to read for the other readers, or an error.
+    fn wake_others(&self, cx: &Context<'_>) {
+        if let Some(waiting) = &self.waiting {
+            waiting.readers.wake_but(Some(cx.waker()));
         }
-    }
-
-    fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -280,10 +314,62 @@ impl<B> fmt::Debug for Record<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
     use bytes::Bytes;
-    use http_body::Frame;
+    use http_body::{Body, Frame};
 
     use super::{Cursor, Record};
+
+    /// A source that waits for its caller.
+    #[derive(Default)]
+    struct Waits(Arc<super::Mutex<Option<Waker>>>);
+
+    impl Body for Waits {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            *self.0.lock() = Some(cx.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // The reader that polled last may have no room to write, and then it does not read on.
+    #[test]
+    fn hb7_a_source_wakes_each_attempt_that_waits_for_it() {
+        let source = Waits::default();
+        let waker = Arc::clone(&source.0);
+        let record = Record::new(source, 10);
+        let readers = [(); 3].map(|()| Arc::new(Woken::default()));
+        for woken in &readers {
+            let waker = Arc::clone(woken).into();
+            let mut cx = Context::from_waker(&waker);
+            let polled = record.poll_read(&mut Cursor::default(), false, &mut cx);
+            assert!(polled.is_pending());
+        }
+        let waker = waker.lock().take();
+        waker.unwrap().wake();
+        for woken in readers {
+            assert!(woken.0.load(Ordering::Relaxed));
+        }
+    }
 
     #[test]
     fn hb7_empty_chunks_take_no_memory() {
