@@ -13,7 +13,8 @@ use crate::context::path::Inside;
 ///
 /// A guard around the user's code, not `std::thread::panicking()` in a drop: that is also true in
 /// a future that is dropped by another panic, and false after `catch_unwind`.
-#[inline]
+// Inlined, so that what `f` makes is built where it stays.
+#[inline(always)]
 pub(crate) fn catching<S, T>(state: &mut S, f: impl FnOnce() -> T, on_panic: fn(&mut S)) -> T {
     let guard = OnPanic::new(state, on_panic);
     let output = f();
@@ -52,9 +53,14 @@ impl<S> Drop for OnPanic<'_, S> {
 
 /// What a call in flight holds, such as a permit. Dropped with the call, it was cancelled.
 #[allow(unreachable_pub)] // Only the layers' futures, which name `InFlight`, make it reachable.
-pub trait Settle {
-    /// The call has been made.
-    fn made(&mut self) {}
+pub trait Settle: Sized {
+    /// The call has been made: moves the permit to where it stays, from the variable that the guard
+    /// of the call has seen. A permit of several parts moves them one by one: a copy of the whole
+    /// waits until the stores of its parts are done. What is left holds nothing.
+    #[inline(always)]
+    fn made(permit: &mut Option<Self>) -> Option<Self> {
+        permit.take()
+    }
 
     /// The call has returned. For what does not depend on the outcome of the call.
     fn completed(&mut self) {}
@@ -96,14 +102,14 @@ impl<F, P: Settle> InFlight<F, P> {
     #[inline(always)]
     pub(crate) fn call(permit: P, call: impl FnOnce() -> F) -> Self {
         let mut permit = Some(permit);
-        let _inside = Inside::enter(permit.as_ref().and_then(P::common));
-        Self {
-            call: catching(&mut permit, call, panicked),
-            permit: permit.map(|mut permit| {
-                permit.made();
-                permit
-            }),
-        }
+        let inside = Inside::enter(permit.as_ref().and_then(P::common));
+        let guard = OnPanic::new(&mut permit, panicked);
+        let call = call();
+        guard.done();
+        drop(inside);
+        let made = P::made(&mut permit);
+        std::mem::forget(permit);
+        Self { call, permit: made }
     }
 
     /// Polls the call, and does not settle its permit.

@@ -68,6 +68,7 @@
 //! | `hyper` | no | [`mod@hyper`]: the client stack around hyper-util's client in one line; classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |
 //! | `reqwest` | no | [`mod@reqwest`]: the client stack around a client of reqwest in one line; classification of `reqwest::Response` and `reqwest::Error`, copies of `reqwest::Request`; implies `hyper`; depends on reqwest with its features `form`, `json` and `query`, and serde |
 //! | `console` | no | [`console`]: a live page of all policies, with levers, as an axum `Router`; implies `axum` and `serde`; depends on serde_json |
+//! | `metrics` | no | [`mod@metrics`]: the policies' counters, states and durations through the facade of the crate metrics; depends on metrics |
 //! | `serde` | no | [`settings`]: policies and stacks from TOML, JSON, the environment and other sources, applied while calls run; snapshots of policies and the [registry] are `Serialize`; depends on serde |
 //! | `serve` | no | `serve::Server`: an accept loop with connection limits and a drain in order; implies `http` and `tower`; depends on http-body, hyper and hyper-util |
 //! | `tonic` | no | [`grpc`]: a client stack around a channel of tonic; rejections as `tonic::Status` and its classification; implies `hyper`; depends on tonic |
@@ -193,6 +194,8 @@ pub use hedge::HedgeLayer;
 pub use keyed::Keyed;
 #[cfg(feature = "console")]
 pub use observe::console;
+#[cfg(feature = "metrics")]
+pub use observe::metrics;
 #[cfg(feature = "serde")]
 pub use observe::settings;
 pub use observe::{registry, shadow};

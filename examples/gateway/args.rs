@@ -19,7 +19,7 @@ use crate::upstream::WORKERS;
 /// in front of HTTP services. Without --upstream it demonstrates them: it starts a faulty upstream,
 /// sends the same load through an unprotected proxy and through a protected one, and prints a table.
 ///
-/// It answers /healthz and /readyz itself and forwards everything else.
+/// It answers /healthz, /readyz and /metrics itself and forwards everything else.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version, max_term_width = 100)]
 pub(crate) struct Args {

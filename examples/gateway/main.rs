@@ -15,6 +15,7 @@ mod console;
 mod demo;
 mod headers;
 mod load;
+mod metrics;
 mod policies;
 mod proxy;
 mod target;
@@ -61,6 +62,8 @@ async fn gateway(args: &Args) -> Result<ExitCode, String> {
     let targets: Vec<_> = args.upstream.iter().map(http2).collect();
     let gateway = Gateway::protected(&targets, &args.limits(), server.health(), log);
     let gateway = gateway.map_err(|error| args::named(&error))?;
+    let router = metrics::route(gateway.router)
+        .map_err(|error| format!("cannot publish metrics: {error}"))?;
     let page = console::serve(args.console(), args.levers).await?;
     log(&format!("the live page of the policies is {page}"));
     let listen = args.listen();
@@ -71,7 +74,7 @@ async fn gateway(args: &Args) -> Result<ExitCode, String> {
     let targets: Vec<_> = args.upstream.iter().map(Target::to_string).collect();
     let targets = targets.join(" and ");
     log(&format!("listening on {bound}, in front of {targets}"));
-    let drained = server.serve(listener, gateway.router).await;
+    let drained = server.serve(listener, router).await;
     let drained = drained.map_err(|error| format!("cannot listen for signals: {error}"))?;
     log(&format!("drained: {drained:?}"));
     Ok(ExitCode::from(drained.code()))

@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 
 use super::Budget;
 use super::permit::Deposit;
-use crate::context::CallContext;
+use crate::context::Budgeted;
 use crate::outcome::Outcome;
 use crate::service::Format;
 
@@ -30,8 +30,10 @@ impl<F, M> ResponseFuture<F, M> {
     // Inlined, so that the call is built where it stays.
     #[inline(always)]
     pub(super) fn call(budget: Option<Budget>, call: impl FnOnce() -> F) -> Self {
-        let (call, successes) = over(budget.as_ref(), call);
-        if let Some(budget) = &budget {
+        let budgeted = budget.as_ref().map(|budget| Budgeted::by(budget.id()));
+        let call = call();
+        let successes = budgeted.map_or(0, Budgeted::end);
+        if let (true, Some(budget)) = (successes > 0, &budget) {
             deposit(budget, successes);
         }
         Self {
@@ -43,16 +45,7 @@ impl<F, M> ResponseFuture<F, M> {
     }
 }
 
-/// Runs code with this budget for the calls below. Returns how many of them have succeeded
-/// meanwhile.
-#[inline]
-fn over<T>(budget: Option<&Budget>, code: impl FnOnce() -> T) -> (T, u32) {
-    match budget {
-        Some(budget) => CallContext::with_budget(budget.id(), code),
-        None => (code(), 0),
-    }
-}
-
+#[cold]
 fn deposit(budget: &Budget, successes: u32) {
     (0..successes).for_each(|_| budget.on_success());
 }
@@ -72,7 +65,9 @@ where
         if let (false, Some(budget)) = (std::mem::replace(this.polled, true), budget) {
             budget.on_call();
         }
-        let (mut polled, successes) = over(budget, || this.call.poll(cx));
+        let budgeted = budget.map(|budget| Budgeted::by(budget.id()));
+        let mut polled = this.call.poll(cx);
+        let successes = budgeted.map_or(0, Budgeted::end);
         if let (true, Some(budget)) = (successes > 0, budget) {
             match &mut polled {
                 Poll::Ready(Ok(response)) if M::HOLDS => {

@@ -27,71 +27,62 @@ const NO_QUEUE: &str = "the layer or call may wait, and it has no queue";
 /// Either way the permit is free at once, or goes to the next waiter. Only the event differs.
 #[must_use = "a permit that is dropped is released"]
 pub struct Permit<B: Borrow<Bulkhead> = Bulkhead> {
-    pub(super) bulkhead: B,
-    /// Whether the call is counted in flight: not once it has ended, nor if it began while the
+    /// None if the call is not counted in flight: once it has ended, and if it began while the
     /// bulkhead was off.
-    counted: bool,
-    /// When the call was admitted; zero if there was no listener to report the time to.
-    start: Tick,
+    pub(super) bulkhead: Option<B>,
     /// What keeps the permit after the call. None unless the call's request has it.
     #[cfg(all(feature = "http", feature = "tower"))]
     shared: Option<SharedPermit>,
+    /// When the call was admitted; none if there was no listener to report the time to.
+    start: Option<Tick>,
 }
 
 impl<B: Borrow<Bulkhead>> Permit<B> {
     /// The permit of a call that the machine has counted.
-    #[inline]
+    // Inlined with the next ones, so that the permit is built where it stays.
+    #[inline(always)]
     pub(super) fn counted(bulkhead: B) -> Self {
         bulkhead.borrow().common().admitted();
         let start = match bulkhead.borrow().common().observed() {
-            true => time::now(),
-            false => Tick::ZERO,
+            true => Some(time::now_observed()),
+            false => None,
         };
         Self {
-            bulkhead,
-            counted: true,
-            start,
+            bulkhead: Some(bulkhead),
             #[cfg(all(feature = "http", feature = "tower"))]
             shared: None,
+            start,
         }
     }
 
     /// The permit of a call that the machine has not counted.
-    fn uncounted(bulkhead: B) -> Self {
+    fn uncounted() -> Self {
         Self {
-            bulkhead,
-            counted: false,
-            start: Tick::ZERO,
+            bulkhead: None,
             #[cfg(all(feature = "http", feature = "tower"))]
             shared: None,
+            start: None,
+        }
+    }
+
+    /// The permit of a call that was admitted.
+    #[inline(always)]
+    pub(super) fn admitted(bulkhead: B, counted: bool) -> Self {
+        match counted {
+            true => Self::counted(bulkhead),
+            false => Self::uncounted(),
         }
     }
 
     /// Admits a call that does not wait.
-    #[inline]
+    // The rare decisions return no permit: what a function returns by its address stays in memory.
+    #[inline(always)]
     pub(super) fn admit(bulkhead: B) -> Result<Self, Rejection> {
-        match bulkhead.borrow().machine().admit() {
-            Admission::Admitted => Ok(Self::counted(bulkhead)),
-            other => Self::decided(bulkhead, other, None),
-        }
-    }
-
-    /// What comes of a decision on a call that does not wait, or would have waited in a queue of at
-    /// most this length.
-    #[cold]
-    pub(super) fn decided(
-        bulkhead: B,
-        decision: Admission,
-        max_queued: Option<u32>,
-    ) -> Result<Self, Rejection> {
-        match decision {
-            Admission::Admitted => {}
-            Admission::AboveLimit(word) => bulkhead.borrow().record_if_full(word, max_queued),
-            Admission::Uncounted => return Ok(Self::uncounted(bulkhead)),
-            Admission::Full(word) => return Err(bulkhead.borrow().reject_full(word, max_queued)),
-            Admission::Queued(_) => unreachable!("a waiter has no permit yet"),
-        }
-        Ok(Self::counted(bulkhead))
+        let counted = match bulkhead.borrow().machine().admit() {
+            Admission::Admitted => true,
+            other => bulkhead.borrow().decided(other, None)?,
+        };
+        Ok(Self::admitted(bulkhead, counted))
     }
 
     /// Ends the call. The event says [`Completed`](Ending::Completed); after a drop it says
@@ -101,38 +92,34 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
         self.end(Ending::Completed);
     }
 
-    /// Frees the permit, or hands it to the next waiter. False if that was done before.
-    #[inline]
-    pub(super) fn free(&mut self) -> bool {
-        let counted = std::mem::replace(&mut self.counted, false);
-        if counted {
-            self.bulkhead.borrow().free_permit();
-        }
-        counted
-    }
-
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, ending: Ending) {
         #[cfg(all(feature = "http", feature = "tower"))]
         if let Some(shared) = self.shared.take() {
             self.keep(&shared);
         }
-        if !self.free() {
-            return;
+        if let Some(bulkhead) = self.bulkhead.take() {
+            let bulkhead = bulkhead.borrow();
+            bulkhead.free_permit();
+            let start = self.start;
+            let elapsed = || start.map(|start| time::now().since(start));
+            bulkhead
+                .common()
+                .ended(ending, || elapsed().unwrap_or_default());
         }
-        let bulkhead = self.bulkhead.borrow();
-        bulkhead.common().ended(ending, || match self.start {
-            Tick::ZERO => Duration::ZERO,
-            start => time::now().since(start),
-        });
     }
 }
 
 impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
-    #[cfg(all(feature = "http", feature = "tower"))]
-    #[inline]
-    fn made(&mut self) {
-        self.shared = offered().map(SharedPermit);
+    #[inline(always)]
+    fn made(permit: &mut Option<Self>) -> Option<Self> {
+        let permit = permit.as_mut()?;
+        Some(Self {
+            bulkhead: permit.bulkhead.take(),
+            #[cfg(all(feature = "http", feature = "tower"))]
+            shared: offered().map(SharedPermit),
+            start: permit.start,
+        })
     }
 
     // Inlined into the future that ends the call.
@@ -141,12 +128,13 @@ impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
         self.end(Ending::Completed);
     }
 
+    #[cold]
     fn panicked(mut self) {
         self.end(Ending::Panicked);
     }
 
     fn common(&self) -> Option<&Common> {
-        self.counted.then(|| self.bulkhead.borrow().common())
+        Some(self.bulkhead.as_ref()?.borrow().common())
     }
 }
 
@@ -195,14 +183,15 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     #[cold]
     fn keep(&mut self, shared: &SharedPermit) {
         // Otherwise it ends here, as the call did.
-        if self.counted && Arc::strong_count(&shared.0) > 1 {
-            let kept = Permit {
-                bulkhead: self.bulkhead.borrow().clone(),
-                counted: std::mem::replace(&mut self.counted, false),
-                start: self.start,
-                shared: None,
-            };
-            *shared.0.0.lock() = Some(kept);
+        if Arc::strong_count(&shared.0) > 1 {
+            if let Some(bulkhead) = self.bulkhead.take() {
+                let kept = Permit {
+                    bulkhead: Some(bulkhead.borrow().clone()),
+                    shared: None,
+                    start: self.start,
+                };
+                *shared.0.0.lock() = Some(kept);
+            }
         }
     }
 }
@@ -214,7 +203,7 @@ impl<B: Borrow<Bulkhead>> Drop for Permit<B> {
     }
 }
 
-debug_fields!([B: Borrow<Bulkhead>] Permit<B>, this: bulkhead = this.bulkhead.borrow().name());
+debug_fields!([B: Borrow<Bulkhead>] Permit<B>, this: bulkhead = this.bulkhead.as_ref().map(|bulkhead| bulkhead.borrow().name()));
 
 impl Bulkhead {
     /// Admits a call if a permit is free and no call waits. Never waits itself.
@@ -241,23 +230,46 @@ impl Bulkhead {
     ///
     /// # Errors
     /// The rejection of [`try_acquire`](Self::try_acquire).
+    #[inline]
     pub fn peek(&self) -> Result<(), Rejection> {
         self.peek_queue_of(None)
     }
 
     /// Whether a call that waits for at most `max_wait` would be rejected now.
     #[cfg(feature = "tower")]
+    #[inline]
     pub(super) fn peek_queued(&self, max_wait: Option<Duration>) -> Result<(), Rejection> {
         // Where there is room, the queue does not matter.
         self.peek()
             .or_else(|_| self.peek_queue_of(Some(self.queueing(max_wait).1)))
     }
 
+    #[inline]
     fn peek_queue_of(&self, max_queued: Option<u32>) -> Result<(), Rejection> {
         let word = self.machine().word();
         match word.rejects(max_queued.unwrap_or(0)) {
             true => Err(self.full(word, max_queued)),
             false => Ok(()),
+        }
+    }
+
+    /// What comes of a decision on a call that does not wait, or would have waited in a queue of at
+    /// most this length. Returns whether the admitted call is counted.
+    #[cold]
+    pub(super) fn decided(
+        &self,
+        decision: Admission,
+        max_queued: Option<u32>,
+    ) -> Result<bool, Rejection> {
+        match decision {
+            Admission::Admitted => Ok(true),
+            Admission::AboveLimit(word) => {
+                self.record_if_full(word, max_queued);
+                Ok(true)
+            }
+            Admission::Uncounted => Ok(false),
+            Admission::Full(word) => Err(self.reject_full(word, max_queued)),
+            Admission::Queued(_) => unreachable!("a waiter has no permit yet"),
         }
     }
 

@@ -164,10 +164,15 @@ where
     }
 
     fn expire(mut self) -> Result<Self, Rejection> {
-        if self.bulkhead.mode() != Mode::Enforce {
-            return Ok(self);
+        match self.bulkhead.take() {
+            Some(bulkhead) if bulkhead.mode() == Mode::Enforce => {
+                bulkhead.free_permit();
+                Err(bulkhead.reject(RejectionKind::Expired))
+            }
+            counted => {
+                self.bulkhead = counted;
+                Ok(self)
+            }
         }
-        self.free();
-        Err(self.bulkhead.reject(RejectionKind::Expired))
     }
 }

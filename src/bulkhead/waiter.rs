@@ -42,25 +42,29 @@ impl Bulkhead {
     }
 
     /// Admits a call, or queues it. `max_wait` replaces the longest wait of the configuration.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(
         &self,
         max_wait: Option<Duration>,
     ) -> Result<Result<Permit, Waiter>, Rejection> {
-        match self.machine().admit() {
-            Admission::Admitted => Ok(Ok(Permit::counted(self.clone()))),
-            other => self.enter_full(other, max_wait),
-        }
+        let counted = match self.machine().admit() {
+            Admission::Admitted => true,
+            other => match self.enter_full(other, max_wait)? {
+                Ok(counted) => counted,
+                Err(waiter) => return Ok(Err(waiter)),
+            },
+        };
+        Ok(Ok(Permit::admitted(self.clone(), counted)))
     }
 
     /// The rest of [`enter`](Self::enter), for a call that was not admitted within the limit. The
-    /// configuration is read only here.
+    /// configuration is read only here. Returns whether an admitted call is counted.
     #[cold]
     fn enter_full(
         &self,
         mut decision: Admission,
         max_wait: Option<Duration>,
-    ) -> Result<Result<Permit, Waiter>, Rejection> {
+    ) -> Result<Result<bool, Waiter>, Rejection> {
         let (max_wait, max_queued) = self.queueing(max_wait);
         let mut now = Tick::ZERO;
         let mut until = Tick::ZERO;
@@ -72,8 +76,7 @@ impl Bulkhead {
             decision = self.machine().admit_or_queue(max_queued, until);
         }
         let Admission::Queued(id) = decision else {
-            let permit = Permit::decided(self.clone(), decision, Some(max_queued))?;
-            return Ok(Ok(permit));
+            return self.decided(decision, Some(max_queued)).map(Ok);
         };
         let mut waiter = Waiter {
             bulkhead: self.clone(),

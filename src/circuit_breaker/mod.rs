@@ -142,6 +142,7 @@
 //!   the breaker counts what times out.
 
 mod builder;
+mod call;
 mod config;
 mod counts;
 mod ending;

@@ -1,22 +1,20 @@
-//! The permit of one call: how it is admitted, and how it is settled.
+//! The permit of one call, and how it is admitted.
 
 use std::borrow::Borrow;
 use std::time::Duration;
 
-use super::ending::{End, outcome};
+use super::call::Call;
+use super::ending::End;
 #[cfg(feature = "tower")]
 use super::gate::Pass;
 use super::policy::CircuitBreaker;
-use super::rules::{Ended, Rules};
-use super::state::{Grant, Moment, Rejected, Role, State, Word};
+use super::state::{Grant, Rejected, Role, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
-use crate::context::{CallContext, Expired};
-use crate::counters::Count;
-use crate::event::Ending;
+#[cfg(feature = "tokio")]
+use crate::context::CallContext;
 use crate::in_flight::Settle;
 use crate::macros::debug_fields;
-use crate::per_thread;
 use crate::rejection::Rejection;
 use crate::time::{self, Tick};
 
@@ -32,31 +30,8 @@ pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
     call: Call,
 }
 
-/// An admitted call.
-#[derive(Clone, Copy)]
-struct Call {
-    grant: Grant,
-    /// [`Tick::ZERO`] if neither a rule nor a listener needed it when the call was admitted. Such a
-    /// call emits no event at its end.
-    start: Tick,
-    /// The deadline in force when the call was admitted, or an earlier one that it was pending
-    /// under and that no timer enforces.
-    deadline: Tick,
-}
-
-impl Call {
-    #[inline]
-    fn starting(grant: Grant, start: Tick) -> Self {
-        Self {
-            grant,
-            start,
-            deadline: CallContext::deadline(),
-        }
-    }
-}
-
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn acquire(breaker: B) -> Result<Self, Rejection> {
         match breaker.borrow().admit() {
             Ok(call) => Ok(Self::new(breaker, call)),
@@ -66,8 +41,17 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
 
     /// Admits a call that a gate may have admitted already.
     #[cfg(feature = "tower")]
-    #[inline]
+    #[inline(always)]
     pub(super) fn acquire_with(breaker: B, pass: Pass) -> Result<Self, Rejection> {
+        match pass {
+            Pass::Breaker => Self::acquire(breaker),
+            gate => Self::acquire_by_gate(breaker, gate),
+        }
+    }
+
+    #[cfg(feature = "tower")]
+    #[cold]
+    fn acquire_by_gate(breaker: B, pass: Pass) -> Result<Self, Rejection> {
         let of = breaker.borrow();
         let call = match pass {
             Pass::Ramp(generation) if of.ramp() == Some(generation) => {
@@ -111,21 +95,59 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     /// The call ended with this outcome.
     #[inline]
     pub fn finish(mut self, outcome: Outcome) {
-        self.settle(End::Outcome(outcome, &|| None));
+        self.settle(outcome, &|| None);
     }
 
-    /// Settles the permit where it is, once.
+    /// Settles the permit where it is, once. `text` is that of the error, if it was one.
     #[inline]
-    pub(super) fn settle(&mut self, end: End<'_>) {
+    pub(super) fn settle(&mut self, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
+        // Nothing of a success is copied.
+        if !(matches!(outcome, Outcome::Success) && self.succeed()) {
+            self.end(End::Outcome(outcome, text));
+        }
+    }
+
+    /// Settles the permit of a success in the healthy case; false in every other.
+    #[inline]
+    fn succeed(&mut self) -> bool {
+        let Call { grant, start, .. } = self.call;
+        let breaker = self.breaker.as_ref();
+        let recorded = breaker.is_none_or(|breaker| breaker.borrow().record_success(grant, start));
+        if recorded {
+            self.breaker = None;
+        }
+        recorded
+    }
+
+    #[cold]
+    fn end(&mut self, end: End<'_>) {
         if let Some(breaker) = self.breaker.take() {
-            breaker.borrow().settle(self.call, end);
+            breaker.borrow().settle(&self.call, end);
         }
     }
 }
 
 impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
+    #[inline(always)]
+    fn made(permit: &mut Option<Self>) -> Option<Self> {
+        let permit = permit.as_mut()?;
+        let Call {
+            start,
+            grant,
+            deadline,
+        } = permit.call;
+        Some(Self {
+            breaker: permit.breaker.take(),
+            call: Call {
+                start,
+                grant,
+                deadline,
+            },
+        })
+    }
+
     fn panicked(mut self) {
-        self.settle(End::Panicked);
+        self.end(End::Panicked);
     }
 
     fn common(&self) -> Option<&crate::common::Common> {
@@ -144,7 +166,9 @@ impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
 impl<B: Borrow<CircuitBreaker>> Drop for Permit<B> {
     #[inline]
     fn drop(&mut self) {
-        self.settle(End::Dropped);
+        if self.breaker.is_some() {
+            self.end(End::Dropped);
+        }
     }
 }
 
@@ -211,7 +235,7 @@ impl CircuitBreaker {
     }
 
     /// Admits a call. Where the breaker is closed, this is one load of its word.
-    #[inline]
+    #[inline(always)]
     fn admit(&self) -> Result<Call, Rejected> {
         let word = self.machine().word();
         if word.state() != State::Closed || word.mode() == Mode::Off {
@@ -222,12 +246,15 @@ impl CircuitBreaker {
             generation: word.generation(),
             role: Role::Counted,
         };
-        let start = if timed { time::now() } else { Tick::ZERO };
+        let start = match timed {
+            true => time::now_observed(),
+            false => Tick::ZERO,
+        };
         Ok(self.start(grant, start))
     }
 
     /// Counts an admitted call.
-    #[inline]
+    #[inline(always)]
     fn start(&self, grant: Grant, start: Tick) -> Call {
         self.common().admitted();
         Call::starting(grant, start)
@@ -277,124 +304,5 @@ impl CircuitBreaker {
     #[cold]
     fn reject(&self, rejected: Rejected) -> Rejection {
         self.common().rejected(self.rejection(rejected))
-    }
-
-    /// Settles a call. The healthy case stands first: a success of a closed breaker, whose time no
-    /// rule or listener wants, is recorded by the rules it was built with, and trips nothing.
-    #[inline]
-    fn settle(&self, call: Call, end: End<'_>) {
-        let Grant { generation, role } = call.grant;
-        let success = matches!(end, End::Outcome(Outcome::Success, _));
-        let is_timed = call.start != Tick::ZERO;
-        if success && role == Role::Counted && !(is_timed && self.wants_times()) {
-            let word = self.machine().word();
-            let flags = word.flags();
-            let same = word.state() == State::Closed && word.generation() == generation;
-            if same && !flags.changed {
-                // By a match: a closure is not inlined here.
-                let seen = match flags.counts_successes {
-                    true => Some((time::now(), per_thread::current())),
-                    false => None,
-                };
-                self.common().cells().count(Count::ended(Ending::Success));
-                return self.built_with().succeed(generation, seen);
-            }
-        }
-        self.settle_otherwise(call, end);
-    }
-
-    /// Whether the time of a success matters. A call is also timed for `fair_time`, which concerns
-    /// none.
-    #[inline(never)]
-    fn wants_times(&self) -> bool {
-        self.built_with().slow_after.is_some() || self.common().observed()
-    }
-
-    /// Settles an admitted call, exactly once.
-    #[inline(never)]
-    fn settle_otherwise(&self, call: Call, end: End<'_>) {
-        let Grant { generation, role } = call.grant;
-        let timed = call.start != Tick::ZERO;
-        if role == Role::Unrecorded && !timed {
-            return;
-        }
-        let word = self.machine().word();
-        let now = time::now();
-        let start = timed.then_some(call.start);
-        let elapsed = start.map(|start| now.since(start));
-        let outcome = self.with_rules(word, |rules| {
-            let deadline = call.deadline.min(Expired::deadline());
-            let outcome = outcome(rules, end, start, deadline, now);
-            match role {
-                Role::Counted if word.generation() == generation => {
-                    self.count(rules, word, outcome, elapsed, now, end);
-                }
-                Role::Probe => self.end_probe(rules, generation, outcome, elapsed, now),
-                // The outcome of an earlier generation changes nothing.
-                Role::Counted | Role::Unrecorded => {}
-            }
-            outcome
-        });
-        let ending = end.ending(outcome);
-        self.common().ended_if_timed(ending, elapsed);
-    }
-
-    /// Records a call by the rules, and trips the breaker if one of them holds.
-    fn count(
-        &self,
-        rules: &Rules,
-        word: Word,
-        outcome: Outcome,
-        elapsed: Option<Duration>,
-        now: Tick,
-        end: End<'_>,
-    ) {
-        let failure = match outcome {
-            Outcome::Ignore => return,
-            Outcome::Success => None,
-            Outcome::Failure { kind, retry_after } => Some((kind, retry_after)),
-        };
-        let call = Ended {
-            failure,
-            elapsed,
-            slot: per_thread::current(),
-        };
-        let generation = word.generation();
-        let mut tripped = rules.record(generation, now, &call);
-        if word.state() == State::Recovering {
-            let by_ramp = rules.record_ramp(generation, now, &call);
-            tripped = tripped.or(by_ramp);
-        }
-        if let Some(mut tripped) = tripped {
-            tripped.error = end.text();
-            let machine = self.machine();
-            let trip = |at: &Moment<'_>| machine.trip(generation, tripped, at);
-            self.announce(self.decide(now, rules, trip));
-        }
-    }
-
-    /// Releases a probe's permit, which closes or re-opens the breaker if it was the last needed.
-    #[cold]
-    fn end_probe(
-        &self,
-        rules: &Rules,
-        generation: u32,
-        outcome: Outcome,
-        elapsed: Option<Duration>,
-        now: Tick,
-    ) {
-        let threshold = rules.slow_after;
-        let slow = threshold.is_some() && elapsed > threshold;
-        let result = match outcome {
-            Outcome::Ignore => None,
-            Outcome::Success if slow => Some(Err((FailureKind::Slow, None))),
-            Outcome::Success => Some(Ok(())),
-            Outcome::Failure { kind, retry_after } => Some(Err((kind, retry_after))),
-        };
-        let machine = self.machine();
-        let end = |at: &Moment<'_>| machine.end_probe(generation, result, at);
-        self.announce(self.decide(now, rules, end));
-        // Also without a transition: the permit is free.
-        self.wake_gate();
     }
 }

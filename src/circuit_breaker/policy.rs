@@ -180,10 +180,11 @@ impl CircuitBreaker {
     pub(super) fn announce(&self, edge: Edge) {
         if edge == Edge::Taken {
             self.wake_gate();
-            let Shared {
-                machine, common, ..
-            } = &*self.0;
-            machine.emit_pending(|transition| common.emit(EventKind::Transition(transition)));
+            self.0.machine.emit_pending(|edge| {
+                self.0
+                    .common
+                    .entered(edge.to as usize, EventKind::Transition(edge));
+            });
         }
     }
 
@@ -250,8 +251,7 @@ impl CircuitBreaker {
         &self.0.gate
     }
 
-    /// What the breaker does and what it has counted. Changes nothing. The parts are read one after
-    /// the other, so under load they may differ by a moment.
+    /// What it does and what it has counted. Changes nothing. Under load its parts may differ by a moment.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
         let (state, word, since, due) = self.state_at(now);

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use super::ending::End;
 use super::{CircuitBreaker, Permit};
 use crate::classify::{self, Classify, Direct};
 use crate::common::{Classified, classify_method};
@@ -124,6 +123,6 @@ fn finish<T, E, C, Via, Seen>(
     let (outcome, _) = classify::judge_run(classifier, output);
     if let Some(mut permit) = permit {
         let text = || Some(output.as_ref().err()?.error()?.to_string());
-        permit.settle(End::Outcome(outcome, &text));
+        permit.settle(outcome, &text);
     }
 }

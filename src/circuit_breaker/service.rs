@@ -8,7 +8,6 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::ending::End;
 use super::gate::Pass;
 use super::gates::Membership;
 use super::permit::Permit;
@@ -127,8 +126,8 @@ where
                 });
             }
             let text = || verdict.text(output.as_ref().err()?);
-            let outcome = || End::Outcome(verdict.judge(output.as_ref()).0, &text);
-            this.call.settle(|permit| permit.settle(outcome()));
+            let outcome = || verdict.judge(output.as_ref()).0;
+            this.call.settle(|permit| permit.settle(outcome(), &text));
         }
         polled
     }

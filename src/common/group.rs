@@ -1,5 +1,7 @@
 //! What the policies of one keyed policy share.
 
+#[cfg(feature = "tracing")]
+use super::summary::Summaries;
 use crate::config::PolicyKind;
 use crate::counters::Cells;
 use crate::event::Listeners;
@@ -12,6 +14,9 @@ pub(crate) struct Group {
     kind: PolicyKind,
     /// They receive the events of all these policies, and those of the keyed policy itself.
     pub(crate) listeners: Listeners,
+    /// Their rejections are summarised together.
+    #[cfg(feature = "tracing")]
+    pub(super) summaries: Summaries,
     /// They count all calls of these policies.
     pub(crate) cells: Arc<Cells>,
 }
@@ -21,6 +26,8 @@ impl Group {
         Arc::new(Self {
             kind,
             listeners: Listeners::default(),
+            #[cfg(feature = "tracing")]
+            summaries: Summaries::default(),
             cells: Arc::default(),
         })
     }

@@ -6,6 +6,8 @@
 mod group;
 mod listed;
 mod methods;
+#[cfg(feature = "tracing")]
+mod summary;
 
 use std::fmt::Debug;
 use std::panic::Location;
@@ -74,6 +76,8 @@ pub(crate) struct Common {
     /// Those of the group, if there is one.
     cells: Arc<Cells>,
     registration: Registration,
+    #[cfg(feature = "tracing")]
+    summaries: summary::Summaries,
     would_reject: AtomicU64,
     /// Whether the warning of [`warn_if_applied_twice`](Self::warn_if_applied_twice) is out.
     #[cfg(debug_assertions)]
@@ -97,6 +101,8 @@ impl Common {
             name: options.name,
             mode: AtomicU8::new(options.mode as u8),
             listeners: options.listeners,
+            #[cfg(feature = "tracing")]
+            summaries: summary::Summaries::default(),
             would_reject: AtomicU64::new(0),
             #[cfg(debug_assertions)]
             applied_twice: AtomicBool::new(false),
@@ -249,6 +255,26 @@ impl Common {
         }
     }
 
+    /// Counts that a circuit breaker enters the state with this index, and emits it.
+    pub(crate) fn entered(&self, state: usize, kind: EventKind<'_>) {
+        self.cells.count(Count::entered(state));
+        self.emit(kind);
+    }
+
+    /// Reports what was rejected since the last summary, unless that is less than ten seconds ago.
+    /// So the first rejection of a burst is reported at once.
+    #[cfg(feature = "tracing")]
+    #[inline]
+    fn summarise_rejections(&self) {
+        if crate::event::wants_summaries() {
+            let summaries = match &self.member {
+                Some(member) => &member.group.summaries,
+                None => &self.summaries,
+            };
+            summaries.report(&self.name, || self.totals());
+        }
+    }
+
     /// Counts and emits the rejection of a call, and returns it.
     #[cold]
     pub(crate) fn rejected(&self, rejection: Rejection) -> Rejection {
@@ -260,6 +286,8 @@ impl Common {
     #[cold]
     pub(crate) fn emit_rejected(&self, rejection: &Rejection) {
         self.cells.count(Count::rejected(&rejection.kind()));
+        #[cfg(feature = "tracing")]
+        self.summarise_rejections();
         self.emit(EventKind::Rejected(rejection));
     }
 
@@ -273,7 +301,11 @@ impl Common {
     ) {
         match self.observes_rejections() {
             true => self.emit_rejected(&rejection()),
-            false => self.cells.count(Count::rejected(kind)),
+            false => {
+                self.cells.count(Count::rejected(kind));
+                #[cfg(feature = "tracing")]
+                self.summarise_rejections();
+            }
         }
     }
 

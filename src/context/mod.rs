@@ -4,7 +4,10 @@
 //! on, and the last reading of the clock. It lives in one thread-local, which a future sets while
 //! it makes or polls the call below it and restores after, also on panic.
 
+mod attempting;
 mod dropped;
+#[cfg(feature = "tokio")]
+mod enforcing;
 #[cfg(all(feature = "http", feature = "tower"))]
 mod left;
 #[cfg(all(feature = "http", feature = "tower"))]
@@ -26,7 +29,11 @@ use crate::policy_id::PolicyId;
 use crate::time;
 use crate::time::Tick;
 
+#[cfg(feature = "tower")]
+pub(crate) use attempting::Budgeted;
 pub(crate) use dropped::{Expired, Overtaken};
+#[cfg(feature = "tokio")]
+pub(crate) use enforcing::Enforcing;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) use left::Left;
 #[cfg(all(feature = "http", feature = "tower"))]
@@ -36,7 +43,7 @@ pub(crate) use reading::ClockReading;
 #[cfg(feature = "tower")]
 pub(crate) use remainder::Remainder;
 #[cfg(all(feature = "http", feature = "tower"))]
-pub(crate) use upload::{AttemptClock, Upload};
+pub(crate) use upload::{Announced, AttemptClock, Upload};
 
 /// The context of the code that runs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +62,17 @@ pub(crate) struct CallContext {
     pub(crate) budget: Option<PolicyId>,
 }
 
+// In this order: the compiler would load two cells side by side at once, and such a load waits for
+// the two stores of the layer above.
+#[repr(C)]
 struct Cells {
     deadline: Cell<Tick>,
+    reading: Cell<Tick>,
     enforced: Cell<Tick>,
     attempt: Cell<u32>,
     extra: Cell<bool>,
     budget: Cell<Option<PolicyId>>,
     successes: Cell<u32>,
-    reading: Cell<Tick>,
     /// The address of the service that the reading is for; zero if there is none.
     receiver: Cell<usize>,
     /// The length of that service's type name.
@@ -169,21 +179,6 @@ impl CallContext {
     #[inline(always)]
     pub(crate) fn budget() -> Option<PolicyId> {
         CELLS.with(|cells| cells.budget.get())
-    }
-
-    /// Runs code with this budget for the calls below. Returns how many of them have succeeded
-    /// meanwhile.
-    #[cfg(feature = "tower")]
-    #[inline]
-    pub(crate) fn with_budget<T>(budget: PolicyId, code: impl FnOnce() -> T) -> (T, u32) {
-        let entered = Self {
-            budget: Some(budget),
-            ..Self::current()
-        };
-        let _restore = entered.enter();
-        let _counting = Counting(CELLS.with(|cells| cells.successes.replace(0)));
-        let output = code();
-        (output, CELLS.with(|cells| cells.successes.get()))
     }
 
     /// A call that draws on the budget of the context has succeeded.
@@ -305,12 +300,6 @@ impl Attempt {
             only: true,
         }
     }
-
-    /// Sets this attempt until the guard is dropped.
-    #[inline]
-    pub(crate) fn enter(self) -> Restore {
-        CallContext::current().attempting(self).enter()
-    }
 }
 
 /// Restores the context that was there before.
@@ -325,18 +314,6 @@ impl Drop for Restore {
     #[inline]
     fn drop(&mut self) {
         self.before.set();
-    }
-}
-
-/// Restores the count of successes that was there before.
-#[cfg(feature = "tower")]
-struct Counting(u32);
-
-#[cfg(feature = "tower")]
-impl Drop for Counting {
-    #[inline]
-    fn drop(&mut self) {
-        CELLS.with(|cells| cells.successes.set(self.0));
     }
 }
 

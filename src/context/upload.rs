@@ -53,13 +53,22 @@ impl Upload {
         ANNOUNCED.with(|announced| announced.replace(upload));
     }
 
-    /// Makes a call. Returns it with the upload that was announced.
-    #[inline]
-    pub(crate) fn of<T>(make: impl FnOnce() -> T) -> (T, Option<AttemptClock>) {
-        let before = ANNOUNCED.with(RefCell::take);
-        let call = make();
-        let upload = ANNOUNCED.with(|announced| announced.replace(before));
-        (call, upload.map(|upload| AttemptClock { upload, seen: 0 }))
+    /// Starts the call of an attempt.
+    pub(crate) fn listen() -> Announced {
+        Announced(ANNOUNCED.with(RefCell::take))
+    }
+}
+
+/// The announcements during the call of an attempt.
+// Not a closure around the call: the call is then built where it stays, with and without this.
+#[must_use]
+pub(crate) struct Announced(Option<Upload>);
+
+impl Announced {
+    /// The call has been made: the upload that was announced meanwhile.
+    pub(crate) fn take(self) -> Option<AttemptClock> {
+        let upload = ANNOUNCED.with(|announced| announced.replace(self.0));
+        upload.map(|upload| AttemptClock { upload, seen: 0 })
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) const ENDINGS: [Ending; 8] = [
     Ending::FellBack,
 ];
 
+/// The labels of a circuit breaker's states, in their order.
+pub(super) const STATES: [&str; 5] = ["closed", "open", "half_open", "forced_open", "recovering"];
+
 impl Count {
     pub(super) const HOT: usize = 16;
 
@@ -43,7 +46,8 @@ impl Count {
     pub(crate) const WOULD_MAKE: Self = Self(Self::WON.0 + 1);
     /// A call starts to wait.
     pub(crate) const QUEUED: Self = Self(Self::WOULD_MAKE.0 + 1);
-    pub(super) const ALL: usize = Self::QUEUED.0 + 1;
+    const ENTERED: usize = Self::QUEUED.0 + 1;
+    pub(super) const ALL: usize = Self::ENTERED + STATES.len();
 
     #[inline]
     pub(crate) const fn ended(ending: Ending) -> Self {
@@ -85,6 +89,11 @@ impl Count {
         Self(Self::WOULD_SUPPRESS + reason as usize)
     }
 
+    /// A circuit breaker enters the state at this index of [`STATES`].
+    pub(crate) const fn entered(state: usize) -> Self {
+        Self(Self::ENTERED + state)
+    }
+
     /// An attempt has failed and another one follows.
     pub(crate) const fn retried(kind: FailureKind) -> Self {
         Self(Self::RETRIED + kind as usize)
@@ -93,7 +102,7 @@ impl Count {
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {
-    use super::{Count, ENDINGS};
+    use super::{Count, ENDINGS, STATES};
     use crate::event::{Ending, Suppression};
     use crate::outcome::FailureKind;
 
@@ -107,6 +116,7 @@ mod tests {
         words.extend(Suppression::ALL.map(|reason| Count::suppressed(reason).0));
         words.extend(Suppression::ALL.map(|reason| Count::would_suppress(reason).0));
         words.extend(FailureKind::ALL.map(|kind| Count::retried(kind).0));
+        words.extend((0..STATES.len()).map(|state| Count::entered(state).0));
         let others = [
             Count::ADMITTED,
             Count::EXTRA,

@@ -1,4 +1,4 @@
-use super::count::{Count, ENDINGS};
+use super::count::{Count, ENDINGS, STATES};
 use super::times::Times;
 use crate::event::{Ending, Suppression};
 use crate::macros::debug_fields;
@@ -215,6 +215,13 @@ impl Totals {
         kinds.map(|kind| (kind.label(), self.retried_after(kind)))
     }
 
+    /// Every state of a circuit breaker, by its [label](crate::circuit_breaker::State::label), with
+    /// how many times a breaker has entered it. Also those that are zero.
+    pub fn transitions(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let states = STATES.iter().enumerate();
+        states.map(|(state, label)| (*label, self.of(Count::entered(state))))
+    }
+
     /// Every reason to suppress, by its [label](Suppression::label), with
     /// [`suppressed_by`](Self::suppressed_by). Also those that are zero.
     pub fn suppressions(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
@@ -235,7 +242,7 @@ impl serde::Serialize for Totals {
             all.filter(|(_, count)| *count > 0).collect()
         }
 
-        let mut totals = serializer.serialize_struct("Totals", 16)?;
+        let mut totals = serializer.serialize_struct("Totals", 17)?;
         totals.serialize_field("calls", &self.calls())?;
         totals.serialize_field("admitted", &self.admitted())?;
         totals.serialize_field("rejected", &self.rejected())?;
@@ -248,6 +255,7 @@ impl serde::Serialize for Totals {
         totals.serialize_field("failures", &some(self.failures()))?;
         totals.serialize_field("retries", &some(self.retries()))?;
         totals.serialize_field("suppressions", &some(self.suppressions()))?;
+        totals.serialize_field("transitions", &some(self.transitions()))?;
         totals.serialize_field("extra", &self.extra())?;
         totals.serialize_field("won", &self.won())?;
         totals.serialize_field("queued", &self.queued())?;

@@ -21,6 +21,7 @@
 //! |---|---|---|
 //! | `WARN` | a circuit breaker opened, or was forced open | `policy`, `from`, `to`, `cause`, `open_for` |
 //! | `INFO` | any other transition of a circuit breaker | the same |
+//! | `WARN` | calls were rejected: how many and why, at most once in 10 s for each policy, and not where debug is on | `policy`, `calls`, `seconds`, `reasons` |
 //! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
 //! | `DEBUG` | a call timed out, or would have (record-only) | `policy`, `reason` |
 //! | `DEBUG` | a retry or hedge was due and is not made, or would not be (record-only) | `policy`, `attempt`, `reason` |
@@ -33,6 +34,11 @@
 //! | `INFO` | a changed [file](crate::settings::File) of settings was applied | `path`, `applied` |
 //! | `WARN` | such a file was rejected; once for each error | `path`, `error` |
 //! | `WARN` | a server has ended and cut requests off | `server`, `cut` |
+//!
+//! The first rejection after ten quiet seconds is summarised at once, so a burst shows when it starts.
+//! No timer runs: what is rejected after the last summary of a burst is in the first summary of the
+//! next one, whose `seconds` say how long that was, and in the
+//! [totals](crate::registry::Totals) at once. The policies of one keyed policy have one summary.
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
 //! admitted call nothing.
@@ -65,6 +71,8 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+#[cfg(feature = "tracing")]
+pub(crate) use report::{summarise, wants_summaries};
 pub(crate) use report::{trace_event, traces_rejections};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;

@@ -1,5 +1,8 @@
 //! The way to `tracing`, with the feature or without it.
 
+#[cfg(feature = "tracing")]
+use std::time::Duration;
+
 use super::EventKind;
 #[cfg(feature = "tracing")]
 use super::trace;
@@ -20,4 +23,17 @@ pub(crate) fn trace_event(policy: &Name, kind: EventKind<'_>) {
     #[cfg(feature = "tracing")]
     trace::emit(policy, kind);
     let _ = (policy, kind);
+}
+
+/// Whether a summary of rejections would reach `tracing`. Where each rejection does, none is made.
+#[cfg(feature = "tracing")]
+#[inline]
+pub(crate) fn wants_summaries() -> bool {
+    trace::wants_summaries()
+}
+
+/// Reports to `tracing` what was rejected since the last summary.
+#[cfg(feature = "tracing")]
+pub(crate) fn summarise(policy: &Name, calls: u64, since: Option<Duration>, by_reason: &str) {
+    trace::summarise(policy, calls, since, by_reason);
 }

@@ -1,5 +1,7 @@
 //! Events as `tracing` events. The messages and fields are listed in [`crate::event`].
 
+use std::time::Duration;
+
 use tracing::{Level, debug, enabled, info, warn};
 
 use super::EventKind;
@@ -10,6 +12,20 @@ use crate::rejection::Rejection;
 #[inline]
 pub(super) fn observes_rejections() -> bool {
     enabled!(target: "seawall", Level::DEBUG)
+}
+
+#[inline]
+pub(super) fn wants_summaries() -> bool {
+    enabled!(target: "seawall", Level::WARN) && !observes_rejections()
+}
+
+pub(super) fn summarise(policy: &Name, calls: u64, since: Option<Duration>, reasons: &str) {
+    match since.map(|since| since.as_secs()) {
+        None => warn!(target: "seawall", %policy, calls, reasons, "calls rejected"),
+        Some(seconds) => {
+            warn!(target: "seawall", %policy, calls, seconds, reasons, "calls rejected");
+        }
+    }
 }
 
 #[inline]
@@ -83,7 +99,7 @@ pub(crate) mod tests {
 
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Metadata, Subscriber};
+    use tracing::{Event, Level, Metadata, Subscriber};
 
     use crate::circuit_breaker::Trip;
     use crate::sync::{Arc, Mutex};
@@ -94,8 +110,8 @@ pub(crate) mod tests {
     use crate::{Bulkhead, CircuitBreaker, Mode, RateLimiter};
 
     /// Keeps the level, the message and the fields of each event.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<String>>>);
+    #[derive(Clone)]
+    struct Log(Arc<Mutex<Vec<String>>>, Level);
 
     struct Fields<'a>(&'a mut String);
 
@@ -106,8 +122,8 @@ pub(crate) mod tests {
     }
 
     impl Subscriber for Log {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= self.1
         }
 
         fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -131,10 +147,50 @@ pub(crate) mod tests {
 
     /// What `calls` report to `tracing`, each with its level, message and fields.
     pub(crate) fn lines_of(calls: impl FnOnce()) -> Vec<String> {
-        let log = Log::default();
+        lines_up_to(Level::TRACE, calls)
+    }
+
+    fn lines_up_to(level: Level, calls: impl FnOnce()) -> Vec<String> {
+        let log = Log(Arc::default(), level);
         tracing::subscriber::with_default(log.clone(), calls);
         let lines = log.0.lock();
         lines.clone()
+    }
+
+    #[cfg(all(feature = "tokio", feature = "test-util"))]
+    #[test]
+    fn ob2_rejections_are_summarised_at_once_and_then_every_ten_seconds_at_most() {
+        let breaker = CircuitBreaker::builder("orders").build().unwrap();
+        let reject = |calls: u32| (0..calls).for_each(|_| drop(breaker.try_acquire().unwrap_err()));
+        breaker.force_open();
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let mut runtime = { runtime }.enable_time().start_paused(true).build();
+        let lines = lines_up_to(Level::WARN, || {
+            runtime.as_mut().unwrap().block_on(async {
+                reject(470);
+                tokio::time::advance(secs(9)).await;
+                reject(9);
+                tokio::time::advance(secs(1)).await;
+                reject(1);
+                reject(20);
+                tokio::time::advance(secs(100)).await;
+                reject(1);
+            });
+        });
+        let summary = |calls, seconds| {
+            let since = seconds;
+            format!(
+                "WARN message=calls rejected policy=orders calls={calls}{since} reasons=\"circuit_open {calls}\""
+            )
+        };
+        assert_eq!(
+            lines,
+            [
+                summary(1, ""),
+                summary(479, " seconds=10"),
+                summary(21, " seconds=100")
+            ]
+        );
     }
 
     #[test]

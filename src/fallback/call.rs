@@ -13,7 +13,7 @@ use crate::bulkhead;
 use crate::context::ClockReading;
 use crate::event::{Ending, Suppression};
 use crate::in_flight::{InFlight, Settle};
-use crate::timeout::{Timed, TimedCall};
+use crate::timeout::{Started, Timed, TimedCall};
 
 /// The permit of a call that waits; none for a value.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pin_project! {
 /// A call of the fallback that was admitted and is not made yet.
 pub(super) struct Admitted {
     held: Held,
-    started: TimedCall,
+    started: Started,
 }
 
 impl Admitted {
@@ -66,7 +66,7 @@ impl Admitted {
             true => Some(fallback.try_acquire().ok_or(Suppression::Full)?),
             false => None,
         });
-        let started = TimedCall::start(fallback.timeout(), None, None, &mut ClockReading::none());
+        let started = Started::new(fallback.timeout(), None, None, &mut ClockReading::none());
         let started = started.map_err(|_| Suppression::Deadline)?;
         Ok(Self { held, started })
     }

@@ -40,9 +40,8 @@ impl<F: Future> Branches<F> {
                 return Poll::Ready(());
             }
             // The calls first: a call that ends with the deadline counts.
-            let context = CallContext::current().enforcing(deadline);
             let polled = {
-                let _restore = context.enter();
+                let _restore = CallContext::enforce(deadline);
                 self.poll(cx, &mut seen)
             };
             match polled {

@@ -12,6 +12,7 @@
 //! - `answers`, with the feature `http`: what a client sees of a rejection.
 //! - `console`, with the feature `console`: a live page of all policies, its data and its levers.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
+//! - `observing`, with the feature `metrics`: the names of metrics and of trace fields, with a table of each.
 //! - [`clients`]: the same client by reqwest-middleware, backon, Microsoft's fetch and this crate, and what
 //!   is served by each in an outage.
 //! - [`databases`]: a repository, a cache and blocking drivers behind the policies.
@@ -51,6 +52,10 @@ pub mod answers {}
 #[cfg(feature = "http")]
 #[doc = include_str!("bodies.md")]
 pub mod bodies {}
+
+#[cfg(feature = "metrics")]
+#[doc = include_str!("observing.md")]
+pub mod observing {}
 
 // Its code needs the drivers: the package `tests/databases` compiles it.
 #[cfg(not(doctest))]

@@ -291,3 +291,26 @@ fn ky1_make_may_return_clones_of_one_handle_and_its_mode_stays() -> Result<(), C
     assert!(bulkheads.get("a").try_acquire().is_err());
     Ok(())
 }
+
+// OB3
+#[test]
+fn ob3_events_carry_the_key_only_where_keys_are_shown() -> Result<(), ConfigError> {
+    for shows in [false, true] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&seen);
+        let make = |host: &str| CircuitBreaker::builder(host.len().to_string()).build();
+        let builder = Keyed::<str, CircuitBreaker>::builder(make);
+        let keyed = match shows {
+            true => builder.show_keys().build()?,
+            false => builder.build()?,
+        };
+        let _subscription = keyed.on_event(move |event| {
+            to.lock().push(event.key.map(str::to_owned));
+        });
+        keyed.get("a.example").force_open();
+        keyed.anonymous().force_open();
+        let key = shows.then(|| "a.example".to_owned());
+        assert_eq!(*seen.lock(), [key, None]);
+    }
+    Ok(())
+}

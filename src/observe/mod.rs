@@ -2,6 +2,8 @@
 
 #[cfg(feature = "console")]
 pub mod console;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod registry;
 #[cfg(feature = "serde")]
 pub mod settings;

@@ -325,7 +325,7 @@ impl RateLimiter {
     }
 
     /// The limiters that a call is charged to: this one, or the members of a joint one.
-    pub(super) fn members(&self) -> &[Self] {
+    pub(crate) fn members(&self) -> &[Self] {
         match &self.shared.limit {
             Limit::Joint(members) => members,
             _ => std::slice::from_ref(self),

@@ -111,18 +111,23 @@ where
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
                 StateProjection::Calling { call } => {
-                    let mut output = ready!(this.permit.enter(|| call.poll(cx)));
+                    // A success stays where it is: a variable of its own would be a copy.
+                    let mut polled = this.permit.enter(|| call.poll(cx));
+                    let Poll::Ready(output) = &mut polled else {
+                        return Poll::Pending;
+                    };
                     let (outcome, rejected) = this.verdict.judge(output.as_ref());
                     if outcome == Outcome::Success {
-                        match &mut output {
+                        match output {
                             Ok(response) if M::HOLDS => {
                                 let earned = this.permit.finish_head();
                                 earned.hold::<M, _, _>(response);
                             }
                             _ => this.permit.finish(outcome),
                         }
-                        return Poll::Ready(output);
+                        return polled;
                     }
+                    let output = ready!(polled);
                     let next = self.as_mut().back_off(output, outcome, rejected);
                     if let ControlFlow::Break(answer) = next {
                         return Poll::Ready(answer);

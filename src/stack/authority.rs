@@ -95,17 +95,31 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     }
 }
 
+const ODD: u8 = 1;
+const PORT: u8 = 2;
+
+/// What each byte of an authority means: upper case and a user are odd, a colon may start a port.
+static MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    let mut byte = b'A';
+    while byte <= b'Z' {
+        marks[byte as usize] = ODD;
+        byte += 1;
+    }
+    marks[b'@' as usize] = ODD;
+    marks[b':' as usize] = PORT;
+    marks
+};
+
 /// Host and port of `authority`, in lower case, without the user, the default port of the scheme
 /// and the final dot of the host. Allocates only if it has upper-case letters, or a port after a
 /// final dot.
 #[doc(hidden)]
 pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
     // Each policy per authority makes this for each call. One pass finds that there is nothing to do.
-    let (mut is_odd, mut has_port) = (false, false);
-    for byte in authority.bytes() {
-        is_odd |= byte.is_ascii_uppercase() | (byte == b'@');
-        has_port |= byte == b':';
-    }
+    let marks = authority.bytes();
+    let marks = marks.fold(0, |marks, byte| marks | MARKS[usize::from(byte)]);
+    let (is_odd, has_port) = (marks & ODD != 0, marks & PORT != 0);
     let host = match is_odd {
         true => authority
             .rsplit_once('@')

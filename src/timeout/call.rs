@@ -9,17 +9,17 @@ use pin_project_lite::pin_project;
 
 use super::policy::Timeout;
 use crate::config::Mode;
-#[cfg(all(feature = "http", feature = "tower"))]
-use crate::context::AttemptClock;
 use crate::context::path::Inside;
-use crate::context::{CallContext, ClockReading, Expired, Restore};
+#[cfg(all(feature = "http", feature = "tower"))]
+use crate::context::{self, AttemptClock};
+use crate::context::{CallContext, ClockReading, Enforcing, Expired};
 use crate::event::Ending;
-use crate::in_flight::{OnPanic, catching};
+use crate::in_flight::OnPanic;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::time::{Sleep, Tick};
+use crate::time::{Sleep, Tick, nanos};
 
-/// 146 years. A limit is cut to it, so that a deadline is never [`Tick::NEVER`].
-const LONGEST: Duration = Duration::from_nanos(u64::MAX >> 2);
+/// 146 years, in nanoseconds. A limit is cut to it, so that a deadline is never [`Tick::NEVER`].
+const LONGEST: u64 = u64::MAX >> 2;
 
 /// The request body of an attempt, if its timeout waits for that.
 #[cfg(all(feature = "http", feature = "tower"))]
@@ -27,19 +27,9 @@ type Upload = Option<AttemptClock>;
 #[cfg(not(all(feature = "http", feature = "tower")))]
 type Upload = ();
 
-/// Makes a call. Returns it with the request body that was announced.
-#[inline(always)]
-fn announced<F>(call: &mut TimedCall, make: impl FnOnce() -> F) -> (F, Upload) {
-    #[cfg(all(feature = "http", feature = "tower"))]
-    if call.ends_with_head {
-        return crate::context::Upload::of(|| catching(call, make, TimedCall::panicked));
-    }
-    (catching(call, make, TimedCall::panicked), Upload::default())
-}
-
-/// A call under a timeout, from its start to its one terminal event.
-pub(crate) struct TimedCall {
-    timeout: Timeout,
+/// What holds for a call from its start on.
+#[derive(Clone, Copy)]
+struct Terms {
     /// The mode at the start.
     mode: Mode,
     start: Tick,
@@ -47,22 +37,48 @@ pub(crate) struct TimedCall {
     limit_end: Tick,
     /// The deadline of the call: the end of the limit, or an earlier deadline in force at `call`.
     deadline: Tick,
-    /// Whether the terminal event is still to be emitted.
-    open: bool,
-    /// Whether the call has been pending.
-    pending: bool,
     /// Whether it never lasts until the end of a body.
     #[cfg(feature = "tower")]
-    pub(super) ends_with_head: bool,
+    ends_with_head: bool,
     /// Whether its limit is the timeout's, and not one of its own.
     #[cfg(debug_assertions)]
     is_common: bool,
 }
 
-impl TimedCall {
-    /// Starts the clock, or counts from `since`. A call whose deadline has passed is rejected.
+impl Terms {
+    /// The deadline for the user's code.
     #[inline]
-    pub(crate) fn start(
+    fn enforced(&self) -> Tick {
+        match self.mode {
+            Mode::Enforce => self.deadline,
+            Mode::RecordOnly | Mode::Off => Tick::NEVER,
+        }
+    }
+
+    /// Sets the deadline for the user's code until the guards are dropped.
+    #[inline(always)]
+    fn enter(&self, timeout: &Timeout) -> (Enforcing, Inside) {
+        #[cfg(debug_assertions)]
+        let counts = self.is_common && self.mode != Mode::Off;
+        #[cfg(not(debug_assertions))]
+        let counts = false;
+        let inside = Inside::enter(counts.then(|| timeout.common()));
+        (CallContext::enforce(self.enforced()), inside)
+    }
+}
+
+/// A call that was started and is not made yet.
+// Without a drop, so that its parts stay in registers, and are written once to where the future of
+// the call keeps them.
+pub(crate) struct Started {
+    timeout: Timeout,
+    terms: Terms,
+}
+
+impl Started {
+    /// Starts the clock, or counts from `since`. A call whose deadline has passed is rejected.
+    #[inline(always)]
+    pub(crate) fn new(
         timeout: &Timeout,
         limit: Option<Duration>,
         since: Option<Tick>,
@@ -72,14 +88,11 @@ impl TimedCall {
             Some(Duration::MAX) => Mode::Off,
             _ => timeout.mode(),
         };
-        let mut call = Self {
-            timeout: timeout.clone(),
+        let mut terms = Terms {
             mode,
             start: Tick::ZERO,
             limit_end: Tick::NEVER,
             deadline: Tick::NEVER,
-            open: mode != Mode::Off,
-            pending: false,
             #[cfg(feature = "tower")]
             ends_with_head: false,
             #[cfg(debug_assertions)]
@@ -87,55 +100,60 @@ impl TimedCall {
         };
         if mode != Mode::Off {
             let now = clock.now();
-            call.start = since.unwrap_or(now);
-            let limit = limit.unwrap_or_else(|| timeout.limit()).min(LONGEST);
-            call.limit_end = call.start.after(limit);
-            call.deadline = call.limit_end.min(CallContext::deadline());
-            if call.deadline <= now {
-                if let Some(rejection) = call.time_is_up(RejectionKind::Expired) {
-                    timeout.emit_rejected(&rejection);
+            terms.start = since.unwrap_or(now);
+            let limit = limit.map_or_else(|| timeout.nanos(), nanos).min(LONGEST);
+            terms.limit_end = Tick(terms.start.0.saturating_add(limit));
+            terms.deadline = terms.limit_end.min(CallContext::deadline());
+            if terms.deadline <= now {
+                if let Some(rejection) = timeout.expired(mode) {
                     return Err(rejection);
                 }
+                (terms.limit_end, terms.deadline) = (Tick::NEVER, Tick::NEVER);
             }
             timeout.common().admitted();
         }
-        Ok(call)
+        Ok(Self {
+            timeout: timeout.clone(),
+            terms,
+        })
     }
 
+    /// Whether it never lasts until the end of a body.
+    #[cfg(feature = "tower")]
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn ends_with_head(mut self, ends: bool) -> Self {
+        self.terms.ends_with_head = ends;
+        self
+    }
+}
+
+/// A call under a timeout, from its start to its one terminal event.
+pub(crate) struct TimedCall {
+    timeout: Timeout,
+    terms: Terms,
+    /// Whether the terminal event is still to be emitted.
+    open: bool,
+    /// Whether the call has been pending.
+    pending: bool,
+}
+
+impl TimedCall {
     pub(super) fn timeout(&self) -> &Timeout {
         &self.timeout
     }
 
-    /// Sets the deadline for the user's code until the guards are dropped.
-    #[inline]
-    pub(super) fn enter(&self) -> (Restore, Inside) {
-        let restore = CallContext::current().enforcing(self.enforced()).enter();
-        (restore, self.inside())
-    }
-
-    #[inline(always)]
-    fn inside(&self) -> Inside {
-        #[cfg(debug_assertions)]
-        let counts = self.is_common && self.mode != Mode::Off;
-        #[cfg(not(debug_assertions))]
-        let counts = false;
-        Inside::enter(counts.then(|| self.timeout.common()))
-    }
-
     /// The deadline for the user's code.
-    #[inline]
+    #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn enforced(&self) -> Tick {
-        match self.mode {
-            Mode::Enforce => self.deadline,
-            Mode::RecordOnly | Mode::Off => Tick::NEVER,
-        }
+        self.terms.enforced()
     }
 
     /// At the first poll, takes over a deadline that no timer further up enforces.
     #[inline]
     pub(super) fn first_poll(&mut self) {
-        if !self.deadline.is_never() {
-            self.deadline = self.deadline.min(CallContext::unenforced());
+        if !self.terms.deadline.is_never() {
+            self.terms.deadline = self.terms.deadline.min(CallContext::unenforced());
         }
     }
 
@@ -161,8 +179,8 @@ impl TimedCall {
             }
         };
         let rejection = self.time_is_up(RejectionKind::TimedOut {
-            limit: due.since(self.start),
-            elapsed: now.since(self.start),
+            limit: due.since(self.terms.start),
+            elapsed: now.since(self.terms.start),
         });
         rejection.map_or(Poll::Pending, Poll::Ready)
     }
@@ -171,16 +189,16 @@ impl TimedCall {
     /// False if the limit has passed since then.
     #[cfg(all(feature = "http", feature = "tower"))]
     fn extends(&mut self, upload: &mut Upload, now: Tick) -> bool {
-        let Some(upload) = upload.as_mut().filter(|_| self.limit_end <= now) else {
+        let Some(upload) = upload.as_mut().filter(|_| self.terms.limit_end <= now) else {
             return false;
         };
-        let limit = self.limit_end.since(self.start);
+        let limit = self.terms.limit_end.since(self.terms.start);
         let Some(start) = upload.start(now).filter(|start| start.after(limit) > now) else {
             return false;
         };
-        self.start = start;
-        self.limit_end = start.after(limit);
-        self.deadline = self.limit_end.min(CallContext::deadline());
+        self.terms.start = start;
+        self.terms.limit_end = start.after(limit);
+        self.terms.deadline = self.terms.limit_end.min(CallContext::deadline());
         true
     }
 
@@ -195,9 +213,9 @@ impl TimedCall {
     /// local task.
     #[inline]
     pub(crate) fn due(&self) -> Tick {
-        match self.deadline == CallContext::enforced() {
-            true => self.limit_end,
-            false => self.deadline,
+        match self.terms.deadline == CallContext::enforced() {
+            true => self.terms.limit_end,
+            false => self.terms.deadline,
         }
     }
 
@@ -205,9 +223,9 @@ impl TimedCall {
     /// go on.
     #[cold]
     fn time_is_up(&mut self, kind: RejectionKind) -> Option<Rejection> {
-        if self.mode == Mode::RecordOnly {
+        if self.terms.mode == Mode::RecordOnly {
             self.timeout.record_rejection(kind);
-            (self.limit_end, self.deadline) = (Tick::NEVER, Tick::NEVER);
+            (self.terms.limit_end, self.terms.deadline) = (Tick::NEVER, Tick::NEVER);
             return None;
         }
         self.open = false;
@@ -220,14 +238,18 @@ impl TimedCall {
     /// Moves the call to where it ends later, if it is under a limit.
     #[cfg(feature = "tower")]
     pub(super) fn hold(&mut self, hold: impl FnOnce(Self) -> Option<Self>) {
-        if self.open && !self.ends_with_head {
+        if self.open && !self.terms.ends_with_head {
+            // A deadline that a timeout further up enforces is for the head, or that timeout holds
+            // the body as well.
+            let deadline = self.due();
             let moved = Self {
                 timeout: self.timeout.clone(),
-                // A deadline that a timeout further up enforces is for the head, or that timeout
-                // holds the body as well.
-                deadline: self.due(),
+                terms: Terms {
+                    deadline,
+                    ..self.terms
+                },
+                open: true,
                 pending: true,
-                ..*self
             };
             self.open = false;
             if let Some(mut returned) = hold(moved) {
@@ -240,8 +262,8 @@ impl TimedCall {
     #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn cut(&mut self, now: Tick) -> Option<Rejection> {
         let rejection = self.time_is_up(RejectionKind::TimedOut {
-            limit: self.due().since(self.start),
-            elapsed: now.since(self.start),
+            limit: self.due().since(self.terms.start),
+            elapsed: now.since(self.terms.start),
         });
         if let Some(rejection) = &rejection {
             self.timeout.emit_rejected(rejection);
@@ -260,7 +282,8 @@ impl TimedCall {
     #[inline]
     pub(crate) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
-            self.timeout.emit_ended(ending, self.start, self.pending);
+            let start = self.terms.start;
+            self.timeout.emit_ended(ending, start, self.pending);
         }
     }
 
@@ -299,16 +322,34 @@ impl<F, M> Timed<F, M> {
     // Inlined, so that the call is built where it stays: passing it through another function
     // copies the request once more.
     #[inline(always)]
-    pub(crate) fn new(mut call: TimedCall, make: impl FnOnce() -> F, format: M) -> Self {
-        let (future, upload) = {
-            let _restore = call.enter();
-            announced(&mut call, make)
-        };
+    pub(crate) fn new(started: Started, make: impl FnOnce() -> F, format: M) -> Self {
+        let Started { timeout, terms } = started;
+        let entered = terms.enter(&timeout);
+        #[cfg(all(feature = "http", feature = "tower"))]
+        let announced = terms.ends_with_head.then(context::Upload::listen);
+        let mut at_panic = (&timeout, terms.mode, terms.start);
+        let guard = OnPanic::new(&mut at_panic, |(timeout, mode, start)| {
+            if *mode != Mode::Off {
+                timeout.emit_ended(Ending::Panicked, *start, false);
+            }
+        });
+        let future = Some(make());
+        guard.done();
+        drop(entered);
+        #[cfg(all(feature = "http", feature = "tower"))]
+        let upload = announced.and_then(context::Announced::take);
+        #[cfg(not(all(feature = "http", feature = "tower")))]
+        let upload = ();
         Self {
-            future: Some(future),
+            future,
             sleep: None,
-            call,
             upload,
+            call: TimedCall {
+                timeout,
+                terms,
+                open: terms.mode != Mode::Off,
+                pending: false,
+            },
             format,
         }
     }
@@ -329,11 +370,11 @@ impl<F, M> Timed<F, M> {
         }
         let future = this.future.as_pin_mut();
         let future = future.expect("polled after it was ready");
-        let restore = this.call.enter();
+        let entered = this.call.terms.enter(&this.call.timeout);
         let guard = OnPanic::new(this.call, TimedCall::panicked);
         let mut polled = future.poll(cx);
         guard.done();
-        drop(restore);
+        drop(entered);
         if let Poll::Ready(output) = &mut polled {
             end(this.call, this.format, output);
         }
@@ -347,7 +388,7 @@ impl<F, M> Timed<F, M> {
         let mut this = self.project();
         let polled = this.call.poll_timer(this.sleep, this.upload, cx);
         if let Poll::Ready(rejection) = &polled {
-            let expired = Expired::at(this.call.deadline);
+            let expired = Expired::at(this.call.terms.deadline);
             this.future.set(None);
             drop(expired);
             this.call.timeout().emit_rejected(rejection);

@@ -141,7 +141,7 @@ mod service;
 mod waiter;
 
 pub use call::Timed;
-pub(crate) use call::TimedCall;
+pub(crate) use call::{Started, TimedCall};
 #[cfg(feature = "tower")]
 pub use layer::TimeoutLayer;
 pub use policy::{Builder, Snapshot, Timeout};

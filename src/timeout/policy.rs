@@ -59,7 +59,13 @@ impl Timeout {
     /// How long a call may take.
     #[inline]
     pub fn limit(&self) -> Duration {
-        Duration::from_nanos(self.0.limit.load(Ordering::Relaxed))
+        Duration::from_nanos(self.nanos())
+    }
+
+    /// The same in nanoseconds.
+    #[inline]
+    pub(super) fn nanos(&self) -> u64 {
+        self.0.limit.load(Ordering::Relaxed)
     }
 
     /// Changes how long calls that start from now on may take.
@@ -141,6 +147,19 @@ impl Timeout {
     #[cold]
     pub(super) fn rejection(&self, kind: RejectionKind) -> Rejection {
         Rejection::new(kind, self.name().clone())
+    }
+
+    /// The rejection of a call in this mode whose deadline has passed before it is made. None in
+    /// record-only mode, which counts it.
+    #[cold]
+    pub(super) fn expired(&self, mode: Mode) -> Option<Rejection> {
+        if mode == Mode::RecordOnly {
+            self.record_rejection(RejectionKind::Expired);
+            return None;
+        }
+        let rejection = self.rejection(RejectionKind::Expired);
+        self.emit_rejected(&rejection);
+        Some(rejection)
     }
 
     #[cold]

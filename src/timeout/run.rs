@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::Timeout;
-use super::call::{Timed, TimedCall};
+use super::call::{Started, Timed, TimedCall};
 use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
 use crate::rejection::{Error, Fault, Reason};
@@ -43,7 +43,7 @@ impl Timeout {
         E: Fault<Via>,
     {
         self.warn_if_applied_twice(&IN_RUN);
-        let started = TimedCall::start(self, None, None, &mut ClockReading::none())?;
+        let started = Started::new(self, None, None, &mut ClockReading::none())?;
         let mut timed = pin!(Timed::new(started, call, ()));
         let end = |call: &mut TimedCall, (): &(), output: &mut Result<T, E>| {
             call.completed(|| is_rejected(output));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::Timeout;
-use super::call::{Timed, TimedCall};
+use super::call::{Started, Timed, TimedCall};
 use super::waiter::Readying;
 use crate::config::Mode;
 use crate::context::ClockReading;
@@ -59,8 +59,13 @@ impl<S, R, D> TimeoutService<S, R, D> {
 }
 
 /// The rejection of a call whose deadline has passed before it is made.
+#[inline]
 fn peek(timeout: &Timeout) -> Option<Rejection> {
-    let deadline = Deadline::current()?;
+    peek_by(Deadline::current()?, timeout)
+}
+
+#[cold]
+fn peek_by(deadline: Deadline, timeout: &Timeout) -> Option<Rejection> {
     let expired = timeout.mode() == Mode::Enforce && deadline.has_passed();
     expired.then(|| timeout.rejection(RejectionKind::Expired))
 }
@@ -99,9 +104,9 @@ where
         if let Some(rejection) = self.take_rejection() {
             return ResponseFuture::rejected(rejection, format);
         }
-        match TimedCall::start(&self.timeout, limit, since, &mut clock) {
-            Ok(mut started) => {
-                started.ends_with_head = self.ends_with_head;
+        match Started::new(&self.timeout, limit, since, &mut clock) {
+            Ok(started) => {
+                let started = started.ends_with_head(self.ends_with_head);
                 let inner = &mut self.inner;
                 let make = || clock.call(inner, |inner| inner.call(request));
                 ResponseFuture::calling(|| Timed::new(started, make, format))

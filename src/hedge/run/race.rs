@@ -106,33 +106,34 @@ where
     #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut now = false;
-        if let Poll::Ready((output, outcome)) = self.poll_first(cx) {
-            if outcome == Outcome::Success {
-                let start = self.permit.ledger.start;
-                return self.win(output, 1, start);
+        if let Some(first) = self.first.as_mut().as_pin_mut() {
+            let context = self.permit.ledger.attempt(1).map(Attempt::enter);
+            // A success stays where it is: each function that returned it would copy it.
+            let mut polled = first.poll(cx);
+            drop(context);
+            if let Poll::Ready(output) = &mut polled {
+                let outcome = self.first_ended(output);
+                if outcome == Outcome::Success {
+                    let start = self.permit.ledger.start;
+                    self.win(output, 1, start);
+                    return polled;
+                }
+                now = self.lost(Next::after(outcome));
+                *self.failed = Some((ready!(polled), outcome));
             }
-            now = self.lost(Next::after(outcome));
-            *self.failed = Some((output, outcome));
         }
         self.poll_extras(now, cx)
     }
 
-    /// Polls the first attempt. Pending also after it has returned.
+    /// The first attempt has returned.
     #[inline]
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<(F::Output, Outcome)> {
-        let Some(first) = self.first.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let output = {
-            let _context = self.permit.ledger.attempt(1).map(Attempt::enter);
-            ready!(first.poll(cx))
-        };
-        let (outcome, _) = self.attempts.judge(&output);
+    fn first_ended(&mut self, output: &F::Output) -> Outcome {
+        let (outcome, _) = self.attempts.judge(output);
         let start = self.permit.ledger.start;
         self.permit
             .record_lost(self.attempts.as_ref(), start, outcome);
         self.first.set(None);
-        Poll::Ready((output, outcome))
+        outcome
     }
 
     /// Polls the extra attempts and starts those that are due. `now` is whether the next one is
@@ -149,7 +150,10 @@ where
                 };
                 self.extras.remove(polled);
                 match ended {
-                    Ended::Won(output, start) => return self.win(output, number, start),
+                    Ended::Won(mut output, start) => {
+                        self.win(&mut output, number, start);
+                        return Poll::Ready(output);
+                    }
                     Ended::Lost(next) => now |= self.lost(next),
                 }
             }
@@ -162,29 +166,31 @@ where
             return Poll::Pending;
         }
         let (output, outcome) = self.failed.take().expect("polled after it was ready");
-        self.finish(output, 1, outcome)
+        self.finish(1, outcome);
+        Poll::Ready(output)
     }
 
     /// Ends the call with the success of attempt number `by`, which started at `start`. Where the
     /// output holds it, what it earns and its latency are known later.
     #[inline]
-    fn win(&mut self, output: F::Output, by: u32, start: Tick) -> Poll<F::Output> {
+    fn win(&mut self, output: &mut F::Output, by: u32, start: Tick) {
         if let Some((_, outcome)) = &*self.failed {
             let plan = &self.attempts.as_ref().plan;
             self.permit.ledger.failed(plan, *outcome);
         }
         #[cfg(feature = "tower")]
         if A::HOLDS {
-            let mut output = output;
             self.drop_all(true);
             let config = self.attempts.as_ref();
             let latency = self.permit.latency(config, start);
             let earned = self.permit.ledger.finish_head(&config.plan, by);
-            A::hold(&mut output, earned, latency);
-            return Poll::Ready(output);
+            A::hold(output, earned, latency);
+            return;
         }
+        #[cfg(not(feature = "tower"))]
+        let _ = output;
         self.permit.record_won(self.attempts.as_ref(), start);
-        self.finish(output, by, Outcome::Success)
+        self.finish(by, Outcome::Success);
     }
 
     /// Takes note of an attempt that did not succeed. Returns whether the next one starts now.
@@ -280,14 +286,12 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
         self.first.is_some() || self.extras.iter().any(called)
     }
 
-    /// Drops the other attempts, ends the call with the outcome of attempt number `by`, and
-    /// returns its output.
+    /// Drops the other attempts, and ends the call with the outcome of attempt number `by`.
     #[inline]
-    fn finish(&mut self, output: O, by: u32, outcome: Outcome) -> Poll<O> {
+    fn finish(&mut self, by: u32, outcome: Outcome) {
         self.drop_all(outcome == Outcome::Success);
         let plan = &self.attempts.as_ref().plan;
         self.permit.ledger.finish(plan, by, outcome);
-        Poll::Ready(output)
     }
 
     /// Drops all attempts and ends the call.

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::held::{End, Held};
 use super::limits::{Limits, WaitForChunk};
 use crate::classify::{Codes, FailureKind, Outcome};
-use crate::context::Restore;
+use crate::context::Enforcing;
 use crate::http::trailers::of_grpc;
 use crate::per_thread::{Kept, kept};
 use crate::rejection::{Rejection, RejectionKind};
@@ -132,7 +132,7 @@ impl Call {
 
     /// Sets the deadline of the call for the service's code until the guard is dropped.
     #[inline]
-    pub(super) fn enter(&self) -> Option<Restore> {
+    pub(super) fn enter(&self) -> Option<Enforcing> {
         self.state()?.held.enter()
     }
 

@@ -5,7 +5,7 @@ use std::any::Any;
 use crate::attempts::Win;
 use crate::budget::Deposit;
 use crate::classify::{FailureKind, Outcome};
-use crate::context::{CallContext, Restore};
+use crate::context::{CallContext, Enforcing};
 use crate::event::Ending;
 use crate::hedge::Latency;
 use crate::in_flight::Settle;
@@ -80,9 +80,9 @@ impl Held {
 
     /// Sets the deadline of the call for the service's code until the guard is dropped.
     #[inline]
-    pub(super) fn enter(&self) -> Option<Restore> {
+    pub(super) fn enter(&self) -> Option<Enforcing> {
         let deadline = self.timeouts.least(TimedCall::enforced)?;
-        Some(CallContext::current().enforcing(deadline).enter())
+        Some(CallContext::enforce(deadline))
     }
 
     pub(super) fn is_empty(&self) -> bool {

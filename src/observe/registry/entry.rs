@@ -153,6 +153,20 @@ impl Policy {
         })
     }
 
+    /// Calls `f` with it, or with the policies of all keys of a keyed one, those without a key
+    /// among them. A keyed limiter has only these.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn each(&self, mut f: impl FnMut(&Self)) {
+        match self {
+            Self::Keyed(keyed) => keyed.each(&mut |policy| {
+                if let Some(policy) = Self::of_handle(policy) {
+                    f(&policy);
+                }
+            }),
+            policy => f(policy),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &Name {
         with_handle!(self, policy => policy.name())

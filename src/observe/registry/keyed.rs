@@ -1,3 +1,5 @@
+#[cfg(feature = "metrics")]
+use std::any::Any;
 use std::fmt;
 
 use super::snapshot::{KeyedSnapshot, NotClosed, States};
@@ -106,6 +108,15 @@ impl KeyedPolicy {
             }
         });
         (states, not_closed)
+    }
+
+    /// Calls `f` with the policy of each key, and with the anonymous and the overflow one. A
+    /// limiter has only these two.
+    #[cfg(feature = "metrics")]
+    pub(super) fn each(&self, f: &mut dyn FnMut(&dyn Any)) {
+        f(self.0.anonymous());
+        self.0.overflow().into_iter().for_each(&mut *f);
+        self.0.each(&mut |_, policy| f(policy));
     }
 
     /// Calls `f` with the breaker of each key, with the anonymous and the overflow one, and with

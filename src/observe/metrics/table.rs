@@ -1,0 +1,171 @@
+//! The names, kinds, units and labels of all metrics. The guide has them as a table, and a test
+//! compares both with what is published.
+
+/// A metric that a [`Publisher`](super::Publisher) publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name, in the style of OpenTelemetry: no unit and no `_total`. Prometheus shows the
+    /// points as underscores.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// Its unit, as UCUM writes it.
+    pub unit: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it is.
+    pub text: &'static str,
+    /// How the values of several policies of one name, or of several keys, are one gauge.
+    pub(super) merge: Merge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Merge {
+    Sum,
+    Highest,
+    Lowest,
+}
+
+impl Merge {
+    pub(super) fn apply(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Sum => a + b,
+            Self::Highest => a.max(b),
+            Self::Lowest => a.min(b),
+        }
+    }
+}
+
+/// The kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// A number that only grows.
+    Counter,
+    /// A number that goes up and down.
+    Gauge,
+    /// A distribution, in the buckets of [`BUCKETS`](super::BUCKETS).
+    Histogram,
+}
+
+impl MetricKind {
+    /// `counter`, `gauge`, `histogram`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! table {
+    ($($id:ident: $kind:ident $merge:ident $name:literal $unit:literal [$($label:literal),*] $text:literal;)*) => {
+        $(pub(super) const $id: Metric = Metric {
+            name: $name,
+            kind: MetricKind::$kind,
+            unit: $unit,
+            labels: &["policy", "kind" $(, $label)*],
+            text: $text,
+            merge: Merge::$merge,
+        };)*
+
+        /// Everything that is published for a policy.
+        const OF_POLICIES: &[Metric] = &[$($id),*];
+    };
+}
+
+table! {
+    MODE: Gauge Highest "resilience.policy.mode" "1" []
+        "0 enforces, 1 only records, 2 is off";
+    ADMITTED: Counter Sum "resilience.calls.admitted" "{call}" []
+        "calls that were admitted";
+    REJECTED: Counter Sum "resilience.calls.rejected" "{call}" ["reason"]
+        "calls that were rejected, or cut short by a timeout";
+    WOULD_REJECT: Counter Sum "resilience.calls.would_reject" "{call}" ["reason"]
+        "calls that record-only mode would have rejected";
+    ENDED: Counter Sum "resilience.calls.ended" "{call}" ["ending"]
+        "admitted calls that ended; once all have, as many as were admitted";
+    FAILED: Counter Sum "resilience.calls.failed" "{call}" ["failure"]
+        "those that ended as a failure, by its kind";
+    IN_FLIGHT: Gauge Sum "resilience.calls.in_flight" "{call}" []
+        "admitted calls that have not ended";
+    DURATION: Histogram Sum "resilience.call.duration" "s" []
+        "how long the calls of a timeout took";
+    WAIT: Histogram Sum "resilience.wait.duration" "s" []
+        "how long the calls waited that did not go on at once";
+    QUEUED: Gauge Sum "resilience.queue.length" "{call}" []
+        "calls that wait for a permit";
+    QUEUE_LIMIT: Gauge Highest "resilience.queue.limit" "{call}" []
+        "calls that may wait; absent if there is no bound";
+    EXTRA: Counter Sum "resilience.attempts.extra" "{attempt}" []
+        "attempts beyond the first ones";
+    WOULD_EXTRA: Counter Sum "resilience.attempts.would_extra" "{attempt}" []
+        "extra attempts that record-only mode did not make";
+    RETRIED: Counter Sum "resilience.attempts.failed" "{attempt}" ["failure"]
+        "attempts that failed and were followed by another one";
+    WON: Counter Sum "resilience.attempts.won" "{attempt}" []
+        "extra attempts whose success was returned";
+    SUPPRESSED: Counter Sum "resilience.attempts.suppressed" "{attempt}" ["reason"]
+        "extra attempts that were due and not made";
+    STATE: Gauge Highest "resilience.circuit_breaker.state" "1" []
+        "0 closed, 1 recovering, 2 half-open, 3 open, 4 forced open; of all keys, the highest";
+    IN_STATE: Gauge Highest "resilience.circuit_breaker.state.duration" "s" []
+        "the time in this state; of all keys in it, the longest";
+    TRANSITIONS: Counter Sum "resilience.circuit_breaker.transitions" "{transition}" ["to"]
+        "changes of the state";
+    FAILURE_RATE: Gauge Highest "resilience.circuit_breaker.failure_rate" "1" []
+        "the share of failures in the window of a rate rule; absent below its least number of calls; of all keys, the highest";
+    THRESHOLD: Gauge Highest "resilience.circuit_breaker.failure_rate.threshold" "1" []
+        "the share at which that rule trips; absent without such a rule";
+    RUN: Gauge Highest "resilience.circuit_breaker.consecutive_failures" "{call}" []
+        "failures in a row until now; of all keys, the most";
+    STATES: Gauge Sum "resilience.circuit_breaker.keys" "{key}" ["state"]
+        "how many circuit breakers of a keyed one are in a state";
+    BULKHEAD_LIMIT: Gauge Highest "resilience.bulkhead.limit" "{call}" []
+        "calls that are admitted at once; of all keys, the most";
+    RATE: Gauge Highest "resilience.rate_limit.rate" "{token}/s" []
+        "tokens a second, of each key where the policy is keyed; absent if there is no limit, and of a joint limiter, whose members have their own";
+    BURST: Gauge Highest "resilience.rate_limit.burst" "{token}" []
+        "the most tokens at one instant; absent as the rate is";
+    AVAILABLE: Gauge Lowest "resilience.rate_limit.available" "{token}" []
+        "tokens that are left; absent as the rate is, and of a limit for each key";
+    PAUSED: Gauge Highest "resilience.rate_limit.paused" "s" []
+        "the rest of the current pause";
+    TIMEOUT_LIMIT: Gauge Highest "resilience.timeout.limit" "s" []
+        "how long a call may take";
+    BALANCE: Gauge Lowest "resilience.budget.balance" "{attempt}" []
+        "extra attempts that can be paid for; of all keys, the fewest";
+    RATIO: Gauge Highest "resilience.budget.ratio" "1" []
+        "extra attempts that each success pays for";
+    MAX_ATTEMPTS: Gauge Highest "resilience.retry.max_attempts" "{attempt}" []
+        "attempts of one call at most, with the first";
+    HEDGE_DELAY: Gauge Highest "resilience.hedge.delay" "s" []
+        "how long an attempt may take before an extra one starts; absent with no samples";
+    FALLBACK_LIMIT: Gauge Highest "resilience.fallback.limit" "{call}" []
+        "calls of the fallback that run at once";
+    KEYS: Gauge Sum "resilience.keyed.keys" "{key}" []
+        "the keys that have an entry";
+    CAPACITY: Gauge Sum "resilience.keyed.capacity" "{key}" []
+        "the most keys that have an entry";
+    OVERFLOWED: Counter Sum "resilience.keyed.overflowed" "{call}" []
+        "calls whose new key found no idle entry";
+    KEYLESS: Counter Sum "resilience.keyed.keyless" "{call}" []
+        "calls without a key";
+}
+
+/// The health of the process: the one metric without a policy.
+pub(super) const HEALTH: Metric = Metric {
+    name: "resilience.health",
+    kind: MetricKind::Gauge,
+    unit: "1",
+    labels: &[],
+    merge: Merge::Highest,
+    text: "0 ready, 1 degraded, 2 draining",
+};
+
+/// Every metric, with its name, kind, unit and labels.
+pub fn table() -> impl Iterator<Item = &'static Metric> {
+    OF_POLICIES.iter().chain(std::iter::once(&HEALTH))
+}
