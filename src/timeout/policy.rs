@@ -172,6 +172,7 @@ impl Timeout {
 
     /// Emits the rejection of a call that is not under way: one of a wait for a service or for a
     /// part of a body. It is counted as a call of its own.
+    #[cfg(feature = "tower")]
     #[cold]
     pub(super) fn emit_cut_wait(&self, rejection: &Rejection) {
         if !rejection.call_not_made() {
