@@ -10,8 +10,8 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use seawall::circuit_breaker::Trip;
 use seawall::http::{ReplayBody, ReplayLayer};
 use seawall::{
-    Backoff, CircuitBreaker, CircuitBreakerLayer, RateLimiter, Reason, Rejection, RejectionKind,
-    Retry, RetryLayer, ServerStack, grpc,
+    Backoff, CircuitBreaker, CircuitBreakerLayer, Hedge, HedgeLayer, RateLimiter, Reason,
+    Rejection, RejectionKind, Retry, RetryLayer, ServerStack, grpc,
 };
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -106,6 +106,35 @@ async fn gr2_a_client_of_a_tonic_server_reads_what_its_layers_reject_and_repeat(
     let mut client = OrdersClient::new(endpoint(address).connect_lazy());
     assert_eq!(client.get(text("fail once")).await.unwrap(), "order");
     assert_eq!((orders.calls(), retry.snapshot().retried), (2, 1));
+}
+
+// As generated handlers of unary calls do, this one reads its request to the end. Then a hedge may
+// send it once more beside it.
+#[tokio::test]
+async fn gr2_a_client_of_a_tonic_server_has_the_answer_of_a_hedge() {
+    async fn whole(request: Request) -> Result<http::Request<Body>, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(http::Request::from_parts(parts, Body::new(Full::new(body))))
+    }
+
+    let orders = Orders::new(async |call: Call| {
+        if call.number == 1 {
+            std::future::pending::<()>().await;
+        }
+        Ok(one("order"))
+    });
+    let hedge = Hedge::fixed(ms(30));
+    let layers = ServiceBuilder::new()
+        .layer(ReplayLayer::new())
+        .layer(HedgeLayer::new(&hedge).only(|_: &Request| true))
+        .filter_async(whole)
+        .into_inner();
+    let address = orders.serve_under(layers).await;
+    let mut client = OrdersClient::new(endpoint(address).connect_lazy());
+    let answer = tokio::time::timeout(secs(5), client.get(text("7"))).await;
+    assert_eq!(answer.unwrap().unwrap(), "order");
+    assert_eq!((orders.calls(), hedge.snapshot().won), (2, 1));
 }
 
 // HB1 for a stream of gRPC.
