@@ -15,6 +15,7 @@ use seawall::circuit_breaker::{Trip, Window};
 use seawall::event::{Ending, Event, EventKind};
 use seawall::metrics::{BUCKETS, Metric, MetricKind, Publisher, table};
 use seawall::registry::PolicyKind;
+use seawall::stack::{ClientConfig, ClientStack};
 use seawall::{
     Backoff, Budget, Bulkhead, BulkheadLayer, CircuitBreaker, CircuitBreakerLayer, Fallback, Hedge,
     Keyed, Quota, RateLimitLayer, RateLimiter, Retry, RetryLayer, Timeout, TimeoutLayer,
@@ -336,6 +337,102 @@ fn ob2_the_rate_of_a_limit_for_each_key_is_its_own_whatever_limits_it_is_joined_
         assert_eq!(sum(&page, "rate_limit_rate", "ob2.joint.client", &[]), 10.0);
         drop(each);
     }
+}
+
+#[test]
+fn ob2_a_breaker_that_keys_share_is_counted_from_its_first_call() {
+    let prometheus = Prometheus::new();
+    let make = |host: &str| CircuitBreaker::builder(format!("ob2.shared.{host}")).build();
+    let per_host = Keyed::<str, CircuitBreaker>::builder(make)
+        .name("ob2.shared")
+        .build()
+        .unwrap();
+    let states = || {
+        let page = prometheus.scrape("ob2.shared");
+        ["closed", "open", "forced_open"].map(|state| {
+            let labels = "policy=\"ob2.shared\",kind=\"circuit_breaker\"";
+            page[&format!("resilience_circuit_breaker_keys{{{labels},state=\"{state}\"}}")]
+        })
+    };
+    assert_eq!(states(), [0.0, 0.0, 0.0]);
+    // A total outage.
+    per_host.get("a.example").force_open();
+    assert_eq!(states(), [0.0, 0.0, 1.0]);
+    per_host.get("b.example").try_acquire().unwrap().success();
+    assert_eq!(states(), [1.0, 0.0, 1.0]);
+    // A request without a key.
+    let mut service = ServiceBuilder::new()
+        .layer(CircuitBreakerLayer::new(
+            per_host.by(|(): &()| None::<&str>),
+        ))
+        .service(service_fn(|()| std::future::ready(Ok::<_, BoxError>(()))));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    assert!(Box::pin(service.call(())).as_mut().poll(&mut cx).is_ready());
+    assert_eq!(states(), [2.0, 0.0, 1.0]);
+    // One that was used by hand, and has something to show.
+    let per_host = Keyed::<str, CircuitBreaker>::builder(make)
+        .name("ob2.shared")
+        .build()
+        .unwrap();
+    per_host.anonymous().force_open();
+    assert_eq!(states(), [2.0, 0.0, 2.0]);
+}
+
+#[test]
+fn ob2_the_balance_of_a_budget_is_that_of_the_keys_in_use_beside_its_burst() {
+    let prometheus = Prometheus::new();
+    let per_host = Keyed::<str, Budget>::builder(|_| Budget::builder().ratio(0.5).burst(4).build())
+        .name("ob2.balance")
+        .build()
+        .unwrap();
+    let gauge = |of: &str| {
+        let page = prometheus.scrape("ob2.balance");
+        page[&format!("resilience_budget_{of}{{policy=\"ob2.balance\",kind=\"budget\"}}")]
+    };
+    // What a new key gets.
+    assert_eq!((gauge("balance"), gauge("burst")), (4.0, 4.0));
+    let budget = per_host.get("a.example");
+    for _ in 0..10 {
+        budget.on_success();
+    }
+    assert_eq!((gauge("balance"), gauge("burst")), (9.0, 4.0));
+    for _ in 0..8 {
+        budget.withdraw().unwrap().spend();
+    }
+    assert_eq!(gauge("balance"), 1.0);
+    let throttling = Budget::builder().retry_throttling(10, 0.1);
+    let _throttling = throttling.name("ob2.balance.throttling").build().unwrap();
+    let page = prometheus.scrape("ob2.balance.throttling");
+    assert_eq!(
+        sum(&page, "budget_burst", "ob2.balance.throttling", &[]),
+        10.0
+    );
+}
+
+#[test]
+fn ob2_the_budget_that_a_retry_or_hedge_does_not_use_in_a_stack_is_not_listed() {
+    let prometheus = Prometheus::new();
+    let secs = Duration::from_secs;
+    let own = || {
+        let page = prometheus.scrape("budget of ob2.own");
+        let balance = |series: &&String| series.contains("budget_balance");
+        page.keys().filter(balance).count()
+    };
+    let stack = ClientStack::builder("ob2.own").hedge(|hedge| hedge.delay(secs(1)));
+    let stack = stack.build().unwrap();
+    assert_eq!(own(), 0);
+    let change = |now: ClientConfig| {
+        let now = now.retry(|retry| retry.max_attempts(2));
+        now.hedge(|hedge| hedge.delay(secs(2)))
+    };
+    stack.change(change).unwrap();
+    assert_eq!(own(), 0);
+    // Without a stack it is in use.
+    let retry = Retry::builder().name("ob2.own.retry").build().unwrap();
+    let hedge = Hedge::builder().name("ob2.own.hedge").build().unwrap();
+    assert_eq!(own(), 2);
+    drop((retry, hedge));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Where the budget of a retry or hedge comes from.
 
 use crate::budget::Budget;
+#[cfg(feature = "tower")]
+use crate::common::unlisted;
 use crate::config::Name;
 use crate::context::CallContext;
 use crate::policy_id::PolicyId;
@@ -28,6 +30,13 @@ impl Funding {
             }
             configured => configured,
         }
+    }
+
+    /// The same for a policy inside a stack, whose budget it uses: its own has no calls, and the
+    /// registry does not list it.
+    #[cfg(feature = "tower")]
+    pub(crate) fn or_own_in_stack(self, policy: &Name, ratio: f64) -> Self {
+        unlisted(|| self.or_own(policy, ratio))
     }
 
     #[inline]

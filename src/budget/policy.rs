@@ -164,8 +164,13 @@ impl Budget {
             / ONE as f64;
         #[allow(clippy::cast_precision_loss)]
         let ratio = terms.ratio() as f64 / ONE as f64;
+        let burst = match self.throttle() {
+            Some((_, most)) => most,
+            None => terms.burst() / ONE,
+        };
         Snapshot {
             balance,
+            burst: u32::try_from(burst).unwrap_or(u32::MAX),
             ratio,
             mode: self.mode(),
             made: self.0.made.load(Ordering::Relaxed),
@@ -285,6 +290,9 @@ pub struct Snapshot {
     /// The attempts that are available now, without those of the floor. With
     /// [retry throttling](Builder::retry_throttling) the tokens that are left.
     pub balance: f64,
+    /// The [burst](Builder::burst), which is the balance of an unused budget. With retry throttling
+    /// the most tokens.
+    pub burst: u32,
     /// Extra attempts per deposit.
     pub ratio: f64,
     /// The mode.

@@ -37,6 +37,12 @@ pub(crate) trait Erased: Send + Sync {
     /// The policy that new keys share, if there is one.
     fn overflow(&self) -> Option<&dyn Any>;
 
+    /// Whether the anonymous policy has had a request, or is no longer as good as new.
+    fn uses_anonymous(&self) -> bool;
+
+    /// The same of the overflow policy.
+    fn uses_overflow(&self) -> bool;
+
     /// Calls `f` with each entry: the text of its key, and its policy.
     fn each(&self, f: &mut Each<'_, dyn Any>);
 }

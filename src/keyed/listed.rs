@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use super::erased::Erased;
-use super::per_key::{Each, PerKey, Store};
+use super::per_key::{Each, Idle, PerKey, Store};
 use super::policy::Shared;
 use super::{Key, Keyed};
 use crate::common::Group;
@@ -59,6 +59,15 @@ impl<K: ?Sized + Key, P: PerKey> Erased for Shared<K, P> {
     fn overflow(&self) -> Option<&dyn Any> {
         let overflow: &dyn Any = self.store.overflow()?;
         Some(overflow)
+    }
+
+    fn uses_anonymous(&self) -> bool {
+        self.keyless() > 0 || self.anonymous.idle() != Idle::Fresh
+    }
+
+    fn uses_overflow(&self) -> bool {
+        let overflow = self.store.overflow();
+        overflow.is_some_and(|policy| self.overflowed() > 0 || policy.idle() != Idle::Fresh)
     }
 
     fn each(&self, f: &mut Each<'_, dyn Any>) {

@@ -123,9 +123,16 @@ impl Builder {
     }
 }
 
-/// What a stack reads of its retry.
+/// What a stack reads and changes of its retry.
 #[cfg(feature = "tower")]
 impl Builder {
+    /// With the name that it has there. Its own budget is not listed, since the stack has one.
+    pub(crate) fn in_stack(self, name: impl Into<crate::config::Name>) -> Self {
+        let name = name.into();
+        let funding = self.funding.or_own_in_stack(&name, crate::budget::RATIO);
+        Self { funding, ..self }.name(name)
+    }
+
     pub(crate) fn mode_to_start_in(&self) -> Mode {
         self.options.mode
     }

@@ -189,6 +189,7 @@ impl Reading {
             Policy::Budget(budget) => {
                 let now = budget.snapshot();
                 self.gauge(&table::BALANCE, now.balance);
+                self.gauge(&table::BUDGET_BURST, now.burst);
                 self.gauge(&table::RATIO, now.ratio);
                 self.add(&table::EXTRA, "", now.made);
                 self.add(&table::SUPPRESSED, "budget", now.suppressed);

@@ -122,7 +122,7 @@ table! {
     RUN: Gauge Highest "resilience.circuit_breaker.consecutive_failures" "{call}" []
         "failures in a row until now; of all keys, the most";
     STATES: Gauge Sum "resilience.circuit_breaker.keys" "{key}" ["state"]
-        "how many circuit breakers of a keyed one are in a state";
+        "how many circuit breakers of a keyed one are in a state; those that keys share count from their first call";
     BULKHEAD_LIMIT: Gauge Highest "resilience.bulkhead.limit" "{call}" []
         "calls that are admitted at once; of all keys, the most";
     RATE: Gauge Highest "resilience.rate_limit.rate" "{token}/s" []
@@ -136,7 +136,9 @@ table! {
     TIMEOUT_LIMIT: Gauge Highest "resilience.timeout.limit" "s" []
         "how long a call may take";
     BALANCE: Gauge Lowest "resilience.budget.balance" "{attempt}" []
-        "extra attempts that can be paid for; of all keys, the fewest";
+        "extra attempts that can be paid for; of all keys in use, the fewest";
+    BUDGET_BURST: Gauge Highest "resilience.budget.burst" "{attempt}" []
+        "the balance of an unused budget, or the most tokens of retry throttling; recent successes add to the balance of others";
     RATIO: Gauge Highest "resilience.budget.ratio" "1" []
         "extra attempts that each success pays for";
     MAX_ATTEMPTS: Gauge Highest "resilience.retry.max_attempts" "{attempt}" []

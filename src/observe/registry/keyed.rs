@@ -1,4 +1,3 @@
-#[cfg(feature = "metrics")]
 use std::any::Any;
 use std::fmt;
 
@@ -110,23 +109,41 @@ impl KeyedPolicy {
         (states, not_closed)
     }
 
-    /// Calls `f` with the policy of each key, and with the anonymous and the overflow one. A
-    /// limiter has only these two.
-    #[cfg(feature = "metrics")]
-    pub(super) fn each(&self, f: &mut dyn FnMut(&dyn Any)) {
-        f(self.0.anonymous());
-        self.0.overflow().into_iter().for_each(&mut *f);
-        self.0.each(&mut |_, policy| f(policy));
+    /// The anonymous and the overflow policy, if they are in use: before their first call they
+    /// would count as keys that do not exist.
+    fn shared_in_use(&self) -> impl Iterator<Item = &dyn Any> {
+        let anonymous = self.0.uses_anonymous().then(|| self.0.anonymous());
+        let overflow = self.0.overflow().filter(|_| self.0.uses_overflow());
+        anonymous.into_iter().chain(overflow)
     }
 
-    /// Calls `f` with the breaker of each key, with the anonymous and the overflow one, and with
-    /// the text of the key.
+    /// Calls `f` with the policy of each key, and with the anonymous and the overflow one if they
+    /// are in use. If none is, it has the anonymous one, which is what a new key gets. A limiter
+    /// has only that.
+    #[cfg(feature = "metrics")]
+    pub(super) fn each(&self, f: &mut dyn FnMut(&dyn Any)) {
+        let mut in_use = false;
+        let mut read = |policy: &dyn Any| {
+            in_use = true;
+            f(policy);
+        };
+        self.shared_in_use().for_each(&mut read);
+        self.0.each(&mut |_, policy| read(policy));
+        if !in_use {
+            f(self.0.anonymous());
+        }
+    }
+
+    /// Calls `f` with the breaker of each key, with the anonymous and the overflow one if they are
+    /// in use, and with the text of the key.
     pub(super) fn each_breaker(
         &self,
         mut f: impl FnMut(&CircuitBreaker, &dyn Fn() -> Option<String>),
     ) {
-        let shared = std::iter::once(self.0.anonymous()).chain(self.0.overflow());
-        for breaker in shared.filter_map(|policy| policy.downcast_ref()) {
+        for breaker in self
+            .shared_in_use()
+            .filter_map(|policy| policy.downcast_ref())
+        {
             f(breaker, &|| None);
         }
         self.0.each(&mut |text, policy| {

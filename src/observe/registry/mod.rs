@@ -47,6 +47,9 @@
 //! | `orders.rate_limit`, if it is the stack's own | |
 //! | `orders.attempt_timeout` | |
 //!
+//! The budget that a retry or hedge builds for itself is listed under `budget of` and its name, but
+//! not that of a retry or hedge in a stack, which uses the budget of the stack.
+//!
 //! A part that is not configured is there and off. A [joint](crate::RateLimiter::all_of) limiter
 //! and its members are listed each.
 //!

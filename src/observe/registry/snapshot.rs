@@ -70,8 +70,8 @@ pub struct KeyedSnapshot {
     pub overflowed: u64,
     /// [`Keyed::keyless`].
     pub keyless: u64,
-    /// How many circuit breakers are in which state, the anonymous and the overflow one among
-    /// them. None of other policies.
+    /// How many circuit breakers are in which state. The anonymous and the overflow one are among
+    /// them once they have had a call. None of other policies.
     pub states: Option<States>,
     /// Up to ten circuit breakers that are not closed.
     pub not_closed: Vec<NotClosed>,

@@ -56,8 +56,8 @@ fn per_authority<P: PerKey<Store<str> = keyed::Policies<str, P>>>(
 impl Policies {
     pub(super) fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let name = config.name.clone();
-        let retry = retry::Builder::clone(&config.retry).name(part(&name, "retry"));
-        let hedge = hedge::Builder::clone(&config.hedge).name(part(&name, "hedge"));
+        let retry = retry::Builder::clone(&config.retry).in_stack(part(&name, "retry"));
+        let hedge = hedge::Builder::clone(&config.hedge).in_stack(part(&name, "hedge"));
         let timeout = |limit, of| Timeout::builder(limit).name(part(&name, of)).build();
         let total = timeout(config.total_timeout, "total_timeout")?;
         let attempt = timeout(config.attempt_timeout, "attempt_timeout")?;
@@ -130,7 +130,8 @@ impl Policies {
         if !Arc::ptr_eq(&from.hedge, &to.hedge) || before != after {
             let change = |now: hedge::Builder| {
                 let mode = changed_mode(before, after, now.mode_to_start_in());
-                hedge::Builder::clone(&to.hedge).mode(mode)
+                let hedge = hedge::Builder::clone(&to.hedge).mode(mode);
+                hedge.in_stack(self.hedge.name().clone())
             };
             self.hedge.change(change).expect(CHECKED);
         }
@@ -160,7 +161,8 @@ impl Policies {
         let (before, after) = (from.mode_to_start_in(), to.mode_to_start_in());
         let change = |now: retry::Builder| {
             let mode = changed_mode(before, after, now.mode_to_start_in());
-            to.clone().mode(mode)
+            let retry = to.clone().mode(mode);
+            retry.in_stack(self.retry.name().clone())
         };
         self.retry.change(change).expect(CHECKED);
     }
