@@ -96,6 +96,8 @@ impl Policies {
             let rate = Trip::failure_rate(0.5).over(Window::count(10));
             CircuitBreaker::builder(name.to_owned())
                 .trip_on(rate)
+                .trip_on(Trip::consecutive_failures(7))
+                .trip_on(Trip::consecutive_failures(20))
                 .build()
         };
         let inner = prefix.to_owned();
@@ -310,7 +312,7 @@ fn ob2_a_failure_rate_is_absent_until_it_is_known_and_nan_when_it_is_no_longer()
     };
     let threshold = |page: Page| {
         page.into_iter()
-            .find(|(series, _)| series.contains("threshold"))
+            .find(|(series, _)| series.contains("failure_rate_threshold"))
             .unwrap()
             .1
     };
@@ -323,6 +325,25 @@ fn ob2_a_failure_rate_is_absent_until_it_is_known_and_nan_when_it_is_no_longer()
     assert_eq!(rate(), Some(0.0));
     policies.breaker.reset();
     assert!(rate().unwrap().is_nan());
+}
+
+#[test]
+fn ob2_a_run_of_failures_is_beside_its_threshold() {
+    let prometheus = Prometheus::new();
+    let policies = Policies::new("ob2.run");
+    for _ in 0..6 {
+        let permit = policies.breaker.try_acquire().unwrap();
+        permit.failure();
+    }
+    let run = |policy: &str| {
+        let page = prometheus.scrape("ob2.run");
+        ["", "_threshold"].map(|end| {
+            let gauge = format!("circuit_breaker_consecutive_failures{end}");
+            sum(&page, &gauge, policy, &[])
+        })
+    };
+    assert_eq!(run("ob2.run.circuit_breaker"), [6.0, 7.0]);
+    assert_eq!(run("ob2.run.per host"), [0.0, 7.0]);
 }
 
 #[test]
@@ -433,6 +454,23 @@ fn ob2_the_budget_that_a_retry_or_hedge_does_not_use_in_a_stack_is_not_listed() 
     let hedge = Hedge::builder().name("ob2.own.hedge").build().unwrap();
     assert_eq!(own(), 2);
     drop((retry, hedge));
+}
+
+// As the guide says.
+#[test]
+fn ob1_a_rejection_by_a_member_is_counted_on_it_and_on_the_joint_limiter() {
+    let prometheus = Prometheus::new();
+    let all = RateLimiter::builder(Quota::per_second(1)).name("ob1.member.all");
+    let each = RateLimiter::builder(Quota::per_second(10)).name("ob1.member.client");
+    let each = each.per_key::<Ipv4Addr>(100).unwrap();
+    let each = each.with_limits([all.build().unwrap()]).unwrap();
+    let allowed = [(); 3].map(|()| each.allow(&Ipv4Addr::LOCALHOST));
+    assert_eq!(allowed, [true, false, false]);
+    let page = prometheus.scrape("ob1.member");
+    for policy in ["ob1.member.all", "ob1.member.client"] {
+        let rejected = sum(&page, "calls_rejected_total", policy, &[]);
+        assert_eq!(rejected, 2.0, "{policy}");
+    }
 }
 
 #[test]

@@ -27,6 +27,27 @@ impl Counts {
     }
 }
 
+/// The counts of a rule.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RuleCounts {
+    /// The rule, as it was configured.
+    pub rule: String,
+    /// What its memory holds.
+    pub counts: Counts,
+    /// The share of failures; none below the rule's `min_calls`.
+    pub failure_rate: Option<f64>,
+    /// The share of failures at which the rule opens; none of a rule by other counts.
+    pub threshold: Option<f64>,
+    /// The failures in a row at which the rule opens, if they have [lasted](super::Trip::lasting) long
+    /// enough; none of a rule by other counts.
+    pub consecutive_threshold: Option<u32>,
+    /// The share of slow calls; none below the rule's `min_calls`, and where the rule measures
+    /// none.
+    pub slow_rate: Option<f64>,
+}
+
 pub(super) fn rate(part: u32, calls: u32) -> Option<f64> {
     (calls > 0).then(|| f64::from(part) / f64::from(calls))
 }

@@ -168,13 +168,13 @@ mod window;
 
 pub use builder::Builder;
 pub use config::{OnDrop, Throttled};
-pub use counts::Counts;
+pub use counts::{Counts, RuleCounts};
 #[cfg(feature = "tower")]
 pub use gates::Gates;
 #[cfg(feature = "tower")]
 pub use layer::{CircuitBreakerLayer, Gated, Rejecting};
 pub use permit::Permit;
-pub use policy::{CircuitBreaker, LastTrip, Probes, RuleCounts, Snapshot};
+pub use policy::{CircuitBreaker, LastTrip, Probes, Snapshot};
 pub use rules::Tripped;
 #[cfg(feature = "tower")]
 pub use service::{CircuitBreakerService, GatedService, JudgedCall};

@@ -1,10 +1,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::counts::Counts;
+use super::counts::RuleCounts;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
-use super::rules::{Rules, Tripped, threshold};
+use super::rules::{Rules, Tripped, longest_run, threshold};
 #[cfg(feature = "tower")]
 use super::state::Shut;
 use super::state::{Edge, Flags, Machine, Moment, Rejected, State, Word};
@@ -278,6 +278,7 @@ impl CircuitBreaker {
                         rule: trip.to_string(),
                         counts,
                         threshold: threshold(trip),
+                        consecutive_threshold: longest_run(trip),
                         failure_rate: counts.failure_rate().filter(|_| enough),
                         slow_rate: counts.slow_rate().filter(|_| enough && is_timed),
                     }
@@ -364,24 +365,6 @@ pub struct Probes {
     pub failed: u32,
     /// The highest number of calls at once.
     pub limit: u32,
-}
-
-/// The counts of a rule.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct RuleCounts {
-    /// The rule, as it was configured.
-    pub rule: String,
-    /// What its memory holds.
-    pub counts: Counts,
-    /// The share of failures; none below the rule's `min_calls`.
-    pub failure_rate: Option<f64>,
-    /// The share of failures at which the rule opens; none of a rule by other counts.
-    pub threshold: Option<f64>,
-    /// The share of slow calls; none below the rule's `min_calls`, and where the rule measures
-    /// none.
-    pub slow_rate: Option<f64>,
 }
 
 /// What tripped a breaker, and when.

@@ -145,6 +145,14 @@ pub(super) fn threshold(trip: &Trip) -> Option<f64> {
     }
 }
 
+/// The run of failures at which a rule opens.
+pub(super) fn longest_run(trip: &Trip) -> Option<u32> {
+    match trip.when {
+        When::Consecutive(n) => Some(n),
+        _ => None,
+    }
+}
+
 impl Rules {
     /// Takes over the memories of `before` where the window is the same.
     pub(super) fn new(config: Config, generation: u32, now: Tick, before: Option<&Self>) -> Self {

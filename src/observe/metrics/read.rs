@@ -242,6 +242,9 @@ impl Reading {
                 self.gauge(&table::THRESHOLD, threshold);
             }
             self.gauge(&table::RUN, rule.counts.consecutive);
+            if let Some(threshold) = rule.consecutive_threshold {
+                self.gauge(&table::RUN_THRESHOLD, threshold);
+            }
         }
     }
 }

@@ -121,6 +121,8 @@ table! {
         "the share at which that rule trips; absent without such a rule";
     RUN: Gauge Highest "resilience.circuit_breaker.consecutive_failures" "{call}" []
         "failures in a row until now; of all keys, the most";
+    RUN_THRESHOLD: Gauge Lowest "resilience.circuit_breaker.consecutive_failures.threshold" "{call}" []
+        "the failures in a row at which that rule trips, once they have lasted long enough; absent without such a rule; of several rules, the fewest";
     STATES: Gauge Sum "resilience.circuit_breaker.keys" "{key}" ["state"]
         "how many circuit breakers of a keyed one are in a state; those that keys share count from their first call";
     BULKHEAD_LIMIT: Gauge Highest "resilience.bulkhead.limit" "{call}" []
