@@ -94,7 +94,7 @@
 //! | [`EventKind`] | `ended`, `rejected`, `would_reject`, `overflow`, `keyless`, `construction_failed`, `hedging`, `would_hedge`, `transition`, `retrying`, `suppressed`, `would_suppress`, `would_retry`, `falling_back`, `would_fall_back`, `no_fallback` |
 //! | [`Ending`] | `admitted`, `completed`, `rejected`, `fell_back`, `success`, `failure`, `ignored`, `dropped`, `panicked` |
 //! | [`RejectionKind`](crate::RejectionKind) | `rate_limited`, `cost_above_burst`, `circuit_open`, `half_open_full`, `recovering`, `timed_out`, `request_timed_out`, `expired`, `no_key`, `no_peer_address`, `bulkhead_full`, `queue_timeout` |
-//! | [`FailureKind`](crate::classify::FailureKind) | `error`, `response`, `throttled`, `unsent`, `timeout`, `request_timeout`, `permanent`, `panic`, `slow` |
+//! | [`FailureKind`] | `error`, `response`, `throttled`, `unsent`, `timeout`, `request_timeout`, `permanent`, `panic`, `slow` |
 //! | [`Suppression`] | `budget`, `deadline`, `elapsed`, `retry_after`, `not_idempotent`, `no_copy`, `full` |
 //! | [`PolicyKind`](crate::registry::PolicyKind) | `timeout`, `rate_limit`, `circuit_breaker`, `bulkhead`, `retry`, `hedge`, `budget`, `fallback` |
 //! | [`State`](crate::circuit_breaker::State) of a breaker | `closed`, `open`, `half_open`, `forced_open`, `recovering` |
