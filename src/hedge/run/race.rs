@@ -6,6 +6,7 @@ use pin_project_lite::pin_project;
 
 use super::extra::{Ended, Extra, Next};
 use super::source::Source;
+use crate::attempts::AttemptSpan;
 use crate::context::{Attempt, Due};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
@@ -315,7 +316,7 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
             self.permit.record_dropped(config, start);
             let _overtaken = self.permit.overtaken(won, start);
             self.first.set(None);
-            drop(std::mem::take(&mut self.permit.ledger.span));
+            self.permit.ledger.span = AttemptSpan::default();
         }
         for extra in self.extras.drain(..) {
             if let Some(start) = extra.called_at() {
