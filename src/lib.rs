@@ -62,7 +62,7 @@
 //! |---|---|---|
 //! | `tower` | yes | the layers; implies `tokio` |
 //! | `tokio` | yes | everything that waits: [`Timeout`], [`Retry`], [`Hedge`], [`Fallback`], [`Pipeline`], [`gather`], `RateLimiter::acquire`, [`spawn`], [`Deadline::shield`] |
-//! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing) |
+//! | `tracing` | yes | transitions of circuit breakers and rejections as `tracing` [events](event#tracing), attempts as spans |
 //! | `http` | no | rejections as 429, 503 and 504 with `Retry-After` or as gRPC statuses; classification of `http::Response`; calls that last until the end of a [body](guide::bodies); [answers](guide::answers) with a body and fields of what is left; deadlines [between processes](guide::deadlines#over-the-wire); the client's address as a key; depends on bytes, http, http-body, httpdate, hyper and ipnet |
 //! | `axum` | no | `http::ClientIp` reads the peer's address that `axum::serve` has; rejections are answers of handlers; implies `http` and `tower`; depends on axum with its feature `tokio` |
 //! | `hyper` | no | [`mod@hyper`]: the client stack around hyper-util's client in one line; classification of the errors of `hyper`, of hyper-util's client and of `h2`; implies `http`; depends on h2, hyper and hyper-util |

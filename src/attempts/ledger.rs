@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::funding::Funding;
+use super::span::AttemptSpan;
 use crate::budget::{Budget, Charged, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::Mode;
@@ -101,6 +102,8 @@ pub(crate) struct CallLedger {
     charged: Option<Charged>,
     /// Whether the terminal event has not been emitted.
     open: bool,
+    /// That of the attempt under way, and of the first one where attempts run at once.
+    pub(crate) span: AttemptSpan,
 }
 
 /// A permit for one extra attempt. Dropping it gives back what was taken from the budget.
@@ -129,6 +132,10 @@ impl CallLedger {
         let inherited = plan.funding.inherited().filter(|_| on);
         let own = plan.funding.budget().filter(|_| on);
         let budget = inherited.or(own.map(Budget::id));
+        let span = match on && joins {
+            true => AttemptSpan::start(common.name(), 1, || Duration::ZERO),
+            false => AttemptSpan::default(),
+        };
         Self {
             mode,
             start,
@@ -143,6 +150,7 @@ impl CallLedger {
             added: false,
             charged: None,
             open: on,
+            span,
         }
     }
 
@@ -165,11 +173,18 @@ impl CallLedger {
         self.open
     }
 
-    /// The attempt with this number carries it down from here on.
-    pub(crate) fn number(&mut self, number: u32) {
+    /// The attempt with this number carries it down from here on, `delay` after the one before it
+    /// failed.
+    pub(crate) fn number(&mut self, plan: &Plan, number: u32, delay: Duration) {
         if let Some(attempt) = &mut self.attempt {
             attempt.number = number;
+            self.span = AttemptSpan::start(plan.ledger.common.name(), number, || delay);
         }
+    }
+
+    /// The span of an extra attempt that runs beside others.
+    pub(crate) fn span_beside(&self, plan: &Plan, number: u32) -> AttemptSpan {
+        AttemptSpan::start(plan.ledger.common.name(), number, || self.elapsed())
     }
 
     /// The attempt with this number, for a policy whose attempts run at once.
@@ -182,6 +197,7 @@ impl CallLedger {
     #[inline]
     pub(crate) fn enter<T>(&mut self, plan: &Plan, code: impl FnOnce() -> T) -> T {
         let _context = self.attempt.map(Attempt::enter);
+        let _span = self.span.enter();
         let _inside = self.inside(plan);
         catching(&mut (self, plan), code, |(call, plan)| {
             call.end(plan, Ending::Panicked);
@@ -335,6 +351,9 @@ impl CallLedger {
     /// Emits the terminal event, once.
     #[inline]
     pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
+        if ending == Ending::Panicked {
+            self.span.panicked();
+        }
         if std::mem::replace(&mut self.open, false) {
             let common = &plan.ledger.common;
             common.ended_after(self.made, ending, || self.elapsed());

@@ -41,6 +41,8 @@ mod ledger;
 #[cfg(feature = "tokio")]
 mod path;
 mod resend;
+#[cfg(feature = "tokio")]
+mod span;
 #[cfg(feature = "tower")]
 mod template;
 
@@ -57,5 +59,7 @@ pub(crate) use funding::Funding;
 #[cfg(feature = "tokio")]
 pub(crate) use ledger::{CallLedger, ExtraPermit, Ledger, Plan, SentExtra};
 pub use resend::{Idempotent, Resend};
+#[cfg(feature = "tokio")]
+pub(crate) use span::AttemptSpan;
 #[cfg(feature = "tower")]
 pub(crate) use template::Template;

@@ -17,31 +17,73 @@
 //! With the feature `tracing`, which is on by default, the policies also report to
 //! [`tracing`](https://docs.rs/tracing) with the target `seawall`:
 //!
-//! | level | message | fields |
+//! | level | message | fields, each after `resilience.` |
 //! |---|---|---|
 //! | `WARN` | a circuit breaker opened, or was forced open | `policy`, `from`, `to`, `cause`, `open_for` |
 //! | `INFO` | any other transition of a circuit breaker | the same |
 //! | `WARN` | calls were rejected: how many and why, at most once in 10 s for each policy, and not where debug is on | `policy`, `calls`, `seconds`, `reasons` |
-//! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `reason`, `retry_after` |
-//! | `DEBUG` | a call timed out, or would have (record-only) | `policy`, `reason` |
-//! | `DEBUG` | a retry or hedge was due and is not made, or would not be (record-only) | `policy`, `attempt`, `reason` |
-//! | `DEBUG` | a fallback is not called | `policy`, `reason` |
+//! | `DEBUG` | a call was rejected, or would have been (record-only) | `policy`, `rejection`, `reason`, `retry_after` |
+//! | `DEBUG` | a call timed out, or would have (record-only) | `policy`, `rejection`, `reason` |
+//! | `DEBUG` | a retry or hedge was due and is not made, or would not be (record-only) | `policy`, `attempt`, `suppression`, `reason` |
+//! | `DEBUG` | a fallback is not called | `policy`, `suppression`, `reason` |
 //! | `WARN` | the policy of a key could not be constructed | `policy`, `error` |
 //! | `WARN` | a keyed policy gets its first call without a key (debug builds) | `policy` |
+//! | `WARN` | one policy is applied twice on one path (debug builds) | `policy`, `site` |
 //! | `ERROR` | once: a request has no peer address for `http::ClientIp` | `policy` |
+//! | `WARN` | a lever of the [page](crate::console) was used | `policy`, `did` |
 //! | `INFO` | a server goes on to the next phase of its drain, or has answered every request | `server`, `phase`, `connections`, `requests` |
 //! | `INFO` | a stack was built, with its [verdict](crate::stack::Verdict) | `stack`, `verdict` |
 //! | `INFO` | a changed [file](crate::settings::File) of settings was applied | `path`, `applied` |
 //! | `WARN` | such a file was rejected; once for each error | `path`, `error` |
 //! | `WARN` | a server has ended and cut requests off | `server`, `cut` |
 //!
+//! | field | value |
+//! |---|---|
+//! | `resilience.policy` | the name of the policy; the label `policy` of the metrics |
+//! | `resilience.rejection` | the [label](#labels) of the rejection's kind; the label `reason` of the metrics |
+//! | `resilience.suppression` | the label of a [`Suppression`]; the label `reason` of the metrics |
+//! | `resilience.reason` | the rejection or suppression as text, with its numbers |
+//! | `resilience.retry_after` | after how long another call may be admitted, such as `1s`; absent if it is not known |
+//! | `resilience.from`, `resilience.to` | the labels of the breaker's states |
+//! | `resilience.cause` | what changed the breaker's state, as text |
+//! | `resilience.open_for` | how long the breaker stays open, such as `5s`; absent if it has no end |
+//! | `resilience.attempt` | the number of the attempt; the first is 1 |
+//! | `resilience.calls`, `resilience.reasons` | how many calls were rejected since the last summary, and how many of them for each label of a kind |
+//! | `resilience.seconds` | the time since the last summary; absent in the first |
+//! | `resilience.server`, `resilience.stack` | the name of the server or stack |
+//! | `resilience.phase` | the phase of the drain |
+//! | `resilience.connections`, `resilience.requests` | how many are open |
+//! | `resilience.cut` | how many requests were cut off |
+//! | `resilience.verdict` | what the stack can do to its dependency, as text |
+//! | `resilience.path`, `resilience.applied` | the file of settings, and what of it was applied, as text |
+//! | `resilience.did` | what the lever changed, as text |
+//! | `resilience.site` | where the second layer was made |
+//! | `resilience.error` | the error, as text |
+//!
+//! A name never changes.
+//!
+//! Each attempt of a retry or hedge is a span `attempt` at the level `DEBUG`, with the target
+//! `seawall`. It is entered whenever the attempt is polled, so the spans and events of what the
+//! attempt calls are inside of it. Its parent is the span that is current when the attempt starts.
+//! It ends with the head of the response, not with its body. A hedge inside of an extra
+//! attempt of another policy makes no attempts of its own, and has no spans.
+//!
+//! | field of `attempt` | value |
+//! |---|---|
+//! | `resilience.policy`, `resilience.attempt` | as above |
+//! | `resilience.delay_ms` | a retry: the wait before the attempt; a hedge: the time since the call; whole milliseconds, rounded down |
+//! | `resilience.result` | `success`, `failure`, `ignored`, `dropped` (by the caller, or because another attempt has won) or `panicked` |
+//! | `resilience.failure` | the label of the [kind](crate::classify::FailureKind) of a failure; else absent |
+//! | `resilience.rejection` | the label of the rejection's kind, if a policy below rejected the attempt or cut it short; else absent |
+//! | `resilience.hedge_won` | whether an extra attempt of a hedge has won, once it has an outcome; else absent |
+//!
 //! The first rejection after ten quiet seconds is summarised at once, so a burst shows when it starts.
 //! No timer runs: what is rejected after the last summary of a burst is in the first summary of the
-//! next one, whose `seconds` say how long that was, and in the
+//! next one, whose `resilience.seconds` say how long that was, and in the
 //! [totals](crate::registry::Totals) at once. The policies of one keyed policy have one summary.
 //!
-//! Without a subscriber this costs a rejection what `tracing` needs to find that out, and an
-//! admitted call nothing.
+//! Without a subscriber this costs a rejection what `tracing` needs to find that out, an attempt one
+//! comparison, and any other admitted call nothing. An attempt that has a span allocates it.
 
 //! # Labels
 //!

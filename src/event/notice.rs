@@ -7,7 +7,7 @@ use crate::config::Name;
 pub(crate) fn warn(policy: &Name, text: &str) {
     #[cfg(feature = "tracing")]
     if tracing::enabled!(target: "seawall", tracing::Level::WARN) {
-        return tracing::warn!(target: "seawall", %policy, "{text}");
+        return tracing::warn!(target: "seawall", { resilience.policy = %policy }, "{text}");
     }
     eprintln!("seawall: {policy}: {text}");
 }
@@ -15,7 +15,7 @@ pub(crate) fn warn(policy: &Name, text: &str) {
 pub(crate) fn error(policy: &Name, text: &str) {
     #[cfg(feature = "tracing")]
     if tracing::enabled!(target: "seawall", tracing::Level::ERROR) {
-        return tracing::error!(target: "seawall", %policy, "{text}");
+        return tracing::error!(target: "seawall", { resilience.policy = %policy }, "{text}");
     }
     eprintln!("seawall: {policy}: {text}");
 }

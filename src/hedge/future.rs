@@ -158,6 +158,11 @@ where
         self.verdict.judge(output.as_ref())
     }
 
+    fn rejection(&self, output: &Result<S::Response, S::Error>) -> Option<&'static str> {
+        let kind = self.verdict.rejection(output.as_ref());
+        kind.map(|kind| kind.label())
+    }
+
     fn hold(output: &mut Result<S::Response, S::Error>, earned: Earned, latency: Option<Latency>) {
         let Ok(response) = output else { return };
         earned.hold::<M, _, _>(response);

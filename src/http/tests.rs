@@ -35,7 +35,7 @@ fn rl16_a_forgotten_peer_address_is_logged_once_and_names_the_line_to_add() {
     };
     assert!(error.contains("app.into_make_service_with_connect_info::<SocketAddr>()"));
     assert!(
-        error.contains("policy=rate_limit@src/http/tests.rs"),
+        error.contains("resilience.policy=rate_limit@src/http/tests.rs"),
         "{error}"
     );
 }

@@ -117,6 +117,10 @@ where
                         return Poll::Pending;
                     };
                     let (outcome, rejected) = this.verdict.judge(output.as_ref());
+                    this.permit.ended(outcome, || {
+                        let kind = this.verdict.rejection(output.as_ref());
+                        kind.map(|kind| kind.label())
+                    });
                     if outcome == Outcome::Success {
                         match output {
                             Ok(response) if M::HOLDS => {
@@ -251,6 +255,10 @@ where
     ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
         let (outcome, _) = this.verdict.judge(Err(&error));
+        this.permit.ended(outcome, || {
+            let kind = this.verdict.rejection(Err(&error));
+            kind.map(|kind| kind.label())
+        });
         // What the service answered says more than why it was not ready.
         let (answer, kept) = this.failed.take().unwrap_or((Err(error), outcome));
         // The request was not sent since it was decided that it may be.

@@ -77,6 +77,17 @@ impl<H: AsRef<Config>> Permit<H> {
         self.ledger.enter(&self.holder.as_ref().plan, code)
     }
 
+    /// The attempt has an outcome. `rejection` is the label of the kind, if a layer below rejected
+    /// it or cut it short.
+    #[inline]
+    pub(super) fn ended(
+        &mut self,
+        outcome: Outcome,
+        rejection: impl FnOnce() -> Option<&'static str>,
+    ) {
+        self.ledger.span.end(outcome, rejection);
+    }
+
     /// Decides after an attempt with this outcome. Returns when the next attempt starts, which
     /// has a permit then; none if the call ends. `may_resend` is whether the request may be sent
     /// again after this failure.
@@ -181,7 +192,8 @@ impl<H: AsRef<Config>> Permit<H> {
 
     /// The backoff is over: code runs as part of the next attempt from here on.
     pub(super) fn wake(&mut self) {
-        self.ledger.number(self.number);
+        let plan = &self.holder.as_ref().plan;
+        self.ledger.number(plan, self.number, self.previous);
     }
 
     /// The attempt is made.

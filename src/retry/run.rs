@@ -208,6 +208,10 @@ impl<E> Run<E> {
         C: Classify<T, E, Seen>,
     {
         let (outcome, rejected) = classify::judge_run(classifier, &output);
+        self.permit.ended(outcome, || {
+            let reason = classify::reason_of_run(classifier, &output);
+            reason.map(|reason| reason.kind().label())
+        });
         if rejected {
             self.permit.rejected();
             // The service was not called: its last error stands.

@@ -142,7 +142,7 @@ impl Shared {
         #[cfg(feature = "tracing")]
         if advanced {
             let (connections, requests) = (self.caps.open(), self.requests.load(Relaxed));
-            tracing::info!(target: "seawall", server = %self.name, phase = ?to, connections, requests, "server drains");
+            tracing::info!(target: "seawall", { resilience.server = %self.name, resilience.phase = ?to, resilience.connections = connections, resilience.requests = requests }, "server drains");
         }
         let _ = advanced;
     }
@@ -152,10 +152,10 @@ impl Shared {
         #[cfg(feature = "tracing")]
         match drained {
             Drained::Complete => {
-                tracing::info!(target: "seawall", server = %self.name, "server has answered every request");
+                tracing::info!(target: "seawall", { resilience.server = %self.name }, "server has answered every request");
             }
             Drained::TimedOut { requests } | Drained::Cut { requests } => {
-                tracing::warn!(target: "seawall", server = %self.name, cut = requests, "server has cut requests off");
+                tracing::warn!(target: "seawall", { resilience.server = %self.name, resilience.cut = requests }, "server has cut requests off");
             }
         }
         let _ = drained;

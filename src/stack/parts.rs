@@ -99,7 +99,7 @@ pub(super) fn like<B>(part: Arc<B>, now: &Arc<B>, alike: fn(&B, &B) -> bool) -> 
 /// Logs a new stack with what it can do to its dependency.
 #[cfg(feature = "tracing")]
 pub(super) fn trace_built(stack: &Name, verdict: &Verdict) {
-    tracing::info!(target: "seawall", %stack, %verdict, "stack built");
+    tracing::info!(target: "seawall", { resilience.stack = %stack, resilience.verdict = %verdict }, "stack built");
 }
 
 /// The mode of a policy after a change: the policy's own, unless the change is about the mode.

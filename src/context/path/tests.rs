@@ -47,7 +47,10 @@ fn cx22_a_bulkhead_on_a_router_and_on_one_nested_in_it_is_warned_about_once() {
     let [warning] = &warnings[..] else {
         panic!("{warnings:?}");
     };
-    assert!(warning.contains("policy=all routes"), "{warning}");
+    assert!(
+        warning.contains("resilience.policy=all routes"),
+        "{warning}"
+    );
     let site = format!("{}:{line}:", file!());
     assert!(warning.contains(&site), "{warning}");
 }
@@ -184,7 +187,10 @@ fn cx22_a_timeout_on_a_router_and_on_one_nested_in_it_is_warned_about_once() {
     let [warning] = &warnings[..] else {
         panic!("{warnings:?}");
     };
-    assert!(warning.contains("policy=whole call"), "{warning}");
+    assert!(
+        warning.contains("resilience.policy=whole call"),
+        "{warning}"
+    );
     let site = format!("{}:{line}:", file!());
     assert!(warning.contains(&site), "{warning}");
 }
@@ -210,7 +216,10 @@ fn cx22_a_retry_and_a_hedge_are_detected_too() {
     });
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     for ((warning, name), line) in warnings.iter().zip(["again", "sooner"]).zip(lines) {
-        assert!(warning.contains(&format!("policy={name}")), "{warning}");
+        assert!(
+            warning.contains(&format!("resilience.policy={name}")),
+            "{warning}"
+        );
         let site = format!("{}:{line}:", file!());
         assert!(warning.contains(&site), "{warning}");
     }

@@ -84,4 +84,9 @@ where
     fn judge(&self, output: &Result<T, E>) -> (Outcome, bool) {
         classify::judge_run(&self.classifier, output)
     }
+
+    fn rejection(&self, output: &Result<T, E>) -> Option<&'static str> {
+        let reason = classify::reason_of_run(&self.classifier, output);
+        reason.map(|reason| reason.kind().label())
+    }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::source::Source;
-use crate::attempts::{ExtraPermit, SentExtra};
+use crate::attempts::{AttemptSpan, ExtraPermit, SentExtra};
 use crate::context::{Attempt, Due};
 use crate::event::Suppression;
 use crate::hedge::permit::Permit;
@@ -18,6 +18,7 @@ pin_project! {
         #[pin]
         state: State<N, F>,
         attempt: Attempt,
+        span: AttemptSpan,
     }
 }
 
@@ -75,7 +76,7 @@ impl Next {
 }
 
 impl<N, F> Extra<N, F> {
-    pub(super) fn new(next: N, permit: ExtraPermit, attempt: Attempt) -> Self {
+    pub(super) fn new(next: N, permit: ExtraPermit, attempt: Attempt, span: AttemptSpan) -> Self {
         let permit = Some(permit);
         Self {
             state: State::Readying {
@@ -84,6 +85,7 @@ impl<N, F> Extra<N, F> {
                 hold: None,
             },
             attempt,
+            span,
         }
     }
 
@@ -112,6 +114,7 @@ impl<N, F> Extra<N, F> {
         let mut this = self.project();
         let number = this.attempt.number;
         let _context = this.attempt.enter();
+        let _span = this.span.enter();
         while let StateProjection::Readying {
             next,
             permit,
@@ -121,7 +124,10 @@ impl<N, F> Extra<N, F> {
             match attempts.poll_ready(next, cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    let (outcome, _) = attempts.judge(&Err(error));
+                    let output = Err(error);
+                    let (outcome, _) = attempts.judge(&output);
+                    this.span.won(false);
+                    this.span.end(outcome, || attempts.rejection(&output));
                     return Poll::Ready(Ended::Lost(Next::after(outcome)));
                 }
                 Poll::Pending => return Poll::Pending,
@@ -156,6 +162,8 @@ impl<N, F> Extra<N, F> {
             return Poll::Pending;
         };
         let (outcome, rejected) = attempts.judge(&output);
+        this.span.won(outcome == Outcome::Success);
+        this.span.end(outcome, || attempts.rejection(&output));
         of.record_lost(attempts.as_ref(), *start, outcome);
         if let Some(sent) = sent.take().filter(|_| rejected) {
             of.ledger.rejected(&attempts.as_ref().plan, sent);

@@ -6,6 +6,7 @@ use pin_project_lite::pin_project;
 
 use super::extra::{Ended, Extra, Next};
 use super::source::Source;
+use crate::attempts::AttemptSpan;
 use crate::context::{Attempt, Due};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
@@ -108,9 +109,10 @@ where
         let mut now = false;
         if let Some(first) = self.first.as_mut().as_pin_mut() {
             let context = self.permit.ledger.attempt(1).map(Attempt::enter);
+            let span = self.permit.ledger.span.enter();
             // A success stays where it is: each function that returned it would copy it.
             let mut polled = first.poll(cx);
-            drop(context);
+            drop((span, context));
             if let Poll::Ready(output) = &mut polled {
                 let outcome = self.first_ended(output);
                 if outcome == Outcome::Success {
@@ -129,6 +131,8 @@ where
     #[inline]
     fn first_ended(&mut self, output: &F::Output) -> Outcome {
         let (outcome, _) = self.attempts.judge(output);
+        let rejection = || self.attempts.rejection(output);
+        self.permit.ledger.span.end(outcome, rejection);
         let start = self.permit.ledger.start;
         self.permit
             .record_lost(self.attempts.as_ref(), start, outcome);
@@ -262,7 +266,9 @@ where
             ledger.suppress(number, Suppression::NoCopy);
             return None;
         };
-        Some(Extra::new(next, permit, attempt))
+        let plan = &self.attempts.as_ref().plan;
+        let span = self.permit.ledger.span_beside(plan, number);
+        Some(Extra::new(next, permit, attempt, span))
     }
 
     /// Ready when the next attempt is due.
@@ -310,6 +316,7 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
             self.permit.record_dropped(config, start);
             let _overtaken = self.permit.overtaken(won, start);
             self.first.set(None);
+            self.permit.ledger.span = AttemptSpan::default();
         }
         for extra in self.extras.drain(..) {
             if let Some(start) = extra.called_at() {

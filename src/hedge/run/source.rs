@@ -32,6 +32,9 @@ pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
     /// The outcome, and whether a layer below rejected the attempt: then it was not made.
     fn judge(&self, output: &Result<T, E>) -> (Outcome, bool);
 
+    /// The label of the kind, if a layer below rejected the attempt or cut it short.
+    fn rejection(&self, output: &Result<T, E>) -> Option<&'static str>;
+
     /// Moves what a success earns, and its latency, into the output.
     #[cfg(feature = "tower")]
     fn hold(output: &mut Result<T, E>, earned: Earned, latency: Option<Latency>) {

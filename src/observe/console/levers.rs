@@ -85,7 +85,7 @@ pub(super) fn pull(pull: &Pull) -> Result<String, Error> {
     };
     let did = work(policy, &pull.lever, &value)?;
     #[cfg(feature = "tracing")]
-    tracing::warn!(target: "seawall", policy = %pull.name, %did, "a lever of the console was used");
+    tracing::warn!(target: "seawall", { resilience.policy = %pull.name, resilience.did = %did }, "a lever of the console was used");
     Ok(did)
 }
 

@@ -96,7 +96,7 @@ where
             Ok(applied) => {
                 #[cfg(feature = "tracing")]
                 if let Some(applied) = &applied {
-                    tracing::info!(target: "seawall", path = %self.path.display(), %applied, "settings applied");
+                    tracing::info!(target: "seawall", { resilience.path = %self.path.display(), resilience.applied = %applied }, "settings applied");
                 }
                 Ok(applied)
             }
@@ -109,7 +109,7 @@ where
                     return Ok(None);
                 }
                 #[cfg(feature = "tracing")]
-                tracing::warn!(target: "seawall", path = %self.path.display(), %error, "settings rejected, and those before stay");
+                tracing::warn!(target: "seawall", { resilience.path = %self.path.display(), resilience.error = %error }, "settings rejected, and those before stay");
                 Err(self.rejected.insert(error))
             }
         }

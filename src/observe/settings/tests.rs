@@ -506,8 +506,14 @@ fn cf5_cf6_a_new_stack_a_change_and_a_bad_file_are_one_line_each() {
     });
     std::fs::remove_file(&path).unwrap();
     let expected = [
-        ("INFO message=stack built", "1 attempt per call"),
-        ("INFO message=settings applied", "1 changed (servers.lines)"),
+        (
+            "INFO message=stack built",
+            "resilience.verdict=1 attempt per call",
+        ),
+        (
+            "INFO message=settings applied",
+            "resilience.applied=1 changed (servers.lines)",
+        ),
         (
             "WARN message=settings rejected",
             "`servers.lines.bulkhead`: -1",

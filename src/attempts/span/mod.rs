@@ -1,0 +1,140 @@
+//! One attempt as a span of `tracing`. The span is made where a subscriber is interested in the
+//! level debug, and costs one comparison where none is.
+
+#[cfg(all(test, feature = "tracing", not(seawall_loom)))]
+mod tests;
+
+#[cfg(feature = "tracing")]
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+#[cfg(feature = "tracing")]
+use tracing::field::Empty;
+#[cfg(feature = "tracing")]
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+#[cfg(feature = "tracing")]
+use tracing::span::{EnteredSpan, Span};
+
+use crate::config::Name;
+use crate::outcome::Outcome;
+
+/// The span of one attempt, if it has one. Dropping it ends the attempt as dropped.
+// Boxed: without a subscriber a call carries one word, and with one the subscriber allocates too.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptSpan(#[cfg(feature = "tracing")] Option<Box<AssertUnwindSafe<Span>>>);
+
+/// While it is held, spans and events are part of the attempt.
+#[must_use]
+pub(crate) struct Entered {
+    #[cfg(feature = "tracing")]
+    _span: Option<EnteredSpan>,
+}
+
+impl AttemptSpan {
+    /// An attempt that starts here, `delay` after the failure before it or after the call.
+    #[inline]
+    pub(super) fn start(policy: &Name, attempt: u32, delay: impl FnOnce() -> Duration) -> Self {
+        #[cfg(feature = "tracing")]
+        {
+            let level = LevelFilter::DEBUG;
+            if level <= STATIC_MAX_LEVEL && level <= LevelFilter::current() {
+                return Self(observed(policy, attempt, delay()));
+            }
+        }
+        let _ = (policy, attempt, delay);
+        Self::default()
+    }
+
+    #[inline]
+    pub(crate) fn enter(&self) -> Entered {
+        Entered {
+            #[cfg(feature = "tracing")]
+            _span: self.0.as_ref().map(|span| span.0.clone().entered()),
+        }
+    }
+
+    /// The attempt has an outcome. `rejection` is the label of the kind, if a layer below rejected
+    /// it or cut it short.
+    #[inline]
+    pub(crate) fn end(
+        &mut self,
+        outcome: Outcome,
+        rejection: impl FnOnce() -> Option<&'static str>,
+    ) {
+        #[cfg(feature = "tracing")]
+        if let Some(span) = self.0.take() {
+            return ended(&span, outcome, rejection());
+        }
+        let _ = (outcome, rejection);
+    }
+
+    /// Whether the success of this extra attempt of a hedge is returned.
+    pub(crate) fn won(&self, won: bool) {
+        #[cfg(feature = "tracing")]
+        if let Some(span) = &self.0 {
+            span.record("resilience.hedge_won", won);
+        }
+        let _ = won;
+    }
+
+    /// The code of the attempt has panicked.
+    pub(super) fn panicked(&mut self) {
+        #[cfg(feature = "tracing")]
+        if let Some(span) = self.0.take() {
+            span.record("resilience.result", "panicked");
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Drop for AttemptSpan {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(span) = self.0.take() {
+            dropped(&span);
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+#[cold]
+fn observed(policy: &Name, attempt: u32, delay: Duration) -> Option<Box<AssertUnwindSafe<Span>>> {
+    let span = tracing::debug_span!(
+        target: "seawall",
+        "attempt",
+        "resilience.policy" = %policy,
+        "resilience.attempt" = attempt,
+        "resilience.delay_ms" = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        "resilience.result" = Empty,
+        "resilience.failure" = Empty,
+        "resilience.rejection" = Empty,
+        "resilience.hedge_won" = Empty,
+    );
+    let observed = !span.is_disabled();
+    observed.then(|| Box::new(AssertUnwindSafe(span)))
+}
+
+#[cfg(feature = "tracing")]
+#[cold]
+fn ended(span: &Span, outcome: Outcome, rejection: Option<&'static str>) {
+    let result = match outcome {
+        Outcome::Success => "success",
+        Outcome::Failure { kind, .. } => {
+            span.record("resilience.failure", kind.label());
+            "failure"
+        }
+        Outcome::Ignore => "ignored",
+    };
+    if let Some(label) = rejection {
+        span.record("resilience.rejection", label);
+    }
+    span.record("resilience.result", result);
+}
+
+#[cfg(feature = "tracing")]
+#[cold]
+fn dropped(span: &Span) {
+    let panics = std::thread::panicking();
+    let result = if panics { "panicked" } else { "dropped" };
+    span.record("resilience.result", result);
+}
