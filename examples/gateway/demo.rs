@@ -139,7 +139,7 @@ impl Side {
 }
 
 /// Runs it, and returns its table.
-pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, String> {
+pub(crate) async fn run(length: Duration, limits: &Limits, page: &str) -> Result<Table, String> {
     let lengths = PHASES.map(|phase| length.mul_f64(phase.share));
     let load = Load {
         rate: RATE,
@@ -159,6 +159,7 @@ pub(crate) async fn run(length: Duration, limits: &Limits) -> Result<Table, Stri
     })
     .await?;
 
+    println!("The live page of the policies is {page}\n");
     println!(
         "{RATE} requests/s to each of two proxies for {:.0} s; every caller gives up after {}.",
         length.as_secs_f64(),

@@ -64,16 +64,16 @@ async fn gateway(args: &Args) -> Result<ExitCode, String> {
     let gateway = gateway.map_err(|error| args::named(&error))?;
     let router = metrics::route(gateway.router)
         .map_err(|error| format!("cannot publish metrics: {error}"))?;
-    let page = console::serve(args.console(), args.levers).await?;
-    log(&format!("the live page of the policies is {page}"));
     let listen = args.listen();
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         format!("invalid --listen: {listen} (must be a free address of this machine: {error})")
     })?;
+    let page = console::serve(args.console(), args.levers).await?;
     let bound = listener.local_addr().unwrap_or(listen);
     let targets: Vec<_> = args.upstream.iter().map(Target::to_string).collect();
     let targets = targets.join(" and ");
     log(&format!("listening on {bound}, in front of {targets}"));
+    log(&format!("the live page of the policies is {page}"));
     let drained = server.serve(listener, router).await;
     let drained = drained.map_err(|error| format!("cannot listen for signals: {error}"))?;
     log(&format!("drained: {drained:?}"));
@@ -82,9 +82,8 @@ async fn gateway(args: &Args) -> Result<ExitCode, String> {
 
 async fn demonstrate(args: &Args) -> Result<ExitCode, String> {
     let page = console::serve(args.console(), args.levers).await?;
-    println!("The live page of the policies is {page}\n");
     let length = args.seconds.unwrap_or(Duration::from_secs(30));
-    let table = demo::run(length, &args.demo_limits(demo::scale(length))).await?;
+    let table = demo::run(length, &args.demo_limits(demo::scale(length)), &page).await?;
     println!("{table}\n\n{}", demo::LEGEND);
     Ok(ExitCode::SUCCESS)
 }
