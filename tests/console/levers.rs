@@ -122,7 +122,7 @@ async fn ob21_a_lever_that_does_not_fit_is_one_message_and_changes_nothing() {
             "rate",
             "rate",
             "fast",
-            "invalid `rate`: fast (must be a rate such as 50/s, 3000/min, 100/h or 10/day)",
+            "invalid `rate`: fast (must be a rate, such as `50/s`, `100/min` or `5/10s`, or `unlimited`)",
         ),
         (
             "limit",

@@ -7,6 +7,7 @@ use super::document::Handle;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::config::{Mode, PolicyKind};
+use crate::observe::settings;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::registry::{self, Policy};
 
@@ -140,8 +141,8 @@ fn set_limit(bulkhead: &Bulkhead, value: &str) -> Result<String, Error> {
 
 fn set_rate(limiter: &RateLimiter, value: &str) -> Result<String, Error> {
     let before = limiter.quota();
-    let allowed = "a rate such as 50/s, 3000/min, 100/h or 10/day";
-    let quota = read(value).ok_or_else(|| Error::invalid("rate", value, allowed))?;
+    let quota = settings::quota(value);
+    let quota = quota.ok_or_else(|| Error::invalid("rate", value, settings::RATE))?;
     // A burst that was set stays; otherwise it is what one period gives.
     let quota = match before.max_burst() == before.count() {
         true => quota,
@@ -152,20 +153,7 @@ fn set_rate(limiter: &RateLimiter, value: &str) -> Result<String, Error> {
     Ok(format!("the rate is {quota} (it was {before})"))
 }
 
-/// A quota from `50/s` and the like.
-fn read(text: &str) -> Option<Quota> {
-    let (count, unit) = text.split_once('/')?;
-    let count = count.trim().parse().ok()?;
-    Some(match unit.trim() {
-        "s" => Quota::per_second(count),
-        "min" => Quota::per_minute(count),
-        "h" => Quota::per_hour(count),
-        "day" => Quota::per_day(count),
-        _ => return None,
-    })
-}
-
-/// The text that [`read`] takes, if there is one.
+/// The text that [`settings::quota`] takes, if there is a short one.
 fn written(quota: Quota) -> String {
     let units = [("s", 1), ("min", 60), ("h", 3_600), ("day", 86_400)];
     let unit = units

@@ -121,3 +121,5 @@ pub use apply::Applied;
 pub use file::{File, FileError};
 pub use read::Settings;
 pub use tree::Document;
+#[cfg(feature = "console")]
+pub(in crate::observe) use value::{RATE, quota};

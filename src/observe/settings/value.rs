@@ -148,21 +148,31 @@ fn decimal(number: &str, unit: u128) -> Option<u128> {
     (!part.is_empty()).then_some(sum)
 }
 
+/// What [`quota`] reads.
+pub(in crate::observe) const RATE: &str =
+    "a rate, such as `50/s`, `100/min` or `5/10s`, or `unlimited`";
+
+pub(in crate::observe) fn quota(text: &str) -> Option<Quota> {
+    if text.trim() == "unlimited" {
+        return Some(Quota::unlimited());
+    }
+    let (count, period) = text.split_once('/')?;
+    let (count, period) = (count.trim().parse().ok()?, period.trim());
+    let period = match unit(period) {
+        Some(nanos) => Duration::from_nanos(u64::try_from(nanos).ok()?),
+        None => duration(period)?,
+    };
+    Some(Quota::new(count, period))
+}
+
 impl Value for Quota {
-    const ALLOWED: &'static str = "a rate, such as `50/s`, `100/min` or `5/10s`, or `unlimited`";
+    const ALLOWED: &'static str = RATE;
 
     fn of(tree: &Tree) -> Option<Self> {
-        let Tree::Text(text) = tree else { return None };
-        if text.trim() == "unlimited" {
-            return Some(Self::unlimited());
+        match tree {
+            Tree::Text(text) => quota(text),
+            _ => None,
         }
-        let (count, period) = text.split_once('/')?;
-        let (count, period) = (count.trim().parse().ok()?, period.trim());
-        let period = match unit(period) {
-            Some(nanos) => Duration::from_nanos(u64::try_from(nanos).ok()?),
-            None => duration(period)?,
-        };
-        Some(Self::new(count, period))
     }
 }
 
