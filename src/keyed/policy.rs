@@ -254,11 +254,21 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
     /// Applies `change` to the policies of all keys, to the anonymous and the overflow policy.
     ///
     /// For new keys `make` has to read the changed configuration, so change that first. A policy
-    /// that another thread is constructing at the same time is then constructed again.
+    /// that another thread is constructing at the same time is then constructed again. Where a
+    /// section of `settings` was applied to this keyed policy, new keys get that after `make`.
     pub fn change_all(&self, change: impl Fn(&P)) {
         change(self.anonymous());
         change(self.overflow());
         self.0.store.map.start_change().iter().for_each(change);
+    }
+
+    /// The same, and forgets the section of settings that was applied to it: new keys get what
+    /// `make` constructs.
+    #[cfg(feature = "tower")]
+    pub(crate) fn change_all_as_made(&self, change: impl Fn(&P)) {
+        #[cfg(feature = "serde")]
+        self.0.store.change_new(None);
+        self.change_all(change);
     }
 }
 
@@ -343,6 +353,8 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         check_capacity("capacity", self.capacity, &mut problems);
         let group = Group::new(P::KIND);
         let make = |key: &K| group.make(|| (self.make)(key));
+        #[cfg(feature = "serde")]
+        let has_made = (self.anonymous.is_none(), self.overflow.is_none());
         let anonymous = || make(&K::anonymous());
         let overflow = || make(&self.overflow_key);
         let made = || {
@@ -366,6 +378,10 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
             shows_keys: self.shows_keys,
             mode: AtomicU8::new(NOT_SET),
             overflowed: AtomicU64::new(0),
+            #[cfg(feature = "serde")]
+            change: crate::sync::Mutex::default(),
+            #[cfg(feature = "serde")]
+            has_made,
         };
         let store = (self.hasher, store);
         let name = (self.name, group);
