@@ -171,13 +171,13 @@ impl Common {
 
     /// Whether an event may reach a listener or `tracing`.
     #[inline]
-    fn watched(&self) -> bool {
+    fn may_be_observed(&self) -> bool {
         may_trace() || self.observed()
     }
 
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
-        if self.watched() {
+        if self.may_be_observed() {
             self.emit_event(kind, None);
         }
     }
@@ -321,7 +321,7 @@ impl Common {
     #[inline(never)]
     fn count_rejection(&self, word: Count) -> bool {
         self.cells.count(word);
-        self.watched()
+        self.may_be_observed()
     }
 
     #[cold]
