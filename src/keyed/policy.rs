@@ -173,6 +173,14 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.store.pick(self.hash(key), key)
     }
 
+    /// The same for a caller that has hashed the key with this policy's hasher.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn pick_hashed(&self, hash: u64, key: &K) -> Picked<'_, P> {
+        debug_assert_eq!(hash, self.hash(key));
+        self.0.store.pick(hash, key)
+    }
+
     /// Rejects a request without a key, if the mode says so.
     #[cold]
     pub(super) fn reject_keyless(&self, kind: RejectionKind) -> Result<(), Rejection> {
@@ -213,6 +221,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
             anonymous: None,
             overflow: None,
             overflow_key: K::anonymous(),
+            hasher: RandomState::new(),
             shows_keys: false,
             listeners: Listeners::default(),
         }
@@ -283,6 +292,7 @@ pub struct Builder<K: ?Sized + ToOwned + 'static, P> {
     anonymous: Option<P>,
     overflow: Option<P>,
     overflow_key: Cow<'static, K>,
+    hasher: RandomState,
     shows_keys: bool,
     listeners: Listeners,
 }
@@ -314,6 +324,13 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
     #[cfg(feature = "tower")]
     pub(crate) fn overflow_for(mut self, key: Cow<'static, K>) -> Self {
         self.overflow_key = key;
+        self
+    }
+
+    /// Sets what hashes the keys. The default is one of its own.
+    #[cfg(feature = "tower")]
+    pub(crate) fn hashed_by(mut self, hasher: RandomState) -> Self {
+        self.hasher = hasher;
         self
     }
 
@@ -366,7 +383,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
             #[cfg(feature = "serde")]
             has_made,
         };
-        let store = (RandomState::new(), store);
+        let store = (self.hasher, store);
         let name = (self.name, group);
         Ok(Keyed::of(name, self.capacity, (anonymous, off), store))
     }

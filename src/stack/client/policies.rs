@@ -3,6 +3,7 @@ use crate::budget::{self, Budget};
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Live, Name, Problems};
+use crate::context::authority_hash;
 use crate::hedge::{self, Hedge};
 use crate::keyed::{self, Keyed, PerKey};
 use crate::policy_id::Registration;
@@ -50,6 +51,7 @@ fn per_authority<P: PerKey<Store<str> = keyed::Policies<str, P>>>(
         .name(name)
         .capacity(capacity)
         .overflow_for(OTHERS.into())
+        .hashed_by(authority_hash::hasher().clone())
         .build()
 }
 
