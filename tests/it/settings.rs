@@ -456,6 +456,56 @@ async fn cf4_a_reload_under_load_loses_no_call() {
     assert_eq!(server.bulkhead().snapshot().in_flight, 0);
 }
 
+#[test]
+fn cf8_a_reload_under_load_reaches_every_key_and_loses_no_permit() {
+    let bulkheads = Keyed::<str, Bulkhead>::builder(|_| Bulkhead::builder(50).build());
+    let bulkheads = bulkheads.name("cf8 load").capacity(200).build().unwrap();
+    let limit = |limit: u64| {
+        let applied = apply(&format!("keyed_bulkheads.\"cf8 load\" = {limit}"));
+        assert_eq!(applied.changed.len(), 1, "{applied}");
+    };
+    let (served, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for caller in 0..4_u64 {
+            let (bulkheads, served, over) = (&bulkheads, &served, &over);
+            scope.spawn(move || {
+                for call in 0_u64.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // Every other call has a new key.
+                    let shared = call % 2 == 0;
+                    let key = if shared { call % 16 } else { call * 4 + caller };
+                    let bulkhead = bulkheads.get(&*key.to_string());
+                    let permit = bulkhead.try_acquire().unwrap();
+                    assert!((50..57).contains(&bulkhead.limit()));
+                    permit.release();
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut before = 0;
+        for round in 1..=50 {
+            limit(50 + round % 7);
+            while served.load(Ordering::Relaxed) == before {
+                std::thread::yield_now();
+            }
+            before = served.load(Ordering::Relaxed);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    // The last one was 50 + 50 % 7.
+    let entries = bulkheads.entries();
+    assert!(entries.len() > 16);
+    for (key, bulkhead) in entries {
+        assert_eq!(
+            (bulkhead.limit(), bulkhead.snapshot().in_flight),
+            (51, 0),
+            "{key}"
+        );
+    }
+}
+
 /// A file that is removed at the end.
 struct Temp(PathBuf);
 
