@@ -297,9 +297,15 @@ impl RateLimiter {
     pub(super) fn tokens(&self, key: Option<KeyHandle>) -> Tokens<'_> {
         match &self.shared.limit {
             Limit::One(bucket) => Tokens::One(bucket),
-            Limit::Keyed(table) => Tokens::Keyed(table, self.key.or(key).unwrap_or(NO_KEY)),
+            Limit::Keyed(table) => Tokens::Keyed(table, self.key_of(key)),
             Limit::Joint(_) => unreachable!("a joint limiter is charged member by member"),
         }
+    }
+
+    /// The key whose entry is charged.
+    #[inline]
+    pub(super) fn key_of(&self, key: Option<KeyHandle>) -> KeyHandle {
+        self.key.or(key).unwrap_or(NO_KEY)
     }
 
     /// Takes tokens, if they are available by the latest instant of use and no waiter is overtaken;

@@ -58,7 +58,7 @@ impl Table {
 
     /// Takes `cost` tokens of a key if they are available now.
     pub(crate) fn admit(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Shortfall> {
-        self.take(now, now, key, cost, now).map(drop)
+        self.admit_now(|| now, key, cost).map(drop)
     }
 
     /// When a charge of `cost` to a key, for use not before `not_before`, would be granted.
