@@ -5,8 +5,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::denied::Denied;
 use super::joint;
-use super::limit::{Ask, Asker, Charges, Denied};
+use super::limit::{Ask, Asker, Charges};
 #[cfg(feature = "tower")]
 use super::permit::OpenCharge;
 use super::policy::{Limit, RateLimiter};
