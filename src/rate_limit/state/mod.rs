@@ -59,5 +59,6 @@ pub(super) mod word;
 
 pub(crate) use bucket::{Bucket, Charge};
 pub(crate) use grant::When;
+pub(crate) use settle::Refunds;
 pub(crate) use shortfall::Shortfall;
 pub(crate) use stripes::Striped;

@@ -9,42 +9,88 @@
 //! - what is left of the debt that ended with the charge, less all that was refunded since, which may
 //!   have been charged before it.
 //!
-//! So a refund loses at most the tokens that came while the call ran, and nothing while older charges
-//! are still owed. The limit holds for the charges that remain, each with its final cost.
+//! The time since ends now, or at the last instant that was granted ahead of time: that grant counts
+//! on tokens which come until then.
 //!
-//! `refunded` counts refunds for the second bound. It is increased after the word was exchanged, and
-//! a charge reads it before it exchanges the word. So it may count a refund that came before, which
-//! makes its own smaller, and misses none that comes after (model: `refund_against_charge`).
+//! So a refund loses at most the tokens that came while the call ran, or that come until the last
+//! reservation, and nothing while older charges are still owed. The limit holds for the charges that
+//! remain, each with its final cost.
+//!
+//! # Memory ordering
+//!
+//! The units refunded are increased after the word was exchanged, and a charge reads them before it
+//! exchanges the word. So it may count a refund that came before, which makes its own smaller, and
+//! misses none that comes after (model: `refund_against_charge`). An instant ahead is stored before
+//! the word is exchanged, and a refund reads it after the word (model: `refund_against_reservation`).
 
 use super::bucket::{Bucket, Charge};
-use super::config::Config;
+use super::config::{Config, Grant};
 use super::word::Word;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::time::Tick;
+
+/// What a refund has to know of what happened since its charge.
+#[derive(Debug, Default)]
+pub(crate) struct Refunds {
+    /// The units that were refunded from charges with others after them.
+    units: AtomicU64,
+    /// The latest instant that was granted ahead of time.
+    ahead: AtomicU64,
+}
+
+impl Refunds {
+    /// The units refunded so far; to be read before a charge that is kept.
+    #[inline]
+    pub(crate) fn units(&self) -> u64 {
+        self.units.load(Ordering::Acquire)
+    }
+
+    /// Counts units that were returned. Under a lock.
+    pub(crate) fn add(&self, units: u64) {
+        let refunded = self.units.load(Ordering::Relaxed);
+        // Pairs with the load before a charge.
+        self.units
+            .store(refunded.wrapping_add(units), Ordering::Release);
+    }
+
+    /// Comes before the charge of every grant.
+    #[inline]
+    pub(crate) fn granted(&self, grant: &Grant, now: Tick) {
+        if grant.at > now {
+            self.ahead.fetch_max(grant.at.0, Ordering::Relaxed);
+            // The word is exchanged with Relaxed.
+            fence(Ordering::Release);
+        }
+    }
+
+    /// The instant up to which grants count on the tokens that come. To be read after the word.
+    pub(crate) fn counted_on(&self, now: Tick) -> Tick {
+        now.max(Tick(self.ahead.load(Ordering::Relaxed)))
+    }
+}
 
 impl Bucket {
     /// Returns `tokens` of a charge, as far as time has not returned them yet. Returns nothing if
     /// the configuration has changed since.
     ///
-    /// Tokens that came out of the stripes are returned only with the whole charge, if it is the
-    /// last one.
+    /// Tokens that came out of the stripes are returned only if it is the last charge.
     pub(crate) fn refund(&self, charge: &Charge, tokens: u32, now: Tick) {
         let _refunds = self.control.lock();
-        let refunded = self.refunded.load(Ordering::Relaxed);
-        let moved = refunded.wrapping_sub(charge.refunded);
-        if charge.leased > 0 && moved == 0 {
-            self.return_leased(charge);
-        }
+        let moved = self.refunds.units().wrapping_sub(charge.refunded);
+        let leased = match moved {
+            0 => self.return_leased(charge, tokens),
+            _ => 0,
+        };
+        let tokens = tokens - leased;
         let returned = self.return_units(charge, |config, _| {
             if config.changes != charge.changes {
                 return 0;
             }
             let debt = charge.end.saturating_sub(moved);
-            config.returnable((charge.units, charge.at), tokens, debt, now)
+            let until = self.refunds.counted_on(now);
+            config.returnable((charge.units, charge.at), tokens, debt, until)
         });
-        // Pairs with the load before a charge.
-        let refunded = refunded.wrapping_add(returned);
-        self.refunded.store(refunded, Ordering::Release);
+        self.refunds.add(returned);
     }
 
     /// Takes tokens, whether or not they are available. What is missing is a debt.
@@ -78,23 +124,23 @@ impl Bucket {
 
 impl Config {
     /// The units of `tokens` of a charge of `charged` at `at` that can be returned, if the debt with
-    /// it ends at `end`.
+    /// it ends at `end`, and grants count on the tokens that come until `until`.
     pub(crate) fn returnable(
         &self,
         (charged, at): (u64, Tick),
         tokens: u32,
         end: u64,
-        now: Tick,
+        until: Tick,
     ) -> u64 {
-        let (charged_at, now) = (self.clock(at), self.clock(now));
-        let own = charged.saturating_sub(now.saturating_sub(charged_at));
+        let (charged_at, until) = (self.clock(at), self.clock(until));
+        let own = charged.saturating_sub(until.saturating_sub(charged_at));
         let units = u64::from(tokens).saturating_mul(self.interval);
-        units.min(charged).min(own.max(end.saturating_sub(now)))
+        units.min(charged).min(own.max(end.saturating_sub(until)))
     }
 
     /// Where the debt ends with `tokens` more.
     pub(crate) fn owed(&self, end: u64, now: Tick, tokens: u32) -> u64 {
-        if self.is_unlimited() {
+        if self.is_unlimited() || tokens == 0 {
             return end;
         }
         let units = u64::from(tokens).saturating_mul(self.interval);
