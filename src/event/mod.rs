@@ -114,9 +114,9 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+pub(crate) use report::{may_trace, trace_event, traces_rejections};
 #[cfg(feature = "tracing")]
 pub(crate) use report::{summarise, wants_summaries};
-pub(crate) use report::{trace_event, traces_rejections};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::config::{Config, Grant, Pause, TIMER, When};
-use super::settle::Refunds;
+use super::refunds::Refunds;
 use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};

@@ -30,8 +30,8 @@ struct Ledger {
     charges: Vec<Charged>,
     /// The units refunded so far.
     refunded: i128,
-    /// The latest instant that was granted ahead of time.
-    ahead: u64,
+    /// The latest instant that is reserved.
+    reserved: u64,
     /// The end of the debt without the pause and with it.
     pause: Option<(i128, i128)>,
     /// The grants of this configuration, by id; a pause does not start another one.
@@ -70,7 +70,7 @@ impl Ledger {
             end: i128::from(now) * i128::from(UNITS),
             charges: Vec::new(),
             refunded: 0,
-            ahead: 0,
+            reserved: 0,
             pause: None,
             grants: Vec::new(),
         };
@@ -119,15 +119,12 @@ impl Ledger {
             return Ok((start.max(self.paused), 0, self.end));
         }
         let units = i128::from(cost) * self.interval;
-        let never = Shortfall {
-            wait: None,
-            above_burst: None,
-        };
+        let never = Shortfall::Unknown;
         if units > self.tolerance {
-            let most = u32::try_from(self.tolerance / self.interval).unwrap();
-            return Err(Shortfall {
-                above_burst: self.runs().then_some(most),
-                ..never
+            let most = u64::try_from(self.tolerance / self.interval).unwrap();
+            return Err(match self.runs() {
+                true => Shortfall::AboveBurst(most),
+                false => never,
             });
         }
         let from = self.clock(start);
@@ -152,14 +149,11 @@ impl Ledger {
         self.age(now);
         let (at, units, end) = self.grant(now, not_before, cost)?;
         if at > latest || end - self.begins() > LAST {
-            return Err(Shortfall {
-                wait: Some(Duration::from_nanos(at.saturating_sub(now))),
-                above_burst: None,
-            });
+            return Err(Shortfall::For(at.saturating_sub(now)));
         }
         if units > 0 {
             if at > now {
-                self.ahead = self.ahead.max(at);
+                self.reserved = self.reserved.max(at);
             }
             self.end = end;
             let refunded = self.refunded;
@@ -204,7 +198,7 @@ impl Ledger {
             return;
         };
         let charge = self.charges.remove(at);
-        let until = self.clock(now.max(self.ahead));
+        let until = self.clock(now.max(self.reserved));
         let own = charge.units - (until - self.clock(charge.at)).max(0);
         let left = charge.end - (self.refunded - charge.refunded) - until;
         let most = own.max(left).max(0);
@@ -429,10 +423,10 @@ fn striped(mut bytes: Bytes<'_>) {
                     match (decided, ledger.take(0, (now, now, now), cost)) {
                         (Ok(()), expected) => assert!(expected.is_ok(), "{id}: {expected:?}"),
                         (Err(shortfall), Err(expected)) => {
-                            assert_eq!(shortfall.above_burst, expected.above_burst, "{id}");
+                            assert_eq!(shortfall.above_burst(), expected.above_burst(), "{id}");
                         }
                         (Err(shortfall), Ok(_)) => {
-                            assert_eq!(shortfall.above_burst, None, "{id}");
+                            assert_eq!(shortfall.above_burst(), None, "{id}");
                             owe_lacking(&bucket, &mut low, &mut before, now);
                             let (left, leased) = (low.available(now), before.1);
                             assert!(left <= cost + leased, "{id}: {left} for {cost}, {leased}");
@@ -462,7 +456,7 @@ fn striped(mut bytes: Bytes<'_>) {
                     }
                     // Too late for this call, or for what the word can hold.
                     Err(shortfall) => {
-                        let due = shortfall.wait.map(|wait| Tick(now).after(wait));
+                        let due = shortfall.wait().map(|wait| Tick(now).after(wait));
                         let later = |due: Tick| start > now && due.0 >= start;
                         let late = due.is_some_and(|due| seen == Ok(due) || later(due));
                         assert!(

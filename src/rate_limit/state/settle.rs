@@ -9,65 +9,18 @@
 //! - what is left of the debt that ended with the charge, less all that was refunded since, which may
 //!   have been charged before it.
 //!
-//! The time since ends now, or at the last instant that was granted ahead of time: that grant counts
+//! The time since ends now, or at the last instant that was granted in the future: that grant counts
 //! on tokens which come until then.
 //!
 //! So a refund loses at most the tokens that came while the call ran, or that come until the last
 //! reservation, and nothing while older charges are still owed. The limit holds for the charges that
 //! remain, each with its final cost.
-//!
-//! # Memory ordering
-//!
-//! The units refunded are increased after the word was exchanged, and a charge reads them before it
-//! exchanges the word. So it may count a refund that came before, which makes its own smaller, and
-//! misses none that comes after (model: `refund_against_charge`). An instant ahead is stored before
-//! the word is exchanged, and a refund reads it after the word (model: `refund_against_reservation`).
 
 use super::bucket::{Bucket, Charge};
-use super::config::{Config, Grant};
+use super::config::Config;
 use super::word::Word;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::Ordering;
 use crate::time::Tick;
-
-/// What a refund has to know of what happened since its charge.
-#[derive(Debug, Default)]
-pub(crate) struct Refunds {
-    /// The units that were refunded from charges with others after them.
-    units: AtomicU64,
-    /// The latest instant that was granted ahead of time.
-    ahead: AtomicU64,
-}
-
-impl Refunds {
-    /// The units refunded so far; to be read before a charge that is kept.
-    #[inline]
-    pub(crate) fn units(&self) -> u64 {
-        self.units.load(Ordering::Acquire)
-    }
-
-    /// Counts units that were returned. Under a lock.
-    pub(crate) fn add(&self, units: u64) {
-        let refunded = self.units.load(Ordering::Relaxed);
-        // Pairs with the load before a charge.
-        self.units
-            .store(refunded.wrapping_add(units), Ordering::Release);
-    }
-
-    /// Comes before the charge of every grant.
-    #[inline]
-    pub(crate) fn granted(&self, grant: &Grant, now: Tick) {
-        if grant.at > now {
-            self.ahead.fetch_max(grant.at.0, Ordering::Relaxed);
-            // The word is exchanged with Relaxed.
-            fence(Ordering::Release);
-        }
-    }
-
-    /// The instant up to which grants count on the tokens that come. To be read after the word.
-    pub(crate) fn counted_on(&self, now: Tick) -> Tick {
-        now.max(Tick(self.ahead.load(Ordering::Relaxed)))
-    }
-}
 
 impl Bucket {
     /// Returns `tokens` of a charge, as far as time has not returned them yet. Returns nothing if
