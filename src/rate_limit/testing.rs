@@ -6,6 +6,7 @@ use super::table::{KeyHandle, Table};
 use crate::rate_limit::Quota;
 use crate::time::Tick;
 
+#[cfg(not(seawall_loom))]
 impl Shortfall {
     /// The burst, if the cost is above it.
     pub(crate) fn above_burst(self) -> Option<u32> {
