@@ -249,10 +249,16 @@ impl Common {
     ) {
         self.cells.count(Count::ended(ending));
         if self.observed() {
-            let elapsed = elapsed();
-            let kind = EventKind::Ended { ending, elapsed };
-            self.emit_event(kind, Some(attempts));
+            self.emit_end(attempts, ending, elapsed);
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    #[cold]
+    fn emit_end(&self, attempts: u32, ending: Ending, elapsed: impl FnOnce() -> Duration) {
+        let elapsed = elapsed();
+        let kind = EventKind::Ended { ending, elapsed };
+        self.emit_event(kind, Some(attempts));
     }
 
     /// Counts that a circuit breaker enters the state with this index, and emits it.

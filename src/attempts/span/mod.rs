@@ -13,7 +13,7 @@ use tracing::field::Empty;
 #[cfg(feature = "tracing")]
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 #[cfg(feature = "tracing")]
-use tracing::span::{EnteredSpan, Span};
+use tracing::span::Span;
 
 use crate::config::Name;
 use crate::outcome::Outcome;
@@ -25,9 +25,11 @@ pub(crate) struct AttemptSpan(#[cfg(feature = "tracing")] Option<Box<AssertUnwin
 
 /// While it is held, spans and events are part of the attempt.
 #[must_use]
-pub(crate) struct Entered {
+pub(crate) struct Entered<'s> {
     #[cfg(feature = "tracing")]
-    _span: Option<EnteredSpan>,
+    _span: Option<tracing::span::Entered<'s>>,
+    #[cfg(not(feature = "tracing"))]
+    _span: std::marker::PhantomData<&'s ()>,
 }
 
 impl AttemptSpan {
@@ -46,10 +48,12 @@ impl AttemptSpan {
     }
 
     #[inline]
-    pub(crate) fn enter(&self) -> Entered {
+    pub(crate) fn enter(&self) -> Entered<'_> {
         Entered {
             #[cfg(feature = "tracing")]
-            _span: self.0.as_ref().map(|span| span.0.clone().entered()),
+            _span: self.0.as_deref().map(|span| entered(span)),
+            #[cfg(not(feature = "tracing"))]
+            _span: std::marker::PhantomData,
         }
     }
 
@@ -62,10 +66,18 @@ impl AttemptSpan {
         rejection: impl FnOnce() -> Option<&'static str>,
     ) {
         #[cfg(feature = "tracing")]
-        if let Some(span) = self.0.take() {
-            return ended(&span, outcome, rejection());
+        if self.0.is_some() {
+            return self.end_observed(outcome, rejection());
         }
         let _ = (outcome, rejection);
+    }
+
+    #[cfg(feature = "tracing")]
+    #[cold]
+    fn end_observed(&mut self, outcome: Outcome, rejection: Option<&'static str>) {
+        if let Some(span) = self.0.take() {
+            ended(&span, outcome, rejection);
+        }
     }
 
     /// Whether the success of this extra attempt of a hedge is returned.
@@ -116,6 +128,11 @@ fn observed(policy: &Name, attempt: u32, delay: Duration) -> Option<Box<AssertUn
 
 #[cfg(feature = "tracing")]
 #[cold]
+fn entered(span: &Span) -> tracing::span::Entered<'_> {
+    span.enter()
+}
+
+#[cfg(feature = "tracing")]
 fn ended(span: &Span, outcome: Outcome, rejection: Option<&'static str>) {
     let result = match outcome {
         Outcome::Success => "success",
