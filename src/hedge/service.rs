@@ -8,6 +8,7 @@ use super::delay::{DelayOf, Own};
 use super::future::{Resent, ResponseFuture, Rules};
 use super::permit::{First, Permit};
 use super::policy::{Config, Hedge};
+use super::run::Race;
 use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
@@ -126,9 +127,9 @@ where
         let verdict = S::verdict(&self.classifier);
         let span = opened.call.span(&config.plan);
         let inner = &mut self.inner;
-        let first = opened.call.enter(&config.plan, &span, || {
+        let first = Some(opened.call.enter(&config.plan, &span, || {
             clock.call(inner, |inner| inner.call(request))
-        });
+        }));
         let permit = Permit::after_first(opened, span);
         let attempts = Resent {
             template: self.template.clone(),
@@ -137,7 +138,9 @@ where
             verdict,
             format: PhantomData,
         };
-        ResponseFuture::new(attempts, permit, first)
+        ResponseFuture {
+            race: Race::new(first, attempts, permit),
+        }
     }
 }
 

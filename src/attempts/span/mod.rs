@@ -5,7 +5,7 @@
 mod tests;
 
 #[cfg(feature = "tracing")]
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 #[cfg(feature = "tracing")]
@@ -27,7 +27,7 @@ pub(crate) struct AttemptSpan(#[cfg(feature = "tracing")] Option<Box<AssertUnwin
 #[must_use]
 pub(crate) struct Entered<'s> {
     #[cfg(feature = "tracing")]
-    _span: Option<tracing::span::Entered<'s>>,
+    span: Option<&'s Span>,
     #[cfg(not(feature = "tracing"))]
     _span: std::marker::PhantomData<&'s ()>,
 }
@@ -51,7 +51,7 @@ impl AttemptSpan {
     pub(crate) fn enter(&self) -> Entered<'_> {
         Entered {
             #[cfg(feature = "tracing")]
-            _span: self.0.as_deref().map(|span| entered(span)),
+            span: self.0.as_deref().map(|span| entered(span)),
             #[cfg(not(feature = "tracing"))]
             _span: std::marker::PhantomData,
         }
@@ -127,9 +127,31 @@ fn observed(policy: &Name, attempt: u32, delay: Duration) -> Option<Box<AssertUn
 }
 
 #[cfg(feature = "tracing")]
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(span) = self.span {
+            exit(span);
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
 #[cold]
-fn entered(span: &Span) -> tracing::span::Entered<'_> {
-    span.enter()
+fn entered(span: &Span) -> &Span {
+    span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+    span
+}
+
+/// A panic of the subscriber must not fail the call. And what cannot panic leaves what the code of
+/// the attempt has made where it is: the drop after a panic would need it in memory.
+#[cfg(feature = "tracing")]
+#[cold]
+fn exit(span: &Span) {
+    let exit = || span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(exit)) {
+        std::mem::forget(panic);
+    }
 }
 
 #[cfg(feature = "tracing")]

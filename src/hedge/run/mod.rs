@@ -82,7 +82,7 @@ impl Hedge {
             classifier,
             via: PhantomData,
         };
-        let race = Race::new(attempts, permit, first);
+        let race = Race::new(Some(first), attempts, permit);
         race.await.map_err(Error::Service)
     }
 }
