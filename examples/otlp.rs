@@ -10,18 +10,17 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use seawall::metrics::{BUCKETS, MetricKind, Publisher, table};
-use seawall::{CircuitBreaker, Error};
+use seawall::{CircuitBreaker, Error, Pipeline, Timeout};
 use tower::BoxError;
 
-const EVERY: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     // To http://localhost:4317, or to OTEL_EXPORTER_OTLP_ENDPOINT.
     let exporter = MetricExporter::builder().with_tonic().build()?;
-    let reader = PeriodicReader::builder(exporter)
-        .with_interval(EVERY)
-        .build();
+    // Every minute, or every OTEL_METRIC_EXPORT_INTERVAL milliseconds.
+    let reader = PeriodicReader::builder(exporter).build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     let meter = provider.meter("seawall");
     let recorder = OpenTelemetryRecorder::new(OpenTelemetryMetrics::new(meter));
@@ -30,15 +29,18 @@ async fn main() -> Result<(), BoxError> {
     recorder.set_histogram_bounds(histograms.map(|metric| metric.name), &BUCKETS);
     metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
 
-    let payments = CircuitBreaker::new("payments");
+    let timeout = Timeout::builder(SECOND).name("payments.timeout").build()?;
+    let payments = Pipeline::new()
+        .timeout(timeout)
+        .breaker(CircuitBreaker::new("payments"));
     let publisher = Publisher::new();
-    let mut next = tokio::time::interval(EVERY / 2);
+    let mut next = tokio::time::interval(SECOND);
     for call in 0.. {
         tokio::select! {
             _ = next.tick() => publisher.publish(),
             _ = tokio::signal::ctrl_c() => break,
             () = tokio::time::sleep(Duration::from_millis(100)) => {
-                let outcome = payments.run(async || match call % 3 {
+                let outcome = payments.run(async |_| match call % 3 {
                     0 => Err(std::io::Error::other("the ledger is locked")),
                     _ => Ok(()),
                 });

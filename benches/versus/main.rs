@@ -12,6 +12,7 @@ mod gateway;
 mod http_stack;
 mod keyed;
 mod layer;
+mod observed;
 mod stack;
 
 use clap::Parser;
@@ -33,6 +34,7 @@ fn main() {
     stack::run(&mut report);
     http_stack::run(&mut report);
     bodies::run(&mut report);
+    observed::run(&mut report);
     gateway::run(&mut report);
     report.finish("versus");
     drop(hold);

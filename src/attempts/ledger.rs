@@ -336,6 +336,8 @@ impl CallLedger {
     }
 }
 
+/// Only events need it.
+#[cold]
 pub(super) fn since(start: Tick) -> Duration {
     match start {
         Tick::ZERO => Duration::ZERO,

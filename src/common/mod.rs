@@ -18,7 +18,7 @@ use crate::config::{Mode, Name, PolicyKind};
 use crate::context::path::Inside;
 use crate::counters::{Cells, Count, Totals};
 use crate::event::{
-    Ending, Event, EventKind, Listeners, Subscription, trace_event, traces_rejections,
+    Ending, Event, EventKind, Listeners, Subscription, may_trace, trace_event, traces_rejections,
 };
 use crate::policy_id::{PolicyId, Registration};
 use crate::rejection::{Rejection, RejectionKind};
@@ -169,19 +169,22 @@ impl Common {
                 .is_some_and(|member| member.group.listeners.any())
     }
 
-    /// Whether a rejection would reach a listener or `tracing`.
+    /// Whether an event may reach a listener or `tracing`.
     #[inline]
-    pub(crate) fn observes_rejections(&self) -> bool {
-        traces_rejections() || self.observed()
+    fn may_be_observed(&self) -> bool {
+        may_trace() || self.observed()
     }
 
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
-        self.emit_event(kind, None);
+        if self.may_be_observed() {
+            self.emit_event(kind, None);
+        }
     }
 
     /// Emits an event, which has the number of attempts where it ends a call that makes several.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn emit_event(&self, kind: EventKind<'_>, attempts: Option<u32>) {
         trace_event(&self.name, kind);
         if self.observed() {
@@ -224,9 +227,14 @@ impl Common {
     pub(crate) fn ended(&self, ending: Ending, elapsed: impl FnOnce() -> Duration) {
         self.cells.count(Count::ended(ending));
         if self.observed() {
-            let elapsed = elapsed();
-            self.emit(EventKind::Ended { ending, elapsed });
+            self.emit_ended(ending, elapsed(), None);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn emit_ended(&self, ending: Ending, elapsed: Duration, attempts: Option<u32>) {
+        self.emit_event(EventKind::Ended { ending, elapsed }, attempts);
     }
 
     /// The same for a call that has no event if it was not timed.
@@ -249,16 +257,8 @@ impl Common {
     ) {
         self.cells.count(Count::ended(ending));
         if self.observed() {
-            self.emit_end(attempts, ending, elapsed);
+            self.emit_ended(ending, elapsed(), Some(attempts));
         }
-    }
-
-    #[cfg(feature = "tokio")]
-    #[cold]
-    fn emit_end(&self, attempts: u32, ending: Ending, elapsed: impl FnOnce() -> Duration) {
-        let elapsed = elapsed();
-        let kind = EventKind::Ended { ending, elapsed };
-        self.emit_event(kind, Some(attempts));
     }
 
     /// Counts that a circuit breaker enters the state with this index, and emits it.
@@ -269,9 +269,8 @@ impl Common {
 
     /// Reports what was rejected since the last summary, unless that is less than ten seconds ago.
     /// So the first rejection of a burst is reported at once.
-    #[cfg(feature = "tracing")]
-    #[inline]
     fn summarise_rejections(&self) {
+        #[cfg(feature = "tracing")]
         if crate::event::wants_summaries() {
             let summaries = match &self.member {
                 Some(member) => &member.group.summaries,
@@ -281,20 +280,27 @@ impl Common {
         }
     }
 
-    /// Counts and emits the rejection of a call, and returns it.
-    #[cold]
+    /// Counts and emits the rejection of a call, and returns it. It is made once more for what
+    /// observes it: if nothing does, it is made where it is returned, and not copied.
+    #[inline]
+    pub(crate) fn reject(&self, kind: &RejectionKind, make: impl Fn() -> Rejection) -> Rejection {
+        self.rejected_unseen(kind, &make);
+        make()
+    }
+
+    /// The same for a rejection that is made already.
+    #[inline]
     pub(crate) fn rejected(&self, rejection: Rejection) -> Rejection {
         self.emit_rejected(&rejection);
         rejection
     }
 
     /// Counts and emits the rejection of a call.
-    #[cold]
+    #[inline]
     pub(crate) fn emit_rejected(&self, rejection: &Rejection) {
-        self.cells.count(Count::rejected(&rejection.kind()));
-        #[cfg(feature = "tracing")]
-        self.summarise_rejections();
-        self.emit(EventKind::Rejected(rejection));
+        if self.count_rejection(Count::rejected(&rejection.kind())) {
+            self.report_rejected(rejection);
+        }
     }
 
     /// Counts the rejection of a call that does not return it, and makes it only if something
@@ -305,14 +311,33 @@ impl Common {
         kind: &RejectionKind,
         rejection: impl FnOnce() -> Rejection,
     ) {
-        match self.observes_rejections() {
-            true => self.emit_rejected(&rejection()),
-            false => {
-                self.cells.count(Count::rejected(kind));
-                #[cfg(feature = "tracing")]
-                self.summarise_rejections();
-            }
+        if self.count_rejection(Count::rejected(kind)) {
+            self.report_unseen(rejection);
         }
+    }
+
+    /// Counts a rejection, and returns whether it may have to be reported. Not inlined, so that
+    /// its caller is.
+    #[inline(never)]
+    fn count_rejection(&self, word: Count) -> bool {
+        self.cells.count(word);
+        self.may_be_observed()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_unseen(&self, rejection: impl FnOnce() -> Rejection) {
+        match traces_rejections() || self.observed() {
+            true => self.report_rejected(&rejection()),
+            false => self.summarise_rejections(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_rejected(&self, rejection: &Rejection) {
+        self.summarise_rejections();
+        self.emit_event(EventKind::Rejected(rejection), None);
     }
 
     /// Counts a rejection of record-only mode, and emits it.

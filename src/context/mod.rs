@@ -5,6 +5,8 @@
 //! it makes or polls the call below it and restores after, also on panic.
 
 mod attempting;
+#[cfg(feature = "tower")]
+pub(crate) mod authority_hash;
 mod dropped;
 #[cfg(feature = "tokio")]
 mod enforcing;

@@ -3,19 +3,18 @@ use std::time::Duration;
 use super::count::Count;
 use super::times::{self, Times};
 use super::totals::Totals;
-use crate::per_thread::{PerThread, ThreadSlot, current};
+use crate::per_thread::{PerThread, WORDS, current, taken};
 use crate::sync::{AtomicU64, Once, Ordering::Relaxed};
 use crate::time::nanos;
 
 /// The counts of a policy, or of the policies of a keyed one.
 ///
-/// Each part is allocated when a thread first counts in it, for a few threads at once: a policy
+/// Each line is allocated when a thread first counts in it, for a few threads at once: a policy
 /// that rejects nothing has no words for rejections.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    /// The first [`Count::HOT`] words.
-    hot: PerThread<AtomicU64>,
-    cold: PerThread<AtomicU64>,
+    /// [`Count`] by [`Count`], a cache line of each thread at a time.
+    lines: [PerThread<AtomicU64>; LINES],
     times: PerThread<AtomicU64>,
     /// Whether calls that go well are timed, so that the words for times are allocated with theirs.
     timed: bool,
@@ -23,22 +22,13 @@ pub(crate) struct Cells {
     shared: Once<Box<[AtomicU64]>>,
 }
 
-const COLD: usize = Count::ALL - Count::HOT;
-
-/// Which of the three parts.
-#[derive(Clone, Copy)]
-enum Part {
-    Hot,
-    Cold,
-    Times,
-}
+const LINES: usize = Count::ALL.div_ceil(WORDS);
 
 impl Cells {
     pub(crate) fn new(timed: bool) -> Self {
         Self {
             timed,
-            hot: PerThread::new(Count::HOT),
-            cold: PerThread::new(COLD),
+            lines: std::array::from_fn(|_| PerThread::new(WORDS)),
             times: PerThread::new(times::WORDS),
             shared: Once::new(),
         }
@@ -55,80 +45,74 @@ impl Cells {
     /// Counts one.
     #[inline]
     pub(crate) fn count(&self, word: Count) {
-        match word.0.checked_sub(Count::HOT) {
-            None => self.add(Part::Hot, word.0, 1),
-            Some(cold) => self.add(Part::Cold, cold, 1),
-        }
+        self.add(word, 1);
     }
 
     /// Takes back what was counted, on this thread or on another.
     #[cfg(feature = "tokio")]
     pub(crate) fn uncount(&self, word: Count) {
-        match word.0.checked_sub(Count::HOT) {
-            None => self.add(Part::Hot, word.0, u64::MAX),
-            Some(cold) => self.add(Part::Cold, cold, u64::MAX),
+        self.add(word, u64::MAX);
+    }
+
+    #[inline]
+    fn add(&self, word: Count, n: u64) {
+        let line = &self.lines[word.0 / WORDS];
+        match taken().and_then(|slot| line.words(slot)) {
+            Some(own) => add(&own[word.0 % WORDS], n),
+            None => self.add_otherwise(word, n),
+        }
+    }
+
+    /// The first count of a few threads in a line, or that of a thread without a slot.
+    #[cold]
+    #[inline(never)]
+    fn add_otherwise(&self, word: Count, n: u64) {
+        let Some(slot) = current() else {
+            self.shared()[word.0].fetch_add(n, Relaxed);
+            return;
+        };
+        if self.timed {
+            self.times.make(slot, || AtomicU64::new(0));
+        }
+        let line = &self.lines[word.0 / WORDS];
+        line.make(slot, || AtomicU64::new(0));
+        if let Some(own) = line.words(slot) {
+            add(&own[word.0 % WORDS], n);
         }
     }
 
     /// Counts a time that a call has taken or waited.
     pub(crate) fn time(&self, time: Duration) {
         let nanos = nanos(time);
-        self.add(Part::Times, times::bucket(nanos), 1);
-        self.add(Part::Times, times::SUM, nanos);
+        self.add_time(times::bucket(nanos), 1);
+        self.add_time(times::SUM, nanos);
     }
 
-    #[inline]
-    fn add(&self, part: Part, word: usize, n: u64) {
-        let slot = current();
-        match slot.and_then(|slot| self.part(part).get(slot, word)) {
-            // No other thread writes it. It wraps where a count is taken back on another thread.
-            Some(own) => own.store(own.load(Relaxed).wrapping_add(n), Relaxed),
-            None => self.add_otherwise(slot, part, word, n),
-        }
-    }
-
-    #[inline]
-    fn part(&self, part: Part) -> &PerThread<AtomicU64> {
-        match part {
-            Part::Hot => &self.hot,
-            Part::Cold => &self.cold,
-            Part::Times => &self.times,
-        }
-    }
-
-    /// The first count of a few threads, or that of a thread without a slot.
-    #[cold]
-    fn add_otherwise(&self, slot: Option<ThreadSlot>, part: Part, word: usize, n: u64) {
-        let Some(slot) = slot else {
-            let first = match part {
-                Part::Hot => 0,
-                Part::Cold => Count::HOT,
-                Part::Times => Count::ALL,
-            };
-            let words = || {
-                (0..Count::ALL + times::WORDS)
-                    .map(|_| AtomicU64::new(0))
-                    .collect()
-            };
-            self.shared.get_or_init(words)[first + word].fetch_add(n, Relaxed);
+    fn add_time(&self, word: usize, n: u64) {
+        let Some(slot) = current() else {
+            self.shared()[Count::ALL + word].fetch_add(n, Relaxed);
             return;
         };
-        if self.timed {
+        if self.times.get(slot, word).is_none() {
             self.times.make(slot, || AtomicU64::new(0));
         }
-        let part = self.part(part);
-        part.make(slot, || AtomicU64::new(0));
-        if let Some(own) = part.get(slot, word) {
-            own.store(own.load(Relaxed).wrapping_add(n), Relaxed);
+        if let Some(own) = self.times.get(slot, word) {
+            add(own, n);
         }
+    }
+
+    fn shared(&self) -> &[AtomicU64] {
+        let words = 0..Count::ALL + times::WORDS;
+        self.shared
+            .get_or_init(|| words.map(|_| AtomicU64::new(0)).collect())
     }
 
     /// The sums. They are read one after the other, so while calls run they may differ by those.
     pub(crate) fn totals(&self) -> Totals {
         let mut words = [0; Count::ALL];
-        let (hot, cold) = words.split_at_mut(Count::HOT);
-        self.hot.add_to(hot);
-        self.cold.add_to(cold);
+        for (line, sums) in self.lines.iter().zip(words.chunks_mut(WORDS)) {
+            line.add_to(sums);
+        }
         let mut times = [0; times::WORDS];
         self.times.add_to(&mut times);
         if let Some(shared) = self.shared.get() {
@@ -138,6 +122,13 @@ impl Cells {
         }
         Totals::new(words, Times::new(times))
     }
+}
+
+/// Adds to a word that no other thread writes. It wraps where a count is taken back on another
+/// thread.
+#[inline]
+fn add(own: &AtomicU64, n: u64) {
+    own.store(own.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
 impl PerThread<AtomicU64> {

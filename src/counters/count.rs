@@ -4,8 +4,8 @@ use crate::event::{Ending, Suppression};
 use crate::outcome::FailureKind;
 use crate::rejection::RejectionKind;
 
-/// The number of a count. Those below [`HOT`](Self::HOT) are what calls that go well count: they
-/// are in the one cache line of a thread.
+/// The number of a count. What calls that go well count comes first, so that it fills one cache
+/// line of a thread, and what rejections count fits the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count(pub(super) usize);
 
@@ -25,8 +25,6 @@ pub(super) const ENDINGS: [Ending; 8] = [
 pub(super) const STATES: [&str; 5] = ["closed", "open", "half_open", "forced_open", "recovering"];
 
 impl Count {
-    pub(super) const HOT: usize = 16;
-
     pub(crate) const ADMITTED: Self = Self(0);
     /// The first six of [`ENDINGS`].
     const ENDED: usize = 1;
@@ -105,13 +103,19 @@ mod tests {
     use super::{Count, ENDINGS, STATES};
     use crate::event::{Ending, Suppression};
     use crate::outcome::FailureKind;
+    use crate::per_thread::WORDS;
 
     #[test]
-    fn ob1_each_count_has_a_word_of_its_own_and_successes_are_in_one_cache_line() {
+    fn ob1_each_count_has_a_word_of_its_own_and_usual_calls_count_in_one_cache_line() {
         let mut words: Vec<_> = ENDINGS.map(|ending| Count::ended(ending).0).to_vec();
         words.extend(FailureKind::ALL.map(|kind| Count::ended(Ending::Failure(kind)).0));
-        assert!(words[..6].iter().all(|word| *word < Count::HOT));
+        assert!(words[..6].iter().all(|word| *word < WORDS));
         words.extend((0..12).map(|index| Count::rejected_by_index(index).0));
+        assert!(
+            words[words.len() - 12..]
+                .iter()
+                .all(|word| word / WORDS == 1)
+        );
         words.extend((0..12).map(|index| Count::would_reject_by_index(index).0));
         words.extend(Suppression::ALL.map(|reason| Count::suppressed(reason).0));
         words.extend(Suppression::ALL.map(|reason| Count::would_suppress(reason).0));

@@ -51,7 +51,7 @@
 //! | `resilience.calls`, `resilience.reasons` | how many calls were rejected since the last summary, and how many of them for each label of a kind |
 //! | `resilience.seconds` | the time since the last summary; absent in the first |
 //! | `resilience.server`, `resilience.stack` | the name of the server or stack |
-//! | `resilience.phase` | the phase of the drain |
+//! | `resilience.phase` | the phase of the drain: `draining`, `closing`, `ended` |
 //! | `resilience.connections`, `resilience.requests` | how many are open |
 //! | `resilience.cut` | how many requests were cut off |
 //! | `resilience.verdict` | what the stack can do to its dependency, as text |
@@ -99,6 +99,7 @@
 //! | [`PolicyKind`](crate::registry::PolicyKind) | `timeout`, `rate_limit`, `circuit_breaker`, `bulkhead`, `retry`, `hedge`, `budget`, `fallback` |
 //! | [`State`](crate::circuit_breaker::State) of a breaker | `closed`, `open`, `half_open`, `forced_open`, `recovering` |
 //! | [`Mode`](crate::Mode) | `enforce`, `record_only`, `off` |
+//! | [`Phase`](crate::serve::Phase) of a server | `serving`, `draining`, `closing`, `ended` |
 
 mod gate;
 mod listeners;
@@ -113,9 +114,9 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
+pub(crate) use report::{may_trace, trace_event, traces_rejections};
 #[cfg(feature = "tracing")]
 pub(crate) use report::{summarise, wants_summaries};
-pub(crate) use report::{trace_event, traces_rejections};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 

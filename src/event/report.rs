@@ -8,8 +8,16 @@ use super::EventKind;
 use super::trace;
 use crate::config::Name;
 
-/// Whether a rejection would reach `tracing`. Check it before a rejection is made only for an event.
+/// Whether an event may reach `tracing`: one load, before all that an event needs.
 #[inline]
+pub(crate) fn may_trace() -> bool {
+    #[cfg(feature = "tracing")]
+    return trace::is_on();
+    #[cfg(not(feature = "tracing"))]
+    false
+}
+
+/// Whether a rejection would reach `tracing`. Check it before a rejection is made only for an event.
 pub(crate) fn traces_rejections() -> bool {
     #[cfg(feature = "tracing")]
     return trace::observes_rejections();
@@ -21,13 +29,14 @@ pub(crate) fn traces_rejections() -> bool {
 #[inline]
 pub(crate) fn trace_event(policy: &Name, kind: EventKind<'_>) {
     #[cfg(feature = "tracing")]
-    trace::emit(policy, kind);
+    if may_trace() {
+        trace::emit(policy, kind);
+    }
     let _ = (policy, kind);
 }
 
 /// Whether a summary of rejections would reach `tracing`. Where each rejection does, none is made.
 #[cfg(feature = "tracing")]
-#[inline]
 pub(crate) fn wants_summaries() -> bool {
     trace::wants_summaries()
 }

@@ -2,8 +2,12 @@
 
 use std::any::Any;
 
+#[cfg(feature = "serde")]
+use super::per_key::Change;
 use super::per_key::Each;
 use crate::common::Group;
+#[cfg(feature = "serde")]
+use crate::config::ConfigError;
 use crate::config::{Mode, Name, PolicyKind};
 use crate::policy_id::{self, PolicyId, Registration};
 use crate::sync::{Arc, Weak};
@@ -22,6 +26,16 @@ pub(crate) trait Erased: Send + Sync {
     fn mode(&self) -> Mode;
 
     fn set_mode(&self, mode: Mode);
+
+    /// Applies `change` to the policies that it has made: those of all keys, the anonymous and the
+    /// overflow one.
+    #[cfg(feature = "serde")]
+    fn change(&self, change: &Change<dyn Any>) -> Result<(), ConfigError>;
+
+    /// Applies `change` to each policy that it makes from now on. One that is under construction
+    /// needs a [`change`](Self::change) after this.
+    #[cfg(feature = "serde")]
+    fn change_new(&self, change: Change<dyn Any>);
 
     fn capacity(&self) -> usize;
 

@@ -3,10 +3,14 @@
 use std::any::Any;
 
 use super::erased::Erased;
+#[cfg(feature = "serde")]
+use super::per_key::Change;
 use super::per_key::{Each, Idle, PerKey, Store};
 use super::policy::Shared;
 use super::{Key, Keyed};
 use crate::common::Group;
+#[cfg(feature = "serde")]
+use crate::config::ConfigError;
 use crate::config::{Mode, Name, PolicyKind};
 use crate::sync::{Arc, Ordering};
 
@@ -34,6 +38,21 @@ impl<K: ?Sized + Key, P: PerKey> Erased for Shared<K, P> {
     fn set_mode(&self, mode: Mode) {
         self.anonymous.set_mode(mode);
         self.store.set_mode(mode);
+    }
+
+    #[cfg(feature = "serde")]
+    fn change(&self, change: &Change<dyn Any>) -> Result<(), ConfigError> {
+        let policies = self.store.start_change(&self.anonymous);
+        let changes = policies
+            .iter()
+            .map(|policy| self.group.make(|| change(policy)));
+        changes.collect()
+    }
+
+    #[cfg(feature = "serde")]
+    fn change_new(&self, change: Change<dyn Any>) {
+        let change: Change<P> = Arc::new(move |policy| change(policy));
+        self.store.change_new(Some(change));
     }
 
     fn capacity(&self) -> usize {

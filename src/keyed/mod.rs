@@ -140,6 +140,9 @@
 //! stays. For the other policies, [`change_all`](Keyed::change_all) changes those that exist, and
 //! `make` has to read what new ones get. Calls in flight keep what they started with.
 //!
+//! With the feature `serde`, a section of [`settings`](crate::settings#keyed-policies) changes the
+//! policies of all keys by the name of the keyed policy, existing and new.
+//!
 //! # Cancel safety
 //!
 //! That of the policy.
@@ -175,6 +178,8 @@ pub(crate) use erased::{Erased, Listing};
 pub use key::Key;
 #[cfg(feature = "tower")]
 pub(crate) use long::bounded;
+#[cfg(feature = "serde")]
+pub(crate) use per_key::Change;
 pub(crate) use per_key::{Idle, Store};
 pub use per_key::{PerKey, Picked};
 pub use policy::{Builder, Keyed};

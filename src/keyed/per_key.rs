@@ -6,6 +6,8 @@ use super::Key;
 use crate::config::{ConfigError, Mode, PolicyKind};
 use crate::event::EventKind;
 use crate::rejection::Rejection;
+#[cfg(feature = "serde")]
+use crate::sync::Arc;
 
 /// A policy that can be kept per key: [`RateLimiter`](crate::RateLimiter),
 /// [`CircuitBreaker`](crate::CircuitBreaker), [`Bulkhead`](crate::Bulkhead),
@@ -63,6 +65,10 @@ pub enum Idle {
     No,
 }
 
+/// What a policy gets from the settings of its keyed one.
+#[cfg(feature = "serde")]
+pub(crate) type Change<P> = Arc<dyn Fn(&P) -> Result<(), ConfigError> + Send + Sync>;
+
 /// What each entry is given to: the text of its key, and its policy.
 pub(super) type Each<'a, P> = dyn FnMut(&dyn Fn() -> Option<String>, &P) + 'a;
 
@@ -89,6 +95,19 @@ pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
 
     /// Sets the mode of all entries, and of those to come.
     fn set_mode(&self, mode: Mode);
+
+    /// The policies that it has made, to be changed: those of all keys, `anonymous` and the overflow
+    /// policy, unless they were built elsewhere. One that is under construction is constructed
+    /// again.
+    #[cfg(feature = "serde")]
+    fn start_change(&self, anonymous: &P) -> Vec<P>;
+
+    /// Changes each policy that it makes from now on. Its mode is what `change` makes of it, until
+    /// another one is set.
+    #[cfg(feature = "serde")]
+    fn change_new(&self, change: Option<Change<P>>) {
+        let _ = change;
+    }
 
     /// Emits an event of all keys together.
     fn emit(&self, kind: EventKind<'_>);

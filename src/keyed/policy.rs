@@ -173,6 +173,14 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
         self.0.store.pick(self.hash(key), key)
     }
 
+    /// The same for a caller that has hashed the key with this policy's hasher.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn pick_hashed(&self, hash: u64, key: &K) -> Picked<'_, P> {
+        debug_assert_eq!(hash, self.hash(key));
+        self.0.store.pick(hash, key)
+    }
+
     /// Rejects a request without a key, if the mode says so.
     #[cold]
     pub(super) fn reject_keyless(&self, kind: RejectionKind) -> Result<(), Rejection> {
@@ -213,6 +221,7 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
             anonymous: None,
             overflow: None,
             overflow_key: K::anonymous(),
+            hasher: RandomState::new(),
             shows_keys: false,
             listeners: Listeners::default(),
         }
@@ -245,11 +254,21 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
     /// Applies `change` to the policies of all keys, to the anonymous and the overflow policy.
     ///
     /// For new keys `make` has to read the changed configuration, so change that first. A policy
-    /// that another thread is constructing at the same time is then constructed again.
+    /// that another thread is constructing at the same time is then constructed again. Where a
+    /// section of `settings` was applied to this keyed policy, new keys get that after `make`.
     pub fn change_all(&self, change: impl Fn(&P)) {
         change(self.anonymous());
         change(self.overflow());
         self.0.store.map.start_change().iter().for_each(change);
+    }
+
+    /// The same, and forgets the section of settings that was applied to it: new keys get what
+    /// `make` constructs.
+    #[cfg(feature = "tower")]
+    pub(crate) fn change_all_as_made(&self, change: impl Fn(&P)) {
+        #[cfg(feature = "serde")]
+        self.0.store.change_new(None);
+        self.change_all(change);
     }
 }
 
@@ -273,6 +292,7 @@ pub struct Builder<K: ?Sized + ToOwned + 'static, P> {
     anonymous: Option<P>,
     overflow: Option<P>,
     overflow_key: Cow<'static, K>,
+    hasher: RandomState,
     shows_keys: bool,
     listeners: Listeners,
 }
@@ -307,6 +327,13 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         self
     }
 
+    /// Sets what hashes the keys. The default is one of its own.
+    #[cfg(feature = "tower")]
+    pub(crate) fn hashed_by(mut self, hasher: RandomState) -> Self {
+        self.hasher = hasher;
+        self
+    }
+
     /// Adds a listener for as long as the keyed policy lives. It receives
     /// [`EventKind::Overflow`](crate::event::EventKind::Overflow),
     /// [`EventKind::ConstructionFailed`](crate::event::EventKind::ConstructionFailed),
@@ -326,6 +353,8 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
         check_capacity("capacity", self.capacity, &mut problems);
         let group = Group::new(P::KIND);
         let make = |key: &K| group.make(|| (self.make)(key));
+        #[cfg(feature = "serde")]
+        let has_made = (self.anonymous.is_none(), self.overflow.is_none());
         let anonymous = || make(&K::anonymous());
         let overflow = || make(&self.overflow_key);
         let made = || {
@@ -349,8 +378,12 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Builder<K, P> {
             shows_keys: self.shows_keys,
             mode: AtomicU8::new(NOT_SET),
             overflowed: AtomicU64::new(0),
+            #[cfg(feature = "serde")]
+            change: crate::sync::Mutex::default(),
+            #[cfg(feature = "serde")]
+            has_made,
         };
-        let store = (RandomState::new(), store);
+        let store = (self.hasher, store);
         let name = (self.name, group);
         Ok(Keyed::of(name, self.capacity, (anonymous, off), store))
     }

@@ -187,7 +187,7 @@ impl<K: ?Sized + Key, P: PerKey, F> ByKey<K, P, F> {
         }
     }
 
-    #[cfg(all(feature = "http", feature = "tower"))]
+    #[cfg(feature = "tower")]
     pub(crate) fn keyed(&self) -> &Keyed<K, P> {
         &self.keyed
     }

@@ -4,12 +4,16 @@ use std::borrow::Borrow;
 
 use super::Key;
 use super::map::{Inserted, Map};
+#[cfg(feature = "serde")]
+use super::per_key::Change;
 use super::per_key::{Each, PerKey, Picked, Store};
 use crate::common::Group;
 use crate::config::{ConfigError, Mode, Name};
 use crate::counters::Count;
 use crate::event::{Event, EventKind, Listeners};
 use crate::rejection::Rejection;
+#[cfg(feature = "serde")]
+use crate::sync::Mutex;
 use crate::sync::{Arc, AtomicU8, AtomicU64, Ordering};
 
 pub(super) type Make<K, P> = Box<dyn Fn(&K) -> Result<P, ConfigError> + Send + Sync>;
@@ -29,6 +33,13 @@ pub struct Policies<K: ?Sized + Key, P: PerKey> {
     pub(super) mode: AtomicU8,
     /// Publishes nothing: relaxed.
     pub(super) overflowed: AtomicU64,
+    /// Changes each policy after `make`. The map's version says whether one was constructed before
+    /// it came.
+    #[cfg(feature = "serde")]
+    pub(super) change: Mutex<Option<Change<P>>>,
+    /// Whether the anonymous and the overflow policy were constructed by `make`.
+    #[cfg(feature = "serde")]
+    pub(super) has_made: (bool, bool),
 }
 
 /// No mode.
@@ -45,13 +56,24 @@ impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
         });
     }
 
+    /// Constructs a policy as it is now configured.
+    fn make(&self, key: &K) -> Result<P, ConfigError> {
+        let policy = (self.make)(key)?;
+        #[cfg(feature = "serde")]
+        {
+            let change = self.change.lock().clone();
+            change.map_or(Ok(()), |change| change(&policy))?;
+        }
+        Ok(policy)
+    }
+
     /// Constructs the policy of a new key.
     #[cold]
     fn insert(&self, hash: u64, key: &K) -> P {
         let failure = loop {
             let version = self.map.version();
             let shown = self.shows_keys.then(|| key.text()).flatten();
-            let policy = match self.group.make_for(shown, || (self.make)(key)) {
+            let policy = match self.group.make_for(shown, || self.make(key)) {
                 Ok(policy) => policy,
                 Err(error) => break Some(error),
             };
@@ -103,6 +125,22 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
         self.overflow.set_mode(mode);
         let policies = self.map.start_change();
         policies.iter().for_each(|policy| policy.set_mode(mode));
+    }
+
+    #[cfg(feature = "serde")]
+    fn start_change(&self, anonymous: &P) -> Vec<P> {
+        let (has_anonymous, has_overflow) = self.has_made;
+        let anonymous = has_anonymous.then_some(anonymous).into_iter();
+        let overflow = has_overflow.then_some(&self.overflow);
+        let mut policies: Vec<P> = anonymous.chain(overflow).cloned().collect();
+        policies.extend(self.map.start_change());
+        policies
+    }
+
+    #[cfg(feature = "serde")]
+    fn change_new(&self, change: Option<Change<P>>) {
+        *self.change.lock() = change;
+        self.mode.store(NOT_SET, Ordering::Relaxed);
     }
 
     fn emit(&self, kind: EventKind<'_>) {

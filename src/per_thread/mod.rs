@@ -121,11 +121,16 @@ impl Taken {
 }
 
 #[cfg(not(all(test, seawall_loom)))]
-pub(crate) use self::threads::{current, stripe};
+pub(crate) use self::threads::{current, stripe, taken};
 
 /// The threads of a model take no slots by themselves.
 #[cfg(all(test, seawall_loom))]
 pub(crate) fn current() -> Option<ThreadSlot> {
+    None
+}
+
+#[cfg(all(test, seawall_loom))]
+pub(crate) fn taken() -> Option<ThreadSlot> {
     None
 }
 
@@ -169,14 +174,23 @@ mod threads {
     /// The slot of this thread. None if too many threads are alive, or this one is about to end.
     #[inline]
     pub(crate) fn current() -> Option<ThreadSlot> {
-        match OWN.get() {
-            NONE => take(),
-            own => ThreadSlot::of(own),
+        match taken() {
+            None => take(),
+            slot => slot,
         }
+    }
+
+    /// The same for a thread that has its slot already; otherwise call [`current`].
+    #[inline]
+    pub(crate) fn taken() -> Option<ThreadSlot> {
+        ThreadSlot::of(OWN.get())
     }
 
     #[cold]
     fn take() -> Option<ThreadSlot> {
+        if OWN.get() == ENDED {
+            return None;
+        }
         // Without a keeper it would never be given back.
         KEEPER.try_with(|_| ()).ok()?;
         let slot = TAKEN.take()?;
@@ -188,15 +202,18 @@ mod threads {
     /// are alive together differ.
     #[inline]
     pub(crate) fn stripe() -> usize {
-        match current() {
+        match taken() {
             Some(slot) => slot.index(),
-            None => spread(),
+            None => new_stripe(),
         }
     }
 
-    /// For a thread without a slot: the hash of an address that is its own.
+    /// For a thread that gets no slot: the hash of an address that is its own.
     #[cold]
-    fn spread() -> usize {
+    fn new_stripe() -> usize {
+        if let Some(slot) = take() {
+            return slot.index();
+        }
         let address = OWN.with(|own| std::ptr::from_ref(own).addr() as u64);
         (address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize
     }
@@ -216,7 +233,7 @@ pub(crate) struct PerThread<T> {
 type CacheLine<T> = CachePadded<[T; WORDS]>;
 
 /// The words in the two cache lines that processors fetch together.
-const WORDS: usize = if SMALL { 2 } else { 16 };
+pub(crate) const WORDS: usize = if SMALL { 2 } else { 16 };
 
 const GROUP: usize = if SMALL { 2 } else { 16 };
 const GROUPS: usize = if SMALL { 1 } else { SLOTS / GROUP };
@@ -260,6 +277,7 @@ impl<T> PerThread<T> {
     }
 
     #[cold]
+    #[inline(never)]
     fn later_group(&self, number: usize) -> Option<&[CacheLine<T>]> {
         Some(self.groups.get(number)?.get()?)
     }

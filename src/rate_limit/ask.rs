@@ -107,8 +107,15 @@ impl RateLimiter {
     /// Takes the tokens now or rejects, and emits the event.
     #[inline]
     pub(crate) fn admit(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Rejection> {
-        self.decide(ask, clock)
-            .map_err(|denied| self.common().rejected(denied.rejection()))
+        self.decide(ask, clock, |denied| self.reject(&denied))
+    }
+
+    /// Emits the rejection that it makes of a denial.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reject(&self, denied: &Denied<'_>) -> Rejection {
+        let kind = denied.kind();
+        self.common().reject(&kind, || denied.rejection())
     }
 
     /// Takes the tokens now or rejects, and notes what is left for the layer above.
@@ -149,32 +156,43 @@ impl RateLimiter {
     /// The same, without making a rejection that nothing observes.
     #[inline]
     pub(super) fn allows(&self, ask: Ask, clock: impl FnMut() -> Tick) -> bool {
-        match self.decide(ask, clock) {
-            Ok(()) => true,
-            Err(denied) => {
-                let rejection = || denied.rejection();
-                self.common().rejected_unseen(&denied.kind(), rejection);
-                false
-            }
-        }
+        let reject = |denied: Denied<'_>| {
+            let rejection = move || denied.rejection();
+            self.common().rejected_unseen(&denied.kind(), rejection);
+        };
+        self.decide(ask, clock, reject).is_ok()
     }
 
-    /// Takes the tokens now or says why not, and emits an admission. `clock` is read again where
-    /// a lease is fetched: what was read before may be long ago.
-    #[inline]
-    pub(super) fn decide(&self, ask: Ask, clock: impl FnMut() -> Tick) -> Result<(), Denied<'_>> {
-        match (&self.shared.limit, self.mode()) {
+    /// Takes the tokens now or makes an error of the denial, and emits an admission. `clock` is
+    /// read again where a lease is fetched: what was read before may be long ago.
+    ///
+    /// It returns no denial, and it is inlined always, because a denial that is copied waits until
+    /// it was written: that takes longer than the decision.
+    #[inline(always)]
+    pub(super) fn decide<E>(
+        &self,
+        ask: Ask,
+        clock: impl FnMut() -> Tick,
+        deny: impl FnOnce(Denied<'_>) -> E,
+    ) -> Result<(), E> {
+        let denied = match (&self.shared.limit, self.mode()) {
             (Limit::One(bucket), Mode::Enforce)
                 if !(self.shared.queues.any() || ask.by == Asker::Comer && bucket.is_fast()) =>
             {
                 match bucket.admit_now(clock, ask.cost) {
-                    Ok(()) => self.emit_own(Ending::Admitted, Duration::ZERO),
-                    Err(shortfall) => return Err(self.denied(ask.cost, shortfall)),
+                    Ok(()) => {
+                        self.emit_own(Ending::Admitted, Duration::ZERO);
+                        return Ok(());
+                    }
+                    Err(shortfall) => self.denied(ask.cost, shortfall),
                 }
-                Ok(())
             }
-            _ => self.decide_otherwise(ask, clock),
-        }
+            _ => match self.decide_otherwise(ask, clock) {
+                Ok(()) => return Ok(()),
+                Err(denied) => denied,
+            },
+        };
+        Err(deny(denied))
     }
 
     /// The same for keyed and joint limiters, in the other modes, and while calls wait.
@@ -222,7 +240,7 @@ impl RateLimiter {
         match decided {
             Ok(taken) => return Ok(Some(taken)),
             Err(denied) if mode == Mode::Enforce => {
-                return Err(self.common().rejected(denied.rejection()));
+                return Err(self.reject(&denied));
             }
             Err(denied) => self.common().record_rejection(|| denied.rejection()),
         }

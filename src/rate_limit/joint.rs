@@ -52,7 +52,7 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
                 Err(shortfall) => shortfall,
             };
             *short = Some(shortfall);
-            let is_tighter = || tightest.is_none_or(|(_, other)| shortfall.is_longer(&other));
+            let is_tighter = || tightest.is_none_or(|(_, other)| shortfall.is_longer(other));
             if mode == Mode::Enforce && is_tighter() {
                 tightest = Some((member, shortfall));
             }
@@ -199,7 +199,7 @@ impl RateLimiter {
                 }
                 Ok(_) => {}
                 Err(shortfall) => {
-                    let is_first = |other: &Denied<'_>| shortfall.is_longer(&other.shortfall);
+                    let is_first = |other: &Denied<'_>| shortfall.is_longer(other.shortfall);
                     if never.as_ref().is_none_or(is_first) {
                         never = Some(member.denied(ask.cost, shortfall));
                     }
@@ -214,7 +214,7 @@ impl RateLimiter {
 
     /// Emits a rejection, as that of a joint limiter's member too.
     pub(super) fn deny(&self, denied: &Denied<'_>) -> Rejection {
-        let rejection = self.common().rejected(denied.rejection());
+        let rejection = self.reject(denied);
         match Arc::ptr_eq(&self.shared, &denied.by.shared) {
             true => rejection,
             false => denied.by.common().rejected(rejection),

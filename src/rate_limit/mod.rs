@@ -267,6 +267,8 @@ pub use cost::{One, PerRequest};
 #[cfg(feature = "tower")]
 pub use layer::{RateLimitLayer, Rejects, Waits};
 pub(crate) use limit::Ask;
+#[cfg(feature = "serde")]
+pub(crate) use per_key::Tiered;
 pub use permit::OpenCharge;
 pub use policy::{RateLimiter, Snapshot};
 pub use quota::Quota;

@@ -6,6 +6,16 @@ use super::table::{KeyHandle, Table};
 use crate::rate_limit::Quota;
 use crate::time::Tick;
 
+impl Shortfall {
+    /// The burst, if the cost is above it.
+    pub(crate) fn above_burst(self) -> Option<u32> {
+        match self {
+            Self::AboveBurst(burst) => u32::try_from(burst).ok(),
+            Self::For(_) | Self::Unknown => None,
+        }
+    }
+}
+
 impl Bucket {
     /// Takes `cost` tokens if they are available. A cost of 0 is free, also in a paused or stopped
     /// bucket.

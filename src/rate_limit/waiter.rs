@@ -78,7 +78,9 @@ impl RateLimiter {
         // rejected.
         if self.mode() == Mode::Enforce
             && self.check_deadline(now).is_ok()
-            && self.decide(ask.waiting(), fresh_after(|| now)).is_ok()
+            && self
+                .decide(ask.waiting(), fresh_after(|| now), |_| ())
+                .is_ok()
         {
             return Ok(Ok(()));
         }
@@ -167,7 +169,7 @@ impl Waiter {
             let (in_front, until) = match turn {
                 Turn::Head => (0, Tick::NEVER),
                 Turn::Behind { in_front, until } => (in_front, until),
-                Turn::Removed => return self.deny(&member.denied(self.cost, Shortfall::UNKNOWN)),
+                Turn::Removed => return self.deny(&member.denied(self.cost, Shortfall::Unknown)),
             };
             // Only now, so that what adds tokens later finds the waker.
             let standing = Standing {
@@ -195,7 +197,7 @@ impl Waiter {
                 };
                 // Two keys of a joint limiter share an entry. It has tokens for each of them, so a
                 // look says that they are due, and not for both.
-                let wait = denied.shortfall.wait;
+                let wait = denied.shortfall.wait();
                 return match wait.map(|wait| now.after(wait.max(Duration::from_nanos(1)))) {
                     Some(at) if !self.is_too_late(at) => {
                         self.not_before = at;

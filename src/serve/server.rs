@@ -53,6 +53,18 @@ pub enum Phase {
     Ended,
 }
 
+impl Phase {
+    /// A short text that never changes: `serving`, `draining`, `closing`, `ended`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Closing => "closing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// The state of a [`Server`] at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -142,7 +154,7 @@ impl Shared {
         #[cfg(feature = "tracing")]
         if advanced {
             let (connections, requests) = (self.caps.open(), self.requests.load(Relaxed));
-            tracing::info!(target: "seawall", { resilience.server = %self.name, resilience.phase = ?to, resilience.connections = connections, resilience.requests = requests }, "server drains");
+            tracing::info!(target: "seawall", { resilience.server = %self.name, resilience.phase = to.label(), resilience.connections = connections, resilience.requests = requests }, "server drains");
         }
         let _ = advanced;
     }

@@ -142,3 +142,67 @@ fn sv2_readiness_names_what_is_open_or_draining() {
     assert_eq!(text(&health, "/healthz"), (200, "ok\n".to_owned()));
     assert!(health.answer("/").is_none());
 }
+
+/// What a server reports about its drain, with a request in flight that ends once the server
+/// closes, or never.
+#[cfg(feature = "tracing")]
+fn drain_lines(ends: bool) -> Vec<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use crate::serve::Phase;
+
+    let lines = crate::event::lines_of(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let drain = if ends { secs(20) } else { ms(20) };
+            let server = Server::builder().name("edge").signals(false);
+            let server = server.settle(ms(0)).drain(drain).build().unwrap();
+            let drains = server.clone();
+            let handler = async move || {
+                drains.drain();
+                while !ends || drains.snapshot().phase < Phase::Closing {
+                    tokio::time::sleep(ms(2)).await;
+                }
+            };
+            let app = axum::Router::new().route("/", axum::routing::get(handler));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = async {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let head = b"GET / HTTP/1.1\r\nhost: edge\r\n\r\n";
+                stream.write_all(head).await.unwrap();
+                // A reset is an end as well.
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            };
+            let (drained, ()) = tokio::join!(server.serve(listener, app), client);
+            let _ = drained.unwrap();
+        });
+    });
+    let of_server = |line: &String| line.contains(" resilience.server=edge");
+    lines.into_iter().filter(of_server).collect()
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn ob2_a_drain_reports_each_phase_with_what_is_open_and_how_it_ended() {
+    let phase = |phase, open| {
+        format!(
+            "INFO message=server drains resilience.server=edge resilience.phase={phase} \
+             resilience.connections={open} resilience.requests={open}"
+        )
+    };
+    let mut expected = [
+        phase("draining", 1),
+        phase("closing", 1),
+        phase("ended", 0),
+        "INFO message=server has answered every request resilience.server=edge".into(),
+    ];
+    assert_eq!(drain_lines(true), expected);
+    expected[2] = phase("ended", 1);
+    expected[3] =
+        "WARN message=server has cut requests off resilience.server=edge resilience.cut=1".into();
+    assert_eq!(drain_lines(false), expected);
+}

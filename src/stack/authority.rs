@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use crate::classify::for_plain_types;
+use crate::context::authority_hash::hash;
 use crate::keyed::{ByKey, PerKey, Picked, Source, bounded};
 use crate::rejection::Rejection;
 use crate::stack::Overrides;
@@ -90,61 +91,62 @@ impl<Req: Addressed, P: PerKey> Source<Req, P> for ByKey<str, P, ByAuthority> {
     #[inline]
     fn pick(&self, request: &Req) -> Result<Picked<'_, P>, Rejection> {
         let authority = request.authority();
-        let key = authority.as_deref().unwrap_or(&self.key().0);
-        self.pick_key(Some(&bounded(key)))
+        let key = bounded(authority.as_deref().unwrap_or(&self.key().0));
+        Ok(self.keyed().pick_hashed(hash(&key), &key))
     }
 }
-
-const ODD: u8 = 1;
-const PORT: u8 = 2;
-
-/// What each byte of an authority means: upper case and a user are odd, a colon may start a port.
-static MARKS: [u8; 256] = {
-    let mut marks = [0; 256];
-    let mut byte = b'A';
-    while byte <= b'Z' {
-        marks[byte as usize] = ODD;
-        byte += 1;
-    }
-    marks[b'@' as usize] = ODD;
-    marks[b':' as usize] = PORT;
-    marks
-};
 
 /// Host and port of `authority`, in lower case, without the user, the default port of the scheme
 /// and the final dot of the host. Allocates only if it has upper-case letters, or a port after a
 /// final dot.
 #[doc(hidden)]
 pub fn plain<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
-    // Each policy per authority makes this for each call. One pass finds that there is nothing to do.
-    let marks = authority.bytes();
-    let marks = marks.fold(0, |marks, byte| marks | MARKS[usize::from(byte)]);
-    let (is_odd, has_port) = (marks & ODD != 0, marks & PORT != 0);
+    // Each policy per authority makes this for each call. Most authorities are left as they are. A
+    // user or upper case is found in one range of bytes, because `@` comes before `A`.
+    let is_odd = |byte| (b'@'..=b'Z').contains(&byte);
+    let is_odd = authority
+        .bytes()
+        .fold(false, |odd, byte| odd | is_odd(byte));
     let host = match is_odd {
         true => authority
             .rsplit_once('@')
             .map_or(authority, |(_user, host)| host),
         false => authority,
     };
-    let default_port = match scheme {
-        Some("http") => ":80",
-        Some("https") => ":443",
-        _ => ":",
+    let colon = colon(host);
+    let is_default = |port| match scheme {
+        Some("http") => port == "80",
+        Some("https") => port == "443",
+        _ => false,
+    };
+    let (host, colon) = match colon {
+        Some(at) if is_default(&host[at + 1..]) => (&host[..at], None),
+        colon => (host, colon),
     };
     // `h:` is `h` (RFC 3986, 3.2.3).
-    let host = host.strip_suffix(default_port).unwrap_or(host);
-    let host = host.strip_suffix(':').unwrap_or(host);
-    let host = host.strip_suffix('.').unwrap_or(host);
+    let host = without(without(host, b':'), b'.');
     if host.is_empty() {
         return None;
     }
-    let has_dot = || {
-        let port = host.bytes().rposition(|byte| byte == b':');
-        port.is_some_and(|at| host[..at].ends_with('.'))
-    };
+    let has_dot = colon.is_some_and(|at| host.as_bytes()[..at].ends_with(b"."));
     let has_upper_case = is_odd && host.bytes().any(|byte| byte.is_ascii_uppercase());
-    Some(match has_upper_case || has_port && has_dot() {
+    Some(match has_upper_case || has_dot {
         false => Cow::Borrowed(host),
         true => Cow::Owned(host.to_ascii_lowercase().replace(".:", ":")),
     })
+}
+
+/// Where the port of a host starts, if it has one that is not empty.
+fn colon(host: &str) -> Option<usize> {
+    let bytes = host.as_bytes();
+    let at = bytes.iter().rposition(|byte| !byte.is_ascii_digit())?;
+    (bytes[at] == b':' && at + 1 < bytes.len()).then_some(at)
+}
+
+/// `text` without its last character, if that is `last`, which is ASCII.
+fn without(text: &str, last: u8) -> &str {
+    match text.as_bytes().last() == Some(&last) {
+        true => &text[..text.len() - 1],
+        false => text,
+    }
 }

@@ -1,11 +1,12 @@
-//! Clients that are programs: a browser and curl. `.ci/run clients` installs them where they are
-//! missing, and runs this; `cargo test` needs only Rust.
+//! Clients that are programs: a browser, curl and Prometheus's promtool. `.ci/run clients` installs
+//! them where they are missing, and runs this; `cargo test` needs only Rust.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod browser;
 mod console;
 mod curl;
 mod devtools;
+mod promtool;
 mod scene;
 
 use std::net::SocketAddr;

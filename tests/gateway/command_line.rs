@@ -1,5 +1,6 @@
 //! The command line, the demonstration and the exit code.
 
+use super::example::example;
 use super::*;
 
 #[test]
@@ -136,21 +137,8 @@ fn recovery_is_the_first_success_that_lasts() {
     assert_eq!(load::recovery(&samples(&late), from), Some(millis(200)));
 }
 
-/// The example as `cargo test` has built it beside this test.
-fn example(args: &[&str]) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let built: PathBuf = test
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/gateway");
-    let built = built.with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        built.exists(),
-        "{built:?} is built by `cargo test` and `cargo build --examples`"
-    );
-    let mut command = Command::new(built);
+fn gateway(args: &[&str]) -> Command {
+    let mut command = example("gateway");
     command
         .args(args)
         .stdout(Stdio::piped())
@@ -163,7 +151,7 @@ fn run(args: &[&str]) -> (Option<i32>, String, String) {
         status,
         stdout,
         stderr,
-    } = example(args).output().unwrap();
+    } = gateway(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
@@ -237,7 +225,7 @@ impl Process {
         use std::io::{BufRead, BufReader};
         let upstream = format!("http://{upstream}");
         let args = ["--upstream", &upstream, "--listen", "127.0.0.1:0"];
-        let mut gateway = example(&[&args, times].concat()).spawn().unwrap();
+        let mut gateway = gateway(&[&args, times].concat()).spawn().unwrap();
         let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
         let first = log.next().unwrap().unwrap();
         let addr = first.split("listening on ").nth(1).expect("an address");

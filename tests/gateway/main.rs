@@ -20,12 +20,12 @@ mod upstream;
 mod command_line;
 mod disconnects;
 mod drain;
+mod example;
 mod forwarding;
 mod protection;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

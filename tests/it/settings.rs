@@ -8,8 +8,8 @@ use seawall::circuit_breaker::State;
 use seawall::registry::{self, Policy};
 use seawall::settings::{Applied, File, FileError, Settings};
 use seawall::{
-    Budget, Bulkhead, CircuitBreaker, ClientStack, ConfigError, Fallback, Hedge, Mode, Quota,
-    RateLimiter, Retry, ServerStack, Timeout, Trip,
+    Budget, Bulkhead, CircuitBreaker, ClientStack, ConfigError, Fallback, Hedge, Keyed, Mode,
+    Quota, RateLimiter, Retry, ServerStack, Timeout, Trip,
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
@@ -250,6 +250,144 @@ async fn cf4_a_reload_keeps_tokens_queues_calls_in_flight_and_states() {
     permit.release();
     apply("breakers.cf4 = { consecutive_failures = 9 }");
     assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cf8_a_section_of_a_keyed_policy_changes_all_keys_and_keeps_their_state() {
+    let limits = RateLimiter::builder(Quota::per_hour(10)).name("cf8");
+    let limits = limits
+        .per_key_in_tiers(100, [Quota::per_hour(100)], |key: &str| {
+            usize::from(key.starts_with("pro"))
+        })
+        .unwrap();
+    let breakers = Keyed::builder(|host: &str| CircuitBreaker::builder(host).build());
+    let breakers = breakers.name("cf8").build().unwrap();
+    let given = Bulkhead::new(3);
+    let bulkheads = Keyed::builder(|host: &str| Bulkhead::builder(10).name(host).build());
+    let bulkheads = bulkheads.name("cf8").anonymous(&given).build().unwrap();
+    let budgets = Keyed::builder(|_: &str| Budget::builder().build());
+    let budgets = budgets.name("cf8").build().unwrap();
+    let hedges = Keyed::builder(|_: &str| Hedge::builder().build());
+    let hedges = hedges.name("cf8").build().unwrap();
+    let alone = Bulkhead::builder(10).name("cf8").build().unwrap();
+
+    for _ in 0..7 {
+        assert!(limits.allow("joe") && limits.allow("pro-ann"));
+    }
+    breakers.get("down").force_open();
+    let failing = breakers.get("failing");
+    for _ in 0..2 {
+        failing.try_acquire().unwrap().failure();
+    }
+    let busy = bulkheads.get("a");
+    let permit = busy.try_acquire().unwrap();
+    let (spent, hedge) = (budgets.get("a"), hedges.get("a"));
+    let before = spent.snapshot().balance;
+
+    let applied = apply(
+        r#"
+        keyed_rate_limits.cf8 = { rate = "20/h", burst = 10, tiers = { 1 = "200/h" }, mode = "record_only" }
+        keyed_breakers.cf8 = { consecutive_failures = 3, open_for = "9s" }
+        keyed_bulkheads.cf8 = 20
+        keyed_budgets.cf8 = "30%"
+        keyed_hedges.cf8 = { max_extra = 3 }
+        "#,
+    );
+    assert_eq!(applied.changed.len(), 5, "{applied}");
+    // Seven tokens are owed as before, of a burst that is as large or larger.
+    assert_eq!(limits.get("joe").available(), 3);
+    assert_eq!(limits.get("pro-ann").available(), 193);
+    assert_eq!(limits.get("pro-new").available(), 200);
+    assert_eq!(limits.anonymous().quota(), Quota::per_hour(20).burst(10));
+    assert_eq!(limits.mode(), Mode::RecordOnly);
+    assert_eq!(breakers.get("down").state(), State::ForcedOpen);
+    failing.try_acquire().unwrap().failure();
+    assert_eq!(failing.state(), State::Open);
+    for host in ["down", "new"] {
+        let snapshot = breakers.get(host).snapshot();
+        assert_eq!(snapshot.rules[0].rule, "3 consecutive failures");
+        assert_eq!(&**breakers.get(host).name(), host);
+    }
+    assert_eq!(busy.snapshot().in_flight, 1);
+    assert_eq!((busy.limit(), bulkheads.get("b").limit()), (20, 20));
+    assert_eq!(bulkheads.overflow().limit(), 20);
+    // Given from elsewhere, and a single policy of the same name.
+    assert_eq!((given.limit(), alone.limit()), (3, 10));
+    assert_eq!(spent.snapshot().ratio, 0.3);
+    assert_eq!(spent.snapshot().balance, before);
+    assert_eq!(budgets.get("b").snapshot().ratio, 0.3);
+    assert_eq!(hedge.snapshot().max_extra, 3);
+    assert_eq!(hedges.get("b").snapshot().max_extra, 3);
+    drop(permit);
+
+    // What a section does not have is the default; one that is the same changes nothing.
+    let same = "keyed_bulkheads.cf8 = 20\nkeyed_breakers.cf8 = {}";
+    let applied = apply(same);
+    assert_eq!(applied.unchanged, ["keyed_bulkheads.cf8"]);
+    assert_eq!(breakers.get("down").snapshot().rules.len(), 2);
+    // The lever for all keys holds until the next section.
+    bulkheads.set_mode(Mode::Off);
+    assert_eq!(bulkheads.get("c").mode(), Mode::Off);
+    apply(same);
+    assert_eq!(
+        (bulkheads.get("a").mode(), bulkheads.get("d").mode()),
+        (Mode::Enforce, Mode::Enforce)
+    );
+}
+
+#[test]
+fn cf8_nothing_changes_if_a_keyed_policy_cannot_follow() {
+    let limits = RateLimiter::builder(Quota::per_second(10)).name("cf8 tiers");
+    let limits = limits
+        .per_key_in_tiers(100, [Quota::per_second(100)], |_: &str| 0)
+        .unwrap();
+    let hedges = Keyed::builder(|_: &str| Hedge::builder().build());
+    let hedges = hedges.name("cf8 tiers").build().unwrap();
+    let both = r#"
+        keyed_rate_limits."cf8 tiers" = { rate = "20/s" }
+        keyed_hedges."cf8 tiers" = { window = "20s" }
+        keyed_bulkheads."cf8 tiers" = 5
+    "#;
+    let error = read(both).apply().unwrap_err();
+    let mut found = fields(&error);
+    found.sort_unstable();
+    let expected = [
+        "keyed_hedges.cf8 tiers.window",
+        "keyed_rate_limits.cf8 tiers.tiers",
+    ];
+    assert_eq!(found, expected, "{error}");
+    assert_eq!(limits.quota(0), Some(Quota::per_second(10)));
+    let text = r#"keyed_rate_limits."cf8 tiers" = { rate = "20/s", tiers.1 = "2/s" }"#;
+    let applied = apply(text);
+    assert_eq!(applied.changed.len(), 1, "{applied}");
+    assert_eq!(
+        (limits.quota(0), limits.quota(1)),
+        (Some(Quota::per_second(20)), Some(Quota::per_second(2)))
+    );
+    assert_eq!(apply(r#"keyed_bulkheads."cf8 tiers" = 5"#).unknown.len(), 1);
+    let _ = hedges;
+}
+
+// A limit for all keys together is no part of the section.
+#[test]
+fn cf8_joined_limits_and_the_parts_of_a_stack_stay() {
+    let in_all = RateLimiter::builder(Quota::per_hour(50)).name("cf8 all");
+    let in_all = in_all.build().unwrap();
+    let limits = RateLimiter::builder(Quota::per_hour(10)).name("cf8 joined");
+    let limits: Keyed<str, _> = limits.per_key(100).unwrap();
+    let both = limits.with_limits([in_all.clone()]).unwrap();
+    assert!(both.allow("joe"));
+    apply(r#"keyed_rate_limits."cf8 joined" = "20/h""#);
+    assert_eq!(limits.quota(0), Some(Quota::per_hour(20)));
+    assert_eq!((both.get("joe").available(), in_all.available()), (19, 49));
+
+    // The stack's own section wins where it changes, also for new authorities.
+    let stack = ClientStack::builder("cf8 parts").build().unwrap();
+    let limit_of = |host| stack.bulkheads().get(host).limit();
+    apply(r#"keyed_bulkheads."cf8 parts.bulkhead" = 7"#);
+    assert_eq!((limit_of("a.example"), limit_of("b.example")), (7, 7));
+    apply(r#"clients."cf8 parts" = { bulkhead = 9 }"#);
+    assert_eq!((limit_of("a.example"), limit_of("c.example")), (9, 9));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

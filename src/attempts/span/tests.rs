@@ -199,6 +199,148 @@ fn ob2_the_span_of_a_hedge_that_wins_says_so() {
 }
 
 #[test]
+fn ob2_the_span_of_a_hedge_that_does_not_win_says_so() {
+    let hedge = Hedge::builder().delay(MS * 50).name("reads");
+    let hedge = hedge.max_extra(2).build().unwrap();
+    let calls = async {
+        // The second attempt fails, the third is overtaken by the first.
+        let call = async |attempt| match attempt {
+            1 => {
+                tokio::time::sleep(MS * 120).await;
+                Ok(attempt)
+            }
+            2 => second_succeeds(1).await,
+            _ => pending().await,
+        };
+        assert_eq!(hedge.run(call).await.unwrap(), 1);
+    };
+    assert_eq!(
+        spans_of(calls),
+        [
+            "attempt policy=reads attempt=1 delay_ms=0 result=success",
+            "attempt policy=reads attempt=2 delay_ms=50 message=polled attempt=1 hedge_won=false failure=error result=failure",
+            "attempt policy=reads attempt=3 delay_ms=51 result=dropped",
+        ]
+    );
+}
+
+#[cfg(feature = "tower")]
+mod of_a_hedge_layer {
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Poll;
+
+    use tower::{BoxError, Layer, Service, ServiceExt};
+
+    use super::*;
+    use crate::HedgeLayer;
+
+    type Answer = Pin<Box<dyn Future<Output = Result<u32, BoxError>>>>;
+
+    /// Answers by the number of the attempt. Its clones may fail before they are ready.
+    struct Attempts<A> {
+        answer: A,
+        made: Arc<AtomicU32>,
+        fails_to_get_ready: bool,
+        is_clone: bool,
+    }
+
+    impl<A: Clone> Clone for Attempts<A> {
+        fn clone(&self) -> Self {
+            Self {
+                answer: self.answer.clone(),
+                made: Arc::clone(&self.made),
+                is_clone: true,
+                ..*self
+            }
+        }
+    }
+
+    impl<A: Fn(u32) -> Answer> Service<u32> for Attempts<A> {
+        type Response = u32;
+        type Error = BoxError;
+        type Future = Answer;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            match self.is_clone && self.fails_to_get_ready {
+                true => Poll::Ready(Err(Text("no connection").into())),
+                false => Poll::Ready(Ok(())),
+            }
+        }
+
+        fn call(&mut self, _: u32) -> Answer {
+            (self.answer)(self.made.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+    }
+
+    /// The spans of a call with a hedge after 50 ms, and its answer.
+    fn spans(
+        fails_to_get_ready: bool,
+        answer: impl Fn(u32) -> Answer + Clone + Send + Sync + 'static,
+    ) -> (Vec<String>, u32) {
+        let hedge = Hedge::builder().delay(MS * 50).name("reads");
+        let layer = HedgeLayer::new(hedge.build().unwrap())
+            .only(|_: &u32| true)
+            .resend(|n: &u32| Some(*n));
+        let mut service = layer.layer(Attempts {
+            answer,
+            made: Arc::default(),
+            fails_to_get_ready,
+            is_clone: false,
+        });
+        let mut answered = 0;
+        let lines = spans_of(async {
+            let service = service.ready().await.unwrap();
+            answered = service.call(7).await.unwrap();
+        });
+        (lines, answered)
+    }
+
+    #[allow(clippy::disallowed_methods)] // A test's own service may box.
+    fn boxed(answer: impl Future<Output = Result<u32, Text>> + 'static) -> Answer {
+        Box::pin(async { answer.await.map_err(BoxError::from) })
+    }
+
+    /// Answers after 120 ms.
+    async fn late(attempt: u32) -> Result<u32, Text> {
+        tokio::time::sleep(MS * 120).await;
+        Ok(attempt)
+    }
+
+    #[test]
+    fn ob2_each_attempt_is_a_span_around_its_polls_and_says_whether_it_has_won() {
+        let wins = |attempt| match attempt {
+            1 => boxed(pending()),
+            _ => boxed(second_succeeds(attempt)),
+        };
+        let expected = [
+            "attempt policy=reads attempt=1 delay_ms=0 result=dropped",
+            "attempt policy=reads attempt=2 delay_ms=50 message=polled attempt=2 hedge_won=true result=success",
+        ];
+        assert_eq!(spans(false, wins), (expected.map(String::from).into(), 2));
+        let fails = |attempt| match attempt {
+            1 => boxed(late(attempt)),
+            _ => boxed(second_succeeds(1)),
+        };
+        let expected = [
+            "attempt policy=reads attempt=1 delay_ms=0 result=success",
+            "attempt policy=reads attempt=2 delay_ms=50 message=polled attempt=1 hedge_won=false failure=error result=failure",
+        ];
+        assert_eq!(spans(false, fails), (expected.map(String::from).into(), 1));
+    }
+
+    #[test]
+    fn ob2_an_attempt_whose_service_does_not_get_ready_has_not_won() {
+        let expected = [
+            "attempt policy=reads attempt=1 delay_ms=0 result=success",
+            "attempt policy=reads attempt=2 delay_ms=50 hedge_won=false failure=error result=failure",
+        ];
+        let found = spans(true, |attempt| boxed(late(attempt)));
+        assert_eq!(found, (expected.map(String::from).into(), 1));
+    }
+}
+
+#[test]
 fn ob2_a_dropped_or_panicked_attempt_says_so() {
     let calls = async {
         let retry = retry();

@@ -5,6 +5,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Level, debug, enabled, info, warn};
 
 use super::EventKind;
@@ -12,12 +13,17 @@ use crate::circuit_breaker::{State, Transition};
 use crate::config::Name;
 use crate::rejection::Rejection;
 
+/// Whether there may be a subscriber that wants any event of ours.
 #[inline]
+pub(super) fn is_on() -> bool {
+    let least = Level::WARN;
+    least <= STATIC_MAX_LEVEL && least <= LevelFilter::current()
+}
+
 pub(super) fn observes_rejections() -> bool {
     enabled!(target: "seawall", Level::DEBUG)
 }
 
-#[inline]
 pub(super) fn wants_summaries() -> bool {
     enabled!(target: "seawall", Level::WARN) && !observes_rejections()
 }
@@ -35,7 +41,7 @@ pub(super) fn summarise(policy: &Name, calls: u64, since: Option<Duration>, reas
     );
 }
 
-#[inline]
+#[cold]
 pub(super) fn emit(policy: &Name, kind: EventKind<'_>) {
     match kind {
         EventKind::Rejected(rejection) => rejected(policy, rejection),

@@ -3,9 +3,13 @@ use std::fmt;
 
 use super::snapshot::{KeyedSnapshot, NotClosed, States};
 use crate::circuit_breaker::{self, CircuitBreaker};
+#[cfg(feature = "serde")]
+use crate::config::ConfigError;
 use crate::config::{Mode, Name, PolicyKind};
 use crate::counters::Totals;
 use crate::event::{Event, Subscription};
+#[cfg(feature = "serde")]
+use crate::keyed::Change;
 use crate::keyed::{Erased, Key, Keyed, PerKey};
 use crate::policy_id::PolicyId;
 use crate::sync::Arc;
@@ -76,6 +80,22 @@ impl KeyedPolicy {
     /// built elsewhere counts for itself.
     pub fn totals(&self) -> Totals {
         self.0.group().cells.totals()
+    }
+
+    /// Applies `change` to the policies that it has made.
+    #[cfg(feature = "serde")]
+    pub(in crate::observe) fn change(&self, change: &Change<dyn Any>) -> Result<(), ConfigError> {
+        self.0.change(change)
+    }
+
+    /// Applies `change` to those that it has made, and to those that it will make.
+    #[cfg(feature = "serde")]
+    pub(in crate::observe) fn change_for_good(
+        &self,
+        change: &Change<dyn Any>,
+    ) -> Result<(), ConfigError> {
+        self.0.change_new(Arc::clone(change));
+        self.0.change(change)
     }
 
     /// What it has. It reads the state of each circuit breaker, under the lock of its shard.

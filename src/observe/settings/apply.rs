@@ -1,11 +1,12 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use super::kind::Kind;
-use super::read::{Settings, for_each_kind, read, this};
-use super::section::Section;
+use super::kind::{Kind, Next};
+use super::read::{Settings, for_each_kind, read};
+use super::section::{Section, this};
 use super::tree::Tree;
 use crate::config::{ConfigError, Problems};
+use crate::sync::Arc;
 
 /// What became of each section, by its path such as `clients.orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,13 +104,17 @@ fn plan_kind<'a, K: Kind + 'a>(settings: &'a Settings, before: &Settings, plan: 
             plan.applied.unknown.push(path);
             continue;
         }
-        let next = move |now: K::Builder| read::<K>(tree, now);
+        let section = tree.clone();
+        let next: Next<K> = Arc::new(move |now| read::<K>(&section, now));
         for policy in &found {
             let at = Section::new(path.clone(), &Tree::Nothing, None, &plan.problems);
             at.check(policy.check_change(&next));
         }
         let steps = found.into_iter();
-        let steps = steps.map(|policy| Box::new(move || policy.apply(&next)) as Step<'a>);
+        let steps = steps.map(|policy| {
+            let next = Arc::clone(&next);
+            Box::new(move || policy.apply(&next)) as Step<'a>
+        });
         plan.steps.push((path, steps.collect()));
     }
 }

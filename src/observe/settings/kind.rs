@@ -7,10 +7,14 @@ use super::section::Section;
 use crate::config::ConfigError;
 use crate::observe::registry::{self, Policy};
 use crate::rate_limit::Quota;
+use crate::sync::Arc;
 use crate::{Budget, Bulkhead, CircuitBreaker, RateLimiter};
 #[cfg(feature = "tokio")]
 use crate::{Fallback, Hedge, Retry, Timeout, fallback, hedge, retry, timeout};
 use crate::{budget, bulkhead, circuit_breaker, rate_limit};
+
+/// Makes the configuration of a section, by what no document can have.
+pub(super) type Next<K> = Arc<dyn Fn(<K as Kind>::Builder) -> <K as Kind>::Builder + Send + Sync>;
 
 /// A kind of policy or stack.
 pub(super) trait Kind: Sized {
@@ -20,7 +24,7 @@ pub(super) trait Kind: Sized {
     /// The field that a single value instead of a section sets.
     const MAIN: Option<&'static str> = None;
 
-    type Builder: Clone;
+    type Builder: Clone + 'static;
 
     fn builder(name: &str) -> Self::Builder;
 
@@ -35,24 +39,25 @@ pub(super) trait Kind: Sized {
 
     fn is_like(one: &Self::Builder, other: &Self::Builder) -> bool;
 
-    fn change_to(&self, next: &dyn Fn(Self::Builder) -> Self::Builder) -> Result<(), ConfigError>;
-
-    /// The error that a change would return now.
-    fn check_change(
-        &self,
-        next: &dyn Fn(Self::Builder) -> Self::Builder,
-    ) -> Result<(), ConfigError>;
+    /// The error that [`apply`](Self::apply) would return now.
+    fn check_change(&self, next: &Next<Self>) -> Result<(), ConfigError>;
 
     /// Whether anything has changed.
-    fn apply(&self, next: &dyn Fn(Self::Builder) -> Self::Builder) -> Result<bool, ConfigError> {
-        let changed = Cell::new(false);
-        self.change_to(&|now| {
-            let next = next(now.clone());
-            changed.set(!Self::is_like(&now, &next));
-            next
-        })?;
-        Ok(changed.get())
-    }
+    fn apply(&self, next: &Next<Self>) -> Result<bool, ConfigError>;
+}
+
+/// Applies `next` by `change`. Whether anything has changed.
+fn apply_by<K: Kind>(
+    next: &Next<K>,
+    change: impl FnOnce(&dyn Fn(K::Builder) -> K::Builder) -> Result<(), ConfigError>,
+) -> Result<bool, ConfigError> {
+    let changed = Cell::new(false);
+    change(&|now| {
+        let next = next(now.clone());
+        changed.set(!K::is_like(&now, &next));
+        next
+    })?;
+    Ok(changed.get())
 }
 
 /// [`Kind`] for a policy: the table, the main field, how a builder starts and how it is read. Then
@@ -91,18 +96,12 @@ macro_rules! kind {
                 one.is_like(other)
             }
 
-            fn change_to(
-                &self,
-                next: &dyn Fn($module::Builder) -> $module::Builder,
-            ) -> Result<(), ConfigError> {
-                self.change(next)
+            fn check_change(&$self, $next: &Next<Self>) -> Result<(), ConfigError> {
+                $check
             }
 
-            fn check_change(
-                &$self,
-                $next: &dyn Fn($module::Builder) -> $module::Builder,
-            ) -> Result<(), ConfigError> {
-                $check
+            fn apply(&self, next: &Next<Self>) -> Result<bool, ConfigError> {
+                apply_by::<Self>(next, |change| self.change(change))
             }
         }
     };
@@ -115,7 +114,7 @@ kind!(
     rate_limit,
     |name| RateLimiter::builder(Quota::unlimited()).name(name),
     |at, b| policies::rate_limit(at, b.with_defaults(Quota::unlimited())),
-    |self, next| self.check_change(next)
+    |self, next| self.check_change(&**next)
 );
 kind!(
     CircuitBreaker,
@@ -153,8 +152,8 @@ mod waiting {
     use std::time::Duration;
 
     use super::super::waiting;
-    use super::{ConfigError, Fallback, Hedge, Kind, Policy, Retry, Section, Timeout, registry};
-    use super::{fallback, hedge, retry, timeout};
+    use super::{ConfigError, Fallback, Hedge, Kind, Next, Policy, Retry, Section, Timeout};
+    use super::{apply_by, fallback, hedge, registry, retry, timeout};
 
     kind!(
         Timeout,
@@ -181,7 +180,7 @@ mod waiting {
         hedge,
         |name| Hedge::builder().name(name),
         |at, b| waiting::hedge(at, b.with_defaults()),
-        |self, next| self.check_change(next)
+        |self, next| self.check_change(&**next)
     );
     kind!(
         Fallback,
@@ -197,7 +196,7 @@ mod waiting {
 #[cfg(feature = "tower")]
 mod stacks {
     use super::super::stacks;
-    use super::{ConfigError, Kind, Section};
+    use super::{ConfigError, Kind, Next, Section, apply_by};
     use crate::stack::{ClientConfig, ClientStack, ServerConfig, ServerStack};
 
     macro_rules! stack {
@@ -231,15 +230,14 @@ mod stacks {
                     one.is_like(other)
                 }
 
-                fn change_to(&self, next: &dyn Fn($config) -> $config) -> Result<(), ConfigError> {
-                    self.change(|now| next(now.clone()).with_parts_of(&now))
+                fn check_change(&self, next: &Next<Self>) -> Result<(), ConfigError> {
+                    self.check_change(|now| next(now.clone()).with_parts_of(&now))
                 }
 
-                fn check_change(
-                    &self,
-                    next: &dyn Fn($config) -> $config,
-                ) -> Result<(), ConfigError> {
-                    self.check_change(|now| next(now.clone()).with_parts_of(&now))
+                fn apply(&self, next: &Next<Self>) -> Result<bool, ConfigError> {
+                    apply_by::<Self>(next, |change| {
+                        self.change(|now| change(now.clone()).with_parts_of(&now))
+                    })
                 }
             }
         };

@@ -78,8 +78,36 @@
 //! | `budgets` | _`ratio`_, `burst`, `floor`, `refill` (`successes`, `calls`), `retry_throttling` (**`max_tokens`**, **`token_ratio`**) |
 //! | `fallbacks` | `limit`, `timeout`, `rejections` |
 //!
-//! A [keyed](crate::keyed) policy has no section: make its policies by a clone of a builder. Those of a
-//! stack follow the stack's section.
+//! # Keyed policies
+//!
+//! The tables `keyed_rate_limits`, `keyed_breakers`, `keyed_bulkheads`, `keyed_budgets` and
+//! `keyed_hedges` have the sections of [keyed](crate::keyed) policies, by their names and with the
+//! fields of single ones. `keyed_rate_limits` also has `tiers`, a table of the quotas of tiers by
+//! their numbers from 1 on, each a rate or `rate` and `burst`: `tiers = { 1 = "200/s" }`. The `rate`
+//! is that of tier 0.
+//!
+#![cfg_attr(feature = "tower", doc = "```")]
+#![cfg_attr(not(feature = "tower"), doc = "```ignore")]
+//! use seawall::settings::Settings;
+//! use seawall::{Bulkhead, Keyed};
+//!
+//! let settings: Settings = toml::from_str("keyed_bulkheads.hosts = 50")?;
+//! let each = settings.keyed_bulkhead("hosts")?;
+//! let hosts: Keyed<str, Bulkhead> = Keyed::builder(move |_: &str| each.clone().build())
+//!     .name("hosts")
+//!     .build()?;
+//!
+//! let changed: Settings = toml::from_str("keyed_bulkheads.hosts = 20")?;
+//! changed.apply()?;
+//! assert_eq!(hosts.get("a.example").limit(), 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A section is for the policies of all keys, also of those that are new later, and for the
+//! anonymous and the overflow policy, unless they were given to the builder. Each key keeps its
+//! state. The capacity and the tier of a key are the program's. A live limiter has as many tiers as
+//! it was built with, and a section has a quota for each. The keyed policies of a stack follow the
+//! stack's section.
 //!
 //! The rules of a breaker replace the default ones if there is any. There is at most one of each
 //! kind. A window is a duration or a number of calls.
@@ -104,6 +132,7 @@
 
 mod apply;
 mod file;
+mod keyed;
 mod kind;
 mod policies;
 mod read;

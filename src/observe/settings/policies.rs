@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::section::Section;
+use super::section::{Section, this};
 use super::value::{QueueLength, Shape, Share};
 use crate::backoff::Backoff;
 use crate::circuit_breaker::{self, Trip, Window};
+use crate::config::Problems;
 use crate::rate_limit::{self, Quota};
 use crate::{budget, bulkhead};
 
@@ -40,6 +41,35 @@ pub(super) fn quota(at: &mut Section<'_>) -> Option<Quota> {
     let burst = at.get("burst");
     let quota = quota?;
     Some(burst.map_or(quota, |burst| quota.burst(burst)))
+}
+
+/// The quotas of the tiers from 1 on, which are the fields of `tiers`.
+pub(super) fn tiers(at: &mut Section<'_>) -> Vec<Quota> {
+    let Some(tiers) = at.section("tiers", None) else {
+        return Vec::new();
+    };
+    let tiers = tiers.each(Some("rate"));
+    let mut quotas = vec![None; tiers.len()];
+    let mut problems = Problems::default();
+    for (name, tier) in tiers {
+        let quota = tier.read(|at| {
+            let quota = quota(at)?;
+            let mut problems = Problems::default();
+            quota.check(&mut problems);
+            at.check(problems.finish(&this()));
+            Some(quota)
+        });
+        let number = name.parse().ok().and_then(|n: usize| n.checked_sub(1));
+        match number.and_then(|n| quotas.get_mut(n)) {
+            Some(of_tier) => *of_tier = quota,
+            None => {
+                let allowed = "the numbers of tiers, from 1 on without a gap";
+                problems.check(false, "tiers", name, allowed);
+            }
+        }
+    }
+    at.check(problems.finish(&this()));
+    quotas.into_iter().flatten().collect()
 }
 
 pub(super) fn budget(at: &mut Section<'_>, b: budget::Builder) -> budget::Builder {

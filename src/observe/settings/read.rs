@@ -2,10 +2,12 @@ use std::cell::RefCell;
 
 use serde::de::{self, Deserialize, Deserializer};
 
+use super::keyed::PerKey;
 use super::kind::Kind;
-use super::section::Section;
+use super::section::{Section, this};
 use super::tree::{Document, Tree};
-use crate::config::{ConfigError, Name, Problem, Problems};
+use crate::config::{ConfigError, Problem, Problems};
+use crate::rate_limit::Quota;
 #[cfg(feature = "tower")]
 use crate::stack::{ClientConfig, ClientStack, ServerConfig, ServerStack};
 use crate::{Budget, Bulkhead, CircuitBreaker, RateLimiter};
@@ -45,6 +47,8 @@ pub struct Settings {
 /// Calls `$each::<K>($args)` for every kind.
 macro_rules! for_each_kind {
     ($each:ident($($arg:expr),*)) => {{
+        use $crate::observe::settings::keyed::PerKey;
+
         #[cfg(feature = "tower")]
         {
             $each::<crate::ClientStack>($($arg),*);
@@ -55,20 +59,20 @@ macro_rules! for_each_kind {
             $each::<crate::Timeout>($($arg),*);
             $each::<crate::Retry>($($arg),*);
             $each::<crate::Hedge>($($arg),*);
+            $each::<PerKey<crate::Hedge>>($($arg),*);
             $each::<crate::Fallback>($($arg),*);
         }
         $each::<crate::RateLimiter>($($arg),*);
         $each::<crate::CircuitBreaker>($($arg),*);
         $each::<crate::Bulkhead>($($arg),*);
         $each::<crate::Budget>($($arg),*);
+        $each::<PerKey<crate::RateLimiter>>($($arg),*);
+        $each::<PerKey<crate::CircuitBreaker>>($($arg),*);
+        $each::<PerKey<crate::Bulkhead>>($($arg),*);
+        $each::<PerKey<crate::Budget>>($($arg),*);
     }};
 }
 pub(super) use for_each_kind;
-
-/// The owner of problems in its errors.
-pub(super) fn this() -> Name {
-    Name::from("settings")
-}
 
 impl Settings {
     /// Checks a document.
@@ -176,6 +180,44 @@ builders! {
     breaker: CircuitBreaker, circuit_breaker::Builder, "breakers";
     bulkhead: Bulkhead, bulkhead::Builder, "bulkheads";
     budget: Budget, budget::Builder, "budgets";
+    keyed_breaker: PerKey<CircuitBreaker>, circuit_breaker::Builder, "keyed_breakers";
+    keyed_bulkhead: PerKey<Bulkhead>, bulkhead::Builder, "keyed_bulkheads";
+    keyed_budget: PerKey<Budget>, budget::Builder, "keyed_budgets";
+    #[cfg(feature = "tokio")]
+    keyed_hedge: PerKey<Hedge>, hedge::Builder, "keyed_hedges";
+}
+
+impl Settings {
+    /// The builder of `keyed_rate_limits.NAME`, with this name, and the quotas of its tiers from 1
+    /// on: what [`per_key`](rate_limit::Builder::per_key) and
+    /// [`per_key_in_tiers`](rate_limit::Builder::per_key_in_tiers) take.
+    ///
+    /// ```
+    /// use seawall::settings::Settings;
+    ///
+    /// let settings: Settings = toml::from_str(
+    ///     r#"
+    ///     [keyed_rate_limits.clients]
+    ///     rate = "10/s"
+    ///     tiers.1 = "200/s"
+    ///     "#,
+    /// )?;
+    /// let (clients, tiers) = settings.keyed_rate_limit("clients")?;
+    /// let has_paid = |client: &str| client.starts_with("pro-");
+    /// let clients = clients.per_key_in_tiers(10_000, tiers, move |client| usize::from(has_paid(client)))?;
+    /// assert_eq!(clients.get("joe").available(), 10);
+    /// assert_eq!(clients.get("pro-ann").available(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such section.
+    pub fn keyed_rate_limit(
+        &self,
+        name: &str,
+    ) -> Result<(rate_limit::Builder, Vec<Quota>), ConfigError> {
+        self.builder::<PerKey<RateLimiter>>(name)
+    }
 }
 
 impl<'de> Deserialize<'de> for Settings {

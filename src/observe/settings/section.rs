@@ -4,7 +4,12 @@ use std::cell::RefCell;
 
 use super::tree::Tree;
 use super::value::Value;
-use crate::config::{ConfigError, Problem, Problems};
+use crate::config::{ConfigError, Name, Problem, Problems};
+
+/// The owner of problems in its errors.
+pub(super) fn this() -> Name {
+    Name::from("settings")
+}
 
 /// A table, with the fields that were read so far. A problem is noted with its path, and reading
 /// goes on.

@@ -223,6 +223,104 @@ fn cf1_every_field_of_every_policy_is_read() {
 }
 
 #[test]
+fn cf8_the_sections_of_keyed_policies_have_the_fields_of_single_ones() {
+    let settings = toml(
+        r#"
+        [keyed_rate_limits.clients]
+        rate = "10/s"
+        burst = 20
+        max_pause = "5m"
+        mode = "record_only"
+        tiers = { 1 = "200/s", 2 = { rate = "unlimited" }, 3 = { rate = "5/s", burst = 1 } }
+
+        [keyed_breakers.hosts]
+        consecutive_failures = 7
+        probes = 2
+
+        [keyed_bulkheads.hosts]
+        limit = 20
+        queue = "unbounded"
+
+        [keyed_budgets]
+        hosts = "20%"
+        tenants = {}
+
+        [keyed_hedges.hosts]
+        quantile = 0.9
+        window = "10s"
+        "#,
+    );
+    let (limiter, tiers) = settings.keyed_rate_limit("clients").unwrap();
+    let expected = RateLimiter::builder(Quota::per_second(10).burst(20))
+        .max_pause(ms(300_000))
+        .mode(Mode::RecordOnly);
+    let quotas = [
+        Quota::per_second(200),
+        Quota::unlimited(),
+        Quota::per_second(5).burst(1),
+    ];
+    assert_eq!(tiers, quotas);
+    alike::<RateLimiter>(limiter, expected);
+    alike::<CircuitBreaker>(
+        settings.keyed_breaker("hosts").unwrap(),
+        CircuitBreaker::builder("x")
+            .trip_on(Trip::consecutive_failures(7))
+            .probes(2),
+    );
+    alike::<Bulkhead>(
+        settings.keyed_bulkhead("hosts").unwrap(),
+        Bulkhead::builder(20).unbounded_queue(),
+    );
+    let budget = |name| settings.keyed_budget(name).unwrap();
+    alike::<Budget>(budget("hosts"), Budget::builder().ratio(0.2));
+    alike::<Budget>(budget("tenants"), Budget::builder());
+    alike::<Hedge>(
+        settings.keyed_hedge("hosts").unwrap(),
+        Hedge::builder().quantile(0.9).window(ms(10_000)),
+    );
+    // A keyed policy and a single one of the same name have a section each.
+    assert!(settings.bulkhead("hosts").is_err());
+}
+
+#[test]
+fn cf8_problems_of_keyed_sections_have_their_paths() {
+    let found = problems(
+        r#"
+        [keyed_rate_limits]
+        empty = {}
+        gap = { rate = "1/s", tiers = { 1 = "2/s", 3 = "3/s" } }
+        named = { rate = "1/s", tiers = { gold = "2/s" } }
+        bad = { rate = "1/s", tiers = { 1 = { rate = "2/s", brust = 3 }, 2 = 5, 3 = { rate = "1/s", burst = 0 } } }
+        [keyed_breakers]
+        hosts = { capacity = 10, probes = 0 }
+        [keyed_bulkheads]
+        hosts = "many"
+        [keyed_timeouts]
+        hosts = "1s"
+        "#,
+    );
+    let expected = [
+        "keyed_rate_limits.empty.rate: nothing",
+        "keyed_rate_limits.gap.tiers: \"3\"",
+        "keyed_rate_limits.named.tiers: \"gold\"",
+        "keyed_rate_limits.bad.tiers.1.brust: 3",
+        "keyed_rate_limits.bad.tiers.2: 5",
+        "keyed_rate_limits.bad.tiers.3.burst: 0",
+        "keyed_breakers.hosts.capacity: 10",
+        "keyed_breakers.hosts.probes: 0",
+        "keyed_bulkheads.hosts: \"many\"",
+        "keyed_timeouts: a table of 1",
+    ];
+    for problem in expected {
+        assert!(
+            found.iter().any(|found| found == problem),
+            "{problem} in {found:#?}"
+        );
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
 fn cf1_every_field_of_the_stacks_is_read() {
     let settings = toml(
         r#"
@@ -440,6 +538,9 @@ fn cf1_environment_variables_and_json_are_read_as_well() {
             "50",
         ),
         ("SEAWALL__BULKHEADS__DB", "12"),
+        ("SEAWALL__KEYED_BULKHEADS__HOSTS", "7"),
+        ("SEAWALL__KEYED_RATE_LIMITS__CLIENTS__RATE", "5/s"),
+        ("SEAWALL__KEYED_RATE_LIMITS__CLIENTS__TIERS__1", "50/s"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let text = r#"
@@ -466,6 +567,13 @@ fn cf1_environment_variables_and_json_are_read_as_well() {
             .breaker(|breaker| breaker.trip_on(Trip::failure_rate(0.5).min_calls(50))),
     );
     alike::<Bulkhead>(settings.bulkhead("db").unwrap(), Bulkhead::builder(12));
+    alike::<Bulkhead>(
+        settings.keyed_bulkhead("hosts").unwrap(),
+        Bulkhead::builder(7),
+    );
+    let (clients, tiers) = settings.keyed_rate_limit("clients").unwrap();
+    alike::<RateLimiter>(clients, RateLimiter::builder(Quota::per_second(5)));
+    assert_eq!(tiers, [Quota::per_second(50)]);
     let json = r#"{"clients": {"orders": {"retry": {"backoff": "10ms"}, "breaker": null}}}"#;
     let settings: Settings = serde_json::from_str(json).unwrap();
     alike::<ClientStack>(

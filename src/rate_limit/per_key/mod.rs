@@ -2,8 +2,13 @@
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
+#[cfg(feature = "serde")]
+mod tiered;
 
 use std::collections::hash_map::RandomState;
+
+#[cfg(feature = "serde")]
+pub(crate) use tiered::Tiered;
 
 use super::policy::Limit;
 use super::table::{KeyHandle, Table};
@@ -94,6 +99,15 @@ impl<K: ?Sized + Key> Store<K, RateLimiter> for Limits<K> {
 
     fn set_mode(&self, mode: Mode) {
         self.limiter.set_mode(mode);
+    }
+
+    /// The limiter of all keys is there for new ones too.
+    #[cfg(feature = "serde")]
+    fn start_change(&self, _: &RateLimiter) -> Vec<RateLimiter> {
+        let members = self.limiter.members().iter();
+        let mut own = members.filter(|member| matches!(member.shared.limit, Limit::Keyed(_)));
+        let own = own.next().expect("it is made of a keyed limiter");
+        vec![own.clone(), self.anonymous.clone()]
     }
 
     fn emit(&self, kind: EventKind<'_>) {

@@ -14,14 +14,14 @@ impl Bucket {
     #[inline]
     pub(crate) fn admit_now(
         &self,
-        mut clock: impl FnMut() -> Tick,
+        clock: impl FnMut() -> Tick,
         cost: u32,
     ) -> Result<(), Shortfall> {
         if cost == 0 {
             return Ok(());
         }
         if self.stripes.is_empty() {
-            return self.admit_from_word(clock(), cost);
+            return self.admit_from_word(clock, cost);
         }
         self.admit_from_stripe(per_thread::stripe(), clock, cost)
     }
@@ -29,7 +29,8 @@ impl Bucket {
     /// Takes tokens of the word alone. Not inlined, so that an admission from a stripe does not
     /// save the registers that this needs.
     #[inline(never)]
-    fn admit_from_word(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
+    fn admit_from_word(&self, mut clock: impl FnMut() -> Tick, cost: u32) -> Result<(), Shortfall> {
+        let now = clock();
         loop {
             let word = Word(self.word.load(Ordering::Acquire));
             let pace = self.slot(word.generation()).pace();
@@ -44,9 +45,16 @@ impl Bucket {
                         return Err(shortfall);
                     }
                 }
-                None => return self.take(now, now, cost, now).map(drop),
+                None => return self.admit_by_config(now, cost),
             }
         }
+    }
+
+    /// Takes tokens where the pace alone does not decide.
+    #[cold]
+    #[inline(never)]
+    fn admit_by_config(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
+        self.take(now, now, cost, now).map(drop)
     }
 
     /// Takes tokens from the stripe that `slot` picks, or refills that.
@@ -98,14 +106,14 @@ impl Bucket {
                 }
             }
         }
-        let shortfall = match self.admit_from_word(now, cost) {
+        let shortfall = match self.admit_from_word(|| now, cost) {
             Err(shortfall) if self.stripes.tokens() > 0 => shortfall,
             decided => return decided,
         };
         if cost == 1 {
             return self.stripes.spend_any().then_some(()).ok_or(shortfall);
         }
-        self.take(now, now, cost, now).map(drop)
+        self.admit_by_config(now, cost)
     }
 
     /// The exchange that charges `cost` and a lease, and the lease, if both are available.

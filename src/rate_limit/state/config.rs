@@ -276,9 +276,9 @@ impl Config {
     /// The shortfall if no token will come, or if the bucket never holds the cost.
     #[cold]
     fn never(&self, is_above_burst: bool) -> Shortfall {
-        Shortfall {
-            wait: None,
-            above_burst: is_above_burst.then(|| self.burst()),
+        match is_above_burst {
+            true => Shortfall::AboveBurst(u64::from(self.burst())),
+            false => Shortfall::Unknown,
         }
     }
 

@@ -103,15 +103,12 @@ impl Ledger {
             return Ok((start.max(self.paused), 0, self.end));
         }
         let units = i128::from(cost) * self.interval;
-        let never = Shortfall {
-            wait: None,
-            above_burst: None,
-        };
+        let never = Shortfall::Unknown;
         if units > self.tolerance {
-            let most = u32::try_from(self.tolerance / self.interval).unwrap();
-            return Err(Shortfall {
-                above_burst: self.runs().then_some(most),
-                ..never
+            let most = u64::try_from(self.tolerance / self.interval).unwrap();
+            return Err(match self.runs() {
+                true => Shortfall::AboveBurst(most),
+                false => never,
             });
         }
         let from = self.clock(start);
@@ -136,10 +133,7 @@ impl Ledger {
         self.age(now);
         let (at, units, end) = self.grant(now, not_before, cost)?;
         if at > latest || end - self.begins() > LAST {
-            return Err(Shortfall {
-                wait: Some(Duration::from_nanos(at.saturating_sub(now))),
-                above_burst: None,
-            });
+            return Err(Shortfall::For(at.saturating_sub(now)));
         }
         if units > 0 {
             self.end = end;
@@ -367,10 +361,10 @@ fn striped(mut bytes: Bytes<'_>) {
                     match (decided, ledger.take(0, (now, now, now), cost)) {
                         (Ok(()), expected) => assert!(expected.is_ok(), "{id}: {expected:?}"),
                         (Err(shortfall), Err(expected)) => {
-                            assert_eq!(shortfall.above_burst, expected.above_burst, "{id}");
+                            assert_eq!(shortfall.above_burst(), expected.above_burst(), "{id}");
                         }
                         (Err(shortfall), Ok(_)) => {
-                            assert_eq!(shortfall.above_burst, None, "{id}");
+                            assert_eq!(shortfall.above_burst(), None, "{id}");
                             owe_lacking(&bucket, &mut low, &mut before, now);
                             let (left, leased) = (low.available(now), before.1);
                             assert!(left <= cost + leased, "{id}: {left} for {cost}, {leased}");
@@ -400,7 +394,7 @@ fn striped(mut bytes: Bytes<'_>) {
                     }
                     // Too late for this call, or for what the word can hold.
                     Err(shortfall) => {
-                        let due = shortfall.wait.map(|wait| Tick(now).after(wait));
+                        let due = shortfall.wait().map(|wait| Tick(now).after(wait));
                         let late = due.is_some_and(|due| seen == Ok(due));
                         assert!(
                             late || seen == Err(shortfall),

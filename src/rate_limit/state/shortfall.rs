@@ -3,35 +3,41 @@ use std::time::Duration;
 use crate::time::Tick;
 
 /// Why the tokens are not available.
+///
+/// Its values have one width, so that it is returned in registers: a rejection that was written in
+/// parts and copied as a whole would wait for its own writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shortfall {
-    /// The time until they are available if no other call comes first; one nanosecond less is too
-    /// early. None if it is not known.
-    pub(crate) wait: Option<Duration>,
-    /// The burst, if the cost is above it.
-    pub(crate) above_burst: Option<u32>,
+pub(crate) enum Shortfall {
+    /// They are available after this many nanoseconds if no other call comes first; one less is
+    /// too early.
+    For(u64),
+    /// The time is not known.
+    Unknown,
+    /// The cost is above this burst.
+    AboveBurst(u64),
 }
 
 impl Shortfall {
-    /// The time is not known.
-    pub(crate) const UNKNOWN: Self = Self {
-        wait: None,
-        above_burst: None,
-    };
-
     #[inline]
     pub(crate) fn until(at: Tick, now: Tick) -> Self {
-        Self {
-            wait: Some(at.since(now)),
-            above_burst: None,
+        Self::For(at.0.saturating_sub(now.0))
+    }
+
+    /// The time until they are available. None if it is not known.
+    #[inline]
+    pub(crate) fn wait(self) -> Option<Duration> {
+        match self {
+            Self::For(nanos) => Some(Duration::from_nanos(nanos)),
+            Self::Unknown | Self::AboveBurst(_) => None,
         }
     }
 
     /// Whether the wait is longer than that of `other`; one without an end is the longest.
-    pub(crate) fn is_longer(&self, other: &Self) -> bool {
-        match (self.wait, other.wait) {
-            (Some(wait), Some(other)) => wait > other,
-            (wait, other) => wait.is_none() && other.is_some(),
+    pub(crate) fn is_longer(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::For(wait), Self::For(other)) => wait > other,
+            (Self::For(_), _) => false,
+            (_, other) => matches!(other, Self::For(_)),
         }
     }
 }

@@ -127,6 +127,12 @@ impl Table {
         self.sets.len() * WAYS
     }
 
+    /// How many tiers there are.
+    #[cfg(feature = "serde")]
+    pub(crate) fn tiers(&self) -> usize {
+        self.tiers.len()
+    }
+
     /// How many keys have an entry. Counts them.
     pub(crate) fn used(&self) -> usize {
         let used = |set: &Set| (0..WAYS).filter(|way| !set.tag(*way).is_empty()).count();

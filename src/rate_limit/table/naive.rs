@@ -344,5 +344,5 @@ impl Naive {
 /// The table's decision in the form of the naive one: the instant granted, or the one to come back
 /// at.
 pub(super) fn instants(ours: Result<u64, Shortfall>, now: Tick) -> Result<u64, Option<u64>> {
-    ours.map_err(|shortfall| shortfall.wait.map(|wait| now.after(wait).0))
+    ours.map_err(|shortfall| shortfall.wait().map(|wait| now.after(wait).0))
 }

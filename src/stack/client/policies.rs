@@ -3,6 +3,7 @@ use crate::budget::{self, Budget};
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Live, Name, Problems};
+use crate::context::authority_hash;
 use crate::hedge::{self, Hedge};
 use crate::keyed::{self, Keyed, PerKey};
 use crate::policy_id::Registration;
@@ -50,6 +51,7 @@ fn per_authority<P: PerKey<Store<str> = keyed::Policies<str, P>>>(
         .name(name)
         .capacity(capacity)
         .overflow_for(OTHERS.into())
+        .hashed_by(authority_hash::hasher().clone())
         .build()
 }
 
@@ -138,22 +140,22 @@ impl Policies {
         if !Arc::ptr_eq(&from.budgets, &to.budgets) {
             let change = |_| budget::Builder::clone(&to.budgets);
             self.budgets
-                .change_all(|budget| budget.change(change).expect(CHECKED));
+                .change_all_as_made(|budget| budget.change(change).expect(CHECKED));
         }
         parts::change_limiter(&self.limiter, from.rate_limit, to.rate_limit);
         if !Arc::ptr_eq(&from.breaker, &to.breaker) {
             self.breakers
-                .change_all(|breaker| change_breaker(breaker, from, to));
+                .change_all_as_made(|breaker| change_breaker(breaker, from, to));
         } else if from.breaker_times() != to.breaker_times() {
             let change = |now| to.timed(now);
             self.breakers
-                .change_all(|breaker| breaker.change(change).expect(CHECKED));
+                .change_all_as_made(|breaker| breaker.change(change).expect(CHECKED));
         }
         if !Arc::ptr_eq(&from.bulkhead, &to.bulkhead) {
             let change = |bulkhead: &Bulkhead| {
                 parts::change_bulkhead(bulkhead, &from.bulkhead, &to.bulkhead);
             };
-            self.bulkheads.change_all(change);
+            self.bulkheads.change_all_as_made(change);
         }
     }
 

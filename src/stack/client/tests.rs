@@ -800,7 +800,11 @@ mod addressed {
         assert_eq!(of("http://u:p@a.example:81/", None), plain("a.example:81"));
         assert_eq!(of("http://[::1]:81/", None), plain("[::1]:81"));
         assert_eq!(of("http://[::80]/", None), plain("[::80]"));
+        assert_eq!(of("http://[::1]:80/", None), plain("[::1]"));
+        assert_eq!(of("http://.:80/", None), None);
         let lower = Some(("a.example:81".to_owned(), false));
+        assert_eq!(of("http://a.example.:81/", None), lower);
+        assert_eq!(of("http://u@A.Example.:81/", None), lower);
         assert_eq!(of("http://A.Example:81/", None), lower);
         assert_eq!(of("/x", Some("b.example:82")), plain("b.example:82"));
         assert_eq!(

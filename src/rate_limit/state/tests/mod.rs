@@ -27,7 +27,7 @@ const fn ms(n: u64) -> u64 {
 }
 
 fn wait(shortfall: Shortfall) -> Duration {
-    shortfall.wait.expect("a wait is known")
+    shortfall.wait().expect("a wait is known")
 }
 
 fn drain(bucket: &Bucket, now: Tick) -> u32 {
@@ -171,8 +171,8 @@ proptest! {
                 Step::Admit(cost) => match (bucket.admit(now, cost), naive.take(id, now, cost, now.0)) {
                     (Ok(()), Ok(_)) => {}
                     (Err(shortfall), Err(due)) => {
-                        prop_assert_eq!(shortfall.wait.map(|w| now.after(w).0), due);
-                        prop_assert_eq!(shortfall.above_burst.is_some(), due.is_none());
+                        prop_assert_eq!(shortfall.wait().map(|w| now.after(w).0), due);
+                        prop_assert_eq!(shortfall.above_burst().is_some(), due.is_none());
                     }
                     (ours, naive) => prop_assert!(false, "{ours:?}, naive {naive:?}"),
                 },
@@ -184,7 +184,7 @@ proptest! {
                             charges.push((id, charge));
                         }
                         (Err(shortfall), Err(due)) => {
-                            prop_assert_eq!(shortfall.wait.map(|w| now.after(w).0), due);
+                            prop_assert_eq!(shortfall.wait().map(|w| now.after(w).0), due);
                         }
                         (ours, naive) => prop_assert!(false, "{ours:?}, naive {naive:?}"),
                     }
@@ -260,9 +260,9 @@ proptest! {
         let now = at(passed);
         match bucket.peek(now, cost) {
             Ok(()) => prop_assert!(bucket.available(now) >= cost),
-            Err(Shortfall { wait: Some(wait), .. }) => {
+            Err(Shortfall::For(wait)) => {
                 prop_assert!(bucket.available(now) < cost);
-                let due = now.after(wait);
+                let due = now.after(Duration::from_nanos(wait));
                 prop_assert_eq!(bucket.admit(now, cost), bucket.peek(now, cost));
                 prop_assert!(bucket.admit(Tick(due.0 - 1), cost).is_err());
                 prop_assert_eq!(bucket.probe(now, now, cost), Ok(due));
@@ -270,7 +270,7 @@ proptest! {
             }
             Err(shortfall) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(shortfall.above_burst, Some(quota.max_burst()));
+                prop_assert_eq!(shortfall.above_burst(), Some(quota.max_burst()));
             }
         }
     }
@@ -380,33 +380,21 @@ fn rl6_a_cost_above_the_burst_is_impossible_and_has_no_wait() {
     let bucket = Bucket::new(START, Quota::per_second(10));
     assert!(bucket.admit(START, 10).is_ok());
     let shortfall = bucket.admit(START, 11).unwrap_err();
-    assert_eq!(
-        shortfall,
-        Shortfall {
-            wait: None,
-            above_burst: Some(10)
-        }
-    );
+    assert_eq!(shortfall, Shortfall::AboveBurst(10));
     let shortfall = bucket.admit(START, 10).unwrap_err();
-    assert_eq!(
-        shortfall,
-        Shortfall {
-            wait: Some(Duration::from_secs(1)),
-            above_burst: None
-        }
-    );
+    assert_eq!(shortfall, Shortfall::For(SECOND));
     assert!(
         bucket
             .admit(START, u32::MAX)
             .unwrap_err()
-            .above_burst
+            .above_burst()
             .is_some()
     );
     assert!(
         bucket
             .take(START, START, 11, Tick::NEVER)
             .unwrap_err()
-            .above_burst
+            .above_burst()
             .is_some()
     );
 }
@@ -485,13 +473,7 @@ fn rl7_zero_stops_the_clock_and_a_change_starts_it_where_it_stood() {
     assert_eq!(bucket.available(later), 2);
     assert_eq!(drain(&bucket, later), 2);
     let shortfall = bucket.admit(later, 1).unwrap_err();
-    assert_eq!(
-        shortfall,
-        Shortfall {
-            wait: None,
-            above_burst: None
-        }
-    );
+    assert_eq!(shortfall, Shortfall::Unknown);
     assert_eq!(
         bucket.take(later, later, 1, Tick::NEVER).unwrap_err(),
         shortfall

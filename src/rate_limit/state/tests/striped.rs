@@ -104,7 +104,7 @@ proptest! {
                 prop_assert_eq!(decided, seen);
                 match decided {
                     Ok(()) => prop_assert!(cost == 0 || naive.take(0, now, cost, now.0).is_ok()),
-                    Err(shortfall) if shortfall.above_burst.is_some() => {
+                    Err(shortfall) if shortfall.above_burst().is_some() => {
                         prop_assert!(cost > quota.max_burst());
                     }
                     Err(_) => {
@@ -157,9 +157,9 @@ proptest! {
                             prop_assert!(charge.at <= latest);
                             open.push((charge, cost));
                         }
-                        Err(Shortfall { wait: Some(wait), .. }) => {
+                        Err(Shortfall::For(wait)) => {
                             prop_assert!(later == 0, "{not_before:?} after {seen:?}");
-                            prop_assert_eq!(seen, Ok(now.after(wait)));
+                            prop_assert_eq!(seen, Ok(now.after(Duration::from_nanos(wait))));
                         }
                         Err(shortfall) => prop_assert_eq!(seen, Err(shortfall)),
                     }
@@ -189,8 +189,8 @@ proptest! {
                 _ => {}
             }
         }
-        if let Err(Shortfall { wait: Some(wait), .. }) = admit_via(&bucket, slot, now, cost) {
-            let due = now.after(wait);
+        if let Err(Shortfall::For(wait)) = admit_via(&bucket, slot, now, cost) {
+            let due = now.after(Duration::from_nanos(wait));
             prop_assert_eq!(bucket.probe(now, now, cost), Ok(due));
             prop_assert!(admit_via(&bucket, slot, Tick(due.0 - 1), cost).is_err());
             prop_assert!(admit_via(&bucket, slot, due, cost).is_ok());
@@ -465,7 +465,7 @@ fn rl6_a_cost_of_the_whole_burst_is_admitted_in_its_time() {
         bucket
             .admit(START, 1_001)
             .unwrap_err()
-            .above_burst
+            .above_burst()
             .is_some()
     );
 }

@@ -55,9 +55,9 @@ proptest! {
         let (now, key) = (at(passed), key(99));
         match table.peek(now, key, cost) {
             Ok(()) => prop_assert!(table.available(now, key) >= cost),
-            Err(Shortfall { wait: Some(wait), .. }) => {
+            Err(Shortfall::For(wait)) => {
                 prop_assert!(table.available(now, key) < cost);
-                let due = now.after(wait);
+                let due = now.after(Duration::from_nanos(wait));
                 prop_assert_eq!(table.admit(now, key, cost), table.peek(now, key, cost));
                 prop_assert!(table.admit(Tick(due.0 - 1), key, cost).is_err());
                 prop_assert_eq!(table.probe(now, now, key, cost), Ok(due));
@@ -65,7 +65,7 @@ proptest! {
             }
             Err(shortfall) => {
                 prop_assert!(cost > quota.max_burst());
-                prop_assert_eq!(shortfall.above_burst, Some(quota.max_burst()));
+                prop_assert_eq!(shortfall.above_burst(), Some(quota.max_burst()));
             }
         }
     }
@@ -143,10 +143,7 @@ fn rl1_holds_with_eight_threads_that_collide() {
 #[test]
 fn rl6_a_cost_above_the_burst_is_impossible_and_assigns_no_entry() {
     let table = table(16, Quota::per_second(10));
-    let impossible = Shortfall {
-        wait: None,
-        above_burst: Some(10),
-    };
+    let impossible = Shortfall::AboveBurst(10);
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
     assert_eq!(table.admit(START, key(1), u32::MAX), Err(impossible));
     assert_eq!(table.used(), 0);
@@ -154,7 +151,7 @@ fn rl6_a_cost_above_the_burst_is_impossible_and_assigns_no_entry() {
     assert_eq!(table.admit(START, key(1), 11), Err(impossible));
     let shortfall = table.admit(START, key(1), 10).unwrap_err();
     assert_eq!(wait(shortfall), Duration::from_secs(1));
-    assert_eq!(shortfall.above_burst, None);
+    assert_eq!(shortfall.above_burst(), None);
 }
 
 // RL8, RL3
@@ -216,10 +213,7 @@ fn rl7_zero_stops_the_clock_and_a_rate_starts_it_again() {
     let table = table(16, Quota::per_second(10));
     assert_eq!(drain(&table, START, key(1)), 10);
     table.change(at(ms(50)), 0, Quota::per_second(0).burst(10));
-    let shortfall = Shortfall {
-        wait: None,
-        above_burst: None,
-    };
+    let shortfall = Shortfall::Unknown;
     let later = at(YEAR);
     assert_eq!(table.admit(later, key(1), 1), Err(shortfall));
     assert_eq!(

@@ -44,7 +44,7 @@ fn table(capacity: usize, quota: Quota) -> Table {
 }
 
 fn wait(shortfall: Shortfall) -> Duration {
-    shortfall.wait.expect("a wait helps")
+    shortfall.wait().expect("a wait helps")
 }
 
 fn drain(table: &Table, now: Tick, key: KeyHandle) -> u32 {

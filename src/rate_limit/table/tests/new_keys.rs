@@ -173,8 +173,8 @@ proptest! {
         let new = tiered(1_000, tier);
         match table.peek(now, new, cost) {
             Ok(()) => prop_assert!(table.available(now, new) >= cost),
-            Err(Shortfall { wait: Some(wait), .. }) => {
-                let due = now.after(wait);
+            Err(Shortfall::For(wait)) => {
+                let due = now.after(Duration::from_nanos(wait));
                 prop_assert_eq!(table.probe(now, now, new, cost), Ok(due));
                 prop_assert!(table.admit(Tick(due.0 - 1), new, cost).is_err());
                 prop_assert!(table.admit(due, new, cost).is_ok());

@@ -116,10 +116,7 @@ fn rl15_with_a_quota_of_zero_no_token_is_available_until_it_changes() {
     let table = table(8, Quota::per_second(0).burst(5));
     assert!(table.admit(START, key(1), 2).is_ok());
     table.pause(START, key(1), at(SECOND));
-    let shortfall = Shortfall {
-        wait: None,
-        above_burst: None,
-    };
+    let shortfall = Shortfall::Unknown;
     for now in [START, at(SECOND), at(YEAR)] {
         assert_eq!(table.admit(now, key(1), 1), Err(shortfall));
         assert_eq!(table.available(now, key(2)), 5);
@@ -136,7 +133,7 @@ fn rl15_a_pause_ends_no_later_than_the_word_can_hold() {
     table.pause(START, key(1), at(10 * YEAR));
     // The word has no room for a reservation behind it.
     let shortfall = table.probe(START, START, key(1), 1).unwrap_err();
-    let due = START.after(shortfall.wait.unwrap());
+    let due = START.after(shortfall.wait().unwrap());
     assert!(due > at(4 * YEAR) && due < at(5 * YEAR), "{due:?}");
     assert!(table.admit(Tick(due.0 - 1), key(1), 1).is_err());
     assert!(table.admit(due, key(1), 1).is_ok());

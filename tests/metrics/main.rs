@@ -1,6 +1,10 @@
 //! Metrics, as Prometheus sees them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "../gateway/example.rs"]
+mod example;
+mod otlp;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -154,7 +158,7 @@ impl Policies {
 
 /// The lines of the guide's table.
 fn guide() -> BTreeSet<[String; 5]> {
-    let text = include_str!("../src/guide/observing.md");
+    let text = include_str!("../../src/guide/observing.md");
     let (text, _) = text.split_once("\n# Tracing").unwrap();
     let rows = text
         .lines()
@@ -232,7 +236,7 @@ fn ob2_exactly_the_metrics_of_the_table_are_published() {
 
 #[test]
 fn ob2_the_dashboard_uses_exactly_the_metrics_of_the_table() {
-    let dashboard = include_str!("../docs/grafana.json");
+    let dashboard = include_str!("../../docs/grafana.json");
     let mut used: BTreeSet<_> = dashboard
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("resilience_"))
