@@ -147,6 +147,13 @@ impl<F, P: Settle> InFlight<F, P> {
         settled
     }
 
+    /// Judges the outcome of a call that has returned. On panic its permit is dropped.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn judge<T>(self: Pin<&mut Self>, judge: impl FnOnce() -> T) -> T {
+        catching(self.project().permit, judge, |permit| *permit = None)
+    }
+
     /// Gives the permit of a call that has returned to `hold`, which returns it if it is to be
     /// settled here.
     #[cfg(feature = "tower")]
