@@ -37,6 +37,12 @@ impl<'a, S> OnPanic<'a, S> {
         Self { state, on_panic }
     }
 
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn state(&self) -> &S {
+        self.state
+    }
+
     /// There was no panic.
     #[inline]
     pub(crate) fn done(self) {
