@@ -37,6 +37,12 @@ impl<'a, S> OnPanic<'a, S> {
         Self { state, on_panic }
     }
 
+    #[cfg(feature = "tokio")]
+    #[inline]
+    pub(crate) fn state(&self) -> &S {
+        self.state
+    }
+
     /// There was no panic.
     #[inline]
     pub(crate) fn done(self) {
@@ -139,6 +145,13 @@ impl<F, P: Settle> InFlight<F, P> {
         *guard.state = None;
         guard.done();
         settled
+    }
+
+    /// Judges the outcome of a call that has returned. On panic its permit is dropped.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn judge<T>(self: Pin<&mut Self>, judge: impl FnOnce() -> T) -> T {
+        catching(self.project().permit, judge, |permit| *permit = None)
     }
 
     /// Gives the permit of a call that has returned to `hold`, which returns it if it is to be

@@ -5,7 +5,7 @@
 mod imp {
     /// A value that is made on first use, and visible to others after that.
     pub(crate) use std::sync::OnceLock as Once;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 
     /// A mutex without poisoning: no user code runs inside a critical section, so no panic there
     /// leaves a broken state.
@@ -45,7 +45,7 @@ mod imp {
 
 #[cfg(all(test, seawall_loom))]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 
     /// Std's, with a memory ordering that loom sees.
     #[derive(Debug)]
@@ -112,7 +112,7 @@ mod imp {
 }
 
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Condvar, Mutex, Once, Ordering};
+pub(crate) use imp::{AtomicBool, AtomicU8, AtomicU64, Condvar, Mutex, Once, Ordering, fence};
 // For statics: loom's exist only inside of a model.
 #[allow(unused_imports)]
 pub(crate) use std::sync::atomic::{AtomicBool as StaticBool, AtomicU64 as StaticU64};

@@ -18,8 +18,10 @@ impl CallLedger {
         if self.mode() != Mode::Off {
             earned.win = (by > 1).then(|| Win::of(&plan.ledger));
             // Inside of an attempt nothing is earned, and the body ends outside of it.
-            let budget = Self::earning(plan).filter(|_| CallContext::attempt() == 0);
-            earned.deposit = budget.map(|budget| Deposit::of(1, budget));
+            if Self::earns(plan) && CallContext::attempt() == 0 {
+                let budget = plan.funding.budget();
+                earned.deposit = budget.map(|budget| Deposit::of(1, budget));
+            }
         }
         self.add_call(plan);
         self.end(plan, Ending::Success);

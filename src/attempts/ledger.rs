@@ -9,10 +9,10 @@ use super::span::AttemptSpan;
 use crate::budget::{Budget, Charged, Sent, Withdrawal};
 use crate::common::{Common, Options};
 use crate::config::Mode;
-use crate::context::{Attempt, CallContext, ClockReading, Due};
+use crate::context::{Attempt, CallContext, Due};
 use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
-use crate::in_flight::catching;
+use crate::in_flight::OnPanic;
 use crate::outcome::{FailureKind, Outcome};
 use crate::policy_id::{PolicyId, Registration};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -83,25 +83,20 @@ pub(crate) struct Plan {
 /// One call in the ledger, from its start to its one terminal event.
 #[derive(Debug)]
 pub(crate) struct CallLedger {
-    /// The mode when the call started.
-    mode: Mode,
-    /// Zero where no listener and no limit needs it.
+    /// Those of [`Opened`](super::Opened), but for the number of the attempt.
+    pub(super) mode: Mode,
     pub(crate) start: Tick,
-    /// The deadline in force at the call.
-    deadline: Tick,
-    /// What the attempt carries down. None where the policy is off, and where the call is part of
-    /// another policy's attempt, whose number stays.
-    attempt: Option<Attempt>,
-    /// The budget that is used instead of the policy's own.
-    inherited: Option<PolicyId>,
+    pub(super) deadline: Tick,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) inherited: Option<PolicyId>,
     /// How many attempts have been made.
-    made: u32,
+    pub(super) made: u32,
     /// Whether the call has been added to a budget that earns by calls.
-    added: bool,
+    pub(super) added: bool,
     /// What the budget was charged for the last failure.
-    charged: Option<Charged>,
+    pub(super) charged: Option<Charged>,
     /// Whether the terminal event has not been emitted.
-    open: bool,
+    pub(super) open: bool,
     /// That of the attempt under way, and of the first one where attempts run at once.
     pub(crate) span: AttemptSpan,
 }
@@ -115,45 +110,6 @@ pub(crate) struct ExtraPermit(Option<Withdrawal>);
 pub(crate) struct SentExtra(Option<Sent>);
 
 impl CallLedger {
-    /// A call that starts here. `joins` is whether its attempts are numbered; `timed` is whether
-    /// the policy needs the start in any case.
-    #[inline]
-    pub(crate) fn open(plan: &Plan, joins: bool, timed: bool, clock: &mut ClockReading) -> Self {
-        let common = &plan.ledger.common;
-        let mode = common.mode();
-        let on = mode != Mode::Off;
-        let mut start = Tick::ZERO;
-        if on && (timed || common.observed()) {
-            start = clock.now();
-        }
-        if on {
-            common.admitted();
-        }
-        let inherited = plan.funding.inherited().filter(|_| on);
-        let own = plan.funding.budget().filter(|_| on);
-        let budget = inherited.or(own.map(Budget::id));
-        let span = match on && joins {
-            true => AttemptSpan::start(common.name(), 1, || Duration::ZERO),
-            false => AttemptSpan::default(),
-        };
-        Self {
-            mode,
-            start,
-            deadline: CallContext::deadline(),
-            attempt: (on && joins).then(|| {
-                let only = !matches!(plan.funding, Funding::Own(_));
-                let attempt = Attempt::new(1, budget);
-                Attempt { only, ..attempt }
-            }),
-            inherited,
-            made: 1,
-            added: false,
-            charged: None,
-            open: on,
-            span,
-        }
-    }
-
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
@@ -169,6 +125,7 @@ impl CallLedger {
         CallContext::due(self.deadline, now)
     }
 
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
@@ -194,14 +151,18 @@ impl CallLedger {
     }
 
     /// Runs the user's code as part of the attempt. A panic ends the call.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<T>(&mut self, plan: &Plan, code: impl FnOnce() -> T) -> T {
         let _context = self.attempt.map(Attempt::enter);
-        let _span = self.span.enter();
         let _inside = self.inside(plan);
-        catching(&mut (self, plan), code, |(call, plan)| {
-            call.end(plan, Ending::Panicked);
-        })
+        let mut state = (self, plan);
+        let guard = OnPanic::new(&mut state, |(call, plan)| call.panicked(plan));
+        let output = {
+            let _span = guard.state().0.span.enter();
+            code()
+        };
+        guard.done();
+        output
     }
 
     /// Takes the extra attempt with this number, which is made `after` a failure of this kind or
@@ -253,7 +214,7 @@ impl CallLedger {
     }
 
     fn budget<'p>(&self, plan: &'p Plan) -> Option<Cow<'p, Budget>> {
-        // Checked again: behind a buffer, `open` saw another context.
+        // Checked again: behind a buffer, the call was opened in another context.
         let inherited = plan.funding.inherited().or(self.inherited);
         let inherited = inherited.and_then(Budget::find).map(Cow::Owned);
         inherited.or_else(|| plan.funding.budget().map(Cow::Borrowed))
@@ -299,31 +260,41 @@ impl CallLedger {
     }
 
     /// The call ends with the outcome of attempt number `by`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(&mut self, plan: &Plan, by: u32, outcome: Outcome) {
-        let ending = match outcome {
-            Outcome::Success => Ending::Success,
-            Outcome::Failure { kind, .. } => Ending::Failure(kind),
-            Outcome::Ignore => Ending::Ignored,
-        };
-        if outcome == Outcome::Success && self.mode != Mode::Off {
+        match outcome {
+            Outcome::Success => self.succeed(plan, by),
+            _ => self.fail(plan, outcome),
+        }
+    }
+
+    /// The call ends with the success of attempt number `by`.
+    #[inline(always)]
+    pub(crate) fn succeed(&mut self, plan: &Plan, by: u32) {
+        if self.open {
             if by > 1 {
                 plan.ledger.count_win();
             }
-            if let Some(budget) = Self::earning(plan) {
-                budget.on_success();
+            if let Some(own) = plan.funding.budget() {
+                own.add(Self::earns(plan), !self.added && self.inherited.is_none());
             }
         }
-        if let Outcome::Failure { .. } = outcome {
+        self.end(plan, Ending::Success);
+    }
+
+    #[cold]
+    fn fail(&mut self, plan: &Plan, outcome: Outcome) {
+        let mut ending = Ending::Ignored;
+        if let Outcome::Failure { kind, .. } = outcome {
             self.returns_failure(plan, outcome);
+            ending = Ending::Failure(kind);
         }
         self.add_call(plan);
         self.end(plan, ending);
     }
 
-    /// Adds the call to a budget that earns by calls, once. This is not done in `open`, because
-    /// behind a buffer that runs outside of the attempt that the call is part of.
-    #[inline]
+    /// Adds the call to a budget that earns by calls, once. This is not done where the call is
+    /// opened, because behind a buffer that is outside of the attempt that the call is part of.
     pub(super) fn add_call(&mut self, plan: &Plan) {
         let first = self.mode != Mode::Off && !std::mem::replace(&mut self.added, true);
         if let (true, Some(own), None) = (first, plan.funding.budget(), self.inherited) {
@@ -331,40 +302,45 @@ impl CallLedger {
         }
     }
 
-    /// The budget that the success of a call is deposited in. An inherited budget is that of a
-    /// `BudgetLayer`, which deposits for its calls, or of an attempt, inside of which nothing is
-    /// earned.
-    #[inline]
-    pub(super) fn earning(plan: &Plan) -> Option<&Budget> {
-        match &plan.funding {
-            Funding::Own(_) if CallContext::budget().is_some() => {
-                if CallContext::attempt() == 0 {
-                    CallContext::add_success();
-                }
-                None
-            }
-            Funding::Own(budget) | Funding::Given(budget) => Some(budget),
-            Funding::Default | Funding::None => None,
+    /// Whether the success of a call is deposited in the budget of `plan`. An inherited budget is
+    /// that of a `BudgetLayer`, which deposits for its calls, or of an attempt, inside of which
+    /// nothing is earned.
+    #[inline(always)]
+    pub(super) fn earns(plan: &Plan) -> bool {
+        let inherits = plan.funding.inherited().is_some();
+        if inherits && CallContext::attempt() == 0 {
+            CallContext::add_success();
         }
+        !inherits
     }
 
     /// Emits the terminal event, once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
-        if ending == Ending::Panicked {
-            self.span.panicked();
-        }
         if std::mem::replace(&mut self.open, false) {
             let common = &plan.ledger.common;
             common.ended_after(self.made, ending, || self.elapsed());
         }
     }
 
+    /// The code of an attempt has panicked, which ends the call.
+    #[cold]
+    fn panicked(&mut self, plan: &Plan) {
+        self.span.panicked();
+        self.end(plan, Ending::Panicked);
+    }
+
     /// Since the start; zero where no listener was there then.
     pub(crate) fn elapsed(&self) -> Duration {
-        match self.start {
-            Tick::ZERO => Duration::ZERO,
-            start => time::now().since(start),
-        }
+        since(self.start)
+    }
+}
+
+/// Only events need it.
+#[cold]
+pub(super) fn since(start: Tick) -> Duration {
+    match start {
+        Tick::ZERO => Duration::ZERO,
+        start => time::now().since(start),
     }
 }

@@ -39,6 +39,8 @@ mod funding;
 #[cfg(feature = "tokio")]
 mod ledger;
 #[cfg(feature = "tokio")]
+mod opened;
+#[cfg(feature = "tokio")]
 mod path;
 mod resend;
 #[cfg(feature = "tokio")]
@@ -58,6 +60,8 @@ pub(crate) use earned::Win;
 pub(crate) use funding::Funding;
 #[cfg(feature = "tokio")]
 pub(crate) use ledger::{CallLedger, ExtraPermit, Ledger, Plan, SentExtra};
+#[cfg(feature = "tokio")]
+pub(crate) use opened::Opened;
 pub use resend::{Idempotent, Resend};
 #[cfg(feature = "tokio")]
 pub(crate) use span::AttemptSpan;

@@ -1,4 +1,4 @@
-use super::state::Terms;
+use super::state::{Earns, Terms};
 use crate::common::Options;
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::rate_limit::Quota;
@@ -175,7 +175,12 @@ impl Config {
     pub(super) fn terms(&self) -> Terms {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Checked: 0 to 1,000.
         let thousandths = (self.ratio * 1_000.0).round() as u64;
-        Terms::new(thousandths, self.burst)
+        let terms = Terms::new(thousandths, self.burst);
+        terms.earning(match (self.max_tokens, self.refill) {
+            (Some(_), _) => Earns::Tokens,
+            (None, Refill::Calls) => Earns::ByCalls,
+            (None, Refill::Successes) => Earns::BySuccesses,
+        })
     }
 
     /// One attempt at a time: what the floor does not give it does not save up.

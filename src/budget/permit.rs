@@ -5,7 +5,7 @@ use crate::outcome::FailureKind;
 use crate::outcome::{NEVER, Outcome};
 use crate::rate_limit::Charge;
 use crate::sync::Ordering;
-use crate::time;
+use crate::time::{self, Tick};
 
 /// A permit for one extra attempt; made by [`Budget::withdraw`].
 ///
@@ -113,40 +113,40 @@ impl Budget {
     }
 
     fn withdraw_at(&self, price: u64) -> Option<Withdrawal> {
-        let source = match self.mode() {
-            Mode::Off => Some(Source::Nothing),
-            Mode::Enforce => self.take(price),
-            Mode::RecordOnly => self.take(price).or(Some(Source::Unpaid)),
-        };
-        let budget = self.clone();
-        source.map(|source| Withdrawal { budget, source })
+        let (mode, now) = (self.mode(), time::now());
+        if mode != Mode::Off && self.throttle().is_none() {
+            if let Some(epoch) = self.0.account.withdraw(now, self.terms(), price) {
+                // The usual answer, built where it is returned.
+                let (budget, source) = (self.clone(), Source::Balance(epoch, price));
+                return Some(Withdrawal { budget, source });
+            }
+        }
+        self.withdraw_otherwise(mode, now, price)
     }
 
-    fn take(&self, price: u64) -> Option<Source> {
-        let source = match self.throttle() {
-            Some((throttle, most)) => throttle.admits(most).then_some(Source::Nothing),
-            None => self.take_from_balance(price),
+    /// Takes one that is not paid by the balance.
+    #[cold]
+    fn withdraw_otherwise(&self, mode: Mode, now: Tick, price: u64) -> Option<Withdrawal> {
+        let taken = match (mode, self.throttle()) {
+            (Mode::Off, _) => Some(Source::Nothing),
+            (_, Some((throttle, most))) => throttle.admits(most).then_some(Source::Nothing),
+            (_, None) if price > 1 => None,
+            (_, None) => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
         };
-        if source.is_none() {
+        if taken.is_none() {
             self.0.suppressed.fetch_add(1, Ordering::Relaxed);
         }
-        source
-    }
-
-    fn take_from_balance(&self, price: u64) -> Option<Source> {
-        let now = time::now();
-        match self.0.account.withdraw(now, self.terms(), price) {
-            Some(epoch) => Some(Source::Balance(epoch, price)),
-            None if price == 1 => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
-            None => None,
-        }
+        let unpaid = (mode == Mode::RecordOnly).then_some(Source::Unpaid);
+        let (budget, source) = (self.clone(), taken.or(unpaid)?);
+        Some(Withdrawal { budget, source })
     }
 }
 
 impl Withdrawal {
     /// The attempt is made.
-    pub fn spend(self) {
-        let _ = self.take();
+    pub fn spend(mut self) {
+        self.count_made();
+        self.source = Source::Nothing;
     }
 
     /// Whether a budget that is enforced would have suppressed the attempt.
@@ -155,16 +155,16 @@ impl Withdrawal {
         matches!(self.source, Source::Unpaid)
     }
 
-    fn take(mut self) -> Source {
+    fn count_made(&self) {
         self.budget.0.made.fetch_add(1, Ordering::Relaxed);
-        std::mem::replace(&mut self.source, Source::Nothing)
     }
 
     /// The attempt is made, and may still be rejected by a layer below.
     #[cfg(feature = "tokio")]
-    pub(crate) fn send(self) -> Sent {
+    pub(crate) fn send(mut self) -> Sent {
+        self.count_made();
+        let source = std::mem::replace(&mut self.source, Source::Nothing);
         let budget = self.budget.clone();
-        let source = self.take();
         Sent { budget, source }
     }
 }

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::builder::{Builder, Config, Refill};
-use super::state::{Account, ONE, Terms, Throttle};
+use super::builder::{Builder, Config};
+use super::state::{Account, Earns, ONE, Terms, Throttle};
 use crate::common::{Common, Options, listed};
 use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 use crate::context::CallContext;
@@ -10,7 +10,7 @@ use crate::policy_id;
 #[cfg(feature = "tokio")]
 use crate::policy_id::PolicyId;
 use crate::rate_limit::Bucket;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::time;
 
 /// How many attempts beyond the first all callers together may make.
@@ -26,7 +26,6 @@ pub(super) struct Shared {
     /// configuration of its retry or hedge, not the budget's. Each publishes nothing but itself:
     /// relaxed.
     terms: AtomicU64,
-    by_successes: AtomicBool,
     /// The most tokens of retry throttling; zero if that is off.
     max_tokens: AtomicU64,
     throttle: Throttle,
@@ -63,7 +62,6 @@ impl Budget {
         Self(policy_id::add(|registration| Shared {
             common: Common::new(options, registration),
             terms: AtomicU64::new(terms.word()),
-            by_successes: AtomicBool::new(config.refill == Refill::Successes),
             max_tokens: AtomicU64::new(config.max_tokens.unwrap_or(0).into()),
             throttle: Throttle::full(config.max_tokens.unwrap_or(0).into()),
             account: Account::new(now, terms),
@@ -127,9 +125,7 @@ impl Budget {
     fn copy_config(&self) {
         let _copying = self.0.copying.lock();
         let config = self.0.config.load();
-        let by_successes = config.refill == Refill::Successes;
         self.0.terms.store(config.terms().word(), Ordering::Relaxed);
-        (self.0.by_successes).store(by_successes, Ordering::Relaxed);
         let tokens = config.max_tokens.unwrap_or(0);
         if self.0.max_tokens.swap(tokens.into(), Ordering::Relaxed) == 0 {
             self.0.throttle.fill(tokens.into());
@@ -196,9 +192,7 @@ impl Budget {
     /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
     pub fn on_call(&self) {
-        if !self.by_successes() && self.throttle().is_none() {
-            self.deposit();
-        }
+        self.add(false, true);
     }
 
     /// Adds the ratio for an original call that has succeeded, at any attempt, where
@@ -207,12 +201,29 @@ impl Budget {
     /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
     pub fn on_success(&self) {
-        if let Some((throttle, most)) = self.throttle() {
-            if CallContext::attempt() == 0 {
-                throttle.succeed(self.terms().ratio(), most);
+        self.add(true, false);
+    }
+
+    /// Adds for a call if it is a `success`, and if it is an original `call` that was not added.
+    #[inline]
+    pub(crate) fn add(&self, success: bool, call: bool) {
+        let terms = self.terms();
+        let adds = match terms.earns() {
+            Earns::BySuccesses => success,
+            Earns::ByCalls => call,
+            Earns::Tokens => return self.give_tokens(terms, success),
+        };
+        if adds {
+            self.deposit(terms);
+        }
+    }
+
+    #[cold]
+    fn give_tokens(&self, terms: Terms, success: bool) {
+        if success && CallContext::attempt() == 0 {
+            if let Some((throttle, most)) = self.throttle() {
+                throttle.succeed(terms.ratio(), most);
             }
-        } else if self.by_successes() {
-            self.deposit();
         }
     }
 
@@ -228,17 +239,12 @@ impl Budget {
         }
     }
 
-    #[inline]
-    fn by_successes(&self) -> bool {
-        self.0.by_successes.load(Ordering::Relaxed)
-    }
-
     /// With an old reading of the clock, the deposit belongs to the epoch before and is cut with
     /// it: the balance is lower than it could be, never higher.
     #[inline]
-    fn deposit(&self) {
+    fn deposit(&self, terms: Terms) {
         if CallContext::attempt() == 0 {
-            self.0.account.deposit(time::recent(), self.terms());
+            self.0.account.deposit(time::recent(), terms);
         }
     }
 }

@@ -40,29 +40,33 @@ impl Call {
 }
 
 impl CircuitBreaker {
-    /// Records the healthy case: a success of a closed breaker, whose time no rule or listener
-    /// wants, is recorded by the rules it was built with, and trips nothing. False in every other
-    /// case.
-    #[inline(never)]
-    pub(super) fn record_success(&self, grant: Grant, start: Tick) -> bool {
+    /// Whether a success is the healthy case: of a closed breaker under the rules it was built
+    /// with, after a success, and of a call whose time no rule or listener wants. It trips nothing
+    /// and ends no streak of failures.
+    #[inline]
+    pub(super) fn is_healthy(&self, grant: Grant, start: Tick) -> bool {
         let Grant { generation, role } = grant;
-        if role != Role::Counted || start != Tick::ZERO && self.wants_times() {
-            return false;
+        role == Role::Counted
+            && self.machine().word().is_closed_as_built(generation)
+            && !self.built_with().has_streak(generation)
+            && (start == Tick::ZERO || !self.wants_times())
+    }
+
+    /// Records a success in the healthy case.
+    #[inline]
+    pub(super) fn succeed(&self, generation: u32) {
+        if self.built_with().counts_successes() {
+            self.count_success(generation);
         }
-        let word = self.machine().word();
-        let flags = word.flags();
-        let same = word.state() == State::Closed && word.generation() == generation;
-        if !same || flags.changed {
-            return false;
-        }
-        // By a match: a closure is not inlined here.
-        let seen = match flags.counts_successes {
-            true => Some((time::now(), per_thread::current())),
-            false => None,
-        };
         self.common().cells().count(Count::ended(Ending::Success));
-        self.built_with().succeed(generation, seen);
-        true
+    }
+
+    /// Counts a success in the windows.
+    #[inline(never)]
+    fn count_success(&self, generation: u32) {
+        let now = time::now();
+        let slot = per_thread::current();
+        self.built_with().count_success(generation, now, slot);
     }
 
     /// Whether the time of a success matters. A call is also timed for `fair_time`, which concerns
@@ -73,19 +77,25 @@ impl CircuitBreaker {
     }
 
     /// Settles an admitted call, exactly once.
-    #[inline(never)]
-    pub(super) fn settle(&self, call: &Call, end: End<'_>) {
-        let Grant { generation, role } = call.grant;
-        let timed = call.start != Tick::ZERO;
+    // A call that is passed by its address is kept in memory also where it is not settled here.
+    #[inline(always)]
+    pub(super) fn settle(&self, call: Call, end: End<'_>) {
+        self.settle_parts(call.grant, call.start, call.deadline, end);
+    }
+
+    #[cold]
+    fn settle_parts(&self, grant: Grant, start: Tick, deadline: Tick, end: End<'_>) {
+        let Grant { generation, role } = grant;
+        let timed = start != Tick::ZERO;
         if role == Role::Unrecorded && !timed {
             return;
         }
         let word = self.machine().word();
         let now = time::now();
-        let start = timed.then_some(call.start);
+        let start = timed.then_some(start);
         let elapsed = start.map(|start| now.since(start));
         let outcome = self.with_rules(word, |rules| {
-            let deadline = call.deadline.min(Expired::deadline());
+            let deadline = deadline.min(Expired::deadline());
             let outcome = outcome(rules, end, start, deadline, now);
             match role {
                 Role::Counted if word.generation() == generation => {

@@ -8,7 +8,7 @@ use super::ending::End;
 #[cfg(feature = "tower")]
 use super::gate::Pass;
 use super::policy::CircuitBreaker;
-use super::state::{Grant, Rejected, Role, State, Word};
+use super::state::{Grant, Rejected, State, Word};
 use crate::classify::{FailureKind, Outcome};
 use crate::config::Mode;
 #[cfg(feature = "tokio")]
@@ -33,7 +33,12 @@ pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
     #[inline(always)]
     pub(super) fn acquire(breaker: B) -> Result<Self, Rejection> {
-        match breaker.borrow().admit() {
+        let of = breaker.borrow();
+        let word = of.machine().word();
+        if let Some(call) = of.admit_closed(word) {
+            return Ok(Self::new(breaker, call));
+        }
+        match of.admit_otherwise(word) {
             Ok(call) => Ok(Self::new(breaker, call)),
             Err(rejected) => Err(breaker.borrow().reject(rejected)),
         }
@@ -55,8 +60,7 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         let of = breaker.borrow();
         let call = match pass {
             Pass::Ramp(generation) if of.ramp() == Some(generation) => {
-                let role = Role::Counted;
-                of.start(Grant { generation, role }, time::now())
+                of.start(Grant::counted(generation), time::now())
             }
             Pass::Set if !of.is_forced_open() => of.admit_in_any_case(),
             _ => return Self::acquire(breaker),
@@ -95,34 +99,53 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     /// The call ended with this outcome.
     #[inline]
     pub fn finish(mut self, outcome: Outcome) {
-        self.settle(outcome, &|| None);
+        let held = self.take();
+        // Nothing is left in it. Its drop, where a panic goes through here, would keep it in memory.
+        std::mem::forget(self);
+        Self::settle_held(held, outcome, &|| None);
     }
 
     /// Settles the permit where it is, once. `text` is that of the error, if it was one.
     #[inline]
     pub(super) fn settle(&mut self, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
-        // Nothing of a success is copied.
-        if !(matches!(outcome, Outcome::Success) && self.succeed()) {
-            self.end(End::Outcome(outcome, text));
-        }
+        Self::settle_held(self.take(), outcome, text);
     }
 
-    /// Settles the permit of a success in the healthy case; false in every other.
-    #[inline]
-    fn succeed(&mut self) -> bool {
-        let Call { grant, start, .. } = self.call;
-        let breaker = self.breaker.as_ref();
-        let recorded = breaker.is_none_or(|breaker| breaker.borrow().record_success(grant, start));
-        if recorded {
-            self.breaker = None;
+    /// What the permit holds. Part by part, because a copy of the whole waits until the stores of
+    /// its parts are done.
+    #[inline(always)]
+    fn take(&mut self) -> Option<(B, Call)> {
+        let Call {
+            start,
+            grant,
+            deadline,
+        } = self.call;
+        let call = Call {
+            start,
+            grant,
+            deadline,
+        };
+        Some((self.breaker.take()?, call))
+    }
+
+    #[inline(always)]
+    fn settle_held(held: Option<(B, Call)>, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
+        let Some((breaker, call)) = held else {
+            return;
+        };
+        let (breaker, grant) = (breaker.borrow(), call.grant);
+        match outcome {
+            Outcome::Success if breaker.is_healthy(grant, call.start) => {
+                breaker.succeed(grant.generation);
+            }
+            _ => breaker.settle(call, End::Outcome(outcome, text)),
         }
-        recorded
     }
 
     #[cold]
     fn end(&mut self, end: End<'_>) {
-        if let Some(breaker) = self.breaker.take() {
-            breaker.borrow().settle(&self.call, end);
+        if let Some((breaker, call)) = self.take() {
+            breaker.borrow().settle(call, end);
         }
     }
 }
@@ -130,20 +153,8 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
 impl<B: Borrow<CircuitBreaker>> Settle for Permit<B> {
     #[inline(always)]
     fn made(permit: &mut Option<Self>) -> Option<Self> {
-        let permit = permit.as_mut()?;
-        let Call {
-            start,
-            grant,
-            deadline,
-        } = permit.call;
-        Some(Self {
-            breaker: permit.breaker.take(),
-            call: Call {
-                start,
-                grant,
-                deadline,
-            },
-        })
+        let (breaker, call) = permit.as_mut()?.take()?;
+        Some(Self::new(breaker, call))
     }
 
     fn panicked(mut self) {
@@ -224,33 +235,28 @@ impl CircuitBreaker {
     /// ```
     #[inline]
     pub fn allow(&self) -> Option<Permit<&Self>> {
-        match self.admit() {
+        let word = self.machine().word();
+        if let Some(call) = self.admit_closed(word) {
+            return Some(Permit::new(self, call));
+        }
+        match self.admit_otherwise(word) {
             Ok(call) => Some(Permit::new(self, call)),
             Err(rejected) => {
                 let rejection = || self.rejection(rejected);
-                self.common().rejected_unseen(&rejected.kind, rejection);
+                self.common().rejected_unseen(&rejected.kind(), rejection);
                 None
             }
         }
     }
 
-    /// Admits a call. Where the breaker is closed, this is one load of its word.
+    /// Admits a call of a closed breaker whose time is not needed: that is one load of its word.
     #[inline(always)]
-    fn admit(&self) -> Result<Call, Rejected> {
-        let word = self.machine().word();
-        if word.state() != State::Closed || word.mode() == Mode::Off {
-            return self.admit_unless_closed(word);
-        }
-        let timed = word.flags().times_calls || self.common().observed();
-        let grant = Grant {
-            generation: word.generation(),
-            role: Role::Counted,
-        };
-        let start = match timed {
-            true => time::now_observed(),
-            false => Tick::ZERO,
-        };
-        Ok(self.start(grant, start))
+    fn admit_closed(&self, word: Word) -> Option<Call> {
+        let plain = word.state() == State::Closed
+            && word.mode() != Mode::Off
+            && !word.flags().times_calls
+            && !self.common().observed();
+        plain.then(|| self.start(Grant::counted(word.generation()), Tick::ZERO))
     }
 
     /// Counts an admitted call.
@@ -261,11 +267,14 @@ impl CircuitBreaker {
     }
 
     #[inline(never)]
-    fn admit_unless_closed(&self, word: Word) -> Result<Call, Rejected> {
+    fn admit_otherwise(&self, word: Word) -> Result<Call, Rejected> {
         if word.mode() == Mode::Off {
             return Ok(Call::starting(Grant::unrecorded(word), Tick::ZERO));
         }
         let now = time::now();
+        if word.state() == State::Closed {
+            return Ok(self.start(Grant::counted(word.generation()), now));
+        }
         let decision = match self.machine().rejects_while_open(now) {
             Some(rejected) => Err(rejected),
             None => self.admit_by_rules(now),
@@ -289,7 +298,7 @@ impl CircuitBreaker {
     #[cold]
     fn admit_in_any_case(&self) -> Call {
         let word = self.machine().word();
-        let admitted = self.admit();
+        let admitted = self.admit_otherwise(word);
         admitted.unwrap_or_else(|rejected| self.only_record(rejected, word, time::now()))
     }
 
@@ -303,6 +312,7 @@ impl CircuitBreaker {
 
     #[cold]
     fn reject(&self, rejected: Rejected) -> Rejection {
-        self.common().rejected(self.rejection(rejected))
+        let make = || self.rejection(rejected);
+        self.common().reject(&rejected.kind(), make)
     }
 }

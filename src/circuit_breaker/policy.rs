@@ -73,8 +73,8 @@ impl CircuitBreaker {
     }
 
     pub(super) fn rejection(&self, rejected: Rejected) -> Rejection {
-        let Rejected { kind, retry_after } = rejected;
-        Rejection::new(kind, self.name().clone()).with_retry_after(retry_after)
+        Rejection::new(rejected.kind(), self.name().clone())
+            .with_retry_after(rejected.retry_after())
     }
 
     /// The state. Reading changes nothing: an open breaker whose wait is over reads half-open,
@@ -296,7 +296,6 @@ impl CircuitBreaker {
 
 fn flags_of(rules: &Rules, changed: bool) -> Flags {
     Flags {
-        counts_successes: rules.counts_successes(),
         times_calls: rules.times_calls(),
         changed,
     }

@@ -113,24 +113,41 @@ where
         let mut this = self.project();
         let mut polled = this.call.as_mut().poll_call(cx);
         if let Poll::Ready(output) = &mut polled {
-            let verdict = this.verdict;
-            if let (true, Ok(response)) = (M::HOLDS, &mut *output) {
-                this.call.as_mut().hold(|permit| {
-                    let outcome = verdict.judge(Ok(&*response)).0;
-                    let permit = match outcome {
-                        Outcome::Success => M::hold(response, permit)?,
-                        _ => permit,
-                    };
-                    permit.finish(outcome);
+            let judge = || this.verdict.judge(output.as_ref()).0;
+            let outcome = this.call.as_mut().judge(judge);
+            match (outcome, output) {
+                (Outcome::Success, Ok(response)) if M::HOLDS => this.call.hold(|permit| {
+                    M::hold(response, permit)?.success();
                     None
-                });
+                }),
+                (Outcome::Success, _) => {
+                    this.call.settle(|permit| permit.settle(outcome, &|| None));
+                }
+                _ => return settle_other(this.call, this.verdict, outcome, polled),
             }
-            let text = || verdict.text(output.as_ref().err()?);
-            let outcome = || verdict.judge(output.as_ref()).0;
-            this.call.settle(|permit| permit.settle(outcome(), &text));
         }
         polled
     }
+}
+
+/// Settles the permit of a call that is no success.
+// It takes the outcome and returns it: an outcome whose address is passed on is kept in memory, and
+// copied from there, also where the call is a success.
+#[cold]
+fn settle_other<F, V, Res, Err>(
+    call: Pin<&mut InFlight<F, Permit>>,
+    verdict: &V,
+    outcome: Outcome,
+    polled: Poll<Result<Res, Err>>,
+) -> Poll<Result<Res, Err>>
+where
+    V: Verdict<Res, Err>,
+{
+    if let Poll::Ready(output) = &polled {
+        let text = || verdict.text(output.as_ref().err()?);
+        call.settle(|permit| permit.settle(outcome, &text));
+    }
+    polled
 }
 
 /// A service that is not ready while its [`CircuitBreaker`] admits nothing; made by

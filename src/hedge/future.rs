@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::delay::DelayOf;
-use super::permit::{Latency, Permit};
+use super::permit::Latency;
 use super::policy::Config;
 use super::run::{Race, Source};
 use crate::attempts::{Earned, SendAgain, Template};
@@ -47,7 +47,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S: Service<Req>, Req, V, A, D, M> {
         #[pin]
-        race: Race<
+        pub(super) race: Race<
             Resent<S, Req, V, A, D, M>,
             Prepared<S, Req>,
             S::Future,
@@ -72,20 +72,6 @@ pub(super) struct Resent<S, Req, V, A, D, M> {
 pub(super) struct Prepared<S, Req> {
     service: S,
     request: Option<Req>,
-}
-
-impl<S: Service<Req>, Req, V, A, D, M> ResponseFuture<S, Req, V, A, D, M> {
-    // Inlined, so that the call is built where it stays.
-    #[inline(always)]
-    pub(super) fn new(
-        attempts: Resent<S, Req, V, A, D, M>,
-        permit: Permit,
-        first: S::Future,
-    ) -> Self {
-        Self {
-            race: Race::new(attempts, permit, first),
-        }
-    }
 }
 
 impl<S, Req, V, A, D, M> Future for ResponseFuture<S, Req, V, A, D, M>

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::policy::Config;
 #[cfg(feature = "tower")]
 use super::quantile::Latencies;
-use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
+use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading, Overtaken};
 use crate::event::EventKind;
@@ -43,11 +43,23 @@ pub(super) struct Permit {
     sampled: bool,
 }
 
-impl Permit {
-    /// A call that starts here. `safe` is whether it may be sent more than once; `delay` is
-    /// the request's own delay, instead of the hedge's.
-    #[inline]
-    pub(super) fn start(
+/// A call before its first attempt, of which its permit is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    pub(super) call: Opened,
+    /// How many extra attempts may start.
+    extra: u32,
+    /// After how long without an answer the first of them starts.
+    delay: Duration,
+    /// Whether its latencies are samples.
+    sampled: bool,
+}
+
+impl First {
+    /// A call that starts here, and is not admitted yet. `safe` is whether it may be sent more
+    /// than once; `delay` is the request's own delay, instead of the hedge's.
+    #[inline(always)]
+    pub(super) fn here(
         config: &Config,
         safe: bool,
         delay: impl FnOnce() -> Option<Duration>,
@@ -55,30 +67,38 @@ impl Permit {
     ) -> Self {
         // Only first attempts hedge.
         let joins = CallContext::attempt() <= 1 && !CallContext::extra();
-        let ledger = CallLedger::open(&config.plan, joins, true, clock);
-        let on = ledger.mode() != Mode::Off;
-        let mut permit = Self {
-            left: 0,
-            delay: Duration::ZERO,
-            sampled: on && safe && config.settings.is_by_quantile(),
-            ledger,
+        let call = Opened::here(&config.plan, joins, true, clock);
+        let on = call.mode() != Mode::Off;
+        let in_time = |delay: &Duration| call.start.after(*delay) < CallContext::deadline();
+        let delay = match on && joins && safe {
+            true => delay().or_else(|| config.delay(call.start)).filter(in_time),
+            false => None,
         };
-        if on && joins && safe {
-            let start = permit.ledger.start;
-            let delay = delay().or_else(|| config.delay(start));
-            let in_time = |delay: &Duration| start.after(*delay) < CallContext::deadline();
-            if let Some(delay) = delay.filter(in_time) {
-                permit.left = config.settings.max_extra;
-                permit.delay = delay;
-            }
+        Self {
+            call,
+            extra: delay.map_or(0, |_| config.settings.max_extra),
+            delay: delay.unwrap_or_default(),
+            sampled: on && safe && config.settings.is_by_quantile(),
         }
-        permit
     }
 
     /// Whether extra attempts need a copy of the request.
     #[cfg(feature = "tower")]
     pub(super) fn needs_copy(&self) -> bool {
-        self.left > 0 && self.ledger.mode() == Mode::Enforce
+        self.extra > 0 && self.call.mode() == Mode::Enforce
+    }
+}
+
+impl Permit {
+    /// The permit of a call whose first attempt is made.
+    #[inline(always)]
+    pub(super) fn after_first(first: First, span: AttemptSpan) -> Self {
+        Self {
+            ledger: first.call.ledger(span),
+            left: first.extra,
+            delay: first.delay,
+            sampled: first.sampled,
+        }
     }
 
     /// No other attempt starts.

@@ -6,8 +6,9 @@ use tower_service::Service;
 
 use super::delay::{DelayOf, Own};
 use super::future::{Resent, ResponseFuture, Rules};
-use super::permit::Permit;
+use super::permit::{First, Permit};
 use super::policy::{Config, Hedge};
+use super::run::Race;
 use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
 use crate::config::Cached;
@@ -118,23 +119,28 @@ where
         config.plan.ledger.warn_if_applied_twice(&self.site);
         let safe = rules.again.may_resend(&request);
         let delay = || rules.delay.delay(&request, 2);
-        let mut permit = Permit::start(config, safe, delay, &mut clock);
-        let copy = match permit.needs_copy() {
+        let opened = First::here(config, safe, delay, &mut clock);
+        let copy = match opened.needs_copy() {
             true => rules.again.copy(&request),
             false => None,
         };
+        let verdict = S::verdict(&self.classifier);
+        let span = opened.call.span(&config.plan);
         let inner = &mut self.inner;
-        let first = permit.ledger.enter(&config.plan, || {
+        let first = Some(opened.call.enter(&config.plan, &span, || {
             clock.call(inner, |inner| inner.call(request))
-        });
+        }));
+        let permit = Permit::after_first(opened, span);
         let attempts = Resent {
             template: self.template.clone(),
             keyed,
             request: copy,
-            verdict: S::verdict(&self.classifier),
+            verdict,
             format: PhantomData,
         };
-        ResponseFuture::new(attempts, permit, first)
+        ResponseFuture {
+            race: Race::new(first, attempts, permit),
+        }
     }
 }
 

@@ -77,16 +77,14 @@ pin_project! {
 impl<S: Service<Req>, Req, V, A, M> ResponseFuture<S, Req, V, A, M> {
     // Inlined, so that the call is built where it stays.
     #[inline(always)]
-    pub(super) fn call(
-        mut permit: Permit<Template<S, Rules<A>>>,
+    pub(super) fn new(
+        call: S::Future,
         request: Option<Req>,
         verdict: V,
-        call: impl FnOnce() -> S::Future,
+        permit: Permit<Template<S, Rules<A>>>,
     ) -> Self {
         Self {
-            state: State::Calling {
-                call: permit.enter(call),
-            },
+            state: State::Calling { call },
             request,
             failed: None,
             verdict,
@@ -108,8 +106,8 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let mut this = self.as_mut().project();
-            match this.state.as_mut().project() {
+            let this = self.as_mut().project();
+            let next = match this.state.project() {
                 StateProjection::Calling { call } => {
                     // A success stays where it is: a variable of its own would be a copy.
                     let mut polled = this.permit.enter(|| call.poll(cx));
@@ -117,64 +115,27 @@ where
                         return Poll::Pending;
                     };
                     let (outcome, rejected) = this.verdict.judge(output.as_ref());
-                    this.permit.ended(outcome, || {
-                        let kind = this.verdict.rejection(output.as_ref());
-                        kind.map(|kind| kind.label())
-                    });
                     if outcome == Outcome::Success {
+                        this.permit.ended(Outcome::Success, || {
+                            let kind = this.verdict.rejection(output.as_ref());
+                            kind.map(|kind| kind.label())
+                        });
                         match output {
                             Ok(response) if M::HOLDS => {
                                 let earned = this.permit.finish_head();
                                 earned.hold::<M, _, _>(response);
                             }
-                            _ => this.permit.finish(outcome),
+                            _ => this.permit.succeed(),
                         }
                         return polled;
                     }
                     let output = ready!(polled);
-                    let next = self.as_mut().back_off(output, outcome, rejected);
-                    if let ControlFlow::Break(answer) = next {
-                        return Poll::Ready(answer);
-                    }
+                    self.as_mut().back_off(output, outcome, rejected)
                 }
-                StateProjection::Draining { rest, until } => {
-                    ready!(this.permit.enter(|| rest.poll(cx)));
-                    let sleep = Sleep::until(*until);
-                    this.state.set(State::BackingOff { sleep });
-                }
-                StateProjection::BackingOff { sleep } => {
-                    ready!(sleep.poll_elapsed(cx));
-                    this.permit.wake();
-                    let service = this.permit.holder().service();
-                    this.state.set(State::Readying { service });
-                }
-                StateProjection::Readying { service } => {
-                    let now = time::now();
-                    let due = this.permit.due(now);
-                    if due == Due::Never {
-                        if let Some((answer, outcome)) = this.failed.take() {
-                            this.permit.too_late();
-                            this.permit.finish(outcome);
-                            return Poll::Ready(answer);
-                        }
-                    }
-                    // A failed response was dropped, and the timeout above has the answer. Or the
-                    // deadline is that of a caller that polls this call by reference, and then
-                    // gives it back.
-                    if due != Due::Now && now >= CallContext::enforced() {
-                        let sleep = Sleep::step(now);
-                        this.state.set(State::BackingOff { sleep });
-                        continue;
-                    }
-                    match ready!(this.permit.enter(|| service.poll_ready(cx))) {
-                        Ok(()) => self.as_mut().send_again(),
-                        Err(error) => {
-                            if let ControlFlow::Break(answer) = self.as_mut().not_ready(error) {
-                                return Poll::Ready(answer);
-                            }
-                        }
-                    }
-                }
+                _ => ready!(self.as_mut().poll_next(cx)),
+            };
+            if let ControlFlow::Break(answer) = next {
+                return Poll::Ready(answer);
             }
         }
     }
@@ -196,6 +157,10 @@ where
         rejected: bool,
     ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
+        this.permit.ended(outcome, || {
+            let kind = this.verdict.rejection(output.as_ref());
+            kind.map(|kind| kind.label())
+        });
         if rejected {
             this.permit.rejected();
             // The service was not called: its last error stands.
@@ -230,6 +195,61 @@ where
             },
         });
         ControlFlow::Continue(())
+    }
+
+    /// From another state to `Calling`; or the answer, if no other attempt follows.
+    #[cold]
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<ControlFlow<Result<S::Response, S::Error>>> {
+        loop {
+            let mut this = self.as_mut().project();
+            match this.state.as_mut().project() {
+                StateProjection::Calling { .. } => {
+                    return Poll::Ready(ControlFlow::Continue(()));
+                }
+                StateProjection::Draining { rest, until } => {
+                    ready!(this.permit.enter(|| rest.poll(cx)));
+                    let sleep = Sleep::until(*until);
+                    this.state.set(State::BackingOff { sleep });
+                }
+                StateProjection::BackingOff { sleep } => {
+                    ready!(sleep.poll_elapsed(cx));
+                    this.permit.wake();
+                    let service = this.permit.holder().service();
+                    this.state.set(State::Readying { service });
+                }
+                StateProjection::Readying { service } => {
+                    let now = time::now();
+                    let due = this.permit.due(now);
+                    if due == Due::Never {
+                        if let Some((answer, outcome)) = this.failed.take() {
+                            this.permit.too_late();
+                            this.permit.finish(outcome);
+                            return Poll::Ready(ControlFlow::Break(answer));
+                        }
+                    }
+                    // A failed response was dropped, and the timeout above has the answer. Or the
+                    // deadline is that of a caller that polls this call by reference, and then
+                    // gives it back.
+                    if due != Due::Now && now >= CallContext::enforced() {
+                        let sleep = Sleep::step(now);
+                        this.state.set(State::BackingOff { sleep });
+                        continue;
+                    }
+                    match ready!(this.permit.enter(|| service.poll_ready(cx))) {
+                        Ok(()) => self.as_mut().send_again(),
+                        Err(error) => {
+                            let next = self.as_mut().not_ready(error);
+                            if next.is_break() {
+                                return Poll::Ready(next);
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// From `Readying` to `Calling`.

@@ -4,7 +4,7 @@ use super::policy::Config;
 use super::state::Failed;
 #[cfg(feature = "tower")]
 use crate::attempts::Earned;
-use crate::attempts::{CallLedger, ExtraPermit, SentExtra};
+use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened, SentExtra};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading, Due};
 use crate::counters::Count;
@@ -37,19 +37,45 @@ enum Extra {
     Sent(SentExtra),
 }
 
-impl<H: AsRef<Config>> Permit<H> {
-    /// A call that starts here.
-    #[inline]
-    pub(super) fn start(holder: H, clock: &mut ClockReading) -> Self {
-        let Config { settings, plan, .. } = holder.as_ref();
-        let ledger = CallLedger::open(plan, true, settings.max_elapsed.is_some(), clock);
+/// A call before its first attempt, of which its permit is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    pub(super) call: Opened,
+    /// Whether this call may retry at all.
+    pub(super) retries: bool,
+}
+
+impl First {
+    /// A call that starts here, and is not admitted yet.
+    #[inline(always)]
+    pub(super) fn here(config: &Config, clock: &mut ClockReading) -> Self {
+        let Config { settings, plan, .. } = config;
+        let call = Opened::here(plan, true, settings.max_elapsed.is_some(), clock);
         let nests = CallContext::extra() && !settings.nested;
-        let retries = ledger.mode() != Mode::Off && !nests && settings.max_attempts > 1;
+        let retries = call.mode() != Mode::Off && !nests && settings.max_attempts > 1;
+        Self { call, retries }
+    }
+}
+
+impl<H: AsRef<Config>> Permit<H> {
+    /// The permit of a call that starts here.
+    pub(super) fn start(holder: H, clock: &mut ClockReading) -> Self {
+        let config = holder.as_ref();
+        let first = First::here(config, clock);
+        let span = first.call.span(&config.plan);
+        first.call.admit(&config.plan);
+        Self::after_first(first, span, holder)
+    }
+
+    /// The permit of a call whose first attempt has been made. `holder` has the configuration that
+    /// the attempt was made by.
+    #[inline(always)]
+    pub(super) fn after_first(first: First, span: AttemptSpan, holder: H) -> Self {
         Self {
             holder,
-            ledger,
+            ledger: first.call.ledger(span),
             number: 1,
-            retries,
+            retries: first.retries,
             previous: Duration::ZERO,
             extra: Extra::None,
         }
@@ -66,13 +92,12 @@ impl<H: AsRef<Config>> Permit<H> {
     }
 
     /// Whether an attempt may follow the one that is being made: whether to copy the request.
-    #[inline]
     pub(super) fn may_go_on(&self) -> bool {
         self.retries && self.number < self.holder.as_ref().settings.max_attempts
     }
 
     /// Runs the user's code as part of the attempt.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
         self.ledger.enter(&self.holder.as_ref().plan, code)
     }
@@ -213,8 +238,15 @@ impl<H: AsRef<Config>> Permit<H> {
         }
     }
 
+    /// The call ends with the success of the attempt under way.
+    #[cfg(feature = "tower")]
+    #[inline(always)]
+    pub(super) fn succeed(&mut self) {
+        let plan = &self.holder.as_ref().plan;
+        self.ledger.succeed(plan, self.number);
+    }
+
     /// The call ends with this outcome.
-    #[inline]
     pub(super) fn finish(&mut self, outcome: Outcome) {
         self.give_back();
         let plan = &self.holder.as_ref().plan;
@@ -225,13 +257,18 @@ impl<H: AsRef<Config>> Permit<H> {
     #[cfg(feature = "tower")]
     #[inline]
     pub(super) fn finish_head(&mut self) -> Earned {
-        self.give_back();
         let plan = &self.holder.as_ref().plan;
         self.ledger.finish_head(plan, self.number)
     }
 
+    #[cold]
+    fn dropped(&mut self) {
+        self.give_back();
+        let plan = &self.holder.as_ref().plan;
+        self.ledger.end(plan, Ending::Dropped);
+    }
+
     /// Gives the permit of an attempt back that was not made, before the terminal event.
-    #[inline]
     fn give_back(&mut self) {
         if matches!(self.extra, Extra::Permitted(_)) {
             self.extra = Extra::None;
@@ -242,7 +279,8 @@ impl<H: AsRef<Config>> Permit<H> {
 impl<H: AsRef<Config>> Drop for Permit<H> {
     #[inline]
     fn drop(&mut self) {
-        self.give_back();
-        self.ledger.end(&self.holder.as_ref().plan, Ending::Dropped);
+        if self.ledger.is_open() {
+            self.dropped();
+        }
     }
 }

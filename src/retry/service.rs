@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::future::{ResponseFuture, Rules};
-use super::permit::Permit;
+use super::permit::{First, Permit};
 use super::policy::{Config, Retry};
 use crate::attempts::{Again, SendAgain, Template};
 use crate::classify::Standard;
@@ -83,18 +83,23 @@ where
             .plan
             .ledger
             .warn_if_applied_twice(&self.site);
-        let again = &self.template.again;
-        let permit = Permit::start(self.template.clone(), &mut clock);
+        let template = self.template.clone();
+        let Rules { config, again } = &*template;
+        let verdict = S::verdict(&self.classifier);
+        let first = First::here(config, &mut clock);
         // Also of a request that may not be sent twice: whether it is sent again depends on how
         // it fails.
-        let copy = match permit.may_go_on() {
+        let copy = match first.retries {
             true => again.copy(&request),
             false => None,
         };
-        let verdict = S::verdict(&self.classifier);
+        let span = first.call.span(&config.plan);
         let inner = &mut self.inner;
-        let call = || clock.call(inner, |inner| inner.call(request));
-        ResponseFuture::call(permit, copy, verdict, call)
+        let call = first.call.enter(&config.plan, &span, || {
+            clock.call(inner, |inner| inner.call(request))
+        });
+        let permit = Permit::after_first(first, span, template);
+        ResponseFuture::new(call, copy, verdict, permit)
     }
 }
 

@@ -26,10 +26,15 @@ impl Readiness {
         would_reject: impl FnOnce() -> Option<Rejection>,
         inner: impl FnOnce() -> Poll<Result<(), E>>,
     ) -> Poll<Result<(), E>> {
-        self.rejection = would_reject().map(Box::new);
-        match self.rejection {
-            Some(_) => Poll::Ready(Ok(())),
-            None => inner(),
+        match would_reject() {
+            Some(rejection) => {
+                self.reject(rejection);
+                Poll::Ready(Ok(()))
+            }
+            None => {
+                self.forget();
+                inner()
+            }
         }
     }
 
@@ -46,7 +51,7 @@ impl Readiness {
         }
         match inner() {
             Poll::Ready(Ok(())) => {
-                self.rejection = None;
+                self.forget();
                 Poll::Ready(Ok(()))
             }
             other => self.poll(would_reject, || other),
@@ -66,9 +71,30 @@ impl Readiness {
         self.rejection = Some(Box::new(rejection));
     }
 
+    /// The layer is polled again.
+    #[inline]
+    fn forget(&mut self) {
+        if self.rejection.is_some() {
+            self.drop_rejection();
+        }
+    }
+
+    #[cold]
+    fn drop_rejection(&mut self) {
+        self.rejection = None;
+    }
+
     /// The rejection of the next call, if the layer was ready for that reason.
     #[inline]
     pub(crate) fn take_rejection(&mut self) -> Option<Rejection> {
+        match self.rejection {
+            None => None,
+            Some(_) => self.take_kept(),
+        }
+    }
+
+    #[cold]
+    fn take_kept(&mut self) -> Option<Rejection> {
         let rejection = self.rejection.take()?;
         self.rejected = true;
         Some(*rejection)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
-use crate::counters::{SHORTEST, Totals};
+use crate::counters::{Count, SHORTEST, Totals};
 use crate::event::Ending;
 use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
@@ -204,24 +204,26 @@ impl Timeout {
         self.0.common.record_rejection(|| self.rejection(kind));
     }
 
-    #[inline]
-    pub(super) fn observed(&self) -> bool {
-        self.0.common.observed()
-    }
-
     /// Counts and emits the end of a call. If it was never `pending`, the last reading of the clock
-    /// says how long it took.
+    /// says whether it was one of the shortest, whose times are not counted.
     #[inline]
     pub(super) fn emit_ended(&self, ending: Ending, start: Tick, pending: bool) {
-        let now = match pending || self.observed() {
-            true => time::now(),
-            false => time::recent(),
-        };
-        let elapsed = now.since(start);
-        if elapsed >= SHORTEST {
-            self.0.common.cells().time(elapsed);
+        let common = self.common();
+        if pending || common.observed() || time::recent() >= start.after(SHORTEST) {
+            self.emit_timed(ending, start);
+        } else {
+            common.cells().count(Count::ended(ending));
         }
-        self.0.common.ended(ending, || elapsed);
+    }
+
+    /// The same for a call whose time matters.
+    #[inline(never)]
+    fn emit_timed(&self, ending: Ending, start: Tick) {
+        let elapsed = time::now().since(start);
+        if elapsed >= SHORTEST {
+            self.common().cells().time(elapsed);
+        }
+        self.common().ended(ending, || elapsed);
     }
 }
 

@@ -5,7 +5,7 @@
 mod tests;
 
 #[cfg(feature = "tracing")]
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 #[cfg(feature = "tracing")]
@@ -13,7 +13,7 @@ use tracing::field::Empty;
 #[cfg(feature = "tracing")]
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 #[cfg(feature = "tracing")]
-use tracing::span::{EnteredSpan, Span};
+use tracing::span::Span;
 
 use crate::config::Name;
 use crate::outcome::Outcome;
@@ -25,9 +25,11 @@ pub(crate) struct AttemptSpan(#[cfg(feature = "tracing")] Option<Box<AssertUnwin
 
 /// While it is held, spans and events are part of the attempt.
 #[must_use]
-pub(crate) struct Entered {
+pub(crate) struct Entered<'s> {
     #[cfg(feature = "tracing")]
-    _span: Option<EnteredSpan>,
+    span: Option<&'s Span>,
+    #[cfg(not(feature = "tracing"))]
+    _span: std::marker::PhantomData<&'s ()>,
 }
 
 impl AttemptSpan {
@@ -46,10 +48,12 @@ impl AttemptSpan {
     }
 
     #[inline]
-    pub(crate) fn enter(&self) -> Entered {
+    pub(crate) fn enter(&self) -> Entered<'_> {
         Entered {
             #[cfg(feature = "tracing")]
-            _span: self.0.as_ref().map(|span| span.0.clone().entered()),
+            span: self.0.as_deref().map(|span| entered(span)),
+            #[cfg(not(feature = "tracing"))]
+            _span: std::marker::PhantomData,
         }
     }
 
@@ -62,10 +66,18 @@ impl AttemptSpan {
         rejection: impl FnOnce() -> Option<&'static str>,
     ) {
         #[cfg(feature = "tracing")]
-        if let Some(span) = self.0.take() {
-            return ended(&span, outcome, rejection());
+        if self.0.is_some() {
+            return self.end_observed(outcome, rejection());
         }
         let _ = (outcome, rejection);
+    }
+
+    #[cfg(feature = "tracing")]
+    #[cold]
+    fn end_observed(&mut self, outcome: Outcome, rejection: Option<&'static str>) {
+        if let Some(span) = self.0.take() {
+            ended(&span, outcome, rejection);
+        }
     }
 
     /// Whether the success of this extra attempt of a hedge is returned.
@@ -115,7 +127,34 @@ fn observed(policy: &Name, attempt: u32, delay: Duration) -> Option<Box<AssertUn
 }
 
 #[cfg(feature = "tracing")]
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(span) = self.span {
+            exit(span);
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
 #[cold]
+fn entered(span: &Span) -> &Span {
+    span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+    span
+}
+
+/// A panic of the subscriber must not fail the call. And what cannot panic leaves what the code of
+/// the attempt has made where it is: the drop after a panic would need it in memory.
+#[cfg(feature = "tracing")]
+#[cold]
+fn exit(span: &Span) {
+    let exit = || span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(exit)) {
+        std::mem::forget(panic);
+    }
+}
+
+#[cfg(feature = "tracing")]
 fn ended(span: &Span, outcome: Outcome, rejection: Option<&'static str>) {
     let result = match outcome {
         Outcome::Success => "success",

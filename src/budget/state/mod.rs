@@ -32,14 +32,27 @@ pub(super) const EPOCH: u64 = 4 * 1_000_000_000;
 pub(super) const ONE: u64 = 1_000;
 
 /// What a budget is configured with, as every deposit reads it:
-/// `[burst: 32 bits, attempts][ratio: 16 bits, thousandths]`
+/// `[earns: 2 bits][burst: 32 bits, attempts][ratio: 16 bits, thousandths]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms(u64);
+
+/// What adds to a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Earns {
+    BySuccesses,
+    ByCalls,
+    /// Nothing does: it throttles by failures.
+    Tokens,
+}
 
 impl Terms {
     /// `ratio` is in thousandths of an attempt.
     pub(super) fn new(ratio: u64, burst: u32) -> Self {
         Self(u64::from(burst) << 16 | ratio)
+    }
+
+    pub(super) fn earning(self, earns: Earns) -> Self {
+        Self(self.0 | (earns as u64) << 48)
     }
 
     pub(super) fn from_word(word: u64) -> Self {
@@ -59,7 +72,16 @@ impl Terms {
     /// In thousandths of an attempt.
     #[inline]
     pub(super) fn burst(self) -> u64 {
-        (self.0 >> 16) * ONE
+        (self.0 >> 16 & 0xFFFF_FFFF) * ONE
+    }
+
+    #[inline]
+    pub(super) fn earns(self) -> Earns {
+        match self.0 >> 48 {
+            0 => Earns::BySuccesses,
+            1 => Earns::ByCalls,
+            _ => Earns::Tokens,
+        }
     }
 }
 

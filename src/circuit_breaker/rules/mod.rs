@@ -1,4 +1,12 @@
 //! The rules of a breaker with their memories.
+//!
+//! # Memory ordering
+//!
+//! A success ends the streaks only if `consecutive` says that a call has failed since the last one:
+//! so it costs one load. For that a failure is counted there after it is in the streaks, and a
+//! success clears it before it ends them. Both exchanges release and acquire: once `consecutive` is
+//! clear, the streaks are ended, or one of the failures in them has not been counted there yet
+//! (model: `a_success_leaves_no_streak`).
 
 use std::fmt;
 use std::time::Duration;
@@ -63,6 +71,8 @@ pub(super) struct Rules {
     pub(super) config: Config,
     /// One for each rule.
     memories: Vec<Memory>,
+    /// Those of the memories that count successes.
+    windows: Box<[Arc<Outcomes>]>,
     /// The failures in a row of all calls, for custom rules and snapshots.
     consecutive: Arc<Consecutive>,
     /// The outcomes of a ramp.
@@ -91,6 +101,13 @@ impl Memory {
                 let slow = trip.slow_after().is_some();
                 Self::Window(Arc::new(Outcomes::new(trip.window, slow, generation, now)))
             }
+        }
+    }
+
+    fn window(&self) -> Option<Arc<Outcomes>> {
+        match self {
+            Self::Window(window) => Some(Arc::clone(window)),
+            Self::Streak(_) | Self::Recent(_) => None,
         }
     }
 
@@ -165,7 +182,7 @@ impl Rules {
         // A rule that stays the same keeps its own, before another rule may take it.
         let trips = config.trips.iter();
         let own: Vec<_> = trips.map(|trip| take(&|old| old == trip)).collect();
-        let memories = (config.trips.iter().zip(own))
+        let memories: Vec<_> = (config.trips.iter().zip(own))
             .map(|(trip, own)| {
                 own.or_else(|| take(&|old| fits(old, trip)))
                     .unwrap_or_else(|| Memory::new(trip, generation, now))
@@ -185,6 +202,7 @@ impl Rules {
         Self {
             slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
+            windows: memories.iter().filter_map(Memory::window).collect(),
             memories,
             consecutive,
             ramp,
@@ -196,9 +214,9 @@ impl Rules {
     }
 
     /// Whether a window counts successes.
+    #[inline]
     pub(super) fn counts_successes(&self) -> bool {
-        let mut memories = self.memories.iter();
-        memories.any(|memory| matches!(memory, Memory::Window(_)))
+        !self.windows.is_empty()
     }
 
     /// Whether the start of a call matters.
@@ -213,19 +231,18 @@ impl Rules {
             .for_each(|memory| memory.begin(generation));
     }
 
-    /// Records a success that was not timed, as [`record`](Self::record) does. `seen` is the time
-    /// and the thread's slot, for the windows; it is absent where no window counts successes.
+    /// Whether a call has failed since the last success. If none has, a success has no streak to
+    /// end.
     #[inline]
-    pub(super) fn succeed(&self, generation: u32, seen: Option<(Tick, Option<ThreadSlot>)>) {
-        self.consecutive.success(generation);
-        for memory in &self.memories {
-            match (memory, seen) {
-                (Memory::Streak(streak), _) => streak.success(generation),
-                (Memory::Window(window), Some((now, slot))) => {
-                    window.record(generation, now, false, false, slot);
-                }
-                (Memory::Window(_), None) | (Memory::Recent(_), _) => {}
-            }
+    pub(super) fn has_streak(&self, generation: u32) -> bool {
+        self.consecutive.length(generation) > 0
+    }
+
+    /// Records a success that was not timed and [ends no streak](Self::has_streak).
+    #[inline]
+    pub(super) fn count_success(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
+        for window in &self.windows {
+            window.succeed(generation, now, slot);
         }
     }
 
@@ -235,9 +252,8 @@ impl Rules {
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
         let rated = self.rates(call);
-        match failed {
-            true => self.consecutive.failure(generation),
-            false => self.consecutive.success(generation),
+        if !failed {
+            self.consecutive.success(generation);
         }
         let mut evaluate = failed;
         // The first rule without a rate that holds.
@@ -268,6 +284,9 @@ impl Rules {
                     window.record(generation, now, failed, slow, call.slot);
                 }
             }
+        }
+        if failed {
+            self.consecutive.failure(generation);
         }
         if !evaluate {
             return None;
@@ -374,5 +393,7 @@ fn fits(old: &Trip, new: &Trip) -> bool {
     }
 }
 
+#[cfg(all(test, seawall_loom))]
+mod loom;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

@@ -20,6 +20,14 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
+    #[inline]
+    pub(crate) fn counted(generation: u32) -> Self {
+        Self {
+            generation,
+            role: Role::Counted,
+        }
+    }
+
     pub(crate) fn unrecorded(word: Word) -> Self {
         Self {
             generation: word.generation(),
@@ -28,7 +36,10 @@ impl Grant {
     }
 }
 
+// As large as the generation beside it: with bytes of no use between the two and what follows, a
+// copy of the grant would wait for the stores of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Role {
     /// Its outcome is counted.
     Counted,
@@ -39,16 +50,36 @@ pub(crate) enum Role {
 }
 
 /// Why the machine rejects a call.
+// Two words, which are returned in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
-    pub(crate) kind: RejectionKind,
-    pub(crate) retry_after: Option<Duration>,
+    /// The state that rejects it.
+    state: State,
+    /// From now to when another call may be admitted, in nanoseconds; [`u64::MAX`] if that is not
+    /// known.
+    wait: u64,
 }
 
 impl Rejected {
-    fn until(kind: RejectionKind, due: Tick, now: Tick) -> Self {
-        let retry_after = (!due.is_never()).then(|| due.since(now));
-        Self { kind, retry_after }
+    #[inline]
+    pub(super) fn until(state: State, due: Tick, now: Tick) -> Self {
+        let wait = match due.is_never() {
+            true => u64::MAX,
+            false => due.0.saturating_sub(now.0),
+        };
+        Self { state, wait }
+    }
+
+    pub(crate) fn kind(self) -> RejectionKind {
+        match self.state {
+            State::HalfOpen => RejectionKind::HalfOpenFull,
+            State::Recovering => RejectionKind::Recovering,
+            State::Open | State::ForcedOpen | State::Closed => RejectionKind::CircuitOpen,
+        }
+    }
+
+    pub(crate) fn retry_after(self) -> Option<Duration> {
+        (self.wait != u64::MAX).then(|| Duration::from_nanos(self.wait))
     }
 }
 
@@ -68,8 +99,7 @@ impl Machine {
             let role = match word.state() {
                 State::Recovering if !is_over(at.now, due) => {
                     if !is_drawn(since, due, at) {
-                        let kind = RejectionKind::Recovering;
-                        let rejected = Rejected::until(kind, Tick::NEVER, at.now);
+                        let rejected = Rejected::until(State::Recovering, Tick::NEVER, at.now);
                         return (Err(rejected), edge);
                     }
                     Role::Counted
@@ -169,11 +199,7 @@ impl Machine {
         }
         match self.would_open(word, now, config) {
             // It is not known yet for how long.
-            true => Err(Rejected::until(
-                RejectionKind::CircuitOpen,
-                Tick::NEVER,
-                now,
-            )),
+            true => Err(Rejected::until(State::Open, Tick::NEVER, now)),
             false => Ok(()),
         }
     }
@@ -202,11 +228,7 @@ impl Machine {
             && !has_room(word, config)
             && !self.hangs(word, now, config);
         match full {
-            true => Some(Shut::until(
-                RejectionKind::HalfOpenFull,
-                self.gives_up_at(config),
-                now,
-            )),
+            true => Some(Shut::until(State::HalfOpen, self.gives_up_at(config), now)),
             false => shut_open(word, due, now),
         }
     }
@@ -246,9 +268,9 @@ pub(crate) struct Shut {
 }
 
 impl Shut {
-    fn until(kind: RejectionKind, until: Tick, now: Tick) -> Self {
+    fn until(state: State, until: Tick, now: Tick) -> Self {
         Self {
-            rejected: Rejected::until(kind, until, now),
+            rejected: Rejected::until(state, until, now),
             #[cfg(feature = "tower")]
             until,
         }
@@ -261,7 +283,7 @@ fn shut_open(word: Word, due: Tick, now: Tick) -> Option<Shut> {
         State::ForcedOpen => true,
         _ => false,
     };
-    shut.then(|| Shut::until(RejectionKind::CircuitOpen, due, now))
+    shut.then(|| Shut::until(word.state(), due, now))
 }
 
 /// Whether a ramp admits a call.

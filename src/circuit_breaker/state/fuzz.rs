@@ -193,7 +193,8 @@ impl Pair {
                 Some((grant, admitted))
             }
             (decision, expected) => {
-                let decision = decision.map_err(|rejected| (rejected.kind, rejected.retry_after));
+                let decision =
+                    decision.map_err(|rejected| (rejected.kind(), rejected.retry_after()));
                 assert_eq!(decision.err(), expected.err());
                 None
             }
@@ -403,9 +404,8 @@ pub fn run(data: &[u8]) {
                 let mode = bytes.pick(&[Mode::Enforce, Mode::RecordOnly, Mode::Off]);
                 let bits = bytes.byte();
                 let flags = Flags {
-                    counts_successes: bits & 1 != 0,
-                    times_calls: bits & 2 != 0,
-                    changed: bits & 4 != 0,
+                    times_calls: bits & 1 != 0,
+                    changed: bits & 2 != 0,
                 };
                 Op::Mode(mode, flags)
             }

@@ -253,7 +253,7 @@ fn no_rejection_gives_a_probe_up_before_its_time() {
         };
         let config = &breaker.rules.config;
         if let Err(rejected) = breaker.machine.peek(Tick(5_000), config) {
-            assert_eq!(rejected.retry_after, Some(Duration::from_nanos(1_000)));
+            assert_eq!(rejected.retry_after(), Some(Duration::from_nanos(1_000)));
         }
         other.join().unwrap();
     });

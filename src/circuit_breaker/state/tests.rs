@@ -238,16 +238,15 @@ fn opened(change: impl FnOnce(&mut Config)) -> Breaker {
 
 /// With this time until the probes are given up.
 fn half_open_full(left: Duration) -> Result<Grant, Rejected> {
-    rejected(RejectionKind::HalfOpenFull, left)
+    rejected(State::HalfOpen, left)
 }
 
 fn due_in(wait: Duration) -> Result<Grant, Rejected> {
-    rejected(RejectionKind::CircuitOpen, wait)
+    rejected(State::Open, wait)
 }
 
-fn rejected(kind: RejectionKind, wait: Duration) -> Result<Grant, Rejected> {
-    let retry_after = Some(wait);
-    Err(Rejected { kind, retry_after })
+fn rejected(state: State, wait: Duration) -> Result<Grant, Rejected> {
+    Err(Rejected::until(state, Tick::ZERO.after(wait), Tick::ZERO))
 }
 
 #[test]
@@ -553,7 +552,7 @@ fn cb9_a_state_at_the_end_of_time_lasts_for_ever() {
     breaker.call(u64::MAX, FAILURE);
     let rejected = breaker.admit(u64::MAX).unwrap_err();
     assert_eq!(
-        (rejected.kind, rejected.retry_after),
+        (rejected.kind(), rejected.retry_after()),
         (RejectionKind::CircuitOpen, None)
     );
 }
@@ -561,7 +560,6 @@ fn cb9_a_state_at_the_end_of_time_lasts_for_ever() {
 #[test]
 fn cb6_the_parts_of_the_word_do_not_overlap() {
     let flags = Flags {
-        counts_successes: true,
         times_calls: false,
         changed: true,
     };

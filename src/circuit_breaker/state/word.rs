@@ -57,7 +57,7 @@ impl State {
 }
 
 /// The machine's word, as one load returns it:
-/// `[generation: 32][failed: 8][succeeded: 8][in flight: 8][flags: 3][mode: 2][state: 3]`
+/// `[generation: 32][failed: 8][succeeded: 8][in flight: 8][flags: 2][mode: 2][state: 3]`
 ///
 /// The mode is here and not in [`Common`](crate::common::Common), so that a call is admitted by
 /// one load.
@@ -67,16 +67,16 @@ pub(crate) struct Word(pub(super) u64);
 /// What the rules need to know of a call, in the word so that the call need not read the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
-    /// A window counts successes, so that the time of a success matters.
-    pub(crate) counts_successes: bool,
     /// The start of a call matters.
     pub(crate) times_calls: bool,
     /// The rules are not those that the breaker was built with.
     pub(crate) changed: bool,
 }
 
+const STATE: u64 = 7;
 const MODE: u32 = 3;
 const FLAGS: u32 = 5;
+const CHANGED: u64 = 2 << FLAGS;
 const IN_FLIGHT: u32 = 8;
 const SUCCEEDED: u32 = 16;
 const FAILED: u32 = 24;
@@ -85,9 +85,7 @@ const GENERATION: u32 = 32;
 impl Word {
     /// A word with no probes.
     pub(super) fn new(generation: u32, state: State, mode: Mode, flags: Flags) -> Self {
-        let flags = u64::from(flags.counts_successes)
-            | u64::from(flags.times_calls) << 1
-            | u64::from(flags.changed) << 2;
+        let flags = u64::from(flags.times_calls) | u64::from(flags.changed) << 1;
         Self(
             u64::from(generation) << GENERATION
                 | flags << FLAGS
@@ -109,15 +107,23 @@ impl Word {
     #[inline]
     pub(crate) fn flags(self) -> Flags {
         Flags {
-            counts_successes: self.0 >> FLAGS & 1 != 0,
-            times_calls: self.0 >> FLAGS & 2 != 0,
-            changed: self.0 >> FLAGS & 4 != 0,
+            times_calls: self.0 >> FLAGS & 1 != 0,
+            changed: self.0 >> FLAGS & 2 != 0,
         }
     }
 
     #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> GENERATION) as u32
+    }
+
+    /// Whether it is closed, in this generation, under the rules that the breaker was built with.
+    // By one comparison: this is on the path of every success.
+    #[inline]
+    pub(crate) fn is_closed_as_built(self, generation: u32) -> bool {
+        const GENERATIONS: u64 = u64::MAX << GENERATION;
+        let closed = u64::from(generation) << GENERATION | State::Closed as u64;
+        self.0 & (GENERATIONS | CHANGED | STATE) == closed
     }
 
     /// Probes in flight.
@@ -137,7 +143,7 @@ impl Word {
 
     /// The same state with another mode and flags.
     pub(super) fn with(self, mode: Mode, flags: Flags) -> Self {
-        let set = Self(0x1F << MODE);
+        let set = Self(0xF << MODE);
         Self(self.0 & !set.0 | Self::new(0, State::Closed, mode, flags).0)
     }
 

@@ -69,8 +69,16 @@ impl Outcomes {
         }
     }
 
-    /// Only the thread with this slot may pass it.
+    /// Records a success that is not slow. Only the thread with this slot may pass it.
     #[inline]
+    pub(super) fn succeed(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
+        match self {
+            Self::Calls(window) => window.record(generation, false, false),
+            Self::Time(window) => window.succeed(generation, now, slot),
+        }
+    }
+
+    /// Only the thread with this slot may pass it.
     pub(super) fn record(
         &self,
         generation: u32,

@@ -33,20 +33,28 @@ impl Successes {
     }
 
     /// Only the thread with this slot may pass it.
-    #[inline]
     pub(super) fn add(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
-        if let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) {
-            let word = own.load(Relaxed);
-            let (theirs, count) = unpack(word);
-            if theirs == stamp && count < i32::MAX {
-                return own.store(word + 1, Release);
-            }
+        if !self.add_to_own(slot, index, stamp) {
+            self.add_later(slot, index, stamp);
         }
-        self.add_later(slot, index, stamp);
+    }
+
+    /// Adds one to the thread's own word. False if it has none, or this is the first of its bucket.
+    #[inline]
+    pub(super) fn add_to_own(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) -> bool {
+        let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) else {
+            return false;
+        };
+        let word = own.load(Relaxed);
+        let (theirs, count) = unpack(word);
+        let adds = theirs == stamp && count < i32::MAX;
+        if adds {
+            own.store(word + 1, Release);
+        }
+        adds
     }
 
     /// The first of a bucket, or a thread without words of its own.
-    #[inline(never)]
     fn add_later(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
         let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) else {
             return self.add_to_shared(slot, index, stamp);

@@ -9,7 +9,7 @@ use super::source::Source;
 use crate::classify::{self, Classify, Outcome};
 use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
-use crate::hedge::permit::Permit;
+use crate::hedge::permit::{First, Permit};
 use crate::hedge::policy::{Config, Hedge};
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
@@ -29,14 +29,17 @@ impl Hedge {
     {
         let config = self.config();
         config.plan.ledger.warn_if_applied_twice(&IN_RUN);
-        let permit = Permit::start(&config, true, || None, &mut ClockReading::none());
+        let opened = First::here(&config, true, || None, &mut ClockReading::none());
+        let span = opened.call.span(&config.plan);
+        opened.call.admit(&config.plan);
+        let permit = Permit::after_first(opened, span);
         let attempts = Each {
             config,
             others: others.peekable(),
             classifier,
             via: PhantomData,
         };
-        let race = Race::new(attempts, permit, first);
+        let race = Race::new(Some(first), attempts, permit);
         race.await.map_err(Error::Service)
     }
 }

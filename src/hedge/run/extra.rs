@@ -114,14 +114,17 @@ impl<N, F> Extra<N, F> {
         let mut this = self.project();
         let number = this.attempt.number;
         let _context = this.attempt.enter();
-        let _span = this.span.enter();
         while let StateProjection::Readying {
             next,
             permit,
             mut hold,
         } = this.state.as_mut().project()
         {
-            match attempts.poll_ready(next, cx) {
+            let readied = {
+                let _span = this.span.enter();
+                attempts.poll_ready(next, cx)
+            };
+            match readied {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     let output = Err(error);
@@ -152,13 +155,20 @@ impl<N, F> Extra<N, F> {
             }
             let permit = permit.take();
             let sent = permit.map(|permit| of.send(attempts.as_ref(), number, permit));
-            let call = attempts.call(next, number);
+            let call = {
+                let _span = this.span.enter();
+                attempts.call(next, number)
+            };
             this.state.set(State::Calling { call, start, sent });
         }
         let StateProjection::Calling { call, start, sent } = this.state.project() else {
             return Poll::Pending;
         };
-        let Poll::Ready(output) = call.poll(cx) else {
+        let polled = {
+            let _span = this.span.enter();
+            call.poll(cx)
+        };
+        let Poll::Ready(output) = polled else {
             return Poll::Pending;
         };
         let (outcome, rejected) = attempts.judge(&output);

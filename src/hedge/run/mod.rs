@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::permit::Permit;
+use super::permit::{First, Permit};
 use super::policy::{Config, Hedge};
 use crate::classify::{self, Classify, Direct, Outcome};
 use crate::common::classify_method;
@@ -72,15 +72,17 @@ impl Hedge {
     {
         let config = self.config();
         config.plan.ledger.warn_if_applied_twice(&IN_RUN);
-        let mut permit = Permit::start(&config, true, || None, &mut ClockReading::none());
-        let first = permit.ledger.enter(&config.plan, || call(1));
+        let opened = First::here(&config, true, || None, &mut ClockReading::none());
+        let span = opened.call.span(&config.plan);
+        let first = opened.call.enter(&config.plan, &span, || call(1));
+        let permit = Permit::after_first(opened, span);
         let attempts = Called {
             config,
             call,
             classifier,
             via: PhantomData,
         };
-        let race = Race::new(attempts, permit, first);
+        let race = Race::new(Some(first), attempts, permit);
         race.await.map_err(Error::Service)
     }
 }

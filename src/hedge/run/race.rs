@@ -50,10 +50,12 @@ pin_project! {
 }
 
 impl<A: AsRef<Config>, N, F, O> Race<A, N, F, O> {
+    /// `first` is the first attempt.
+    // An option that the caller makes, and inlined, so that the call is built where it stays.
     #[inline(always)]
-    pub(in crate::hedge) fn new(attempts: A, permit: Permit, first: F) -> Self {
+    pub(in crate::hedge) fn new(first: Option<F>, attempts: A, permit: Permit) -> Self {
         Self {
-            first: Some(first),
+            first,
             failed: None,
             extras: Vec::new(),
             sleep: None,
@@ -114,12 +116,14 @@ where
             let mut polled = first.poll(cx);
             drop((span, context));
             if let Poll::Ready(output) = &mut polled {
-                let outcome = self.first_ended(output);
+                let (outcome, _) = self.attempts.judge(output);
                 if outcome == Outcome::Success {
+                    self.first_ended(output, Outcome::Success);
                     let start = self.permit.ledger.start;
                     self.win(output, 1, start);
                     return polled;
                 }
+                self.first_ended(output, outcome);
                 now = self.lost(Next::after(outcome));
                 *self.failed = Some((ready!(polled), outcome));
             }
@@ -128,16 +132,14 @@ where
     }
 
     /// The first attempt has returned.
-    #[inline]
-    fn first_ended(&mut self, output: &F::Output) -> Outcome {
-        let (outcome, _) = self.attempts.judge(output);
+    #[inline(always)]
+    fn first_ended(&mut self, output: &F::Output, outcome: Outcome) {
         let rejection = || self.attempts.rejection(output);
         self.permit.ledger.span.end(outcome, rejection);
         let start = self.permit.ledger.start;
         self.permit
             .record_lost(self.attempts.as_ref(), start, outcome);
         self.first.set(None);
-        outcome
     }
 
     /// Polls the extra attempts and starts those that are due. `now` is whether the next one is
@@ -318,6 +320,15 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
             self.first.set(None);
             self.permit.ledger.span = AttemptSpan::default();
         }
+        if !self.extras.is_empty() {
+            self.drop_extras(won);
+        }
+        *self.failed = None;
+    }
+
+    #[cold]
+    fn drop_extras(&mut self, won: bool) {
+        let config = self.attempts.as_ref();
         for extra in self.extras.drain(..) {
             if let Some(start) = extra.called_at() {
                 self.permit.record_dropped(config, start);
@@ -325,6 +336,5 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
                 drop(extra);
             }
         }
-        *self.failed = None;
     }
 }

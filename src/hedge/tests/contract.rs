@@ -186,6 +186,18 @@ async fn cx8_a_panic_in_any_attempt_releases_everything_and_ends_in_one_event() 
     }
 }
 
+#[test]
+fn ob1_cx8_a_copier_that_panics_leaves_no_call_without_an_end() {
+    let hedge = hedge(1);
+    let copy = |(): &()| -> Option<()> { panic!("in the copier") };
+    let layer = HedgeLayer::new(&hedge).resend(copy);
+    let mut service = layer.layer(Backend::new(|n| (ms(1), answer(n))));
+    let made = catch_unwind(AssertUnwindSafe(|| drop(service.call(()))));
+    assert!(made.is_err());
+    let totals = hedge.snapshot().totals;
+    assert_eq!((totals.calls(), totals.in_flight()), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn cx9_polls_are_proportional_to_events() {
     let backend = Backend::new(|n| match n {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::config::{Config, Grant, Pause, TIMER, When};
+use super::refunds::Refunds;
 use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};
@@ -57,8 +58,7 @@ pub(crate) struct Bucket {
     slots: [Slot; 2],
     pub(super) stripes: Stripes,
     pub(in crate::rate_limit) control: Mutex<Control>,
-    /// The units that were refunded from charges with others after them. Increased under the mutex.
-    pub(super) refunded: AtomicU64,
+    pub(super) refunds: Refunds,
     /// Exchanges that failed, to prove that a test had any.
     #[cfg(all(test, not(seawall_loom)))]
     pub(super) collisions: AtomicU64,
@@ -99,7 +99,7 @@ impl Bucket {
                 pause: None,
                 striped,
             }),
-            refunded: AtomicU64::new(0),
+            refunds: Refunds::default(),
             #[cfg(all(test, not(seawall_loom)))]
             collisions: AtomicU64::new(0),
         }
@@ -130,7 +130,7 @@ impl Bucket {
     #[inline]
     pub(crate) fn take_when(&self, now: Tick, when: When, cost: u32) -> Result<Charge, Shortfall> {
         // Before the word: see `Bucket::refund`.
-        let refunded = self.refunded.load(Ordering::Acquire);
+        let refunded = self.refunds.units();
         loop {
             let (word, config) = self.view_for(now, cost);
             let (start, latest) = config.instants(when, word.tat(), now);
@@ -147,7 +147,7 @@ impl Bucket {
                 granted
             };
             let decided = decided.and_then(|grant| grant.by(now, latest));
-            if self.settle(word, &decided) {
+            if self.settle(now, word, &decided) {
                 return decided.map(|grant| Charge {
                     refunded,
                     ..Charge::new(&grant, &config)
@@ -207,12 +207,10 @@ impl Bucket {
     /// Tokens that came out of the stripes return to them by the same rule.
     pub(crate) fn cancel(&self, charge: &Charge) {
         let _refunds = self.control.lock();
-        if self.refunded.load(Ordering::Relaxed) != charge.refunded {
+        if self.refunds.units() != charge.refunded {
             return;
         }
-        if charge.leased > 0 {
-            self.return_leased(charge);
-        }
+        self.return_leased(charge, u32::MAX);
         self.return_units(charge, |config, tat| {
             let is_last = config.changes == charge.changes && tat == charge.end;
             if is_last { charge.units } else { 0 }
@@ -280,9 +278,10 @@ impl Bucket {
 
     /// Makes a charge that is granted. A decision that takes nothing only needs the word to have
     /// stayed in its generation.
-    pub(super) fn settle(&self, word: Word, decided: &Result<Grant, Shortfall>) -> bool {
+    pub(super) fn settle(&self, now: Tick, word: Word, decided: &Result<Grant, Shortfall>) -> bool {
         match decided {
             Ok(grant) if grant.units > 0 => {
+                self.refunds.granted(grant, now);
                 self.exchange(word, Word::new(grant.end, word.generation()))
             }
             _ => self.is_still(word),

@@ -26,12 +26,26 @@ struct Ledger {
     paused: u64,
     /// Where the debt ends.
     end: i128,
-    /// The charges of this configuration, oldest first: the id, the end of the debt, the units.
-    charges: Vec<(usize, i128, i128)>,
+    /// The charges of this configuration, oldest first.
+    charges: Vec<Charged>,
+    /// The units refunded so far.
+    refunded: i128,
+    /// The latest instant that is reserved.
+    reserved: u64,
     /// The end of the debt without the pause and with it.
     pause: Option<(i128, i128)>,
     /// The grants of this configuration, by id; a pause does not start another one.
     grants: Vec<(usize, Granted)>,
+}
+
+struct Charged {
+    id: usize,
+    at: u64,
+    /// The end of the debt with it.
+    end: i128,
+    units: i128,
+    /// The units refunded before it.
+    refunded: i128,
 }
 
 enum RejectionKind {
@@ -55,6 +69,8 @@ impl Ledger {
             paused: 0,
             end: i128::from(now) * i128::from(UNITS),
             charges: Vec::new(),
+            refunded: 0,
+            reserved: 0,
             pause: None,
             grants: Vec::new(),
         };
@@ -136,8 +152,18 @@ impl Ledger {
             return Err(Shortfall::For(at.saturating_sub(now)));
         }
         if units > 0 {
+            if at > now {
+                self.reserved = self.reserved.max(at);
+            }
             self.end = end;
-            self.charges.push((id, end, units));
+            let refunded = self.refunded;
+            self.charges.push(Charged {
+                id,
+                at,
+                end,
+                units,
+                refunded,
+            });
             self.grants.push((id, (at, cost)));
         }
         Ok(at)
@@ -154,12 +180,33 @@ impl Ledger {
 
     fn cancel(&mut self, id: usize) {
         self.grants.retain(|(granted, _)| *granted != id);
-        if let Some(&(last, end, units)) = self.charges.last() {
-            if last == id && end == self.end {
-                self.end -= units;
+        if let Some(last) = self.charges.last() {
+            let since = self.refunded - last.refunded;
+            if last.id == id && last.end == self.end && since == 0 {
+                self.end -= last.units;
                 self.charges.pop();
             }
         }
+    }
+
+    /// Returns the tokens of a charge that time has not returned: at most the charge less the time
+    /// since, or what is left of the debt that ended with it. Tokens that come until the last
+    /// reservation are its own.
+    fn refund(&mut self, id: usize, tokens: u32, now: u64) {
+        settle(&mut self.grants, id, tokens);
+        let Some(at) = self.charges.iter().position(|charge| charge.id == id) else {
+            return;
+        };
+        let charge = self.charges.remove(at);
+        let until = self.clock(now.max(self.reserved));
+        let own = charge.units - (until - self.clock(charge.at)).max(0);
+        let left = charge.end - (self.refunded - charge.refunded) - until;
+        let most = own.max(left).max(0);
+        let back = most
+            .min(charge.units)
+            .min(i128::from(tokens) * self.interval);
+        self.end -= back;
+        self.refunded += back;
     }
 
     fn available(&mut self, now: u64) -> u32 {
@@ -245,6 +292,13 @@ impl Ledger {
     }
 }
 
+/// RL17: a grant of fewer tokens, which are its final cost.
+fn settle(grants: &mut [(usize, Granted)], id: usize, returned: u32) {
+    for (_, (_, cost)) in grants.iter_mut().filter(|(granted, _)| *granted == id) {
+        *cost -= returned;
+    }
+}
+
 /// RL1 over the charges that were not returned.
 fn check(quota: Quota, grants: &[(usize, Granted)]) {
     let mut grants: Vec<Granted> = grants.iter().map(|(_, granted)| *granted).collect();
@@ -296,6 +350,14 @@ fn cost(bytes: &mut Bytes<'_>) -> u32 {
     }
 }
 
+/// How many tokens of a charge come back.
+fn returned(cost: u32, bytes: &mut Bytes<'_>) -> u32 {
+    match bytes.byte() % 4 {
+        0 => cost,
+        part => cost / 4 * u32::from(part),
+    }
+}
+
 /// A bucket with stripes against the ledger, or by itself if reservations are returned. RL1, RL2: it
 /// admits only what the ledger would, and rejects early no more than the stripes may hold. RL3,
 /// RL10: `peek` returns what comes.
@@ -309,7 +371,7 @@ fn striped(mut bytes: Bytes<'_>) {
     let follows = bytes.byte() % 2 == 0;
     let bucket = Bucket::striped(Tick(now), first, form);
     let mut ledger = Ledger::new(now, first);
-    let mut open: Vec<(usize, Charge)> = Vec::new();
+    let mut open: Vec<(usize, u32, Charge)> = Vec::new();
     let mut grants: Vec<(usize, Granted)> = Vec::new();
     // The bound of the debt above what the stripes lack. They may have just been emptied, so after a
     // change what they lacked and the next stripes do not need is a debt, and up to a token is lost
@@ -387,7 +449,7 @@ fn striped(mut bytes: Bytes<'_>) {
                     Ok(charge) => {
                         assert!(start <= charge.at.0 && charge.at.0 <= latest, "{id}");
                         assert!(start > now || seen == Ok(charge.at), "{id}");
-                        open.push((id, charge));
+                        open.push((id, cost, charge));
                         if cost > 0 {
                             grants.push((id, (charge.at.0, cost)));
                         }
@@ -395,7 +457,8 @@ fn striped(mut bytes: Bytes<'_>) {
                     // Too late for this call, or for what the word can hold.
                     Err(shortfall) => {
                         let due = shortfall.wait().map(|wait| Tick(now).after(wait));
-                        let late = due.is_some_and(|due| seen == Ok(due));
+                        let later = |due: Tick| start > now && due.0 >= start;
+                        let late = due.is_some_and(|due| seen == Ok(due) || later(due));
                         assert!(
                             late || seen == Err(shortfall),
                             "{id}: {seen:?} {shortfall:?}"
@@ -405,7 +468,7 @@ fn striped(mut bytes: Bytes<'_>) {
             }
             9 | 10 if !open.is_empty() => {
                 let which = bytes.below(open.len() as u32) as usize;
-                let (id, charge) = open.remove(which);
+                let (id, _, charge) = open.remove(which);
                 bucket.cancel(&charge);
                 grants.retain(|(granted, _)| *granted != id);
             }
@@ -431,6 +494,14 @@ fn striped(mut bytes: Bytes<'_>) {
                     low.pause(now, until);
                 }
             },
+            13 if !open.is_empty() => {
+                let which = bytes.below(open.len() as u32) as usize;
+                let (id, cost, charge) = open.remove(which);
+                let tokens = returned(cost, &mut bytes);
+                bucket.refund(&charge, tokens, Tick(now));
+                settle(&mut grants, id, tokens);
+            }
+            14 if !follows => bucket.owe(Tick(now), cost(&mut bytes)),
             _ => {
                 let to = moved(now, &mut bytes).min(u64::MAX / 2);
                 if to < now && follows {
@@ -458,7 +529,7 @@ fn striped(mut bytes: Bytes<'_>) {
     check(ledger.quota, &grants);
 }
 
-/// RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15: every decision is the ledger's.
+/// RL1, RL2, RL3, RL5, RL6, RL7, RL9, RL10, RL15, RL17: every decision is the ledger's.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     if bytes.byte() % 2 == 1 {
@@ -470,7 +541,7 @@ pub fn run(data: &[u8]) {
     };
     let bucket = Bucket::new(Tick(now), first);
     let mut ledger = Ledger::new(now, first);
-    let mut open: Vec<(usize, Charge)> = Vec::new();
+    let mut open: Vec<(usize, u32, Charge)> = Vec::new();
     let mut id = 0;
     while !bytes.is_empty() {
         id += 1;
@@ -497,12 +568,12 @@ pub fn run(data: &[u8]) {
                 if let Ok(charge) = taken {
                     assert_eq!(seen, Ok(charge.at), "{id}");
                     assert!(not_before <= charge.at.0 && charge.at.0 <= latest, "{id}");
-                    open.push((id, charge));
+                    open.push((id, cost, charge));
                 }
             }
             9 | 10 if !open.is_empty() => {
                 let which = bytes.below(open.len() as u32) as usize;
-                let (id, charge) = open.remove(which);
+                let (id, _, charge) = open.remove(which);
                 bucket.cancel(&charge);
                 ledger.cancel(id);
             }
@@ -523,6 +594,21 @@ pub fn run(data: &[u8]) {
                     ledger.pause(now, until);
                 }
             },
+            13 if !open.is_empty() => {
+                let which = bytes.below(open.len() as u32) as usize;
+                let (id, cost, charge) = open.remove(which);
+                let tokens = returned(cost, &mut bytes);
+                bucket.refund(&charge, tokens, Tick(now));
+                ledger.refund(id, tokens, now);
+            }
+            14 => {
+                let tokens = cost(&mut bytes);
+                bucket.owe(Tick(now), tokens);
+                ledger.age(now);
+                if !ledger.is_unlimited() {
+                    ledger.owe(now, tokens);
+                }
+            }
             _ => now = moved(now, &mut bytes),
         }
         assert_eq!(bucket.available(Tick(now)), ledger.available(now), "{id}");

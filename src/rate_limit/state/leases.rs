@@ -6,7 +6,6 @@ use super::config::Config;
 use super::shortfall::Shortfall;
 use super::stripes::{Held, MOST};
 use super::word::Word;
-use crate::sync::Ordering;
 use crate::time::Tick;
 
 impl Bucket {
@@ -20,7 +19,7 @@ impl Bucket {
         cost: u32,
         latest: Tick,
     ) -> Result<Charge, Shortfall> {
-        let refunded = self.refunded.load(Ordering::Acquire);
+        let refunded = self.refunds.units();
         loop {
             let (_, before) = self.view(now);
             let mut held: Held = [None; MOST];
@@ -29,7 +28,7 @@ impl Bucket {
             let (granted, leased) = config.grant_with(word.tat(), now, not_before, cost, tokens);
             let decided = granted.and_then(|grant| grant.by(now, latest));
             // Tokens of another configuration were counted by its change.
-            let settled = before.changes == config.changes && self.settle(word, &decided);
+            let settled = before.changes == config.changes && self.settle(now, word, &decided);
             let spent = if settled && decided.is_ok() {
                 leased
             } else {
@@ -46,19 +45,24 @@ impl Bucket {
         }
     }
 
-    /// Returns the tokens that a charge took from the stripes, if the word has not been charged
-    /// since: then nothing was leased since either, and the stripes have room. The stripes are
-    /// owned before the word is read, so that nothing is leased to them in between.
+    /// Returns at most `most` of the tokens that a charge took from the stripes, if the word has not
+    /// been charged since: then nothing was leased since either, and the stripes have room. The
+    /// stripes are owned before the word is read, so that nothing is leased to them in between.
+    /// Returns how many came back.
     #[cold]
-    pub(super) fn return_leased(&self, charge: &Charge) {
+    pub(super) fn return_leased(&self, charge: &Charge, most: u32) -> u32 {
+        if charge.leased == 0 {
+            return 0;
+        }
         let mut held: Held = [None; MOST];
         self.stripes.hold(&mut held, true);
         let (tat, changes, lease) = self.look(Tick::ZERO, |tat, config| {
             (tat, config.changes, config.stripes.0)
         });
         let is_last = changes == charge.changes && tat == charge.end;
-        let more = if is_last { charge.leased } else { 0 };
+        let more = if is_last { charge.leased.min(most) } else { 0 };
         self.stripes.refill(&held, lease, more);
+        more
     }
 
     /// [`view`](Self::view) for a charge of `cost`. A cost that needs the tokens kept for the

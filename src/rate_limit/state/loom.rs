@@ -232,6 +232,24 @@ fn refund_against_charge() {
     });
 }
 
+// RL1, RL17: the reservation counts on the tokens that come until its instant, or the refund came before.
+#[test]
+fn refund_against_reservation() {
+    ::loom::model(|| {
+        let bucket = Arc::new(Bucket::new(NOW, Quota::per_second(1).burst(2)));
+        let first = bucket.take(NOW, NOW, 2, NOW).unwrap();
+        let thread = {
+            let bucket = Arc::clone(&bucket);
+            thread::spawn(move || bucket.refund(&first, 2, NOW))
+        };
+        let later = NOW.after(Duration::from_secs(2));
+        let reserved = bucket.take(NOW, NOW, 2, later).unwrap();
+        thread.join().unwrap();
+        let left = if reserved.at == later { 0 } else { 2 };
+        assert_eq!(bucket.available(later), left);
+    });
+}
+
 // RL7, RL5: the charge returns before the change, or not at all after it. The change comes a second
 // later and makes the rate two thirds, so that the debt ends at the same number in both
 // configurations and only the count of changes distinguishes them.

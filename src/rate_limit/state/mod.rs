@@ -48,6 +48,7 @@ mod grant;
 mod leases;
 #[cfg(all(test, seawall_loom))]
 mod loom;
+mod refunds;
 #[cfg(feature = "tower")]
 mod remainder;
 mod settle;
@@ -59,5 +60,6 @@ pub(super) mod word;
 
 pub(crate) use bucket::{Bucket, Charge};
 pub(crate) use grant::When;
+pub(crate) use refunds::Refunds;
 pub(crate) use shortfall::Shortfall;
 pub(crate) use stripes::Striped;

@@ -9,12 +9,12 @@
 //! - what is left of the debt that ended with the charge, less all that was refunded since, which may
 //!   have been charged before it.
 //!
-//! So a refund loses at most the tokens that came while the call ran, and nothing while older charges
-//! are still owed. The limit holds for the charges that remain, each with its final cost.
+//! The time since ends now, or at the last instant that was granted in the future: that grant counts
+//! on tokens which come until then.
 //!
-//! `refunded` counts refunds for the second bound. It is increased after the word was exchanged, and
-//! a charge reads it before it exchanges the word. So it may count a refund that came before, which
-//! makes its own smaller, and misses none that comes after (model: `refund_against_charge`).
+//! So a refund loses at most the tokens that came while the call ran, or that come until the last
+//! reservation, and nothing while older charges are still owed. The limit holds for the charges that
+//! remain, each with its final cost.
 
 use super::bucket::{Bucket, Charge};
 use super::config::Config;
@@ -26,25 +26,24 @@ impl Bucket {
     /// Returns `tokens` of a charge, as far as time has not returned them yet. Returns nothing if
     /// the configuration has changed since.
     ///
-    /// Tokens that came out of the stripes are returned only with the whole charge, if it is the
-    /// last one.
+    /// Tokens that came out of the stripes are returned only if it is the last charge.
     pub(crate) fn refund(&self, charge: &Charge, tokens: u32, now: Tick) {
         let _refunds = self.control.lock();
-        let refunded = self.refunded.load(Ordering::Relaxed);
-        let moved = refunded.wrapping_sub(charge.refunded);
-        if charge.leased > 0 && moved == 0 {
-            self.return_leased(charge);
-        }
+        let moved = self.refunds.units().wrapping_sub(charge.refunded);
+        let leased = match moved {
+            0 => self.return_leased(charge, tokens),
+            _ => 0,
+        };
+        let tokens = tokens - leased;
         let returned = self.return_units(charge, |config, _| {
             if config.changes != charge.changes {
                 return 0;
             }
             let debt = charge.end.saturating_sub(moved);
-            config.returnable((charge.units, charge.at), tokens, debt, now)
+            let until = self.refunds.counted_on(now);
+            config.returnable((charge.units, charge.at), tokens, debt, until)
         });
-        // Pairs with the load before a charge.
-        let refunded = refunded.wrapping_add(returned);
-        self.refunded.store(refunded, Ordering::Release);
+        self.refunds.add(returned);
     }
 
     /// Takes tokens, whether or not they are available. What is missing is a debt.
@@ -78,23 +77,23 @@ impl Bucket {
 
 impl Config {
     /// The units of `tokens` of a charge of `charged` at `at` that can be returned, if the debt with
-    /// it ends at `end`.
+    /// it ends at `end`, and grants count on the tokens that come until `until`.
     pub(crate) fn returnable(
         &self,
         (charged, at): (u64, Tick),
         tokens: u32,
         end: u64,
-        now: Tick,
+        until: Tick,
     ) -> u64 {
-        let (charged_at, now) = (self.clock(at), self.clock(now));
-        let own = charged.saturating_sub(now.saturating_sub(charged_at));
+        let (charged_at, until) = (self.clock(at), self.clock(until));
+        let own = charged.saturating_sub(until.saturating_sub(charged_at));
         let units = u64::from(tokens).saturating_mul(self.interval);
-        units.min(charged).min(own.max(end.saturating_sub(now)))
+        units.min(charged).min(own.max(end.saturating_sub(until)))
     }
 
     /// Where the debt ends with `tokens` more.
     pub(crate) fn owed(&self, end: u64, now: Tick, tokens: u32) -> u64 {
-        if self.is_unlimited() {
+        if self.is_unlimited() || tokens == 0 {
             return end;
         }
         let units = u64::from(tokens).saturating_mul(self.interval);

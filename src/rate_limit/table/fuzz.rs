@@ -211,7 +211,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// RL9, RL1: any rate, and a clock that goes anywhere. Grants are checked between two steps back.
+/// RL9, RL17, RL1: any rate, and a clock that goes anywhere. Grants are checked between two steps back.
 fn wild(mut bytes: Bytes<'_>) {
     let quota = |bytes: &mut Bytes<'_>| {
         let n = (bytes.magnitude() >> (bytes.byte() % 32)) as u32;
@@ -239,7 +239,7 @@ fn wild(mut bytes: Bytes<'_>) {
     let capacity = [8, 64][usize::from(bytes.byte() % 2)];
     let table = Table::new(Tick(now), capacity, &quotas);
     let index = Naive::new(Tick(now), capacity, &quotas);
-    let mut charges: Vec<(usize, KeyHandle, Charge)> = Vec::new();
+    let mut charges: Vec<(usize, KeyHandle, u32, Charge)> = Vec::new();
     let mut grants = Grants::default();
     let mut id = 0;
     while !bytes.is_empty() {
@@ -265,13 +265,15 @@ fn wild(mut bytes: Bytes<'_>) {
                 let start = Tick(moved(&mut bytes, now));
                 let latest = Tick(moved(&mut bytes, start.0));
                 let seen = table.probe(tick, start, key, cost);
-                if let Ok(charge) = table.take(tick, start, key, cost, latest) {
+                let refunded = table.refunded(key);
+                if let Ok(mut charge) = table.take(tick, start, key, cost, latest) {
+                    charge.refunded = refunded;
                     assert_eq!(seen, Ok(charge.at), "{id}");
                     assert!(
                         tick.max(start) <= charge.at && charge.at <= latest.max(start),
                         "{id}"
                     );
-                    charges.push((id, key, charge));
+                    charges.push((id, key, cost, charge));
                     if cost > 0 {
                         grants.by_id.insert(id, granted(charge.at));
                     }
@@ -279,7 +281,7 @@ fn wild(mut bytes: Bytes<'_>) {
             }
             9 | 10 if !charges.is_empty() => {
                 let which = bytes.below(charges.len() as u32) as usize;
-                let (id, key, charge) = charges.remove(which);
+                let (id, key, _, charge) = charges.remove(which);
                 table.cancel(key, &charge);
                 grants.by_id.remove(&id);
             }
@@ -292,6 +294,22 @@ fn wild(mut bytes: Bytes<'_>) {
             12 => {
                 let until = Tick(moved(&mut bytes, now));
                 table.pause(tick, key, until);
+            }
+            13 if !charges.is_empty() => {
+                let which = bytes.below(charges.len() as u32) as usize;
+                let (id, key, cost, charge) = charges.remove(which);
+                let tokens = match bytes.byte() % 4 {
+                    0 => cost,
+                    part => cost / 4 * u32::from(part),
+                };
+                table.refund(key, &charge, tokens, tick);
+                // What remains is the final cost.
+                if let Some((.., (_, cost))) = grants.by_id.get_mut(&id) {
+                    *cost -= tokens;
+                }
+            }
+            14 => {
+                table.owe(tick, key, cost);
             }
             _ => {
                 let to = moved(&mut bytes, now);

@@ -33,6 +33,7 @@
 //!   of the word finds another generation. Models: `change_against_admission`,
 //!   `two_changes_against_admission`, `change_against_insertion`, `rebase_against_charge`.
 
+mod admit;
 mod changes;
 mod eviction;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
@@ -57,6 +58,7 @@ use self::tier::Tier;
 #[cfg(feature = "tower")]
 use crate::context::Remainder;
 use crate::macros::debug_fields;
+use crate::rate_limit::state::Refunds;
 use crate::rate_limit::state::config::{Config, Grant, When};
 use crate::rate_limit::state::word::Word;
 use crate::rate_limit::{Charge, Quota, Shortfall};
@@ -91,9 +93,8 @@ pub(crate) struct Table {
     /// under the set's lock.
     evicted_debts: Box<[AtomicU64]>,
     tiers: Box<[CachePadded<Tier>]>,
-    /// For each entry the units that were refunded to keys that hash to it. Increased under the
-    /// set's lock.
-    refunds: Box<[AtomicU64]>,
+    /// For each entry those of the keys that hash to it.
+    refunds: Box<[Refunds]>,
     /// How many keys in debt were evicted. Publishes nothing: relaxed.
     evicted: AtomicU64,
     /// Exchanges that failed, to prove that a test had any.
@@ -115,7 +116,7 @@ impl Table {
                 .collect(),
             evicted_debts: debts.collect(),
             tiers: tiers.map(CachePadded::new).collect(),
-            refunds: (0..sets * WAYS).map(|_| AtomicU64::new(0)).collect(),
+            refunds: (0..sets * WAYS).map(|_| Refunds::default()).collect(),
             evicted: AtomicU64::new(0),
             #[cfg(all(test, not(seawall_loom)))]
             collisions: AtomicU64::new(0),
@@ -190,6 +191,7 @@ impl Table {
                 ..Charge::new(&grant, &found.config)
             };
             let to = Word::new(grant.end, found.config.changes);
+            self.refunds(key).granted(&grant, now);
             if grant.units == 0 || found.set.charge(found.way, found.word, to) {
                 return Ok(charge);
             }

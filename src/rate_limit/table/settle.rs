@@ -4,9 +4,9 @@
 use super::set::Owner;
 use super::{KeyHandle, Table};
 use crate::rate_limit::Charge;
+use crate::rate_limit::state::Refunds;
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
-use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
 
 impl Table {
@@ -15,7 +15,7 @@ impl Table {
     /// tier or paused.
     pub(crate) fn cancel(&self, key: KeyHandle, charge: &Charge) {
         let _refunds = self.locks[self.index(key)].lock();
-        if self.refunds(key).load(Ordering::Relaxed) == charge.refunded {
+        if self.refunds(key).units() == charge.refunded {
             let is_last = |_: &Config, end| if end == charge.end { charge.units } else { 0 };
             self.return_units(key, charge, is_last);
         }
@@ -26,14 +26,15 @@ impl Table {
     pub(crate) fn refund(&self, key: KeyHandle, charge: &Charge, tokens: u32, now: Tick) {
         let _refunds = self.locks[self.index(key)].lock();
         let refunds = self.refunds(key);
-        let refunded = refunds.load(Ordering::Relaxed);
+        let refunded = refunds.units();
         let debt = charge
             .end
             .saturating_sub(refunded.wrapping_sub(charge.refunded));
         let returned = self.return_units(key, charge, |config, _| {
-            config.returnable((charge.units, charge.at), tokens, debt, now)
+            let until = refunds.counted_on(now);
+            config.returnable((charge.units, charge.at), tokens, debt, until)
         });
-        refunds.store(refunded.wrapping_add(returned), Ordering::Release);
+        refunds.add(returned);
     }
 
     /// Takes tokens, whether or not they are available. What is missing is a debt. Returns whether
@@ -52,10 +53,10 @@ impl Table {
 
     /// The units refunded so far; to be read before a charge that is kept.
     pub(crate) fn refunded(&self, key: KeyHandle) -> u64 {
-        self.refunds(key).load(Ordering::Acquire)
+        self.refunds(key).units()
     }
 
-    fn refunds(&self, key: KeyHandle) -> &AtomicU64 {
+    pub(super) fn refunds(&self, key: KeyHandle) -> &Refunds {
         // By the lowest bits; the set is chosen by the upper ones.
         let way = key.hash as usize % super::set::WAYS;
         &self.refunds[self.index(key) * super::set::WAYS + way]

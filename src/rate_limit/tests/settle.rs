@@ -56,6 +56,27 @@ async fn rl17_a_charge_is_refunded_whole_and_a_dropped_one_stays() {
     }
 }
 
+// RL1: the reservation was granted for an instant at which the bucket is full without the charge.
+#[tokio::test(start_paused = true)]
+async fn rl17_a_refund_before_a_reservation_leaves_the_limit() {
+    let quota = Quota::per_second(10).burst(4);
+    let keyed: Keyed<str, _> = RateLimiter::builder(quota).per_key(10).unwrap();
+    for limiter in [
+        RateLimiter::builder(quota).build().unwrap(),
+        keyed.get("key"),
+    ] {
+        let charge = limiter.try_charge(4).unwrap();
+        let reserved = limiter.reserve_n(4).unwrap();
+        assert_eq!(reserved.delay(), ms(400));
+        charge.refund();
+        advance(ms(400)).await;
+        reserved.commit();
+        assert!(!limiter.allow());
+        advance(ms(100)).await;
+        assert!(limiter.allow() && !limiter.allow());
+    }
+}
+
 // RL1: time returns a token too, and it is not given twice.
 #[tokio::test(start_paused = true)]
 async fn rl1_a_refund_returns_nothing_that_time_has_returned() {

@@ -724,6 +724,18 @@ async fn cx8_cx14_a_panic_ends_in_one_event_and_gives_everything_back() {
     assert_eq!(budget.snapshot().balance, 4.0, "one was made");
 }
 
+#[test]
+fn ob1_cx8_a_copier_that_panics_leaves_no_call_without_an_end() {
+    let retry = retry();
+    let copy = |_: &u32| -> Option<u32> { panic!("in the copier") };
+    let layer = RetryLayer::new(&retry).resend(copy);
+    let mut service = layer.layer(Strict::new(failing(0)));
+    let call = std::panic::AssertUnwindSafe(|| drop(service.call(1)));
+    assert!(std::panic::catch_unwind(call).is_err());
+    let totals = retry.snapshot().totals;
+    assert_eq!((totals.calls(), totals.in_flight()), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn cx6_poll_ready_only_forwards() {
     let mut strict = Strict::new(failing(0));

@@ -531,6 +531,22 @@ fn rl5_a_token_from_a_stripe_returns_to_it() {
     assert_eq!(drain(&bucket, START), 0);
 }
 
+// RL17, RL1: a part of a charge returns, however many tokens came out of the stripes.
+#[test]
+fn rl17_a_part_of_a_charge_from_the_stripes_is_no_more_than_that() {
+    let quota = Quota::per_second(100).burst(300);
+    for (cost, returned) in [(10, 1), (10, 9), (10, 10), (20, 3)] {
+        let bucket = bucket(quota, 2);
+        let word = 300 - most_leased(quota, 2) - cost / 2;
+        assert!(bucket.take(START, START, word, START).is_ok());
+        let left = bucket.available(START);
+        let charge = bucket.take(START, START, cost, START).unwrap();
+        assert!(charge.leased > 0 && charge.units > 0);
+        bucket.refund(&charge, returned, START);
+        assert_eq!(bucket.available(START), left - cost + returned);
+    }
+}
+
 // RL1: also by a thread that read the clock long before it fetches the lease.
 #[test]
 fn rl1_a_lease_is_charged_to_the_instant_at_which_it_is_fetched() {
