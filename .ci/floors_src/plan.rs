@@ -71,6 +71,7 @@ pub const ROOMS: &[&[&str]] = &[
         "call",
         "acquire",
         "ask",
+        "denied",
         "limit",
         "joint",
         "per_key",

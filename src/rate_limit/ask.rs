@@ -5,14 +5,14 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::denied::Denied;
 use super::joint;
-use super::limit::{Ask, Asker, Charges, Denied};
+use super::limit::{Ask, Asker, Charges};
 #[cfg(feature = "tower")]
 use super::permit::OpenCharge;
 use super::policy::{Limit, RateLimiter};
 use super::state::Shortfall;
-#[cfg(feature = "tower")]
-use super::table::KeyHandle;
+use super::table::{KeyHandle, Table};
 use crate::config::Mode;
 use crate::context::CallContext;
 use crate::event::Ending;
@@ -175,27 +175,42 @@ impl RateLimiter {
         clock: impl FnMut() -> Tick,
         deny: impl FnOnce(Denied<'_>) -> E,
     ) -> Result<(), E> {
-        let denied = match (&self.shared.limit, self.mode()) {
-            (Limit::One(bucket), Mode::Enforce)
-                if !(self.shared.queues.any() || ask.by == Asker::Comer && bucket.is_fast()) =>
+        let waits = self.shared.queues.any();
+        let decided = match (&self.shared.limit, self.mode(), ask.by) {
+            (Limit::One(bucket), Mode::Enforce, by)
+                if !(waits || by == Asker::Comer && bucket.is_fast()) =>
             {
-                match bucket.admit_now(clock, ask.cost) {
-                    Ok(()) => {
-                        self.emit_own(Ending::Admitted, Duration::ZERO);
-                        return Ok(());
-                    }
-                    Err(shortfall) => self.denied(ask.cost, shortfall),
-                }
+                bucket.admit_now(clock, ask.cost)
             }
-            _ => match self.decide_otherwise(ask, clock) {
-                Ok(()) => return Ok(()),
-                Err(denied) => denied,
-            },
+            (Limit::Keyed(table), Mode::Enforce, Asker::Caller) if !waits => {
+                self.admit_key(table, clock, self.key_of(ask.key), ask.cost)
+            }
+            _ => return self.decide_otherwise(ask, clock).map_err(deny),
         };
-        Err(deny(denied))
+        match decided {
+            Ok(()) => {
+                self.emit_own(Ending::Admitted, Duration::ZERO);
+                Ok(())
+            }
+            Err(shortfall) => Err(deny(self.denied(ask.cost, shortfall))),
+        }
     }
 
-    /// The same for keyed and joint limiters, in the other modes, and while calls wait.
+    /// Takes the tokens of a key now.
+    #[inline(never)]
+    fn admit_key(
+        &self,
+        table: &Table,
+        clock: impl FnMut() -> Tick,
+        key: KeyHandle,
+        cost: u32,
+    ) -> Result<(), Shortfall> {
+        let evicted = table.admit_now(clock, key, cost)?;
+        self.emit_eviction(evicted);
+        Ok(())
+    }
+
+    /// The same for joint limiters, in the other modes, and while calls wait.
     #[inline(never)]
     fn decide_otherwise(
         &self,

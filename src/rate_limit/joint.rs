@@ -1,6 +1,7 @@
 //! Several limits as one: all admit, or none is charged.
 
-use super::limit::{Ask, Charges, Denied, JointCharge};
+use super::denied::Denied;
+use super::limit::{Ask, Charges, JointCharge};
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
 use super::state::Shortfall;

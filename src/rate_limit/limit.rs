@@ -17,7 +17,6 @@ use super::table::{KeyHandle, Table};
 #[cfg(feature = "tower")]
 use crate::context::Remainder;
 use crate::event::EventKind;
-use crate::rejection::{Rejection, RejectionKind};
 use crate::time::Tick;
 
 /// What a call wants of a limiter.
@@ -73,46 +72,6 @@ impl Ask {
             quiet: true,
             by: Asker::Comer,
             ..self
-        }
-    }
-}
-
-/// The limiter that lacks tokens, and why.
-#[derive(Clone, Copy)]
-pub(super) struct Denied<'a> {
-    pub(super) by: &'a RateLimiter,
-    pub(super) cost: u32,
-    pub(super) shortfall: Shortfall,
-}
-
-impl Denied<'_> {
-    #[inline]
-    pub(super) fn kind(&self) -> RejectionKind {
-        match self.shortfall {
-            Shortfall::AboveBurst(burst) => self.above_burst(burst),
-            Shortfall::For(_) | Shortfall::Unknown => RejectionKind::RateLimited,
-        }
-    }
-
-    /// By a branch to here, so that the usual count does not wait for the decision.
-    #[cold]
-    #[inline(never)]
-    fn above_burst(&self, burst: u64) -> RejectionKind {
-        RejectionKind::CostAboveBurst {
-            cost: self.cost,
-            burst: u32::try_from(burst).unwrap_or(u32::MAX),
-        }
-    }
-
-    #[inline]
-    pub(super) fn rejection(&self) -> Rejection {
-        let policy = self.by.name().clone();
-        match self.shortfall {
-            Shortfall::AboveBurst(burst) => Rejection::new(self.above_burst(burst), policy),
-            Shortfall::For(_) | Shortfall::Unknown => {
-                Rejection::new(RejectionKind::RateLimited, policy)
-                    .with_retry_after(self.shortfall.wait())
-            }
         }
     }
 }
@@ -297,9 +256,15 @@ impl RateLimiter {
     pub(super) fn tokens(&self, key: Option<KeyHandle>) -> Tokens<'_> {
         match &self.shared.limit {
             Limit::One(bucket) => Tokens::One(bucket),
-            Limit::Keyed(table) => Tokens::Keyed(table, self.key.or(key).unwrap_or(NO_KEY)),
+            Limit::Keyed(table) => Tokens::Keyed(table, self.key_of(key)),
             Limit::Joint(_) => unreachable!("a joint limiter is charged member by member"),
         }
+    }
+
+    /// The key whose entry is charged.
+    #[inline]
+    pub(super) fn key_of(&self, key: Option<KeyHandle>) -> KeyHandle {
+        self.key.or(key).unwrap_or(NO_KEY)
     }
 
     /// Takes tokens, if they are available by the latest instant of use and no waiter is overtaken;

@@ -236,6 +236,7 @@ mod ask;
 mod builder;
 #[cfg(feature = "tower")]
 mod cost;
+mod denied;
 mod joint;
 #[cfg(feature = "tower")]
 mod layer;

@@ -6,6 +6,7 @@ use super::table::{KeyHandle, Table};
 use crate::rate_limit::Quota;
 use crate::time::Tick;
 
+#[cfg(not(seawall_loom))]
 impl Shortfall {
     /// The burst, if the cost is above it.
     pub(crate) fn above_burst(self) -> Option<u32> {
@@ -58,7 +59,7 @@ impl Table {
 
     /// Takes `cost` tokens of a key if they are available now.
     pub(crate) fn admit(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<(), Shortfall> {
-        self.take(now, now, key, cost, now).map(drop)
+        self.admit_now(|| now, key, cost).map(drop)
     }
 
     /// When a charge of `cost` to a key, for use not before `not_before`, would be granted.

@@ -4,8 +4,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::ask::fresh_after;
+use super::denied::Denied;
 use super::joint::Standing;
-use super::limit::{Ask, Asker, Charges, Denied};
+use super::limit::{Ask, Asker, Charges};
 use super::permit::Granted;
 use super::policy::RateLimiter;
 use super::queue::{Turn, WaiterId};

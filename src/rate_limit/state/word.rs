@@ -89,7 +89,7 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn pace(&self) -> Pace {
+    pub(crate) fn pace(&self) -> Pace {
         let [interval, tolerance, origin, ..] = &self.0;
         Pace {
             interval: load(interval),
@@ -113,7 +113,7 @@ fn halves(word: u64) -> (u32, u32) {
 /// As much of a configuration as decides over a charge for now at a rate that runs, which most
 /// admissions are: the first three values of a slot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// As in [`Config`].
     pub(super) interval: u64,
     /// The burst in units, less what the stripes may hold. 0 if the limiter is stopped or
@@ -139,7 +139,7 @@ impl Pace {
     /// the whole configuration to decide: without a rate, with a cost above the burst, near the end
     /// of an origin's time.
     #[inline]
-    pub(super) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Shortfall>> {
+    pub(crate) fn charge(&self, tat: u64, now: Tick, cost: u32) -> Option<Result<u64, Shortfall>> {
         // Wraps to a large number if the clock stepped back behind the origin.
         let passed = now.0.wrapping_sub(self.origin.0);
         let units = u64::from(cost).checked_mul(self.interval)?;

@@ -33,6 +33,7 @@
 //!   of the word finds another generation. Models: `change_against_admission`,
 //!   `two_changes_against_admission`, `change_against_insertion`, `rebase_against_charge`.
 
+mod admit;
 mod changes;
 mod eviction;
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]

@@ -108,14 +108,16 @@ impl Set {
     #[inline]
     fn find_by(&self, matches: impl Fn(Tag) -> bool) -> Option<(usize, Tag)> {
         // Loads all tags: a branch that depends on the key costs more than the other loads.
-        let mut found = 0;
-        let mut tags = [Tag::NONE; WAYS];
-        for (way, tag) in tags.iter_mut().enumerate() {
-            *tag = self.tag(way);
-            found |= u32::from(matches(*tag)) << way;
-        }
+        let found = (0..WAYS).fold(0, |found, way| {
+            found | u32::from(matches(self.tag(way))) << way
+        });
         let way = found.trailing_zeros() as usize;
-        tags.get(way).map(|tag| (way, *tag))
+        if way >= WAYS {
+            return None;
+        }
+        // Loaded once more: to keep all of them takes longer. It may have another owner by now.
+        let tag = self.tag(way);
+        matches(tag).then_some((way, tag))
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::Striped;
 use crate::rate_limit::state::config::Config;
-use crate::rate_limit::state::word::{Slot, Word};
+use crate::rate_limit::state::word::{Pace, Slot, Word};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Tick;
 
@@ -33,6 +33,12 @@ impl Tier {
     #[inline]
     pub(super) fn config_of(&self, word: Word) -> Config {
         self.slot(word.generation()).read()
+    }
+
+    /// As much of it as decides over most charges for now.
+    #[inline]
+    pub(super) fn pace_of(&self, word: Word) -> Pace {
+        self.slot(word.generation()).pace()
     }
 
     pub(super) fn current(&self) -> Config {
