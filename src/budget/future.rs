@@ -22,6 +22,9 @@ pin_project! {
         // What flows down is the id, by which it is found while this handle exists. None if it is off.
         budget: Option<Budget>,
         polled: bool,
+        // The successes in `call`, which are deposited at the first poll. What may panic between the
+        // call and the return keeps the call from being built where it stays.
+        earned: u32,
         format: PhantomData<fn() -> M>,
     }
 }
@@ -32,13 +35,11 @@ impl<F, M> ResponseFuture<F, M> {
     pub(super) fn call(budget: Option<Budget>, call: impl FnOnce() -> F) -> Self {
         let budgeted = budget.as_ref().map(|budget| Budgeted::by(budget.id()));
         let call = call();
-        let successes = budgeted.map_or(0, Budgeted::end);
-        if let (true, Some(budget)) = (successes > 0, &budget) {
-            deposit(budget, successes);
-        }
+        let earned = budgeted.map_or(0, Budgeted::end);
         Self {
             call,
             budget,
+            earned,
             polled: false,
             format: PhantomData,
         }
@@ -64,6 +65,9 @@ where
         // Here, not in `call`: behind a buffer, `call` runs outside of the attempt.
         if let (false, Some(budget)) = (std::mem::replace(this.polled, true), budget) {
             budget.on_call();
+            if *this.earned > 0 {
+                deposit(budget, *this.earned);
+            }
         }
         let budgeted = budget.map(|budget| Budgeted::by(budget.id()));
         let mut polled = this.call.poll(cx);

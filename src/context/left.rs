@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::exchange::exchange;
 use crate::drain::Drain;
 use crate::rejection::Rejection;
 
@@ -62,7 +63,9 @@ pub(crate) struct Collecting<'l> {
 impl Drop for Collecting<'_> {
     #[inline]
     fn drop(&mut self) {
-        let left = LEFT.replace(self.before.take());
-        *self.left = left.unwrap_or_default();
+        let left = exchange(&LEFT, self.before.take());
+        let taken = std::mem::replace(self.left, left.unwrap_or_default());
+        // Nothing was left in it, so there is nothing that a drop could do.
+        std::mem::forget(taken);
     }
 }

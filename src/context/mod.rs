@@ -11,6 +11,8 @@ mod dropped;
 #[cfg(feature = "tokio")]
 mod enforcing;
 #[cfg(all(feature = "http", feature = "tower"))]
+mod exchange;
+#[cfg(all(feature = "http", feature = "tower"))]
 mod left;
 #[cfg(all(feature = "http", feature = "tower"))]
 mod offered;

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
+use super::exchange::exchange;
 use crate::sync::Arc;
 
 thread_local! {
@@ -28,7 +29,9 @@ pub(crate) fn offered<T: Any + Send + Sync>() -> Option<Arc<T>> {
     }
 }
 
+// Like `exchange`, it never unwinds: it stands between the call and its return.
 #[cold]
-fn take<T: Any + Send + Sync>() -> Option<Arc<T>> {
-    OFFERED.take()?.downcast().ok()
+#[allow(improper_ctypes_definitions)] // Only this crate calls it.
+extern "C" fn take<T: Any + Send + Sync>() -> Option<Arc<T>> {
+    exchange(&OFFERED, None)?.downcast().ok()
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::Expired;
+use super::exchange::exchange;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
 
@@ -66,8 +67,9 @@ pub(crate) struct Announced(Option<Upload>);
 
 impl Announced {
     /// The call has been made: the upload that was announced meanwhile.
+    #[inline]
     pub(crate) fn take(self) -> Option<AttemptClock> {
-        let upload = ANNOUNCED.with(|announced| announced.replace(self.0));
+        let upload = exchange(&ANNOUNCED, self.0);
         upload.map(|upload| AttemptClock { upload, seen: 0 })
     }
 }

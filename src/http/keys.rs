@@ -128,6 +128,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 mod tests {
     use http::{HeaderName, Request};
 
+    use crate::context::authority_hash;
     use crate::keyed::Source;
     use crate::stack::ByAuthority;
     use crate::sync::{Arc, Mutex};
@@ -142,7 +143,9 @@ mod tests {
             lengths.lock().push(key.len());
             Ok(Bulkhead::new(1))
         };
-        let keyed = Keyed::<str, _>::new(10, make).unwrap();
+        let hasher = authority_hash::hasher().clone();
+        let keyed = Keyed::<str, _>::builder(make).hashed_by(hasher);
+        let keyed = keyed.capacity(10).build().unwrap();
         let by_host = keyed.by_type(ByAuthority::or("none".into()));
         let by_header = keyed.by_header(HeaderName::from_static("x-api-key"));
         made.lock().clear();

@@ -49,13 +49,13 @@ pin_project! {
         Waiting {
             #[pin]
             wait: Waiting<W>,
-            call: Option<(S, Req)>,
+            // In a box: a call that waits may allocate, and every call has room for it.
+            call: Option<Box<(S, Req)>>,
         },
         // The call is admitted, and a fresh clone of the service becomes ready.
         Readying {
             permit: Option<W::Permit>,
-            service: S,
-            request: Option<Req>,
+            call: Option<Box<(S, Req)>>,
             deadline: Tick,
             // Held until a poll that may start it.
             #[pin]
@@ -92,7 +92,8 @@ impl<W: Waiter, S, Req, C, M> QueuedCall<W, S, Req, C, M> {
     {
         let service = readied.clone();
         *readied = readied.clone();
-        let (wait, call) = (Waiting::new(waiter), Some((service, request)));
+        let call = Some(Box::new((service, request)));
+        let wait = Waiting::new(waiter);
         Self {
             state: State::Waiting { wait, call },
             format: Some(format),
@@ -124,16 +125,12 @@ where
             let next = match this.state.as_mut().project() {
                 StateProjection::Waiting { mut wait, call } => {
                     match ready!(wait.as_mut().poll_permit(cx)) {
-                        Ok(permit) => {
-                            let (service, request) = call.take().expect(READY);
-                            State::Readying {
-                                permit: Some(permit),
-                                service,
-                                request: Some(request),
-                                deadline: wait.deadline(),
-                                hold: None,
-                            }
-                        }
+                        Ok(permit) => State::Readying {
+                            permit: Some(permit),
+                            call: call.take(),
+                            deadline: wait.deadline(),
+                            hold: None,
+                        },
                         Err(rejection) => State::Rejected {
                             rejection: Some(rejection),
                         },
@@ -141,11 +138,11 @@ where
                 }
                 StateProjection::Readying {
                     permit,
-                    service,
-                    request,
+                    call,
                     deadline,
                     mut hold,
                 } => {
+                    let (service, _) = &mut **call.as_mut().expect(READY);
                     let readied = catching(permit, || service.poll_ready(cx), panicked);
                     let readied = ready!(readied);
                     // Taken first, so that an error releases it.
@@ -164,7 +161,7 @@ where
                     };
                     match admitted {
                         Ok(permit) => {
-                            let request = request.take().expect(READY);
+                            let (mut service, request) = *call.take().expect(READY);
                             let call = permit.make(|| service.call(request));
                             State::Calling { call }
                         }

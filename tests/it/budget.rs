@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
+use futures::FutureExt;
 use http::{Request, Response};
 use seawall::budget::Refill;
 use seawall::classify::{ErrorsBy, FailureKind, Outcome};
@@ -155,6 +156,21 @@ async fn rt4_a_budget_layer_earns_by_the_successes_of_the_calls_below() {
         );
         assert!(succeeded > CALLS / 2, "{succeeded}");
     }
+}
+
+// RT4: a service may poll what it calls before it returns its future.
+#[tokio::test(start_paused = true)]
+async fn rt4_a_success_while_a_call_is_made_earns_when_the_call_is_polled() {
+    let budget = Budget::builder().ratio(1.0).burst(0).floor(0);
+    let budget = budget.build().unwrap();
+    let mut service = BudgetLayer::new(&budget).layer(service_fn(|call: u32| {
+        let retry = Retry::new(Backoff::constant(ms(1)));
+        let inner = retry.run(move |_| std::future::ready(Ok::<_, BoxError>(call)));
+        let made = inner.now_or_never().expect("nothing waits");
+        std::future::ready(made)
+    }));
+    assert_eq!(service.call(7).await.unwrap(), 7);
+    assert_eq!(budget.snapshot().balance, 1.0);
 }
 
 // RT4, OUTAGES: five attempts' worth for a retry of a call that was shed.
