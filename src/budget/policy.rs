@@ -186,7 +186,7 @@ impl Budget {
         (most > 0).then_some((&self.0.throttle, most))
     }
 
-    /// Adds the ratio for an original call, where [calls](Refill::Calls) add to the budget. A call
+    /// Adds the ratio for an original call, where [calls](super::Refill::Calls) add to the budget. A call
     /// inside an attempt of a retry or hedge adds nothing, so that layers do not multiply.
     ///
     /// Retries and hedges call this themselves; it is for loops of your own.
@@ -196,7 +196,7 @@ impl Budget {
     }
 
     /// Adds the ratio for an original call that has succeeded, at any attempt, where
-    /// [successes](Refill::Successes) add to the budget, which is the default.
+    /// [successes](super::Refill::Successes) add to the budget, which is the default.
     ///
     /// Retries and hedges call this themselves; it is for loops of your own.
     #[inline]
