@@ -59,8 +59,10 @@ pub(super) fn tiers(at: &mut Section<'_>) -> Vec<Quota> {
             at.check(problems.finish(&this()));
             Some(quota)
         });
-        let number = name.parse().ok().and_then(|n: usize| n.checked_sub(1));
-        match number.and_then(|n| quotas.get_mut(n)) {
+        // As a number is written, so that no two names are one tier.
+        let number = name.parse().ok().filter(|n: &usize| n.to_string() == name);
+        let index = number.and_then(|n| n.checked_sub(1));
+        match index.and_then(|n| quotas.get_mut(n)) {
             Some(of_tier) => *of_tier = quota,
             None => {
                 let allowed = "the numbers of tiers, from 1 on without a gap";

@@ -290,6 +290,8 @@ fn cf8_problems_of_keyed_sections_have_their_paths() {
         empty = {}
         gap = { rate = "1/s", tiers = { 1 = "2/s", 3 = "3/s" } }
         named = { rate = "1/s", tiers = { gold = "2/s" } }
+        twice = { rate = "1/s", tiers = { 1 = "2/s", 01 = "3/s" } }
+        signed = { rate = "1/s", tiers = { "+1" = "2/s" } }
         bad = { rate = "1/s", tiers = { 1 = { rate = "2/s", brust = 3 }, 2 = 5, 3 = { rate = "1/s", burst = 0 } } }
         [keyed_breakers]
         hosts = { capacity = 10, probes = 0 }
@@ -303,6 +305,8 @@ fn cf8_problems_of_keyed_sections_have_their_paths() {
         "keyed_rate_limits.empty.rate: nothing",
         "keyed_rate_limits.gap.tiers: \"3\"",
         "keyed_rate_limits.named.tiers: \"gold\"",
+        "keyed_rate_limits.twice.tiers: \"01\"",
+        "keyed_rate_limits.signed.tiers: \"+1\"",
         "keyed_rate_limits.bad.tiers.1.brust: 3",
         "keyed_rate_limits.bad.tiers.2: 5",
         "keyed_rate_limits.bad.tiers.3.burst: 0",
