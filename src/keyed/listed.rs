@@ -52,7 +52,7 @@ impl<K: ?Sized + Key, P: PerKey> Erased for Shared<K, P> {
     #[cfg(feature = "serde")]
     fn change_new(&self, change: Change<dyn Any>) {
         let change: Change<P> = Arc::new(move |policy| change(policy));
-        self.store.change_new(Some(change));
+        self.store.change_new(change);
     }
 
     fn capacity(&self) -> usize {

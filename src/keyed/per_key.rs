@@ -105,7 +105,7 @@ pub trait Store<K: ?Sized, P: PerKey>: Send + Sync + 'static {
     /// Changes each policy that it makes from now on. Its mode is what `change` makes of it, until
     /// another one is set.
     #[cfg(feature = "serde")]
-    fn change_new(&self, change: Option<Change<P>>) {
+    fn change_new(&self, change: Change<P>) {
         let _ = change;
     }
 

@@ -263,11 +263,14 @@ impl<K: ?Sized + Key, P: PerKey<Store<K> = Policies<K, P>>> Keyed<K, P> {
     }
 
     /// The same, and forgets the section of settings that was applied to it: new keys get what
-    /// `make` constructs.
+    /// `make` constructs. The mode is that of `modes` after the change if it is about the mode or
+    /// if the section gave it. Otherwise it stays, for existing and new keys.
     #[cfg(feature = "tower")]
-    pub(crate) fn change_all_as_made(&self, change: impl Fn(&P)) {
-        #[cfg(feature = "serde")]
-        self.0.store.change_new(None);
+    pub(crate) fn change_all_as_made(&self, modes: (Mode, Mode), change: impl Fn(&P)) {
+        let (before, after) = modes;
+        if self.0.store.forget_section() || before != after {
+            self.set_mode(after);
+        }
         self.change_all(change);
     }
 }

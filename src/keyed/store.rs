@@ -56,6 +56,19 @@ impl<K: ?Sized + Key, P: PerKey> Policies<K, P> {
         });
     }
 
+    /// Forgets the section of settings that was applied to it. Whether one gave the mode of new
+    /// policies.
+    #[cfg(feature = "tower")]
+    pub(super) fn forget_section(&self) -> bool {
+        #[cfg(feature = "serde")]
+        {
+            let section = self.change.lock().take();
+            section.is_some() && self.mode.load(Ordering::Relaxed) == NOT_SET
+        }
+        #[cfg(not(feature = "serde"))]
+        false
+    }
+
     /// Constructs a policy as it is now configured.
     fn make(&self, key: &K) -> Result<P, ConfigError> {
         let policy = (self.make)(key)?;
@@ -138,8 +151,8 @@ impl<K: ?Sized + Key, P: PerKey> Store<K, P> for Policies<K, P> {
     }
 
     #[cfg(feature = "serde")]
-    fn change_new(&self, change: Option<Change<P>>) {
-        *self.change.lock() = change;
+    fn change_new(&self, change: Change<P>) {
+        *self.change.lock() = Some(change);
         self.mode.store(NOT_SET, Ordering::Relaxed);
     }
 

@@ -384,10 +384,25 @@ fn cf8_joined_limits_and_the_parts_of_a_stack_stay() {
     // The stack's own section wins where it changes, also for new authorities.
     let stack = ClientStack::builder("cf8 parts").build().unwrap();
     let limit_of = |host| stack.bulkheads().get(host).limit();
-    apply(r#"keyed_bulkheads."cf8 parts.bulkhead" = 7"#);
+    let mode_of = |host| stack.bulkheads().get(host).mode();
+    let rule_of = |host| stack.breakers().get(host).snapshot().rules[0].rule.clone();
+    apply(
+        r#"
+        keyed_bulkheads."cf8 parts.bulkhead" = { limit = 7, mode = "record_only" }
+        keyed_breakers."cf8 parts.breaker" = { consecutive_failures = 3 }
+        "#,
+    );
     assert_eq!((limit_of("a.example"), limit_of("b.example")), (7, 7));
-    apply(r#"clients."cf8 parts" = { bulkhead = 9 }"#);
+    assert_eq!(mode_of("b.example"), Mode::RecordOnly);
+    assert_eq!(rule_of("a.example"), "3 consecutive failures");
+    // The breakers get new times, and keep their section.
+    apply(r#"clients."cf8 parts" = { bulkhead = 9, attempt_timeout = "2s" }"#);
     assert_eq!((limit_of("a.example"), limit_of("c.example")), (9, 9));
+    let modes = (mode_of("a.example"), mode_of("c.example"));
+    assert_eq!(modes, (Mode::Enforce, Mode::Enforce));
+    for host in ["a.example", "c.example"] {
+        assert_eq!(rule_of(host), "3 consecutive failures", "{host}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -138,24 +138,30 @@ impl Policies {
             self.hedge.change(change).expect(CHECKED);
         }
         if !Arc::ptr_eq(&from.budgets, &to.budgets) {
-            let change = |_| budget::Builder::clone(&to.budgets);
+            let modes = [&from.budgets, &to.budgets].map(|it| it.mode_to_start_in());
+            let change = |now: budget::Builder| {
+                let mode = changed_mode(modes[0], modes[1], now.mode_to_start_in());
+                budget::Builder::clone(&to.budgets).mode(mode)
+            };
             self.budgets
-                .change_all_as_made(|budget| budget.change(change).expect(CHECKED));
+                .change_all_as_made(modes.into(), |budget| budget.change(change).expect(CHECKED));
         }
         parts::change_limiter(&self.limiter, from.rate_limit, to.rate_limit);
         if !Arc::ptr_eq(&from.breaker, &to.breaker) {
+            let modes = [&from.breaker, &to.breaker].map(|it| it.mode_to_start_in());
             self.breakers
-                .change_all_as_made(|breaker| change_breaker(breaker, from, to));
+                .change_all_as_made(modes.into(), |breaker| change_breaker(breaker, from, to));
         } else if from.breaker_times() != to.breaker_times() {
             let change = |now| to.timed(now);
             self.breakers
-                .change_all_as_made(|breaker| breaker.change(change).expect(CHECKED));
+                .change_all(|breaker| breaker.change(change).expect(CHECKED));
         }
         if !Arc::ptr_eq(&from.bulkhead, &to.bulkhead) {
+            let modes = [&from.bulkhead, &to.bulkhead].map(|it| it.mode_to_start_in());
             let change = |bulkhead: &Bulkhead| {
                 parts::change_bulkhead(bulkhead, &from.bulkhead, &to.bulkhead);
             };
-            self.bulkheads.change_all_as_made(change);
+            self.bulkheads.change_all_as_made(modes.into(), change);
         }
     }
 

@@ -376,6 +376,39 @@ fn cx19_parts_that_a_change_does_not_set_keep_what_their_handles_set() {
     assert_eq!(stack.limiter().quota(), Quota::per_second(7));
 }
 
+#[test]
+fn cx19_the_mode_of_all_authorities_stays_for_new_ones_too() {
+    let stack = ClientStack::new("modes");
+    let modes = |host| {
+        let (breaker, bulkhead) = (stack.breakers().get(host), stack.bulkheads().get(host));
+        let budget = stack.budgets().get(host);
+        (breaker.mode(), bulkhead.mode(), budget.mode())
+    };
+    stack.breakers().set_mode(Mode::RecordOnly);
+    stack.bulkheads().set_mode(Mode::Off);
+    stack.budgets().set_mode(Mode::RecordOnly);
+    let set = (Mode::RecordOnly, Mode::Off, Mode::RecordOnly);
+    assert_eq!(modes("a"), set);
+    // The breakers get a new fair time.
+    stack.change(|now| now.attempt_timeout(secs(2))).unwrap();
+    assert_eq!((modes("a"), modes("b")), (set, set));
+    let change = stack.change(|now| {
+        now.breaker(|breaker| breaker.probes(2))
+            .bulkhead(|bulkhead| bulkhead.queue(1))
+            .budgets(|budget| budget.ratio(0.2))
+    });
+    change.unwrap();
+    assert_eq!((modes("a"), modes("c")), (set, set));
+    let change = stack.change(|now| {
+        now.breaker(|breaker| breaker.mode(Mode::Off))
+            .bulkhead(|bulkhead| bulkhead.mode(Mode::RecordOnly))
+            .budgets(|budget| budget.mode(Mode::Off))
+    });
+    change.unwrap();
+    let changed = (Mode::Off, Mode::RecordOnly, Mode::Off);
+    assert_eq!((modes("a"), modes("d")), (changed, changed));
+}
+
 /// All settings of a stack.
 fn settings<L: fmt::Debug>(stack: &ClientStack<Native, Standard, L>) -> String {
     let breaker = stack.breakers().get("a");
