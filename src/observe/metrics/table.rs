@@ -78,7 +78,7 @@ macro_rules! table {
 
 table! {
     MODE: Gauge Highest "resilience.policy.mode" "1" []
-        "0 enforces, 1 only records, 2 is off";
+        "the mode: 0 enforce, 1 record-only, 2 off";
     ADMITTED: Counter Sum "resilience.calls.admitted" "{call}" []
         "calls that were admitted";
     REJECTED: Counter Sum "resilience.calls.rejected" "{call}" ["reason"]
@@ -86,21 +86,21 @@ table! {
     WOULD_REJECT: Counter Sum "resilience.calls.would_reject" "{call}" ["reason"]
         "calls that record-only mode would have rejected";
     ENDED: Counter Sum "resilience.calls.ended" "{call}" ["ending"]
-        "admitted calls that ended; once all have, as many as were admitted";
+        "admitted calls that ended, by how they ended; with no call in flight, the sum equals the admitted calls";
     FAILED: Counter Sum "resilience.calls.failed" "{call}" ["failure"]
-        "those that ended as a failure, by its kind";
+        "admitted calls that ended as a failure, by the kind of failure";
     IN_FLIGHT: Gauge Sum "resilience.calls.in_flight" "{call}" []
         "admitted calls that have not ended";
     DURATION: Histogram Sum "resilience.call.duration" "s" []
-        "how long the calls of a timeout took";
+        "how long the calls through a timeout took";
     WAIT: Histogram Sum "resilience.wait.duration" "s" []
-        "how long the calls waited that did not go on at once";
+        "how long calls waited for a permit or for tokens; calls that did not wait are not included";
     QUEUED: Gauge Sum "resilience.queue.length" "{call}" []
         "calls that wait for a permit";
     QUEUE_LIMIT: Gauge Highest "resilience.queue.limit" "{call}" []
-        "calls that may wait; absent if there is no bound";
+        "the most calls that may wait at once; absent if there is no bound";
     EXTRA: Counter Sum "resilience.attempts.extra" "{attempt}" []
-        "attempts beyond the first ones";
+        "attempts beyond the first of each call";
     WOULD_EXTRA: Counter Sum "resilience.attempts.would_extra" "{attempt}" []
         "extra attempts that record-only mode did not make";
     RETRIED: Counter Sum "resilience.attempts.failed" "{attempt}" ["failure"]
@@ -110,51 +110,51 @@ table! {
     SUPPRESSED: Counter Sum "resilience.attempts.suppressed" "{attempt}" ["reason"]
         "extra attempts that were due and not made";
     STATE: Gauge Highest "resilience.circuit_breaker.state" "1" []
-        "0 closed, 1 recovering, 2 half-open, 3 open, 4 forced open; of all keys, the highest";
+        "the state: 0 closed, 1 recovering, 2 half-open, 3 open, 4 forced open; of a keyed policy, the highest of all keys";
     IN_STATE: Gauge Highest "resilience.circuit_breaker.state.duration" "s" []
-        "the time in this state; of all keys in it, the longest";
+        "the time since the breaker entered this state; of a keyed policy, the longest of all keys in it";
     TRANSITIONS: Counter Sum "resilience.circuit_breaker.transitions" "{transition}" ["to"]
         "changes of the state";
     FAILURE_RATE: Gauge Highest "resilience.circuit_breaker.failure_rate" "1" []
-        "the share of failures in the window of a rate rule; absent below its least number of calls; of all keys, the highest";
+        "the share of failures in the window of the rate rule; absent until the window has the minimum number of calls; of a keyed policy, the highest of all keys";
     THRESHOLD: Gauge Highest "resilience.circuit_breaker.failure_rate.threshold" "1" []
-        "the share at which that rule trips; absent without such a rule";
+        "the failure rate at which the breaker trips; absent without a rate rule";
     RUN: Gauge Highest "resilience.circuit_breaker.consecutive_failures" "{call}" []
-        "failures in a row until now; of all keys, the most";
+        "failures in a row so far; of a keyed policy, the most of all keys";
     RUN_THRESHOLD: Gauge Lowest "resilience.circuit_breaker.consecutive_failures.threshold" "{call}" []
-        "the failures in a row at which that rule trips, once they have lasted long enough; absent without such a rule; of several rules, the fewest";
+        "the number of failures in a row at which the breaker trips, once they have lasted long enough; absent without such a rule; of several rules, the lowest number";
     STATES: Gauge Sum "resilience.circuit_breaker.keys" "{key}" ["state"]
-        "how many circuit breakers of a keyed one are in a state; those that keys share count from their first call";
+        "how many breakers of a keyed policy are in each state; the anonymous and the overflow breaker count from their first call";
     BULKHEAD_LIMIT: Gauge Highest "resilience.bulkhead.limit" "{call}" []
-        "calls that are admitted at once; of all keys, the most";
+        "the most calls in flight at once; of a keyed policy, the highest limit of all keys";
     RATE: Gauge Highest "resilience.rate_limit.rate" "{token}/s" []
-        "tokens a second, of each key where the policy is keyed; absent if there is no limit, and of a joint limiter, whose members have their own";
+        "tokens per second; of a keyed policy, for each key; absent if there is no limit, and for a joint limiter, whose members have series of their own";
     BURST: Gauge Highest "resilience.rate_limit.burst" "{token}" []
-        "the most tokens at one instant; absent as the rate is";
+        "the most tokens that can be taken at one instant; absent where the rate is";
     AVAILABLE: Gauge Lowest "resilience.rate_limit.available" "{token}" []
-        "tokens that are left; absent as the rate is, and of a limit for each key";
+        "tokens that are available; absent where the rate is, and for a keyed policy";
     PAUSED: Gauge Highest "resilience.rate_limit.paused" "s" []
-        "the rest of the current pause";
+        "the time left of the current pause";
     TIMEOUT_LIMIT: Gauge Highest "resilience.timeout.limit" "s" []
         "how long a call may take";
     BALANCE: Gauge Lowest "resilience.budget.balance" "{attempt}" []
-        "extra attempts that can be paid for; of all keys in use, the fewest";
+        "extra attempts that the budget can pay for now; of a keyed policy, the fewest of all keys in use";
     BUDGET_BURST: Gauge Highest "resilience.budget.burst" "{attempt}" []
-        "the balance of an unused budget, or the most tokens of retry throttling; recent successes add to the balance of others";
+        "the balance that a budget starts with, to which recent successes add; with retry throttling, the most tokens";
     RATIO: Gauge Highest "resilience.budget.ratio" "1" []
         "extra attempts that each success pays for";
     MAX_ATTEMPTS: Gauge Highest "resilience.retry.max_attempts" "{attempt}" []
-        "attempts of one call at most, with the first";
+        "the most attempts of one call, including the first";
     HEDGE_DELAY: Gauge Highest "resilience.hedge.delay" "s" []
-        "how long an attempt may take before an extra one starts; absent with no samples";
+        "how long an attempt may take before an extra one starts; absent while there are no samples";
     FALLBACK_LIMIT: Gauge Highest "resilience.fallback.limit" "{call}" []
-        "calls of the fallback that run at once";
+        "the most calls of the fallback that may run at once";
     KEYS: Gauge Sum "resilience.keyed.keys" "{key}" []
-        "the keys that have an entry";
+        "keys that have an entry";
     CAPACITY: Gauge Sum "resilience.keyed.capacity" "{key}" []
-        "the most keys that have an entry";
+        "the most keys that can have an entry";
     OVERFLOWED: Counter Sum "resilience.keyed.overflowed" "{call}" []
-        "calls whose new key found no idle entry";
+        "calls with a new key that found no idle entry to replace";
     KEYLESS: Counter Sum "resilience.keyed.keyless" "{call}" []
         "calls without a key";
 }
