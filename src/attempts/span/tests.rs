@@ -175,6 +175,7 @@ fn ob2_the_span_of_an_attempt_says_which_rejection_ended_it() {
     assert!(lines[0].contains(" rejection=circuit_open"), "{lines:#?}");
 }
 
+#[cfg(feature = "test-util")]
 #[test]
 fn ob2_the_span_of_a_hedge_that_wins_says_so() {
     let hedge = Hedge::builder()
@@ -198,6 +199,8 @@ fn ob2_the_span_of_a_hedge_that_wins_says_so() {
     );
 }
 
+// Its attempts start by the paused clock.
+#[cfg(feature = "test-util")]
 #[test]
 fn ob2_the_span_of_a_hedge_that_does_not_win_says_so() {
     let hedge = Hedge::builder().delay(MS * 50).name("reads");
@@ -224,7 +227,7 @@ fn ob2_the_span_of_a_hedge_that_does_not_win_says_so() {
     );
 }
 
-#[cfg(feature = "tower")]
+#[cfg(all(feature = "tower", feature = "test-util"))]
 mod of_a_hedge_layer {
     use std::pin::Pin;
     use std::sync::atomic::{AtomicU32, Ordering};
