@@ -8,10 +8,12 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+#[cfg(feature = "test-util")]
+use crate::Hedge;
 use crate::backoff::Jitter;
 use crate::sync::{Arc, Mutex};
 use crate::testing::{Text, catching};
-use crate::{Backoff, CircuitBreaker, Hedge, Retry};
+use crate::{Backoff, CircuitBreaker, Retry};
 
 /// Keeps each span as a line: its fields, and the events inside of it.
 #[derive(Clone)]
