@@ -8,10 +8,12 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+#[cfg(feature = "test-util")]
+use crate::Hedge;
 use crate::backoff::Jitter;
 use crate::sync::{Arc, Mutex};
 use crate::testing::{Text, catching};
-use crate::{Backoff, CircuitBreaker, Hedge, Retry};
+use crate::{Backoff, CircuitBreaker, Retry};
 
 /// Keeps each span as a line: its fields, and the events inside of it.
 #[derive(Clone)]
@@ -175,6 +177,7 @@ fn ob2_the_span_of_an_attempt_says_which_rejection_ended_it() {
     assert!(lines[0].contains(" rejection=circuit_open"), "{lines:#?}");
 }
 
+#[cfg(feature = "test-util")]
 #[test]
 fn ob2_the_span_of_a_hedge_that_wins_says_so() {
     let hedge = Hedge::builder()
@@ -198,6 +201,8 @@ fn ob2_the_span_of_a_hedge_that_wins_says_so() {
     );
 }
 
+// Its attempts start by the paused clock.
+#[cfg(feature = "test-util")]
 #[test]
 fn ob2_the_span_of_a_hedge_that_does_not_win_says_so() {
     let hedge = Hedge::builder().delay(MS * 50).name("reads");
@@ -224,7 +229,7 @@ fn ob2_the_span_of_a_hedge_that_does_not_win_says_so() {
     );
 }
 
-#[cfg(feature = "tower")]
+#[cfg(all(feature = "tower", feature = "test-util"))]
 mod of_a_hedge_layer {
     use std::pin::Pin;
     use std::sync::atomic::{AtomicU32, Ordering};
