@@ -43,12 +43,14 @@ impl Left {
     pub(crate) fn remains(drain: impl FnOnce() -> Option<Drain>) {
         let inside = LEFT.try_with(|left| left.borrow().is_some());
         if inside == Ok(true) {
-            let remains = drain();
+            let mut remains = drain();
             LEFT.with_borrow_mut(|left| {
                 if let Some(left) = left {
-                    left.remains = remains;
+                    std::mem::swap(&mut left.remains, &mut remains);
                 }
             });
+            // What was there before is dropped here: the drop of a body may come to `LEFT` too.
+            drop(remains);
         }
     }
 }
@@ -63,9 +65,43 @@ pub(crate) struct Collecting<'l> {
 impl Drop for Collecting<'_> {
     #[inline]
     fn drop(&mut self) {
-        let left = exchange(&LEFT, self.before.take());
+        let left = match exchange(&LEFT, &mut self.before) {
+            true => self.before.take(),
+            false => None,
+        };
         let taken = std::mem::replace(self.left, left.unwrap_or_default());
         // Nothing was left in it, so there is nothing that a drop could do.
         std::mem::forget(taken);
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::future::pending;
+
+    use super::Left;
+    use crate::drain::Drain;
+
+    struct DroppedBody;
+
+    impl Drop for DroppedBody {
+        fn drop(&mut self) {
+            Left::remains(|| None);
+        }
+    }
+
+    #[test]
+    fn rt9_a_second_body_may_be_dropped_with_the_rest_of_the_first() {
+        let mut left = Left::default();
+        let collecting = left.collecting();
+        let body = DroppedBody;
+        let rest = async move {
+            let _body = body;
+            pending().await
+        };
+        Left::remains(|| Some(Drain::new(rest)));
+        Left::remains(|| None);
+        drop(collecting);
+        assert!(left.remains.is_none());
     }
 }

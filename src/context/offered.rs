@@ -33,5 +33,7 @@ pub(crate) fn offered<T: Any + Send + Sync>() -> Option<Arc<T>> {
 #[cold]
 #[allow(improper_ctypes_definitions)] // Only this crate calls it.
 extern "C" fn take<T: Any + Send + Sync>() -> Option<Arc<T>> {
-    exchange(&OFFERED, None)?.downcast().ok()
+    let mut offered = None;
+    exchange(&OFFERED, &mut offered);
+    offered?.downcast().ok()
 }
