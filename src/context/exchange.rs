@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// Exchanges `value` and what there is. False if the thread ends, and nothing is exchanged. Drops
-/// nothing: the drop of a body may panic.
+/// Puts `value` instead of what there is. None if the thread ends, or if what there is, is in use:
+/// `value` is then not dropped, because the drop of a body may panic.
 ///
 /// A function of C never unwinds. This one would not either, but so the compiler knows it: what
 /// stands between a call and its return must not unwind, or else the future that was made stands
@@ -13,14 +13,17 @@ use std::thread::LocalKey;
 #[allow(improper_ctypes_definitions)] // Only this crate calls it.
 pub(super) extern "C" fn exchange<T>(
     of: &'static LocalKey<RefCell<Option<T>>>,
-    value: &mut Option<T>,
-) -> bool {
-    let exchanged = of.try_with(|held| match held.try_borrow_mut() {
-        Ok(mut held) => {
-            std::mem::swap(&mut *held, value);
-            true
-        }
-        Err(_) => false,
+    mut value: Option<T>,
+) -> Option<T> {
+    let exchanged = of.try_with(|held| {
+        let held = held.try_borrow_mut();
+        held.map(|mut held| std::mem::swap(&mut *held, &mut value))
     });
-    exchanged == Ok(true)
+    match exchanged {
+        Ok(Ok(())) => value,
+        _ => {
+            std::mem::forget(value);
+            None
+        }
+    }
 }

@@ -65,10 +65,7 @@ pub(crate) struct Collecting<'l> {
 impl Drop for Collecting<'_> {
     #[inline]
     fn drop(&mut self) {
-        let left = match exchange(&LEFT, &mut self.before) {
-            true => self.before.take(),
-            false => None,
-        };
+        let left = exchange(&LEFT, self.before.take());
         let taken = std::mem::replace(self.left, left.unwrap_or_default());
         // Nothing was left in it, so there is nothing that a drop could do.
         std::mem::forget(taken);
@@ -97,7 +94,7 @@ mod tests {
         let body = DroppedBody;
         let rest = async move {
             let _body = body;
-            pending().await
+            pending::<()>().await;
         };
         Left::remains(|| Some(Drain::new(rest)));
         Left::remains(|| None);

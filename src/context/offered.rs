@@ -33,7 +33,5 @@ pub(crate) fn offered<T: Any + Send + Sync>() -> Option<Arc<T>> {
 #[cold]
 #[allow(improper_ctypes_definitions)] // Only this crate calls it.
 extern "C" fn take<T: Any + Send + Sync>() -> Option<Arc<T>> {
-    let mut offered = None;
-    exchange(&OFFERED, &mut offered);
-    offered?.downcast().ok()
+    exchange(&OFFERED, None)?.downcast().ok()
 }

@@ -68,11 +68,9 @@ pub(crate) struct Announced(Option<Upload>);
 impl Announced {
     /// The call has been made: the upload that was announced meanwhile.
     #[inline]
-    pub(crate) fn take(mut self) -> Option<AttemptClock> {
-        if !exchange(&ANNOUNCED, &mut self.0) {
-            return None;
-        }
-        self.0.map(|upload| AttemptClock { upload, seen: 0 })
+    pub(crate) fn take(self) -> Option<AttemptClock> {
+        let upload = exchange(&ANNOUNCED, self.0);
+        upload.map(|upload| AttemptClock { upload, seen: 0 })
     }
 }
 
