@@ -8,7 +8,6 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-#[cfg(feature = "test-util")]
 use crate::Hedge;
 use crate::backoff::Jitter;
 use crate::sync::{Arc, Mutex};
@@ -355,11 +354,17 @@ fn ob2_a_dropped_or_panicked_attempt_says_so() {
         let mut panics = pin!(panics);
         let mut cx = Context::from_waker(Waker::noop());
         drop(catching(|| panics.as_mut().poll(&mut cx)).unwrap_err());
+        // Already where the attempt is made.
+        let hedge = Hedge::builder().delay(MS).build().unwrap();
+        let not_made = |_| -> std::future::Ready<Result<(), Text>> { panic!("of the test") };
+        let mut panics = pin!(hedge.run(not_made));
+        drop(catching(|| panics.as_mut().poll(&mut cx)).unwrap_err());
     };
     let lines = spans_of(calls);
-    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines[0].ends_with(" result=dropped"), "{lines:#?}");
     assert!(lines[1].ends_with(" result=panicked"), "{lines:#?}");
+    assert!(lines[2].ends_with(" result=panicked"), "{lines:#?}");
 }
 
 #[test]
