@@ -9,6 +9,10 @@
 
 #[cfg(all(feature = "http", feature = "tower"))]
 mod kept;
+#[cfg(all(test, seawall_loom))]
+mod loom;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -311,106 +315,5 @@ impl<T> PerThread<T> {
             let firsts = group.iter().step_by(self.cache_lines);
             (from..).zip(firsts.map(|words| &words[0]))
         })
-    }
-}
-
-#[cfg(all(test, not(seawall_loom)))]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    #[test]
-    fn a_slot_is_taken_by_one_thread_at_a_time() {
-        let taken = Taken(AtomicU64::new(0));
-        let slots: Vec<_> = (0..SLOTS).map(|_| taken.take()).collect();
-        assert!(
-            slots
-                .iter()
-                .enumerate()
-                .all(|(at, slot)| slot.map(ThreadSlot::index) == Some(at))
-        );
-        assert_eq!(taken.take(), None);
-        taken.give_back(ThreadSlot(7));
-        assert_eq!(taken.take(), Some(ThreadSlot(7)));
-    }
-
-    #[test]
-    fn a_thread_keeps_its_slot_while_it_is_alive() {
-        let mine = current();
-        assert_eq!(current(), mine);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                assert_eq!(current(), current());
-                assert!(mine.is_none() || current() != mine);
-            });
-        });
-        // More threads than slots, one after the other: each gives its slot back.
-        for _ in 0..3 * SLOTS {
-            // Other tests take slots too.
-            let patient = || {
-                (0..1_000_000).find_map(|_| {
-                    current().or_else(|| {
-                        thread::yield_now();
-                        None
-                    })
-                })
-            };
-            assert!(thread::spawn(patient).join().unwrap().is_some());
-        }
-    }
-
-    #[test]
-    fn threads_without_a_slot_are_spread() {
-        // At least as many as there are slots, alive together.
-        let all_alive = std::sync::Barrier::new(2 * SLOTS);
-        let stripes = thread::scope(|scope| {
-            let stripe = || {
-                all_alive.wait();
-                let stripe = stripe() % 8;
-                all_alive.wait();
-                stripe
-            };
-            let threads: Vec<_> = (0..2 * SLOTS).map(|_| scope.spawn(stripe)).collect();
-            let stripes = threads.into_iter().map(|thread| thread.join().unwrap());
-            stripes.collect::<Vec<_>>()
-        });
-        for stripe in 0..8 {
-            let threads = stripes.iter().filter(|&&s| s == stripe).count();
-            assert!((1..=SLOTS).contains(&threads), "{threads} on {stripe}");
-        }
-    }
-}
-
-#[cfg(all(test, seawall_loom))]
-mod loom {
-    use ::loom::thread;
-
-    use super::*;
-    use crate::sync::Arc;
-
-    #[test]
-    fn the_next_thread_of_a_slot_continues_from_the_last_one() {
-        ::loom::model(|| {
-            let all = Arc::new((Taken(AtomicU64::new(!3)), [0, 1].map(|_| AtomicU64::new(0))));
-            let run = || {
-                let all = Arc::clone(&all);
-                move || {
-                    let Some(slot) = all.0.take() else {
-                        return 0;
-                    };
-                    let own = &all.1[slot.index()];
-                    own.store(own.load(Relaxed) + 1, Relaxed);
-                    all.0.give_back(slot);
-                    1
-                }
-            };
-            let others = [thread::spawn(run()), thread::spawn(run())];
-            let mine = run()();
-            let written = others.into_iter().map(|other| other.join().unwrap());
-            let written = written.sum::<u64>() + mine;
-            let held: u64 = all.1.iter().map(|own| own.load(Relaxed)).sum();
-            assert_eq!(held, written);
-        });
     }
 }
