@@ -211,3 +211,20 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 }
+
+/// Makes `calls` under `subscriber`, whatever other threads report at the same time.
+///
+/// With a single subscriber in the process, `tracing` checks only that of the thread that first
+/// reaches a callsite. If the thread has none, the callsite stays off for all. With two more
+/// subscribers it checks every one of them.
+#[cfg(feature = "tracing")]
+pub(crate) fn traced<T>(
+    subscriber: impl tracing::Subscriber + Send + Sync,
+    calls: impl FnOnce() -> T,
+) -> T {
+    use tracing::subscriber::NoSubscriber;
+
+    static OTHERS: std::sync::OnceLock<[tracing::Dispatch; 2]> = std::sync::OnceLock::new();
+    OTHERS.get_or_init(|| [(); 2].map(|()| tracing::Dispatch::new(NoSubscriber::new())));
+    tracing::subscriber::with_default(subscriber, calls)
+}

@@ -11,7 +11,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::Hedge;
 use crate::backoff::Jitter;
 use crate::sync::{Arc, Mutex};
-use crate::testing::{Text, catching};
+use crate::testing::{Text, catching, traced};
 use crate::{Backoff, CircuitBreaker, Retry};
 
 /// Keeps each span as a line: its fields, and the events inside of it.
@@ -92,7 +92,7 @@ fn spans_up_to(level: Level, calls: impl Future<Output = ()>) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let mut runtime = { runtime }.enable_time().start_paused(true).build();
     let runtime = runtime.as_mut().unwrap();
-    tracing::subscriber::with_default(spans.clone(), || runtime.block_on(calls));
+    traced(spans.clone(), || runtime.block_on(calls));
     let mut seen = spans.0.lock();
     assert!(seen.entered.is_empty());
     std::mem::take(&mut seen.lines)

@@ -6,6 +6,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::circuit_breaker::Trip;
 use crate::sync::{Arc, Mutex};
+use crate::testing::traced;
 #[cfg(feature = "tokio")]
 use crate::testing::{Text, secs};
 #[cfg(feature = "tokio")]
@@ -59,9 +60,19 @@ pub(crate) fn lines_of(calls: impl FnOnce()) -> Vec<String> {
 
 fn lines_up_to(level: Level, calls: impl FnOnce()) -> Vec<String> {
     let log = Log(Arc::default(), level);
-    tracing::subscriber::with_default(log.clone(), calls);
+    traced(log.clone(), calls);
     let lines = log.0.lock();
     lines.clone()
+}
+
+#[test]
+fn a_line_is_kept_though_a_thread_without_a_subscriber_reports_it_first() {
+    let report = || tracing::info!("reported");
+    let lines = lines_of(|| {
+        std::thread::spawn(report).join().unwrap();
+        report();
+    });
+    assert_eq!(lines, ["INFO message=reported"]);
 }
 
 #[cfg(all(feature = "tokio", feature = "test-util"))]
