@@ -3,7 +3,7 @@ use crate::config::Mode;
 use crate::outcome::FailureKind;
 #[cfg(feature = "tokio")]
 use crate::outcome::{NEVER, Outcome};
-use crate::rate_limit::Charge;
+use crate::rate_limit::{Charge, Return};
 use crate::sync::Ordering;
 use crate::time::{self, Tick};
 
@@ -131,7 +131,7 @@ impl Budget {
             (Mode::Off, _) => Some(Source::Nothing),
             (_, Some((throttle, most))) => throttle.admits(most).then_some(Source::Nothing),
             (_, None) if price > 1 => None,
-            (_, None) => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
+            (_, None) => self.0.floor.take_now(now, 1).ok().map(Source::Floor),
         };
         if taken.is_none() {
             self.0.suppressed.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +178,7 @@ impl Drop for Withdrawal {
                 let terms = self.budget.terms();
                 shared.account.give_back(time::now(), terms, taken, price);
             }
-            Source::Floor(charge) => shared.floor.cancel(&charge),
+            Source::Floor(charge) => shared.floor.give_back(&charge, Return::Whole),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Budget {
         let (now, terms) = (time::now(), config.terms());
         let floor = Bucket::new(now, config.floor());
         // It starts empty, so that it gives nothing before its first second has passed.
-        let _ = floor.take(now, now, 1, now);
+        let _ = floor.take_now(now, 1);
         Self(policy_id::add(|registration| Shared {
             common: Common::new(options, registration),
             terms: AtomicU64::new(terms.word()),

@@ -139,11 +139,7 @@ impl RateLimiter {
         let members = self.members().iter().enumerate();
         let members = members.filter(|(_, member)| member.mode() == Mode::Enforce);
         let left = members.filter_map(|(index, member)| {
-            let charge = match charges {
-                Some(Charges::One(charge)) => Some(charge),
-                Some(Charges::Joint(_, charges)) => charges[index].as_ref(),
-                Some(Charges::None) | None => None,
-            };
+            let charge = charges.and_then(|charges| charges.of(index));
             member.tokens(key).remainder(now, charge)
         });
         // With as many left, the one whose next token comes later.
@@ -225,11 +221,7 @@ impl RateLimiter {
             quiet: ask.quiet || mode != Mode::Enforce,
             ..ask.at(clock())
         };
-        match self.take(&ask) {
-            Ok(_) => {}
-            Err(denied) if mode == Mode::Enforce => return Err(denied),
-            Err(denied) => self.common().record_rejection(|| denied.rejection()),
-        }
+        self.enforced(mode, self.take(&ask))?;
         self.emit_ended(Ending::Admitted, Duration::ZERO);
         Ok(())
     }
@@ -245,21 +237,20 @@ impl RateLimiter {
         charged.map_err(|shortfall| self.denied(ask.cost, shortfall))
     }
 
-    /// What a decision comes to in this mode: a denial is a rejection if it enforces, and else it is
+    /// What a decision comes to in this mode: a denial stays one if it enforces, and else it is
     /// recorded.
-    pub(super) fn enforced<T>(
+    pub(super) fn enforced<'a, T>(
         &self,
         mode: Mode,
-        decided: Result<T, Denied<'_>>,
-    ) -> Result<Option<T>, Rejection> {
+        decided: Result<T, Denied<'a>>,
+    ) -> Result<Option<T>, Denied<'a>> {
         match decided {
-            Ok(taken) => return Ok(Some(taken)),
-            Err(denied) if mode == Mode::Enforce => {
-                return Err(self.reject(&denied));
+            Err(denied) if mode != Mode::Enforce => {
+                self.common().record_rejection(|| denied.rejection());
+                Ok(None)
             }
-            Err(denied) => self.common().record_rejection(|| denied.rejection()),
+            decided => decided.map(Some),
         }
-        Ok(None)
     }
 
     pub(super) fn denied(&self, cost: u32, shortfall: Shortfall) -> Denied<'_> {

@@ -1,10 +1,10 @@
 //! Several limits as one: all admit, or none is charged.
 
 use super::denied::Denied;
-use super::limit::{Ask, Charges, JointCharge};
+use super::limit::{Ask, Charges};
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
-use super::state::Shortfall;
+use super::state::{Return, Shortfall};
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::rejection::Rejection;
@@ -15,7 +15,7 @@ use crate::time::Tick;
 ///
 /// The members are read first, and charged only when all of them would grant the same instant
 /// within the span. If another call comes between, what was charged is returned and all starts
-/// again. A charge that cannot be returned by then (see [`RateLimiter::cancel`]) is a token lost,
+/// again. A charge that cannot be returned by then (see [`Return::Whole`]) is a token lost,
 /// never one gained.
 ///
 /// The latest of the instants that the members would grant suits all of them: what a bucket grants
@@ -87,7 +87,7 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
             if member.mode() != Mode::Enforce {
                 continue;
             }
-            give_back(members, key, &charges);
+            give_back(members, key, &Charges::Joint(at, Box::new(charges)));
             let mut charged = members[..index].iter();
             if !charged.any(|other| Arc::ptr_eq(&other.shared, &member.shared)) {
                 continue 'retry;
@@ -128,10 +128,10 @@ fn emit_rejections(members: &[RateLimiter], cost: u32, short: &[Option<Shortfall
 }
 
 /// Returns what was taken, as far as no later charge depends on it.
-pub(super) fn give_back(members: &[RateLimiter], key: Option<KeyHandle>, charges: &JointCharge) {
-    for (member, charge) in members.iter().zip(charges) {
-        if let Some(charge) = charge {
-            member.cancel(key, charge);
+pub(super) fn give_back(members: &[RateLimiter], key: Option<KeyHandle>, charges: &Charges) {
+    for (index, member) in members.iter().enumerate() {
+        if let Some(charge) = charges.of(index) {
+            member.give_back(key, charge, Return::Whole);
         }
     }
 }

@@ -12,7 +12,8 @@ use std::task::Waker;
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
 use super::queue::WaiterId;
 use super::quota::Quota;
-use super::state::{Bucket, Charge, Shortfall, When};
+use super::state::config::{Config, Grant};
+use super::state::{Bucket, Charge, Return, Shortfall};
 use super::table::{KeyHandle, Table};
 #[cfg(feature = "tower")]
 use crate::context::Remainder;
@@ -105,12 +106,19 @@ pub(super) enum Charges {
     None,
     One(Charge),
     /// By member, if any is to be kept. A call that waits or keeps its charge may allocate once.
-    Joint(Tick, Box<JointCharge>),
+    Joint(Tick, Box<[Option<Charge>; MAX_MEMBERS]>),
 }
 
-pub(super) type JointCharge = [Option<Charge>; MAX_MEMBERS];
-
 impl Charges {
+    /// The charge of the member with this index.
+    pub(super) fn of(&self, index: usize) -> Option<&Charge> {
+        match self {
+            Self::None => None,
+            Self::One(charge) => Some(charge),
+            Self::Joint(_, charges) => charges[index].as_ref(),
+        }
+    }
+
     /// The instant granted, unless nothing was charged.
     pub(super) fn at(&self) -> Option<Tick> {
         match self {
@@ -129,32 +137,47 @@ pub(super) enum Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// Takes tokens for use not before `not_before`, if they are available by the latest instant of
-    /// use; otherwise takes nothing.
+    /// Makes the charge of `cost` tokens that `decide` grants, given the configuration and where the
+    /// debt ends.
     #[inline]
-    fn take(self, not_before: Tick, ask: &Ask) -> Result<Charge, Shortfall> {
-        let when = match ask.by {
-            Asker::Caller | Asker::Released => When::Within {
-                not_before,
-                latest: ask.latest,
-            },
-            Asker::Comer | Asker::Head => When::Late {
-                has_waited: ask.by == Asker::Head,
-            },
-        };
+    fn charge(
+        self,
+        now: Tick,
+        cost: u32,
+        decide: &impl Fn(&Config, u64) -> Result<Grant, Shortfall>,
+    ) -> Result<Charge, Shortfall> {
         match self {
-            Self::One(bucket) => bucket.take_when(ask.now, when, ask.cost),
-            Self::Keyed(table, key) => {
-                let is_kept = ask.keep || ask.latest > ask.now;
-                let refunded = is_kept.then(|| table.refunded(key));
-                let mut charge = table.take_when(ask.now, key, when, ask.cost)?;
-                charge.refunded = refunded.unwrap_or(0);
-                Ok(charge)
-            }
+            Self::One(bucket) => bucket.charge(now, cost, decide),
+            Self::Keyed(table, key) => table.charge(now, key, cost, decide),
         }
     }
 
-    /// The instant at which a charge would be granted, after one of `in_front` tokens. Takes nothing.
+    /// What `read` makes of where the debt ends, its configuration and the tokens in the stripes, for
+    /// a charge of `cost`. Takes nothing.
+    fn read<T>(self, now: Tick, cost: u32, read: impl Fn(u64, &Config, u32) -> T) -> T {
+        match self {
+            Self::One(bucket) => bucket.read(now, cost, read),
+            Self::Keyed(table, key) => table.read(now, key, |tat, config| read(tat, config, 0)),
+        }
+    }
+
+    /// Takes tokens for use not before `not_before`, if they are available by the latest instant of
+    /// use; otherwise takes nothing. The charge is made as if at `not_before`, so that several
+    /// buckets can be charged for one instant.
+    #[inline]
+    pub(super) fn take(self, not_before: Tick, ask: &Ask) -> Result<Charge, Shortfall> {
+        let Ask { cost, now, .. } = *ask;
+        self.charge(now, cost, &|config: &Config, tat| {
+            let start = match ask.by {
+                Asker::Caller | Asker::Released => now.max(not_before),
+                // As if its timer had fired when the tokens fell due.
+                Asker::Comer | Asker::Head => config.as_of(tat, now, ask.by == Asker::Head),
+            };
+            config.grant(tat, start, cost)?.by(now, ask.latest)
+        })
+    }
+
+    /// The instant at which a charge would be granted, after one of `in_front` tokens.
     pub(super) fn probe(
         self,
         ask: &Ask,
@@ -162,26 +185,25 @@ impl Tokens<'_> {
         in_front: u64,
     ) -> Result<Tick, Shortfall> {
         let Ask { now, cost, .. } = *ask;
-        match self {
-            Self::One(bucket) => bucket.probe_behind(now, not_before, cost, in_front),
-            Self::Keyed(table, key) => table.probe_behind(now, not_before, key, cost, in_front),
-        }
+        self.read(now, cost, |tat, config, tokens| {
+            config.probe(tat, (now, not_before), cost, in_front, tokens)
+        })
     }
 
+    /// The available tokens; `u32::MAX` if there is no limit.
     pub(super) fn available(self, now: Tick) -> u32 {
-        match self {
-            Self::One(bucket) => bucket.available(now),
-            Self::Keyed(table, key) => table.available(now, key),
-        }
+        self.read(now, 0, |tat, config, tokens| {
+            config.available(tat, now).saturating_add(tokens)
+        })
     }
 
     /// What is left after `charge`, or now; none if there is no limit.
     #[cfg(feature = "tower")]
     pub(super) fn remainder(self, now: Tick, charge: Option<&Charge>) -> Option<Remainder> {
-        match self {
-            Self::One(bucket) => bucket.remainder(now, charge),
-            Self::Keyed(table, key) => table.remainder(now, key, charge),
-        }
+        self.read(now, 0, |tat, config, tokens| {
+            let charge = charge.filter(|charge| charge.changes == config.changes);
+            config.remainder(charge.map_or(tat, |charge| charge.end), now, tokens)
+        })
     }
 
     /// The quota of a key's tier.
@@ -193,11 +215,8 @@ impl Tokens<'_> {
     }
 
     /// Tokens per second, as they are kept.
-    pub(super) fn rate(self) -> f64 {
-        match self {
-            Self::One(bucket) => bucket.rate(),
-            Self::Keyed(table, key) => table.rate(key.tier),
-        }
+    pub(super) fn rate(self, now: Tick) -> f64 {
+        self.read(now, 0, |_, config, _| config.rate())
     }
 
     /// Admits nothing until `until`. Returns whether a key in debt was evicted.
@@ -209,32 +228,23 @@ impl Tokens<'_> {
         false
     }
 
-    /// Changes a charge of `from` tokens to one of `to`: returns as many tokens as time has not
-    /// returned yet, or owes the rest. Returns whether a key in debt was evicted.
-    fn settle(self, charge: &Charge, (from, to): (u32, u32), now: Tick) -> bool {
-        match (self, from.checked_sub(to)) {
-            (Self::One(bucket), Some(less)) => bucket.refund(charge, less, now),
-            (Self::Keyed(table, key), Some(less)) => table.refund(key, charge, less, now),
-            (_, None) => return self.owe(to - from, now),
-        }
-        false
-    }
-
     /// Takes tokens that need not be there: what is missing is a debt. Returns whether a key in
     /// debt was evicted.
-    fn owe(self, tokens: u32, now: Tick) -> bool {
-        match self {
-            Self::One(bucket) => bucket.owe(now, tokens),
-            Self::Keyed(table, key) => return table.owe(now, key, tokens),
+    pub(super) fn owe(self, tokens: u32, now: Tick) -> bool {
+        let decide = |config: &Config, tat| Ok(config.owed(tat, now, tokens));
+        let owed = self.charge(now, tokens, &decide);
+        if let Self::One(bucket) = self {
+            // They would be spent before the debt is repaid.
+            bucket.drain_stripes(now);
         }
-        false
+        owed.is_ok_and(|charge| charge.evicted)
     }
 
-    /// Returns a charge whole, if no later one depends on it. Otherwise returns nothing.
-    fn cancel(self, charge: &Charge) {
+    /// Returns a charge, unless its quota or the owner of its entry has changed since.
+    pub(super) fn give_back(self, charge: &Charge, back: Return) {
         match self {
-            Self::One(bucket) => bucket.cancel(charge),
-            Self::Keyed(table, key) => table.cancel(key, charge),
+            Self::One(bucket) => bucket.give_back(charge, back),
+            Self::Keyed(table, key) => table.give_back(key, charge, back),
         }
     }
 
@@ -322,25 +332,27 @@ impl RateLimiter {
         self.emit_eviction(self.tokens(key).owe(tokens, now));
     }
 
-    /// Changes a charge of `from` tokens to one of `to`.
+    /// Changes a charge of `from` tokens to one of `to`: returns as many tokens as time has not
+    /// returned yet, or owes the rest.
     pub(super) fn settle_one(
         &self,
         key: Option<KeyHandle>,
         charge: &Charge,
-        cost: (u32, u32),
+        (from, to): (u32, u32),
         now: Tick,
     ) {
-        self.emit_eviction(self.tokens(key).settle(charge, cost, now));
+        match from.checked_sub(to) {
+            Some(tokens) => self.give_back(key, charge, Return::Part { tokens, now }),
+            None => self.owe(key, to - from, now),
+        }
+    }
+
+    /// Returns a charge, and wakes the head of the queue.
+    pub(super) fn give_back(&self, key: Option<KeyHandle>, charge: &Charge, back: Return) {
+        self.tokens(key).give_back(charge, back);
         self.wake_head(key);
     }
 
-    /// Returns a charge whole, if no later one depends on it. Otherwise returns nothing.
-    pub(super) fn cancel(&self, key: Option<KeyHandle>, charge: &Charge) {
-        self.tokens(key).cancel(charge);
-        self.wake_head(key);
-    }
-
-    /// Wakes the head of the queue, after tokens were returned.
     fn wake_head(&self, key: Option<KeyHandle>) {
         let head = self.shared.queues.head(self.queue_key(key));
         head.into_iter().for_each(Waker::wake);

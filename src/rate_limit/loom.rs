@@ -5,7 +5,7 @@ use std::task::{Wake, Waker};
 use ::loom::thread;
 
 use super::queue::{Queues, Turn, WaiterId};
-use super::state::{Bucket, When};
+use super::state::Bucket;
 use crate::rate_limit::Quota;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::time::Tick;
@@ -56,11 +56,7 @@ impl Limit {
         let waker = Waker::from(Arc::clone(&waiting.flag));
         let (turn, next) = self.queues.poll(0, waiting.id, Tick::NEVER, &waker, NOW);
         assert!(next.is_none());
-        let got = turn == Turn::Head
-            && self
-                .bucket
-                .take_when(NOW, When::Late { has_waited: true }, 1)
-                .is_ok();
+        let got = turn == Turn::Head && self.bucket.take_late(NOW).is_ok();
         if got {
             self.leave(waiting.id);
         }

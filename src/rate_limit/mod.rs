@@ -278,4 +278,4 @@ pub use reservation::Reservation;
 pub use service::{RateLimitService, WaitingFuture, WaitingService};
 #[cfg(all(any(test, fuzzing), not(seawall_loom)))]
 pub(crate) use state::fuzz;
-pub(crate) use state::{Bucket, Charge, Shortfall};
+pub(crate) use state::{Bucket, Charge, Return, Shortfall};

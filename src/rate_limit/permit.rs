@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::limit::{Ask, Charges};
-use super::policy::{Limit, RateLimiter};
+use super::policy::RateLimiter;
 use super::table::KeyHandle;
 use crate::config::Mode;
 use crate::event::Ending;
@@ -121,7 +121,8 @@ impl RateLimiter {
             }
             false => self.take(&ask).map(|charges| (charges, cost)),
         };
-        if let Some((charges, taken)) = self.enforced(mode, decided)? {
+        let decided = self.enforced(mode, decided);
+        if let Some((charges, taken)) = decided.map_err(|denied| self.reject(&denied))? {
             (charge.charges, charge.taken) = (charges, Some(taken));
         }
         self.emit_ended(Ending::Admitted, std::time::Duration::ZERO);
@@ -133,24 +134,16 @@ impl RateLimiter {
         if from == to {
             return;
         }
-        let now = time::now();
-        match (&self.shared.limit, charges) {
-            (Limit::Joint(members), Charges::Joint(_, charges)) => {
-                for (member, charge) in members.iter().zip(charges.iter()) {
-                    if let Some(charge) = charge {
-                        member.settle_one(self.key, charge, (from, to), now);
-                    }
+        let (now, key) = (time::now(), self.key);
+        let is_uncharged = matches!(charges, Charges::None) && to > from;
+        for (index, member) in self.members().iter().enumerate() {
+            match charges.of(index) {
+                Some(charge) => member.settle_one(key, charge, (from, to), now),
+                None if is_uncharged && member.mode() != Mode::Off => {
+                    member.owe(key, to - from, now);
                 }
+                None => {}
             }
-            (_, Charges::One(charge)) => self.settle_one(self.key, charge, (from, to), now),
-            // Nothing was taken.
-            _ if to > from => {
-                let counting = |member: &&Self| member.mode() != Mode::Off;
-                for member in self.members().iter().filter(counting) {
-                    member.owe(self.key, to - from, now);
-                }
-            }
-            _ => {}
         }
     }
 }

@@ -188,9 +188,10 @@ impl RateLimiter {
     /// token up to 1/32 ns. Zero if the limiter is stopped, infinite if it is unlimited. For a
     /// joint limiter, the lowest of its members.
     pub fn kept_rate(&self) -> f64 {
+        let now = time::now();
         self.members()
             .iter()
-            .map(|member| member.tokens(self.key).rate())
+            .map(|member| member.tokens(self.key).rate(now))
             .fold(f64::INFINITY, f64::min)
     }
 

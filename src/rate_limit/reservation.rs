@@ -89,7 +89,8 @@ impl RateLimiter {
             quiet: !is_enforced,
             ..Ask::now(cost).at(now)
         });
-        let charges = self.enforced(mode, taken)?;
+        let charges = self.enforced(mode, taken);
+        let charges = charges.map_err(|denied| self.reject(&denied))?;
         // Record-only mode delays no call.
         if let Some(charges) = charges.filter(|_| is_enforced) {
             reservation.at = charges.at().unwrap_or(now);
@@ -116,15 +117,6 @@ impl Reservation {
         drop(self);
     }
 
-    fn give_back(&self) {
-        let limiter = &self.limiter;
-        match &self.charges {
-            Charges::None => {}
-            Charges::One(charge) => limiter.cancel(limiter.key, charge),
-            Charges::Joint(_, charges) => joint::give_back(limiter.members(), limiter.key, charges),
-        }
-    }
-
     fn end(&mut self, ending: Ending, until: Tick) {
         if std::mem::take(&mut self.open) {
             self.limiter.emit_ended(ending, until.since(self.since));
@@ -142,7 +134,8 @@ impl Drop for Reservation {
             // A caller that slept and made its call may just drop it.
             return self.end(Ending::Admitted, self.at);
         }
-        self.give_back();
+        let limiter = &self.limiter;
+        joint::give_back(limiter.members(), limiter.key, &self.charges);
         self.end(Ending::Dropped, now);
     }
 }

@@ -309,10 +309,8 @@ impl Waiter {
             latest: self.latest().max(now),
             ..self.ask(now, Asker::Released)
         });
-        if let Err(denied) = taken {
-            let rejection = || denied.rejection();
-            self.limiter.common().record_rejection(rejection);
-        }
+        let recorded = self.limiter.enforced(mode, taken);
+        debug_assert!(recorded.is_ok(), "the mode enforces nothing");
     }
 
     fn granted(&self, charges: Charges, now: Tick) -> Granted {

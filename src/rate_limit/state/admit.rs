@@ -54,7 +54,7 @@ impl Bucket {
     #[cold]
     #[inline(never)]
     fn admit_by_config(&self, now: Tick, cost: u32) -> Result<(), Shortfall> {
-        self.take(now, now, cost, now).map(drop)
+        self.take_now(now, cost).map(drop)
     }
 
     /// Takes tokens from the stripe that `slot` picks, or refills that.
@@ -106,14 +106,10 @@ impl Bucket {
                 }
             }
         }
-        let shortfall = match self.admit_from_word(|| now, cost) {
-            Err(shortfall) if self.stripes.tokens() > 0 => shortfall,
-            decided => return decided,
-        };
-        if cost == 1 {
-            return self.stripes.spend_any().then_some(()).ok_or(shortfall);
+        match self.admit_from_word(|| now, cost) {
+            Err(_) if self.stripes.tokens() > 0 => self.admit_by_config(now, cost),
+            decided => decided,
         }
-        self.admit_by_config(now, cost)
     }
 
     /// The exchange that charges `cost` and a lease, and the lease, if both are available.

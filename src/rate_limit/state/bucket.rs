@@ -1,13 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::config::{Config, Grant, Pause, TIMER, When};
+use super::config::{Config, Grant, Pause, TIMER};
 use super::refunds::Refunds;
 use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};
-#[cfg(feature = "tower")]
-use crate::context::Remainder;
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::table::Tag;
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
@@ -25,8 +23,6 @@ pub(crate) struct Charge {
     pub(in crate::rate_limit) units: u64,
     /// The configuration it was made with.
     pub(in crate::rate_limit) changes: u64,
-    /// The tokens that came out of the stripes, in addition to the units.
-    pub(in crate::rate_limit) leased: u32,
     /// The units that had been refunded before it was made, if it is kept.
     pub(in crate::rate_limit) refunded: u64,
     /// The tag of the entry of a table.
@@ -43,7 +39,6 @@ impl Charge {
             end: grant.end,
             units: grant.units,
             changes: config.changes,
-            leased: 0,
             refunded: 0,
             tag: Tag::NONE,
             evicted: false,
@@ -105,20 +100,6 @@ impl Bucket {
         }
     }
 
-    /// Takes `cost` tokens, for use not before `not_before`, if they are available by `latest`;
-    /// otherwise takes nothing. The charge is made as if at `not_before`, so that several buckets
-    /// can be charged for one instant.
-    #[inline]
-    pub(crate) fn take(
-        &self,
-        now: Tick,
-        not_before: Tick,
-        cost: u32,
-        latest: Tick,
-    ) -> Result<Charge, Shortfall> {
-        self.take_when(now, When::Within { not_before, latest }, cost)
-    }
-
     /// Whether the bucket refills while a timer sleeps, so that waiting calls are decided in another way.
     #[inline]
     pub(crate) fn is_fast(&self) -> bool {
@@ -126,28 +107,39 @@ impl Bucket {
         self.slot(word.generation()).pace().tolerance < TIMER
     }
 
-    /// Takes `cost` tokens for the earliest of the instants.
+    /// Takes `cost` tokens if they are available.
+    pub(crate) fn take_now(&self, now: Tick, cost: u32) -> Result<Charge, Shortfall> {
+        let decide = |config: &Config, tat| config.grant(tat, now, cost)?.by(now, now);
+        self.charge(now, cost, &decide)
+    }
+
+    /// Makes the charge of `cost` tokens that `decide` grants, given the configuration and where the
+    /// debt ends.
     #[inline]
-    pub(crate) fn take_when(&self, now: Tick, when: When, cost: u32) -> Result<Charge, Shortfall> {
-        // Before the word: see `Bucket::refund`.
+    pub(in crate::rate_limit) fn charge(
+        &self,
+        now: Tick,
+        cost: u32,
+        decide: &impl Fn(&Config, u64) -> Result<Grant, Shortfall>,
+    ) -> Result<Charge, Shortfall> {
+        // Before the word: see `Bucket::give_back`.
         let refunded = self.refunds.units();
         loop {
             let (word, config) = self.view_for(now, cost);
-            let (start, latest) = config.instants(when, word.tat(), now);
-            let decided = config.grant(word.tat(), start, cost);
-            let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= start);
-            let tokens = if at_once { 0 } else { self.stripes.tokens() };
-            let decided = if tokens == 0 {
-                decided
-            } else {
-                let (granted, _) = config.grant_with(word.tat(), now, start, cost, tokens);
-                if granted.is_ok_and(|grant| grant.at <= latest) {
-                    return self.take_with_stripes(now, start, cost, latest);
+            let decided = decide(&config, word.tat());
+            let at_once = decided.as_ref().is_ok_and(|grant| grant.at <= now);
+            if !at_once && self.drain_stripes(now) {
+                continue;
+            }
+            let done = match &decided {
+                Ok(grant) if grant.units > 0 => {
+                    self.refunds.granted(grant, now);
+                    self.exchange(word, Word::new(grant.end, word.generation()))
                 }
-                granted
+                // It takes nothing, and only needs the word to have stayed in its generation.
+                _ => self.is_still(word),
             };
-            let decided = decided.and_then(|grant| grant.by(now, latest));
-            if self.settle(now, word, &decided) {
+            if done {
                 return decided.map(|grant| Charge {
                     refunded,
                     ..Charge::new(&grant, &config)
@@ -156,75 +148,31 @@ impl Bucket {
         }
     }
 
-    /// The instant at which a charge of `cost`, for use not before `not_before`, would be granted
-    /// behind calls that will take `in_front` tokens as they come. Takes nothing.
-    pub(crate) fn probe_behind(
+    /// What `read` makes of where the debt ends, its configuration and the tokens in the stripes, for
+    /// a charge of `cost`.
+    pub(in crate::rate_limit) fn read<T>(
         &self,
         now: Tick,
-        not_before: Tick,
         cost: u32,
-        in_front: u64,
-    ) -> Result<Tick, Shortfall> {
+        read: impl Fn(u64, &Config, u32) -> T,
+    ) -> T {
         loop {
             let (word, config) = self.view_for(now, cost);
-            let tokens = self.stripes.tokens();
-            let tat = config.behind(word.tat(), now, in_front.saturating_sub(u64::from(tokens)));
-            let left = u64::from(tokens).saturating_sub(in_front);
-            // At most `tokens`.
-            let (granted, _) = config.grant_with(tat, now, not_before, cost, left as u32);
+            let seen = read(word.tat(), &config, self.stripes.tokens());
             if self.is_still(word) {
-                return granted?.by(now, Tick::NEVER).map(|grant| grant.at);
+                return seen;
             }
         }
     }
 
-    /// The available tokens; `u32::MAX` if there is no limit.
-    pub(crate) fn available(&self, now: Tick) -> u32 {
-        self.look(now, |tat, config| {
-            let tokens = self.stripes.tokens();
-            config.available(tat, now).saturating_add(tokens)
-        })
-    }
-
-    /// What is left after `charge`, or now; none if there is no limit.
-    #[cfg(feature = "tower")]
-    pub(crate) fn remainder(&self, now: Tick, charge: Option<&Charge>) -> Option<Remainder> {
-        self.look(now, |tat, config| {
-            let charge = charge.filter(|charge| charge.changes == config.changes);
-            let tat = charge.map_or(tat, |charge| charge.end);
-            config.remainder(tat, now, self.stripes.tokens())
-        })
-    }
-
-    /// Returns a charge whole, if all later charges have been returned and the configuration is
-    /// the same; otherwise returns nothing.
-    ///
-    /// `golang.org/x/time/rate` also returns a part of a charge if the later ones were smaller.
-    /// That breaks the limit: with several charges cancelled, or one cancelled late, more calls
-    /// pass in a window than burst and rate allow. Here the charges that remain are always
-    /// adjacent.
-    ///
-    /// Tokens that came out of the stripes return to them by the same rule.
-    pub(crate) fn cancel(&self, charge: &Charge) {
-        let _refunds = self.control.lock();
-        if self.refunds.units() != charge.refunded {
-            return;
-        }
-        self.return_leased(charge, u32::MAX);
-        self.return_units(charge, |config, tat| {
-            let is_last = config.changes == charge.changes && tat == charge.end;
-            if is_last { charge.units } else { 0 }
-        });
-    }
-
     /// The rest of a pause.
     pub(crate) fn pause_left(&self, now: Tick) -> Option<Duration> {
-        self.look(now, |_, config| config.pause_left(now))
+        self.read(now, 0, |_, config, _| config.pause_left(now))
     }
 
     /// The exact rate, in tokens per second.
     pub(crate) fn rate(&self) -> f64 {
-        self.look(Tick::ZERO, |_, config| config.rate())
+        self.read(Tick::ZERO, 0, |_, config, _| config.rate())
     }
 
     /// The word and its configuration, which may be torn: the exchange or
@@ -238,17 +186,6 @@ impl Bucket {
                 return (word, config);
             }
             self.rebase(now);
-        }
-    }
-
-    /// What `f` makes of a word and its configuration that belong together.
-    pub(super) fn look<T>(&self, now: Tick, f: impl Fn(u64, &Config) -> T) -> T {
-        loop {
-            let (word, config) = self.view(now);
-            let seen = f(word.tat(), &config);
-            if self.is_still(word) {
-                return seen;
-            }
         }
     }
 
@@ -275,23 +212,11 @@ impl Bucket {
     pub(super) fn slot(&self, changes: u64) -> &Slot {
         &self.slots[usize::from(changes & 1 == 1)]
     }
-
-    /// Makes a charge that is granted. A decision that takes nothing only needs the word to have
-    /// stayed in its generation.
-    pub(super) fn settle(&self, now: Tick, word: Word, decided: &Result<Grant, Shortfall>) -> bool {
-        match decided {
-            Ok(grant) if grant.units > 0 => {
-                self.refunds.granted(grant, now);
-                self.exchange(word, Word::new(grant.end, word.generation()))
-            }
-            _ => self.is_still(word),
-        }
-    }
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.look(Tick::ZERO, |_, config| *config);
+        let config = self.read(Tick::ZERO, 0, |_, config, _| *config);
         if config.is_unlimited() {
             return f.write_str("Unlimited");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub(crate) use super::grant::{Grant, LAST, When};
+pub(crate) use super::grant::{Grant, LAST};
 use super::shortfall::Shortfall;
 use super::stripes::Striped;
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
@@ -211,15 +211,6 @@ impl Config {
         }
     }
 
-    /// The first and the last of the instants, where the debt ends at `tat`.
-    #[inline]
-    pub(crate) fn instants(&self, when: When, tat: u64, now: Tick) -> (Tick, Tick) {
-        match when {
-            When::Within { not_before, latest } => (now.max(not_before), latest),
-            When::Late { has_waited } => (self.as_of(tat, now, has_waited), now),
-        }
-    }
-
     /// Where the debt will end after calls that take `in_front` tokens as they come.
     pub(crate) fn behind(&self, tat: u64, now: Tick, in_front: u64) -> u64 {
         if in_front == 0 || self.is_unlimited() {
@@ -282,34 +273,24 @@ impl Config {
         }
     }
 
-    /// The charge for `cost` if the stripes hold `tokens`, and how many of these it takes: as many
-    /// as the word is short of.
-    pub(super) fn grant_with(
+    /// When a charge of `cost`, for use not before `not_before`, would be granted behind calls that
+    /// will take `in_front` tokens as they come, if the stripes hold `tokens`.
+    pub(crate) fn probe(
         &self,
         tat: u64,
-        now: Tick,
-        not_before: Tick,
+        (now, not_before): (Tick, Tick),
         cost: u32,
+        in_front: u64,
         tokens: u32,
-    ) -> (Result<Grant, Shortfall>, u32) {
-        let start = now.max(not_before);
-        let missing = match tokens {
-            0 => 0,
-            // Above the burst.
-            _ if u64::from(cost).saturating_mul(self.interval) > self.tolerance => 0,
-            _ => cost.saturating_sub(self.available(tat, start)),
+    ) -> Result<Tick, Shortfall> {
+        let (leased, lacking) = self.stripes;
+        let config = Self {
+            stripes: (leased, lacking.saturating_sub(tokens)),
+            ..*self
         };
-        let leased = missing.min(tokens);
-        let mut grant = self.grant(tat, start, cost - leased);
-        if let Ok(grant) = &mut grant {
-            if leased > 0 && grant.units == 0 && start > now {
-                // Moves the word, so that no earlier charge can be returned and leased to the
-                // stripe again before these tokens are used.
-                grant.end = tat.max(self.clock(start)) + 1;
-                grant.units = grant.end - tat;
-            }
-        }
-        (grant, leased)
+        let tat = config.behind(tat, now, in_front);
+        let grant = config.grant(tat, now.max(not_before), cost)?;
+        grant.by(now, Tick::NEVER).map(|grant| grant.at)
     }
 
     /// The available tokens, not counting the stripes.

@@ -1,4 +1,4 @@
-//! For which instants tokens are taken, and a charge before it is made.
+//! A charge before it is made.
 
 use super::shortfall::Shortfall;
 use crate::time::Tick;
@@ -6,7 +6,7 @@ use crate::time::Tick;
 /// The latest time that the word holds: 4.5 years after the configuration's origin.
 pub(crate) const LAST: u64 = (1 << 62) - 1;
 
-/// A charge before it is made.
+/// The charge that a decision grants.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
     /// The instant granted.
@@ -24,17 +24,4 @@ impl Grant {
         fits.then_some(self)
             .ok_or_else(|| Shortfall::until(self.at, now))
     }
-}
-
-/// The instants for which tokens are taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum When {
-    Within {
-        not_before: Tick,
-        latest: Tick,
-    },
-    /// Now, by a call that waits or `has_waited`: as if its timer had fired when they fell due.
-    Late {
-        has_waited: bool,
-    },
 }

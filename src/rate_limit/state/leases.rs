@@ -1,68 +1,47 @@
-//! What a bucket does with the tokens of all its stripes: takes from them, returns to them, and
-//! takes them away for good.
+//! How the tokens of all stripes come back to the word: where it lacks tokens, and for good where a
+//! charge needs what the stripes may hold.
 
-use super::bucket::{Bucket, Charge};
+use super::bucket::Bucket;
 use super::config::Config;
-use super::shortfall::Shortfall;
-use super::stripes::{Held, MOST};
 use super::word::Word;
 use crate::time::Tick;
 
 impl Bucket {
-    /// [`take`](Self::take) where the word alone does not grant the charge at once. The tokens in
-    /// the stripes are taken first, so that no later call spends them while this one waits.
+    /// Moves the tokens in the stripes to the word, as far as that has a debt. Returns whether it
+    /// moved any. A charge does this before it waits, so that no later call spends those tokens
+    /// meanwhile.
+    ///
+    /// A stripe is owned before the word is read, so that no lease is fetched for it in between.
     #[cold]
-    pub(super) fn take_with_stripes(
-        &self,
-        now: Tick,
-        not_before: Tick,
-        cost: u32,
-        latest: Tick,
-    ) -> Result<Charge, Shortfall> {
-        let refunded = self.refunds.units();
-        loop {
+    pub(in crate::rate_limit) fn drain_stripes(&self, now: Tick) -> bool {
+        let mut moved = 0;
+        for index in 0..self.stripes.len() {
             let (_, before) = self.view(now);
-            let mut held: Held = [None; MOST];
-            let tokens = self.stripes.hold(&mut held, false);
-            let (word, config) = self.view_for(now, cost);
-            let (granted, leased) = config.grant_with(word.tat(), now, not_before, cost, tokens);
-            let decided = granted.and_then(|grant| grant.by(now, latest));
-            // Tokens of another configuration were counted by its change.
-            let settled = before.changes == config.changes && self.settle(now, word, &decided);
-            let spent = if settled && decided.is_ok() {
-                leased
-            } else {
-                0
+            let Some((owned, tokens)) = self.stripes.empty(index) else {
+                continue;
             };
-            self.stripes.release(&held, spent);
-            if settled {
-                return decided.map(|grant| Charge {
-                    leased,
-                    refunded,
-                    ..Charge::new(&grant, &config)
-                });
-            }
+            let left = loop {
+                let (word, config) = self.view(now);
+                // Tokens of another configuration were counted by its change.
+                if config.changes != before.changes {
+                    break tokens;
+                }
+                let here = config.clock(now);
+                let room = word.tat().saturating_sub(here).div_ceil(config.interval);
+                let fits = tokens.min(u32::try_from(room).unwrap_or(u32::MAX));
+                if fits == 0 {
+                    break tokens;
+                }
+                let back = u64::from(fits) * config.interval;
+                let end = word.tat().saturating_sub(back).max(here);
+                if self.exchange(word, Word::new(end, word.generation())) {
+                    moved += fits;
+                    break tokens - fits;
+                }
+            };
+            self.stripes.fill(owned, left);
         }
-    }
-
-    /// Returns at most `most` of the tokens that a charge took from the stripes, if the word has not
-    /// been charged since: then nothing was leased since either, and the stripes have room. The
-    /// stripes are owned before the word is read, so that nothing is leased to them in between.
-    /// Returns how many came back.
-    #[cold]
-    pub(super) fn return_leased(&self, charge: &Charge, most: u32) -> u32 {
-        if charge.leased == 0 {
-            return 0;
-        }
-        let mut held: Held = [None; MOST];
-        self.stripes.hold(&mut held, true);
-        let (tat, changes, lease) = self.look(Tick::ZERO, |tat, config| {
-            (tat, config.changes, config.stripes.0)
-        });
-        let is_last = changes == charge.changes && tat == charge.end;
-        let more = if is_last { charge.leased.min(most) } else { 0 };
-        self.stripes.refill(&held, lease, more);
-        more
+        moved > 0
     }
 
     /// [`view`](Self::view) for a charge of `cost`. A cost that needs the tokens kept for the

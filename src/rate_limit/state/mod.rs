@@ -59,7 +59,7 @@ mod tests;
 pub(super) mod word;
 
 pub(crate) use bucket::{Bucket, Charge};
-pub(crate) use grant::When;
 pub(crate) use refunds::Refunds;
+pub(crate) use settle::Return;
 pub(crate) use shortfall::Shortfall;
 pub(crate) use stripes::Striped;

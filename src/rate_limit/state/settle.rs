@@ -17,59 +17,63 @@
 //! remain, each with its final cost.
 
 use super::bucket::{Bucket, Charge};
-use super::config::Config;
+use super::config::{Config, Grant};
+use super::refunds::Refunds;
 use super::word::Word;
 use crate::sync::Ordering;
 use crate::time::Tick;
 
-impl Bucket {
-    /// Returns `tokens` of a charge, as far as time has not returned them yet. Returns nothing if
-    /// the configuration has changed since.
+/// How much of a charge is returned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Return {
+    /// All of it, if all later charges have been returned, and otherwise nothing.
     ///
-    /// Tokens that came out of the stripes are returned only if it is the last charge.
-    pub(crate) fn refund(&self, charge: &Charge, tokens: u32, now: Tick) {
-        let _refunds = self.control.lock();
-        let moved = self.refunds.units().wrapping_sub(charge.refunded);
-        let leased = match moved {
-            0 => self.return_leased(charge, tokens),
-            _ => 0,
+    /// `golang.org/x/time/rate` also returns a part of a charge if the later ones were smaller.
+    /// That breaks the limit: with several charges cancelled, or one cancelled late, more calls
+    /// pass in a window than burst and rate allow. Here the charges that remain are always
+    /// adjacent.
+    Whole,
+    /// These tokens, as far as time has not returned them by now.
+    Part { tokens: u32, now: Tick },
+}
+
+impl Return {
+    /// The units of a charge to return, where the debt ends at `tat`.
+    pub(in crate::rate_limit) fn units(
+        self,
+        charge: &Charge,
+        config: &Config,
+        tat: u64,
+        refunds: &Refunds,
+    ) -> u64 {
+        let refunded = refunds.units().wrapping_sub(charge.refunded);
+        let units = match self {
+            Self::Whole if refunded == 0 && tat == charge.end => charge.units,
+            Self::Whole => 0,
+            Self::Part { tokens, now } => {
+                let end = charge.end.saturating_sub(refunded);
+                let until = refunds.counted_on(now);
+                config.returnable((charge.units, charge.at), tokens, end, until)
+            }
         };
-        let tokens = tokens - leased;
-        let returned = self.return_units(charge, |config, _| {
-            if config.changes != charge.changes {
-                return 0;
-            }
-            let debt = charge.end.saturating_sub(moved);
-            let until = self.refunds.counted_on(now);
-            config.returnable((charge.units, charge.at), tokens, debt, until)
-        });
-        self.refunds.add(returned);
+        units.min(tat)
     }
+}
 
-    /// Takes tokens, whether or not they are available. What is missing is a debt.
-    pub(crate) fn owe(&self, now: Tick, tokens: u32) {
-        loop {
-            let (word, config) = self.view(now);
-            let end = config.owed(word.tat(), now, tokens);
-            let owed = self.exchange(word, Word::new(end, word.generation()));
-            if owed {
-                return;
-            }
-        }
-    }
-
-    /// Returns as many units of a charge as `units` says, under the mutex of changes.
-    pub(super) fn return_units(&self, charge: &Charge, units: impl Fn(&Config, u64) -> u64) -> u64 {
-        if charge.units == 0 {
-            return 0;
-        }
+impl Bucket {
+    /// Returns a charge, unless the configuration has changed since.
+    pub(crate) fn give_back(&self, charge: &Charge, back: Return) {
+        let _changes = self.control.lock();
         loop {
             let word = Word(self.word.load(Ordering::Acquire));
             let config = self.slot(word.generation()).read();
-            let units = units(&config, word.tat()).min(word.tat());
-            let back = Word::new(word.tat() - units, word.generation());
-            if units == 0 || self.exchange(word, back) {
-                return units;
+            if charge.units == 0 || config.changes != charge.changes {
+                return;
+            }
+            let units = back.units(charge, &config, word.tat(), &self.refunds);
+            let to = Word::new(word.tat() - units, word.generation());
+            if units == 0 || self.exchange(word, to) {
+                return self.refunds.add(units, back);
             }
         }
     }
@@ -91,14 +95,16 @@ impl Config {
         units.min(charged).min(own.max(end.saturating_sub(until)))
     }
 
-    /// Where the debt ends with `tokens` more.
-    pub(crate) fn owed(&self, end: u64, now: Tick, tokens: u32) -> u64 {
-        if self.is_unlimited() || tokens == 0 {
-            return end;
+    /// The charge of `tokens` that need not be available: what is missing is a debt.
+    pub(in crate::rate_limit) fn owed(&self, tat: u64, now: Tick, tokens: u32) -> Grant {
+        let end = match self.is_unlimited() || tokens == 0 {
+            true => tat,
+            false => self.behind(tat, now, tokens.into()),
+        };
+        Grant {
+            at: now,
+            units: end.saturating_sub(tat),
+            end,
         }
-        let units = u64::from(tokens).saturating_mul(self.interval);
-        end.max(self.clock(now))
-            .saturating_add(units)
-            .min(super::config::LAST)
     }
 }

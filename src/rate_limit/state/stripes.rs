@@ -136,6 +136,10 @@ impl Stripes {
         self.stripes.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.stripes.len()
+    }
+
     fn index(&self, slot: usize) -> usize {
         slot & (self.stripes.len() - 1)
     }
@@ -187,11 +191,6 @@ impl Stripes {
         }
     }
 
-    /// Takes a token from any stripe.
-    pub(super) fn spend_any(&self) -> bool {
-        (0..self.stripes.len()).any(|index| self.spend(index, 1))
-    }
-
     /// The tokens of all stripes.
     pub(super) fn tokens(&self) -> u32 {
         (0..self.stripes.len())
@@ -213,20 +212,12 @@ impl Stripes {
             .then_some(Owned { index, epoch })
     }
 
-    /// Owns every stripe that has tokens, or every stripe if `empty`, except those that another
-    /// thread owns. Returns how many tokens they have.
-    pub(super) fn hold(&self, held: &mut Held, empty: bool) -> u32 {
-        let mut tokens = 0;
-        for (index, held) in (0..self.stripes.len()).zip(held) {
-            let seen = self.load(index);
-            let epoch = seen.epoch();
-            let wanted = seen.tokens() > 0 || (empty && !seen.is_owned());
-            if wanted && self.exchange(index, seen, Stripe::new(epoch, true, 0)) {
-                *held = Some((Owned { index, epoch }, seen.tokens()));
-                tokens += seen.tokens();
-            }
-        }
-        tokens
+    /// Owns a stripe that has tokens, and takes them. None if another thread came first.
+    pub(super) fn empty(&self, index: usize) -> Option<(Owned, u32)> {
+        let seen = self.load(index);
+        let (epoch, tokens) = (seen.epoch(), seen.tokens());
+        let taken = tokens > 0 && self.exchange(index, seen, Stripe::new(epoch, true, 0));
+        taken.then_some((Owned { index, epoch }, tokens))
     }
 
     /// Releases a stripe with `tokens` in it. They are lost if it was closed in between.
@@ -240,24 +231,6 @@ impl Stripes {
             if self.exchange(owned.index, seen, filled) {
                 return;
             }
-        }
-    }
-
-    /// Releases the stripes of [`hold`](Self::hold) with their tokens, less `spent`.
-    pub(super) fn release(&self, held: &Held, mut spent: u32) {
-        for &(owned, had) in held.iter().flatten() {
-            let taken = spent.min(had);
-            spent -= taken;
-            self.fill(owned, had - taken);
-        }
-    }
-
-    /// Releases the stripes of [`hold`](Self::hold) with `more` tokens, as far as they fit.
-    pub(super) fn refill(&self, held: &Held, lease: u32, mut more: u32) {
-        for &(owned, had) in held.iter().flatten() {
-            let added = more.min(lease.saturating_sub(had));
-            more -= added;
-            self.fill(owned, had + added);
         }
     }
 
@@ -287,6 +260,3 @@ impl Stripes {
         }
     }
 }
-
-/// The stripes that the caller owns, with their tokens.
-pub(super) type Held = [Option<(Owned, u32)>; MOST];

@@ -1,7 +1,7 @@
 //! Admission now: of an existing key by the pace of its tier, otherwise as any charge.
 
 use super::set::{KeyHandle, Owner};
-use super::{Shortfall, Table, When};
+use super::{Config, Shortfall, Table};
 use crate::rate_limit::state::word::Word;
 #[cfg(all(test, not(seawall_loom)))]
 use crate::sync::Ordering;
@@ -48,11 +48,8 @@ impl Table {
     #[cold]
     #[inline(never)]
     fn admit_otherwise(&self, now: Tick, key: KeyHandle, cost: u32) -> Result<bool, Shortfall> {
-        let when = When::Within {
-            not_before: now,
-            latest: now,
-        };
-        self.take_when(now, key, when, cost)
+        let decide = |config: &Config, tat| config.grant(tat, now, cost)?.by(now, now);
+        self.charge(now, key, cost, &decide)
             .map(|charge| charge.evicted)
     }
 }

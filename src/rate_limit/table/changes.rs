@@ -22,11 +22,6 @@ impl Table {
         *self.tier(tier).quota.lock()
     }
 
-    /// A tier's tokens per second, as they are kept.
-    pub(crate) fn rate(&self, tier: u8) -> f64 {
-        self.tier(tier).current().rate()
-    }
-
     /// A tier's configuration, for use at `now`.
     pub(super) fn current(&self, tier: u8, now: Tick) -> Config {
         loop {

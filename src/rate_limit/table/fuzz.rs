@@ -265,9 +265,7 @@ fn wild(mut bytes: Bytes<'_>) {
                 let start = Tick(moved(&mut bytes, now));
                 let latest = Tick(moved(&mut bytes, start.0));
                 let seen = table.probe(tick, start, key, cost);
-                let refunded = table.refunded(key);
-                if let Ok(mut charge) = table.take(tick, start, key, cost, latest) {
-                    charge.refunded = refunded;
+                if let Ok(charge) = table.take(tick, start, key, cost, latest) {
                     assert_eq!(seen, Ok(charge.at), "{id}");
                     assert!(
                         tick.max(start) <= charge.at && charge.at <= latest.max(start),

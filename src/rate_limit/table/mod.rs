@@ -55,11 +55,9 @@ pub(crate) use self::set::{KeyHandle, Tag};
 use self::set::{Owner, Set, WAYS};
 use self::standing::Origin;
 use self::tier::Tier;
-#[cfg(feature = "tower")]
-use crate::context::Remainder;
 use crate::macros::debug_fields;
 use crate::rate_limit::state::Refunds;
-use crate::rate_limit::state::config::{Config, Grant, When};
+use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;
 use crate::rate_limit::{Charge, Quota, Shortfall};
 use crate::sync::{AtomicU64, CachePadded, Mutex, Ordering};
@@ -145,31 +143,18 @@ impl Table {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Takes `cost` tokens of a key for the earliest of the instants; otherwise takes nothing. A
-    /// cost of 0 is free.
+    /// Makes the charge of `cost` tokens that `decide` grants, given the configuration and where the
+    /// debt ends.
     #[inline]
-    pub(crate) fn take_when(
-        &self,
-        now: Tick,
-        key: KeyHandle,
-        when: When,
-        cost: u32,
-    ) -> Result<Charge, Shortfall> {
-        self.charge(now, key, cost, &|config: &Config, end| {
-            let (start, latest) = config.instants(when, end, now);
-            config.grant(end, start, cost)?.by(now, latest)
-        })
-    }
-
-    /// Makes the charge that `decide` grants.
-    #[inline]
-    pub(super) fn charge(
+    pub(in crate::rate_limit) fn charge(
         &self,
         now: Tick,
         key: KeyHandle,
         cost: u32,
         decide: &impl Fn(&Config, u64) -> Result<Grant, Shortfall>,
     ) -> Result<Charge, Shortfall> {
+        // Before the word: see `Return`.
+        let refunded = self.refunds(key).units();
         loop {
             let Some(found) = self.find(now, key) else {
                 let config = self.current(key.tier, now);
@@ -177,7 +162,7 @@ impl Table {
                     return Ok(Charge::new(&decide(&config, 0)?, &config));
                 }
                 match self.assign(now, key, false, decide) {
-                    Some(decided) => return decided,
+                    Some(decided) => return decided.map(|charge| Charge { refunded, ..charge }),
                     None => continue,
                 }
             };
@@ -188,6 +173,7 @@ impl Table {
             let grant = decided?;
             let charge = Charge {
                 tag: found.tag,
+                refunded,
                 ..Charge::new(&grant, &found.config)
             };
             let to = Word::new(grant.end, found.config.changes);
@@ -198,28 +184,6 @@ impl Table {
             #[cfg(all(test, not(seawall_loom)))]
             self.collisions.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// When a charge of `cost` to a key, for use not before `not_before`, would be granted behind
-    /// calls that will take `in_front` tokens as they come. Changes nothing.
-    pub(crate) fn probe_behind(
-        &self,
-        now: Tick,
-        not_before: Tick,
-        key: KeyHandle,
-        cost: u32,
-        in_front: u64,
-    ) -> Result<Tick, Shortfall> {
-        self.read(now, key, |end, config| {
-            let end = config.behind(end, now, in_front);
-            let grant = config.grant(end, now.max(not_before), cost)?;
-            grant.by(now, Tick::NEVER).map(|grant| grant.at)
-        })
-    }
-
-    /// A key's tokens; `u32::MAX` if there is no limit. Changes nothing.
-    pub(crate) fn available(&self, now: Tick, key: KeyHandle) -> u32 {
-        self.read(now, key, |end, config| config.available(end, now))
     }
 
     #[inline]
@@ -262,7 +226,12 @@ impl Table {
     }
 
     /// Reads where a key's debt ends. For a new key that is where its debt would start.
-    fn read<T>(&self, now: Tick, key: KeyHandle, read: impl Fn(u64, &Config) -> T) -> T {
+    pub(in crate::rate_limit) fn read<T>(
+        &self,
+        now: Tick,
+        key: KeyHandle,
+        read: impl Fn(u64, &Config) -> T,
+    ) -> T {
         loop {
             if let Some(found) = self.find(now, key) {
                 let value = read(found.word.tat(), &found.config);
@@ -276,20 +245,6 @@ impl Table {
                 return read(start, &config);
             }
         }
-    }
-
-    /// What a key has left after `charge`, or now; none if there is no limit.
-    #[cfg(feature = "tower")]
-    pub(crate) fn remainder(
-        &self,
-        now: Tick,
-        key: KeyHandle,
-        charge: Option<&Charge>,
-    ) -> Option<Remainder> {
-        self.read(now, key, |end, config| {
-            let charge = charge.filter(|charge| charge.changes == config.changes);
-            config.remainder(charge.map_or(end, |charge| charge.end), now, 0)
-        })
     }
 
     fn evicted_debt(&self, index: usize, tier: u8) -> Word {
