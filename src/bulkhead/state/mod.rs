@@ -207,19 +207,10 @@ impl Machine {
         }
     }
 
-    /// Admits a call, or queues it until `until` if fewer than `max_queued` wait.
-    pub(super) fn admit_or_queue(&self, max_queued: u32, until: Tick) -> Admission {
-        let admission = self.admit();
-        match admission {
-            // Without the lock, for which rejected calls would otherwise contend.
-            Admission::Full(word) if word.rejects(max_queued) => admission,
-            Admission::Full(_) => self.queue(max_queued, until),
-            admitted => admitted,
-        }
-    }
-
+    /// Admits a call, or queues it until `until` if fewer than `max_queued` wait. Takes the lock, so a
+    /// call that is [rejected](Word::rejects) anyway does not come here.
     #[cold]
-    fn queue(&self, max_queued: u32, until: Tick) -> Admission {
+    pub(super) fn admit_or_queue(&self, max_queued: u32, until: Tick) -> Admission {
         let mut queue = self.queue.lock();
         let mut word = self.word();
         loop {
@@ -263,14 +254,10 @@ impl Machine {
                 Err(now) => word = now,
             }
         }
-        self.hand_over()
-    }
-
-    #[cold]
-    fn hand_over(&self) -> Option<Waker> {
         self.pass_on(&mut self.queue.lock())
     }
 
+    #[cold]
     fn pass_on(&self, queue: &mut Queue) -> Option<Waker> {
         // Before the lock was taken the waiter may have been cancelled or the limit lowered. The
         // permit is freed then.
