@@ -163,7 +163,6 @@
 
 mod erased;
 mod key;
-mod listed;
 #[cfg(feature = "tower")]
 mod long;
 mod map;

@@ -132,9 +132,7 @@ impl KeyedPolicy {
     /// The anonymous and the overflow policy, if they are in use: before their first call they
     /// would count as keys that do not exist.
     fn shared_in_use(&self) -> impl Iterator<Item = &dyn Any> {
-        let anonymous = self.0.uses_anonymous().then(|| self.0.anonymous());
-        let overflow = self.0.overflow().filter(|_| self.0.uses_overflow());
-        anonymous.into_iter().chain(overflow)
+        self.0.shared_in_use().into_iter().flatten()
     }
 
     /// Calls `f` with the policy of each key, and with the anonymous and the overflow one if they
