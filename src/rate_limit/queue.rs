@@ -20,7 +20,7 @@
 //!
 //! No waker is woken under the lock. Most functions return it to their caller.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -72,9 +72,8 @@ impl Entry {
 }
 
 /// The waiters of one bucket; never empty.
+#[derive(Default)]
 struct Queue {
-    /// The bits of the key's hash; zero for a limiter without keys.
-    key: u64,
     /// By ascending id.
     waiters: VecDeque<Entry>,
     /// The tokens that all of them want.
@@ -108,18 +107,8 @@ impl Queue {
 struct Shard {
     /// The number of the next waiter.
     next: u64,
-    queues: Vec<Queue>,
-}
-
-impl Shard {
-    fn position(&self, key: u64) -> Option<usize> {
-        self.queues.iter().position(|queue| queue.key == key)
-    }
-
-    fn queue(&mut self, key: u64) -> Option<&mut Queue> {
-        let at = self.position(key)?;
-        self.queues.get_mut(at)
-    }
+    /// By the bits of the key's hash; zero for a limiter without keys.
+    queues: BTreeMap<u64, Queue>,
 }
 
 /// The queues of a limiter.
@@ -158,10 +147,9 @@ impl Queues {
             return 0;
         }
         let mut shard = self.shard(key).lock();
-        let Some(position) = shard.position(key) else {
+        let Some(queue) = shard.queues.get_mut(&key) else {
             return 0;
         };
-        let queue = &mut shard.queues[position];
         let mut dropped = Vec::new();
         while queue.waiters.front().is_some_and(|head| head.is_over(now)) {
             dropped.push(queue.remove(0));
@@ -176,7 +164,7 @@ impl Queues {
         };
         let next = queue.head_waker().filter(|_| !dropped.is_empty());
         if queue.waiters.is_empty() {
-            shard.queues.swap_remove(position);
+            shard.queues.remove(&key);
         }
         drop(shard);
         drop(dropped);
@@ -196,18 +184,7 @@ impl Queues {
             until,
             waker: None,
         };
-        let queue = match shard.position(key) {
-            Some(at) => &mut shard.queues[at],
-            None => {
-                let waiters = VecDeque::new();
-                shard.queues.push(Queue {
-                    key,
-                    waiters,
-                    cost: 0,
-                });
-                shard.queues.last_mut().expect("it was just pushed")
-            }
-        };
+        let queue = shard.queues.entry(key).or_default();
         let at = queue.waiters.partition_point(|other| other.id < id);
         queue.cost += u64::from(cost);
         queue.waiters.insert(at, entry);
@@ -215,9 +192,9 @@ impl Queues {
         id
     }
 
-    /// The turn of a waiter, which waits until `until`. `waker` is woken when that may have changed. Waiters in front whose wait
-    /// has ended without a poll are removed, because they hold it up. If this one's ends now, that
-    /// is without the time that their timers may be late.
+    /// The turn of a waiter, which waits until `until`. `waker` is woken when that may have changed.
+    /// Waiters in front whose wait has ended without a poll are removed, because they hold it up. If
+    /// this one's ends now, that is without the time that their timers may be late.
     ///
     /// Returns the waker of the next head too, if that is another waiter.
     #[must_use = "the new head has to be woken"]
@@ -230,10 +207,11 @@ impl Queues {
         now: Tick,
     ) -> (Turn, Option<Waker>) {
         let mut shard = self.shard(key).lock();
-        let Some((queue, mut at)) = shard.queue(key).and_then(|queue| {
+        let found = shard.queues.get_mut(&key).and_then(|queue| {
             let at = queue.find(id)?;
             Some((queue, at))
-        }) else {
+        });
+        let Some((queue, mut at)) = found else {
             return (Turn::Removed, None);
         };
         let mut dropped = Vec::new();
@@ -271,14 +249,13 @@ impl Queues {
     #[must_use = "the next waiter has to be woken"]
     pub(super) fn remove(&self, key: u64, id: WaiterId) -> Option<Waker> {
         let mut shard = self.shard(key).lock();
-        let position = shard.position(key)?;
-        let queue = &mut shard.queues[position];
+        let queue = shard.queues.get_mut(&key)?;
         let at = queue.find(id)?;
         let own = queue.remove(at);
         self.waiting.fetch_sub(1, Relaxed);
         let next = queue.head_waker().filter(|_| at == 0);
         if queue.waiters.is_empty() {
-            shard.queues.swap_remove(position);
+            shard.queues.remove(&key);
         }
         drop(shard);
         drop(own);
@@ -291,7 +268,7 @@ impl Queues {
         if self.shards.is_empty() {
             return None;
         }
-        self.shard(key).lock().queue(key)?.head_waker()
+        self.shard(key).lock().queues.get(&key)?.head_waker()
     }
 
     /// The wakers of all waiters.
@@ -300,7 +277,7 @@ impl Queues {
         let mut wakers = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock();
-            let waiters = shard.queues.iter().flat_map(|queue| &queue.waiters);
+            let waiters = shard.queues.values().flat_map(|queue| &queue.waiters);
             wakers.extend(waiters.filter_map(|entry| entry.waker.clone()));
         }
         wakers
