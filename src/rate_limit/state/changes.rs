@@ -18,47 +18,60 @@ impl Bucket {
     /// The same, with the quota read under the lock, so that the last change installs the last
     /// quota.
     pub(crate) fn change_to(&self, now: Tick, quota: impl FnOnce() -> Quota) {
-        let mut control = self.control.lock();
-        control.quota = quota();
-        let old = self.current();
-        self.install(&mut control, &old, old.paused, Turn::Change, now);
+        self.install_if(now, Turn::Change, |control, old| {
+            control.quota = quota();
+            Some(old.paused)
+        });
     }
 
     /// Admits nothing until `until`. Exactly one token is available then, or none if more are
     /// owed. An end before the current one changes nothing.
     pub(crate) fn pause(&self, now: Tick, until: Tick) {
-        let mut control = self.control.lock();
-        let old = self.current();
-        if until > now && until > old.paused {
-            self.install(&mut control, &old, until, Turn::Pause, now);
-        }
+        self.install_if(now, Turn::Pause, |_, old| {
+            (until > now && until > old.paused).then_some(until)
+        });
     }
 
     /// Ends a pause. One token is available then, or none if more are owed. An instant that was
     /// reserved after the pause stays, and no call comes before it.
     pub(crate) fn resume(&self, now: Tick) {
-        let mut control = self.control.lock();
-        let old = self.current();
-        if old.paused > now {
-            self.install(&mut control, &old, Tick::ZERO, Turn::Resume, now);
-        }
+        self.install_if(now, Turn::Resume, |_, old| {
+            (old.paused > now).then_some(Tick::ZERO)
+        });
     }
 
     /// Makes the bucket exact for good.
     #[cold]
     pub(super) fn without_stripes(&self, now: Tick) {
-        let mut control = self.control.lock();
-        control.striped = Striped::Never;
-        let old = self.current();
-        if old.stripes.1 > 0 {
-            self.install(&mut control, &old, old.paused, Turn::Change, now);
-        }
+        self.install_if(now, Turn::Change, |control, old| {
+            control.striped = Striped::Never;
+            (old.stripes.1 > 0).then_some(old.paused)
+        });
     }
 
-    /// The configuration in force. Relaxed: the mutex orders it after the change that made it.
-    fn current(&self) -> Config {
+    /// Moves the origin on: once in two years.
+    #[cold]
+    pub(super) fn rebase(&self, now: Tick) {
+        self.install_if(now, Turn::Change, |_, old| {
+            old.is_stale(now).then_some(old.paused)
+        });
+    }
+
+    /// Installs the next configuration, with the end of the pause that `paused` returns, unless that
+    /// is none.
+    fn install_if(
+        &self,
+        now: Tick,
+        turn: Turn,
+        paused: impl FnOnce(&mut Control, &Config) -> Option<Tick>,
+    ) {
+        let mut control = self.control.lock();
+        // Relaxed: the mutex orders it after the change that made it.
         let word = Word(self.word.load(Ordering::Relaxed));
-        self.slot(word.generation()).read()
+        let old = self.slot(word.generation()).read();
+        if let Some(paused) = paused(&mut control, &old) {
+            self.install(&mut control, &old, paused, turn, now);
+        }
     }
 
     fn install(&self, control: &mut Control, old: &Config, paused: Tick, turn: Turn, now: Tick) {
@@ -87,16 +100,6 @@ impl Bucket {
                 }
                 Err(found) => word = found,
             }
-        }
-    }
-
-    /// Moves the origin on: once in two years.
-    #[cold]
-    pub(super) fn rebase(&self, now: Tick) {
-        let mut control = self.control.lock();
-        let old = self.current();
-        if old.is_stale(now) {
-            self.install(&mut control, &old, old.paused, Turn::Change, now);
         }
     }
 }
