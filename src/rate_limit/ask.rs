@@ -100,7 +100,7 @@ impl RateLimiter {
     }
 
     fn would_take(&self, ask: &Ask) -> Result<(), Rejection> {
-        let due = self.due(ask, None).and_then(|due| due.in_time(ask));
+        let due = self.due(ask).and_then(|due| due.in_time(ask));
         due.map(drop).map_err(|denied| denied.rejection())
     }
 
@@ -230,8 +230,8 @@ impl RateLimiter {
     /// and the events of the members of a joint one.
     #[inline]
     pub(super) fn take(&self, ask: &Ask) -> Result<Charges, Denied<'_>> {
-        if let Limit::Joint(members) = &self.shared.limit {
-            return joint::take(members, &ask.of(self.key.or(ask.key)));
+        if let Limit::Joint(_) = &self.shared.limit {
+            return joint::take(self, ask);
         }
         let charged = self.charge(ask).map(Charges::One);
         charged.map_err(|shortfall| self.denied(ask.cost, shortfall))

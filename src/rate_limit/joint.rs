@@ -1,9 +1,10 @@
 //! Several limits as one: all admit, or none is charged.
 
+use std::time::Duration;
+
 use super::denied::Denied;
 use super::limit::{Ask, Charges};
 use super::policy::{Limit, MAX_MEMBERS, RateLimiter};
-use super::queue::WaiterId;
 use super::state::{Return, Shortfall};
 use super::table::KeyHandle;
 use crate::config::Mode;
@@ -21,59 +22,31 @@ use crate::time::Tick;
 /// The latest of the instants that the members would grant suits all of them: what a bucket grants
 /// for an instant it grants for every later one, up to the end of what it can count. A member that
 /// only records delays no call.
-pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges, Denied<'a>> {
-    let Ask {
-        cost,
-        key,
-        now,
-        latest,
-        ..
-    } = *ask;
+pub(super) fn take<'a>(limiter: &'a RateLimiter, ask: &Ask) -> Result<Charges, Denied<'a>> {
+    let ask = &ask.of(limiter.key.or(ask.key));
+    let (members, cost, now) = (limiter.members(), ask.cost, ask.now);
     'retry: loop {
-        let mut short = [None; MAX_MEMBERS];
-        let mut tightest: Option<(&RateLimiter, Shortfall)> = None;
-        let mut at = now;
-        for (member, short) in members.iter().zip(&mut short) {
-            let mode = member.mode();
-            if mode == Mode::Off {
-                continue;
-            }
-            let in_front = match ask.by.is_behind_queue() {
-                true => member.in_front(key, None, now),
-                false => 0,
-            };
-            let shortfall = match member.tokens(key).probe(ask, now, in_front) {
-                Ok(due) if due <= latest => {
-                    if mode == Mode::Enforce {
-                        at = at.max(due);
-                    }
-                    continue;
+        let mut looks = limiter.look(ask);
+        let due = limiter.due_of(&looks, ask);
+        let at = match due.and_then(|due| due.in_time(ask)) {
+            Ok(due) => due.at,
+            Err(denied) => {
+                if !ask.quiet {
+                    emit_rejections(members, ask, &looks);
                 }
-                Ok(due) => Shortfall::until(due, now),
-                Err(shortfall) => shortfall,
-            };
-            *short = Some(shortfall);
-            let is_tighter = || tightest.is_none_or(|(_, other)| shortfall.is_longer(other));
-            if mode == Mode::Enforce && is_tighter() {
-                tightest = Some((member, shortfall));
+                return Err(denied);
             }
-        }
-        if let Some((by, shortfall)) = tightest {
-            if !ask.quiet {
-                emit_rejections(members, cost, &short);
-            }
-            return Err(by.denied(cost, shortfall));
-        }
+        };
         let enforced = |member: &&RateLimiter| member.mode() == Mode::Enforce;
         for member in members.iter().filter(enforced).filter(|_| at > now) {
-            let fits = member.tokens(key).probe(ask, at, 0);
+            let fits = member.tokens(ask.key).probe(ask, at, 0);
             fits.map_err(|shortfall| member.denied(cost, shortfall))?;
         }
         let mut charges = [None; MAX_MEMBERS];
         for (index, member) in members.iter().enumerate() {
             let by = match member.mode() {
                 Mode::Enforce => at,
-                Mode::RecordOnly => latest,
+                Mode::RecordOnly => ask.latest,
                 Mode::Off => continue,
             };
             let member_ask = Ask { latest: by, ..*ask };
@@ -87,23 +60,21 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
             if member.mode() != Mode::Enforce {
                 continue;
             }
-            give_back(members, key, &Charges::Joint(at, Box::new(charges)));
+            give_back(members, ask.key, &Charges::Joint(at, Box::new(charges)));
             let mut charged = members[..index].iter();
             if !charged.any(|other| Arc::ptr_eq(&other.shared, &member.shared)) {
                 continue 'retry;
             }
             // Another key of the same limiter. If this key was new, it has evicted that one and
             // inherits the debt, and would do so again.
-            short[index] = Some(shortfall);
+            looks[index] = Some(Err(shortfall));
             if !ask.quiet {
-                emit_rejections(members, cost, &short);
+                emit_rejections(members, ask, &looks);
             }
             return Err(member.denied(cost, shortfall));
         }
-        if short != [None; MAX_MEMBERS] {
-            // A member that only records.
-            emit_rejections(members, cost, &short);
-        }
+        // Of the members that only record.
+        emit_rejections(members, ask, &looks);
         return Ok(match ask.keep || at > now {
             true => Charges::Joint(at, Box::new(charges)),
             false => Charges::None,
@@ -111,14 +82,18 @@ pub(super) fn take<'a>(members: &'a [RateLimiter], ask: &Ask) -> Result<Charges,
     }
 }
 
+/// When each member would have the tokens for a call; none for one that is off.
+type Looks = [Option<Result<Tick, Shortfall>>; MAX_MEMBERS];
+
 /// Emits the rejections of the members that lack tokens.
-#[cold]
-fn emit_rejections(members: &[RateLimiter], cost: u32, short: &[Option<Shortfall>; MAX_MEMBERS]) {
-    for (member, shortfall) in members.iter().zip(short) {
-        let Some(shortfall) = shortfall else {
-            continue;
+fn emit_rejections(members: &[RateLimiter], ask: &Ask, looks: &Looks) {
+    for (member, look) in members.iter().zip(looks) {
+        let shortfall = match *look {
+            Some(Ok(at)) if at > ask.latest => Shortfall::until(at, ask.now),
+            Some(Err(shortfall)) => shortfall,
+            Some(Ok(_)) | None => continue,
         };
-        let rejection = || member.denied(cost, *shortfall).rejection();
+        let rejection = || member.denied(ask.cost, shortfall).rejection();
         match member.mode() {
             Mode::Enforce => drop(member.common().rejected(rejection())),
             Mode::RecordOnly => member.common().record_rejection(rejection),
@@ -160,56 +135,77 @@ impl<'a> Due<'a> {
     }
 }
 
-/// A waiter, in the queue of one member.
-#[derive(Clone, Copy)]
-pub(super) struct Standing {
-    pub(super) member: usize,
-    pub(super) id: WaiterId,
-    /// The tokens that those in front of it want.
-    pub(super) in_front: u64,
-}
-
 impl RateLimiter {
-    /// When a call could have its tokens of all members, if no other call comes first: a new call,
-    /// or a waiter. Takes nothing.
-    pub(super) fn due(&self, ask: &Ask, waiter: Option<Standing>) -> Result<Due<'_>, Denied<'_>> {
-        let (key, now) = (self.key.or(ask.key), ask.now);
+    /// When a call could have its tokens of all members, if no other call comes first. Takes nothing.
+    pub(super) fn due(&self, ask: &Ask) -> Result<Due<'_>, Denied<'_>> {
+        self.due_of(&self.look(ask), ask)
+    }
+
+    fn is_joint(&self) -> bool {
+        matches!(self.shared.limit, Limit::Joint(_))
+    }
+
+    fn look(&self, ask: &Ask) -> Looks {
+        let ask = &ask.of(self.key.or(ask.key));
+        let mut looks = [None; MAX_MEMBERS];
+        for (index, member) in self.members().iter().enumerate() {
+            if !self.is_joint() || member.mode() != Mode::Off {
+                let in_front = member.in_front(index, ask);
+                looks[index] = Some(member.tokens(ask.key).probe(ask, ask.now, in_front));
+            }
+        }
+        looks
+    }
+
+    fn due_of(&self, looks: &Looks, ask: &Ask) -> Result<Due<'_>, Denied<'_>> {
         let mut due = Due {
-            at: now,
+            at: ask.now,
             by: self,
             member: 0,
         };
         let mut never: Option<Denied<'_>> = None;
-        let is_joint = matches!(self.shared.limit, Limit::Joint(_));
-        for (index, member) in self.members().iter().enumerate() {
+        for (index, (by, look)) in self.members().iter().zip(looks).enumerate() {
             // A member that only records delays no call.
-            if is_joint && member.mode() != Mode::Enforce {
+            if self.is_joint() && by.mode() != Mode::Enforce {
                 continue;
             }
-            let in_front = match waiter {
-                Some(waiter) if waiter.member == index => waiter.in_front,
-                waiter => member.in_front(key, waiter.map(|waiter| waiter.id), now),
-            };
-            match member.tokens(key).probe(ask, now, in_front) {
-                Ok(at) if at > due.at => {
-                    due = Due {
-                        at,
-                        by: member,
-                        member: index,
-                    };
+            match *look {
+                Some(Ok(at)) if at > due.at => {
+                    let member = index;
+                    due = Due { at, by, member };
                 }
-                Ok(_) => {}
-                Err(shortfall) => {
+                Some(Err(shortfall)) => {
                     let is_first = |other: &Denied<'_>| shortfall.is_longer(other.shortfall);
                     if never.as_ref().is_none_or(is_first) {
-                        never = Some(member.denied(ask.cost, shortfall));
+                        never = Some(by.denied(ask.cost, shortfall));
                     }
                 }
+                Some(Ok(_)) | None => {}
             }
         }
         match never {
             Some(never) => Err(never),
             None => Ok(due),
+        }
+    }
+
+    /// When the call that was denied could have its tokens. The error is the denial if it never can.
+    pub(super) fn due_after<'a>(
+        &'a self,
+        denied: Denied<'a>,
+        now: Tick,
+    ) -> Result<Due<'a>, Denied<'a>> {
+        let by = denied.by;
+        let is_by = |member: &Self| std::ptr::eq(member, by);
+        match denied.shortfall.wait() {
+            // Two keys of one limiter may share an entry that has tokens for each of them, but not for
+            // both. Later, so that its waiter does not try again at once.
+            Some(wait) => Ok(Due {
+                at: now.after(wait.max(Duration::from_nanos(1))),
+                by,
+                member: self.members().iter().position(is_by).unwrap_or(0),
+            }),
+            None => Err(denied),
         }
     }
 

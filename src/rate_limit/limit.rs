@@ -77,6 +77,16 @@ impl Ask {
     }
 }
 
+/// Where a waiter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The member in whose queue it is.
+    pub(super) member: usize,
+    pub(super) id: WaiterId,
+    /// The tokens that those in front of it want.
+    pub(super) in_front: u64,
+}
+
 /// The kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
@@ -85,18 +95,11 @@ pub(super) enum Asker {
     /// One that will wait. Like a waiter it gets tokens that fell due while a timer had not yet
     /// fired.
     Comer,
-    /// The head of a queue, which overtakes no other.
-    Head,
+    /// One that has waited, in the queue of one member.
+    Waiter(Standing),
     /// A waiter that need not wait, because the mode rejects nothing. It takes the tokens that it
     /// would have waited for; the others in its queue do the same.
     Released,
-}
-
-impl Asker {
-    /// Whether the waiters of the queue have their tokens first.
-    pub(super) fn is_behind_queue(self) -> bool {
-        matches!(self, Self::Caller | Self::Comer)
-    }
 }
 
 /// The charges of a call.
@@ -171,7 +174,8 @@ impl Tokens<'_> {
             let start = match ask.by {
                 Asker::Caller | Asker::Released => now.max(not_before),
                 // As if its timer had fired when the tokens fell due.
-                Asker::Comer | Asker::Head => config.as_of(tat, now, ask.by == Asker::Head),
+                Asker::Comer => config.as_of(tat, now, false),
+                Asker::Waiter(_) => config.as_of(tat, now, true),
             };
             config.grant(tat, start, cost)?.by(now, ask.latest)
         })
@@ -281,7 +285,7 @@ impl RateLimiter {
     /// otherwise takes nothing.
     #[inline]
     pub(super) fn charge(&self, ask: &Ask) -> Result<Charge, Shortfall> {
-        if self.shared.queues.any() && ask.by.is_behind_queue() {
+        if self.shared.queues.any() {
             self.check_queue(ask)?;
         }
         self.charge_from(ask.now, ask)
@@ -299,7 +303,7 @@ impl RateLimiter {
     /// If calls wait: the time until they have their tokens and this one could have its own.
     #[cold]
     fn check_queue(&self, ask: &Ask) -> Result<(), Shortfall> {
-        let in_front = self.in_front(ask.key, None, ask.now);
+        let in_front = self.in_front(0, ask);
         if in_front == 0 || ask.cost == 0 {
             return Ok(());
         }
@@ -307,19 +311,16 @@ impl RateLimiter {
         Err(Shortfall::until(at, ask.now))
     }
 
-    /// The tokens that waiters want; those that came before `before`, or all.
-    #[inline]
-    pub(super) fn in_front(
-        &self,
-        key: Option<KeyHandle>,
-        before: Option<WaiterId>,
-        now: Tick,
-    ) -> u64 {
-        let queues = &self.shared.queues;
-        match queues.any() {
-            false => 0,
-            true => queues.in_front(self.queue_key(key), before, now),
-        }
+    /// The tokens of this member that waiters get before this call. `index` is that of the member.
+    pub(super) fn in_front(&self, index: usize, ask: &Ask) -> u64 {
+        let before = match ask.by {
+            Asker::Waiter(waiter) if waiter.member == index => return waiter.in_front,
+            Asker::Waiter(waiter) => Some(waiter.id),
+            Asker::Caller | Asker::Comer => None,
+            Asker::Released => return 0,
+        };
+        let key = self.queue_key(ask.key);
+        self.shared.queues.in_front(key, before, ask.now)
     }
 
     /// The key of the queue of a bucket.

@@ -116,7 +116,7 @@ impl RateLimiter {
         };
         let decided = match later {
             true => {
-                let due = self.due(&ask, None).and_then(|due| due.in_time(&ask));
+                let due = self.due(&ask).and_then(|due| due.in_time(&ask));
                 due.map(|_| (Charges::None, 0))
             }
             false => self.take(&ask).map(|charges| (charges, cost)),

@@ -73,10 +73,10 @@ impl Bucket {
         }
     }
 
-    /// Takes a token for the head of a queue.
+    /// Takes a token for a call that will wait.
     #[cfg(seawall_loom)]
     pub(crate) fn take_late(&self, now: Tick) -> Result<Charge, Shortfall> {
-        let by = Asker::Head;
+        let by = Asker::Comer;
         self.tokens().take(
             now,
             &Ask {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::ask::fresh_after;
 use super::denied::Denied;
-use super::joint::Standing;
-use super::limit::{Ask, Asker, Charges};
+use super::limit::{Ask, Asker, Charges, Standing};
 use super::permit::Granted;
 use super::policy::RateLimiter;
 use super::queue::{Turn, WaiterId};
@@ -32,8 +31,6 @@ pub struct Waiter {
     /// When the longest wait ends.
     until: Tick,
     deadline: Tick,
-    /// Before it, tokens that look as if they were due are not.
-    not_before: Tick,
     /// The member in whose queue it is. None once the wait has ended.
     position: Option<(usize, WaiterId)>,
     /// Whether what is left at the end of the wait is noted for the layer above.
@@ -102,7 +99,6 @@ impl RateLimiter {
             since: now,
             until: now.after(max_wait),
             deadline: CallContext::deadline(),
-            not_before: now,
             position: None,
             #[cfg(feature = "tower")]
             noted: false,
@@ -147,7 +143,6 @@ impl Waiter {
     fn poll_turn(&mut self, waker: &Waker, now: Tick) -> Progress<Granted> {
         let limiter = self.limiter.clone();
         let mut has_moved = false;
-        let mut has_failed = false;
         loop {
             let (index, id) = self.position.expect(ENDED);
             let mode = limiter.mode();
@@ -178,35 +173,21 @@ impl Waiter {
                 id,
                 in_front,
             };
-            let ask = self.ask(now, Asker::Head);
-            let due = match limiter.due(&ask, Some(standing)) {
-                Ok(due) => due,
-                Err(denied) => return self.deny(&denied),
-            };
-            if is_head && due.at <= now {
-                if self.not_before > now {
-                    return Progress::Waits(self.not_before);
-                }
-                let denied = match limiter.take(&Ask { keep: true, ..ask }) {
+            let ask = self.ask(now, Asker::Waiter(standing));
+            let due = match is_head {
+                false => limiter.due(&ask),
+                true => match limiter.take(&Ask { keep: true, ..ask }) {
                     Ok(charges) => {
                         self.leave();
                         return Progress::Ended(Ok(self.granted(charges, now)));
                     }
-                    // Another call came between.
-                    Err(_) if !std::mem::replace(&mut has_failed, true) => continue,
-                    Err(denied) => denied,
-                };
-                // Two keys of a joint limiter share an entry. It has tokens for each of them, so a
-                // look says that they are due, and not for both.
-                let wait = denied.shortfall.wait();
-                return match wait.map(|wait| now.after(wait.max(Duration::from_nanos(1)))) {
-                    Some(at) if !self.is_too_late(at) => {
-                        self.not_before = at;
-                        Progress::Waits(at)
-                    }
-                    _ => self.deny(&denied),
-                };
-            }
+                    Err(denied) => limiter.due_after(denied, now),
+                },
+            };
+            let due = match due {
+                Ok(due) => due,
+                Err(denied) => return self.deny(&denied),
+            };
             if self.is_too_late(due.at) || self.latest() <= now {
                 return self.deny(&due.late(&ask));
             }
@@ -251,7 +232,7 @@ impl Waiter {
             return Err(self.limiter.common().rejected(self.limiter.expired()));
         }
         let ask = self.ask(now, Asker::Comer);
-        let due = match self.limiter.due(&ask, None) {
+        let due = match self.limiter.due(&ask) {
             Ok(due) if self.is_too_late(due.at) => Err(due.late(&ask)),
             other => other,
         };
