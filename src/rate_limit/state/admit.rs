@@ -1,7 +1,7 @@
 //! Admission now: from the caller's stripe, from the word, or from the word with a lease.
 
 use super::bucket::Bucket;
-use super::shortfall::Shortfall;
+use super::grant::Shortfall;
 use super::word::Word;
 use crate::per_thread;
 use crate::sync::Ordering;

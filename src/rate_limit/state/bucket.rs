@@ -2,8 +2,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::config::{Config, Grant, Pause, TIMER};
+use super::grant::Shortfall;
 use super::refunds::Refunds;
-use super::shortfall::Shortfall;
 use super::stripes::{Striped, Stripes};
 use super::word::{Slot, Word};
 use crate::rate_limit::quota::Quota;

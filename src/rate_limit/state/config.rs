@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::grant::Shortfall;
 pub(crate) use super::grant::{Grant, LAST};
-use super::shortfall::Shortfall;
 use super::stripes::Striped;
 use crate::rate_limit::quota::{Quota, SPAN, UNITS};
 use crate::time::Tick;

@@ -52,14 +52,13 @@ mod refunds;
 #[cfg(feature = "tower")]
 mod remainder;
 mod settle;
-mod shortfall;
 mod stripes;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 pub(super) mod word;
 
 pub(crate) use bucket::{Bucket, Charge};
+pub(crate) use grant::Shortfall;
 pub(crate) use refunds::Refunds;
 pub(crate) use settle::Return;
-pub(crate) use shortfall::Shortfall;
 pub(crate) use stripes::Striped;

@@ -2,7 +2,7 @@
 //! the orderings.
 
 use super::config::{Config, STALE};
-use super::shortfall::Shortfall;
+use super::grant::Shortfall;
 use crate::rate_limit::quota::UNITS;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
