@@ -72,6 +72,10 @@ impl<S, P: Clone, R> Layer<S> for BudgetLayer<P, R> {
     type Service = BudgetService<S, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BudgetService::new(inner, self.budget.clone())
+        BudgetService {
+            inner,
+            budget: self.budget.clone(),
+            responder: PhantomData,
+        }
     }
 }

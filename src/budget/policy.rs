@@ -108,16 +108,10 @@ impl Budget {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let (before, mut after) = (options.mode, options.mode);
-        self.0.config.change(|now| {
-            let next = change(Builder::from_config(options.clone(), *now));
-            after = next.options.mode;
-            next.checked()
+        self.common().change(&self.0.config, |options, now| {
+            let next = change(Builder::from_config(options, *now));
+            Ok((next.options.mode, next.checked()?))
         })?;
-        if before != after {
-            self.set_mode(after);
-        }
         self.copy_config();
         Ok(())
     }

@@ -16,25 +16,19 @@ use crate::service::{Guard, Silent};
 ///
 /// `R` decides whether a success is known at the end of a body.
 pub struct BudgetService<S, P = Budget, R = Silent> {
-    inner: S,
-    budget: P,
-    responder: PhantomData<fn() -> R>,
-}
-
-impl<S, P, R> BudgetService<S, P, R> {
-    pub(super) fn new(inner: S, budget: P) -> Self {
-        Self {
-            inner,
-            budget,
-            responder: PhantomData,
-        }
-    }
+    pub(super) inner: S,
+    pub(super) budget: P,
+    pub(super) responder: PhantomData<fn() -> R>,
 }
 
 impl<S: Clone, P: Clone, R> Clone for BudgetService<S, P, R> {
     // By hand: `R` has no value.
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.budget.clone())
+        Self {
+            inner: self.inner.clone(),
+            budget: self.budget.clone(),
+            responder: PhantomData,
+        }
     }
 }
 

@@ -6,15 +6,18 @@ use tower_layer::Layer;
 
 use super::delay::{Own, PerRequest};
 use super::extra_service::{ExtraService, Other, Same};
+use super::future::Rules;
 use super::policy::Hedge;
 use super::service::HedgeService;
-use crate::attempts::{Again, CopyBy, OnlyIf};
+use crate::attempts::{Again, CopyBy, OnlyIf, Template};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::config::Cached;
 use crate::context::path::Site;
 use crate::keyed::IntoSource;
 use crate::service::Silent;
+use crate::sync::Arc;
 
 /// Puts a [`Hedge`] around a service.
 ///
@@ -216,14 +219,21 @@ where
     type Service = HedgeService<S, C, A, D, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HedgeService::new(
-            self.extra.template(&inner),
+        let hedge = self.hedge.clone();
+        let mut live = hedge.fixed().cloned().map(Cached::new);
+        let rules = Rules {
+            config: live.as_mut().map(|live| Arc::clone(live.load())),
+            again: self.again.clone(),
+            delay: self.delay.clone(),
+        };
+        HedgeService {
+            template: Template::new(self.extra.template(&inner), rules),
             inner,
-            self.hedge.clone(),
-            self.classifier.clone(),
-            self.again.clone(),
-            self.delay.clone(),
-            self.site,
-        )
+            hedge,
+            live,
+            classifier: self.classifier.clone(),
+            responder: PhantomData,
+            site: self.site,
+        }
     }
 }

@@ -3,13 +3,11 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::builder::Builder;
-use super::quantile::Latencies;
+use super::quantile::{Latencies, Wanted};
 use super::state::{Settings, When};
 use crate::attempts::{Ledger, Plan};
 use crate::budget::Budget;
 use crate::common::{Common, Options, common_methods, listed};
-#[cfg(feature = "tower")]
-use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
 use crate::policy_id;
@@ -50,10 +48,21 @@ impl Config {
         }
     }
 
-    /// The delay before an extra attempt, as far as the request says nothing.
+    /// After how long without an answer the next attempt starts, as far as the request says
+    /// nothing. None while the quantile is unknown.
     #[inline]
     pub(super) fn delay(&self, now: time::Tick) -> Option<Duration> {
-        self.settings.delay(now, self.latencies.as_deref())
+        match self.settings.when {
+            When::Fixed(delay) => Some(delay),
+            When::Quantile(quantile) => {
+                let wanted = Wanted {
+                    quantile,
+                    min_samples: self.settings.min_samples.into(),
+                };
+                let recent = self.latencies.as_ref()?.recent(now, wanted)?;
+                Some(recent.max(self.settings.min_delay))
+            }
+        }
     }
 }
 
@@ -121,23 +130,15 @@ impl Hedge {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let mut mode = options.mode;
-        let (_, config) = self.0.config.change(|now| {
-            let builder = Builder::from_parts(
-                options.clone(),
-                now.settings.clone(),
-                now.plan.funding.clone(),
-            );
+        let config = self.common().change(&self.0.config, |options, now| {
+            let (settings, funding) = (now.settings.clone(), now.plan.funding.clone());
+            let builder = Builder::from_parts(options, settings, funding);
             let (options, settings, funding) = change(builder).checked(now.settings.window)?;
-            mode = options.mode;
             let ledger = Arc::clone(&now.plan.ledger);
             let plan = Plan { ledger, funding };
-            Ok(Config::new(settings, plan, now.latencies.clone()))
+            let latencies = now.latencies.clone();
+            Ok((options.mode, Config::new(settings, plan, latencies)))
         })?;
-        if mode != options.mode {
-            self.set_mode(mode);
-        }
         if let Some(latencies) = &config.latencies {
             latencies.forget_found();
         }
@@ -183,12 +184,6 @@ impl Hedge {
 
     pub(super) fn config(&self) -> Arc<Config> {
         self.0.config.full()
-    }
-
-    /// The configuration for a service that makes many calls.
-    #[cfg(feature = "tower")]
-    pub(super) fn cached(&self) -> Cached<Self, Config> {
-        Cached::new(self.clone())
     }
 }
 

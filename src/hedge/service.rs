@@ -14,7 +14,7 @@ use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
 use crate::context::path::Site;
-use crate::keyed::{IntoSource, Picked, Source};
+use crate::keyed::{Picked, Source};
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
@@ -22,43 +22,14 @@ use crate::sync::Arc;
 ///
 /// `R` decides whether a success is known at the end of a body.
 pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge, R = Silent> {
-    inner: S,
-    template: Template<S, Rules<A, D>>,
-    hedge: P,
+    pub(super) inner: S,
+    pub(super) template: Template<S, Rules<A, D>>,
+    pub(super) hedge: P,
     /// None if there is one hedge per key.
-    live: Option<Cached<Hedge, Config>>,
-    classifier: C,
-    responder: PhantomData<fn() -> R>,
-    site: Site,
-}
-
-impl<S: Clone, C, A, D, P: IntoSource<Hedge>, R> HedgeService<S, C, A, D, P, R> {
-    /// `extra` is the template service of the extra attempts.
-    pub(super) fn new(
-        extra: S,
-        inner: S,
-        hedge: P,
-        classifier: C,
-        again: A,
-        delay: D,
-        site: Site,
-    ) -> Self {
-        let mut live = hedge.fixed().map(Hedge::cached);
-        let rules = Rules {
-            config: live.as_mut().map(|live| Arc::clone(live.load())),
-            again,
-            delay,
-        };
-        Self {
-            template: Template::new(extra, rules),
-            inner,
-            hedge,
-            live,
-            classifier,
-            responder: PhantomData,
-            site,
-        }
-    }
+    pub(super) live: Option<Cached<Hedge, Config>>,
+    pub(super) classifier: C,
+    pub(super) responder: PhantomData<fn() -> R>,
+    pub(super) site: Site,
 }
 
 impl<S: Clone, C: Clone, A, D, P: Clone, R> Clone for HedgeService<S, C, A, D, P, R> {

@@ -3,14 +3,17 @@ use std::marker::PhantomData;
 
 use tower_layer::Layer;
 
+use super::future::Rules;
 use super::policy::Retry;
 use super::service::RetryService;
-use crate::attempts::{Again, CopyBy, OnlyIf};
+use crate::attempts::{Again, CopyBy, OnlyIf, Template};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::config::Cached;
 use crate::context::path::Site;
 use crate::service::Silent;
+use crate::sync::Arc;
 
 /// Puts a [`Retry`] around a service.
 ///
@@ -135,7 +138,15 @@ impl<S: Clone, C: Clone, A: Clone, R> Layer<S> for RetryLayer<C, A, R> {
     type Service = RetryService<S, C, A, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (classifier, again) = (self.classifier.clone(), self.again.clone());
-        RetryService::new(inner, &self.retry, classifier, again, self.site)
+        let mut retry = Cached::new(self.retry.clone());
+        let (config, again) = (Arc::clone(retry.load()), self.again.clone());
+        RetryService {
+            template: Template::new(inner.clone(), Rules { config, again }),
+            inner,
+            retry,
+            classifier: self.classifier.clone(),
+            responder: PhantomData,
+            site: self.site,
+        }
     }
 }

@@ -19,27 +19,12 @@ use crate::sync::Arc;
 ///
 /// `R` decides whether a success is known at the end of a body.
 pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
-    inner: S,
-    template: Template<S, Rules<A>>,
-    retry: Cached<Retry, Config>,
-    classifier: C,
-    responder: PhantomData<fn() -> R>,
-    site: Site,
-}
-
-impl<S: Clone, C, A, R> RetryService<S, C, A, R> {
-    pub(super) fn new(inner: S, retry: &Retry, classifier: C, again: A, site: Site) -> Self {
-        let mut retry = retry.cached();
-        let config = Arc::clone(retry.load());
-        Self {
-            template: Template::new(inner.clone(), Rules { config, again }),
-            inner,
-            retry,
-            classifier,
-            responder: PhantomData,
-            site,
-        }
-    }
+    pub(super) inner: S,
+    pub(super) template: Template<S, Rules<A>>,
+    pub(super) retry: Cached<Retry, Config>,
+    pub(super) classifier: C,
+    pub(super) responder: PhantomData<fn() -> R>,
+    pub(super) site: Site,
 }
 
 impl<S: Clone, C: Clone, A, R> Clone for RetryService<S, C, A, R> {
@@ -98,8 +83,8 @@ where
         let call = first.call.enter(&config.plan, &span, || {
             clock.call(inner, |inner| inner.call(request))
         });
-        let permit = Permit::after_first(first, span, template);
-        ResponseFuture::new(call, copy, verdict, permit)
+        let permit = Permit::after_first(first, span, template, verdict);
+        ResponseFuture::new(call, copy, permit)
     }
 }
 
