@@ -8,7 +8,7 @@ use super::opened::Opened;
 use super::span::AttemptSpan;
 use crate::budget::{Budget, Charged, Withdrawal};
 use crate::config::Mode;
-use crate::context::{Attempt, CallContext, Due};
+use crate::context::{Attempt, CallContext};
 use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::in_flight::OnPanic;
@@ -56,11 +56,6 @@ impl CallLedger {
     /// behind a buffer is made elsewhere.
     pub(crate) fn deadline(&self) -> Tick {
         self.call.deadline.min(CallContext::unenforced())
-    }
-
-    /// Whether the next attempt may start at `now`.
-    pub(crate) fn due(&self, now: Tick) -> Due {
-        CallContext::due(self.call.deadline, now)
     }
 
     #[inline]

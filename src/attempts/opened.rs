@@ -25,7 +25,7 @@ pub(crate) struct Opened {
     /// Zero where no listener and no limit needs it.
     pub(crate) start: Tick,
     /// The deadline in force at the call.
-    pub(super) deadline: Tick,
+    pub(crate) deadline: Tick,
     /// What the attempt carries down. None where the policy is off, and where the call is part of
     /// another policy's attempt, whose number stays.
     pub(super) attempt: Option<Attempt>,

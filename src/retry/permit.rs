@@ -1,4 +1,6 @@
 use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::policy::Config;
@@ -8,12 +10,14 @@ use crate::attempts::Earned;
 use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened};
 use crate::classify::{Drain, Verdict};
 use crate::config::Mode;
-use crate::context::{CallContext, ClockReading, Due};
+#[cfg(feature = "tower")]
+use crate::context::Due;
+use crate::context::{CallContext, ClockReading};
 use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::time::{self, Tick};
+use crate::time::{self, Sleep, Tick};
 
 /// One call under a retry, with all its attempts. Dropping it ends the call.
 ///
@@ -241,8 +245,18 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
     }
 
     /// Whether the next attempt may start at `now`.
+    #[cfg(feature = "tower")]
     pub(super) fn due(&self, now: Tick) -> Due {
-        self.ledger.due(now)
+        CallContext::due(self.ledger.call.deadline, now)
+    }
+
+    /// Whether the next attempt may start; see [`CallContext::poll_due`].
+    pub(super) fn poll_due(
+        &self,
+        hold: Pin<&mut Option<Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        CallContext::poll_due(self.ledger.call.deadline, hold, cx)
     }
 
     /// Whether the call has a deadline at which no timer ends it.

@@ -9,8 +9,8 @@ use super::permit::{First, Next, Permit};
 use super::policy::{Config, Retry};
 use crate::classify::{Classify, Direct, InRun, Verdict};
 use crate::common::{Classified, classify_method};
+use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
-use crate::context::{ClockReading, Due};
 #[cfg(doc)]
 use crate::rejection::RejectionKind;
 use crate::rejection::{Error, Fault};
@@ -194,18 +194,13 @@ where
             poll_fn(|cx| self.enter(|| rest.poll(cx))).await;
         }
         let mut sleep = pin!(Sleep::until(until));
-        loop {
-            let woken = poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
-            match self.due(woken) {
-                Due::Now => break,
-                Due::PollerLate => sleep.set(Sleep::step(woken)),
-                Due::Never => {
-                    let answer = self.too_late();
-                    let expired = || Err(self.expired().into());
-                    let answer = answer.map_or_else(expired, |it| it.map_err(Error::Service));
-                    return ControlFlow::Break(answer);
-                }
-            }
+        poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+        let mut hold = pin!(None);
+        if !poll_fn(|cx| self.poll_due(hold.as_mut(), cx)).await {
+            let answer = self.too_late();
+            let expired = || Err(self.expired().into());
+            let answer = answer.map_or_else(expired, |it| it.map_err(Error::Service));
+            return ControlFlow::Break(answer);
         }
         self.wake();
         self.send();

@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 use super::source::Source;
 use crate::attempts::{AttemptSpan, ExtraPermit};
 use crate::classify::Verdict;
-use crate::context::{Attempt, Due};
+use crate::context::{Attempt, CallContext};
 use crate::event::Suppression;
 use crate::hedge::permit::Permit;
 use crate::outcome::{FailureKind, NEVER, Outcome};
@@ -110,7 +110,7 @@ impl<N, F> Extra<N, F> {
         let mut this = self.project();
         let number = this.attempt.number;
         let _context = this.attempt.enter();
-        while let StateProjection::Readying { next, mut hold } = this.state.as_mut().project() {
+        while let StateProjection::Readying { next, hold } = this.state.as_mut().project() {
             let readied = {
                 let _span = this.span.enter();
                 attempts.poll_ready(next, cx)
@@ -128,24 +128,15 @@ impl<N, F> Extra<N, F> {
                 }
                 Poll::Pending => return Poll::Pending,
             }
-            let start = time::now();
-            match of.ledger.due(start) {
-                Due::Now => {}
+            if !ready!(CallContext::poll_due(of.ledger.call.deadline, hold, cx)) {
                 // Nothing starts for a caller whose deadline has passed. What was taken from the
                 // budget goes back with the attempt.
-                Due::Never => {
-                    *this.permit = None;
-                    let ledger = &attempts.as_ref().plan.ledger;
-                    ledger.suppress(number, Suppression::Deadline);
-                    return Poll::Ready(Ended::Lost(Next::Never));
-                }
-                Due::PollerLate => {
-                    hold.set(Some(Sleep::step(start)));
-                    let hold = hold.as_pin_mut().expect("it was set above");
-                    ready!(hold.poll_elapsed(cx));
-                    continue;
-                }
+                *this.permit = None;
+                let ledger = &attempts.as_ref().plan.ledger;
+                ledger.suppress(number, Suppression::Deadline);
+                return Poll::Ready(Ended::Lost(Next::Never));
             }
+            let start = time::now();
             if let Some(permit) = this.permit {
                 of.send(attempts.as_ref(), number, permit);
             }

@@ -8,7 +8,7 @@ use super::extra::{Ended, Extra, Next};
 use super::source::Source;
 use crate::attempts::AttemptSpan;
 use crate::classify::Verdict;
-use crate::context::{Attempt, Due};
+use crate::context::{Attempt, CallContext};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::Config;
@@ -222,26 +222,21 @@ where
         self.sleep.set(None);
         let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
-        let mut start = time::now();
-        loop {
-            match self.permit.ledger.due(start) {
-                Due::Now => break,
-                Due::Never => {
-                    let ledger = &self.attempts.as_ref().plan.ledger;
-                    ledger.suppress(number, Suppression::Deadline);
-                    self.permit.left = 0;
-                    return false;
-                }
-                Due::PollerLate => {
-                    self.sleep.set(Some(Sleep::step(start)));
-                    if self.poll_delay(cx).is_pending() {
-                        *self.overdue = true;
-                        return false;
-                    }
-                    start = time::now();
-                }
+        let own = self.permit.ledger.call.deadline;
+        match CallContext::poll_due(own, self.sleep.as_mut(), cx) {
+            Poll::Ready(true) => self.sleep.set(None),
+            Poll::Ready(false) => {
+                let ledger = &self.attempts.as_ref().plan.ledger;
+                ledger.suppress(number, Suppression::Deadline);
+                self.permit.left = 0;
+                return false;
+            }
+            Poll::Pending => {
+                *self.overdue = true;
+                return false;
             }
         }
+        let start = time::now();
         let Some(extra) = self.prepare(number) else {
             self.permit.left = 0;
             return false;
