@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 
 use super::builder::{Builder, Config};
@@ -6,6 +5,7 @@ use super::state::{Account, Earns, ONE, Terms, Throttle};
 use crate::common::{Common, Options, listed};
 use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 use crate::context::CallContext;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 #[cfg(feature = "tokio")]
 use crate::policy_id::PolicyId;
@@ -265,22 +265,10 @@ impl Builder {
 
 listed!(Budget, Shared);
 
-impl From<&Budget> for Budget {
-    fn from(budget: &Budget) -> Self {
-        budget.clone()
-    }
-}
+from_ref!(Budget);
 
-impl fmt::Debug for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snapshot = self.snapshot();
-        f.debug_struct("Budget")
-            .field("name", self.name())
-            .field("balance", &snapshot.balance)
-            .field("ratio", &snapshot.ratio)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Budget, this: name = this.name(), balance = this.snapshot().balance,
+    ratio = this.snapshot().ratio);
 
 /// What a [`Budget`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]

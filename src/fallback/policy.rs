@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::common::{Common, Options, common_methods, listed, unlisted};
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::{Count, Totals};
 use crate::event::{EventKind, Suppression};
+use crate::macros::{debug_fields, from_ref};
 use crate::outcome::Outcome;
 use crate::policy_id;
 use crate::rejection::RejectionKind;
@@ -167,25 +167,9 @@ impl Builder {
 
 listed!(Fallback, Shared);
 
-impl From<&Fallback> for Fallback {
-    fn from(fallback: &Fallback) -> Self {
-        fallback.clone()
-    }
-}
+from_ref!(Fallback);
 
-impl fmt::Debug for Fallback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = self.0.settings.load();
-        f.debug_struct("Fallback")
-            .field("name", self.name())
-            .field("limit", &settings.limit)
-            .field("timeout", &settings.timeout)
-            .field("failures", &settings.failures)
-            .field("rejections", &settings.rejections)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Fallback, this: name = this.name(), settings = this.0.settings.load(), mode = this.mode());
 
 /// What a [`Fallback`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use super::permit::Permit;
 use super::policy::Fallback;
 use crate::classify::Standard;
 use crate::context::ClockReading;
+use crate::macros::debug_fields;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
@@ -70,10 +71,4 @@ impl<S: Clone, A, C: Clone> Clone for FallbackService<S, A, C> {
     }
 }
 
-impl<S: fmt::Debug, A, C> fmt::Debug for FallbackService<S, A, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, A, C] FallbackService<S, A, C>, this: inner = this.inner);

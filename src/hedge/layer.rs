@@ -16,6 +16,7 @@ use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::path::Site;
 use crate::keyed::IntoSource;
+use crate::macros::debug_fields;
 use crate::service::Silent;
 use crate::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::sync::Arc;
 /// `C` classifies outcomes, `A` says which requests may be hedged and copies them, `D` is where
 /// the delay comes from, `P` is the hedge, or one per key, and `X` is where extra attempts go. It
 /// rejects nothing; `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same, R = Silent> {
     hedge: P,
@@ -172,40 +174,12 @@ impl<C, O, K, D, P, X, R> HedgeLayer<C, Again<O, K>, D, P, X, R> {
     }
 }
 
-impl<C: Clone, A: Clone, D: Clone, P: Clone, X: Clone, R> Clone for HedgeLayer<C, A, D, P, X, R> {
-    // By hand: `R` has no value.
-    fn clone(&self) -> Self {
-        Self {
-            hedge: self.hedge.clone(),
-            classifier: self.classifier.clone(),
-            again: self.again.clone(),
-            delay: self.delay.clone(),
-            extra: self.extra.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
-}
-
-impl<C, A, D, P, X, R> fmt::Debug for HedgeLayer<C, A, D, P, X, R>
-where
-    C: fmt::Debug,
-    A: fmt::Debug,
-    D: fmt::Debug,
-    P: fmt::Debug,
-    X: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HedgeLayer")
-            .field("hedge", &self.hedge)
-            .field("classifier", &self.classifier)
-            .field("again", &self.again)
-            .field("delay", &self.delay)
-            .field("extra", &self.extra)
-            .field("site", &self.site)
-            .finish()
-    }
-}
+debug_fields!(
+    [C: fmt::Debug, A: fmt::Debug, D: fmt::Debug, P: fmt::Debug, X: fmt::Debug, R]
+    HedgeLayer<C, A, D, P, X, R>, this:
+    hedge = this.hedge, classifier = this.classifier, again = this.again, delay = this.delay,
+    extra = this.extra, site = this.site
+);
 
 impl<S, C, A, D, P, X, R> Layer<S> for HedgeLayer<C, A, D, P, X, R>
 where

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::budget::Budget;
 use crate::common::{Common, Options, common_methods, listed};
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::sync::Arc;
 use crate::time;
@@ -222,23 +222,10 @@ impl AsRef<Live<Config>> for Hedge {
     }
 }
 
-impl From<&Hedge> for Hedge {
-    fn from(hedge: &Hedge) -> Self {
-        hedge.clone()
-    }
-}
+from_ref!(Hedge);
 
-impl fmt::Debug for Hedge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.0.config.load();
-        f.debug_struct("Hedge")
-            .field("name", self.name())
-            .field("when", &config.settings.when)
-            .field("max_extra", &config.settings.max_extra)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Hedge, this: name = this.name(), when = this.0.config.load().settings.when,
+    max_extra = this.0.config.load().settings.max_extra, mode = this.mode());
 
 /// What a [`Hedge`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,7 @@ use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::path::Site;
+use crate::macros::debug_fields;
 use crate::service::Silent;
 use crate::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::sync::Arc;
 ///
 /// It rejects nothing: what it returns is always the service's own. `R` decides whether a success
 /// is known at the end of a body.
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct RetryLayer<C = Standard, A = Again, R = Silent> {
     retry: Retry,
@@ -110,29 +112,8 @@ impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
     }
 }
 
-impl<C: Clone, A: Clone, R> Clone for RetryLayer<C, A, R> {
-    // By hand: `R` has no value.
-    fn clone(&self) -> Self {
-        Self {
-            retry: self.retry.clone(),
-            classifier: self.classifier.clone(),
-            again: self.again.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
-}
-
-impl<C: fmt::Debug, A: fmt::Debug, R> fmt::Debug for RetryLayer<C, A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryLayer")
-            .field("retry", &self.retry)
-            .field("classifier", &self.classifier)
-            .field("again", &self.again)
-            .field("site", &self.site)
-            .finish()
-    }
-}
+debug_fields!([C: fmt::Debug, A: fmt::Debug, R] RetryLayer<C, A, R>, this:
+    retry = this.retry, classifier = this.classifier, again = this.again, site = this.site);
 
 impl<S: Clone, C: Clone, A: Clone, R> Layer<S> for RetryLayer<C, A, R> {
     type Service = RetryService<S, C, A, R>;

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 
 use super::builder::Builder;
@@ -8,6 +7,7 @@ use crate::backoff::Backoff;
 use crate::common::{Common, Options, common_methods, listed};
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -156,23 +156,10 @@ impl AsRef<Live<Config>> for Retry {
     }
 }
 
-impl From<&Retry> for Retry {
-    fn from(retry: &Retry) -> Self {
-        retry.clone()
-    }
-}
+from_ref!(Retry);
 
-impl fmt::Debug for Retry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.0.config.load();
-        f.debug_struct("Retry")
-            .field("name", self.name())
-            .field("backoff", &config.settings.backoff)
-            .field("max_attempts", &config.settings.max_attempts)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Retry, this: name = this.name(), backoff = this.0.config.load().settings.backoff,
+    max_attempts = this.0.config.load().settings.max_attempts, mode = this.mode());
 
 /// What a [`Retry`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]

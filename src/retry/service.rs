@@ -12,12 +12,14 @@ use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
 use crate::context::path::Site;
+use crate::macros::debug_fields;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
 /// A service whose failed calls are made again; made by [`RetryLayer`](super::RetryLayer).
 ///
 /// `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
     pub(super) inner: S,
     pub(super) template: Template<S, Rules<A>>,
@@ -25,20 +27,6 @@ pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
     pub(super) classifier: C,
     pub(super) responder: PhantomData<fn() -> R>,
     pub(super) site: Site,
-}
-
-impl<S: Clone, C: Clone, A, R> Clone for RetryService<S, C, A, R> {
-    // By hand: `R` has no value, and `A` is shared.
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            template: self.template.clone(),
-            retry: self.retry.clone(),
-            classifier: self.classifier.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
 }
 
 impl<S, Req, C, A, R> Service<Req> for RetryService<S, C, A, R>
@@ -88,10 +76,4 @@ where
     }
 }
 
-impl<S: fmt::Debug, C, A, R> fmt::Debug for RetryService<S, C, A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, C, A, R] RetryService<S, C, A, R>, this: inner = this.inner);

@@ -8,6 +8,7 @@ use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
 use crate::counters::{Count, SHORTEST, Totals};
 use crate::event::Ending;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -226,21 +227,9 @@ fn check(limit: Duration, name: &Name) -> Result<(), ConfigError> {
     problems.finish(name)
 }
 
-impl fmt::Debug for Timeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timeout")
-            .field("name", self.name())
-            .field("limit", &self.limit())
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Timeout, this: name = this.name(), limit = this.limit(), mode = this.mode());
 
-impl From<&Timeout> for Timeout {
-    fn from(timeout: &Timeout) -> Self {
-        timeout.clone()
-    }
-}
+from_ref!(Timeout);
 
 impl From<Duration> for Timeout {
     /// [`Timeout::new`], which panics on zero.
