@@ -65,5 +65,5 @@ pub(crate) use carrier::Recognize;
 pub use carrier::look;
 pub use error::Error;
 pub use fault::{ByBox, ByError, ByReport, Fault, Nested, Opaque};
-pub(crate) use reason::chain;
 pub use reason::{Reason, Rejection, RejectionKind};
+pub(crate) use reason::{chain, with_causes};
