@@ -32,7 +32,7 @@ pub trait Carrier: Sized {
     /// The text of the error, for what tripped a breaker. That of [`error`](Self::error) and of its
     /// causes by default.
     fn text(&self) -> Option<String> {
-        self.error().map(|error| with_causes(error))
+        self.error().map(with_causes)
     }
 }
 
