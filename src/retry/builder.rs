@@ -39,25 +39,25 @@ impl Builder {
         /// jitter.
         backoff(backoff: Backoff) => settings.backoff = backoff;
 
-        /// How many attempts a call makes, the first counted. The default is 3.
+        /// How many attempts a call makes, including the first. The default is 3.
         max_attempts(attempts: u32) => settings.max_attempts = attempts;
 
         /// For how long after its start a call may start another attempt. The default is no limit,
         /// since a timeout above bounds the attempts too. An attempt under way is not cut short.
         max_elapsed(limit: impl Into<Option<Duration>>) => settings.max_elapsed = limit.into();
 
-        /// The least base of the backoff after a call that was throttled. The default is 1 s. The
-        /// backoff's cap applies. Zero treats all failures alike.
+        /// The smallest base of the backoff after a throttled call. The default is 1 s. The backoff's cap
+        /// applies. Zero treats all failures alike.
         throttled_base(base: Duration) => settings.throttled_base = base;
 
-        /// The longest `Retry-After` of a failure that it waits for. The default is 30 s. A failure with
-        /// a longer one is returned at once; one with [`Duration::MAX`] is, whatever the cap.
+        /// The longest `Retry-After` that it waits for. The default is 30 s. A failure with a longer one
+        /// is returned at once, and so is one with [`Duration::MAX`], whatever the cap.
         retry_after_cap(cap: Duration) => settings.retry_after_cap = cap;
 
-        /// Takes extra attempts from `budget`, which other policies may share. The default is a budget
+        /// Pays for extra attempts from `budget`, which other policies may share. The default is a budget
         /// of its own with the [defaults](crate::budget#defaults), and inside an attempt of another
-        /// retry or hedge, theirs. Inside such an attempt a given budget earns nothing, so that layers
-        /// do not multiply: it has its burst and its floor.
+        /// retry or hedge, theirs. Inside such an attempt a budget that is set here earns nothing, so that
+        /// layers do not multiply: it has only its burst and its floor.
         budget(budget: impl Into<Budget>) => funding = Funding::Given(budget.into());
     }
 
@@ -68,8 +68,8 @@ impl Builder {
     }
 
     setters! {
-        /// Whether it also retries inside an attempt above the first of another retry. The default is
-        /// no, since attempts multiply: three of three are nine.
+        /// Whether it also retries inside a second or later attempt of another retry. The default is no,
+        /// since attempts multiply: three of three are nine.
         nested(nested: bool) => settings.nested = nested;
 
         /// Makes jitter the same in every run.
