@@ -163,6 +163,7 @@
 
 mod erased;
 mod key;
+mod listed;
 #[cfg(feature = "tower")]
 mod long;
 mod map;

@@ -73,7 +73,7 @@ pub(super) fn take<'a>(limiter: &'a RateLimiter, ask: &Ask) -> Result<Charges, D
             }
             return Err(member.denied(cost, shortfall));
         }
-        // Of the members that only record.
+        // Some members may only record theirs.
         emit_rejections(members, ask, &looks);
         return Ok(match ask.keep || at > now {
             true => Charges::Joint(at, Box::new(charges)),

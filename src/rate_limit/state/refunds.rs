@@ -8,7 +8,6 @@
 //! the word is exchanged, and a refund reads it after the word (model: `refund_against_reservation`).
 
 use super::grant::Grant;
-use super::settle::Return;
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::time::Tick;
 
@@ -27,11 +26,8 @@ impl Refunds {
         self.units.load(Ordering::Acquire)
     }
 
-    /// Counts units that were returned, unless the charge was the last one. Under a lock.
-    pub(crate) fn add(&self, units: u64, back: Return) {
-        if let Return::Whole = back {
-            return;
-        }
+    /// Counts units that were returned. Under a lock.
+    pub(crate) fn add(&self, units: u64) {
         let refunded = self.units.load(Ordering::Relaxed);
         // Pairs with the load before a charge.
         self.units

@@ -58,6 +58,13 @@ impl Return {
         };
         units.min(tat)
     }
+
+    /// Counts units that were returned, unless there is no later charge to know of them.
+    pub(in crate::rate_limit) fn count(self, units: u64, refunds: &Refunds) {
+        if let Self::Part { .. } = self {
+            refunds.add(units);
+        }
+    }
 }
 
 impl Bucket {
@@ -73,7 +80,7 @@ impl Bucket {
             let units = back.units(charge, &config, word.tat(), &self.refunds);
             let to = Word::new(word.tat() - units, word.generation());
             if units == 0 || self.exchange(word, to) {
-                return self.refunds.add(units, back);
+                return back.count(units, &self.refunds);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! How a tier's configuration changes for all keys.
 
 use super::Table;
-use super::eviction::Origin;
 use super::set::WAYS;
+use super::standing::Origin;
 use crate::rate_limit::quota::Quota;
 use crate::rate_limit::state::config::{Config, Turn};
 use crate::rate_limit::state::word::Word;

@@ -25,8 +25,8 @@
 //! - the tier changed four times, as for the bucket
 //! - the entry had 2^16 owners, of which the last is the first one again
 
-use super::eviction::{Origin, Standing};
 use super::set::{Owner, Set, Tag, WAYS};
+use super::standing::{Origin, Standing};
 use super::{KeyHandle, Table};
 use crate::rate_limit::state::config::{Config, Grant};
 use crate::rate_limit::state::word::Word;

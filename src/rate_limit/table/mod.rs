@@ -46,13 +46,14 @@ mod naive;
 mod pause;
 mod set;
 mod settle;
+mod standing;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 mod tier;
 
-use self::eviction::Origin;
 pub(crate) use self::set::{KeyHandle, Tag};
 use self::set::{Owner, Set, WAYS};
+use self::standing::Origin;
 use self::tier::Tier;
 use crate::macros::debug_fields;
 use crate::rate_limit::state::Refunds;

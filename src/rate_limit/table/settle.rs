@@ -23,7 +23,7 @@ impl Table {
             let units = back.units(charge, &config, word.tat(), refunds);
             let to = Word::new(word.tat() - units, charge.changes);
             if units == 0 || set.charge(way, word, to) {
-                return refunds.add(units, back);
+                return back.count(units, refunds);
             }
         }
     }
