@@ -257,10 +257,15 @@ impl Machine {
                 Err(now) => word = now,
             }
         }
+        self.hand_over()
+    }
+
+    // Apart, so that the end of a call while none waits is small.
+    #[cold]
+    fn hand_over(&self) -> Option<Waker> {
         self.pass_on(&mut self.queue.lock())
     }
 
-    #[cold]
     fn pass_on(&self, queue: &mut Queue) -> Option<Waker> {
         // Before the lock was taken the waiter may have been cancelled or the limit lowered. The
         // permit is freed then.
