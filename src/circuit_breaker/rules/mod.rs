@@ -2,13 +2,13 @@
 //!
 //! # Memory ordering
 //!
-//! A success ends the streaks only if `consecutive` says that a call has failed since the last one:
-//! so it costs one load. For that a failure is counted there after it is in the streaks, and a
-//! success clears it before it ends them. Both exchanges release and acquire: once `consecutive` is
-//! clear, the streaks are ended, or one of the failures in them has not been counted there yet
-//! (model: `a_success_leaves_no_streak`).
+//! A success ends the streaks only if a failure is in one of them, or in `consecutive`: without one
+//! it costs a load of each. It reads each word itself, because another success may have cleared one
+//! of them and not yet the others. No word publishes anything but itself, so all is relaxed (models:
+//! `a_success_leaves_no_streak`, `a_success_that_has_ended_is_in_no_run_of_failures`).
 
-use std::fmt;
+mod tripped;
+
 use std::time::Duration;
 
 use super::config::Config;
@@ -20,6 +20,7 @@ use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
+pub use tripped::Tripped;
 
 /// A call that has ended, as the rules see it.
 #[derive(Clone, Copy, Debug)]
@@ -31,39 +32,6 @@ pub(super) struct Ended {
     pub(super) slot: Option<ThreadSlot>,
 }
 
-/// What tripped a breaker.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Tripped {
-    /// The rule, as it was configured.
-    pub rule: String,
-    /// What its memory held.
-    pub counts: Counts,
-    /// The kind of the last failure.
-    pub kind: FailureKind,
-    /// The delay that the dependency requested.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::config::serialize::seconds_if_any")
-    )]
-    pub retry_after: Option<Duration>,
-    /// The text of the last failure, where it was an error that a layer or `run` has seen. It is
-    /// made only when the breaker trips.
-    pub error: Option<String>,
-}
-
-impl fmt::Display for Tripped {
-    /// The rule, and the last failure: its text, where it has one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; last failure: ", self.rule)?;
-        match &self.error {
-            Some(error) => f.write_str(error),
-            None => fmt::Display::fmt(&self.kind, f),
-        }
-    }
-}
-
 /// The rules of one configuration with their memories. A change makes new rules, which take over
 /// the memories that they can use.
 #[derive(Debug)]
@@ -73,6 +41,8 @@ pub(super) struct Rules {
     memories: Vec<Memory>,
     /// Those of the memories that count successes.
     windows: Box<[Arc<Outcomes>]>,
+    /// Those of the memories that a success ends.
+    streaks: Box<[Arc<Streak>]>,
     /// The failures in a row of all calls, for custom rules and snapshots.
     consecutive: Arc<Consecutive>,
     /// The outcomes of a ramp.
@@ -108,6 +78,13 @@ impl Memory {
         match self {
             Self::Window(window) => Some(Arc::clone(window)),
             Self::Streak(_) | Self::Recent(_) => None,
+        }
+    }
+
+    fn streak(&self) -> Option<Arc<Streak>> {
+        match self {
+            Self::Streak(streak) => Some(Arc::clone(streak)),
+            Self::Window(_) | Self::Recent(_) => None,
         }
     }
 
@@ -203,6 +180,7 @@ impl Rules {
             slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
             windows: memories.iter().filter_map(Memory::window).collect(),
+            streaks: memories.iter().filter_map(Memory::streak).collect(),
             memories,
             consecutive,
             ramp,
@@ -235,7 +213,9 @@ impl Rules {
     /// end.
     #[inline]
     pub(super) fn has_streak(&self, generation: u32) -> bool {
+        let mut streaks = self.streaks.iter();
         self.consecutive.length(generation) > 0
+            || streaks.any(|streak| streak.length(generation) > 0)
     }
 
     /// Records a success that was not timed and [ends no streak](Self::has_streak).
@@ -252,8 +232,9 @@ impl Rules {
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
         let rated = self.rates(call);
-        if !failed {
-            self.consecutive.success(generation);
+        match failed {
+            true => self.consecutive.failure(generation),
+            false => self.consecutive.success(generation),
         }
         let mut evaluate = failed;
         // The first rule without a rate that holds.
@@ -284,9 +265,6 @@ impl Rules {
                     window.record(generation, now, failed, slow, call.slot);
                 }
             }
-        }
-        if failed {
-            self.consecutive.failure(generation);
         }
         if !evaluate {
             return None;
