@@ -139,10 +139,6 @@ pub(crate) struct TimedCall {
 }
 
 impl TimedCall {
-    pub(super) fn timeout(&self) -> &Timeout {
-        &self.timeout
-    }
-
     /// The deadline for the user's code.
     #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn enforced(&self) -> Tick {
@@ -228,11 +224,16 @@ impl TimedCall {
             (self.terms.limit_end, self.terms.deadline) = (Tick::NEVER, Tick::NEVER);
             return None;
         }
+        Some(self.timeout.rejection(kind))
+    }
+
+    /// Ends a call that has no time left.
+    fn reject(&mut self, rejection: &Rejection) {
         self.open = false;
-        if let RejectionKind::TimedOut { elapsed, .. } = kind {
+        if let RejectionKind::TimedOut { elapsed, .. } = rejection.kind() {
             self.timeout.common().cells().time(elapsed);
         }
-        Some(self.timeout.rejection(kind))
+        self.timeout.emit_rejected(rejection);
     }
 
     /// Moves the call to where it ends later, if it is under a limit.
@@ -265,10 +266,7 @@ impl TimedCall {
             limit: self.due().since(self.terms.start),
             elapsed: now.since(self.terms.start),
         });
-        if let Some(rejection) = &rejection {
-            self.timeout.emit_rejected(rejection);
-        }
-        rejection
+        rejection.inspect(|rejection| self.reject(rejection))
     }
 
     #[inline]
@@ -389,9 +387,11 @@ impl<F, M> Timed<F, M> {
         let polled = this.call.poll_timer(this.sleep, this.upload, cx);
         if let Poll::Ready(rejection) = &polled {
             let expired = Expired::at(this.call.terms.deadline);
+            let guard = OnPanic::new(this.call, TimedCall::panicked);
             this.future.set(None);
+            guard.done();
             drop(expired);
-            this.call.timeout().emit_rejected(rejection);
+            this.call.reject(rejection);
         }
         polled
     }
