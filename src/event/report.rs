@@ -8,7 +8,7 @@ use super::EventKind;
 use super::trace;
 use crate::config::Name;
 
-/// Whether an event may reach `tracing`: one load, before all that an event needs.
+/// Whether a rejection may reach a subscriber of `tracing`: one load, before all that it needs.
 #[inline]
 pub(crate) fn may_trace() -> bool {
     #[cfg(feature = "tracing")]
@@ -25,13 +25,12 @@ pub(crate) fn traces_rejections() -> bool {
     false
 }
 
-/// Reports an event to `tracing`.
+/// Reports an event to `tracing`, also without a subscriber: with its feature `log` it has a logger
+/// then.
 #[inline]
 pub(crate) fn trace_event(policy: &Name, kind: EventKind<'_>) {
     #[cfg(feature = "tracing")]
-    if may_trace() {
-        trace::emit(policy, kind);
-    }
+    trace::emit(policy, kind);
     let _ = (policy, kind);
 }
 
