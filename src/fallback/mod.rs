@@ -89,7 +89,7 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`limit`](Builder::limit) | 64 calls of the fallback at once | calls that end in 10 ms are 6,400 a second; a fallback that hangs holds 64 calls and no more. By reasoning: no row of the [outage table](crate::guide::numbers) decides it |
+//! | [`limit`](Builder::limit) | 64 calls of the fallback at once | calls that end in 10 ms are 6,400 a second; a fallback that hangs holds 64 calls and no more. Chosen by reasoning: no row of the [outage table](crate::guide::numbers) decides it |
 //! | [`timeout`](Builder::timeout) | 1 s | the caller has waited for the call already, and a fallback is a near and cheap answer |
 //! | [`failures`](Builder::failures) | every kind | the classifier says what a failure is |
 //! | [`rejections`](Builder::rejections) | answered | a caller of an open breaker needs an answer as much as one of a dead service |

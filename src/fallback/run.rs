@@ -33,7 +33,7 @@ impl Fallback {
         self.run_with(Direct, action, call).await
     }
 
-    /// [`run`](Self::run) with a classifier of yours.
+    /// [`run`](Self::run) with your own classifier.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).

@@ -54,7 +54,7 @@ where
     first_with(Direct, hedge, call, others).await
 }
 
-/// [`first`] with a classifier of yours.
+/// [`first`] with your own classifier.
 ///
 /// # Errors
 /// Those of [`first`].
@@ -74,9 +74,9 @@ where
 
 /// Makes all calls at once, and returns the first `needed` successes, in the order of the calls.
 ///
-/// Plain data is a success, a response of HTTP says so itself ([`Direct`]). All calls start at the
-/// first poll, and are bounded by the deadline in force: put a [`Timeout`](crate::Timeout) around
-/// it.
+/// Plain data is a success, an HTTP response is judged by its status ([`Direct`]). All calls start at
+/// the first poll, and are bounded by the deadline in force: put a [`Timeout`](crate::Timeout)
+/// around it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -116,7 +116,7 @@ where
     quorum_with(Direct, needed, calls).await
 }
 
-/// [`quorum`] with a classifier of yours.
+/// [`quorum`] with your own classifier.
 ///
 /// # Errors
 /// Those of [`quorum`].

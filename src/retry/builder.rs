@@ -40,7 +40,7 @@ impl Builder {
         self
     }
 
-    /// How many attempts a call makes, the first counted. The default is 3.
+    /// How many attempts a call makes, including the first. The default is 3.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_attempts = attempts;
         self
@@ -53,24 +53,24 @@ impl Builder {
         self
     }
 
-    /// The least base of the backoff after a call that was throttled. The default is 1 s. The
-    /// backoff's cap applies. Zero treats all failures alike.
+    /// The smallest base of the backoff after a throttled call. The default is 1 s. The backoff's cap
+    /// applies. Zero treats all failures alike.
     pub fn throttled_base(mut self, base: Duration) -> Self {
         self.settings.throttled_base = base;
         self
     }
 
-    /// The longest `Retry-After` of a failure that it waits for. The default is 30 s. A failure with
-    /// a longer one is returned at once; one with [`Duration::MAX`] is, whatever the cap.
+    /// The longest `Retry-After` that it waits for. The default is 30 s. A failure with a longer one
+    /// is returned at once, and so is one with [`Duration::MAX`], whatever the cap.
     pub fn retry_after_cap(mut self, cap: Duration) -> Self {
         self.settings.retry_after_cap = cap;
         self
     }
 
-    /// Takes extra attempts from `budget`, which other policies may share. The default is a budget
+    /// Pays for extra attempts from `budget`, which other policies may share. The default is a budget
     /// of its own with the [defaults](crate::budget#defaults), and inside an attempt of another
-    /// retry or hedge, theirs. Inside such an attempt a given budget earns nothing, so that layers
-    /// do not multiply: it has its burst and its floor.
+    /// retry or hedge, theirs. Inside such an attempt a budget that is set here earns nothing, so that
+    /// layers do not multiply: it has only its burst and its floor.
     pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
         self.funding = Funding::Given(budget.into());
         self
@@ -82,8 +82,8 @@ impl Builder {
         self
     }
 
-    /// Whether it also retries inside an attempt above the first of another retry. The default is
-    /// no, since attempts multiply: three of three are nine.
+    /// Whether it also retries inside a second or later attempt of another retry. The default is no,
+    /// since attempts multiply: three of three are nine.
     pub fn nested(mut self, nested: bool) -> Self {
         self.settings.nested = nested;
         self

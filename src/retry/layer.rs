@@ -43,7 +43,7 @@ impl RetryLayer {
 }
 
 impl<C, A, R> RetryLayer<C, A, R> {
-    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
+    /// Classifies outcomes with `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
     pub fn classify<C2>(self, classifier: C2) -> RetryLayer<C2, A, R> {
         RetryLayer {
@@ -79,14 +79,14 @@ impl<C, A, R> RetryLayer<C, A, R> {
 
 impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
     /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
-    /// for gRPC, where every request is a POST. A request that had no effect is retried in any
-    /// case ([module](crate::retry)).
+    /// for gRPC, where every request is a POST. A request that had no effect is always retried
+    /// ([module](crate::retry)).
     pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>, R> {
         self.map_again(|again| again.only(only))
     }
 
-    /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
-    /// request that has no copy is sent once.
+    /// Copies requests with `copy` instead of [`Resend::copy`]: for a body that is not `Clone`. A
+    /// request for which `copy` returns none is sent once.
     ///
     /// A copier says how to copy a request, never whether it may be sent again: [`Idempotent`] or
     /// [`only`](Self::only) does.

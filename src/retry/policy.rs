@@ -14,7 +14,7 @@ use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
 
-/// Makes a failed call again, within a budget.
+/// Repeats a failed call, within a budget.
 ///
 /// A handle: clones are the same retry. The [module](crate::retry) has its behaviour and its
 /// defaults.
@@ -35,8 +35,8 @@ pub(super) struct Config {
 }
 
 impl Retry {
-    /// A retry that waits by `backoff`, named after its call site. It makes three attempts, the
-    /// first counted, and has a budget of its own.
+    /// A retry that waits by `backoff`, named after its call site. It makes three attempts, including
+    /// the first, and has a budget of its own.
     ///
     /// A backoff that [`Builder::build`] rejects works as far as it can: no delay is longer than
     /// its cap.
@@ -57,10 +57,10 @@ impl Retry {
         &self.0.ledger.common
     }
 
-    /// Changes how many attempts a call makes that starts from now on, the first counted.
+    /// Changes the number of attempts, including the first, of calls that start from now on.
     ///
     /// # Errors
-    /// With zero; nothing has changed then.
+    /// If `attempts` is zero; nothing changes then.
     pub fn set_max_attempts(&self, attempts: u32) -> Result<(), ConfigError> {
         self.change(|now| now.max_attempts(attempts))
     }
@@ -70,7 +70,7 @@ impl Retry {
     /// listeners stay.
     ///
     /// # Errors
-    /// With every problem of the new configuration. Nothing has changed then.
+    /// With every problem of the new configuration; nothing changes then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -190,7 +190,7 @@ impl fmt::Debug for Retry {
     }
 }
 
-/// What a [`Retry`] is configured with and what it has done.
+/// The configuration and the counts of a [`Retry`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -203,7 +203,7 @@ pub struct Snapshot {
         serde(serialize_with = "crate::config::serialize::text")
     )]
     pub backoff: Backoff,
-    /// How many attempts a call makes, the first counted.
+    /// How many attempts a call makes, including the first.
     pub max_attempts: u32,
     /// Attempts made beyond the first ones.
     pub retried: u64,

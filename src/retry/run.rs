@@ -19,12 +19,12 @@ use crate::sync::Arc;
 use crate::time::{Sleep, Tick};
 
 impl Retry {
-    /// Makes a call, and again if it fails, without a service. `call` gets the number of the
+    /// Makes a call without a service, and repeats it if it fails. `call` gets the number of the
     /// attempt, from 1, and makes a new call for each: nothing has to be `Clone`. Plain data is a
-    /// success, a response of HTTP says so itself, and an error is known by its source chain
-    /// ([`Direct`]); the crate's own rejections are not retried.
+    /// success, an HTTP response is judged by its status, and an error by its source chain
+    /// ([`Direct`]). The crate's own rejections are not retried.
     ///
-    /// Only for calls that may be made more than once.
+    /// Use it only for calls that may be made more than once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -48,7 +48,7 @@ impl Retry {
     /// budget for an attempt that was not made.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with time enabled, when it has to wait.
+    /// When it has to wait outside of a tokio runtime with time enabled.
     pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnMut(u32) -> Fut,
@@ -59,7 +59,7 @@ impl Retry {
         self.run_with(Direct, call).await
     }
 
-    /// [`run`](Self::run) with a classifier of yours.
+    /// [`run`](Self::run) with your own classifier.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -119,7 +119,7 @@ impl Retry {
         self.run_mut_with(Direct, call).await
     }
 
-    /// [`run_mut`](Self::run_mut) with a classifier of yours.
+    /// [`run_mut`](Self::run_mut) with your own classifier.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -149,7 +149,7 @@ impl Retry {
 classify_method!(Retry, FnMut(u32));
 
 impl<C> Classified<Retry, C> {
-    /// [`run_mut`](Retry::run_mut), whose outcomes are judged by the classifier.
+    /// [`run_mut`](Retry::run_mut) with the classifier.
     ///
     /// # Errors
     /// Those of [`run`](Retry::run).

@@ -15,7 +15,7 @@ use crate::context::path::Site;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
-/// A service whose failed calls are made again; made by [`RetryLayer`](super::RetryLayer).
+/// A service whose failed calls are repeated; made by [`RetryLayer`](super::RetryLayer).
 ///
 /// `R` decides whether a success is known at the end of a body.
 pub struct RetryService<S, C = Standard, A = Again, R = Silent> {

@@ -21,8 +21,8 @@ pub(super) use source::Source;
 
 impl Hedge {
     /// Makes one call under this hedge, without a service. `call` makes each attempt and gets its
-    /// number, from 1; it must be safe to be made twice. Plain data is a success, a
-    /// response of HTTP says so itself, and an error is known by its source chain ([`Direct`]).
+    /// number, from 1; the call must be safe to make twice. Plain data is a success, an HTTP response
+    /// is judged by its status, and an error by its source chain ([`Direct`]).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -55,7 +55,7 @@ impl Hedge {
         self.run_with(Direct, call).await
     }
 
-    /// [`run`](Self::run) with a classifier of yours.
+    /// [`run`](Self::run) with your own classifier.
     ///
     /// # Errors
     /// The error of the first attempt.
