@@ -233,7 +233,7 @@ impl TimedCall {
         if let RejectionKind::TimedOut { elapsed, .. } = rejection.kind() {
             self.timeout.common().cells().time(elapsed);
         }
-        self.timeout.emit_rejected(rejection);
+        self.timeout.common().emit_rejected(rejection);
     }
 
     /// Moves the call to where it ends later, if it is under a limit.
