@@ -229,11 +229,12 @@ impl TimedCall {
 
     /// Ends a call that has no time left.
     fn reject(&mut self, rejection: &Rejection) {
-        self.open = false;
-        if let RejectionKind::TimedOut { elapsed, .. } = rejection.kind() {
-            self.timeout.common().cells().time(elapsed);
+        if std::mem::replace(&mut self.open, false) {
+            if let RejectionKind::TimedOut { elapsed, .. } = rejection.kind() {
+                self.timeout.common().cells().time(elapsed);
+            }
+            self.timeout.common().emit_rejected(rejection);
         }
-        self.timeout.common().emit_rejected(rejection);
     }
 
     /// Moves the call to where it ends later, if it is under a limit.
