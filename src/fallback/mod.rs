@@ -129,8 +129,6 @@ mod action;
 mod builder;
 mod call;
 #[cfg(feature = "tower")]
-mod future;
-#[cfg(feature = "tower")]
 mod layer;
 mod permit;
 mod policy;
@@ -143,8 +141,7 @@ mod through;
 
 pub use action::{Action, Call, Keep, Value, call, value};
 pub use builder::Builder;
-#[cfg(feature = "tower")]
-pub use future::{ResponseFuture, Sent};
+pub use call::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::FallbackLayer;
 pub use policy::{Fallback, Snapshot};
@@ -152,4 +149,4 @@ pub use policy::{Fallback, Snapshot};
 pub use service::FallbackService;
 pub use state::Cause;
 #[cfg(feature = "tower")]
-pub use through::{Through, service};
+pub use through::{Sent, Through, service};

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::iter;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use super::branches::Branches;
 use super::outcomes::{Gathered, NoQuorum};
 use crate::classify::{self, Classify, Direct, Outcome};
 use crate::context::CallContext;
-use crate::hedge::Hedge;
+use crate::hedge::{Hedge, MOST_EXTRA};
 use crate::rejection::{Error, Fault};
 use crate::time;
 
@@ -69,7 +70,11 @@ where
     E: Fault<Via>,
     C: Classify<T, E, Seen>,
 {
-    hedge.run_each(classifier, call, others.into_iter()).await
+    let others: Vec<F> = others.into_iter().take(MOST_EXTRA as usize).collect();
+    let extra = u32::try_from(others.len()).unwrap_or(MOST_EXTRA);
+    let mut calls = iter::once(call).chain(others);
+    let next = move |_| calls.next().expect("no more attempts than calls");
+    hedge.run_up_to(extra, classifier, next).await
 }
 
 /// Makes all calls at once, and returns the first `needed` successes, in the order of the calls.

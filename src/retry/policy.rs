@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 
 use super::builder::Builder;
@@ -6,10 +5,9 @@ use super::state::Settings;
 use crate::attempts::{Ledger, Plan};
 use crate::backoff::Backoff;
 use crate::common::{Common, Options, common_methods, listed};
-#[cfg(feature = "tower")]
-use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
@@ -81,29 +79,21 @@ impl Retry {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let mut mode = options.mode;
-        self.0.config.change(|now| {
-            let builder = Builder::from_parts(
-                options.clone(),
-                now.settings.clone(),
-                now.plan.funding.clone(),
-            );
+        let changed = self.common().change(&self.0.config, |options, now| {
+            let (settings, funding) = (now.settings.clone(), now.plan.funding.clone());
+            let builder = Builder::from_parts(options, settings, funding);
             let (options, settings, funding) = change(builder).checked()?;
-            mode = options.mode;
-            Ok(Config {
+            let config = Config {
                 settings,
                 plan: Plan {
                     ledger: Arc::clone(&now.plan.ledger),
                     funding,
                 },
                 jitter: Arc::clone(&now.jitter),
-            })
-        })?;
-        if mode != options.mode {
-            self.set_mode(mode);
-        }
-        Ok(())
+            };
+            Ok((options.mode, config))
+        });
+        changed.map(drop)
     }
 
     /// The configuration and the counts. The parts are read one after the other.
@@ -122,12 +112,6 @@ impl Retry {
 
     pub(super) fn config(&self) -> Arc<Config> {
         self.0.config.full()
-    }
-
-    /// The configuration for a service that makes many calls.
-    #[cfg(feature = "tower")]
-    pub(super) fn cached(&self) -> Cached<Self, Config> {
-        Cached::new(self.clone())
     }
 }
 
@@ -172,23 +156,10 @@ impl AsRef<Live<Config>> for Retry {
     }
 }
 
-impl From<&Retry> for Retry {
-    fn from(retry: &Retry) -> Self {
-        retry.clone()
-    }
-}
+from_ref!(Retry);
 
-impl fmt::Debug for Retry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.0.config.load();
-        f.debug_struct("Retry")
-            .field("name", self.name())
-            .field("backoff", &config.settings.backoff)
-            .field("max_attempts", &config.settings.max_attempts)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Retry, this: name = this.name(), backoff = this.0.config.load().settings.backoff,
+    max_attempts = this.0.config.load().settings.max_attempts, mode = this.mode());
 
 /// The configuration and the counts of a [`Retry`].
 #[derive(Clone, Debug, PartialEq)]
