@@ -108,7 +108,11 @@ impl CircuitBreaker {
             outcome
         });
         let ending = end.ending(outcome);
-        self.common().ended_if_timed(ending, elapsed);
+        match elapsed {
+            Some(elapsed) => self.common().ended(ending, || elapsed),
+            // A call that was not timed has no event.
+            None => self.common().cells().count(Count::ended(ending)),
+        }
     }
 
     /// Records a call by the rules, and trips the breaker if one of them holds.

@@ -243,7 +243,7 @@ impl CircuitBreaker {
             Ok(call) => Some(Permit::new(self, call)),
             Err(rejected) => {
                 let rejection = || self.rejection(rejected);
-                self.common().rejected_unseen(&rejected.kind(), rejection);
+                self.common().count_rejected(&rejected.kind(), rejection);
                 None
             }
         }
