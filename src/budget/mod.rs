@@ -193,11 +193,11 @@ pub use builder::{Builder, Refill};
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::BudgetLayer;
+#[cfg(feature = "tokio")]
+pub(crate) use permit::Charged;
 #[cfg(feature = "tower")]
 pub(crate) use permit::Deposit;
 pub use permit::Withdrawal;
-#[cfg(feature = "tokio")]
-pub(crate) use permit::{Charged, Sent};
 pub use policy::{Budget, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::BudgetService;

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::config::{Mode, Name, PolicyKind};
+use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 #[cfg(debug_assertions)]
 use crate::context::path::Inside;
 use crate::counters::{Cells, Count, Totals};
@@ -129,6 +129,26 @@ impl Common {
     pub(crate) fn changed(&self, mode: Mode) -> Options {
         let options = Options::named(self.kind, self.name.clone());
         Options { mode, ..options }
+    }
+
+    /// Changes a configuration, and the mode with it. `next` makes the configuration and the mode
+    /// from the options and the configuration of now, and runs again if another change came first.
+    pub(crate) fn change<C>(
+        &self,
+        live: &Live<C>,
+        next: impl Fn(Options, &C) -> Result<(Mode, C), ConfigError>,
+    ) -> Result<Arc<C>, ConfigError> {
+        let before = self.mode();
+        let mut after = before;
+        let (_, config) = live.change(|now| {
+            let (mode, config) = next(self.changed(before), now)?;
+            after = mode;
+            Ok(config)
+        })?;
+        if after != before {
+            self.set_mode(after);
+        }
+        Ok(config)
     }
 
     pub(crate) fn kind(&self) -> PolicyKind {

@@ -231,3 +231,5 @@ pub(crate) use permit::Latency;
 pub use policy::{Hedge, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::HedgeService;
+#[cfg(feature = "tokio")]
+pub(crate) use state::MOST_EXTRA;

@@ -201,7 +201,7 @@ impl RateLimiter {
     }
 
     /// Changes any of quota, mode, `max_wait` and `max_pause` while calls run: `change` gets a
-    /// builder with the values of now. It may run again if another change comes between. Name,
+    /// builder with the current values. It may run again if another change comes first. Name,
     /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their longest wait, a
     /// pause keeps its end.
     ///
@@ -240,7 +240,7 @@ impl Builder {
     option_setters!();
 
     setters! {
-        /// The longest wait for a token; 1 s by default: long enough to smooth a burst, short enough
+        /// The longest wait for a token. The default is 1 s: long enough to smooth a burst, short enough
         /// that the caller still wants the answer. With zero no call waits.
         max_wait(max_wait: Duration) => config.max_wait = max_wait;
 
@@ -251,14 +251,14 @@ impl Builder {
         /// The quota.
         quota(quota: Quota) => config.quota = quota;
 
-        /// Whether threads lease tokens, so that they spend them without contention, or all take them
-        /// from one exact bucket. By default they do if the burst is at least 128 tokens for each
+        /// Whether threads lease tokens and spend them without contention, or take all of them from one
+        /// exact bucket. By default they do if the burst is at least 128 tokens for each
         /// stripe. There is a stripe for each core, rounded up to a power of two, at most 16.
         ///
         /// [What it costs](crate::rate_limit#large-bursts): up to a sixteenth of a large burst may be
         /// missing after an idle time. If it is forced on a small burst, up to a half may be missing;
         /// with fewer than two tokens for each stripe the bucket stays exact. A limiter that starts
-        /// exact, also because it starts stopped or unlimited, stays exact when its quota is
+        /// exact, including one that starts stopped or unlimited, stays exact when its quota is
         /// [changed](RateLimiter::set_quota).
         ///
         /// ```

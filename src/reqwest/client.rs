@@ -111,6 +111,13 @@ impl<W: Clone> Client<W> {
     }
 }
 
+/// So that `?` takes an error of `error_for_status` or `text` where it takes one of `send`.
+impl From<::reqwest::Error> for Error<::reqwest::Error> {
+    fn from(error: ::reqwest::Error) -> Self {
+        Self::Service(error)
+    }
+}
+
 impl<W> fmt::Debug for Client<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")

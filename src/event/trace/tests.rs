@@ -164,8 +164,11 @@ fn cb11_the_log_of_an_opened_breaker_says_in_words_what_tripped_it() {
     let breaker = CircuitBreaker::builder("payments").trips([rule]);
     let breaker = breaker.build().unwrap();
     let call = || breaker.run_blocking(|| Err::<(), _>(std::io::Error::other("down")));
+    let because = || crate::Error::Service(std::io::Error::other("down"));
     let lines = lines_of(|| {
         (0..2).for_each(|_| drop(call()));
+        breaker.reset();
+        (0..2).for_each(|_| drop(breaker.run_blocking(|| Err::<(), _>(because()))));
         breaker.reset();
         (0..2).for_each(|_| breaker.try_acquire().unwrap().failure());
     });
@@ -178,6 +181,8 @@ fn cb11_the_log_of_an_opened_breaker_says_in_words_what_tripped_it() {
         causes,
         [
             "2 consecutive failures; last failure: down",
+            "reset",
+            "2 consecutive failures; last failure: call failed: down",
             "reset",
             "2 consecutive failures; last failure: an error",
         ]

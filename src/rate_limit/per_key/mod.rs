@@ -339,8 +339,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// Changes the quota of a tier while calls run. Without tiers the tier is 0. The anonymous
     /// limiter follows tier 0.
     ///
-    /// Each key's debt stays, in tokens. Calls that wait are admitted at the new rate. The change
-    /// visits every entry of the table once, while calls go on.
+    /// Each key's debt stays, in tokens. Waiting calls are admitted at the new rate. The change
+    /// visits every entry of the table once, while calls run.
     ///
     /// # Errors
     /// If the quota is invalid, or there is no such tier. Nothing changes then.
