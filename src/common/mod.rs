@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) listeners: Listeners,
     /// Only for policies that draw random numbers.
     pub(crate) seed: Option<u64>,
+    /// Whether a member of the same name reports each rejection to `tracing`.
+    pub(crate) echoes: bool,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             mode: Mode::Enforce,
             listeners: Listeners::default(),
             seed: None,
+            echoes: false,
         }
     }
 
@@ -77,6 +80,8 @@ pub(crate) struct Common {
     #[cfg(feature = "tracing")]
     summaries: summary::Summaries,
     would_reject: AtomicU64,
+    /// That of the options.
+    echoes: bool,
     /// Whether the warning of [`warn_if_applied_twice`](Self::warn_if_applied_twice) is out.
     #[cfg(debug_assertions)]
     applied_twice: AtomicBool,
@@ -102,6 +107,7 @@ impl Common {
             #[cfg(feature = "tracing")]
             summaries: summary::Summaries::default(),
             would_reject: AtomicU64::new(0),
+            echoes: options.echoes,
             #[cfg(debug_assertions)]
             applied_twice: AtomicBool::new(false),
         }
@@ -115,6 +121,7 @@ impl Common {
             mode: self.mode(),
             listeners: self.listeners.clone(),
             seed: None,
+            echoes: false,
         }
     }
 
@@ -204,7 +211,9 @@ impl Common {
     #[cold]
     #[inline(never)]
     fn emit_event(&self, kind: EventKind<'_>, attempts: Option<u32>) {
-        trace::emit(&self.name, kind);
+        if !(self.echoes && matches!(kind, EventKind::Rejected(_))) {
+            trace::emit(&self.name, kind);
+        }
         if self.observed() {
             let member = self.member.as_deref();
             let event = Event {
@@ -271,7 +280,7 @@ impl Common {
     /// So the first rejection of a burst is reported at once.
     fn summarise_rejections(&self) {
         #[cfg(feature = "tracing")]
-        if trace::wants_summaries() {
+        if !self.echoes && trace::wants_summaries() {
             let summaries = match &self.member {
                 Some(member) => &member.group.summaries,
                 None => &self.summaries,
