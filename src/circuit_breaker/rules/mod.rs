@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::counts::Counts;
-use super::streak::{Consecutive, Recent, Streak};
+use super::streak::{Recent, Streak};
 use super::trip::{Trip, When, Window};
-use super::window::Outcomes;
+use super::window::{Outcomes, Tally};
 use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
@@ -39,12 +39,10 @@ pub(super) struct Rules {
     pub(super) config: Config,
     /// One for each rule.
     memories: Vec<Memory>,
-    /// Those of the memories that count successes.
-    windows: Box<[Arc<Outcomes>]>,
-    /// Those of the memories that a success ends.
-    streaks: Box<[Arc<Streak>]>,
+    /// Whether a memory counts successes.
+    pub(super) counts_successes: bool,
     /// The failures in a row of all calls, for custom rules and snapshots.
-    consecutive: Arc<Consecutive>,
+    consecutive: Arc<Tally>,
     /// The outcomes of a ramp.
     ramp: Option<Arc<Outcomes>>,
     /// The least threshold of all slow rules.
@@ -71,20 +69,6 @@ impl Memory {
                 let slow = trip.slow_after().is_some();
                 Self::Window(Arc::new(Outcomes::new(trip.window, slow, generation, now)))
             }
-        }
-    }
-
-    fn window(&self) -> Option<Arc<Outcomes>> {
-        match self {
-            Self::Window(window) => Some(Arc::clone(window)),
-            Self::Streak(_) | Self::Recent(_) => None,
-        }
-    }
-
-    fn streak(&self) -> Option<Arc<Streak>> {
-        match self {
-            Self::Streak(streak) => Some(Arc::clone(streak)),
-            Self::Window(_) | Self::Recent(_) => None,
         }
     }
 
@@ -173,14 +157,13 @@ impl Rules {
             }),
         };
         let consecutive = before.map_or_else(
-            || Arc::new(Consecutive::new(generation)),
+            || Arc::new(Tally::new(generation)),
             |before| Arc::clone(&before.consecutive),
         );
         Self {
             slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
-            windows: memories.iter().filter_map(Memory::window).collect(),
-            streaks: memories.iter().filter_map(Memory::streak).collect(),
+            counts_successes: memories.iter().any(|at| matches!(at, Memory::Window(_))),
             memories,
             consecutive,
             ramp,
@@ -189,12 +172,6 @@ impl Rules {
 
     fn pairs(&self) -> impl Iterator<Item = (&Trip, &Memory)> {
         self.config.trips.iter().zip(&self.memories)
-    }
-
-    /// Whether a window counts successes.
-    #[inline]
-    pub(super) fn counts_successes(&self) -> bool {
-        !self.windows.is_empty()
     }
 
     /// Whether the start of a call matters.
@@ -213,16 +190,20 @@ impl Rules {
     /// end.
     #[inline]
     pub(super) fn has_streak(&self, generation: u32) -> bool {
-        let mut streaks = self.streaks.iter();
-        self.consecutive.length(generation) > 0
-            || streaks.any(|streak| streak.length(generation) > 0)
+        let in_a_row = |memory: &Memory| match memory {
+            Memory::Streak(streak) => streak.length(generation) > 0,
+            Memory::Recent(_) | Memory::Window(_) => false,
+        };
+        self.consecutive.read_at(generation) > 0 || self.memories.iter().any(in_a_row)
     }
 
     /// Records a success that was not timed and [ends no streak](Self::has_streak).
     #[inline]
     pub(super) fn count_success(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
-        for window in &self.windows {
-            window.succeed(generation, now, slot);
+        for memory in &self.memories {
+            if let Memory::Window(window) = memory {
+                window.record(generation, now, false, false, slot);
+            }
         }
     }
 
@@ -232,9 +213,10 @@ impl Rules {
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
         let rated = self.rates(call);
-        match failed {
-            true => self.consecutive.failure(generation),
-            false => self.consecutive.success(generation),
+        if failed {
+            self.consecutive.add(generation, 1);
+        } else if self.consecutive.read_at(generation) > 0 {
+            self.consecutive.update(generation, |_| 0);
         }
         let mut evaluate = failed;
         // The first rule without a rate that holds.
@@ -325,7 +307,7 @@ impl Rules {
 
     fn with_consecutive(&self, counts: Counts, generation: u32) -> Counts {
         Counts {
-            consecutive: self.consecutive.length(generation),
+            consecutive: self.consecutive.read_at(generation),
             ..counts
         }
     }
