@@ -12,6 +12,7 @@ use crate::context::{Attempt, CallContext};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::Config;
+use crate::in_flight::OnPanic;
 use crate::outcome::Outcome;
 use crate::time::{self, Sleep, Tick};
 
@@ -84,21 +85,13 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut race = OnPanic(self.project());
-        let plan = &race.0.attempts.as_ref().plan;
-        let _inside = race.0.permit.ledger.call.inside(plan);
-        let polled = race.0.poll(cx);
-        std::mem::forget(race);
+        let mut race = self.project();
+        let plan = &race.attempts.as_ref().plan;
+        let _inside = race.permit.ledger.call.inside(plan);
+        let mut guard = OnPanic::new(&mut race, |race| race.stop(Ending::Panicked));
+        let polled = guard.state().poll(cx);
+        guard.done();
         polled
-    }
-}
-
-/// Stops the race if the code of an attempt panics.
-struct OnPanic<'p, A: AsRef<Config>, N, F, O>(RaceProjection<'p, A, N, F, O>);
-
-impl<A: AsRef<Config>, N, F, O> Drop for OnPanic<'_, A, N, F, O> {
-    fn drop(&mut self) {
-        self.0.stop(Ending::Panicked);
     }
 }
 
