@@ -197,7 +197,7 @@ where
     /// Takes note of an attempt that did not succeed. Returns whether the next one starts now.
     fn lost(&mut self, next: Next) -> bool {
         if next == Next::Never {
-            self.permit.left = 0;
+            self.permit.extra.left = 0;
         }
         next == Next::Now
     }
@@ -221,7 +221,7 @@ where
             Poll::Ready(false) => {
                 let ledger = &self.attempts.as_ref().plan.ledger;
                 ledger.suppress(number, Suppression::Deadline);
-                self.permit.left = 0;
+                self.permit.extra.left = 0;
                 return false;
             }
             Poll::Pending => {
@@ -231,7 +231,7 @@ where
         }
         let start = time::now();
         let Some(extra) = self.prepare(number) else {
-            self.permit.left = 0;
+            self.permit.extra.left = 0;
             return false;
         };
         *self.number = number;
@@ -247,7 +247,7 @@ where
     fn prepare(&mut self, number: u32) -> Option<Extra<N, F>> {
         let attempt = self.permit.ledger.attempt(number)?;
         let permit = self.permit.withdraw(self.attempts.as_ref(), number)?;
-        let Some(next) = self.attempts.prepare(self.permit.left == 1) else {
+        let Some(next) = self.attempts.prepare(self.permit.extra.left == 1) else {
             // Given back before a listener can look.
             drop(permit);
             let ledger = &self.attempts.as_ref().plan.ledger;
@@ -262,7 +262,7 @@ where
     /// Ready when the next attempt is due.
     fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.sleep.is_none() {
-            let due = self.started.after(self.permit.delay);
+            let due = self.started.after(self.permit.extra.delay);
             self.sleep.set(Some(Sleep::until(due)));
         }
         match self.sleep.as_mut().as_pin_mut() {
