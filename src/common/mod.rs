@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) listeners: Listeners,
     /// Only for policies that draw random numbers.
     pub(crate) seed: Option<u64>,
+    /// Whether a member of the same name reports each rejection to `tracing`.
+    pub(crate) echoes: bool,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             mode: Mode::Enforce,
             listeners: Listeners::default(),
             seed: None,
+            echoes: false,
         }
     }
 
@@ -79,6 +82,8 @@ pub(crate) struct Common {
     #[cfg(feature = "tracing")]
     summaries: summary::Summaries,
     would_reject: AtomicU64,
+    /// That of the options.
+    echoes: bool,
     /// Whether the warning of [`warn_if_applied_twice`](Self::warn_if_applied_twice) is out.
     #[cfg(debug_assertions)]
     applied_twice: AtomicBool,
@@ -104,6 +109,7 @@ impl Common {
             #[cfg(feature = "tracing")]
             summaries: summary::Summaries::default(),
             would_reject: AtomicU64::new(0),
+            echoes: options.echoes,
             #[cfg(debug_assertions)]
             applied_twice: AtomicBool::new(false),
         }
@@ -117,6 +123,7 @@ impl Common {
             mode: self.mode(),
             listeners: self.listeners.clone(),
             seed: None,
+            echoes: false,
         }
     }
 
@@ -206,7 +213,9 @@ impl Common {
     #[cold]
     #[inline(never)]
     fn emit_event(&self, kind: EventKind<'_>, attempts: Option<u32>) {
-        trace_event(&self.name, kind);
+        if !(self.echoes && matches!(kind, EventKind::Rejected(_))) {
+            trace_event(&self.name, kind);
+        }
         if self.observed() {
             let member = self.member.as_deref();
             let event = Event {
@@ -291,7 +300,7 @@ impl Common {
     /// So the first rejection of a burst is reported at once.
     fn summarise_rejections(&self) {
         #[cfg(feature = "tracing")]
-        if crate::event::wants_summaries() {
+        if !self.echoes && crate::event::wants_summaries() {
             let summaries = match &self.member {
                 Some(member) => &member.group.summaries,
                 None => &self.summaries,
