@@ -257,7 +257,7 @@ impl CallLedger {
     pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
             let common = &plan.ledger.common;
-            common.ended_after(self.made, ending, || self.elapsed());
+            common.ended_after(Some(self.made), ending, || self.elapsed());
         }
     }
 

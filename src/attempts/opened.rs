@@ -96,7 +96,7 @@ impl Opened {
         catching(&mut state, code, |(plan, mode, start)| {
             if *mode != Mode::Off {
                 let common = &plan.ledger.common;
-                common.ended_after(1, Ending::Panicked, || since(*start));
+                common.ended_after(Some(1), Ending::Panicked, || since(*start));
             }
         })
     }

@@ -107,8 +107,10 @@ mod gate;
 mod listeners;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
-mod report;
 #[cfg(feature = "tracing")]
+pub(crate) mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "untraced.rs"]
 pub(crate) mod trace;
 
 use std::fmt;
@@ -116,9 +118,6 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
-pub(crate) use report::{may_trace, trace_event, traces_rejections};
-#[cfg(feature = "tracing")]
-pub(crate) use report::{summarise, wants_summaries};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::counts::Counts;
-use super::streak::{Consecutive, Recent, Streak};
+use super::streak::{Recent, Streak};
 use super::trip::{Trip, When, Window};
-use super::window::Outcomes;
+use super::window::{Outcomes, Tally};
 use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
@@ -71,10 +71,10 @@ pub(super) struct Rules {
     pub(super) config: Config,
     /// One for each rule.
     memories: Vec<Memory>,
-    /// Those of the memories that count successes.
-    windows: Box<[Arc<Outcomes>]>,
+    /// Whether a memory counts successes.
+    pub(super) counts_successes: bool,
     /// The failures in a row of all calls, for custom rules and snapshots.
-    consecutive: Arc<Consecutive>,
+    consecutive: Arc<Tally>,
     /// The outcomes of a ramp.
     ramp: Option<Arc<Outcomes>>,
     /// The least threshold of all slow rules.
@@ -101,13 +101,6 @@ impl Memory {
                 let slow = trip.slow_after().is_some();
                 Self::Window(Arc::new(Outcomes::new(trip.window, slow, generation, now)))
             }
-        }
-    }
-
-    fn window(&self) -> Option<Arc<Outcomes>> {
-        match self {
-            Self::Window(window) => Some(Arc::clone(window)),
-            Self::Streak(_) | Self::Recent(_) => None,
         }
     }
 
@@ -196,13 +189,13 @@ impl Rules {
             }),
         };
         let consecutive = before.map_or_else(
-            || Arc::new(Consecutive::new(generation)),
+            || Arc::new(Tally::new(generation)),
             |before| Arc::clone(&before.consecutive),
         );
         Self {
             slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
-            windows: memories.iter().filter_map(Memory::window).collect(),
+            counts_successes: memories.iter().any(|at| matches!(at, Memory::Window(_))),
             memories,
             consecutive,
             ramp,
@@ -211,12 +204,6 @@ impl Rules {
 
     fn pairs(&self) -> impl Iterator<Item = (&Trip, &Memory)> {
         self.config.trips.iter().zip(&self.memories)
-    }
-
-    /// Whether a window counts successes.
-    #[inline]
-    pub(super) fn counts_successes(&self) -> bool {
-        !self.windows.is_empty()
     }
 
     /// Whether the start of a call matters.
@@ -235,14 +222,16 @@ impl Rules {
     /// end.
     #[inline]
     pub(super) fn has_streak(&self, generation: u32) -> bool {
-        self.consecutive.length(generation) > 0
+        self.consecutive.read_at(generation) > 0
     }
 
     /// Records a success that was not timed and [ends no streak](Self::has_streak).
     #[inline]
     pub(super) fn count_success(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
-        for window in &self.windows {
-            window.succeed(generation, now, slot);
+        for memory in &self.memories {
+            if let Memory::Window(window) = memory {
+                window.record(generation, now, false, false, slot);
+            }
         }
     }
 
@@ -252,8 +241,8 @@ impl Rules {
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
         let rated = self.rates(call);
-        if !failed {
-            self.consecutive.success(generation);
+        if !failed && self.has_streak(generation) {
+            self.consecutive.update(generation, |_| 0);
         }
         let mut evaluate = failed;
         // The first rule without a rate that holds.
@@ -286,7 +275,7 @@ impl Rules {
             }
         }
         if failed {
-            self.consecutive.failure(generation);
+            self.consecutive.add(generation, 1);
         }
         if !evaluate {
             return None;
@@ -347,7 +336,7 @@ impl Rules {
 
     fn with_consecutive(&self, counts: Counts, generation: u32) -> Counts {
         Counts {
-            consecutive: self.consecutive.length(generation),
+            consecutive: self.consecutive.read_at(generation),
             ..counts
         }
     }

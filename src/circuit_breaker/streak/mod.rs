@@ -225,33 +225,6 @@ impl Times {
     }
 }
 
-/// How many calls have failed in a row, whatever the rules are.
-#[derive(Debug)]
-pub(super) struct Consecutive(Tally);
-
-impl Consecutive {
-    pub(super) fn new(generation: u32) -> Self {
-        Self(Tally::new(generation))
-    }
-
-    pub(super) fn failure(&self, generation: u32) {
-        self.0.add(generation, 1);
-    }
-
-    /// Starts again from zero. Where it is zero, this is one load.
-    #[inline]
-    pub(super) fn success(&self, generation: u32) {
-        if self.length(generation) > 0 {
-            self.0.update(generation, |_| 0);
-        }
-    }
-
-    #[inline]
-    pub(super) fn length(&self, generation: u32) -> u32 {
-        self.0.read_at(generation)
-    }
-}
-
 /// The times of the last failures: one fewer than the rule needs.
 ///
 /// A failure swaps its own time for the one in its cell. That is the time of the first of as many
