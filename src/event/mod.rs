@@ -80,11 +80,17 @@
 //! The first rejection after ten quiet seconds is summarised at once, so a burst shows when it starts.
 //! No timer runs: what is rejected after the last summary of a burst is in the first summary of the
 //! next one, whose `resilience.seconds` say how long that was, and in the
-//! [totals](crate::registry::Totals) at once. The policies of one keyed policy have one summary.
+//! [totals](crate::registry::Totals) at once. The policies of one keyed policy have one summary. A
+//! keyed limiter [with other limits](crate::Keyed::with_limits) reports a rejection once, by the limit
+//! that rejects.
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, an attempt one
 //! comparison, and any other admitted call nothing. An attempt that has a span allocates it.
-
+//!
+//! Where there is no subscriber, the feature `log` of `tracing` gives events to the logger of
+//! [`log`](https://docs.rs/log). These come there too, except those of calls that were rejected or
+//! timed out: those and the spans need a subscriber.
+//!
 //! # Labels
 //!
 //! Each kind has a `label()`: a short text for metrics and logs that never changes.
@@ -105,8 +111,10 @@ mod gate;
 mod listeners;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
-mod report;
 #[cfg(feature = "tracing")]
+pub(crate) mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "untraced.rs"]
 pub(crate) mod trace;
 
 use std::fmt;
@@ -114,9 +122,6 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
-pub(crate) use report::{may_trace, trace_event, traces_rejections};
-#[cfg(feature = "tracing")]
-pub(crate) use report::{summarise, wants_summaries};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 

@@ -113,7 +113,14 @@ impl RateLimiter {
         name: impl Into<Name>,
         limits: impl IntoIterator<Item = Self>,
     ) -> Result<Self, ConfigError> {
-        let name = name.into();
+        Self::join(Options::named(PolicyKind::RateLimit, name.into()), limits)
+    }
+
+    /// [`all_of`](Self::all_of) with options.
+    pub(super) fn join(
+        options: Options,
+        limits: impl IntoIterator<Item = Self>,
+    ) -> Result<Self, ConfigError> {
         let mut members = Vec::new();
         for limit in limits {
             members.extend(
@@ -130,7 +137,7 @@ impl RateLimiter {
             let is_first = members[..i].iter().all(|other| !other.overlaps(member));
             problems.check(is_first, "limits", &**member.name(), "each limit once");
         }
-        problems.finish(&name)?;
+        problems.finish(&options.name)?;
         // All joint limiters charge in the same order, so that two over the same members do not
         // each take what the other one lacks.
         members.sort_by_key(|member| (Arc::as_ptr(&member.shared) as usize, member.key));
@@ -145,7 +152,6 @@ impl RateLimiter {
             config.max_pause = config.max_pause.min(of_member.max_pause);
         }
         let joint = Limit::Joint(members.into());
-        let options = Options::named(PolicyKind::RateLimit, name);
         Ok(Self::new(options, config, joint))
     }
 

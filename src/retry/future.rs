@@ -152,10 +152,11 @@ where
             Some(request) if !(judged.0.had_no_effect() || holder.again.may_resend(request)) => {
                 Err(Suppression::NotIdempotent)
             }
+            // A copy that records a body cannot be sent once the body has grown too large.
             Some(request) if holder.again.restart(request) => Ok(()),
             _ => Err(Suppression::NoCopy),
         };
-        // Under a deadline that no timer enforces nothing but a failed response is the answer.
+        // If a deadline that no timer enforces passes, the failed response is the only answer.
         let keeps = this.permit.is_unenforced();
         let Next { rest, until } = match this.permit.decide(judged, output, keeps, may_resend) {
             ControlFlow::Break(answer) => return ControlFlow::Break(answer),
@@ -201,9 +202,9 @@ where
                             return Poll::Ready(ControlFlow::Break(answer));
                         }
                     }
-                    // A failed response was dropped, and the timeout above has the answer. Or the
-                    // deadline is that of a caller that polls this call by reference, and then
-                    // gives it back.
+                    // Too late for an attempt in this poll, and no answer is kept: waits for one
+                    // step of the timers. Either the timeout above ends the call in the meantime, or
+                    // the deadline was that of a caller which only borrowed it for this poll.
                     if due != Due::Now && now >= CallContext::enforced() {
                         let sleep = Sleep::step(now);
                         this.state.set(State::BackingOff { sleep });

@@ -34,7 +34,8 @@ pub(super) struct Permit<H: AsRef<Config>, V, T, E> {
     retries: bool,
     /// The delay before the attempt that is being made.
     previous: Duration,
-    /// The extra attempt that is to be made, or is under way.
+    /// The extra attempt that is to be made, or is under way. Dropping it refunds the budget, unless
+    /// the attempt was made.
     extra: Option<ExtraPermit>,
     /// The last error of an attempt that was made, for when the next one is not. A failed response
     /// is dropped: it would hold a connection that the next attempt may need.
@@ -51,7 +52,7 @@ pub(super) struct Next {
     pub(super) until: Tick,
 }
 
-/// A call before its first attempt, of which its permit is made.
+/// A call whose first attempt is not made yet. Its [`Permit`] is made from this.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
     pub(super) call: Opened,
@@ -64,7 +65,8 @@ impl First {
     #[inline(always)]
     pub(super) fn here(config: &Config, clock: &mut ClockReading) -> Self {
         let Config { settings, plan, .. } = config;
-        let call = Opened::here(plan, true, settings.max_elapsed.is_some(), clock);
+        let (numbered, timed) = (true, settings.max_elapsed.is_some());
+        let call = Opened::here(plan, numbered, timed, clock);
         let nests = CallContext::extra() && !settings.nested;
         let retries = call.mode != Mode::Off && !nests && settings.max_attempts > 1;
         Self { call, retries }
@@ -168,7 +170,7 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
         Some(answer)
     }
 
-    /// When the attempt after one with this outcome starts, which has a permit then; none if the
+    /// When the next attempt starts, after one with this outcome. It has a permit then. None if the
     /// call ends.
     fn after(
         &mut self,
@@ -207,7 +209,7 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
             plan,
             jitter,
         } = self.holder.as_ref();
-        // Checked again: behind a buffer, `start` saw another context.
+        // Checked again: behind a buffer, the call was opened in another context.
         if CallContext::extra() && !settings.nested {
             return Ok(None);
         }
@@ -311,7 +313,7 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
         }
     }
 
-    /// The call ends with the success of the attempt under way.
+    /// The call ends with the success of the attempt under way, and the budget earns its ratio.
     #[cfg(feature = "tower")]
     #[inline(always)]
     pub(super) fn succeed(&mut self) {

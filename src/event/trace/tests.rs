@@ -11,7 +11,7 @@ use crate::testing::traced;
 use crate::testing::{Text, secs};
 #[cfg(feature = "tokio")]
 use crate::{Budget, Retry, Timeout};
-use crate::{Bulkhead, CircuitBreaker, Mode, RateLimiter};
+use crate::{Bulkhead, CircuitBreaker, Mode, Quota, RateLimiter};
 
 /// Keeps the level, the message and the fields of each event.
 #[derive(Clone)]
@@ -110,6 +110,28 @@ fn ob2_rejections_are_summarised_at_once_and_then_every_ten_seconds_at_most() {
             summary(21, " resilience.seconds=100")
         ]
     );
+}
+
+#[test]
+fn ob2_a_rejection_by_a_keyed_limiter_with_other_limits_is_one_line() {
+    let in_all = RateLimiter::builder(Quota::per_day(2)).name("in all");
+    let per_client = RateLimiter::builder(Quota::per_day(1)).name("per client");
+    let per_client = per_client.per_key::<str>(10).unwrap();
+    let both = per_client.with_limits([in_all.build().unwrap()]).unwrap();
+    let policies = |level, key: &str| {
+        let lines = lines_up_to(level, || drop(both.try_acquire(key)));
+        let policy = |line: &String| {
+            let (_, policy) = line.split_once("resilience.policy=").unwrap();
+            policy.split(" resilience").next().unwrap().to_owned()
+        };
+        lines.iter().map(policy).collect::<Vec<_>>()
+    };
+    assert!(both.allow("ann"));
+    assert_eq!(policies(Level::DEBUG, "ann"), ["per client"]);
+    assert_eq!(policies(Level::WARN, "ann"), ["per client"]);
+    assert!(both.allow("joe"));
+    assert_eq!(policies(Level::DEBUG, "eve"), ["in all"]);
+    assert_eq!(policies(Level::WARN, "eve"), ["in all"]);
 }
 
 #[test]
