@@ -5,6 +5,7 @@ use std::fmt;
 use http::request::Parts;
 use http::{Request, Response};
 
+use super::copy::with_body;
 use super::format::reason_of;
 use super::{HttpStack, UntilBodyEnd};
 use crate::bulkhead::BulkheadLayer;
@@ -54,12 +55,7 @@ where
     type Format = ToHead<F>;
 
     fn format(&self, request: &Request<A>) -> ToHead<F> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = request.method().clone();
-        head.uri = request.uri().clone();
-        head.version = request.version();
-        head.headers = request.headers().clone();
-        head.extensions = request.extensions().clone();
+        let (head, ()) = with_body(request, ()).into_parts();
         ToHead {
             respond: self.0.clone(),
             head: Arc::new(head),
