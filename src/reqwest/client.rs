@@ -1,5 +1,3 @@
-use std::fmt;
-
 use ::reqwest::{IntoUrl, Method, Request, Response};
 use bytes::Bytes;
 use tower_layer::Layer;
@@ -10,6 +8,7 @@ use super::call::Call;
 use super::request::RequestBuilder;
 use super::send::{Service, send};
 use crate::http::{BodyError, HttpStack, SendCallHeaders};
+use crate::macros::debug_fields;
 use crate::rejection::Error;
 use crate::stack::{ClientStack, Overrides};
 
@@ -111,10 +110,4 @@ impl<W: Clone> Client<W> {
     }
 }
 
-impl<W> fmt::Debug for Client<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([W] Client<W>, this: client = this.client);

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -46,7 +45,7 @@ use crate::sync::Arc;
 /// An extra attempt, which is one above the first, is not retried and not hedged by the client stacks
 /// in the handler, and does not wait in the queue of a bulkhead. [`seawall::attempt()`](crate::attempt)
 /// returns its number.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct TrustCallHeaders<L = Identity> {
     layer: L,
@@ -101,15 +100,6 @@ impl<S, L: Layer<S>> Layer<S> for TrustCallHeaders<L> {
             inner: self.layer.layer(inner),
             headers: Arc::new(self.headers.clone()),
         }
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for TrustCallHeaders<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrustCallHeaders")
-            .field("layer", &self.layer)
-            .field("headers", &self.headers)
-            .finish()
     }
 }
 

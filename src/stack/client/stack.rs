@@ -52,9 +52,7 @@ impl ClientConfig {
     /// All problems at once: of each policy, and of two policies that contradict each other (see
     /// the [list](crate::stack#contradictions)).
     pub fn build(self) -> Result<ClientStack, ConfigError> {
-        let mut problems = Problems::default();
-        self.check(&mut problems);
-        problems.finish(&self.name)?;
+        Problems::found(&self.name, |problems| self.check(problems))?;
         let policies = Policies::new(self)?;
         #[cfg(feature = "tracing")]
         parts::trace_built(&policies.name, &policies.verdict());

@@ -6,6 +6,7 @@ use super::config::ServerConfig;
 use crate::bulkhead::{self, Bulkhead, BulkheadLayer, QueuedService};
 use crate::config::{ConfigError, Live, Mode, Name, Problems};
 use crate::keyed::IntoSource;
+use crate::macros::debug_fields;
 use crate::policy_id::{self, Registration};
 use crate::rate_limit::{One, RateLimitLayer, RateLimitService, RateLimiter};
 use crate::service::{Native, RespondWith};
@@ -55,9 +56,7 @@ impl ServerConfig {
     /// All problems at once: of each policy, and of two policies that contradict each other (see
     /// the [list](crate::stack#contradictions)).
     pub fn build(self) -> Result<ServerStack, ConfigError> {
-        let mut problems = Problems::default();
-        self.check(&mut problems);
-        problems.finish(&self.name)?;
+        Problems::found(&self.name, |problems| self.check(problems))?;
         let name = self.name.clone();
         let limiter = parts::limiter(&name, self.rate_limit)?;
         let timeout = Timeout::builder(self.timeout).name(part(&name, "timeout"));
@@ -239,15 +238,11 @@ impl<R, L> ServerStack<R, L> {
             ..
         } = &*self.policies;
         let limit = format!("{:?}", timeout.limit());
-        let rate_limit = match self.own_limiter {
-            true => LayerText::new("rate limit", limiter.mode(), limiter.quota().to_string()),
-            false => LayerText::new("rate limit", Mode::Enforce, "the limiter that was given"),
-        };
         Description {
             name: name.clone(),
             layers: vec![
                 LayerText::new("timeout", timeout.mode(), limit),
-                rate_limit,
+                parts::limiter_text(limiter, self.own_limiter),
                 LayerText::new("bulkhead", bulkhead.mode(), bulkhead.text()),
             ],
             verdict: self.verdict(),
@@ -279,10 +274,10 @@ fn next(
         name: now.name.clone(),
         ..change(now.clone())
     };
-    let mut problems = Problems::default();
-    next.check(&mut problems);
-    parts::check_limiter(own_limiter, now.rate_limit, next.rate_limit, &mut problems);
-    problems.finish(&now.name)?;
+    Problems::found(&now.name, |problems| {
+        next.check(problems);
+        parts::check_limiter(own_limiter, now.rate_limit, next.rate_limit, problems);
+    })?;
     Ok(next)
 }
 
@@ -336,13 +331,5 @@ impl<R, L> fmt::Display for ServerStack<R, L> {
     }
 }
 
-impl<R, L: fmt::Debug> fmt::Debug for ServerStack<R, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerStack")
-            .field("name", &self.policies.name)
-            .field("timeout", &self.policies.timeout)
-            .field("limiter", &self.limiter)
-            .field("bulkhead", &self.policies.bulkhead)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([R, L: fmt::Debug] ServerStack<R, L>, this: name = this.name(),
+    timeout = this.timeout(), limiter = this.limiter, bulkhead = this.bulkhead());
