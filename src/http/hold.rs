@@ -17,7 +17,7 @@ impl Bulkhead {
     /// events and other work that no call waits for.
     ///
     /// For the permit that the call itself has, see
-    /// [`HttpStack::share_permit`](crate::http::HttpStack::share_permit).
+    /// [`ServerStack::share_permit`](crate::ServerStack::share_permit).
     ///
     /// ```
     /// use futures::StreamExt;

@@ -116,4 +116,4 @@ pub use request_body::{RequestBody, RequestBodyFuture, RequestBodyLayer, Request
 pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
-pub use stack::{HttpClientStack, HttpServerStack, HttpStack};
+pub use stack::{ClientBodies, HttpClientStack, HttpServerStack, ServerBodies};

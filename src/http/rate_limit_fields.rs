@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::respond::whole_seconds as seconds;
-use super::{CallHeaders, HttpStack, TrustCallHeaders};
+use super::{CallHeaders, TrustCallHeaders};
 use crate::context::Remainder;
 use crate::rate_limit::RateLimitLayer;
 use crate::stack::ServerStack;
@@ -146,8 +146,7 @@ macro_rules! rate_limit_fields {
 
 rate_limit_fields! {
     [R, K, W, P] RateLimitLayer<R, K, W, P>;
-    [R, L] ServerStack<R, L>;
-    [R, L, P] HttpStack<ServerStack<R, L>, P>;
+    [R, L, B] ServerStack<R, L, B>;
     [L] TrustCallHeaders<L>;
 }
 

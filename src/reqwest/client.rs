@@ -7,12 +7,12 @@ use super::attempt::AttemptService;
 use super::call::Call;
 use super::request::RequestBuilder;
 use super::send::{Service, send};
-use crate::http::{BodyError, HttpStack, SendCallHeaders};
+use crate::http::{BodyError, ClientBodies, SendCallHeaders};
 use crate::macros::debug_fields;
 use crate::rejection::Error;
 use crate::stack::{ClientStack, Overrides};
 
-/// A client of reqwest under a [`ClientStack::http`]; made by [`HttpStack::reqwest`]. The
+/// A client of reqwest under a [`ClientStack::http`]; made by [`ClientStack::reqwest`]. The
 /// [module](crate::reqwest) describes it.
 ///
 /// It is cheap to clone. Clones share the connections and the policies.
@@ -30,7 +30,7 @@ pub struct Client<W = Service> {
 /// [module](crate::reqwest#stacks-with-options) has an example.
 pub type ClientOf<K> = Client<<K as Layer<AttemptService>>::Service>;
 
-impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
+impl<R, C, L, O, K, P> ClientStack<R, C, L, O, K, ClientBodies<P>> {
     /// Puts the stack around a client of reqwest. The [module](crate::reqwest) has an example.
     pub fn reqwest(&self, client: ::reqwest::Client) -> ClientOf<Self>
     where
@@ -40,8 +40,8 @@ impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     }
 }
 
-impl<R, C, L, O, K, P> SendCallHeaders<HttpStack<ClientStack<R, C, L, O, K>, P>> {
-    /// Puts the stack around a client of reqwest, as [`HttpStack::reqwest`] does.
+impl<R, C, L, O, K, P> SendCallHeaders<ClientStack<R, C, L, O, K, ClientBodies<P>>> {
+    /// Puts the stack around a client of reqwest, as [`ClientStack::reqwest`] does.
     pub fn reqwest(&self, client: ::reqwest::Client) -> ClientOf<Self>
     where
         Self: Layer<AttemptService>,

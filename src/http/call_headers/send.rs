@@ -5,7 +5,6 @@ use tower_layer::{Identity, Layer};
 use tower_service::Service;
 
 use super::CallHeaders;
-use crate::http::HttpStack;
 use crate::http::request::RequestHeaders;
 use crate::stack::ClientStack;
 use crate::sync::Arc;
@@ -50,16 +49,7 @@ impl SendCallHeaders {
     }
 }
 
-impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
-    /// Sends the deadline and the number of the attempt with each request: see [`SendCallHeaders`]. It
-    /// comes after the other options.
-    pub fn send_call_headers(self, headers: CallHeaders) -> SendCallHeaders<Self> {
-        let layer = self;
-        SendCallHeaders { layer, headers }
-    }
-}
-
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// Sends the deadline and the number of the attempt with each request: see
     /// [`SendCallHeaders`](crate::http::SendCallHeaders). It comes after the other options.
     pub fn send_call_headers(self, headers: CallHeaders) -> SendCallHeaders<Self> {

@@ -8,7 +8,6 @@ use tower_layer::{Identity, Layer};
 use tower_service::Service;
 
 use super::{Arrived, CallHeaders};
-use crate::http::HttpStack;
 use crate::http::request::RequestHeaders;
 use crate::stack::ServerStack;
 use crate::sync::Arc;
@@ -68,15 +67,7 @@ impl<L> TrustCallHeaders<L> {
     }
 }
 
-impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
-    /// Takes over the deadline and the attempt of callers that send them: see [`TrustCallHeaders`]. It
-    /// comes after the other options.
-    pub fn trust_call_headers(self, headers: CallHeaders) -> TrustCallHeaders<Self> {
-        TrustCallHeaders::around(self, headers)
-    }
-}
-
-impl<R, L> ServerStack<R, L> {
+impl<R, L, B> ServerStack<R, L, B> {
     /// Takes over the deadline and the attempt of callers that send them: see
     /// [`TrustCallHeaders`](crate::http::TrustCallHeaders). It comes after the other options.
     pub fn trust_call_headers(self, headers: CallHeaders) -> TrustCallHeaders<Self> {

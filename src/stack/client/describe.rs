@@ -98,7 +98,7 @@ impl Policies {
     }
 }
 
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// The stack as text: a line for each layer, from the outermost in, and the
     /// [verdict](Self::verdict). It is of now, so a change of a part by its own handle is in it; a
     /// breaker, bulkhead and budget per authority are as new authorities get them.
@@ -112,14 +112,14 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     }
 }
 
-impl<R, C, L, O, K> fmt::Display for ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> fmt::Display for ClientStack<R, C, L, O, K, B> {
     /// The [description](Self::describe).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.describe().fmt(f)
     }
 }
 
-debug_fields!([R, C, L: fmt::Debug, O, K] ClientStack<R, C, L, O, K>, this: name = this.name(),
+debug_fields!([R, C, L: fmt::Debug, O, K, B] ClientStack<R, C, L, O, K, B>, this: name = this.name(),
     total_timeout = this.total_timeout(), retry = this.retry(), hedge = this.hedge(),
     budgets = this.budgets(), breakers = this.breakers(), bulkheads = this.bulkheads(),
     limiter = this.limiter, attempt_timeout = this.attempt_timeout());
