@@ -163,6 +163,12 @@ impl<F, P: Settle> InFlight<F, P> {
         *permit = permit.take().and_then(hold);
     }
 
+    /// The permit of a call that has returned, to be settled elsewhere.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take(self: Pin<&mut Self>) -> Option<P> {
+        self.project().permit.take()
+    }
+
     /// Awaits the call, and returns its permit with the outcome that settles it.
     pub(crate) async fn unsettled(self) -> (F::Output, Option<P>)
     where

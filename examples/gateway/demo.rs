@@ -233,7 +233,7 @@ fn settings(limits: &Limits) -> String {
   timeouts:   {} for a request, {} for an attempt;
   retry:      up to {} attempts;
   hedge:      {hedge};
-  budget:     extra attempts for {} % of the successes of 10 s;
+  budget:     extra attempts for {} % of the successes of the last 4 to 8 s;
   breaker:    opens after {} failures in a row that last {}, for {} to {};
   bulkhead:   {} attempts in flight and {} in the queue, for at most {}.
 ",

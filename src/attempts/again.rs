@@ -45,23 +45,65 @@ pub trait SendAgain<Req> {
     fn copy(&self, request: &Req) -> Option<Req>;
 
     /// Whether this copy can still be sent after an attempt has failed.
-    fn restart(&self, copy: &Req) -> bool {
-        let _ = copy;
-        true
-    }
+    fn restart(&self, copy: &Req) -> bool;
 
     /// Whether this copy can be sent beside an attempt that is in flight.
+    fn join(&self, copy: &Req) -> bool;
+}
+
+impl<Req, O: Only<Req>, K: Copier<Req>> SendAgain<Req> for Again<O, K> {
+    fn may_resend(&self, request: &Req) -> bool {
+        self.only.may_resend(request)
+    }
+
+    fn copy(&self, request: &Req) -> Option<Req> {
+        self.copier.copy(request)
+    }
+
+    fn restart(&self, copy: &Req) -> bool {
+        self.copier.restart(copy)
+    }
+
+    fn join(&self, copy: &Req) -> bool {
+        self.copier.join(copy)
+    }
+}
+
+/// Says which requests may be sent more than once. Only named in bounds.
+#[allow(unreachable_pub)]
+pub trait Only<Req> {
+    fn may_resend(&self, request: &Req) -> bool;
+}
+
+impl<Req: Idempotent> Only<Req> for ByRequest {
+    fn may_resend(&self, request: &Req) -> bool {
+        request.is_idempotent()
+    }
+}
+
+impl<Req, F: Fn(&Req) -> bool> Only<Req> for OnlyIf<F> {
+    fn may_resend(&self, request: &Req) -> bool {
+        (self.0)(request)
+    }
+}
+
+/// Copies requests. Only named in bounds.
+#[allow(unreachable_pub)]
+pub trait Copier<Req> {
+    fn copy(&self, request: &Req) -> Option<Req>;
+
+    fn restart(&self, copy: &Req) -> bool {
+        let _ = copy;
+        true
+    }
+
     fn join(&self, copy: &Req) -> bool {
         let _ = copy;
         true
     }
 }
 
-impl<Req: Idempotent + Resend> SendAgain<Req> for Again {
-    fn may_resend(&self, request: &Req) -> bool {
-        request.is_idempotent()
-    }
-
+impl<Req: Resend> Copier<Req> for ByRequest {
     fn copy(&self, request: &Req) -> Option<Req> {
         request.copy()
     }
@@ -75,84 +117,16 @@ impl<Req: Idempotent + Resend> SendAgain<Req> for Again {
     }
 }
 
-impl<Req: Resend, F: Fn(&Req) -> bool> SendAgain<Req> for Again<OnlyIf<F>> {
-    fn may_resend(&self, request: &Req) -> bool {
-        (self.only.0)(request)
-    }
-
+impl<Req, G: Fn(&Req) -> Option<Req>> Copier<Req> for CopyBy<G> {
     fn copy(&self, request: &Req) -> Option<Req> {
-        request.copy()
-    }
-
-    fn restart(&self, copy: &Req) -> bool {
-        copy.restart()
-    }
-
-    fn join(&self, copy: &Req) -> bool {
-        copy.join()
-    }
-}
-
-impl<Req: Idempotent, G: Fn(&Req) -> Option<Req>> SendAgain<Req> for Again<ByRequest, CopyBy<G>> {
-    fn may_resend(&self, request: &Req) -> bool {
-        request.is_idempotent()
-    }
-
-    fn copy(&self, request: &Req) -> Option<Req> {
-        (self.copier.0)(request)
-    }
-}
-
-impl<Req, F, G> SendAgain<Req> for Again<OnlyIf<F>, CopyBy<G>>
-where
-    F: Fn(&Req) -> bool,
-    G: Fn(&Req) -> Option<Req>,
-{
-    fn may_resend(&self, request: &Req) -> bool {
-        (self.only.0)(request)
-    }
-
-    fn copy(&self, request: &Req) -> Option<Req> {
-        (self.copier.0)(request)
+        (self.0)(request)
     }
 }
 
 #[cfg(feature = "http")]
-impl<Req, G> SendAgain<Req> for Again<ByRequest, CopyOf<G>>
-where
-    Req: Idempotent + Resend,
-    G: Fn(&Req) -> Option<Req>,
-{
-    fn may_resend(&self, request: &Req) -> bool {
-        request.is_idempotent()
-    }
-
+impl<Req: Resend, G: Fn(&Req) -> Option<Req>> Copier<Req> for CopyOf<G> {
     fn copy(&self, request: &Req) -> Option<Req> {
-        (self.copier.0)(request)
-    }
-
-    fn restart(&self, copy: &Req) -> bool {
-        copy.restart()
-    }
-
-    fn join(&self, copy: &Req) -> bool {
-        copy.join()
-    }
-}
-
-#[cfg(feature = "http")]
-impl<Req, F, G> SendAgain<Req> for Again<OnlyIf<F>, CopyOf<G>>
-where
-    Req: Resend,
-    F: Fn(&Req) -> bool,
-    G: Fn(&Req) -> Option<Req>,
-{
-    fn may_resend(&self, request: &Req) -> bool {
-        (self.only.0)(request)
-    }
-
-    fn copy(&self, request: &Req) -> Option<Req> {
-        (self.copier.0)(request)
+        (self.0)(request)
     }
 
     fn restart(&self, copy: &Req) -> bool {

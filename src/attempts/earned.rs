@@ -1,6 +1,7 @@
 //! What a success earns once its body has ended.
 
-use super::ledger::{CallLedger, Ledger, Plan};
+use super::call::CallLedger;
+use super::ledger::{Ledger, Plan};
 use crate::budget::Deposit;
 use crate::config::Mode;
 use crate::context::CallContext;
@@ -15,7 +16,7 @@ impl CallLedger {
     #[inline]
     pub(crate) fn finish_head(&mut self, plan: &Plan, by: u32) -> Earned {
         let mut earned = Earned::default();
-        if self.mode() != Mode::Off {
+        if self.call.mode != Mode::Off {
             earned.win = (by > 1).then(|| Win::of(&plan.ledger));
             // Inside of an attempt nothing is earned, and the body ends outside of it.
             if Self::earns(plan) && CallContext::attempt() == 0 {

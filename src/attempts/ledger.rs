@@ -1,20 +1,13 @@
-//! The ledger of extra attempts: what they take from a budget, what is counted of them, and the
-//! one event that ends each call.
+//! The ledger of extra attempts: what the calls of one policy count together.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use super::funding::Funding;
-use super::span::AttemptSpan;
-use crate::budget::{Budget, Charged, Sent, Withdrawal};
 use crate::common::{Common, Options};
-use crate::config::Mode;
-use crate::context::{Attempt, CallContext, Due};
 use crate::counters::Count;
-use crate::event::{Ending, EventKind, Suppression};
-use crate::in_flight::OnPanic;
-use crate::outcome::{FailureKind, Outcome};
-use crate::policy_id::{PolicyId, Registration};
+use crate::event::{EventKind, Suppression};
+use crate::policy_id::Registration;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
 
@@ -23,10 +16,10 @@ use crate::time::{self, Tick};
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) common: Common,
-    made: AtomicU64,
+    pub(super) made: AtomicU64,
     won: AtomicU64,
-    suppressed: AtomicU64,
-    would_make: AtomicU64,
+    pub(super) suppressed: AtomicU64,
+    pub(super) would_make: AtomicU64,
 }
 
 impl Ledger {
@@ -38,6 +31,13 @@ impl Ledger {
             suppressed: AtomicU64::new(0),
             would_make: AtomicU64::new(0),
         }
+    }
+
+    /// In debug builds, warns if the running call is under this policy already.
+    #[inline(always)]
+    pub(crate) fn warn_if_applied_twice(&self, site: &dyn fmt::Debug) {
+        let mode = || self.common.mode();
+        self.common.warn_if_applied_twice(mode, site);
     }
 
     /// The attempt with this number was due and is not made.
@@ -78,262 +78,6 @@ impl Ledger {
 pub(crate) struct Plan {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) funding: Funding,
-}
-
-/// One call in the ledger, from its start to its one terminal event.
-#[derive(Debug)]
-pub(crate) struct CallLedger {
-    /// Those of [`Opened`](super::Opened), but for the number of the attempt.
-    pub(super) mode: Mode,
-    pub(crate) start: Tick,
-    pub(super) deadline: Tick,
-    pub(super) attempt: Option<Attempt>,
-    pub(super) inherited: Option<PolicyId>,
-    /// How many attempts have been made.
-    pub(super) made: u32,
-    /// Whether the call has been added to a budget that earns by calls.
-    pub(super) added: bool,
-    /// What the budget was charged for the last failure.
-    pub(super) charged: Option<Charged>,
-    /// Whether the terminal event has not been emitted.
-    pub(super) open: bool,
-    /// That of the attempt under way, and of the first one where attempts run at once.
-    pub(crate) span: AttemptSpan,
-}
-
-/// A permit for one extra attempt. Dropping it gives back what was taken from the budget.
-#[derive(Debug)]
-pub(crate) struct ExtraPermit(Option<Withdrawal>);
-
-/// An extra attempt under way. Dropping it leaves it spent.
-#[derive(Debug)]
-pub(crate) struct SentExtra(Option<Sent>);
-
-impl CallLedger {
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// The deadline of the call. One that no timer enforces may only be seen by the polls: a call
-    /// behind a buffer is made elsewhere.
-    pub(crate) fn deadline(&self) -> Tick {
-        self.deadline.min(CallContext::unenforced())
-    }
-
-    /// Whether the next attempt may start at `now`.
-    pub(crate) fn due(&self, now: Tick) -> Due {
-        CallContext::due(self.deadline, now)
-    }
-
-    #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        self.open
-    }
-
-    /// The attempt with this number carries it down from here on, `delay` after the one before it
-    /// failed.
-    pub(crate) fn number(&mut self, plan: &Plan, number: u32, delay: Duration) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.number = number;
-            self.span = AttemptSpan::start(plan.ledger.common.name(), number, || delay);
-        }
-    }
-
-    /// The span of an extra attempt that runs beside others.
-    pub(crate) fn span_beside(&self, plan: &Plan, number: u32) -> AttemptSpan {
-        AttemptSpan::start(plan.ledger.common.name(), number, || self.elapsed())
-    }
-
-    /// The attempt with this number, for a policy whose attempts run at once.
-    pub(crate) fn attempt(&self, number: u32) -> Option<Attempt> {
-        let attempt = self.attempt?;
-        Some(Attempt { number, ..attempt })
-    }
-
-    /// Runs the user's code as part of the attempt. A panic ends the call.
-    #[inline(always)]
-    pub(crate) fn enter<T>(&mut self, plan: &Plan, code: impl FnOnce() -> T) -> T {
-        let _context = self.attempt.map(Attempt::enter);
-        let _inside = self.inside(plan);
-        let mut state = (self, plan);
-        let guard = OnPanic::new(&mut state, |(call, plan)| call.panicked(plan));
-        let output = {
-            let _span = guard.state().0.span.enter();
-            code()
-        };
-        guard.done();
-        output
-    }
-
-    /// Takes the extra attempt with this number, which is made `after` a failure of this kind or
-    /// after none, from the budget of this call. None if it is not to be made: the budget is
-    /// spent, or it is record-only mode, which emits `would`.
-    pub(crate) fn withdraw(
-        &mut self,
-        plan: &Plan,
-        number: u32,
-        after: Option<FailureKind>,
-        would: impl FnOnce() -> EventKind<'static>,
-    ) -> Option<ExtraPermit> {
-        self.add_call(plan);
-        let ledger = &plan.ledger;
-        let reason = Suppression::Budget;
-        let mut permit = ExtraPermit(None);
-        if let Some(budget) = self.budget(plan) {
-            let withdrawal = match after.map(|kind| budget.charge(kind)) {
-                Some((charged, withdrawal)) => {
-                    self.charged = Some(charged);
-                    withdrawal
-                }
-                None => budget.withdraw(),
-            };
-            let Some(withdrawal) = withdrawal else {
-                ledger.suppressed.fetch_add(1, Ordering::Relaxed);
-                ledger.suppress(number, reason);
-                return None;
-            };
-            if withdrawal.is_unpaid() {
-                let attempt = number;
-                let kind = EventKind::WouldSuppress { attempt, reason };
-                ledger.common.cells().count(Count::would_suppress(reason));
-                ledger.common.emit(kind);
-            }
-            permit.0 = Some(withdrawal);
-        }
-        if self.mode == Mode::Enforce {
-            return Some(permit);
-        }
-        // Given back before a listener can look.
-        drop(permit);
-        ledger.would_make.fetch_add(1, Ordering::Relaxed);
-        ledger.common.cells().count(Count::WOULD_MAKE);
-        if ledger.common.observed() {
-            ledger.common.emit(would());
-        }
-        None
-    }
-
-    fn budget<'p>(&self, plan: &'p Plan) -> Option<Cow<'p, Budget>> {
-        // Checked again: behind a buffer, the call was opened in another context.
-        let inherited = plan.funding.inherited().or(self.inherited);
-        let inherited = inherited.and_then(Budget::find).map(Cow::Owned);
-        inherited.or_else(|| plan.funding.budget().map(Cow::Borrowed))
-    }
-
-    /// The extra attempt is made.
-    pub(crate) fn send(&mut self, plan: &Plan, permit: ExtraPermit) -> SentExtra {
-        self.charged = None;
-        self.made += 1;
-        plan.ledger.made.fetch_add(1, Ordering::Relaxed);
-        plan.ledger.common.cells().count(Count::EXTRA);
-        SentExtra(permit.0.map(Withdrawal::send))
-    }
-
-    /// A layer below rejected the extra attempt: it was not made.
-    pub(crate) fn rejected(&mut self, plan: &Plan, sent: SentExtra) {
-        self.made -= 1;
-        plan.ledger.made.fetch_sub(1, Ordering::Relaxed);
-        plan.ledger.common.cells().uncount(Count::EXTRA);
-        if let Some(sent) = sent.0 {
-            sent.rejected();
-        }
-    }
-
-    /// An attempt has failed, and its outcome is not the call's.
-    pub(crate) fn failed(&self, plan: &Plan, outcome: Outcome) {
-        if let (true, Some(budget)) = (self.open, self.budget(plan)) {
-            budget.attempt_failed(outcome);
-        }
-    }
-
-    /// The outcome of the call is a failure. In an attempt with the same budget, the policy around
-    /// it counts that failure.
-    #[cold]
-    fn returns_failure(&self, plan: &Plan, outcome: Outcome) {
-        let id = CallContext::budget().filter(|_| CallContext::attempt() > 0);
-        let budget = self.budget(plan).filter(|budget| Some(budget.id()) == id);
-        match (budget, self.charged) {
-            (None, None) => self.failed(plan, outcome),
-            (Some(budget), Some(charged)) => budget.uncharge(charged),
-            _ => {}
-        }
-    }
-
-    /// The call ends with the outcome of attempt number `by`.
-    #[inline(always)]
-    pub(crate) fn finish(&mut self, plan: &Plan, by: u32, outcome: Outcome) {
-        match outcome {
-            Outcome::Success => self.succeed(plan, by),
-            _ => self.fail(plan, outcome),
-        }
-    }
-
-    /// The call ends with the success of attempt number `by`.
-    #[inline(always)]
-    pub(crate) fn succeed(&mut self, plan: &Plan, by: u32) {
-        if self.open {
-            if by > 1 {
-                plan.ledger.count_win();
-            }
-            if let Some(own) = plan.funding.budget() {
-                own.add(Self::earns(plan), !self.added && self.inherited.is_none());
-            }
-        }
-        self.end(plan, Ending::Success);
-    }
-
-    #[cold]
-    fn fail(&mut self, plan: &Plan, outcome: Outcome) {
-        let mut ending = Ending::Ignored;
-        if let Outcome::Failure { kind, .. } = outcome {
-            self.returns_failure(plan, outcome);
-            ending = Ending::Failure(kind);
-        }
-        self.add_call(plan);
-        self.end(plan, ending);
-    }
-
-    /// Adds the call to a budget that earns by calls, once. This is not done where the call is
-    /// opened, because behind a buffer that is outside of the attempt that the call is part of.
-    pub(super) fn add_call(&mut self, plan: &Plan) {
-        let first = self.mode != Mode::Off && !std::mem::replace(&mut self.added, true);
-        if let (true, Some(own), None) = (first, plan.funding.budget(), self.inherited) {
-            own.on_call();
-        }
-    }
-
-    /// Whether the success of a call is deposited in the budget of `plan`. An inherited budget is
-    /// that of a `BudgetLayer`, which deposits for its calls, or of an attempt, inside of which
-    /// nothing is earned.
-    #[inline(always)]
-    pub(super) fn earns(plan: &Plan) -> bool {
-        let inherits = plan.funding.inherited().is_some();
-        if inherits && CallContext::attempt() == 0 {
-            CallContext::add_success();
-        }
-        !inherits
-    }
-
-    /// Emits the terminal event, once.
-    #[inline(always)]
-    pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
-        if std::mem::replace(&mut self.open, false) {
-            let common = &plan.ledger.common;
-            common.ended_after(self.made, ending, || self.elapsed());
-        }
-    }
-
-    /// The code of an attempt has panicked, which ends the call.
-    #[cold]
-    fn panicked(&mut self, plan: &Plan) {
-        self.span.panicked();
-        self.end(plan, Ending::Panicked);
-    }
-
-    /// Since the start; zero where no listener was there then.
-    pub(crate) fn elapsed(&self) -> Duration {
-        since(self.start)
-    }
 }
 
 /// Only events need it.

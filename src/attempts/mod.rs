@@ -32,6 +32,8 @@
 
 #[cfg(feature = "tower")]
 mod again;
+#[cfg(feature = "tokio")]
+mod call;
 #[cfg(feature = "tower")]
 mod earned;
 #[cfg(feature = "tokio")]
@@ -40,8 +42,6 @@ mod funding;
 mod ledger;
 #[cfg(feature = "tokio")]
 mod opened;
-#[cfg(feature = "tokio")]
-mod path;
 mod resend;
 #[cfg(feature = "tokio")]
 mod span;
@@ -52,6 +52,8 @@ mod template;
 pub use again::CopyOf;
 #[cfg(feature = "tower")]
 pub use again::{Again, ByRequest, CopyBy, OnlyIf, SendAgain};
+#[cfg(feature = "tokio")]
+pub(crate) use call::{CallLedger, ExtraPermit};
 #[cfg(feature = "tower")]
 pub(crate) use earned::Earned;
 #[cfg(all(feature = "http", feature = "tower"))]
@@ -59,7 +61,7 @@ pub(crate) use earned::Win;
 #[cfg(feature = "tokio")]
 pub(crate) use funding::Funding;
 #[cfg(feature = "tokio")]
-pub(crate) use ledger::{CallLedger, ExtraPermit, Ledger, Plan, SentExtra};
+pub(crate) use ledger::{Ledger, Plan};
 #[cfg(feature = "tokio")]
 pub(crate) use opened::Opened;
 pub use resend::{Idempotent, Resend};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::funding::Funding;
-use super::ledger::{CallLedger, Plan, since};
+use super::ledger::{Plan, since};
 use super::span::AttemptSpan;
 use crate::budget::Budget;
 use crate::config::Mode;
@@ -16,16 +16,16 @@ use crate::time::Tick;
 
 /// What a call in the ledger starts with, until its first attempt has been made.
 ///
-/// Plain values, which have no drop: a [`CallLedger`] that exists while the user's code runs is in
+/// Plain values, which have no drop: a [`CallLedger`](super::CallLedger) that exists while the user's code runs is in
 /// memory, and the copy to where it stays waits until the stores of its parts are done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opened {
     /// The mode when the call started.
-    pub(super) mode: Mode,
+    pub(crate) mode: Mode,
     /// Zero where no listener and no limit needs it.
     pub(crate) start: Tick,
     /// The deadline in force at the call.
-    pub(super) deadline: Tick,
+    pub(crate) deadline: Tick,
     /// What the attempt carries down. None where the policy is off, and where the call is part of
     /// another policy's attempt, whose number stays.
     pub(super) attempt: Option<Attempt>,
@@ -61,11 +61,6 @@ impl Opened {
         }
     }
 
-    #[inline]
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
-    }
-
     /// The span of the first attempt, which starts now.
     #[inline(always)]
     pub(crate) fn span(&self, plan: &Plan) -> AttemptSpan {
@@ -83,13 +78,19 @@ impl Opened {
         }
     }
 
+    /// The calls below are inside of this policy until the guard is dropped.
+    #[inline(always)]
+    pub(crate) fn inside(&self, plan: &Plan) -> Inside {
+        Inside::enter((self.mode != Mode::Off).then_some(&plan.ledger.common))
+    }
+
     /// Admits the call and runs the user's code as part of the first attempt. A panic ends the
     /// call.
     #[inline(always)]
     pub(crate) fn enter<T>(&self, plan: &Plan, span: &AttemptSpan, code: impl FnOnce() -> T) -> T {
         self.admit(plan);
         let _context = self.attempt.map(Attempt::enter);
-        let _inside = Inside::enter((self.mode != Mode::Off).then_some(&plan.ledger.common));
+        let _inside = self.inside(plan);
         let _span = span.enter();
         let mut state = (plan, self.mode, self.start);
         catching(&mut state, code, |(plan, mode, start)| {
@@ -98,22 +99,5 @@ impl Opened {
                 common.ended_after(1, Ending::Panicked, || since(*start));
             }
         })
-    }
-
-    /// The ledger of a call that was admitted.
-    #[inline(always)]
-    pub(crate) fn ledger(self, span: AttemptSpan) -> CallLedger {
-        CallLedger {
-            mode: self.mode,
-            start: self.start,
-            deadline: self.deadline,
-            attempt: self.attempt,
-            inherited: self.inherited,
-            made: 1,
-            added: false,
-            charged: None,
-            open: self.mode != Mode::Off,
-            span,
-        }
     }
 }

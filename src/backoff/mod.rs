@@ -138,36 +138,30 @@ enum Shape {
 const CAP: Duration = Duration::from_secs(2);
 
 impl Backoff {
-    /// `delay` after every failure, with full jitter and no cap.
-    pub const fn constant(delay: Duration) -> Self {
+    const fn of(shape: Shape, base: Duration) -> Self {
         Self {
-            shape: Shape::Constant,
-            base: delay,
+            shape,
+            base,
             cap: None,
             jitter: Jitter::Full,
         }
+    }
+
+    /// `delay` after every failure, with full jitter and no cap.
+    pub const fn constant(delay: Duration) -> Self {
+        Self::of(Shape::Constant, delay)
     }
 
     /// `base` after the first failure, and `base` longer after each further one, up to a
     /// [cap](Self::max) of 2 s, with full jitter.
     pub const fn linear(base: Duration) -> Self {
-        Self {
-            shape: Shape::Linear,
-            base,
-            cap: None,
-            jitter: Jitter::Full,
-        }
+        Self::of(Shape::Linear, base)
     }
 
     /// `base` after the first failure, and twice as long after each further one, up to a
     /// [cap](Self::max) of 2 s, with full jitter.
     pub const fn exponential(base: Duration) -> Self {
-        Self {
-            shape: Shape::Exponential { factor: 2.0 },
-            base,
-            cap: None,
-            jitter: Jitter::Full,
-        }
+        Self::of(Shape::Exponential { factor: 2.0 }, base)
     }
 
     /// Between `base` and three times the delay before, up to a [cap](Self::max) of 2 s. It is
@@ -177,12 +171,7 @@ impl Backoff {
     /// drawn from, not the result. Otherwise two of three calls at the cap would come back
     /// together.
     pub const fn decorrelated(base: Duration) -> Self {
-        Self {
-            shape: Shape::Decorrelated,
-            base,
-            cap: None,
-            jitter: Jitter::Full,
-        }
+        Self::of(Shape::Decorrelated, base)
     }
 
     /// The longest delay, after jitter.

@@ -1,6 +1,7 @@
 use super::state::{Earns, Terms};
 use crate::common::Options;
 use crate::config::{ConfigError, Mode, Name, Problems};
+use crate::macros::setters;
 use crate::rate_limit::Quota;
 
 /// Builds a [`Budget`](super::Budget), or changes one.
@@ -64,37 +65,24 @@ impl Builder {
         Self { options, config }
     }
 
-    /// Sets the name. The default is `budget@` and the call site of the builder.
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.options.name = name.into();
-        self
-    }
+    setters! {
+        /// Sets the name. The default is `budget@` and the call site of the builder.
+        name(name: impl Into<Name>) => options.name = name.into();
 
-    /// Sets the mode. The default is [`Mode::Enforce`].
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.options.mode = mode;
-        self
-    }
+        /// Sets the mode. The default is [`Mode::Enforce`].
+        mode(mode: Mode) => options.mode = mode;
 
-    /// Extra attempts per [deposit](Self::refill), 0 to 1, kept to the thousandth. The default is
-    /// 0.5.
-    pub fn ratio(mut self, ratio: f64) -> Self {
-        self.config.ratio = ratio;
-        self
-    }
+        /// Extra attempts per [deposit](Self::refill), 0 to 1, kept to the thousandth. The default is
+        /// 0.5.
+        ratio(ratio: f64) => config.ratio = ratio;
 
-    /// How many attempts are available at the start, and kept besides the deposits of the last 4 to
-    /// 8 s. The default is 10, the most 1,000,000.
-    pub fn burst(mut self, burst: u32) -> Self {
-        self.config.burst = burst;
-        self
-    }
+        /// How many attempts are available at the start, and kept besides the deposits of the last 4 to
+        /// 8 s. The default is 10, the most 1,000,000.
+        burst(burst: u32) => config.burst = burst;
 
-    /// How many attempts a second are available when the balance is short, at the price of 1. The
-    /// default is 0, none: every extra attempt is paid by successes or by the burst.
-    pub fn floor(mut self, per_second: u32) -> Self {
-        self.config.floor = per_second;
-        self
+        /// How many attempts a second are available when the balance is short, at the price of 1. The
+        /// default is 0, none: every extra attempt is paid by successes or by the burst.
+        floor(per_second: u32) => config.floor = per_second;
     }
 
     /// Throttles by the [retry design of gRPC](super#retry-throttling-of-grpc) instead: there are

@@ -5,12 +5,14 @@ use tower_layer::Layer;
 
 use super::{Budget, BudgetService};
 use crate::keyed::IntoSource;
+use crate::macros::debug_fields;
 use crate::service::Silent;
 
 /// Puts a [`Budget`] over the retries and hedges below: those that were given none use it. For a
 /// budget [per key](crate::Keyed::by); a single budget can be given to them directly.
 ///
 /// `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct BudgetLayer<P = Budget, R = Silent> {
     budget: P,
@@ -50,28 +52,16 @@ impl<P, R> BudgetLayer<P, R> {
     }
 }
 
-impl<P: Clone, R> Clone for BudgetLayer<P, R> {
-    // By hand: `R` has no value.
-    fn clone(&self) -> Self {
-        Self {
-            budget: self.budget.clone(),
-            responder: PhantomData,
-        }
-    }
-}
-
-impl<P: fmt::Debug, R> fmt::Debug for BudgetLayer<P, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BudgetLayer")
-            .field("budget", &self.budget)
-            .finish()
-    }
-}
+debug_fields!([P: fmt::Debug, R] BudgetLayer<P, R>, this: budget = this.budget);
 
 impl<S, P: Clone, R> Layer<S> for BudgetLayer<P, R> {
     type Service = BudgetService<S, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BudgetService::new(inner, self.budget.clone())
+        BudgetService {
+            inner,
+            budget: self.budget.clone(),
+            responder: PhantomData,
+        }
     }
 }

@@ -17,18 +17,18 @@
 //! # What it does
 //!
 //! A [retry](crate::retry) or [hedge](crate::hedge) takes each extra attempt from its budget, or
-//! from that of a [`BudgetLayer`] above it. A call that succeeds, at whichever attempt, adds the
-//! ratio to the balance: what still works pays for the extra attempts. An extra attempt has a price
-//! by the kind of failure before it:
+//! from that of a [`BudgetLayer`] above it. A call that succeeds, on any attempt, adds the ratio to the
+//! balance: successes pay for extra attempts. The price of an extra attempt depends on the failure
+//! before it:
 //!
 //! | before the extra attempt | price |
 //! |---|---|
 //! | an error, a failed response, a timeout, a call that was not sent | 1 |
 //! | no failure: a hedge | 1 |
-//! | [`Throttled`](crate::classify::FailureKind::Throttled): the service says that it has too much | 5 |
+//! | [`Throttled`](crate::classify::FailureKind::Throttled): the service is overloaded | 5 |
 //!
 //! If the balance is below the price, an attempt at the price of 1 is taken from the floor of n a
-//! second, which is 0 by default; else the attempt is not made. The original call is always made.
+//! second, which is 0 by default. Otherwise the attempt is not made. The original call is always made.
 //! Time is divided into epochs of 4 s. A deposit is kept for its own epoch and the next, and the
 //! oldest is spent first, so that little is saved up for an outage: the deposits of 4 to 8 s.
 //!
@@ -38,7 +38,7 @@
 //! prices of the extra attempts <= ratio * deposits + burst + floor * seconds
 //! ```
 //!
-//! A second that has begun counts whole. The bound is exact, from any number of threads.
+//! A second that has begun counts as a whole one. The bound is exact, from any number of threads.
 //!
 //! Layers do not multiply what they earn: a call inside an attempt of another policy takes from a
 //! budget and adds nothing to it. This is decided where the call's future is polled, so it also
@@ -90,7 +90,7 @@
 //! # Without a service
 //!
 //! In a loop of your own, call [`withdraw_after`](Budget::withdraw_after) before every attempt
-//! above the first, and [`on_success`](Budget::on_success) for a call that has succeeded; with
+//! after the first, and [`on_success`](Budget::on_success) for a call that has succeeded; with
 //! [`Refill::Calls`] call [`on_call`](Budget::on_call) for every call.
 //!
 //! ```
@@ -115,11 +115,11 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`ratio`](Builder::ratio) | 0.5 | one of three replicas that answers every call by an error needs 0.46 (row `replica-errors` of the [outage table](crate::guide::numbers)); 0.4 leaves calls unmended |
-//! | [`refill`](Builder::refill) | by successes | a dead dependency gets nothing but what was saved (`outage-500`), and what still works is mended (`errors-30`) |
+//! | [`ratio`](Builder::ratio) | 0.5 | one of three replicas that answers every call with an error needs 0.46 (row `replica-errors` of the [outage table](crate::guide::numbers)); 0.4 does not mend all calls |
+//! | [`refill`](Builder::refill) | by successes | a dead dependency gets only what was saved (`outage-500`), and one that partly works is mended (`errors-30`) |
 //! | how long a deposit is kept | 4 to 8 s | where half of the calls fail, 75 % are served; with 2 to 4 s 71 % (`errors-50`). With 5 to 10 s, 76 %, and overload answered by 500 costs 0.44 of the calls instead of 0.42 (`step-1.4-shed-500`) |
-//! | price after throttling | 5 | overload that the server answers by 429 or 503 costs at most a tenth more (`step-2-shed`, `step-10-shed`); for it, errors answered by 503 are mended less (`errors-30-503`) |
-//! | [`burst`](Builder::burst) | 10, available from the start | a service with little traffic may retry at all (`errors-30-low`) |
+//! | price after throttling | 5 | a server that sheds load by 429 or 503 gets at most a tenth more calls (`step-2-shed`, `step-10-shed`); in exchange, fewer errors answered by 503 are mended (`errors-30-503`) |
+//! | [`burst`](Builder::burst) | 10, available from the start | a client with few calls can retry at all (`errors-30-low`) |
 //! | [`floor`](Builder::floor) | 0 | 1 a second is half as many calls again for a client of 2 a second (`outage-small`) |
 //! | [`name`](Builder::name) | `budget@` and the call site | |
 //! | [`mode`](Builder::mode) | enforced | |
@@ -128,7 +128,7 @@
 //!
 //! The retry design of gRPC ([A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md))
 //! bounds extra attempts in another way. [`retry_throttling`](Builder::retry_throttling) chooses it,
-//! for a client that has to do as its service config says:
+//! for a client that must follow its service config:
 //!
 //! | | the budget | retry throttling |
 //! |---|---|---|
@@ -193,11 +193,11 @@ pub use builder::{Builder, Refill};
 pub use future::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::BudgetLayer;
+#[cfg(feature = "tokio")]
+pub(crate) use permit::Charged;
 #[cfg(feature = "tower")]
 pub(crate) use permit::Deposit;
 pub use permit::Withdrawal;
-#[cfg(feature = "tokio")]
-pub(crate) use permit::{Charged, Sent};
 pub use policy::{Budget, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::BudgetService;

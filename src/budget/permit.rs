@@ -5,7 +5,7 @@ use crate::outcome::FailureKind;
 use crate::outcome::{NEVER, Outcome};
 use crate::rate_limit::Charge;
 use crate::sync::Ordering;
-use crate::time::{self, Tick};
+use crate::time;
 
 /// A permit for one extra attempt; made by [`Budget::withdraw`].
 ///
@@ -16,6 +16,8 @@ use crate::time::{self, Tick};
 pub struct Withdrawal {
     budget: Budget,
     source: Source,
+    /// Whether the attempt was made.
+    made: bool,
 }
 
 /// What a failure has taken from [retry throttling](super::Builder::retry_throttling), in thousandths
@@ -26,7 +28,7 @@ pub(crate) struct Charged(u64);
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The budget is off, it throttles by failures, or the attempt was made.
+    /// The budget is off, or throttles by failures.
     Nothing,
     /// The budget only records, and is spent.
     Unpaid,
@@ -113,40 +115,49 @@ impl Budget {
     }
 
     fn withdraw_at(&self, price: u64) -> Option<Withdrawal> {
-        let (mode, now) = (self.mode(), time::now());
-        if mode != Mode::Off && self.throttle().is_none() {
-            if let Some(epoch) = self.0.account.withdraw(now, self.terms(), price) {
-                // The usual answer, built where it is returned.
-                let (budget, source) = (self.clone(), Source::Balance(epoch, price));
-                return Some(Withdrawal { budget, source });
-            }
-        }
-        self.withdraw_otherwise(mode, now, price)
+        let source = self.take(price)?;
+        Some(Withdrawal {
+            budget: self.clone(),
+            source,
+            made: false,
+        })
     }
 
-    /// Takes one that is not paid by the balance.
-    #[cold]
-    fn withdraw_otherwise(&self, mode: Mode, now: Tick, price: u64) -> Option<Withdrawal> {
+    fn take(&self, price: u64) -> Option<Source> {
+        let (mode, now) = (self.mode(), time::now());
         let taken = match (mode, self.throttle()) {
             (Mode::Off, _) => Some(Source::Nothing),
             (_, Some((throttle, most))) => throttle.admits(most).then_some(Source::Nothing),
-            (_, None) if price > 1 => None,
-            (_, None) => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
+            (_, None) => match self.0.account.withdraw(now, self.terms(), price) {
+                Some(epoch) => Some(Source::Balance(epoch, price)),
+                None if price > 1 => None,
+                None => self.0.floor.take(now, now, 1, now).ok().map(Source::Floor),
+            },
         };
         if taken.is_none() {
             self.0.suppressed.fetch_add(1, Ordering::Relaxed);
         }
-        let unpaid = (mode == Mode::RecordOnly).then_some(Source::Unpaid);
-        let (budget, source) = (self.clone(), taken.or(unpaid)?);
-        Some(Withdrawal { budget, source })
+        taken.or((mode == Mode::RecordOnly).then_some(Source::Unpaid))
     }
 }
 
 impl Withdrawal {
     /// The attempt is made.
     pub fn spend(mut self) {
-        self.count_made();
-        self.source = Source::Nothing;
+        self.send();
+    }
+
+    /// The attempt is made, and may still be rejected by a layer below.
+    pub(crate) fn send(&mut self) {
+        self.made = true;
+        self.budget.0.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A layer below rejected the attempt: it was not made, and is given back.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn rejected(mut self) {
+        self.made = false;
+        self.budget.0.made.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether a budget that is enforced would have suppressed the attempt.
@@ -154,25 +165,13 @@ impl Withdrawal {
     pub(crate) fn is_unpaid(&self) -> bool {
         matches!(self.source, Source::Unpaid)
     }
-
-    fn count_made(&self) {
-        self.budget.0.made.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The attempt is made, and may still be rejected by a layer below.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn send(mut self) -> Sent {
-        self.count_made();
-        let source = std::mem::replace(&mut self.source, Source::Nothing);
-        let budget = self.budget.clone();
-        Sent { budget, source }
-    }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         let shared = &self.budget.0;
         match self.source {
+            _ if self.made => {}
             Source::Nothing | Source::Unpaid => {}
             Source::Balance(taken, price) => {
                 let terms = self.budget.terms();
@@ -204,23 +203,5 @@ impl Deposit {
             Outcome::Success => (0..self.successes).for_each(|_| self.budget.on_success()),
             failed => self.budget.attempt_failed(failed),
         }
-    }
-}
-
-/// An extra attempt under way. Dropping it leaves it spent.
-#[cfg(feature = "tokio")]
-#[derive(Debug)]
-pub(crate) struct Sent {
-    budget: Budget,
-    source: Source,
-}
-
-#[cfg(feature = "tokio")]
-impl Sent {
-    /// A layer below rejected the attempt: it was not made, and is given back.
-    pub(crate) fn rejected(self) {
-        let Self { budget, source } = self;
-        budget.0.made.fetch_sub(1, Ordering::Relaxed);
-        drop(Withdrawal { budget, source });
     }
 }

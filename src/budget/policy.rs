@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 
 use super::builder::{Builder, Config};
@@ -6,6 +5,7 @@ use super::state::{Account, Earns, ONE, Terms, Throttle};
 use crate::common::{Common, Options, listed};
 use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 use crate::context::CallContext;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 #[cfg(feature = "tokio")]
 use crate::policy_id::PolicyId;
@@ -108,16 +108,10 @@ impl Budget {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let (before, mut after) = (options.mode, options.mode);
-        self.0.config.change(|now| {
-            let next = change(Builder::from_config(options.clone(), *now));
-            after = next.options.mode;
-            next.checked()
+        self.common().change(&self.0.config, |options, now| {
+            let next = change(Builder::from_config(options, *now));
+            Ok((next.options.mode, next.checked()?))
         })?;
-        if before != after {
-            self.set_mode(after);
-        }
         self.copy_config();
         Ok(())
     }
@@ -271,22 +265,10 @@ impl Builder {
 
 listed!(Budget, Shared);
 
-impl From<&Budget> for Budget {
-    fn from(budget: &Budget) -> Self {
-        budget.clone()
-    }
-}
+from_ref!(Budget);
 
-impl fmt::Debug for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snapshot = self.snapshot();
-        f.debug_struct("Budget")
-            .field("name", self.name())
-            .field("balance", &snapshot.balance)
-            .field("ratio", &snapshot.ratio)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Budget, this: name = this.name(), balance = this.snapshot().balance,
+    ratio = this.snapshot().ratio);
 
 /// What a [`Budget`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]

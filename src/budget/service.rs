@@ -9,43 +9,22 @@ use super::future::ResponseFuture;
 use crate::config::Mode;
 use crate::context::ClockReading;
 use crate::keyed::{Picked, Source};
+use crate::macros::debug_fields;
 use crate::service::{Guard, Silent};
 
 /// A service whose retries and hedges draw on a [`Budget`]; made by
 /// [`BudgetLayer`](super::BudgetLayer).
 ///
 /// `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 pub struct BudgetService<S, P = Budget, R = Silent> {
-    inner: S,
-    budget: P,
-    responder: PhantomData<fn() -> R>,
+    pub(super) inner: S,
+    pub(super) budget: P,
+    pub(super) responder: PhantomData<fn() -> R>,
 }
 
-impl<S, P, R> BudgetService<S, P, R> {
-    pub(super) fn new(inner: S, budget: P) -> Self {
-        Self {
-            inner,
-            budget,
-            responder: PhantomData,
-        }
-    }
-}
-
-impl<S: Clone, P: Clone, R> Clone for BudgetService<S, P, R> {
-    // By hand: `R` has no value.
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.budget.clone())
-    }
-}
-
-impl<S: fmt::Debug, P: fmt::Debug, R> fmt::Debug for BudgetService<S, P, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BudgetService")
-            .field("inner", &self.inner)
-            .field("budget", &self.budget)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, P: fmt::Debug, R] BudgetService<S, P, R>, this:
+    inner = this.inner, budget = this.budget);
 
 impl<S, Req, P, R> Service<Req> for BudgetService<S, P, R>
 where

@@ -48,6 +48,7 @@ impl Queued for Bulkhead {
         self.name()
     }
 
+    // The first argument is a number of tokens. A call takes one permit, whatever it costs.
     fn enter(
         &self,
         _: u32,

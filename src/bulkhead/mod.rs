@@ -21,8 +21,8 @@
 //! that finds no permit drops the service that was readied for it, waits in the queue, readies a
 //! fresh clone and calls that. No call overtakes the queue.
 //!
-//! The permit is held until the response head is there, or the call is dropped or panics. It is
-//! free before the caller sees the outcome. While calls wait, a permit is handed to a waiter and
+//! The permit is held until the response head arrives, or the call is dropped or panics. It is
+//! released before the caller sees the outcome. While calls wait, it is handed to a waiter, and is
 //! never free in between. The number of calls in flight never exceeds the limit, from any number
 //! of threads, except that calls already in flight go on after the limit was lowered.
 //!
@@ -92,15 +92,15 @@
 //! | [`queue`](Builder::queue) | 0 | a caller can act on a rejection at once |
 //! | a call without a permit | is rejected | waiting is part of the layer's type |
 //! | [`max_wait`](Builder::max_wait) | 100 ms, and the deadline in force | longer serves callers that have given up |
-//! | [`order`](Builder::order) | first in, first out | the other is for lasting overload |
+//! | [`order`](Builder::order) | first in, first out | last in, first out is for lasting overload |
 //! | [`name`](Builder::name) | `bulkhead@` and the call site | a rejection must say which limit it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
 //! # Sharing
 //!
 //! Clones of a [`Bulkhead`], layers over it and services made by them share one limit and one
-//! queue. Layers that reject and layers that queue may share it. Where the two do not agree, a
-//! queue that the layer does not use or a layer that may wait without one, the rejection
+//! queue. Layers that reject and layers that queue may share it. If the bulkhead has a queue that the
+//! layer does not use, or the layer may wait and the bulkhead has no queue, a rejection
 //! [says so](crate::Reason::hint).
 //!
 //! # Changing it while calls run
@@ -118,10 +118,9 @@
 //! moment, the next waiter gets it. A call that is dropped in flight, or panics, frees its permit
 //! at once or hands it over.
 //!
-//! A waiter may be handed a permit and not be polled before its own wait ends. It then loses the
-//! permit to another waiter or to a new call that may wait. The other waiter gets it before its own
-//! wait ends. So two waiters of one task, of which only one is polled, do not block each other for
-//! longer than a wait.
+//! If a waiter is handed a permit and is not polled before its own wait ends, it loses the permit to
+//! another waiter or to a new call that may wait. The other waiter gets it before its own wait ends.
+//! So two waiters in one task, of which only one is polled, block each other for at most one wait.
 //!
 //! # Errors
 //!

@@ -30,7 +30,8 @@ pub struct Permit<B: Borrow<Bulkhead> = Bulkhead> {
     /// None if the call is not counted in flight: once it has ended, and if it began while the
     /// bulkhead was off.
     pub(super) bulkhead: Option<B>,
-    /// What keeps the permit after the call. None unless the call's request has it.
+    /// The share of the permit that the call's request carries, if it does. The permit moves into it
+    /// at the end of the call, while work that outlives the call still holds it.
     #[cfg(all(feature = "http", feature = "tower"))]
     shared: Option<SharedPermit>,
     /// When the call was admitted; none if there was no listener to report the time to.
@@ -75,7 +76,7 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     }
 
     /// Admits a call that does not wait.
-    // The rare decisions return no permit: what a function returns by its address stays in memory.
+    // `decided` returns no permit: what a function returns by its address stays in memory.
     #[inline(always)]
     pub(super) fn admit(bulkhead: B) -> Result<Self, Rejection> {
         let counted = match bulkhead.borrow().machine().admit() {
@@ -110,6 +111,8 @@ impl<B: Borrow<Bulkhead>> Permit<B> {
     }
 }
 
+// By `InFlight`: `made` once the call has its future, then `completed`, `panicked` or, if the call is
+// dropped, the permit's own drop.
 impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
     #[inline(always)]
     fn made(permit: &mut Option<Self>) -> Option<Self> {
@@ -239,9 +242,9 @@ impl Bulkhead {
     #[cfg(feature = "tower")]
     #[inline]
     pub(super) fn peek_queued(&self, max_wait: Option<Duration>) -> Result<(), Rejection> {
-        // Where there is room, the queue does not matter.
+        // If a permit is free, the queue does not matter.
         self.peek()
-            .or_else(|_| self.peek_queue_of(Some(self.queueing(max_wait).1)))
+            .or_else(|_| self.peek_queue_of(Some(self.wait_bounds(max_wait).1)))
     }
 
     #[inline]
@@ -253,8 +256,8 @@ impl Bulkhead {
         }
     }
 
-    /// What comes of a decision on a call that does not wait, or would have waited in a queue of at
-    /// most this length. Returns whether the admitted call is counted.
+    /// Records or rejects a call by a decision other than `Admitted`. `max_queued` is none for a call
+    /// that does not wait. Returns whether the admitted call is counted.
     #[cold]
     pub(super) fn decided(
         &self,
@@ -273,9 +276,9 @@ impl Bulkhead {
         }
     }
 
-    /// How long a call waits at most, and in a queue of what length: of none for an extra attempt,
-    /// which takes no permit from a first one.
-    pub(super) fn queueing(&self, max_wait: Option<Duration>) -> (Duration, u32) {
+    /// The longest wait of this call, and the longest queue that it joins: none for an extra attempt,
+    /// which must not take a permit from a first one.
+    pub(super) fn wait_bounds(&self, max_wait: Option<Duration>) -> (Duration, u32) {
         let (longest, max_queued) = self.queue_bounds();
         let max_wait = max_wait.unwrap_or(longest);
         match max_wait.is_zero() || CallContext::extra() {
@@ -284,8 +287,8 @@ impl Bulkhead {
         }
     }
 
-    /// The rejection of a call that does not wait, or not in a queue of this length. It says if the
-    /// bulkhead and the caller do not agree whether calls wait.
+    /// The rejection of a call that finds no permit and cannot wait. Its hint says if the call and the
+    /// bulkhead disagree on whether calls wait.
     #[cold]
     fn full(&self, word: Word, max_queued: Option<u32>) -> Rejection {
         let kind = RejectionKind::BulkheadFull {
@@ -303,8 +306,8 @@ impl Bulkhead {
         Rejection::new(kind, self.name().clone()).with_hint(hint)
     }
 
-    /// Records a call that was admitted above the limit, unless it would have waited: of the calls
-    /// in flight, those above the limit are the ones that would be in the queue.
+    /// Records the rejection of a call that was admitted above the limit, unless it would have waited:
+    /// the calls above the limit are those that would be in the queue.
     pub(super) fn record_if_full(&self, word: Word, max_queued: Option<u32>) {
         let above_limit = word.in_flight().saturating_sub(word.limit());
         if word.limit() == 0 || above_limit >= max_queued.unwrap_or(0) {

@@ -41,7 +41,7 @@ const HIGHEST: u32 = 1_000_000;
 pub struct Bulkhead(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    /// Its mode is not used: the machine's is decided on together with the counts.
+    /// Its mode is not used: the machine's word has the mode, beside the counts.
     common: Common,
     /// Holds a copy of the configuration's settings.
     machine: Machine,
@@ -50,7 +50,7 @@ pub(super) struct Inner {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Config {
-    /// With the mode that the options of a builder have.
+    /// Its mode counts only once the bulkhead is built: before, the builder's options have the mode.
     settings: Settings,
     /// None for a queue without a bound.
     queue: Option<u32>,
@@ -348,7 +348,7 @@ impl Builder {
 pub struct Snapshot {
     /// How many calls are admitted at once.
     pub limit: u32,
-    /// How many calls are in flight: more than the limit after it was lowered, and while
+    /// How many calls are in flight. They can exceed the limit after it was lowered, and while
     /// rejections are only recorded. Calls that began in [`Mode::Off`] are not counted.
     pub in_flight: u32,
     /// How many calls wait.

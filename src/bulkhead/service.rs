@@ -69,7 +69,7 @@ pub type QueuedFuture<S, Req, M> =
 #[derive(Clone, Debug)]
 pub struct QueuedService<S, R = Native, P = Bulkhead> {
     pub(super) service: BulkheadService<S, R, P>,
-    /// Instead of the bulkhead's own.
+    /// The layer's longest wait, instead of the bulkhead's.
     pub(super) max_wait: Option<Duration>,
 }
 
@@ -143,9 +143,11 @@ where
         let mut call = self.project().call;
         let mut polled = call.as_mut().poll_call(cx);
         if let Poll::Ready(output) = &mut polled {
+            // A call that lasts until the end of its body: the permit moves into the response.
             if let (true, Ok(response)) = (M::HOLDS, output) {
                 call.as_mut().hold(|permit| M::hold(response, permit));
             }
+            // Any other call ends here.
             call.settle(Settle::completed);
         }
         polled
@@ -163,12 +165,14 @@ where
         HeldCall::new(self, call)
     }
 
+    // A call that waited for its permit, and then for the service, until its deadline had passed.
     fn expire(mut self) -> Result<Self, Rejection> {
         match self.bulkhead.take() {
             Some(bulkhead) if bulkhead.mode() == Mode::Enforce => {
                 bulkhead.free_permit();
                 Err(bulkhead.reject(RejectionKind::Expired))
             }
+            // In the other modes the bulkhead rejects no call.
             counted => {
                 self.bulkhead = counted;
                 Ok(self)

@@ -22,7 +22,7 @@ pub struct Waiter {
     since: Tick,
     /// When it ends: after the longest wait, or at an earlier deadline.
     until: Tick,
-    /// That of its own caller.
+    /// The caller's deadline.
     deadline: Tick,
 }
 
@@ -65,7 +65,7 @@ impl Bulkhead {
         mut decision: Admission,
         max_wait: Option<Duration>,
     ) -> Result<Result<bool, Waiter>, Rejection> {
-        let (max_wait, max_queued) = self.queueing(max_wait);
+        let (max_wait, max_queued) = self.wait_bounds(max_wait);
         let mut now = Tick::ZERO;
         let mut until = Tick::ZERO;
         // A call that finds the queue full neither reads the clock nor takes the lock.
@@ -105,9 +105,9 @@ impl crate::waiting::Waiter for Waiter {
         self.deadline
     }
 
-    /// At the first poll, takes over a deadline that no timer further up enforces. A call behind a
-    /// buffer was made where it could not be seen either whether it is an extra attempt, which
-    /// never waits.
+    /// A call behind a buffer was made in another task, where neither its deadline nor whether it is
+    /// an extra attempt could be seen. The first poll sees both: the deadline bounds the wait, and an
+    /// extra attempt does not wait.
     #[cfg(feature = "tokio")]
     fn first_poll(&mut self) -> Result<(), Rejection> {
         let deadline = CallContext::unenforced();
@@ -144,7 +144,7 @@ impl Waiter {
         self.bulkhead.common().cells().time(now.since(self.since));
     }
 
-    /// Ends the wait at `deadline` at the latest; now, if that has passed.
+    /// Ends the wait at `deadline` at the latest. If that has passed, rejects the call.
     fn end_by(&mut self, deadline: Tick, now: Tick) -> Result<(), Rejection> {
         self.until = self.until.min(deadline);
         self.deadline = self.deadline.min(deadline);
@@ -209,6 +209,7 @@ impl Drop for Waiter {
         if self.give_back() {
             let now = time::now();
             self.waited(now);
+            // Every call counts as admitted or rejected, and this one was not rejected.
             let common = self.bulkhead.common();
             common.admitted();
             common.ended(Ending::Dropped, || now.since(self.since));

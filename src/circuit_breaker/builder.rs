@@ -85,7 +85,7 @@ impl CircuitBreaker {
 impl Builder {
     option_setters!();
 
-    /// Adds a rule to open by. The first one replaces the default rules: five failures in a row that
+    /// Adds a rule that opens the breaker. The first one replaces the default rules: five failures in a row that
     /// last at least 1 s and lie within 60 s, or a failure rate over 10 s that is above 90 % with
     /// [confidence](Trip::confidence_z) (z = 3.1). In
     /// [`change`](CircuitBreaker::change) it always adds; to replace, use [`trips`](Self::trips).
@@ -97,7 +97,7 @@ impl Builder {
         self
     }
 
-    /// Sets the rules to open by, and removes all others.
+    /// Sets the rules that open the breaker, and removes all others.
     pub fn trips(mut self, trips: impl IntoIterator<Item = Trip>) -> Self {
         self.default_trips = false;
         self.config.trips = trips.into_iter().collect();
@@ -109,10 +109,10 @@ impl Builder {
         /// once it has closed. The default is 250 ms doubling to 1 s with equal jitter: the first probe
         /// comes within a second of the dependency's recovery, and replicas do not probe together.
         ///
-        /// Any jitter takes at most half of the wait: a breaker that could be open for no time at all
-        /// would send to a dependency that has just been found down. So full jitter is taken as equal
-        /// jitter, and a decorrelated wait as one that triples. A wait that grows does so up to eight
-        /// times its base, unless a cap is [set](Backoff::max).
+        /// Jitter removes at most half of the wait: otherwise the breaker might not stay open at all for
+        /// a dependency that is down. So full jitter counts as equal jitter, and a decorrelated wait as
+        /// one that triples. A growing wait ends at eight times its base, unless a cap is
+        /// [set](Backoff::max).
         open_for(wait: Backoff) => config.open_for = wait.for_open_wait();
 
         /// Sets how far a `Retry-After` of the failure that opened it can extend the wait. The default
@@ -130,12 +130,12 @@ impl Builder {
 
         /// Sets how long a probe may take: more than zero, by default 30 s. A probe that hangs for
         /// longer is given up by the next call: it counts as failed, its permit is free, and its
-        /// outcome changes nothing any more. With several probes in flight, all of them are given up
+        /// outcome no longer counts. With several probes in flight, all of them are given up
         /// when the last one has taken that long.
         ///
         /// It must be longer than a healthy call takes, or the breaker never closes. With a timeout
         /// below the breaker, a second more than the timeout is a good value, which the client stack sets from its
-        /// configuration. An attempt timeout that is set by its handle does not move it.
+        /// configuration. An attempt timeout that is set by its handle does not change it.
         max_probe_time(most: Duration) => config.max_probe_time = Some(most);
 
         /// After closing, admits a tenth of the calls at first and all after `over`, so that a
@@ -146,12 +146,11 @@ impl Builder {
         /// Removes the [`ramp`](Self::ramp): closes at once.
         no_ramp() => config.ramp = None;
 
-        /// Sets how a call counts that is dropped before it has ended.
+        /// Sets how a call counts if it is dropped before its end.
         on_drop(on_drop: OnDrop) => config.on_drop = on_drop;
 
-        /// Sets how a failure counts that is throttled, such as a 429 or 503. By default it is in no
-        /// rate: a server that rejects what is above its capacity is used up to its capacity, and not
-        /// shut out at nine rejections in ten.
+        /// Sets how a throttled failure counts, such as a 429 or 503. By default it is in no rate: a
+        /// server that rejects nine calls in ten is still used up to its capacity.
         throttled(throttled: Throttled) => config.throttled = throttled;
 
         /// Sets how much time a call must have been given for its timeout to count as a failure: a
@@ -194,7 +193,7 @@ impl Builder {
         }
     }
 
-    /// Sets the rules to open by, and keeps the custom ones.
+    /// Sets the rules that open the breaker, and keeps the custom ones.
     #[cfg(feature = "serde")]
     pub(crate) fn trips_beside_custom(mut self, trips: Vec<Trip>) -> Self {
         let custom = std::mem::take(&mut self.config.trips);

@@ -5,15 +5,15 @@ use crate::backoff::{Backoff, Jitter};
 use crate::config::{ConfigError, Name, Problems};
 use crate::outcome::FailureKind;
 
-/// How a call counts whose future is dropped before the call has ended.
+/// How a call counts if its future is dropped before the call has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnDrop {
     /// A failure if the call is late, else ignored: a caller that cancels says nothing about the
-    /// service. Late is a call after the deadline that it was given
-    /// ([`FailureKind::Timeout`]). Late is also a call that a [hedge](crate::Hedge) drops because
-    /// another attempt has won, if it took at least the hedge's delay ([`FailureKind::Slow`]):
-    /// otherwise a service that never answers is not seen behind a hedge.
+    /// service. A call is late after the deadline that it was given ([`FailureKind::Timeout`]). It is
+    /// also late if a [hedge](crate::Hedge) drops it because another attempt has won, after at least
+    /// the hedge's delay ([`FailureKind::Slow`]): otherwise the breaker would not notice a service
+    /// that never answers behind a hedge.
     #[default]
     IfLate,
     /// A failure if the deadline that the call was given has passed, else ignored.

@@ -38,10 +38,10 @@ pub struct RuleCounts {
     pub counts: Counts,
     /// The share of failures; none below the rule's `min_calls`.
     pub failure_rate: Option<f64>,
-    /// The share of failures at which the rule opens; none of a rule by other counts.
+    /// The share of failures at which the rule opens; none for a rule that uses other counts.
     pub threshold: Option<f64>,
     /// The failures in a row at which the rule opens, if they have [lasted](super::Trip::lasting) long
-    /// enough; none of a rule by other counts.
+    /// enough; none for a rule that uses other counts.
     pub consecutive_threshold: Option<u32>,
     /// The share of slow calls; none below the rule's `min_calls`, and where the rule measures
     /// none.

@@ -5,20 +5,19 @@ use crate::config::{ConfigError, Name, Problems};
 use crate::macros::debug_fields;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 
-/// The gated services of one balancer, of which at most a share is shut at once: by default half.
+/// The gated services of one balancer. At most a share of them, by default half, is shut at once.
 ///
 /// A balancer sends the load of a shut service to the others. If most of them are shut, the rest
-/// would be overloaded, and the reason is often not the services but the way to them. So a gate is
-/// only shut while fewer than the share of its set are. The others stay ready: a call that their
-/// breaker would reject is made, is emitted as
-/// [`WouldReject`](crate::event::EventKind::WouldReject), and changes nothing in the breaker, which still
-/// recovers by its probes. A breaker that is [forced open](CircuitBreaker::force_open) is shut in
-/// any case.
+/// would be overloaded, and the cause is often the network, not the services. So a gate shuts only
+/// while fewer than the share of its set are shut. The others stay ready: a call that their breaker
+/// would reject is made and emitted as [`WouldReject`](crate::event::EventKind::WouldReject). It
+/// changes nothing in the breaker, which still recovers by its probes. The gate of a breaker that is
+/// [forced open](CircuitBreaker::force_open) always shuts.
 ///
 /// A handle: clones are the same set. A service that
 /// [`in_set`](super::CircuitBreakerLayer::in_set) has made is a member until it and its clones,
-/// which are one member, are dropped. The share is rounded down: half of three is one, and of a set
-/// of one none is shut.
+/// which are one member, are dropped. The share is rounded down: half of three is one, and in a set of
+/// one no gate shuts.
 ///
 /// ```
 /// use seawall::circuit_breaker::Gates;

@@ -117,8 +117,8 @@ impl CircuitBreaker {
         self.transition(Machine::release);
     }
 
-    /// Closes the breaker with nothing counted, whatever its state. Calls in flight change nothing
-    /// any more.
+    /// Closes the breaker with nothing counted, whatever its state. Calls in flight no longer
+    /// count.
     pub fn reset(&self) {
         self.transition(Machine::reset);
     }
@@ -251,7 +251,8 @@ impl CircuitBreaker {
         &self.0.gate
     }
 
-    /// What it does and what it has counted. Changes nothing. Under load its parts may differ by a moment.
+    /// The state and the counts. Reading changes nothing. Under load, the parts may be of slightly
+    /// different moments.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
         let (state, word, since, due) = self.state_at(now);
@@ -316,7 +317,7 @@ impl fmt::Debug for CircuitBreaker {
     }
 }
 
-/// What a breaker does and what it has counted.
+/// The state and the counts of a breaker.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -331,8 +332,8 @@ pub struct Snapshot {
         serde(serialize_with = "crate::config::serialize::seconds")
     )]
     pub in_state: Duration,
-    /// From now to the next probe; none unless it is open, or if it is open for ever; zero once a
-    /// probe is due.
+    /// The time until the next probe, zero once it is due; none unless the breaker is open with an
+    /// end.
     #[cfg_attr(
         feature = "serde",
         serde(serialize_with = "crate::config::serialize::seconds_if_any")

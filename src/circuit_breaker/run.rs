@@ -7,12 +7,12 @@ use crate::classify::{self, Classify, Direct};
 use crate::common::{Classified, classify_method};
 use crate::context::path::IN_RUN;
 use crate::in_flight::{InFlight, catching, panicked};
-use crate::rejection::{Error, Fault};
+use crate::rejection::{Error, Fault, with_causes};
 
 impl CircuitBreaker {
-    /// Makes one call under this breaker, without a service and without a runtime. Plain
-    /// data is a success, a response of HTTP says so itself, and an error is known by its source
-    /// chain ([`Direct`]). The library's own rejections are ignored.
+    /// Makes one call under this breaker, without a service and without a runtime. Plain data is a
+    /// success, an HTTP response is judged by its status, and an error by its source chain
+    /// ([`Direct`]). The library's own rejections are ignored.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -122,7 +122,7 @@ fn finish<T, E, C, Via, Seen>(
 {
     let (outcome, _) = classify::judge_run(classifier, output);
     if let Some(mut permit) = permit {
-        let text = || Some(output.as_ref().err()?.error()?.to_string());
+        let text = || Some(with_causes(output.as_ref().err()?.error()?));
         permit.settle(outcome, &text);
     }
 }

@@ -70,7 +70,7 @@ impl fmt::Display for Window {
     }
 }
 
-/// A rule by which a breaker opens. A breaker has any number; the first that holds opens it.
+/// A rule that opens a breaker. A breaker has any number of rules; the first that holds opens it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -186,8 +186,8 @@ impl Trip {
         self
     }
 
-    /// Sets that a rate must be *above* its threshold with this confidence, instead of at least at
-    /// it: the lower bound of the Wilson score interval of the window's rate must be above the
+    /// Requires that a rate is *above* its threshold with this confidence, instead of at least at it:
+    /// the lower bound of the Wilson score interval of the window's rate must be above the
     /// threshold. `z` is the bound's z-score, above 0 and at most 10: with 1.64 one window in 20
     /// whose true rate is the threshold is above it by chance, with 3.1 one in 1,000.
     ///
@@ -204,9 +204,10 @@ impl Trip {
         self
     }
 
-    /// Sets how long a run of failures must have lasted, from its first to its last, in whole
-    /// milliseconds. If its last one is throttled and in [no rate](super::Builder::throttled), five
-    /// times as long, but at most half of [`within`](Self::within), if that is more than `least`.
+    /// Sets how long a run of failures must have lasted, from its first failure to its last, in whole
+    /// milliseconds. If the last one is throttled and in [no rate](super::Builder::throttled), the run
+    /// must have lasted five times as long, or half of [`within`](Self::within) if that is less, but
+    /// at least `least`.
     pub const fn lasting(mut self, least: Duration) -> Self {
         self.lasting = Some(least);
         self

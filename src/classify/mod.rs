@@ -70,6 +70,8 @@ mod response;
 pub(crate) mod status;
 #[cfg(feature = "tonic")]
 mod tonic;
+#[cfg(feature = "tokio")]
+mod verdict;
 
 use std::error::Error as StdError;
 use std::panic::UnwindSafe;
@@ -85,6 +87,10 @@ pub(crate) use response::for_plain_types;
 pub use response::{Answer, Judge};
 #[cfg(all(feature = "tonic", feature = "tower"))]
 pub(crate) use tonic::of_status;
+#[cfg(feature = "tower")]
+pub use verdict::By;
+#[cfg(feature = "tokio")]
+pub(crate) use verdict::{InRun, Verdict};
 
 #[cfg(feature = "tokio")]
 pub use crate::drain::Drain;
@@ -296,20 +302,6 @@ where
         Ok(response) => classifier.reason(response),
         Err(_) => reason.or_else(|| error.and_then(Reason::find)),
     }
-}
-
-/// [`reason_of`] the output of a closure.
-#[cfg(feature = "tokio")]
-pub(crate) fn reason_of_run<'o, T, E, C, Via, Seen>(
-    classifier: &C,
-    output: &'o Result<T, E>,
-) -> Option<&'o Reason>
-where
-    E: Fault<Via>,
-    C: Classify<T, E, Seen>,
-{
-    let error = output.as_ref().err().and_then(Fault::error);
-    reason_of(classifier, error, None, output.as_ref())
 }
 
 /// [`judge`] for the output of a closure.

@@ -65,7 +65,7 @@ macro_rules! common_methods {
 }
 pub(crate) use common_methods;
 
-/// A policy with a classifier of yours for its [`run`](crate::CircuitBreaker::run); made by
+/// A policy with your own classifier for its [`run`](crate::CircuitBreaker::run); made by
 /// `classify` of a circuit breaker, retry or hedge. It is the same policy, and has all its other
 /// methods.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl<P, C> std::ops::Deref for Classified<P, C> {
 macro_rules! classify_method {
     ($policy:ty, $call:ident($($number:ty)?)) => {
         impl $policy {
-            /// This policy, with `classifier` for its `run`, a [`Classify`](crate::Classify).
+            /// This policy with a [`Classify`](crate::Classify) of your own for its `run`.
             pub fn classify<C>(&self, classifier: C) -> crate::Classified<Self, C> {
                 crate::Classified {
                     policy: self.clone(),

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::config::{Mode, Name, PolicyKind};
+use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 #[cfg(debug_assertions)]
 use crate::context::path::Inside;
 use crate::counters::{Cells, Count, Totals};
@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) listeners: Listeners,
     /// Only for policies that draw random numbers.
     pub(crate) seed: Option<u64>,
+    /// Whether a member of the same name reports each rejection to `tracing`.
+    pub(crate) echoes: bool,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             mode: Mode::Enforce,
             listeners: Listeners::default(),
             seed: None,
+            echoes: false,
         }
     }
 
@@ -79,6 +82,8 @@ pub(crate) struct Common {
     #[cfg(feature = "tracing")]
     summaries: summary::Summaries,
     would_reject: AtomicU64,
+    /// That of the options.
+    echoes: bool,
     /// Whether the warning of [`warn_if_applied_twice`](Self::warn_if_applied_twice) is out.
     #[cfg(debug_assertions)]
     applied_twice: AtomicBool,
@@ -104,6 +109,7 @@ impl Common {
             #[cfg(feature = "tracing")]
             summaries: summary::Summaries::default(),
             would_reject: AtomicU64::new(0),
+            echoes: options.echoes,
             #[cfg(debug_assertions)]
             applied_twice: AtomicBool::new(false),
         }
@@ -117,6 +123,7 @@ impl Common {
             mode: self.mode(),
             listeners: self.listeners.clone(),
             seed: None,
+            echoes: false,
         }
     }
 
@@ -131,6 +138,26 @@ impl Common {
     pub(crate) fn changed(&self, mode: Mode) -> Options {
         let options = Options::named(self.kind, self.name.clone());
         Options { mode, ..options }
+    }
+
+    /// Changes a configuration, and the mode with it. `next` makes the configuration and the mode
+    /// from the options and the configuration of now, and runs again if another change came first.
+    pub(crate) fn change<C>(
+        &self,
+        live: &Live<C>,
+        next: impl Fn(Options, &C) -> Result<(Mode, C), ConfigError>,
+    ) -> Result<Arc<C>, ConfigError> {
+        let before = self.mode();
+        let mut after = before;
+        let (_, config) = live.change(|now| {
+            let (mode, config) = next(self.changed(before), now)?;
+            after = mode;
+            Ok(config)
+        })?;
+        if after != before {
+            self.set_mode(after);
+        }
+        Ok(config)
     }
 
     pub(crate) fn kind(&self) -> PolicyKind {
@@ -186,7 +213,9 @@ impl Common {
     #[cold]
     #[inline(never)]
     fn emit_event(&self, kind: EventKind<'_>, attempts: Option<u32>) {
-        trace_event(&self.name, kind);
+        if !(self.echoes && matches!(kind, EventKind::Rejected(_))) {
+            trace_event(&self.name, kind);
+        }
         if self.observed() {
             let member = self.member.as_deref();
             let event = Event {
@@ -271,7 +300,7 @@ impl Common {
     /// So the first rejection of a burst is reported at once.
     fn summarise_rejections(&self) {
         #[cfg(feature = "tracing")]
-        if crate::event::wants_summaries() {
+        if !self.echoes && crate::event::wants_summaries() {
             let summaries = match &self.member {
                 Some(member) => &member.group.summaries,
                 None => &self.summaries,

@@ -26,12 +26,16 @@ mod upload;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+#[cfg(feature = "tokio")]
+use std::pin::Pin;
+#[cfg(feature = "tokio")]
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::policy_id::PolicyId;
-#[cfg(feature = "tokio")]
-use crate::time;
 use crate::time::Tick;
+#[cfg(feature = "tokio")]
+use crate::time::{self, Sleep};
 
 #[cfg(feature = "tower")]
 pub(crate) use attempting::Budgeted;
@@ -162,11 +166,30 @@ impl CallContext {
     }
 
     /// The same for now. Reads the clock only under a deadline.
-    #[cfg(feature = "tower")]
+    #[cfg(feature = "tokio")]
     pub(crate) fn due_now(own: Tick) -> Due {
         match own.min(Self::deadline()).is_never() {
             true => Due::Now,
             false => Self::due(own, time::now()),
+        }
+    }
+
+    /// Whether a call with the deadline `own` may start something. Ready in a poll that decides it:
+    /// `hold` wakes the call if its poller is [late](Due::PollerLate).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_due(
+        own: Tick,
+        mut hold: Pin<&mut Option<Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        loop {
+            match Self::due_now(own) {
+                Due::Now => return Poll::Ready(true),
+                Due::Never => return Poll::Ready(false),
+                Due::PollerLate => hold.set(Some(Sleep::step(time::now()))),
+            }
+            let hold = hold.as_mut().as_pin_mut().expect("it was set above");
+            ready!(hold.poll_elapsed(cx));
         }
     }
 

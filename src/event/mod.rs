@@ -80,7 +80,9 @@
 //! The first rejection after ten quiet seconds is summarised at once, so a burst shows when it starts.
 //! No timer runs: what is rejected after the last summary of a burst is in the first summary of the
 //! next one, whose `resilience.seconds` say how long that was, and in the
-//! [totals](crate::registry::Totals) at once. The policies of one keyed policy have one summary.
+//! [totals](crate::registry::Totals) at once. The policies of one keyed policy have one summary. A
+//! keyed limiter [with other limits](crate::Keyed::with_limits) reports a rejection once, by the limit
+//! that rejects.
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, an attempt one
 //! comparison, and any other admitted call nothing. An attempt that has a span allocates it.

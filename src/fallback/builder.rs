@@ -4,6 +4,7 @@ use super::state::Settings;
 use crate::common::{Options, option_setters};
 #[cfg(feature = "serde")]
 use crate::config::ConfigError;
+use crate::macros::setters;
 use crate::outcome::FailureKind;
 
 /// Builds a [`Fallback`](super::Fallback), or changes one.
@@ -22,41 +23,31 @@ impl Builder {
 
     option_setters!();
 
-    /// How many calls of the fallback run at once: from 1 to a million, by default 64. A call
-    /// above it gets its own failure at once. A [`value`](super::value) needs no permit.
-    pub fn limit(mut self, limit: u32) -> Self {
-        self.settings.limit = limit;
-        self
-    }
+    setters! {
+        /// How many calls of the fallback run at once: from 1 to a million, by default 64. A call
+        /// above it gets its own failure at once. A [`value`](super::value) needs no permit.
+        limit(limit: u32) => settings.limit = limit;
 
-    /// How long one call of the fallback may take, by default 1 s, and at most until the deadline
-    /// in force. The call gets its own failure then.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
-        self
-    }
+        /// How long one call of the fallback may take, by default 1 s, and at most until the deadline
+        /// in force. The call gets its own failure then.
+        timeout(timeout: Duration) => settings.timeout = timeout;
 
-    /// Which failures the fallback answers. The default is every kind. With none, it answers
-    /// rejections only.
-    ///
-    /// ```
-    /// use seawall::classify::FailureKind;
-    /// use seawall::fallback::Fallback;
-    ///
-    /// let fallback = Fallback::builder().failures([FailureKind::Timeout, FailureKind::Unsent]);
-    /// # fallback.build()?;
-    /// # Ok::<_, seawall::ConfigError>(())
-    /// ```
-    pub fn failures(mut self, kinds: impl IntoIterator<Item = FailureKind>) -> Self {
-        self.settings.failures = Some(kinds.into_iter().collect());
-        self
-    }
+        /// Which failures the fallback answers. The default is every kind. With none, it answers
+        /// rejections only.
+        ///
+        /// ```
+        /// use seawall::classify::FailureKind;
+        /// use seawall::fallback::Fallback;
+        ///
+        /// let fallback = Fallback::builder().failures([FailureKind::Timeout, FailureKind::Unsent]);
+        /// # fallback.build()?;
+        /// # Ok::<_, seawall::ConfigError>(())
+        /// ```
+        failures(kinds: impl IntoIterator<Item = FailureKind>) => settings.failures = Some(kinds.into_iter().collect());
 
-    /// Whether the fallback answers calls that a policy below has rejected before they were made.
-    /// The default is yes.
-    pub fn rejections(mut self, rejections: bool) -> Self {
-        self.settings.rejections = rejections;
-        self
+        /// Whether the fallback answers calls that a policy below has rejected before they were made.
+        /// The default is yes.
+        rejections(rejections: bool) => settings.rejections = rejections;
     }
 
     #[cfg(feature = "serde")]

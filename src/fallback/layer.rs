@@ -1,6 +1,5 @@
 use tower_layer::Layer;
 
-use super::permit::Rules;
 use super::policy::Fallback;
 use super::service::FallbackService;
 use crate::classify::Standard;
@@ -13,7 +12,8 @@ use crate::sync::Arc;
 #[derive(Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct FallbackLayer<A, C = Standard> {
-    rules: Arc<Rules<A>>,
+    fallback: Fallback,
+    action: Arc<A>,
     classifier: C,
 }
 
@@ -22,9 +22,9 @@ impl<A> FallbackLayer<A> {
     /// [`service`](super::service()). All services made by it, and by other layers over the same
     /// fallback, share its limit.
     pub fn new(fallback: impl Into<Fallback>, action: A) -> Self {
-        let fallback = fallback.into();
         Self {
-            rules: Arc::new(Rules { fallback, action }),
+            fallback: fallback.into(),
+            action: Arc::new(action),
             classifier: Standard,
         }
     }
@@ -34,8 +34,11 @@ impl<A, C> FallbackLayer<A, C> {
     /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
     pub fn classify<C2>(self, classifier: C2) -> FallbackLayer<A, C2> {
-        let rules = self.rules;
-        FallbackLayer { rules, classifier }
+        FallbackLayer {
+            fallback: self.fallback,
+            action: self.action,
+            classifier,
+        }
     }
 }
 
@@ -43,7 +46,8 @@ impl<A, C> FallbackLayer<A, C> {
 impl<A, C: Clone> Clone for FallbackLayer<A, C> {
     fn clone(&self) -> Self {
         Self {
-            rules: Arc::clone(&self.rules),
+            fallback: self.fallback.clone(),
+            action: Arc::clone(&self.action),
             classifier: self.classifier.clone(),
         }
     }
@@ -54,6 +58,11 @@ impl<S, A, C: Clone> Layer<S> for FallbackLayer<A, C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let classifier = self.classifier.clone();
-        FallbackService::new(inner, Arc::clone(&self.rules), classifier)
+        FallbackService {
+            inner,
+            fallback: self.fallback.clone(),
+            action: Arc::clone(&self.action),
+            classifier,
+        }
     }
 }

@@ -89,7 +89,7 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`limit`](Builder::limit) | 64 calls of the fallback at once | calls that end in 10 ms are 6,400 a second; a fallback that hangs holds 64 calls and no more. By reasoning: no row of the [outage table](crate::guide::numbers) decides it |
+//! | [`limit`](Builder::limit) | 64 calls of the fallback at once | calls that end in 10 ms are 6,400 a second; a fallback that hangs holds 64 calls and no more. Chosen by reasoning: no row of the [outage table](crate::guide::numbers) decides it |
 //! | [`timeout`](Builder::timeout) | 1 s | the caller has waited for the call already, and a fallback is a near and cheap answer |
 //! | [`failures`](Builder::failures) | every kind | the classifier says what a failure is |
 //! | [`rejections`](Builder::rejections) | answered | a caller of an open breaker needs an answer as much as one of a dead service |
@@ -129,8 +129,6 @@ mod action;
 mod builder;
 mod call;
 #[cfg(feature = "tower")]
-mod future;
-#[cfg(feature = "tower")]
 mod layer;
 mod permit;
 mod policy;
@@ -143,8 +141,7 @@ mod through;
 
 pub use action::{Action, Call, Keep, Value, call, value};
 pub use builder::Builder;
-#[cfg(feature = "tower")]
-pub use future::{ResponseFuture, Sent};
+pub use call::ResponseFuture;
 #[cfg(feature = "tower")]
 pub use layer::FallbackLayer;
 pub use policy::{Fallback, Snapshot};
@@ -152,4 +149,4 @@ pub use policy::{Fallback, Snapshot};
 pub use service::FallbackService;
 pub use state::Cause;
 #[cfg(feature = "tower")]
-pub use through::{Through, service};
+pub use through::{Sent, Through, service};

@@ -1,59 +1,47 @@
 use std::time::Duration;
 
-use super::action::Action;
-use super::call::Admitted;
 use super::policy::Fallback;
 use super::state::Cause;
-use crate::common::Listed;
 use crate::config::Mode;
 use crate::context::ClockReading;
-use crate::counters::Count;
-use crate::event::{Ending, EventKind, Suppression};
+use crate::event::Ending;
 use crate::in_flight::Settle;
 use crate::outcome::Outcome;
 use crate::rejection::RejectionKind;
-#[cfg(feature = "tower")]
-use crate::sync::Arc;
 use crate::time::{self, Tick};
 
 /// One call under a fallback, from its start to its one terminal event.
 #[derive(Debug)]
-pub(super) struct Permit<H: AsRef<Fallback>> {
-    holder: H,
+pub(super) struct Permit {
+    pub(super) fallback: Fallback,
     /// The mode when the call started.
     mode: Mode,
     /// Zero where there was no listener.
     start: Tick,
     /// How the call failed, once it has.
-    ending: Ending,
+    pub(super) ending: Ending,
     open: bool,
 }
 
-impl<H: AsRef<Fallback>> Permit<H> {
+impl Permit {
     #[inline]
-    pub(super) fn start(holder: H, clock: &mut ClockReading) -> Self {
-        let fallback = holder.as_ref();
+    pub(super) fn start(fallback: &Fallback, clock: &mut ClockReading) -> Self {
         let mode = fallback.mode();
         let open = mode != Mode::Off;
         if open {
-            fallback.base().admitted();
+            fallback.common().admitted();
         }
-        let start = match open && fallback.observed() {
+        let start = match open && fallback.common().observed() {
             true => clock.now(),
             false => Tick::ZERO,
         };
         Self {
-            holder,
+            fallback: fallback.clone(),
             mode,
             start,
             ending: Ending::Success,
             open,
         }
-    }
-
-    #[cfg(feature = "tower")]
-    pub(super) fn holder(&self) -> &H {
-        &self.holder
     }
 
     /// Whether the call may be answered by the fallback: whether to copy the request.
@@ -81,7 +69,7 @@ impl<H: AsRef<Fallback>> Permit<H> {
             (_, Some(_)) => Ending::Rejected,
             _ => Ending::Ignored,
         };
-        let fallback = self.holder.as_ref();
+        let fallback = &self.fallback;
         let mut cause = None;
         if self.mode != Mode::Off {
             cause = fallback.cause(outcome, rejection);
@@ -98,39 +86,9 @@ impl<H: AsRef<Fallback>> Permit<H> {
         cause
     }
 
-    /// Admits a call of the fallback. If it is not to be called, the call ends with its failure.
-    pub(super) fn fall_back<K, A, T, E>(
-        &mut self,
-        action: &A,
-        kept: Option<K>,
-        cause: Cause,
-    ) -> Option<(Admitted, K)>
-    where
-        A: Action<K, T, E>,
-    {
-        let fallback = self.holder.as_ref();
-        let admitted = kept.ok_or(Suppression::NoCopy).and_then(|kept| {
-            let admitted = Admitted::new(fallback, action, &kept, cause)?;
-            Ok((admitted, kept))
-        });
-        match admitted {
-            Ok(admitted) => {
-                let kind = cause.failure;
-                fallback.base().cells().count(Count::EXTRA);
-                fallback.emit(EventKind::FallingBack { kind });
-                Some(admitted)
-            }
-            Err(reason) => {
-                fallback.suppress(reason);
-                self.end(self.ending);
-                None
-            }
-        }
-    }
-
     /// The fallback was called, and has `answered` or failed too.
     pub(super) fn answered(&mut self, answered: bool) {
-        self.holder.as_ref().count_answer(answered);
+        self.fallback.count_answer(answered);
         self.end(match answered {
             true => Ending::FellBack,
             false => self.ending,
@@ -138,10 +96,10 @@ impl<H: AsRef<Fallback>> Permit<H> {
     }
 
     #[inline]
-    fn end(&mut self, ending: Ending) {
-        let fallback = self.holder.as_ref();
+    pub(super) fn end(&mut self, ending: Ending) {
+        let fallback = &self.fallback;
         if std::mem::replace(&mut self.open, false) {
-            fallback.base().ended(ending, || match self.start {
+            fallback.common().ended(ending, || match self.start {
                 Tick::ZERO => Duration::ZERO,
                 start => time::now().since(start),
             });
@@ -149,45 +107,15 @@ impl<H: AsRef<Fallback>> Permit<H> {
     }
 }
 
-impl<H: AsRef<Fallback>> Settle for Permit<H> {
+impl Settle for Permit {
     fn panicked(mut self) {
         self.end(Ending::Panicked);
     }
 }
 
-impl<H: AsRef<Fallback>> Drop for Permit<H> {
+impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
         self.end(Ending::Dropped);
-    }
-}
-
-/// What the calls of a layer share.
-#[cfg(feature = "tower")]
-#[derive(Debug)]
-pub(super) struct Rules<A> {
-    pub(super) fallback: Fallback,
-    pub(super) action: A,
-}
-
-/// What the calls share. A call clones one reference.
-#[cfg(feature = "tower")]
-#[derive(Debug)]
-#[allow(unreachable_pub)] // Only the future, which names it, makes it reachable.
-pub struct Shared<A>(pub(super) Arc<Rules<A>>);
-
-#[cfg(feature = "tower")]
-impl<A> Clone for Shared<A> {
-    #[inline]
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-#[cfg(feature = "tower")]
-impl<A> AsRef<Fallback> for Shared<A> {
-    #[inline]
-    fn as_ref(&self) -> &Fallback {
-        &self.0.fallback
     }
 }

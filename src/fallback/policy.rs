@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::common::{Common, Options, common_methods, listed, unlisted};
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::{Count, Totals};
 use crate::event::{EventKind, Suppression};
+use crate::macros::{debug_fields, from_ref};
 use crate::outcome::Outcome;
 use crate::policy_id;
 use crate::rejection::RejectionKind;
@@ -29,11 +29,8 @@ struct Shared {
     /// Hold the limit and the time of the settings.
     bulkhead: Bulkhead,
     timeout: Timeout,
-    // Counts: relaxed.
-    answered: AtomicU64,
+    /// A count: relaxed.
     failed: AtomicU64,
-    suppressed: AtomicU64,
-    would_answer: AtomicU64,
 }
 
 impl Default for Fallback {
@@ -59,7 +56,7 @@ impl Fallback {
 
     common_methods!(with mode);
 
-    fn common(&self) -> &Common {
+    pub(super) fn common(&self) -> &Common {
         &self.0.common
     }
 
@@ -70,14 +67,11 @@ impl Fallback {
     /// # Errors
     /// With every problem of the new configuration. Nothing has changed then.
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let mut mode = options.mode;
-        let (_, mut settings) = self.0.settings.change(|now| {
-            let (options, settings) = (options.clone(), now.clone());
-            let builder = change(Builder { options, settings });
-            builder.settings.check(self.name())?;
-            mode = builder.options.mode;
-            Ok(builder.settings)
+        let mut settings = self.common().change(&self.0.settings, |options, now| {
+            let settings = now.clone();
+            let Builder { options, settings } = change(Builder { options, settings });
+            settings.check(self.name())?;
+            Ok((options.mode, settings))
         })?;
         // If two changes come at once, the older one may be applied last.
         loop {
@@ -89,25 +83,22 @@ impl Fallback {
             }
             settings = now;
         }
-        if mode != options.mode {
-            self.set_mode(mode);
-        }
         Ok(())
     }
 
     /// The configuration and the counts. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (calls, totals) = (self.0.bulkhead.snapshot(), self.common().totals());
         Snapshot {
             mode: self.mode(),
-            limit: self.0.bulkhead.snapshot().limit,
+            limit: calls.limit,
             timeout: self.0.timeout.limit(),
-            in_flight: self.0.bulkhead.snapshot().in_flight,
-            answered: count(&self.0.answered),
-            failed: count(&self.0.failed),
-            suppressed: count(&self.0.suppressed),
-            would_answer: count(&self.0.would_answer),
-            totals: self.common().totals(),
+            in_flight: calls.in_flight,
+            answered: totals.won(),
+            failed: self.0.failed.load(Ordering::Relaxed),
+            suppressed: totals.suppressed(),
+            would_answer: totals.would_make(),
+            totals,
         }
     }
 
@@ -129,41 +120,26 @@ impl Fallback {
         &self.0.timeout
     }
 
-    #[inline]
-    pub(super) fn observed(&self) -> bool {
-        self.common().observed()
-    }
-
-    pub(super) fn emit(&self, kind: EventKind<'_>) {
-        self.common().emit(kind);
-    }
-
     pub(super) fn count_answer(&self, answered: bool) {
-        if answered {
-            self.common().cells().count(Count::WON);
+        match answered {
+            true => self.common().cells().count(Count::WON),
+            false => drop(self.0.failed.fetch_add(1, Ordering::Relaxed)),
         }
-        let count = match answered {
-            true => &self.0.answered,
-            false => &self.0.failed,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The fallback was due, and is not called.
     #[cold]
     pub(super) fn suppress(&self, reason: Suppression) {
-        self.0.suppressed.fetch_add(1, Ordering::Relaxed);
         self.common().cells().count(Count::suppressed(reason));
-        self.emit(EventKind::NoFallback { reason });
+        self.common().emit(EventKind::NoFallback { reason });
     }
 
     /// Record-only mode: the fallback would have answered.
     #[cold]
     pub(super) fn record(&self, cause: Cause) {
-        self.0.would_answer.fetch_add(1, Ordering::Relaxed);
         self.common().cells().count(Count::WOULD_MAKE);
         let kind = cause.failure;
-        self.emit(EventKind::WouldFallBack { kind });
+        self.common().emit(EventKind::WouldFallBack { kind });
     }
 }
 
@@ -184,41 +160,16 @@ impl Builder {
             timeout,
             common: Common::new(options, registration),
             settings: Live::new(settings),
-            answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-            would_answer: AtomicU64::new(0),
         })))
     }
 }
 
 listed!(Fallback, Shared);
 
-impl AsRef<Fallback> for Fallback {
-    fn as_ref(&self) -> &Fallback {
-        self
-    }
-}
+from_ref!(Fallback);
 
-impl From<&Fallback> for Fallback {
-    fn from(fallback: &Fallback) -> Self {
-        fallback.clone()
-    }
-}
-
-impl fmt::Debug for Fallback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = self.0.settings.load();
-        f.debug_struct("Fallback")
-            .field("name", self.name())
-            .field("limit", &settings.limit)
-            .field("timeout", &settings.timeout)
-            .field("failures", &settings.failures)
-            .field("rejections", &settings.rejections)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Fallback, this: name = this.name(), settings = this.0.settings.load(), mode = this.mode());
 
 /// What a [`Fallback`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 use std::future::Future;
 
 use super::action::Action;
+use super::call::ResponseFuture;
 use super::permit::Permit;
 use super::policy::Fallback;
-use crate::classify::{self, Classify, Direct, Outcome};
+use crate::classify::{Classify, Direct, InRun};
 use crate::context::ClockReading;
-use crate::in_flight::InFlight;
-use crate::rejection::{Fault, Reason};
+use crate::rejection::Fault;
 
 impl Fallback {
     /// Makes one call, and answers with `action` if it fails or is rejected: with a
@@ -33,7 +33,7 @@ impl Fallback {
         self.run_with(Direct, action, call).await
     }
 
-    /// [`run`](Self::run) with a classifier of yours.
+    /// [`run`](Self::run) with your own classifier.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -51,31 +51,7 @@ impl Fallback {
         C: Classify<T, E, Seen>,
     {
         let permit = Permit::start(self, &mut ClockReading::none());
-        let (output, permit) = InFlight::call(permit, call).unsettled().await;
-        let Some(mut permit) = permit else {
-            return output;
-        };
-        let (outcome, _) = classify::judge_run(&classifier, &output);
-        if outcome == Outcome::Success {
-            permit.succeeded();
-            return output;
-        }
-        let rejection = classify::reason_of_run(&classifier, &output).map(Reason::kind);
-        let Some(cause) = permit.failed(outcome, rejection) else {
-            return output;
-        };
-        let Some((admitted, ())) = permit.fall_back(&action, Some(()), cause) else {
-            return output;
-        };
-        let answer = || admitted.call(|| action.answer((), cause));
-        let (answer, permit) = InFlight::call(permit, answer).unsettled().await;
-        let answer = answer.filter(|answer| {
-            let (outcome, rejected) = classify::judge_run(&classifier, answer);
-            !rejected && !matches!(outcome, Outcome::Failure { .. })
-        });
-        if let Some(mut permit) = permit {
-            permit.answered(answer.is_some());
-        }
-        answer.unwrap_or(output)
+        let verdict = InRun::by(classifier);
+        ResponseFuture::call(permit, &action, Some(()), verdict, call).await
     }
 }

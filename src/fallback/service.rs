@@ -4,30 +4,22 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::action::{Action, Keep};
-use super::future::ResponseFuture;
-use super::permit::{Permit, Rules, Shared};
+use super::call::ResponseFuture;
+use super::permit::Permit;
+use super::policy::Fallback;
 use crate::classify::Standard;
 use crate::context::ClockReading;
+use crate::macros::debug_fields;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
 /// A service whose failed calls are answered by a fallback; made by
 /// [`FallbackLayer`](super::FallbackLayer).
 pub struct FallbackService<S, A, C = Standard> {
-    inner: S,
-    rules: Shared<A>,
-    classifier: C,
-}
-
-impl<S, A, C> FallbackService<S, A, C> {
-    pub(super) fn new(inner: S, rules: Arc<Rules<A>>, classifier: C) -> Self {
-        let rules = Shared(rules);
-        Self {
-            inner,
-            rules,
-            classifier,
-        }
-    }
+    pub(super) inner: S,
+    pub(super) fallback: Fallback,
+    pub(super) action: Arc<A>,
+    pub(super) classifier: C,
 }
 
 impl<S, Req, A, C> Service<Req> for FallbackService<S, A, C>
@@ -37,8 +29,14 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future =
-        ResponseFuture<S::Future, A::Future, A::Kept, A, Result<S::Response, S::Error>, S::Verdict>;
+    type Future = ResponseFuture<
+        S::Future,
+        A::Future,
+        A::Kept,
+        Arc<A>,
+        Result<S::Response, S::Error>,
+        S::Verdict,
+    >;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
@@ -48,15 +46,16 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let mut clock = ClockReading::of(self);
-        let permit = Permit::start(self.rules.clone(), &mut clock);
+        let permit = Permit::start(&self.fallback, &mut clock);
         let kept = match permit.may_answer() {
-            true => self.rules.0.action.keep(&request),
+            true => self.action.keep(&request),
             false => None,
         };
         let verdict = S::verdict(&self.classifier);
         let inner = &mut self.inner;
         let call = || clock.call(inner, |inner| inner.call(request));
-        ResponseFuture::call(permit, kept, verdict, call)
+        let action = Arc::clone(&self.action);
+        ResponseFuture::call(permit, action, kept, verdict, call)
     }
 }
 
@@ -65,16 +64,11 @@ impl<S: Clone, A, C: Clone> Clone for FallbackService<S, A, C> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            rules: self.rules.clone(),
+            fallback: self.fallback.clone(),
+            action: Arc::clone(&self.action),
             classifier: self.classifier.clone(),
         }
     }
 }
 
-impl<S: fmt::Debug, A, C> fmt::Debug for FallbackService<S, A, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, A, C] FallbackService<S, A, C>, this: inner = this.inner);

@@ -1,13 +1,19 @@
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::action::{Action, Keep};
-use super::future::Sent;
+use super::call::READY;
 use super::state::Cause;
 use crate::attempts::{Again, CopyBy, OnlyIf, SendAgain};
+use crate::context::{CallContext, Due};
 use crate::event::Suppression;
 use crate::sync::Mutex;
+use crate::time::{self, Sleep, Tick};
 
 /// Answers with a call of another service. Made by [`service`].
 pub struct Through<S, A = Again> {
@@ -91,5 +97,83 @@ impl<Req, S, A: SendAgain<Req>> Keep<Req> for Through<S, A> {
 impl<S, A> fmt::Debug for Through<S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Through(..)")
+    }
+}
+
+pin_project! {
+    /// A call of the service that a fallback sends requests to.
+    pub struct Sent<S, Req, F> {
+        #[pin]
+        state: Sending<S, Req, F>,
+    }
+}
+
+pin_project! {
+    #[project = SendingProjection]
+    enum Sending<S, Req, F> {
+        // The service, a clone, is not ready yet.
+        Readying {
+            service: S,
+            request: Option<Req>,
+            // Held until a poll that may start it.
+            #[pin]
+            hold: Option<Sleep>,
+        },
+        Calling {
+            #[pin]
+            call: F,
+        },
+    }
+}
+
+impl<S, Req, F> Sent<S, Req, F> {
+    pub(super) fn new(service: S, request: Req) -> Self {
+        let request = Some(request);
+        Self {
+            state: Sending::Readying {
+                service,
+                request,
+                hold: None,
+            },
+        }
+    }
+}
+
+impl<S: Service<Req>, Req> Future for Sent<S, Req, S::Future> {
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let call = match this.state.as_mut().project() {
+                SendingProjection::Readying {
+                    service,
+                    request,
+                    mut hold,
+                } => {
+                    ready!(service.poll_ready(cx))?;
+                    // Nothing starts in a poll after a deadline. The timeout of the fallback ends
+                    // its own call, and another caller may poll this one later.
+                    if CallContext::due_now(Tick::NEVER) != Due::Now {
+                        hold.set(Some(Sleep::step(time::now())));
+                        let hold = hold.as_pin_mut().expect("it was set above");
+                        ready!(hold.poll_elapsed(cx));
+                        continue;
+                    }
+                    service.call(request.take().expect(READY))
+                }
+                SendingProjection::Calling { call } => return call.poll(cx),
+            };
+            this.state.set(Sending::Calling { call });
+        }
+    }
+}
+
+impl<S, Req, F> fmt::Debug for Sent<S, Req, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.state {
+            Sending::Readying { .. } => "Readying",
+            Sending::Calling { .. } => "Calling",
+        })
     }
 }

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::iter;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use super::branches::Branches;
 use super::outcomes::{Gathered, NoQuorum};
 use crate::classify::{self, Classify, Direct, Outcome};
 use crate::context::CallContext;
-use crate::hedge::Hedge;
+use crate::hedge::{Hedge, MOST_EXTRA};
 use crate::rejection::{Error, Fault};
 use crate::time;
 
@@ -54,7 +55,7 @@ where
     first_with(Direct, hedge, call, others).await
 }
 
-/// [`first`] with a classifier of yours.
+/// [`first`] with your own classifier.
 ///
 /// # Errors
 /// Those of [`first`].
@@ -69,14 +70,18 @@ where
     E: Fault<Via>,
     C: Classify<T, E, Seen>,
 {
-    hedge.run_each(classifier, call, others.into_iter()).await
+    let others: Vec<F> = others.into_iter().take(MOST_EXTRA as usize).collect();
+    let extra = u32::try_from(others.len()).unwrap_or(MOST_EXTRA);
+    let mut calls = iter::once(call).chain(others);
+    let next = move |_| calls.next().expect("no more attempts than calls");
+    hedge.run_up_to(extra, classifier, next).await
 }
 
 /// Makes all calls at once, and returns the first `needed` successes, in the order of the calls.
 ///
-/// Plain data is a success, a response of HTTP says so itself ([`Direct`]). All calls start at the
-/// first poll, and are bounded by the deadline in force: put a [`Timeout`](crate::Timeout) around
-/// it.
+/// Plain data is a success, an HTTP response is judged by its status ([`Direct`]). All calls start at
+/// the first poll, and are bounded by the deadline in force: put a [`Timeout`](crate::Timeout)
+/// around it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -116,7 +121,7 @@ where
     quorum_with(Direct, needed, calls).await
 }
 
-/// [`quorum`] with a classifier of yours.
+/// [`quorum`] with your own classifier.
 ///
 /// # Errors
 /// Those of [`quorum`].

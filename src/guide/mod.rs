@@ -3,18 +3,18 @@
 //! - [`stacking`]: the order of the layers, around a client and in a server, and what goes wrong in
 //!   another order.
 //! - [`anti_patterns`]: common mistakes, their consequences, and what to do instead.
-//! - [`numbers`]: which numbers to change, and when, with what each default was measured by.
+//! - [`numbers`]: which numbers to change, and when, and the measurement behind each default.
 //! - `configuration`, with the feature `serde`: numbers from a file and the environment, their reload
 //!   while calls run, the levers for an operator, and what a stack can do to its dependency.
 //! - [`deadlines`]: where a deadline is visible and where it is not.
-//! - `serving`, with the feature `serve`: what holds a server before the layers, which address is the
-//!   client's, and the order of a stop.
-//! - `answers`, with the feature `http`: what a client sees of a rejection.
+//! - `serving`, with the feature `serve`: what ties up a server before its layers, how to know a client's
+//!   address, and how to shut down.
+//! - `answers`, with the feature `http`: the response that a rejected client gets.
 //! - `console`, with the feature `console`: a live page of all policies, its data and its levers.
 //! - [`bodies`]: calls over HTTP that last until the end of the response's body (feature `http`).
 //! - `observing`, with the feature `metrics`: the names of metrics and of trace fields, with a table of each.
-//! - [`clients`]: the same client by reqwest-middleware, backon, Microsoft's fetch and this crate, and what
-//!   is served by each in an outage.
+//! - [`clients`]: the same client written with reqwest-middleware, backon, Microsoft's fetch and this crate,
+//!   and how many calls each serves in an outage.
 //! - [`databases`]: a repository, a cache and blocking drivers behind the policies.
 //! - [`coming_from`]: the terms of Polly, resilience4j, gobreaker, x/time/rate, failsafe-go, tower
 //!   and others, the matching terms of this crate, and where they differ.
@@ -26,7 +26,7 @@
 //! Each pattern has its own page: [`timeout`](crate::timeout), [`rate_limit`](crate::rate_limit),
 //! [`circuit_breaker`](crate::circuit_breaker), [`retry`](crate::retry),
 //! [`bulkhead`](crate::bulkhead), [`hedge`](crate::hedge), and the [`budget`](crate::budget) that
-//! retry and hedge share. This module has only text.
+//! retry and hedge share. This module holds only text.
 
 #[doc = include_str!("deadlines.md")]
 pub mod deadlines {}

@@ -7,6 +7,7 @@ use crate::common::{Options, option_setters};
 use crate::config::ConfigError;
 #[cfg(feature = "tower")]
 use crate::config::Mode;
+use crate::macros::setters;
 
 /// The ratio of its own budget: a service that is slow for all calls gets at most a tenth more.
 pub(super) const RATIO: f64 = 0.1;
@@ -35,55 +36,36 @@ impl Builder {
 
     option_setters!();
 
-    /// Starts an extra attempt when a call has taken longer than this share of the calls of the
-    /// [window](Self::window), above 0 and below 1. The default is 0.95.
-    pub fn quantile(mut self, quantile: f64) -> Self {
-        self.settings.when = When::Quantile(quantile);
-        self
-    }
+    setters! {
+        /// Starts an extra attempt when a call has taken longer than this share of the calls of the
+        /// [window](Self::window), above 0 and below 1. The default is 0.95.
+        quantile(quantile: f64) => settings.when = When::Quantile(quantile);
 
-    /// Starts an extra attempt after `delay`, instead of a quantile. Zero makes all attempts at
-    /// once, as far as the budget goes.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.settings.when = When::Fixed(delay);
-        self
-    }
+        /// Starts an extra attempt after `delay`, instead of a quantile. Zero makes all attempts at
+        /// once, as far as the budget goes.
+        delay(delay: Duration) => settings.when = When::Fixed(delay);
 
-    /// The shortest delay by a quantile, however fast the calls are. The default is 1 ms, the
-    /// resolution of the timers; the most is 10 s.
-    pub fn min_delay(mut self, min_delay: Duration) -> Self {
-        self.settings.min_delay = min_delay;
-        self
-    }
+        /// The shortest delay by a quantile, however fast the calls are. The default is 1 ms, the
+        /// resolution of the timers; the most is 10 s.
+        min_delay(min_delay: Duration) => settings.min_delay = min_delay;
 
-    /// How many calls the window must have before their quantile is used. The default is 100, of
-    /// which 5 are above the default quantile.
-    pub fn min_samples(mut self, min_samples: u32) -> Self {
-        self.settings.min_samples = min_samples;
-        self
-    }
+        /// How many calls the window must have before their quantile is used. The default is 100, of
+        /// which 5 are above the default quantile.
+        min_samples(min_samples: u32) => settings.min_samples = min_samples;
 
-    /// How long a latency counts, from 10 ms to a day. The default is 30 s. It moves in steps of a
-    /// sixth of its length.
-    pub fn window(mut self, window: Duration) -> Self {
-        self.settings.window = window;
-        self
-    }
+        /// How long a latency counts, from 10 ms to a day. The default is 30 s. It moves in steps of a
+        /// sixth of its length.
+        window(window: Duration) => settings.window = window;
 
-    /// How many attempts beyond the first one call may have, from 1 to 16. The default is 1.
-    pub fn max_extra(mut self, max_extra: u32) -> Self {
-        self.settings.max_extra = max_extra;
-        self
-    }
+        /// How many attempts beyond the first one call may have, from 1 to 16. The default is 1.
+        max_extra(max_extra: u32) => settings.max_extra = max_extra;
 
-    /// Takes extra attempts from `budget`, wherever the hedge is used. The default is the budget
-    /// of the attempt that the call runs in, so that a hedge inside a retry shares the retry's,
-    /// and outside of every attempt a budget of its own. Inside a retry's attempt a given budget
-    /// earns nothing, so that layers do not multiply: it has its burst and its floor. Give both
-    /// the same budget there, or the hedge none.
-    pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
-        self.funding = Funding::Given(budget.into());
-        self
+        /// Takes extra attempts from `budget`, wherever the hedge is used. The default is the budget
+        /// of the attempt that the call runs in, so that a hedge inside a retry shares the retry's,
+        /// and outside of every attempt a budget of its own. Inside a retry's attempt a given budget
+        /// earns nothing, so that layers do not multiply: it has its burst and its floor. Give both
+        /// the same budget there, or the hedge none.
+        budget(budget: impl Into<Budget>) => funding = Funding::Given(budget.into());
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

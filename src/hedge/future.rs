@@ -13,8 +13,8 @@ use super::permit::Latency;
 use super::policy::Config;
 use super::run::{Race, Source};
 use crate::attempts::{Earned, SendAgain, Template};
-use crate::classify::Outcome;
-use crate::service::{Format, Verdict};
+use crate::classify::{Outcome, Verdict};
+use crate::service::Format;
 use crate::sync::Arc;
 
 /// What the calls of a service share, besides the template service.
@@ -140,13 +140,8 @@ where
     }
 
     #[inline]
-    fn judge(&self, output: &Result<S::Response, S::Error>) -> (Outcome, bool) {
-        self.verdict.judge(output.as_ref())
-    }
-
-    fn rejection(&self, output: &Result<S::Response, S::Error>) -> Option<&'static str> {
-        let kind = self.verdict.rejection(output.as_ref());
-        kind.map(|kind| kind.label())
+    fn verdict(&self) -> &impl Verdict<S::Response, S::Error> {
+        &self.verdict
     }
 
     fn hold(output: &mut Result<S::Response, S::Error>, earned: Earned, latency: Option<Latency>) {

@@ -6,21 +6,26 @@ use tower_layer::Layer;
 
 use super::delay::{Own, PerRequest};
 use super::extra_service::{ExtraService, Other, Same};
+use super::future::Rules;
 use super::policy::Hedge;
 use super::service::HedgeService;
-use crate::attempts::{Again, CopyBy, OnlyIf};
+use crate::attempts::{Again, CopyBy, OnlyIf, Template};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::config::Cached;
 use crate::context::path::Site;
 use crate::keyed::IntoSource;
+use crate::macros::debug_fields;
 use crate::service::Silent;
+use crate::sync::Arc;
 
 /// Puts a [`Hedge`] around a service.
 ///
 /// `C` classifies outcomes, `A` says which requests may be hedged and copies them, `D` is where
 /// the delay comes from, `P` is the hedge, or one per key, and `X` is where extra attempts go. It
 /// rejects nothing; `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same, R = Silent> {
     hedge: P,
@@ -169,40 +174,12 @@ impl<C, O, K, D, P, X, R> HedgeLayer<C, Again<O, K>, D, P, X, R> {
     }
 }
 
-impl<C: Clone, A: Clone, D: Clone, P: Clone, X: Clone, R> Clone for HedgeLayer<C, A, D, P, X, R> {
-    // By hand: `R` has no value.
-    fn clone(&self) -> Self {
-        Self {
-            hedge: self.hedge.clone(),
-            classifier: self.classifier.clone(),
-            again: self.again.clone(),
-            delay: self.delay.clone(),
-            extra: self.extra.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
-}
-
-impl<C, A, D, P, X, R> fmt::Debug for HedgeLayer<C, A, D, P, X, R>
-where
-    C: fmt::Debug,
-    A: fmt::Debug,
-    D: fmt::Debug,
-    P: fmt::Debug,
-    X: fmt::Debug,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HedgeLayer")
-            .field("hedge", &self.hedge)
-            .field("classifier", &self.classifier)
-            .field("again", &self.again)
-            .field("delay", &self.delay)
-            .field("extra", &self.extra)
-            .field("site", &self.site)
-            .finish()
-    }
-}
+debug_fields!(
+    [C: fmt::Debug, A: fmt::Debug, D: fmt::Debug, P: fmt::Debug, X: fmt::Debug, R]
+    HedgeLayer<C, A, D, P, X, R>, this:
+    hedge = this.hedge, classifier = this.classifier, again = this.again, delay = this.delay,
+    extra = this.extra, site = this.site
+);
 
 impl<S, C, A, D, P, X, R> Layer<S> for HedgeLayer<C, A, D, P, X, R>
 where
@@ -216,14 +193,21 @@ where
     type Service = HedgeService<S, C, A, D, P, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HedgeService::new(
-            self.extra.template(&inner),
+        let hedge = self.hedge.clone();
+        let mut live = hedge.fixed().cloned().map(Cached::new);
+        let rules = Rules {
+            config: live.as_mut().map(|live| Arc::clone(live.load())),
+            again: self.again.clone(),
+            delay: self.delay.clone(),
+        };
+        HedgeService {
+            template: Template::new(self.extra.template(&inner), rules),
             inner,
-            self.hedge.clone(),
-            self.classifier.clone(),
-            self.again.clone(),
-            self.delay.clone(),
-            self.site,
-        )
+            hedge,
+            live,
+            classifier: self.classifier.clone(),
+            responder: PhantomData,
+            site: self.site,
+        }
     }
 }

@@ -31,7 +31,7 @@
 //! If no attempt succeeds, the outcome of the first is returned.
 //!
 //! Each attempt reads its number with [`attempt`](crate::attempt()). An extra attempt never queues
-//! in a bulkhead; at a limiter that waits it waits like any other call, within its deadline.
+//! in a bulkhead. In a limiter that waits, it waits like any other call, within its deadline.
 //!
 //! ## Which calls are hedged
 //!
@@ -52,9 +52,9 @@
 //!
 //! The quantile is that of the last 25 to 30 s of attempts of such requests, computed again every
 //! 100 ms. It is never below the true quantile of what was recorded, and above it by at most a
-//! sixteenth, or 66 µs where that is more. A loser of the race, a failure and a cancelled call are
-//! known to be longer than what was seen of them, and count as that: a hedge that wins does not
-//! make the service look faster than it is. Rejections are not counted.
+//! sixteenth, or 66 µs where that is more. An attempt that loses, fails or is cancelled
+//! would have taken longer than it did, and is counted as longer. So a hedge that wins does not make
+//! the service look faster than it is. Rejections are not counted.
 //!
 //! ## Where the extra attempt goes
 //!
@@ -63,7 +63,7 @@
 //!
 //! | | what a hedge costs | through the same pool |
 //! |---|---|---|
-//! | HTTP/1 | one more connection while both attempts run. The loser's connection is closed when it is dropped, because its response is still to come, and the next call opens a new one | the extra attempt has a connection of its own |
+//! | HTTP/1 | one more connection while both attempts run. The loser's connection is closed when it is dropped, because its response has not arrived, and the next call opens a new one | the extra attempt has a connection of its own |
 //! | HTTP/2 | one stream, and a reset (`RST_STREAM`) when the loser is dropped. Servers limit the resets of a connection (since CVE-2023-44487), and close one with too many | both attempts share one connection: if that is stuck, by a lost packet or a dead peer, so is the extra attempt |
 //!
 //! # Example
@@ -125,7 +125,7 @@
 //!
 //! [`Hedge::run`] gives the closure the number of the attempt, and the closure makes a new call
 //! for each attempt: nothing has to be `Clone`, and all of them may run at once. The closure must
-//! be safe to be called twice.
+//! be safe to call more than once.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -154,7 +154,7 @@
 //! | tracked range | up to 10 s | above it nothing is hedged: that is an outage, not a tail |
 //! | [`max_extra`](Builder::max_extra) | 1 | the second attempt saves most, a third little |
 //! | [`budget`](Builder::budget) | that of the attempt it runs in, else 10 % of the successes of its own | a service that is slow for all calls must not get twice the load |
-//! | [`only`](HedgeLayer::only) | the request's own answer | an order must not be placed twice |
+//! | [`only`](HedgeLayer::only) | idempotent requests | an order must not be placed twice |
 //! | [`name`](Builder::name) | `hedge@` and the call site | its events must say which hedge it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
@@ -168,13 +168,13 @@
 //! [`change`](Hedge::change), [`set_delay`](Hedge::set_delay),
 //! [`set_quantile`](Hedge::set_quantile) and [`set_mode`](Hedge::set_mode) apply to calls that
 //! start from now on. [`RecordOnly`](crate::Mode::RecordOnly) makes no extra attempt, and emits
-//! where it would start one; the budget is checked and not charged, so that it may emit more than
-//! it would make. [`Off`](crate::Mode::Off) only forwards.
+//! an event when it would start one. The budget is checked and not charged, so there may be more
+//! events than there would be attempts. [`Off`](crate::Mode::Off) only forwards.
 //!
 //! # Cancel safety
 //!
-//! Dropping the response future drops all attempts. What an extra attempt has taken from the
-//! budget goes back if the attempt was not made.
+//! Dropping the response future drops all attempts. What an extra attempt has taken from the budget
+//! is refunded if the attempt was not made.
 //!
 //! # Errors
 //!
@@ -231,3 +231,5 @@ pub(crate) use permit::Latency;
 pub use policy::{Hedge, Snapshot};
 #[cfg(feature = "tower")]
 pub use service::HedgeService;
+#[cfg(feature = "tokio")]
+pub(crate) use state::MOST_EXTRA;

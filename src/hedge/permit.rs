@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::policy::Config;
 #[cfg(feature = "tower")]
 use super::quantile::Latencies;
-use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened, SentExtra};
+use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened};
 use crate::config::Mode;
 use crate::context::{CallContext, ClockReading, Overtaken};
 use crate::event::EventKind;
@@ -36,9 +36,9 @@ impl Latency {
 pub(super) struct Permit {
     pub(super) ledger: CallLedger,
     /// How many extra attempts may still start.
-    left: u32,
+    pub(super) left: u32,
     /// After how long without an answer the next one starts.
-    delay: Duration,
+    pub(super) delay: Duration,
     /// Whether its latencies are samples.
     sampled: bool,
 }
@@ -68,7 +68,7 @@ impl First {
         // Only first attempts hedge.
         let joins = CallContext::attempt() <= 1 && !CallContext::extra();
         let call = Opened::here(&config.plan, joins, true, clock);
-        let on = call.mode() != Mode::Off;
+        let on = call.mode != Mode::Off;
         let in_time = |delay: &Duration| call.start.after(*delay) < CallContext::deadline();
         let delay = match on && joins && safe {
             true => delay().or_else(|| config.delay(call.start)).filter(in_time),
@@ -82,10 +82,16 @@ impl First {
         }
     }
 
+    /// With no more extra attempts than this.
+    pub(super) fn up_to(self, extra: u32) -> Self {
+        let extra = self.extra.min(extra);
+        Self { extra, ..self }
+    }
+
     /// Whether extra attempts need a copy of the request.
     #[cfg(feature = "tower")]
     pub(super) fn needs_copy(&self) -> bool {
-        self.extra > 0 && self.call.mode() == Mode::Enforce
+        self.extra > 0 && self.call.mode == Mode::Enforce
     }
 }
 
@@ -94,16 +100,11 @@ impl Permit {
     #[inline(always)]
     pub(super) fn after_first(first: First, span: AttemptSpan) -> Self {
         Self {
-            ledger: first.call.ledger(span),
+            ledger: CallLedger::new(first.call, span),
             left: first.extra,
             delay: first.delay,
             sampled: first.sampled,
         }
-    }
-
-    /// No other attempt starts.
-    pub(super) fn stop(&mut self) {
-        self.left = 0;
     }
 
     /// Whether another attempt may start.
@@ -113,18 +114,9 @@ impl Permit {
         self.left > 0 && !CallContext::extra()
     }
 
-    /// Whether the next attempt is the last that may start.
-    pub(super) fn is_last(&self) -> bool {
-        self.left == 1
-    }
-
-    pub(super) fn delay(&self) -> Duration {
-        self.delay
-    }
-
     /// Takes the extra attempt with this number from the budget. None if it is not to be made.
     pub(super) fn withdraw(&mut self, config: &Config, number: u32) -> Option<ExtraPermit> {
-        let start = self.ledger.start;
+        let start = self.ledger.call.start;
         let would = || EventKind::WouldHedge {
             attempt: number,
             delay: time::now().since(start),
@@ -142,8 +134,8 @@ impl Permit {
     }
 
     /// The extra attempt with this number is made.
-    pub(super) fn send(&mut self, config: &Config, number: u32, permit: ExtraPermit) -> SentExtra {
-        let sent = self.ledger.send(&config.plan, permit);
+    pub(super) fn send(&mut self, config: &Config, number: u32, permit: &mut ExtraPermit) {
+        self.ledger.send(&config.plan, permit);
         let common = &config.plan.ledger.common;
         if common.observed() {
             common.emit(EventKind::Hedging {
@@ -151,21 +143,15 @@ impl Permit {
                 delay: self.ledger.elapsed(),
             });
         }
-        sent
     }
 
     /// Records the latency of an attempt that did not succeed. One that failed could have taken
     /// longer to succeed; one that was rejected has no latency.
     #[inline]
-    pub(super) fn record_lost(&self, config: &Config, start: Tick, outcome: Outcome) {
+    pub(super) fn sample_lost(&self, config: &Config, start: Tick, outcome: Outcome) {
         if let Outcome::Failure { .. } = outcome {
             self.sample(config, start, true);
         }
-    }
-
-    #[inline]
-    pub(super) fn record_won(&self, config: &Config, start: Tick) {
-        self.sample(config, start, false);
     }
 
     /// The latency of an attempt whose head is a success.
@@ -178,11 +164,6 @@ impl Permit {
         })
     }
 
-    /// Records the latency of an attempt that is dropped: it would have taken longer.
-    pub(super) fn record_dropped(&self, config: &Config, start: Tick) {
-        self.sample(config, start, true);
-    }
-
     /// While an attempt that started at `start` is dropped: if another has `won` after this one
     /// took at least the hedge's delay, that is known to the layers below.
     pub(super) fn overtaken(&self, won: bool, start: Tick) -> Option<Overtaken> {
@@ -191,8 +172,9 @@ impl Permit {
         late.then(|| Overtaken::after(self.delay))
     }
 
+    /// Records the latency of an attempt, which is `censored` if it is known to be longer.
     #[inline]
-    fn sample(&self, config: &Config, start: Tick, censored: bool) {
+    pub(super) fn sample(&self, config: &Config, start: Tick, censored: bool) {
         if let Some(latencies) = config.latencies.as_ref().filter(|_| self.sampled) {
             let now = time::now();
             latencies.record(now, now.since(start), censored);

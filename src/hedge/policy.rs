@@ -1,17 +1,15 @@
-use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
 use super::builder::Builder;
-use super::quantile::Latencies;
+use super::quantile::{Latencies, Wanted};
 use super::state::{Settings, When};
 use crate::attempts::{Ledger, Plan};
 use crate::budget::Budget;
 use crate::common::{Common, Options, common_methods, listed};
-#[cfg(feature = "tower")]
-use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::sync::Arc;
 use crate::time;
@@ -50,10 +48,21 @@ impl Config {
         }
     }
 
-    /// The delay before an extra attempt, as far as the request says nothing.
+    /// After how long without an answer the next attempt starts, as far as the request says
+    /// nothing. None while the quantile is unknown.
     #[inline]
     pub(super) fn delay(&self, now: time::Tick) -> Option<Duration> {
-        self.settings.delay(now, self.latencies.as_deref())
+        match self.settings.when {
+            When::Fixed(delay) => Some(delay),
+            When::Quantile(quantile) => {
+                let wanted = Wanted {
+                    quantile,
+                    min_samples: self.settings.min_samples.into(),
+                };
+                let recent = self.latencies.as_ref()?.recent(now, wanted)?;
+                Some(recent.max(self.settings.min_delay))
+            }
+        }
     }
 }
 
@@ -121,23 +130,15 @@ impl Hedge {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let mut mode = options.mode;
-        let (_, config) = self.0.config.change(|now| {
-            let builder = Builder::from_parts(
-                options.clone(),
-                now.settings.clone(),
-                now.plan.funding.clone(),
-            );
+        let config = self.common().change(&self.0.config, |options, now| {
+            let (settings, funding) = (now.settings.clone(), now.plan.funding.clone());
+            let builder = Builder::from_parts(options, settings, funding);
             let (options, settings, funding) = change(builder).checked(now.settings.window)?;
-            mode = options.mode;
             let ledger = Arc::clone(&now.plan.ledger);
             let plan = Plan { ledger, funding };
-            Ok(Config::new(settings, plan, now.latencies.clone()))
+            let latencies = now.latencies.clone();
+            Ok((options.mode, Config::new(settings, plan, latencies)))
         })?;
-        if mode != options.mode {
-            self.set_mode(mode);
-        }
         if let Some(latencies) = &config.latencies {
             latencies.forget_found();
         }
@@ -184,12 +185,6 @@ impl Hedge {
     pub(super) fn config(&self) -> Arc<Config> {
         self.0.config.full()
     }
-
-    /// The configuration for a service that makes many calls.
-    #[cfg(feature = "tower")]
-    pub(super) fn cached(&self) -> Cached<Self, Config> {
-        Cached::new(self.clone())
-    }
 }
 
 impl Builder {
@@ -227,23 +222,10 @@ impl AsRef<Live<Config>> for Hedge {
     }
 }
 
-impl From<&Hedge> for Hedge {
-    fn from(hedge: &Hedge) -> Self {
-        hedge.clone()
-    }
-}
+from_ref!(Hedge);
 
-impl fmt::Debug for Hedge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.0.config.load();
-        f.debug_struct("Hedge")
-            .field("name", self.name())
-            .field("when", &config.settings.when)
-            .field("max_extra", &config.settings.max_extra)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Hedge, this: name = this.name(), when = this.0.config.load().settings.when,
+    max_extra = this.0.config.load().settings.max_extra, mode = this.mode());
 
 /// What a [`Hedge`] is configured with and what it has done.
 #[derive(Clone, Debug, PartialEq)]

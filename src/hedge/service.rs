@@ -14,66 +14,24 @@ use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
 use crate::context::path::Site;
-use crate::keyed::{IntoSource, Picked, Source};
+use crate::keyed::{Picked, Source};
+use crate::macros::debug_fields;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
 /// A service under a [`Hedge`]; made by [`HedgeLayer`](super::HedgeLayer).
 ///
 /// `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge, R = Silent> {
-    inner: S,
-    template: Template<S, Rules<A, D>>,
-    hedge: P,
+    pub(super) inner: S,
+    pub(super) template: Template<S, Rules<A, D>>,
+    pub(super) hedge: P,
     /// None if there is one hedge per key.
-    live: Option<Cached<Hedge, Config>>,
-    classifier: C,
-    responder: PhantomData<fn() -> R>,
-    site: Site,
-}
-
-impl<S: Clone, C, A, D, P: IntoSource<Hedge>, R> HedgeService<S, C, A, D, P, R> {
-    /// `extra` is the template service of the extra attempts.
-    pub(super) fn new(
-        extra: S,
-        inner: S,
-        hedge: P,
-        classifier: C,
-        again: A,
-        delay: D,
-        site: Site,
-    ) -> Self {
-        let mut live = hedge.fixed().map(Hedge::cached);
-        let rules = Rules {
-            config: live.as_mut().map(|live| Arc::clone(live.load())),
-            again,
-            delay,
-        };
-        Self {
-            template: Template::new(extra, rules),
-            inner,
-            hedge,
-            live,
-            classifier,
-            responder: PhantomData,
-            site,
-        }
-    }
-}
-
-impl<S: Clone, C: Clone, A, D, P: Clone, R> Clone for HedgeService<S, C, A, D, P, R> {
-    // By hand: `R` has no value, and `A` and `D` are shared.
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            template: self.template.clone(),
-            hedge: self.hedge.clone(),
-            live: self.live.clone(),
-            classifier: self.classifier.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
+    pub(super) live: Option<Cached<Hedge, Config>>,
+    pub(super) classifier: C,
+    pub(super) responder: PhantomData<fn() -> R>,
+    pub(super) site: Site,
 }
 
 impl<S, Req, C, A, D, P, R> Service<Req> for HedgeService<S, C, A, D, P, R>
@@ -144,10 +102,4 @@ where
     }
 }
 
-impl<S: fmt::Debug, C, A, D, P, R> fmt::Debug for HedgeService<S, C, A, D, P, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HedgeService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, C, A, D, P, R] HedgeService<S, C, A, D, P, R>, this: inner = this.inner);

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
-use super::quantile::{LONGEST, Latencies, Wanted};
+use super::quantile::LONGEST;
 use crate::config::{ConfigError, Name, Problems};
-use crate::time::Tick;
 
 /// What decides when the next attempt starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +23,7 @@ pub(super) enum When {
 }
 
 /// The second extra attempt saves little, and a chain of more than this nothing.
-const MOST_EXTRA: u32 = 16;
+pub(crate) const MOST_EXTRA: u32 = 16;
 const WINDOW: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(24 * 3_600);
 
@@ -70,22 +69,5 @@ impl Settings {
     #[inline]
     pub(super) fn is_by_quantile(&self) -> bool {
         matches!(self.when, When::Quantile(_))
-    }
-
-    /// After how long without an answer the next attempt starts. None while the quantile is
-    /// unknown.
-    #[inline]
-    pub(super) fn delay(&self, now: Tick, latencies: Option<&Latencies>) -> Option<Duration> {
-        match self.when {
-            When::Fixed(delay) => Some(delay),
-            When::Quantile(quantile) => {
-                let wanted = Wanted {
-                    quantile,
-                    min_samples: self.min_samples.into(),
-                };
-                let recent = latencies?.recent(now, wanted)?;
-                Some(recent.max(self.min_delay))
-            }
-        }
     }
 }

@@ -23,24 +23,25 @@
 //!
 //! | policy | idle when |
 //! |---|---|
-//! | limiter | all its tokens are there |
+//! | limiter | its bucket is full |
 //! | breaker | closed; one without recent failures is evicted first |
 //! | bulkhead | no call is in flight or queued |
-//! | budget | it holds its starting balance, or is unused for as long as its floor takes to pay that |
+//! | budget | it holds its starting balance, or its floor would have paid for that since its last use |
 //! | hedge | its window has no latency, and its own budget is idle |
 //!
-//! Eviction gains a key nothing: an idle entry is as good as a new one. An entry is not evicted
-//! while a handle to its policy is held.
+//! A key gains nothing by its eviction: a new entry is no better than an idle one. An entry is not
+//! evicted while a handle to its policy is held.
 //!
 //! If no entry is idle, a limiter evicts the key with the least debt, and the new key starts with
 //! the largest debt that was ever evicted there, which is repaid at the usual rate. So made-up
-//! keys get no fresh burst. A limiter also protects existing keys: a key that was admitted again
-//! is evicted after all keys that were admitted once, until it was idle for a minute and the time
-//! that a burst takes to be refilled. So a flood of made-up keys rejects no client that is in use.
+//! keys get no fresh burst. A limiter also protects existing keys: keys that were admitted only once
+//! are evicted before keys that were admitted again. A key loses this protection once it has been idle
+//! for a minute and the time in which a burst is refilled. So a flood of made-up keys evicts no active
+//! client.
 //!
 //! If no entry is idle, the other policies evict nothing: an open breaker or a bulkhead in use stays.
-//! New keys then share one [overflow policy](Builder::overflow). Of idle entries that have recorded
-//! something, those of keys that were seen once are evicted first. Both cases emit
+//! New keys then share one [overflow policy](Builder::overflow). Among idle entries that have recorded
+//! something, those of keys that were seen only once are evicted first. Both cases emit
 //! [`EventKind::Overflow`](crate::event::EventKind::Overflow) and are counted by
 //! [`Keyed::overflowed`].
 //!
@@ -50,7 +51,7 @@
 //!
 //! ## Keys
 //!
-//! A [`Key`] is a `str`, bytes, an address, a number, a tuple of these, or your own type by one
+//! A [`Key`] is a `str`, bytes, an address, a number, a tuple of these, or your own type with one
 //! line of [`key!`](crate::key). The lookup borrows it, so that an existing key allocates nothing.
 //! The hash has a random seed, so that keys cannot be made to collide. A limiter keeps no keys,
 //! only 64 bits of their hash. `Debug` shows none.
@@ -127,7 +128,7 @@
 //! |---|---|---|
 //! | [`capacity`](Builder::capacity) | 10,000 | enough for most sets of callers; a few hundred kilobytes for a limiter |
 //! | without a key | the [anonymous policy](Keyed::anonymous), shared by all such requests | letting them pass would be a way around the limit |
-//! | anonymous and overflow policy | constructed like any other, for [`Key::anonymous`]; a limiter's have tier 0 | what suits a new key |
+//! | anonymous and overflow policy | constructed like any other, for [`Key::anonymous`]; a limiter's have tier 0 | they are treated like a new key |
 //! | tiers | one | |
 //!
 //! # Sharing
@@ -138,14 +139,14 @@
 //!
 //! A limiter's [`set_quota`](Keyed::set_quota) changes a tier for all its keys; each key's debt
 //! stays. For the other policies, [`change_all`](Keyed::change_all) changes those that exist, and
-//! `make` has to read what new ones get. Calls in flight keep what they started with.
+//! `make` must read the numbers for new ones. Calls in flight keep what they started with.
 //!
 //! With the feature `serde`, a section of [`settings`](crate::settings#keyed-policies) changes the
 //! policies of all keys by the name of the keyed policy, existing and new.
 //!
 //! # Cancel safety
 //!
-//! That of the policy.
+//! As for the policy.
 //!
 //! # Errors
 //!

@@ -10,7 +10,9 @@ use crate::rejection::{Rejection, RejectionKind};
 /// What a layer takes: a policy, a reference to one, or a [`ByKey`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `{P}`, and not one per key",
-    note = "a keyed policy needs the way to a request's key: `.by(|request: &Request| ..)`"
+    label = "expected a `{P}`, a reference to one, or one per key",
+    note = "make the policy first, and give the layer a reference to it",
+    note = "a keyed policy needs the way to a request's key: `.by(|request: &Request<_>| ..)`"
 )]
 pub trait IntoSource<P> {
     /// What the layer keeps.
@@ -144,17 +146,20 @@ impl<K: ?Sized + Key, P: PerKey> Keyed<K, P> {
     ///
     #[cfg_attr(all(feature = "http", feature = "tower"), doc = "```")]
     #[cfg_attr(not(all(feature = "http", feature = "tower")), doc = "```ignore")]
-    /// use axum::body::Body;
-    /// use axum::http::Request;
-    /// use seawall::{Keyed, Quota, RateLimitLayer};
+    /// use axum::{Router, http::Request, routing::get};
+    /// use seawall::{Keyed, Quota, ServerStack};
     ///
     /// let per_client = Keyed::<str, _>::limit(10_000, Quota::per_second(10))?;
-    /// let layer = RateLimitLayer::new(per_client.by(|request: &Request<Body>| {
+    /// let stack = ServerStack::http("api", 200).rate_limit(per_client.by(|request: &Request<_>| {
     ///     request.headers().get("x-api-key")?.to_str().ok()
     /// }));
-    /// # let _ = layer;
+    /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(stack);
+    /// # let _ = app;
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
+    ///
+    /// `&Request<_>`, or `fn key<B>(request: &Request<B>) -> Option<&str>`, leaves the type of the body
+    /// open: the layers of a stack over HTTP see the body of a request in a wrapper.
     pub fn by<Req, F>(&self, key: F) -> ByKey<K, P, BorrowedKey<F>>
     where
         F: Fn(&Req) -> Option<&K>,

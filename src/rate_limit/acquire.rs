@@ -18,12 +18,11 @@ use crate::waiting::{self, Queued};
 pub type Acquire = waiting::Acquire<RateLimiter>;
 
 impl RateLimiter {
-    /// A future of a token: waits for at most [`max_wait`](super::Builder::max_wait) and the
+    /// Waits for a token, for at most [`max_wait`](super::Builder::max_wait) and until the
     /// [deadline](crate::Deadline) in force.
     ///
     /// First come, first served, in the order of the first polls. The future waits in a queue, and
-    /// nothing is taken before it is the first there and its token has come. It holds no service
-    /// and no lock.
+    /// takes nothing before it is at the head and its token is due. It holds no service and no lock.
     ///
     /// # Panics
     /// When it has to wait and is polled outside of a tokio runtime.
@@ -33,7 +32,7 @@ impl RateLimiter {
 }
 
 impl Acquire {
-    /// How many tokens; 1 by default. No effect after the first poll.
+    /// Sets how many tokens to wait for. The default is 1. Has no effect after the first poll.
     pub fn cost(self, cost: u32) -> Self {
         self.with_cost(cost)
     }

@@ -113,7 +113,14 @@ impl RateLimiter {
         name: impl Into<Name>,
         limits: impl IntoIterator<Item = Self>,
     ) -> Result<Self, ConfigError> {
-        let name = name.into();
+        Self::join(Options::named(PolicyKind::RateLimit, name.into()), limits)
+    }
+
+    /// [`all_of`](Self::all_of) with options.
+    pub(super) fn join(
+        options: Options,
+        limits: impl IntoIterator<Item = Self>,
+    ) -> Result<Self, ConfigError> {
         let mut members = Vec::new();
         for limit in limits {
             members.extend(
@@ -130,7 +137,7 @@ impl RateLimiter {
             let is_first = members[..i].iter().all(|other| !other.overlaps(member));
             problems.check(is_first, "limits", &**member.name(), "each limit once");
         }
-        problems.finish(&name)?;
+        problems.finish(&options.name)?;
         // All joint limiters charge in the same order, so that two over the same members do not
         // each take what the other one lacks.
         members.sort_by_key(|member| (Arc::as_ptr(&member.shared) as usize, member.key));
@@ -145,7 +152,6 @@ impl RateLimiter {
             config.max_pause = config.max_pause.min(of_member.max_pause);
         }
         let joint = Limit::Joint(members.into());
-        let options = Options::named(PolicyKind::RateLimit, name);
         Ok(Self::new(options, config, joint))
     }
 
@@ -201,7 +207,7 @@ impl RateLimiter {
     }
 
     /// Changes any of quota, mode, `max_wait` and `max_pause` while calls run: `change` gets a
-    /// builder with the values of now. It may run again if another change comes between. Name,
+    /// builder with the current values. It may run again if another change comes first. Name,
     /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their longest wait, a
     /// pause keeps its end.
     ///
@@ -240,7 +246,7 @@ impl Builder {
     option_setters!();
 
     setters! {
-        /// The longest wait for a token; 1 s by default: long enough to smooth a burst, short enough
+        /// The longest wait for a token. The default is 1 s: long enough to smooth a burst, short enough
         /// that the caller still wants the answer. With zero no call waits.
         max_wait(max_wait: Duration) => config.max_wait = max_wait;
 
@@ -251,14 +257,14 @@ impl Builder {
         /// The quota.
         quota(quota: Quota) => config.quota = quota;
 
-        /// Whether threads lease tokens, so that they spend them without contention, or all take them
-        /// from one exact bucket. By default they do if the burst is at least 128 tokens for each
+        /// Whether threads lease tokens and spend them without contention, or take all of them from one
+        /// exact bucket. By default they do if the burst is at least 128 tokens for each
         /// stripe. There is a stripe for each core, rounded up to a power of two, at most 16.
         ///
         /// [What it costs](crate::rate_limit#large-bursts): up to a sixteenth of a large burst may be
         /// missing after an idle time. If it is forced on a small burst, up to a half may be missing;
         /// with fewer than two tokens for each stripe the bucket stays exact. A limiter that starts
-        /// exact, also because it starts stopped or unlimited, stays exact when its quota is
+        /// exact, including one that starts stopped or unlimited, stays exact when its quota is
         /// [changed](RateLimiter::set_quota).
         ///
         /// ```

@@ -73,7 +73,7 @@ responder_methods!(RateLimitLayer<R, K, W, P> { cost, wait });
 
 impl<R, K, W, P> RateLimitLayer<R, K, W, P> {
     /// Takes as many tokens as `cost` returns for the request; 0 is free. Such a layer cannot
-    /// reject before the inner service is ready, because it has no request to know the cost of.
+    /// reject before the inner service is ready, because the cost comes with the request.
     pub fn cost<F>(self, cost: F) -> RateLimitLayer<R, PerRequest<F>, W, P> {
         RateLimitLayer {
             front: self.front,

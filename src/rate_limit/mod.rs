@@ -1,8 +1,8 @@
 //! Rate limit: bounds how many calls are made per period.
 //!
 //! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and refills at a *rate*; a
-//! call takes one token, or as many as it costs. An empty bucket rejects the call and says to the
-//! nanosecond when to come back, or lets the call wait.
+//! call takes one token, or as many as it costs. If the bucket is empty, the call is rejected, with
+//! the exact time to wait, or it waits.
 //!
 //! ```text
 //!      10 a second, burst 3
@@ -27,37 +27,37 @@
 //! for the inner service.
 //!
 //! `call` takes the tokens and calls the inner service at once, or rejects. In a waiting layer a call
-//! that finds no tokens gives up the service that was polled ready, waits in the queue, polls a
-//! fresh clone ready and calls that. If the wait would be longer than `max_wait` or the deadline,
+//! that finds no tokens drops the service that was readied for it, waits in the queue, readies a
+//! fresh clone and calls that. If the wait would be longer than `max_wait` or the deadline,
 //! the call is rejected at once. An extra attempt of a [retry](crate::Retry) or a hedge waits like
 //! any other call.
 //!
 //! ## Waiting
 //!
-//! Waiting calls are in a queue, first come, first served. The head sleeps until its tokens are due
-//! and takes them then, by the same decision as any other call; nothing is taken or promised before.
+//! Waiting calls queue, first come, first served. The call at the head sleeps until its tokens are due
+//! and then takes them like any other call. Nothing is taken or promised before.
 //!
 //! - A call that leaves the queue costs nothing: all behind it move up.
-//! - A changed quota or mode, and the start and the end of a pause, reach every waiting call at once. One
-//!   whose wait is too long now is rejected.
+//! - A changed quota or mode, and the start and the end of a pause, reach every waiting call at once. A
+//!   call whose wait is now too long is rejected.
 //! - A call that does not wait, and a [`Reservation`], do not overtake the queue: they are rejected.
-//! - A waiting call that is not polled holds up those behind it until its own wait is over, and no
-//!   longer: the next one goes on 2 ms after.
-//! - A call on a [joint](RateLimiter::all_of) limiter waits for the member that is the last to have
-//!   its tokens, and holds up no other one.
-//! - Timers tick in milliseconds. Tokens that fell due while one slept are granted, so 5,000 a second
-//!   with a burst of 1 is 5,000 a second. For waiting calls the limit holds with a burst of what
-//!   2 ms give, if the burst is smaller.
+//! - A waiting call that is not polled blocks those behind it only until its own wait is over. The next
+//!   one proceeds 2 ms later.
+//! - A call on a [joint](RateLimiter::all_of) limiter waits for the member whose tokens are due last,
+//!   and does not block the queues of the others.
+//! - Timers tick in milliseconds. Tokens that fall due during a sleep are granted, so 5,000 a second
+//!   with a burst of 1 is 5,000 a second. So for waiting calls the burst is at least the tokens of
+//!   2 ms.
 //!
 //! ## Costs known afterwards
 //!
 //! [`try_charge`](RateLimiter::try_charge) takes an estimate, and the [`OpenCharge`] is settled to
-//! the actual cost: what is too much returns, what is missing becomes a debt.
-//! [`try_charge_later`](RateLimiter::try_charge_later) admits if the tokens are there and takes them
-//! only when the call has gone wrong. The limit then holds for the final costs: burst + rate × T in
-//! any time T, and what calls in flight at one time owe above that is repaid before the next call.
+//! the actual cost: an excess is returned, and a shortfall becomes a debt.
+//! [`try_charge_later`](RateLimiter::try_charge_later) admits a call if the tokens are available, and
+//! takes them only if the call fails. The limit then holds for the final costs: burst + rate × T in
+//! any time T. If calls in flight together owe more, the debt is repaid before the next call.
 //!
-//! Only failed logins count, five a minute for each client, in axum:
+//! A handler of axum that counts only failed logins, five a minute for each client:
 //!
 #![cfg_attr(feature = "http", doc = "```")]
 #![cfg_attr(not(feature = "http"), doc = "```ignore")]
@@ -86,8 +86,8 @@
 //! # let _ = login;
 //! ```
 //!
-//! Any number of right logins pass at the same time. So do as many wrong ones as are in flight at
-//! once, which a [`Bulkhead`](crate::Bulkhead) per client bounds.
+//! Any number of correct logins pass at the same time. So do all wrong ones that are in flight
+//! together; a [`Bulkhead`](crate::Bulkhead) per client limits them.
 //!
 //! ## Large bursts
 //!
@@ -102,10 +102,10 @@
 //! - The whole burst is available at the start. After an idle time up to a sixteenth of it may be
 //!   missing: the part that is kept for the stripes and not leased. [`available`] counts the
 //!   same way. Nothing else is rejected early, and the rate is the same.
-//! - A cost above fifteen sixteenths of the burst makes the limiter exact for good, so such a cost
-//!   is also admitted once the tokens are there.
-//! - While one thread fetches a lease, another may be rejected for lack of it. A lease that is
-//!   fetched during a change of quota or at the start of a pause is lost.
+//! - A cost above fifteen sixteenths of the burst makes the limiter exact permanently, so that such a
+//!   cost is admitted too once the tokens are available.
+//! - While one thread fetches a lease, another may be rejected because the lease has not arrived. A
+//!   lease that is fetched during a change of quota or at the start of a pause is lost.
 //! - A stripe takes 128 bytes on most machines. A limiter without stripes takes nothing for them.
 //!
 //! [`available`]: RateLimiter::available
@@ -190,7 +190,7 @@
 //! | without a token | rejects | waiting is part of the layer's type, with its bound |
 //! | [`max_wait`](Builder::max_wait) | 1 s, and the deadline in force | smooths a burst, and the caller still wants the answer |
 //! | [`max_pause`](Builder::max_pause) | 60 s | one wrong header must not stop a client for a day |
-//! | [`striped`](Builder::striped) | if stripes take at most a sixteenth of the burst | cores contend for a shared word |
+//! | [`striped`](Builder::striped) | if stripes take at most a sixteenth of the burst | cores would contend for a shared word |
 //! | [`name`](Builder::name) | `rate_limit@` and the call site | a rejection must say which limit it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
@@ -204,16 +204,17 @@
 //!
 //! [`set_quota`](RateLimiter::set_quota), [`set_mode`](RateLimiter::set_mode),
 //! [`change`](RateLimiter::change), [`pause_for`](RateLimiter::pause_for) and
-//! [`resume`](RateLimiter::resume) affect the next call and all that wait. A debt is kept. [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts what it would have
-//! rejected; [`Off`](crate::Mode::Off) admits everything and takes no token.
+//! [`resume`](RateLimiter::resume) affect the next call and all waiting ones. A debt is kept.
+//! [`RecordOnly`](crate::Mode::RecordOnly) takes tokens and counts the calls that it would have
+//! rejected. [`Off`](crate::Mode::Off) admits everything and takes no token.
 //!
 //! # Cancel safety
 //!
-//! A dropped future of `RateLimiter::acquire` (feature `tokio`) leaves the queue and has taken
-//! nothing. A [`Reservation`] that is dropped before its instant returns its tokens whole if no
-//! other was taken after it, otherwise nothing, because later calls depend on it; from its instant
-//! on it is used. A token of a waiting layer's call returns until the call is made. The token of a
-//! call that was made is spent, whatever the call's outcome.
+//! Dropping a future of `RateLimiter::acquire` (feature `tokio`) removes it from the queue, and no
+//! token is taken. Dropping a [`Reservation`] before its instant returns its tokens if no others were
+//! taken after them; otherwise it returns nothing, because later calls depend on them. From its
+//! instant on they are spent. Dropping a call of a waiting layer returns its token if the call was not
+//! made yet. The token of a call that was made is spent, whatever the call's outcome.
 //!
 //! # Errors
 //!

@@ -31,12 +31,12 @@ use crate::time;
 ///
 /// # What is returned
 ///
-/// What is charged too much is returned, as far as time has not returned it yet: a token that would
-/// be back by now is not given twice. If the quota was changed or the limiter was paused in between,
-/// or the key of a keyed limiter was evicted, nothing is returned.
+/// If too much was charged, the excess is returned, except for tokens that the refill has returned by
+/// now. If the quota was changed or the limiter was paused in between, or the key of a keyed limiter
+/// was evicted, nothing is returned.
 ///
-/// What is charged too little is taken, whether or not it is there. The limit then admits nothing
-/// until that debt is repaid.
+/// If too little was charged, the rest is taken even if it is not available. The limiter then admits
+/// nothing until that debt is repaid.
 #[must_use = "dropping a charge charges the call as it was admitted; `.settle(cost)` or `.refund()` changes that"]
 pub struct OpenCharge {
     limiter: RateLimiter,
@@ -52,8 +52,8 @@ impl RateLimiter {
     /// Takes `cost` tokens if they are available, and returns a charge that can be
     /// [settled](OpenCharge::settle) to the actual cost.
     ///
-    /// The [limit](crate::rate_limit) holds with the final costs, except for what is charged above
-    /// the estimate: that is repaid before any other call is admitted.
+    /// The [limit](crate::rate_limit) holds for the final costs, except for charges above the
+    /// estimate, which are repaid before any other call is admitted.
     ///
     /// # Errors
     /// Those of [`try_acquire_n`](Self::try_acquire_n).
@@ -62,7 +62,7 @@ impl RateLimiter {
     }
 
     /// Admits a call if `cost` tokens are available, and takes none before the call has ended: for
-    /// limits on what goes wrong, such as failed logins. Calls that go well are
+    /// limits on failures, such as failed logins. Calls that succeed are
     /// [refunded](OpenCharge::refund), and cost nothing while they run.
     ///
     /// So any number of calls may be admitted at the same time. The [limit](crate::rate_limit) holds

@@ -111,7 +111,7 @@ pub struct Snapshot {
         serde(serialize_with = "crate::config::serialize::seconds")
     )]
     pub max_pause: Duration,
-    /// The rest of the current pause.
+    /// The remaining time of the current pause.
     #[cfg_attr(
         feature = "serde",
         serde(serialize_with = "crate::config::serialize::seconds_if_any")
@@ -146,7 +146,7 @@ impl RateLimiter {
         self.common().mode()
     }
 
-    /// Sets the mode. In a mode that does not enforce, calls that wait go on at once.
+    /// Sets the mode. In a mode that does not enforce, waiting calls proceed at once.
     pub fn set_mode(&self, mode: Mode) {
         self.common().set_mode(mode);
         self.wake_waiters();
@@ -195,17 +195,17 @@ impl RateLimiter {
     }
 
     /// Sets the quota while calls run. No token is lost or gained: a debt stays the same number of
-    /// tokens. Calls that wait are admitted at the new rate, or rejected at once if their wait is too
-    /// long now. A [`Reservation`](super::Reservation) made before the change keeps its instant, and
+    /// tokens. Waiting calls are admitted at the new rate, or rejected at once if their wait is now too
+    /// long. A [`Reservation`](super::Reservation) made before the change keeps its instant, and
     /// returns nothing when it is dropped.
     ///
-    /// A rate of zero stops the limiter's clock, and the next change starts it again. Unlimited
-    /// admits everything; meanwhile a debt is repaid at the rate before. A pause goes on.
+    /// A rate of zero stops the limiter's clock, and the next change starts it again. An unlimited
+    /// quota admits everything; meanwhile a debt is repaid at the previous rate. A pause continues.
     ///
     /// # Errors
-    /// An invalid quota, as at [`Builder::build`](super::Builder::build); nothing changes then. A
-    /// joint limiter has no quota of its own, and for a [keyed](crate::keyed) limiter the quota
-    /// of a tier is set by [`Keyed::set_quota`](crate::Keyed::set_quota).
+    /// If the quota is invalid, as in [`Builder::build`](super::Builder::build), or the limiter is
+    /// joint, which has no quota of its own, or [keyed](crate::keyed): use
+    /// [`Keyed::set_quota`](crate::Keyed::set_quota) for the quota of a tier. Nothing changes then.
     pub fn set_quota(&self, quota: Quota) -> Result<(), ConfigError> {
         let changed = self.shared.config.change(|now| {
             let next = Config {
@@ -247,8 +247,8 @@ impl RateLimiter {
     /// outbound limiter whose upstream has answered 429 or 503 with `Retry-After`.
     ///
     /// At the end of the pause one token is available, not a burst. A later pause never shortens
-    /// an earlier one. A call that waits goes on waiting, or is rejected at once if the pause is
-    /// longer than it may wait. A call that costs nothing is not paused. A joint limiter pauses all
+    /// an earlier one. A waiting call goes on waiting, or is rejected at once if the pause is longer
+    /// than it may wait. A call that costs nothing is not paused. A joint limiter pauses all
     /// its members.
     ///
     /// One key of a [keyed](crate::keyed) limiter is paused by a debt.
@@ -273,8 +273,7 @@ impl RateLimiter {
         }
     }
 
-    /// Ends a pause; one token is available then, not a burst, and goes to the first call that
-    /// waits.
+    /// Ends a pause. One token is available then, not a burst, and goes to the first waiting call.
     pub fn resume(&self) {
         let now = time::now();
         for member in self.members() {
@@ -285,7 +284,7 @@ impl RateLimiter {
         }
     }
 
-    /// The rest of the longest pause.
+    /// The remaining time of the longest pause.
     fn pause_left(&self, now: Tick) -> Option<Duration> {
         self.members()
             .iter()

@@ -12,13 +12,13 @@ use crate::macros::debug_fields;
 use crate::rejection::Rejection;
 use crate::time::{self, Tick};
 
-/// Tokens that are the caller's from an instant on.
+/// Tokens that belong to the caller from an instant on.
 ///
 /// Made by [`RateLimiter::reserve`], for callers that do their own waiting; to wait, use `acquire`
-/// or [`acquire_blocking`](RateLimiter::acquire_blocking). From its instant on the tokens are used,
-/// whether it is [committed](Self::commit) or dropped. Dropped before, it returns them if no tokens
-/// were taken after them. Otherwise they are lost, because later calls depend on them; the same if
-/// the limit was changed or paused in between.
+/// or [`acquire_blocking`](RateLimiter::acquire_blocking). From its instant on the tokens are spent,
+/// whether it is [committed](Self::commit) or dropped. If it is dropped before, it returns them,
+/// unless tokens were taken after them: later calls depend on those. It also returns nothing if the
+/// limit was changed or paused in between.
 ///
 /// ```
 /// # use seawall::{Rejection, RateLimiter};
@@ -47,8 +47,8 @@ impl RateLimiter {
     /// Reserves a token, for now or for an instant within
     /// [`max_wait`](super::Builder::max_wait). Instants are granted in the order of the calls.
     ///
-    /// Sleep for [`Reservation::delay`] and make the call. A reservation does not overtake calls
-    /// that wait, so while any waits it is rejected.
+    /// Sleep for [`Reservation::delay`] and make the call. A reservation does not overtake waiting
+    /// calls: while a call waits, it is rejected.
     ///
     /// # Errors
     /// Those of [`try_acquire`](Self::try_acquire), if the wait would be longer than `max_wait` or
@@ -111,7 +111,7 @@ impl Reservation {
         self.end(Ending::Admitted, self.at);
     }
 
-    /// Drops it: the tokens are returned before its instant, and used from then on.
+    /// Drops it: before its instant the tokens are returned, and after it they are spent.
     pub fn cancel(self) {
         drop(self);
     }

@@ -17,9 +17,11 @@ impl RateLimiter {
     /// # Ok(()) }
     /// ```
     ///
-    /// To wait for the token, `limiter.acquire().await?` before the call.
+    /// To wait for the token, use `limiter.acquire().await?` before the call.
     ///
-    /// Dropped before its first poll, it has taken nothing; after that the token is spent.
+    /// # Cancel safety
+    /// If the future is dropped before its first poll, it has taken nothing. After that the token is
+    /// spent.
     ///
     /// # Errors
     /// [`Error::Rejected`] with the rejections of [`try_acquire`](Self::try_acquire), without

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::io;
 
-use super::reason::{Reason, Rejection};
+use super::reason::{Reason, Rejection, with_causes};
 
 /// An error type that can carry a [`Rejection`].
 ///
@@ -29,10 +29,10 @@ pub trait Carrier: Sized {
         None
     }
 
-    /// The text of the error, for what tripped a breaker. That of [`error`](Self::error) by
-    /// default.
+    /// The text of the error, for what tripped a breaker. That of [`error`](Self::error) and of its
+    /// causes by default.
     fn text(&self) -> Option<String> {
-        self.error().map(ToString::to_string)
+        self.error().map(with_causes)
     }
 }
 
@@ -55,7 +55,7 @@ macro_rules! boxed {
             }
 
             fn text(&self) -> Option<String> {
-                Some(self.to_string())
+                Some(with_causes(&**self))
             }
         }
     };

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::carrier::Carrier;
-use super::reason::{Reason, Rejection};
+use super::reason::{Reason, Rejection, with_causes};
 
 /// A rejection by the library, or an error of the service.
 ///
@@ -121,6 +121,14 @@ impl<E: StdError + 'static> Carrier for Error<E> {
 
     fn error(&self) -> Option<&(dyn StdError + 'static)> {
         Some(self)
+    }
+
+    /// That a call failed is known: the text starts with why.
+    fn text(&self) -> Option<String> {
+        Some(match self {
+            Self::Rejected(rejection) => rejection.to_string(),
+            Self::Service(error) => with_causes(error),
+        })
     }
 }
 

@@ -50,7 +50,7 @@
 //! | with a breaker, retry or hedge, over your own response type | [`judge!`](crate::judge), or `.classify(ErrorsOnly)` |
 //! | with retry or hedge, over your own request type | [`resend!`](crate::resend) |
 //! | with a layer that waits, retry or hedge | a service that is `Clone` |
-//! | with a closure for `.respond`, `.cost`, `.classify` or `.only` | the type of the argument: `\|request: &Request<Body>\|` |
+//! | with a closure for `.respond`, `.cost`, `.classify` or `.only` | the type of the argument, with the body left open: `\|request: &Request<_>\|` |
 
 mod carrier;
 mod error;
@@ -65,5 +65,5 @@ pub(crate) use carrier::Recognize;
 pub use carrier::look;
 pub use error::Error;
 pub use fault::{ByBox, ByError, ByReport, Fault, Nested, Opaque};
-pub(crate) use reason::chain;
 pub use reason::{Reason, Rejection, RejectionKind};
+pub(crate) use reason::{chain, with_causes};

@@ -267,6 +267,19 @@ pub(crate) fn chain<'e>(
     })
 }
 
+/// The text of an error and those of the errors that caused it, as one line.
+pub(crate) fn with_causes(error: &(dyn StdError + '_)) -> String {
+    let causes = error.source().into_iter().flat_map(chain);
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        // Some errors print their cause themselves, or only wrap it.
+        match text.ends_with(&cause) {
+            true => text,
+            false => format!("{text}: {cause}"),
+        }
+    })
+}
+
 /// The error that this one only wraps.
 fn inside<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {

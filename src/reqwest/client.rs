@@ -110,4 +110,11 @@ impl<W: Clone> Client<W> {
     }
 }
 
+/// So that `?` takes an error of `error_for_status` or `text` where it takes one of `send`.
+impl From<::reqwest::Error> for Error<::reqwest::Error> {
+    fn from(error: ::reqwest::Error) -> Self {
+        Self::Service(error)
+    }
+}
+
 debug_fields!([W] Client<W>, this: client = this.client);

@@ -4,7 +4,7 @@
 //! use seawall::ClientStack;
 //! # #[derive(serde::Deserialize)] struct User { name: String }
 //!
-//! # async fn user() -> Result<User, Box<dyn std::error::Error>> {
+//! # async fn user() -> Result<User, seawall::Error<reqwest::Error>> {
 //! let client = ClientStack::http("users").reqwest(reqwest::Client::new());
 //!
 //! let response = client.get("http://users/7").query(&[("full", "1")]).send().await?;
@@ -14,7 +14,8 @@
 //!
 //! [`Client`] and [`RequestBuilder`] have the methods of reqwest's, and the response is reqwest's own.
 //! `send` returns a [`seawall::Error<reqwest::Error>`](crate::Error): a rejection by the stack, or an
-//! error of reqwest.
+//! error of reqwest. `error_for_status`, `text` and `json` return an error of reqwest, which `?` turns
+//! into one of `seawall`.
 //!
 //! # What a call does
 //!

@@ -8,6 +8,7 @@ use crate::common::{Options, option_setters};
 use crate::config::ConfigError;
 #[cfg(feature = "tower")]
 use crate::config::Mode;
+use crate::macros::setters;
 
 /// Builds a [`Retry`](super::Retry), or changes one.
 #[derive(Clone, Debug)]
@@ -33,47 +34,31 @@ impl Builder {
 
     option_setters!();
 
-    /// How long it waits before an attempt. The default is 50 ms, doubling to 2 s, with full
-    /// jitter.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.settings.backoff = backoff;
-        self
-    }
+    setters! {
+        /// How long it waits before an attempt. The default is 50 ms, doubling to 2 s, with full
+        /// jitter.
+        backoff(backoff: Backoff) => settings.backoff = backoff;
 
-    /// How many attempts a call makes, the first counted. The default is 3.
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.settings.max_attempts = attempts;
-        self
-    }
+        /// How many attempts a call makes, including the first. The default is 3.
+        max_attempts(attempts: u32) => settings.max_attempts = attempts;
 
-    /// For how long after its start a call may start another attempt. The default is no limit,
-    /// since a timeout above bounds the attempts too. An attempt under way is not cut short.
-    pub fn max_elapsed(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.settings.max_elapsed = limit.into();
-        self
-    }
+        /// For how long after its start a call may start another attempt. The default is no limit,
+        /// since a timeout above bounds the attempts too. An attempt under way is not cut short.
+        max_elapsed(limit: impl Into<Option<Duration>>) => settings.max_elapsed = limit.into();
 
-    /// The least base of the backoff after a call that was throttled. The default is 1 s. The
-    /// backoff's cap applies. Zero treats all failures alike.
-    pub fn throttled_base(mut self, base: Duration) -> Self {
-        self.settings.throttled_base = base;
-        self
-    }
+        /// The smallest base of the backoff after a throttled call. The default is 1 s. The backoff's cap
+        /// applies. Zero treats all failures alike.
+        throttled_base(base: Duration) => settings.throttled_base = base;
 
-    /// The longest `Retry-After` of a failure that it waits for. The default is 30 s. A failure with
-    /// a longer one is returned at once; one with [`Duration::MAX`] is, whatever the cap.
-    pub fn retry_after_cap(mut self, cap: Duration) -> Self {
-        self.settings.retry_after_cap = cap;
-        self
-    }
+        /// The longest `Retry-After` that it waits for. The default is 30 s. A failure with a longer one
+        /// is returned at once, and so is one with [`Duration::MAX`], whatever the cap.
+        retry_after_cap(cap: Duration) => settings.retry_after_cap = cap;
 
-    /// Takes extra attempts from `budget`, which other policies may share. The default is a budget
-    /// of its own with the [defaults](crate::budget#defaults), and inside an attempt of another
-    /// retry or hedge, theirs. Inside such an attempt a given budget earns nothing, so that layers
-    /// do not multiply: it has its burst and its floor.
-    pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
-        self.funding = Funding::Given(budget.into());
-        self
+        /// Pays for extra attempts from `budget`, which other policies may share. The default is a budget
+        /// of its own with the [defaults](crate::budget#defaults), and inside an attempt of another
+        /// retry or hedge, theirs. Inside such an attempt a budget that is set here earns nothing, so that
+        /// layers do not multiply: it has only its burst and its floor.
+        budget(budget: impl Into<Budget>) => funding = Funding::Given(budget.into());
     }
 
     /// Retries without a budget. In an outage the load is multiplied by the number of attempts.
@@ -82,17 +67,13 @@ impl Builder {
         self
     }
 
-    /// Whether it also retries inside an attempt above the first of another retry. The default is
-    /// no, since attempts multiply: three of three are nine.
-    pub fn nested(mut self, nested: bool) -> Self {
-        self.settings.nested = nested;
-        self
-    }
+    setters! {
+        /// Whether it also retries inside a second or later attempt of another retry. The default is no,
+        /// since attempts multiply: three of three are nine.
+        nested(nested: bool) => settings.nested = nested;
 
-    /// Makes jitter the same in every run.
-    pub fn jitter_seed(mut self, seed: u64) -> Self {
-        self.options.seed = Some(seed);
-        self
+        /// Makes jitter the same in every run.
+        jitter_seed(seed: u64) => options.seed = Some(seed);
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

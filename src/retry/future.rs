@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::permit::Permit;
+use super::permit::{Next, Permit};
 use super::policy::Config;
 use crate::attempts::{SendAgain, Template};
-use crate::classify::{Drain, Outcome};
+use crate::classify::{Drain, Outcome, Verdict};
 use crate::context::{CallContext, Due};
 use crate::event::Suppression;
-use crate::service::{Format, Verdict};
+use crate::service::Format;
 use crate::sync::Arc;
 use crate::time::{self, Sleep, Tick};
 
@@ -32,6 +32,9 @@ impl<S, A> AsRef<Config> for Template<S, Rules<A>> {
     }
 }
 
+type CallPermit<S, Req, V, A> =
+    Permit<Template<S, Rules<A>>, V, <S as Service<Req>>::Response, <S as Service<Req>>::Error>;
+
 pin_project! {
     /// The response future of [`RetryService`](super::RetryService). Dropping it drops the
     /// attempt under way.
@@ -43,12 +46,7 @@ pin_project! {
         state: State<S, S::Future>,
         // What the next attempt sends. None if there will be no other.
         request: Option<Req>,
-        // The last error of an attempt that was made, for when the next one is not. A failed
-        // response is dropped: it would hold a connection that the next attempt may need. It is
-        // kept under a deadline that no timer enforces, where nothing else is the answer then.
-        failed: Option<(Result<S::Response, S::Error>, Outcome)>,
-        verdict: V,
-        permit: Permit<Template<S, Rules<A>>>,
+        permit: CallPermit<S, Req, V, A>,
         // What a success earns goes into the response where `M` holds it.
         format: PhantomData<fn() -> M>,
     }
@@ -80,14 +78,11 @@ impl<S: Service<Req>, Req, V, A, M> ResponseFuture<S, Req, V, A, M> {
     pub(super) fn new(
         call: S::Future,
         request: Option<Req>,
-        verdict: V,
-        permit: Permit<Template<S, Rules<A>>>,
+        permit: CallPermit<S, Req, V, A>,
     ) -> Self {
         Self {
             state: State::Calling { call },
             request,
-            failed: None,
-            verdict,
             permit,
             format: PhantomData,
         }
@@ -114,12 +109,8 @@ where
                     let Poll::Ready(output) = &mut polled else {
                         return Poll::Pending;
                     };
-                    let (outcome, rejected) = this.verdict.judge(output.as_ref());
-                    if outcome == Outcome::Success {
-                        this.permit.ended(Outcome::Success, || {
-                            let kind = this.verdict.rejection(output.as_ref());
-                            kind.map(|kind| kind.label())
-                        });
+                    let judged = this.permit.verdict.judge(output.as_ref());
+                    if judged.0 == Outcome::Success {
                         match output {
                             Ok(response) if M::HOLDS => {
                                 let earned = this.permit.finish_head();
@@ -130,7 +121,7 @@ where
                         return polled;
                     }
                     let output = ready!(polled);
-                    self.as_mut().back_off(output, outcome, rejected)
+                    self.as_mut().back_off(output, judged)
                 }
                 _ => ready!(self.as_mut().poll_next(cx)),
             };
@@ -147,46 +138,29 @@ where
     V: Verdict<S::Response, S::Error>,
     A: SendAgain<Req>,
 {
-    /// From `Calling` to `Draining` or `BackingOff`, after an attempt that did not succeed; or the answer, if no
-    /// other follows.
+    /// From `Calling` to `Draining` or `BackingOff`, after an attempt that did not succeed; or the
+    /// answer, if no other follows.
     #[cold]
     fn back_off(
         self: Pin<&mut Self>,
         output: Result<S::Response, S::Error>,
-        outcome: Outcome,
-        rejected: bool,
+        judged: (Outcome, bool),
     ) -> ControlFlow<Result<S::Response, S::Error>> {
         let mut this = self.project();
-        this.permit.ended(outcome, || {
-            let kind = this.verdict.rejection(output.as_ref());
-            kind.map(|kind| kind.label())
-        });
-        if rejected {
-            this.permit.rejected();
-            // The service was not called: its last error stands.
-            if let Some((answer, outcome)) = this.failed.take() {
-                this.permit.finish(outcome);
-                return ControlFlow::Break(answer);
-            }
-        }
         let request = &*this.request;
-        let next = this.permit.after(outcome, |holder| match request {
-            Some(request) if !(outcome.had_no_effect() || holder.again.may_resend(request)) => {
+        let may_resend = |holder: &Template<S, Rules<A>>| match request {
+            Some(request) if !(judged.0.had_no_effect() || holder.again.may_resend(request)) => {
                 Err(Suppression::NotIdempotent)
             }
+            // A copy that records a body cannot be sent once the body has grown too large.
             Some(request) if holder.again.restart(request) => Ok(()),
             _ => Err(Suppression::NoCopy),
-        });
-        let Some(until) = next else {
-            this.permit.finish(outcome);
-            return ControlFlow::Break(output);
         };
-        let rest = match output {
-            Ok(response) if !this.permit.is_unenforced() => this.verdict.drain(response),
-            kept => {
-                *this.failed = Some((kept, outcome));
-                None
-            }
+        // If a deadline that no timer enforces passes, the failed response is the only answer.
+        let keeps = this.permit.is_unenforced();
+        let Next { rest, until } = match this.permit.decide(judged, output, keeps, may_resend) {
+            ControlFlow::Break(answer) => return ControlFlow::Break(answer),
+            ControlFlow::Continue(next) => next,
         };
         this.state.set(match rest {
             Some(rest) => State::Draining { rest, until },
@@ -217,22 +191,20 @@ where
                 StateProjection::BackingOff { sleep } => {
                     ready!(sleep.poll_elapsed(cx));
                     this.permit.wake();
-                    let service = this.permit.holder().service();
+                    let service = this.permit.holder.service();
                     this.state.set(State::Readying { service });
                 }
                 StateProjection::Readying { service } => {
                     let now = time::now();
                     let due = this.permit.due(now);
-                    if due == Due::Never {
-                        if let Some((answer, outcome)) = this.failed.take() {
-                            this.permit.too_late();
-                            this.permit.finish(outcome);
+                    if due == Due::Never && this.permit.has_answer() {
+                        if let Some(answer) = this.permit.too_late() {
                             return Poll::Ready(ControlFlow::Break(answer));
                         }
                     }
-                    // A failed response was dropped, and the timeout above has the answer. Or the
-                    // deadline is that of a caller that polls this call by reference, and then
-                    // gives it back.
+                    // Too late for an attempt in this poll, and no answer is kept: waits for one
+                    // step of the timers. Either the timeout above ends the call in the meantime, or
+                    // the deadline was that of a caller which only borrowed it for this poll.
                     if due != Due::Now && now >= CallContext::enforced() {
                         let sleep = Sleep::step(now);
                         this.state.set(State::BackingOff { sleep });
@@ -240,12 +212,15 @@ where
                     }
                     match ready!(this.permit.enter(|| service.poll_ready(cx))) {
                         Ok(()) => self.as_mut().send_again(),
-                        Err(error) => {
-                            let next = self.as_mut().not_ready(error);
-                            if next.is_break() {
-                                return Poll::Ready(next);
+                        Err(error) => match this.permit.decide_not_ready(error) {
+                            ControlFlow::Break(answer) => {
+                                return Poll::Ready(ControlFlow::Break(answer));
                             }
-                        }
+                            ControlFlow::Continue(until) => {
+                                let sleep = Sleep::until(until);
+                                this.state.set(State::BackingOff { sleep });
+                            }
+                        },
                     }
                 }
             }
@@ -260,36 +235,11 @@ where
         };
         let request = this.request.take().expect("an attempt has a request");
         if this.permit.may_go_on() {
-            *this.request = this.permit.holder().again.copy(&request);
+            *this.request = this.permit.holder.again.copy(&request);
         }
         this.permit.send();
         let call = this.permit.enter(|| service.call(request));
         this.state.set(State::Calling { call });
-    }
-
-    /// From `Readying` to `BackingOff`, after an error of readiness; or the error to return, if no
-    /// other attempt follows.
-    fn not_ready(
-        self: Pin<&mut Self>,
-        error: S::Error,
-    ) -> ControlFlow<Result<S::Response, S::Error>> {
-        let mut this = self.project();
-        let (outcome, _) = this.verdict.judge(Err(&error));
-        this.permit.ended(outcome, || {
-            let kind = this.verdict.rejection(Err(&error));
-            kind.map(|kind| kind.label())
-        });
-        // What the service answered says more than why it was not ready.
-        let (answer, kept) = this.failed.take().unwrap_or((Err(error), outcome));
-        // The request was not sent since it was decided that it may be.
-        let Some(until) = this.permit.after(outcome, |_| Ok(())) else {
-            this.permit.finish(kept);
-            return ControlFlow::Break(answer);
-        };
-        *this.failed = Some((answer, kept));
-        let sleep = Sleep::until(until);
-        this.state.set(State::BackingOff { sleep });
-        ControlFlow::Continue(())
     }
 }
 

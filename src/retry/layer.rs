@@ -3,14 +3,18 @@ use std::marker::PhantomData;
 
 use tower_layer::Layer;
 
+use super::future::Rules;
 use super::policy::Retry;
 use super::service::RetryService;
-use crate::attempts::{Again, CopyBy, OnlyIf};
+use crate::attempts::{Again, CopyBy, OnlyIf, Template};
 #[cfg(doc)]
 use crate::attempts::{Idempotent, Resend};
 use crate::classify::Standard;
+use crate::config::Cached;
 use crate::context::path::Site;
+use crate::macros::debug_fields;
 use crate::service::Silent;
+use crate::sync::Arc;
 
 /// Puts a [`Retry`] around a service.
 ///
@@ -18,6 +22,7 @@ use crate::service::Silent;
 ///
 /// It rejects nothing: what it returns is always the service's own. `R` decides whether a success
 /// is known at the end of a body.
+#[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct RetryLayer<C = Standard, A = Again, R = Silent> {
     retry: Retry,
@@ -43,7 +48,7 @@ impl RetryLayer {
 }
 
 impl<C, A, R> RetryLayer<C, A, R> {
-    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
+    /// Classifies outcomes with `classifier`, a [`Classify`](crate::Classify), instead of
     /// [`Standard`]. It is cloned for every call.
     pub fn classify<C2>(self, classifier: C2) -> RetryLayer<C2, A, R> {
         RetryLayer {
@@ -79,14 +84,14 @@ impl<C, A, R> RetryLayer<C, A, R> {
 
 impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
     /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
-    /// for gRPC, where every request is a POST. A request that had no effect is retried in any
-    /// case ([module](crate::retry)).
+    /// for gRPC, where every request is a POST. A request that had no effect is always retried
+    /// ([module](crate::retry)).
     pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>, R> {
         self.map_again(|again| again.only(only))
     }
 
-    /// Copies requests by `copy`, instead of [`Resend::copy`]: for a body that is not `Clone`. A
-    /// request that has no copy is sent once.
+    /// Copies requests with `copy` instead of [`Resend::copy`]: for a body that is not `Clone`. A
+    /// request for which `copy` returns none is sent once.
     ///
     /// A copier says how to copy a request, never whether it may be sent again: [`Idempotent`] or
     /// [`only`](Self::only) does.
@@ -107,35 +112,22 @@ impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
     }
 }
 
-impl<C: Clone, A: Clone, R> Clone for RetryLayer<C, A, R> {
-    // By hand: `R` has no value.
-    fn clone(&self) -> Self {
-        Self {
-            retry: self.retry.clone(),
-            classifier: self.classifier.clone(),
-            again: self.again.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
-}
-
-impl<C: fmt::Debug, A: fmt::Debug, R> fmt::Debug for RetryLayer<C, A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryLayer")
-            .field("retry", &self.retry)
-            .field("classifier", &self.classifier)
-            .field("again", &self.again)
-            .field("site", &self.site)
-            .finish()
-    }
-}
+debug_fields!([C: fmt::Debug, A: fmt::Debug, R] RetryLayer<C, A, R>, this:
+    retry = this.retry, classifier = this.classifier, again = this.again, site = this.site);
 
 impl<S: Clone, C: Clone, A: Clone, R> Layer<S> for RetryLayer<C, A, R> {
     type Service = RetryService<S, C, A, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (classifier, again) = (self.classifier.clone(), self.again.clone());
-        RetryService::new(inner, &self.retry, classifier, again, self.site)
+        let mut retry = Cached::new(self.retry.clone());
+        let (config, again) = (Arc::clone(retry.load()), self.again.clone());
+        RetryService {
+            template: Template::new(inner.clone(), Rules { config, again }),
+            inner,
+            retry,
+            classifier: self.classifier.clone(),
+            responder: PhantomData,
+            site: self.site,
+        }
     }
 }

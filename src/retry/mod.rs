@@ -1,4 +1,4 @@
-//! Retry: makes a failed call again after a backoff, within a budget.
+//! Retry: repeats a failed call after a backoff, within a budget.
 //!
 //! ```text
 //!          ┌─────────┐ success, rejection, permanent failure
@@ -14,41 +14,44 @@
 //!
 //! # What it does
 //!
-//! `poll_ready` forwards. `call` copies the request, and calls the inner service at once. After a failed attempt the retry waits for the backoff and makes the next
-//! attempt with a clone of the template service, which is polled until it is ready immediately
-//! before its call. During the backoff it holds no service and no response: the next attempt may
-//! need the connection. On HTTP/1 a connection with an unread body is closed, so up to 64 KiB of the
-//! failed response are read first, within 10 ms that are part of the backoff: of the bodies of hyper
-//! and reqwest, and of others by [`Judge::drain`](crate::classify::Judge::drain).
+//! `poll_ready` forwards. `call` copies the request, and calls the inner service at once. After a
+//! failed attempt the retry waits for the backoff and makes the next attempt with a clone of the
+//! template service, which is polled until it is ready immediately before its call.
+//!
+//! During the backoff the retry holds no service and no response: the next attempt may need the
+//! connection. HTTP/1 closes a connection whose body was not read, so the retry first reads up to
+//! 64 KiB of a failed response, for at most 10 ms of the backoff. It knows the bodies of hyper and
+//! reqwest, and others by [`Judge::drain`](crate::classify::Judge::drain).
 //!
 //! A backoff that would end after the [deadline](crate::Deadline) does not start: the failure is
 //! returned at once. The same holds when the [budget](crate::budget) is spent, and when the
-//! failure has a delay (`Retry-After`) longer than [`retry_after_cap`](Builder::retry_after_cap). A delay in the response that cannot be read, and a
-//! negative `grpc-retry-pushback-ms`, count as longer than every cap.
+//! failure has a delay (`Retry-After`) longer than [`retry_after_cap`](Builder::retry_after_cap). A
+//! delay that cannot be parsed, and a negative `grpc-retry-pushback-ms`, count as longer than every
+//! cap.
 //!
-//! Not retried are:
+//! The retry does not repeat:
 //!
 //! - rejections by this crate, and outcomes that are [`Ignore`](crate::Outcome::Ignore) or
 //!   [`Permanent`](crate::classify::FailureKind::Permanent);
-//! - requests that have no copy.
+//! - requests that cannot be copied.
 //!
-//! Whether a request is sent again is decided after its outcome:
+//! The outcome of an attempt decides which requests are sent again:
 //!
-//! | the attempt | sent again |
+//! | outcome | sent again |
 //! |---|---|
 //! | [`Unsent`](crate::classify::FailureKind::Unsent): nothing of it reached the service | every request |
-//! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service said when to come back instead of doing it | every request |
-//! | any other failure, also a timeout and a 408: it may have had its effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
+//! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service did nothing but say when to come back | every request |
+//! | any other failure, including a timeout and a 408: it may have taken effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
 //!
 //! An `http::Request` is idempotent by its method or its `Idempotency-Key`. A retry that is due and
-//! is not made has an event with the [reason](crate::event::Suppression).
+//! is not made emits an event with the [reason](crate::event::Suppression).
 //!
-//! A backoff or readiness that ends in a poll after the deadline makes no call: the last error is
-//! returned, and the budget is refunded. A failed response was dropped by then, so the outer timeout
-//! ends the call.
+//! If the backoff ends after the deadline, or the service becomes ready only then, no call is made:
+//! the last error is returned, and the budget is refunded. If the last failure was a response, it has
+//! been dropped, and the outer timeout ends the call.
 //!
-//! The layers below an attempt read its number with [`attempt`](crate::attempt()). An attempt above
-//! the first never queues in a bulkhead; at a limiter that waits it waits like any other call, within
+//! The layers below an attempt read its number with [`attempt`](crate::attempt()). A second or later
+//! attempt never queues in a bulkhead. In a limiter that waits, it waits like any other call, within
 //! its deadline. Retries do not multiply: inside such an attempt another retry makes one attempt.
 //!
 //! # Example
@@ -104,7 +107,7 @@
 //! # Without a service
 //!
 //! [`Retry::run`] gives the closure the number of the attempt, and the closure makes a new call
-//! for each attempt: nothing has to be `Clone`. The closure must be safe to be called twice.
+//! for each attempt: nothing has to be `Clone`. The closure must be safe to call more than once.
 //! [`Retry::run_mut`] takes an async closure that borrows mutably what it captures.
 //!
 //! ```
@@ -124,14 +127,14 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`max_attempts`](Builder::max_attempts) | 3, the first counted | three tries serve 97 % where 30 % of the calls fail (row `errors-30` of the [outage table](crate::guide::numbers)), one serves 70 %. What fails three times is not a short disturbance |
+//! | [`max_attempts`](Builder::max_attempts) | 3, including the first | three tries serve 97 % where 30 % of the calls fail (row `errors-30` of the [outage table](crate::guide::numbers)), one serves 70 %. What fails three times is not a short disturbance |
 //! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together. Three attempts outlast a restart of 120 ms (`restart-120ms`), not one of 2 s (`restart-2s`) |
-//! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service gets time. By reasoning, no row decides it |
+//! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service needs time. Chosen by reasoning: no row decides it |
 //! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s, a floor with jitter on top | the dependency knows best, within reason. No row decides it |
-//! | [`budget`](Builder::budget) | its own: half of the successes, burst 10 | what works pays for the extra attempts (`replica-errors`); a dead dependency gets none but what was saved (`outage-500`; [`budget`](crate::budget#defaults)) |
+//! | [`budget`](Builder::budget) | its own: half of the successes, burst 10 | successes pay for extra attempts (`replica-errors`), and a dead dependency gets only what was saved (`outage-500`; [`budget`](crate::budget#defaults)) |
 //! | [`max_elapsed`](Builder::max_elapsed) | none | a timeout above bounds the attempts too |
 //! | [`nested`](Builder::nested) | off | three attempts of three are nine |
-//! | [`only`](RetryLayer::only), where the attempt may have had its effect | the request's own answer | an order must not be placed twice |
+//! | [`only`](RetryLayer::only), if the attempt may have taken effect | idempotent requests | an order must not be placed twice |
 //! | [`name`](Builder::name) | `retry@` and the call site | its events must say which retry it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
@@ -144,21 +147,21 @@
 //! # Changing it while calls run
 //!
 //! [`change`](Retry::change) and [`set_mode`](Retry::set_mode) apply to calls that start from now
-//! on. [`RecordOnly`](crate::Mode::RecordOnly) makes one attempt, and emits the next as one that it
-//! would have made; [`Off`](crate::Mode::Off) only forwards.
+//! on. [`RecordOnly`](crate::Mode::RecordOnly) makes one attempt, and emits an event for the next one
+//! that it would have made. [`Off`](crate::Mode::Off) only forwards.
 //!
 //! # Cancel safety
 //!
-//! Dropping the response future drops the attempt under way. What was taken from the budget goes
-//! back, unless the attempt was made.
+//! Dropping the response future drops the attempt under way. What was taken from the budget is
+//! refunded, unless the attempt was made.
 //!
 //! # Errors
 //!
-//! None of its own: it returns what the service returned for the last attempt that was made. When
-//! an attempt above the first is rejected below, or its service does not become ready, the last
-//! error before it is returned. A failed response is not kept for that: it is dropped before the
-//! backoff, since it may hold the connection that the next attempt needs. The rejection is
-//! returned then.
+//! None of its own: it returns what the service returned for the last attempt that was made. If a
+//! layer below rejects a second or later attempt, or the service does not become ready for it, the
+//! error of the attempt before is returned. If the attempt before failed with a response, that was
+//! dropped before the backoff, since it may hold the connection that the next attempt needs. Then
+//! the rejection is returned.
 //!
 //! # When not to use it
 //!
@@ -166,8 +169,8 @@
 //! - Around a client that retries by itself: the attempts multiply.
 //! - Without a budget, against a dependency that is slow because it is busy.
 //!
-//! A retry belongs outside of the breaker and of the timeout of one attempt, and inside the
-//! timeout of the whole call.
+//! A retry belongs outside the breaker and the timeout of one attempt, and inside the timeout of the
+//! whole call.
 
 mod builder;
 #[cfg(feature = "tower")]

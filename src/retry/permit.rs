@@ -1,24 +1,32 @@
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::policy::Config;
 use super::state::Failed;
 #[cfg(feature = "tower")]
 use crate::attempts::Earned;
-use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened, SentExtra};
+use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened};
+use crate::classify::{Drain, Verdict};
 use crate::config::Mode;
-use crate::context::{CallContext, ClockReading, Due};
+#[cfg(feature = "tower")]
+use crate::context::Due;
+use crate::context::{CallContext, ClockReading};
 use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::time::{self, Tick};
+use crate::time::{self, Sleep, Tick};
 
 /// One call under a retry, with all its attempts. Dropping it ends the call.
 ///
-/// `H` keeps the configuration, and may keep more: it is the one reference that a call counts.
+/// `H` keeps the configuration, and may keep more: it is the one reference that a call counts. `V`
+/// classifies what an attempt returns.
 #[derive(Debug)]
-pub(super) struct Permit<H: AsRef<Config>> {
-    holder: H,
+pub(super) struct Permit<H: AsRef<Config>, V, T, E> {
+    pub(super) holder: H,
+    pub(super) verdict: V,
     ledger: CallLedger,
     /// The number of the attempt that is being made, from 1.
     number: u32,
@@ -26,18 +34,25 @@ pub(super) struct Permit<H: AsRef<Config>> {
     retries: bool,
     /// The delay before the attempt that is being made.
     previous: Duration,
-    extra: Extra,
+    /// The extra attempt that is to be made, or is under way. Dropping it refunds the budget, unless
+    /// the attempt was made.
+    extra: Option<ExtraPermit>,
+    /// The last error of an attempt that was made, for when the next one is not. A failed response
+    /// is dropped: it would hold a connection that the next attempt may need.
+    failed: Option<Result<T, E>>,
+    /// The outcome of that attempt.
+    outcome: Outcome,
 }
 
-/// The extra attempt that is to be made, or is under way.
-#[derive(Debug)]
-enum Extra {
-    None,
-    Permitted(ExtraPermit),
-    Sent(SentExtra),
+/// The next attempt, which has a permit.
+pub(super) struct Next {
+    /// What is left of the failed response.
+    pub(super) rest: Option<Drain>,
+    /// When it starts.
+    pub(super) until: Tick,
 }
 
-/// A call before its first attempt, of which its permit is made.
+/// A call whose first attempt is not made yet. Its [`Permit`] is made from this.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
     pub(super) call: Opened,
@@ -50,40 +65,30 @@ impl First {
     #[inline(always)]
     pub(super) fn here(config: &Config, clock: &mut ClockReading) -> Self {
         let Config { settings, plan, .. } = config;
-        let call = Opened::here(plan, true, settings.max_elapsed.is_some(), clock);
+        let (numbered, timed) = (true, settings.max_elapsed.is_some());
+        let call = Opened::here(plan, numbered, timed, clock);
         let nests = CallContext::extra() && !settings.nested;
-        let retries = call.mode() != Mode::Off && !nests && settings.max_attempts > 1;
+        let retries = call.mode != Mode::Off && !nests && settings.max_attempts > 1;
         Self { call, retries }
     }
 }
 
-impl<H: AsRef<Config>> Permit<H> {
-    /// The permit of a call that starts here.
-    pub(super) fn start(holder: H, clock: &mut ClockReading) -> Self {
-        let config = holder.as_ref();
-        let first = First::here(config, clock);
-        let span = first.call.span(&config.plan);
-        first.call.admit(&config.plan);
-        Self::after_first(first, span, holder)
-    }
-
+impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
     /// The permit of a call whose first attempt has been made. `holder` has the configuration that
     /// the attempt was made by.
     #[inline(always)]
-    pub(super) fn after_first(first: First, span: AttemptSpan, holder: H) -> Self {
+    pub(super) fn after_first(first: First, span: AttemptSpan, holder: H, verdict: V) -> Self {
         Self {
             holder,
-            ledger: first.call.ledger(span),
+            verdict,
+            ledger: CallLedger::new(first.call, span),
             number: 1,
             retries: first.retries,
             previous: Duration::ZERO,
-            extra: Extra::None,
+            extra: None,
+            failed: None,
+            outcome: Outcome::Ignore,
         }
-    }
-
-    #[cfg(feature = "tower")]
-    pub(super) fn holder(&self) -> &H {
-        &self.holder
     }
 
     /// The number of the attempt that is being made.
@@ -98,26 +103,76 @@ impl<H: AsRef<Config>> Permit<H> {
 
     /// Runs the user's code as part of the attempt.
     #[inline(always)]
-    pub(super) fn enter<T>(&mut self, code: impl FnOnce() -> T) -> T {
+    pub(super) fn enter<R>(&mut self, code: impl FnOnce() -> R) -> R {
         self.ledger.enter(&self.holder.as_ref().plan, code)
     }
 
-    /// The attempt has an outcome. `rejection` is the label of the kind, if a layer below rejected
-    /// it or cut it short.
-    #[inline]
-    pub(super) fn ended(
+    /// Decides after an attempt that did not succeed: the answer of the call, or the next attempt.
+    /// `rejected` is whether it was rejected before it was made; `keeps` is whether a failed
+    /// response is kept; `may_resend` is whether the request may be sent again after this failure.
+    pub(super) fn decide(
         &mut self,
-        outcome: Outcome,
-        rejection: impl FnOnce() -> Option<&'static str>,
-    ) {
+        (outcome, rejected): (Outcome, bool),
+        output: Result<T, E>,
+        keeps: bool,
+        may_resend: impl FnOnce(&H) -> Result<(), Suppression>,
+    ) -> ControlFlow<Result<T, E>, Next>
+    where
+        V: Verdict<T, E>,
+    {
+        let rejection = || self.verdict.rejection(output.as_ref());
         self.ledger.span.end(outcome, rejection);
+        if rejected {
+            self.not_made();
+            // The service was not called: its last error stands.
+            if let Some(answer) = self.end_with_last() {
+                return ControlFlow::Break(answer);
+            }
+        }
+        let Some(until) = self.after(outcome, may_resend) else {
+            self.finish(outcome);
+            return ControlFlow::Break(output);
+        };
+        self.outcome = outcome;
+        let mut rest = None;
+        match output {
+            Ok(response) if !keeps => rest = self.verdict.drain(response),
+            kept => self.failed = Some(kept),
+        }
+        ControlFlow::Continue(Next { rest, until })
     }
 
-    /// Decides after an attempt with this outcome. Returns when the next attempt starts, which
-    /// has a permit then; none if the call ends. `may_resend` is whether the request may be sent
-    /// again after this failure.
-    #[inline]
-    pub(super) fn after(
+    /// Decides after an error of readiness.
+    #[cfg(feature = "tower")]
+    pub(super) fn decide_not_ready(&mut self, error: E) -> ControlFlow<Result<T, E>, Tick>
+    where
+        V: Verdict<T, E>,
+    {
+        let (outcome, _) = self.verdict.judge(Err(&error));
+        let rejection = || self.verdict.rejection(Err(&error));
+        self.ledger.span.end(outcome, rejection);
+        // What the service answered says more than why it was not ready.
+        if self.failed.is_none() {
+            (self.failed, self.outcome) = (Some(Err(error)), outcome);
+        }
+        // The request was not sent since it was decided that it may be.
+        let Some(until) = self.after(outcome, |_| Ok(())) else {
+            let answer = self.end_with_last().expect("it was kept above");
+            return ControlFlow::Break(answer);
+        };
+        ControlFlow::Continue(until)
+    }
+
+    /// Ends the call with the last error of an attempt that was made.
+    fn end_with_last(&mut self) -> Option<Result<T, E>> {
+        let answer = self.failed.take()?;
+        self.finish(self.outcome);
+        Some(answer)
+    }
+
+    /// When the next attempt starts, after one with this outcome. It has a permit then. None if the
+    /// call ends.
+    fn after(
         &mut self,
         outcome: Outcome,
         may_resend: impl FnOnce(&H) -> Result<(), Suppression>,
@@ -154,7 +209,7 @@ impl<H: AsRef<Config>> Permit<H> {
             plan,
             jitter,
         } = self.holder.as_ref();
-        // Checked again: behind a buffer, `start` saw another context.
+        // Checked again: behind a buffer, the call was opened in another context.
         if CallContext::extra() && !settings.nested {
             return Ok(None);
         }
@@ -162,14 +217,14 @@ impl<H: AsRef<Config>> Permit<H> {
         let delay = delay.ok_or(Suppression::RetryAfter)?;
         let until = time::now().after(delay);
         let limit = settings.max_elapsed;
-        if limit.is_some_and(|limit| until > self.ledger.start.after(limit)) {
+        if limit.is_some_and(|limit| until > self.ledger.call.start.after(limit)) {
             return Err(Suppression::Elapsed);
         }
         if until >= self.ledger.deadline() {
             return Err(Suppression::Deadline);
         }
         // An attempt whose service did not become ready gives its permit back first.
-        self.extra = Extra::None;
+        self.extra = None;
         let (attempt, kind) = (self.number + 1, failed.kind);
         let would = || EventKind::WouldRetry {
             attempt,
@@ -179,7 +234,7 @@ impl<H: AsRef<Config>> Permit<H> {
         let Some(permit) = self.ledger.withdraw(plan, attempt, Some(kind), would) else {
             return Ok(None);
         };
-        self.extra = Extra::Permitted(permit);
+        self.extra = Some(permit);
         self.number = attempt;
         self.previous = delay;
         plan.ledger.common.cells().count(Count::retried(kind));
@@ -192,8 +247,18 @@ impl<H: AsRef<Config>> Permit<H> {
     }
 
     /// Whether the next attempt may start at `now`.
+    #[cfg(feature = "tower")]
     pub(super) fn due(&self, now: Tick) -> Due {
-        self.ledger.due(now)
+        CallContext::due(self.ledger.call.deadline, now)
+    }
+
+    /// Whether the next attempt may start; see [`CallContext::poll_due`].
+    pub(super) fn poll_due(
+        &self,
+        hold: Pin<&mut Option<Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        CallContext::poll_due(self.ledger.call.deadline, hold, cx)
     }
 
     /// Whether the call has a deadline at which no timer ends it.
@@ -202,12 +267,22 @@ impl<H: AsRef<Config>> Permit<H> {
         self.ledger.deadline() < CallContext::enforced()
     }
 
-    /// The next attempt became due after the deadline, and is not made.
+    /// Whether there is an answer if the next attempt is not made.
+    #[cfg(feature = "tower")]
+    pub(super) fn has_answer(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The next attempt became due after the deadline, and is not made: the call ends as the last
+    /// one did. Returns its answer, unless that was dropped.
     #[cold]
-    pub(super) fn too_late(&mut self) {
-        self.give_back();
+    pub(super) fn too_late(&mut self) -> Option<Result<T, E>> {
+        self.extra = None;
         let ledger = &self.holder.as_ref().plan.ledger;
         ledger.suppress(self.number, Suppression::Deadline);
+        let answer = self.failed.take();
+        self.finish(self.outcome);
+        answer
     }
 
     pub(super) fn expired(&self) -> Rejection {
@@ -224,31 +299,33 @@ impl<H: AsRef<Config>> Permit<H> {
     /// The attempt is made.
     pub(super) fn send(&mut self) {
         let plan = &self.holder.as_ref().plan;
-        if let Extra::Permitted(permit) = std::mem::replace(&mut self.extra, Extra::None) {
-            self.extra = Extra::Sent(self.ledger.send(plan, permit));
+        if let Some(permit) = &mut self.extra {
+            self.ledger.send(plan, permit);
         }
     }
 
     /// A layer below rejected the attempt under way: it was not made.
     #[cold]
-    pub(super) fn rejected(&mut self) {
+    fn not_made(&mut self) {
         let plan = &self.holder.as_ref().plan;
-        if let Extra::Sent(sent) = std::mem::replace(&mut self.extra, Extra::None) {
+        if let Some(sent) = self.extra.take() {
             self.ledger.rejected(plan, sent);
         }
     }
 
-    /// The call ends with the success of the attempt under way.
+    /// The call ends with the success of the attempt under way, and the budget earns its ratio.
     #[cfg(feature = "tower")]
     #[inline(always)]
     pub(super) fn succeed(&mut self) {
+        self.ledger.span.end(Outcome::Success, || None);
         let plan = &self.holder.as_ref().plan;
         self.ledger.succeed(plan, self.number);
     }
 
-    /// The call ends with this outcome.
-    pub(super) fn finish(&mut self, outcome: Outcome) {
-        self.give_back();
+    /// The call ends with this outcome. What was taken for an attempt that was not made goes back
+    /// before the terminal event.
+    fn finish(&mut self, outcome: Outcome) {
+        self.extra = None;
         let plan = &self.holder.as_ref().plan;
         self.ledger.finish(plan, self.number, outcome);
     }
@@ -257,26 +334,20 @@ impl<H: AsRef<Config>> Permit<H> {
     #[cfg(feature = "tower")]
     #[inline]
     pub(super) fn finish_head(&mut self) -> Earned {
+        self.ledger.span.end(Outcome::Success, || None);
         let plan = &self.holder.as_ref().plan;
         self.ledger.finish_head(plan, self.number)
     }
 
     #[cold]
     fn dropped(&mut self) {
-        self.give_back();
+        self.extra = None;
         let plan = &self.holder.as_ref().plan;
         self.ledger.end(plan, Ending::Dropped);
     }
-
-    /// Gives the permit of an attempt back that was not made, before the terminal event.
-    fn give_back(&mut self) {
-        if matches!(self.extra, Extra::Permitted(_)) {
-            self.extra = Extra::None;
-        }
-    }
 }
 
-impl<H: AsRef<Config>> Drop for Permit<H> {
+impl<H: AsRef<Config>, V, T, E> Drop for Permit<H, V, T, E> {
     #[inline]
     fn drop(&mut self) {
         if self.ledger.is_open() {

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 
 use super::builder::Builder;
@@ -6,15 +5,14 @@ use super::state::Settings;
 use crate::attempts::{Ledger, Plan};
 use crate::backoff::Backoff;
 use crate::common::{Common, Options, common_methods, listed};
-#[cfg(feature = "tower")]
-use crate::config::Cached;
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rng::Jitter;
 use crate::sync::Arc;
 
-/// Makes a failed call again, within a budget.
+/// Repeats a failed call, within a budget.
 ///
 /// A handle: clones are the same retry. The [module](crate::retry) has its behaviour and its
 /// defaults.
@@ -35,8 +33,8 @@ pub(super) struct Config {
 }
 
 impl Retry {
-    /// A retry that waits by `backoff`, named after its call site. It makes three attempts, the
-    /// first counted, and has a budget of its own.
+    /// A retry that waits by `backoff`, named after its call site. It makes three attempts, including
+    /// the first, and has a budget of its own.
     ///
     /// A backoff that [`Builder::build`] rejects works as far as it can: no delay is longer than
     /// its cap.
@@ -57,10 +55,10 @@ impl Retry {
         &self.0.ledger.common
     }
 
-    /// Changes how many attempts a call makes that starts from now on, the first counted.
+    /// Changes the number of attempts, including the first, of calls that start from now on.
     ///
     /// # Errors
-    /// With zero; nothing has changed then.
+    /// If `attempts` is zero; nothing changes then.
     pub fn set_max_attempts(&self, attempts: u32) -> Result<(), ConfigError> {
         self.change(|now| now.max_attempts(attempts))
     }
@@ -70,7 +68,7 @@ impl Retry {
     /// listeners stay.
     ///
     /// # Errors
-    /// With every problem of the new configuration. Nothing has changed then.
+    /// With every problem of the new configuration; nothing changes then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -81,29 +79,21 @@ impl Retry {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
-        let options = self.common().changed(self.mode());
-        let mut mode = options.mode;
-        self.0.config.change(|now| {
-            let builder = Builder::from_parts(
-                options.clone(),
-                now.settings.clone(),
-                now.plan.funding.clone(),
-            );
+        let changed = self.common().change(&self.0.config, |options, now| {
+            let (settings, funding) = (now.settings.clone(), now.plan.funding.clone());
+            let builder = Builder::from_parts(options, settings, funding);
             let (options, settings, funding) = change(builder).checked()?;
-            mode = options.mode;
-            Ok(Config {
+            let config = Config {
                 settings,
                 plan: Plan {
                     ledger: Arc::clone(&now.plan.ledger),
                     funding,
                 },
                 jitter: Arc::clone(&now.jitter),
-            })
-        })?;
-        if mode != options.mode {
-            self.set_mode(mode);
-        }
-        Ok(())
+            };
+            Ok((options.mode, config))
+        });
+        changed.map(drop)
     }
 
     /// The configuration and the counts. The parts are read one after the other.
@@ -122,12 +112,6 @@ impl Retry {
 
     pub(super) fn config(&self) -> Arc<Config> {
         self.0.config.full()
-    }
-
-    /// The configuration for a service that makes many calls.
-    #[cfg(feature = "tower")]
-    pub(super) fn cached(&self) -> Cached<Self, Config> {
-        Cached::new(self.clone())
     }
 }
 
@@ -172,25 +156,12 @@ impl AsRef<Live<Config>> for Retry {
     }
 }
 
-impl From<&Retry> for Retry {
-    fn from(retry: &Retry) -> Self {
-        retry.clone()
-    }
-}
+from_ref!(Retry);
 
-impl fmt::Debug for Retry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = self.0.config.load();
-        f.debug_struct("Retry")
-            .field("name", self.name())
-            .field("backoff", &config.settings.backoff)
-            .field("max_attempts", &config.settings.max_attempts)
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Retry, this: name = this.name(), backoff = this.0.config.load().settings.backoff,
+    max_attempts = this.0.config.load().settings.max_attempts, mode = this.mode());
 
-/// What a [`Retry`] is configured with and what it has done.
+/// The configuration and the counts of a [`Retry`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -203,7 +174,7 @@ pub struct Snapshot {
         serde(serialize_with = "crate::config::serialize::text")
     )]
     pub backoff: Backoff,
-    /// How many attempts a call makes, the first counted.
+    /// How many attempts a call makes, including the first.
     pub max_attempts: u32,
     /// Attempts made beyond the first ones.
     pub retried: u64,

@@ -5,26 +5,25 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::permit::Permit;
+use super::permit::{First, Next, Permit};
 use super::policy::{Config, Retry};
-use crate::classify::{self, Classify, Direct, Drain};
+use crate::classify::{Classify, Direct, InRun, Verdict};
 use crate::common::{Classified, classify_method};
+use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
-use crate::context::{ClockReading, Due};
-use crate::outcome::Outcome;
 #[cfg(doc)]
 use crate::rejection::RejectionKind;
 use crate::rejection::{Error, Fault};
 use crate::sync::Arc;
-use crate::time::{Sleep, Tick};
+use crate::time::Sleep;
 
 impl Retry {
-    /// Makes a call, and again if it fails, without a service. `call` gets the number of the
+    /// Makes a call without a service, and repeats it if it fails. `call` gets the number of the
     /// attempt, from 1, and makes a new call for each: nothing has to be `Clone`. Plain data is a
-    /// success, a response of HTTP says so itself, and an error is known by its source chain
-    /// ([`Direct`]); the crate's own rejections are not retried.
+    /// success, an HTTP response is judged by its status, and an error by its source chain
+    /// ([`Direct`]). The crate's own rejections are not retried.
     ///
-    /// Only for calls that may be made more than once.
+    /// Use it only for calls that may be made more than once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -48,7 +47,7 @@ impl Retry {
     /// budget for an attempt that was not made.
     ///
     /// # Panics
-    /// Outside of a tokio runtime with time enabled, when it has to wait.
+    /// When it has to wait outside of a tokio runtime with time enabled.
     pub async fn run<T, E, F, Fut, Via, Seen>(&self, call: F) -> Result<T, Error<E>>
     where
         F: FnMut(u32) -> Fut,
@@ -59,7 +58,7 @@ impl Retry {
         self.run_with(Direct, call).await
     }
 
-    /// [`run`](Self::run) with a classifier of yours.
+    /// [`run`](Self::run) with your own classifier.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -74,14 +73,13 @@ impl Retry {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
-        let mut run = Run::start(self);
+        let mut permit = Permit::start(self, classifier);
         loop {
-            let number = run.permit.number();
-            let call = run.permit.enter(|| call(number));
-            let output = run.attempt(call).await;
-            match run.decide(&classifier, output) {
-                ControlFlow::Break(answer) => return answer,
-                ControlFlow::Continue(next) => run.back_off(next).await?,
+            let number = permit.number();
+            let call = permit.enter(|| call(number));
+            let output = permit.attempt(call).await;
+            if let ControlFlow::Break(answer) = permit.follow(output).await {
+                return answer;
             }
         }
     }
@@ -119,7 +117,7 @@ impl Retry {
         self.run_mut_with(Direct, call).await
     }
 
-    /// [`run_mut`](Self::run_mut) with a classifier of yours.
+    /// [`run_mut`](Self::run_mut) with your own classifier.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -133,14 +131,13 @@ impl Retry {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
-        let mut run = Run::start(self);
+        let mut permit = Permit::start(self, classifier);
         loop {
-            let (number, call) = (run.permit.number(), &mut call);
-            let call = run.permit.enter(move || call(number));
-            let output = run.attempt(call).await;
-            match run.decide(&classifier, output) {
-                ControlFlow::Break(answer) => return answer,
-                ControlFlow::Continue(next) => run.back_off(next).await?,
+            let (number, call) = (permit.number(), &mut call);
+            let call = permit.enter(move || call(number));
+            let output = permit.attempt(call).await;
+            if let ControlFlow::Break(answer) = permit.follow(output).await {
+                return answer;
             }
         }
     }
@@ -149,7 +146,7 @@ impl Retry {
 classify_method!(Retry, FnMut(u32));
 
 impl<C> Classified<Retry, C> {
-    /// [`run_mut`](Retry::run_mut), whose outcomes are judged by the classifier.
+    /// [`run_mut`](Retry::run_mut) with the classifier.
     ///
     /// # Errors
     /// Those of [`run`](Retry::run).
@@ -164,115 +161,63 @@ impl<C> Classified<Retry, C> {
     }
 }
 
-/// One call under a retry, with all its attempts.
-struct Run<E> {
-    permit: Permit<Arc<Config>>,
-    /// The last error of an attempt that was made. A failed response is dropped.
-    failed: Option<E>,
-    /// How the last attempt that was made ended.
-    outcome: Outcome,
-}
-
-/// The next attempt.
-struct Next {
-    /// What is left of the failed response.
-    rest: Option<Drain>,
-    /// When it starts.
-    until: Tick,
-}
-
-impl<E> Run<E> {
-    fn start(retry: &Retry) -> Self {
+impl<T, E, C, Via, Seen> Permit<Arc<Config>, InRun<C, Via, Seen>, T, E>
+where
+    E: Fault<Via>,
+    C: Classify<T, E, Seen>,
+{
+    /// The permit of a call that starts here.
+    fn start(retry: &Retry, classifier: C) -> Self {
         let config = retry.config();
         config.plan.ledger.warn_if_applied_twice(&IN_RUN);
-        Self {
-            permit: Permit::start(config, &mut ClockReading::none()),
-            failed: None,
-            outcome: Outcome::Ignore,
-        }
+        let first = First::here(&config, &mut ClockReading::none());
+        let span = first.call.span(&config.plan);
+        first.call.admit(&config.plan);
+        Self::after_first(first, span, config, InRun::by(classifier))
     }
 
-    fn attempt<F: Future>(&mut self, call: F) -> Attempt<'_, F> {
-        let permit = &mut self.permit;
+    fn attempt<F: Future>(&mut self, call: F) -> Attempt<'_, F, Self> {
+        let permit = self;
         Attempt { call, permit }
     }
 
-    /// The answer, or the next attempt.
-    fn decide<T, C, Via, Seen>(
-        &mut self,
-        classifier: &C,
-        output: Result<T, E>,
-    ) -> ControlFlow<Result<T, Error<E>>, Next>
-    where
-        E: Fault<Via>,
-        C: Classify<T, E, Seen>,
-    {
-        let (outcome, rejected) = classify::judge_run(classifier, &output);
-        self.permit.ended(outcome, || {
-            let reason = classify::reason_of_run(classifier, &output);
-            reason.map(|reason| reason.kind().label())
-        });
-        if rejected {
-            self.permit.rejected();
-            // The service was not called: its last error stands.
-            if let Some(error) = self.failed.take() {
-                self.permit.finish(self.outcome);
-                return ControlFlow::Break(Err(Error::Service(error)));
+    /// What follows an attempt: the answer of the call, or the next attempt, once it is due.
+    async fn follow(&mut self, output: Result<T, E>) -> ControlFlow<Result<T, Error<E>>> {
+        let judged = self.verdict.judge(output.as_ref());
+        let Next { rest, until } = match self.decide(judged, output, false, |_| Ok(())) {
+            ControlFlow::Break(answer) => {
+                return ControlFlow::Break(answer.map_err(Error::Service));
             }
-        }
-        let Some(until) = self.permit.after(outcome, |_| Ok(())) else {
-            self.permit.finish(outcome);
-            return ControlFlow::Break(output.map_err(Error::Service));
+            ControlFlow::Continue(next) => next,
         };
-        self.outcome = outcome;
-        let rest = match output {
-            Ok(response) => classifier.drain(response),
-            Err(error) => {
-                self.failed = Some(error);
-                None
-            }
-        };
-        ControlFlow::Continue(Next { rest, until })
-    }
-
-    /// Waits, and starts the next attempt. The error, if the deadline has passed by then.
-    async fn back_off(&mut self, next: Next) -> Result<(), Error<E>> {
-        let Next { rest, until } = next;
         if let Some(mut rest) = rest {
-            poll_fn(|cx| self.permit.enter(|| rest.poll(cx))).await;
+            poll_fn(|cx| self.enter(|| rest.poll(cx))).await;
         }
         let mut sleep = pin!(Sleep::until(until));
-        loop {
-            let woken = poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
-            match self.permit.due(woken) {
-                Due::Now => break,
-                Due::PollerLate => sleep.set(Sleep::step(woken)),
-                Due::Never => {
-                    self.permit.too_late();
-                    self.permit.finish(self.outcome);
-                    return Err(match self.failed.take() {
-                        Some(error) => Error::Service(error),
-                        None => self.permit.expired().into(),
-                    });
-                }
-            }
+        poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
+        let mut hold = pin!(None);
+        if !poll_fn(|cx| self.poll_due(hold.as_mut(), cx)).await {
+            let answer = self.too_late();
+            let expired = || Err(self.expired().into());
+            let answer = answer.map_or_else(expired, |it| it.map_err(Error::Service));
+            return ControlFlow::Break(answer);
         }
-        self.permit.wake();
-        self.permit.send();
-        Ok(())
+        self.wake();
+        self.send();
+        ControlFlow::Continue(())
     }
 }
 
 pin_project! {
     /// The call of one attempt, which is polled as part of it.
-    struct Attempt<'a, F> {
+    struct Attempt<'a, F, P> {
         #[pin]
         call: F,
-        permit: &'a mut Permit<Arc<Config>>,
+        permit: &'a mut P,
     }
 }
 
-impl<F: Future> Future for Attempt<'_, F> {
+impl<F: Future, V, T, E> Future for Attempt<'_, F, Permit<Arc<Config>, V, T, E>> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

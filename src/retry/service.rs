@@ -12,48 +12,21 @@ use crate::classify::Standard;
 use crate::config::Cached;
 use crate::context::ClockReading;
 use crate::context::path::Site;
+use crate::macros::debug_fields;
 use crate::service::{Judged, Silent};
 use crate::sync::Arc;
 
-/// A service whose failed calls are made again; made by [`RetryLayer`](super::RetryLayer).
+/// A service whose failed calls are repeated; made by [`RetryLayer`](super::RetryLayer).
 ///
 /// `R` decides whether a success is known at the end of a body.
+#[derive(Clone)]
 pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
-    inner: S,
-    template: Template<S, Rules<A>>,
-    retry: Cached<Retry, Config>,
-    classifier: C,
-    responder: PhantomData<fn() -> R>,
-    site: Site,
-}
-
-impl<S: Clone, C, A, R> RetryService<S, C, A, R> {
-    pub(super) fn new(inner: S, retry: &Retry, classifier: C, again: A, site: Site) -> Self {
-        let mut retry = retry.cached();
-        let config = Arc::clone(retry.load());
-        Self {
-            template: Template::new(inner.clone(), Rules { config, again }),
-            inner,
-            retry,
-            classifier,
-            responder: PhantomData,
-            site,
-        }
-    }
-}
-
-impl<S: Clone, C: Clone, A, R> Clone for RetryService<S, C, A, R> {
-    // By hand: `R` has no value, and `A` is shared.
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            template: self.template.clone(),
-            retry: self.retry.clone(),
-            classifier: self.classifier.clone(),
-            responder: PhantomData,
-            site: self.site,
-        }
-    }
+    pub(super) inner: S,
+    pub(super) template: Template<S, Rules<A>>,
+    pub(super) retry: Cached<Retry, Config>,
+    pub(super) classifier: C,
+    pub(super) responder: PhantomData<fn() -> R>,
+    pub(super) site: Site,
 }
 
 impl<S, Req, C, A, R> Service<Req> for RetryService<S, C, A, R>
@@ -98,15 +71,9 @@ where
         let call = first.call.enter(&config.plan, &span, || {
             clock.call(inner, |inner| inner.call(request))
         });
-        let permit = Permit::after_first(first, span, template);
-        ResponseFuture::new(call, copy, verdict, permit)
+        let permit = Permit::after_first(first, span, template, verdict);
+        ResponseFuture::new(call, copy, permit)
     }
 }
 
-impl<S: fmt::Debug, C, A, R> fmt::Debug for RetryService<S, C, A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, C, A, R] RetryService<S, C, A, R>, this: inner = this.inner);

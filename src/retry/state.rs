@@ -42,7 +42,8 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    /// Whether another attempt would fail too, or is not needed.
+    /// Whether another attempt would fail too (`Permanent`), or is not needed because another one
+    /// has won (`Slow`).
     pub(super) fn is_lasting(&self) -> bool {
         matches!(self.kind, FailureKind::Permanent | FailureKind::Slow)
     }

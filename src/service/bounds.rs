@@ -6,9 +6,8 @@
 use tower_service::Service;
 
 use super::respond::{Format, Native, Respond};
-use crate::classify::{self, Classify, Drain};
-use crate::outcome::Outcome;
-use crate::rejection::{Reason, Recognize, RejectionKind};
+use crate::classify::{By, Classify, Verdict};
+use crate::rejection::Recognize;
 
 /// A service that a layer can reject calls to. It is implemented for every service for whose
 /// response and error `R` can make the answer to a rejected call.
@@ -70,57 +69,5 @@ where
     #[inline]
     fn verdict(classifier: &C) -> By<C> {
         By(classifier.clone())
-    }
-}
-
-/// Classifies the outcome of one call. It takes out the library's own rejections before the
-/// user's classifier sees the outcome.
-pub trait Verdict<Res, Err> {
-    /// The class of this outcome, and whether the call was rejected before it was made.
-    fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool);
-
-    /// Why a policy below rejected the call or cut it short; none if this is no rejection.
-    fn rejection(&self, outcome: Result<&Res, &Err>) -> Option<RejectionKind>;
-
-    /// What is left to read of a response that is not returned.
-    fn drain(&self, response: Res) -> Option<Drain>;
-
-    /// The text of an error.
-    fn text(&self, error: &Err) -> Option<String>;
-}
-
-/// Classifies the outcomes of one call with a [`Classify`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct By<C>(C);
-
-impl<Res, Err: Recognize, C: Classify<Res, Err>> Verdict<Res, Err> for By<C> {
-    #[inline]
-    fn judge(&self, outcome: Result<&Res, &Err>) -> (Outcome, bool) {
-        let error = outcome.err();
-        classify::judge(
-            &self.0,
-            error.and_then(Recognize::look),
-            error.and_then(Recognize::recognize),
-            outcome,
-        )
-    }
-
-    fn rejection(&self, outcome: Result<&Res, &Err>) -> Option<RejectionKind> {
-        let error = outcome.err();
-        let reason = classify::reason_of(
-            &self.0,
-            error.and_then(Recognize::look),
-            error.and_then(Recognize::recognize),
-            outcome,
-        );
-        reason.map(Reason::kind)
-    }
-
-    fn drain(&self, response: Res) -> Option<Drain> {
-        self.0.drain(response)
-    }
-
-    fn text(&self, error: &Err) -> Option<String> {
-        error.text()
     }
 }

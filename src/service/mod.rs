@@ -11,8 +11,9 @@ mod response;
 #[cfg(all(test, not(seawall_loom), feature = "test-util"))]
 mod tests;
 
-pub(crate) use bounds::Verdict;
-pub use bounds::{By, Guard, Judged, check};
+pub use crate::classify::By;
+pub(crate) use crate::classify::Verdict;
+pub use bounds::{Guard, Judged, check};
 pub(crate) use front::{Front, Rejects, responder_methods};
 pub(crate) use readiness::Readiness;
 pub use respond::{AsError, Format, Native, Respond, RespondWith, Silent};

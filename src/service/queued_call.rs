@@ -11,11 +11,11 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::context::{CallContext, Due};
+use crate::context::CallContext;
 use crate::in_flight::{Settle, catching, panicked};
 use crate::rejection::Rejection;
 use crate::service::Format;
-use crate::time::{self, Sleep, Tick};
+use crate::time::{Sleep, Tick};
 use crate::waiting::{Waiter, Waiting};
 
 /// A permit that makes the call whose future is `F`, and whose outcome has the format `M`.
@@ -140,24 +140,19 @@ where
                     permit,
                     call,
                     deadline,
-                    mut hold,
+                    hold,
                 } => {
                     let (service, _) = &mut **call.as_mut().expect(READY);
                     let readied = catching(permit, || service.poll_ready(cx), panicked);
-                    let readied = ready!(readied);
-                    // Taken first, so that an error releases it.
-                    let taken = permit.take().expect(READY);
-                    readied?;
-                    let admitted = match CallContext::due_now(*deadline) {
-                        Due::Now => Ok(taken),
-                        Due::Never => taken.expire(),
-                        Due::PollerLate => {
-                            *permit = Some(taken);
-                            hold.set(Some(Sleep::step(time::now())));
-                            let hold = hold.as_pin_mut().expect("it was set above");
-                            ready!(hold.poll_elapsed(cx));
-                            continue;
-                        }
+                    if let Err(error) = ready!(readied) {
+                        *permit = None;
+                        return Poll::Ready(Err(error));
+                    }
+                    let due = ready!(CallContext::poll_due(*deadline, hold, cx));
+                    let permit = permit.take().expect(READY);
+                    let admitted = match due {
+                        true => Ok(permit),
+                        false => permit.expire(),
                     };
                     match admitted {
                         Ok(permit) => {

@@ -139,10 +139,6 @@ pub(crate) struct TimedCall {
 }
 
 impl TimedCall {
-    pub(super) fn timeout(&self) -> &Timeout {
-        &self.timeout
-    }
-
     /// The deadline for the user's code.
     #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn enforced(&self) -> Tick {
@@ -266,7 +262,7 @@ impl TimedCall {
             elapsed: now.since(self.terms.start),
         });
         if let Some(rejection) = &rejection {
-            self.timeout.emit_rejected(rejection);
+            self.timeout.common().emit_rejected(rejection);
         }
         rejection
     }
@@ -391,7 +387,7 @@ impl<F, M> Timed<F, M> {
             let expired = Expired::at(this.call.terms.deadline);
             this.future.set(None);
             drop(expired);
-            this.call.timeout().emit_rejected(rejection);
+            this.call.timeout.common().emit_rejected(rejection);
         }
         polled
     }

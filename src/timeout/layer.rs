@@ -1,8 +1,9 @@
 use tower_layer::Layer;
 
+use super::waiter::Readying;
 use super::{Fixed, PerRequest, Timeout, TimeoutService};
 use crate::context::path::Site;
-use crate::service::{Native, RespondWith};
+use crate::service::{Native, Readiness, RespondWith};
 
 /// Puts a [`Timeout`] around a service.
 ///
@@ -103,14 +104,15 @@ impl<S, R: Clone, D: Clone> Layer<S> for TimeoutLayer<R, D> {
     type Service = TimeoutService<S, R, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        TimeoutService::new(
+        TimeoutService {
             inner,
-            self.timeout.clone(),
-            self.responder.clone(),
-            self.duration.clone(),
-            self.covers_readiness,
-            self.ends_with_head,
-            self.site,
-        )
+            timeout: self.timeout.clone(),
+            responder: self.responder.clone(),
+            duration: self.duration.clone(),
+            readiness: Readiness::default(),
+            readying: Readying::covered(self.covers_readiness),
+            ends_with_head: self.ends_with_head,
+            site: self.site,
+        }
     }
 }

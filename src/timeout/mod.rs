@@ -18,8 +18,8 @@
 //! [until its end](crate::TimeoutLayer::until_body_end) (feature `http`). If response and timer are ready in the same
 //! poll, the response wins. A call whose deadline has already passed is rejected and not made.
 //!
-//! Layers of this crate that stand directly on one another read the clock once. The reading of the
-//! outermost one serves all of them, and is older by the time that their closures take, for example
+//! Directly nested layers of this crate read the clock once. The reading of the outermost one serves
+//! all of them, and is older by the time that their closures take, for example
 //! to copy a request. Below any other service, and in polls, the clock is read again.
 //!
 //! A call keeps the deadline that it has at `call`: its limit, or an earlier deadline in force
@@ -94,7 +94,7 @@
 //! | option | default | why |
 //! |---|---|---|
 //! | limit | required; zero is rejected | no number fits all |
-//! | reaches to | the response head | a streamed download must not be cut by accident |
+//! | covers | the time to the response head | a streamed download must not be cut by accident |
 //! | [`name`](Builder::name) | `timeout@` and the call site | a rejection must say which of several timeouts ended the call |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
@@ -119,7 +119,7 @@
 //!
 //! [`RejectionKind::TimedOut`](crate::RejectionKind::TimedOut) with the time that the call had and
 //! the time that has passed. For the policies above it is a failure, because the call was made and
-//! may have had its effect. The call had less than the limit if it inherited an earlier deadline.
+//! may have taken effect. The call had less than the limit if it inherited an earlier deadline.
 //! [`RejectionKind::Expired`](crate::RejectionKind::Expired) if the deadline had passed before: the
 //! call was not made, and no policy counts it. Both are a 504 in HTTP and `DEADLINE_EXCEEDED` in
 //! gRPC, and neither has a delay to retry after.

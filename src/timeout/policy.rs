@@ -8,6 +8,7 @@ use crate::common::{Common, Options, common_methods, listed, option_setters};
 use crate::config::{ConfigError, Mode, Name, PolicyKind, Problems};
 use crate::counters::{Count, SHORTEST, Totals};
 use crate::event::Ending;
+use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -26,8 +27,6 @@ struct Shared {
     /// In nanoseconds. One number, so no [`Live`](crate::config::Live): every call reads it and
     /// nothing has to agree with it. Relaxed.
     limit: AtomicU64,
-    /// Relaxed: a count.
-    timed_out: AtomicU64,
 }
 
 impl Timeout {
@@ -125,12 +124,13 @@ impl Timeout {
 
     /// The configuration and the counts. They are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
+        let totals = self.common().totals();
         Snapshot {
             limit: self.limit(),
             mode: self.mode(),
-            timed_out: self.0.timed_out.load(Ordering::Relaxed),
-            would_reject: self.0.common.would_reject(),
-            totals: self.common().totals(),
+            timed_out: totals.cut_short(),
+            would_reject: totals.would_reject(),
+            totals,
         }
     }
 
@@ -158,16 +158,8 @@ impl Timeout {
             return None;
         }
         let rejection = self.rejection(RejectionKind::Expired);
-        self.emit_rejected(&rejection);
+        self.common().emit_rejected(&rejection);
         Some(rejection)
-    }
-
-    #[cold]
-    pub(super) fn emit_rejected(&self, rejection: &Rejection) {
-        if !rejection.call_not_made() {
-            self.0.timed_out.fetch_add(1, Ordering::Relaxed);
-        }
-        self.0.common.emit_rejected(rejection);
     }
 
     /// Emits the rejection of a call that is not under way: one of a wait for a service or for a
@@ -178,7 +170,7 @@ impl Timeout {
         if !rejection.call_not_made() {
             self.0.common.admitted();
         }
-        self.emit_rejected(rejection);
+        self.common().emit_rejected(rejection);
     }
 
     /// The rejection of a wait since `since` that has been too long, whose kind has the limit and
@@ -235,21 +227,9 @@ fn check(limit: Duration, name: &Name) -> Result<(), ConfigError> {
     problems.finish(name)
 }
 
-impl fmt::Debug for Timeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timeout")
-            .field("name", self.name())
-            .field("limit", &self.limit())
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Timeout, this: name = this.name(), limit = this.limit(), mode = this.mode());
 
-impl From<&Timeout> for Timeout {
-    fn from(timeout: &Timeout) -> Self {
-        timeout.clone()
-    }
-}
+from_ref!(Timeout);
 
 impl From<Duration> for Timeout {
     /// [`Timeout::new`], which panics on zero.
@@ -295,7 +275,6 @@ impl Builder {
         Ok(Timeout(policy_id::list(|registration| Shared {
             common: Common::new(self.options, registration),
             limit: AtomicU64::new(nanos(self.limit)),
-            timed_out: AtomicU64::new(0),
         })))
     }
 }

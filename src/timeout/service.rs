@@ -18,44 +18,14 @@ use crate::service::{Format, Guard, Native, Readiness, ResponseFuture};
 /// A service under a [`Timeout`]; made by [`TimeoutLayer`](super::TimeoutLayer).
 #[derive(Clone, Debug)]
 pub struct TimeoutService<S, R = Native, D = Fixed> {
-    inner: S,
-    timeout: Timeout,
-    responder: R,
-    duration: D,
-    readiness: Readiness,
-    readying: Readying,
-    ends_with_head: bool,
-    site: Site,
-}
-
-impl<S, R, D> TimeoutService<S, R, D> {
-    pub(super) fn new(
-        inner: S,
-        timeout: Timeout,
-        responder: R,
-        duration: D,
-        covers_readiness: bool,
-        ends_with_head: bool,
-        site: Site,
-    ) -> Self {
-        Self {
-            inner,
-            timeout,
-            responder,
-            duration,
-            readiness: Readiness::default(),
-            readying: Readying::covered(covers_readiness),
-            ends_with_head,
-            site,
-        }
-    }
-
-    /// The rejection of a call for which the inner service is not ready.
-    fn take_rejection(&mut self) -> Option<Rejection> {
-        let rejection = self.readiness.take_rejection()?;
-        self.timeout.emit_cut_wait(&rejection);
-        Some(rejection)
-    }
+    pub(super) inner: S,
+    pub(super) timeout: Timeout,
+    pub(super) responder: R,
+    pub(super) duration: D,
+    pub(super) readiness: Readiness,
+    pub(super) readying: Readying,
+    pub(super) ends_with_head: bool,
+    pub(super) site: Site,
 }
 
 /// The rejection of a call whose deadline has passed before it is made.
@@ -101,7 +71,8 @@ where
         if limit.is_none() {
             self.timeout.warn_if_applied_twice(&self.site);
         }
-        if let Some(rejection) = self.take_rejection() {
+        if let Some(rejection) = self.readiness.take_rejection() {
+            self.timeout.emit_cut_wait(&rejection);
             return ResponseFuture::rejected(rejection, format);
         }
         match Started::new(&self.timeout, limit, since, &mut clock) {

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -14,17 +15,15 @@ use crate::time::{self, Sleep, Tick};
 #[derive(Default)]
 pub(super) struct Readying {
     covered: bool,
-    /// None while nothing waits. Boxed: only a service that is not ready pays for it.
-    wait: Option<Pin<Box<Wait>>>,
+    /// None while nothing waits.
+    wait: Option<Wait>,
 }
 
-pin_project_lite::pin_project! {
-    struct Wait {
-        since: Tick,
-        limit: std::time::Duration,
-        #[pin]
-        sleep: Sleep,
-    }
+struct Wait {
+    since: Tick,
+    limit: Duration,
+    /// Boxed: only a service that is not ready pays for it.
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Readying {
@@ -47,26 +46,25 @@ impl Readying {
         }
         let now = time::now();
         // A waiter is woken at the end of its limit. Much later, this is a new one.
-        let given_up = |wait: &Pin<Box<Wait>>| now > wait.sleep.deadline().after(wait.limit);
+        let given_up = |wait: &Wait| now > wait.sleep.deadline().after(wait.limit);
         if self.wait.as_ref().is_none_or(given_up) {
             let limit = timeout.limit();
             #[allow(
                 clippy::disallowed_methods,
                 reason = "only while the service is not ready"
             )]
-            let wait = Box::pin(Wait {
+            let sleep = Box::pin(Sleep::until(now.after(limit)));
+            self.wait = Some(Wait {
                 since: now,
                 limit,
-                sleep: Sleep::until(now.after(limit)),
+                sleep,
             });
-            self.wait = Some(wait);
         }
         let Some(wait) = &mut self.wait else {
             return Poll::Pending;
         };
-        let wait = wait.as_mut().project();
-        let (since, limit) = (*wait.since, *wait.limit);
-        wait.sleep.poll_elapsed(cx).map(|now| {
+        let (since, limit) = (wait.since, wait.limit);
+        wait.sleep.as_mut().poll_elapsed(cx).map(|now| {
             let elapsed = now.since(since);
             timeout.rejection(RejectionKind::TimedOut { limit, elapsed })
         })

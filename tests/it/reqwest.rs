@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, StreamBody};
 use seawall::classify::{FailureKind, Outcome, by_source, checked_with_body};
 use seawall::reqwest::Client;
 use seawall::stack::{ClientConfig, Overrides};
-use seawall::{ClientStack, Error, Rejection, RejectionKind};
+use seawall::{ClientStack, Error, Rejection, RejectionKind, Trip};
 use serde::{Deserialize, Serialize};
 
 use crate::hosts::{in_time, listen, until};
@@ -185,6 +185,34 @@ async fn rn5_a_reqwest_client_of_one_line_has_the_methods_of_its_own() {
 }
 
 // RN4
+#[tokio::test]
+async fn rn5_the_question_mark_takes_errors_of_reqwest_beside_those_of_the_stack() {
+    async fn user(client: &Client, url: String) -> Result<User, Error<reqwest::Error>> {
+        let response = client.get(url).send().await?;
+        Ok(response.error_for_status()?.json().await?)
+    }
+    let server = Server::start().await;
+    let (client, _) = client(|stack| stack);
+    assert_eq!(user(&client, server.url("/user")).await.unwrap(), ann());
+    let missing = user(&client, server.url("/missing")).await.unwrap_err();
+    let status = missing.into_service().unwrap().status();
+    assert_eq!(status, Some(StatusCode::NOT_FOUND));
+}
+
+#[tokio::test]
+async fn cb11_a_breaker_of_reqwest_says_why_no_connection_was_made() {
+    let address = listen().await.1; // The listener is dropped.
+    let rule = Trip::consecutive_failures(1).lasting(Duration::ZERO);
+    let (client, stack) = client(|stack| stack.breaker(|breaker| breaker.trips([rule])));
+    let get = client.get(format!("http://{address}/user"));
+    get.send().await.unwrap_err();
+    let (_, breaker) = stack.breakers().entries().pop().unwrap();
+    let error = breaker.snapshot().last_trip.unwrap().tripped.error.unwrap();
+    assert!(error.starts_with("error sending request"), "{error}");
+    let causes = error.to_lowercase();
+    assert_eq!(causes.matches("connection refused").count(), 1, "{error}");
+}
+
 #[tokio::test]
 async fn rn5_a_404_over_reqwest_is_sent_once_and_opens_nothing() {
     let server = Server::start().await;

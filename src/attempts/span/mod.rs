@@ -17,6 +17,7 @@ use tracing::span::Span;
 
 use crate::config::Name;
 use crate::outcome::Outcome;
+use crate::rejection::RejectionKind;
 
 /// The span of one attempt, if it has one. Dropping it ends the attempt as dropped.
 // Boxed: without a subscriber a call carries one word, and with one the subscriber allocates too.
@@ -57,13 +58,12 @@ impl AttemptSpan {
         }
     }
 
-    /// The attempt has an outcome. `rejection` is the label of the kind, if a layer below rejected
-    /// it or cut it short.
+    /// The attempt has an outcome. `rejection` is why a layer below rejected it or cut it short.
     #[inline]
     pub(crate) fn end(
         &mut self,
         outcome: Outcome,
-        rejection: impl FnOnce() -> Option<&'static str>,
+        rejection: impl FnOnce() -> Option<RejectionKind>,
     ) {
         #[cfg(feature = "tracing")]
         if self.0.is_some() {
@@ -74,7 +74,7 @@ impl AttemptSpan {
 
     #[cfg(feature = "tracing")]
     #[cold]
-    fn end_observed(&mut self, outcome: Outcome, rejection: Option<&'static str>) {
+    fn end_observed(&mut self, outcome: Outcome, rejection: Option<RejectionKind>) {
         if let Some(span) = self.0.take() {
             ended(&span, outcome, rejection);
         }
@@ -155,7 +155,7 @@ fn exit(span: &Span) {
 }
 
 #[cfg(feature = "tracing")]
-fn ended(span: &Span, outcome: Outcome, rejection: Option<&'static str>) {
+fn ended(span: &Span, outcome: Outcome, rejection: Option<RejectionKind>) {
     let result = match outcome {
         Outcome::Success => "success",
         Outcome::Failure { kind, .. } => {
@@ -164,8 +164,8 @@ fn ended(span: &Span, outcome: Outcome, rejection: Option<&'static str>) {
         }
         Outcome::Ignore => "ignored",
     };
-    if let Some(label) = rejection {
-        span.record("resilience.rejection", label);
+    if let Some(kind) = rejection {
+        span.record("resilience.rejection", kind.label());
     }
     span.record("resilience.result", result);
 }

@@ -8,7 +8,8 @@
 //!
 //! An admitted waiter collects its permit at its next poll. A permit that is not collected by the
 //! end of the wait is taken over for the next waiter: the future that was admitted may share a task
-//! with one that waits, and not be polled. A waiter that is in neither list has lost its permit so.
+//! with one that waits, and not be polled. A waiter that is in neither `waiters` nor `admitted` has
+//! lost its permit in this way.
 //!
 //! # Memory ordering
 //!
@@ -85,11 +86,13 @@ pub(super) enum Admission {
     Full(Word),
 }
 
-/// What has become of a waiter.
+/// The state of a waiter at its poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a waiter that is admitted has to be released"]
 pub(super) enum WaiterState {
+    /// It has collected the permit that was handed to it.
     Admitted,
+    /// It is in the queue.
     Waiting,
     /// The bulkhead was closed. The waiter is no longer in the queue.
     Closed(Word),

@@ -11,7 +11,7 @@ use crate::testing::traced;
 use crate::testing::{Text, secs};
 #[cfg(feature = "tokio")]
 use crate::{Budget, Retry, Timeout};
-use crate::{Bulkhead, CircuitBreaker, Mode, RateLimiter};
+use crate::{Bulkhead, CircuitBreaker, Mode, Quota, RateLimiter};
 
 /// Keeps the level, the message and the fields of each event.
 #[derive(Clone)]
@@ -113,6 +113,28 @@ fn ob2_rejections_are_summarised_at_once_and_then_every_ten_seconds_at_most() {
 }
 
 #[test]
+fn ob2_a_rejection_by_a_keyed_limiter_with_other_limits_is_one_line() {
+    let in_all = RateLimiter::builder(Quota::per_day(2)).name("in all");
+    let per_client = RateLimiter::builder(Quota::per_day(1)).name("per client");
+    let per_client = per_client.per_key::<str>(10).unwrap();
+    let both = per_client.with_limits([in_all.build().unwrap()]).unwrap();
+    let policies = |level, key: &str| {
+        let lines = lines_up_to(level, || drop(both.try_acquire(key)));
+        let policy = |line: &String| {
+            let (_, policy) = line.split_once("resilience.policy=").unwrap();
+            policy.split(" resilience").next().unwrap().to_owned()
+        };
+        lines.iter().map(policy).collect::<Vec<_>>()
+    };
+    assert!(both.allow("ann"));
+    assert_eq!(policies(Level::DEBUG, "ann"), ["per client"]);
+    assert_eq!(policies(Level::WARN, "ann"), ["per client"]);
+    assert!(both.allow("joe"));
+    assert_eq!(policies(Level::DEBUG, "eve"), ["in all"]);
+    assert_eq!(policies(Level::WARN, "eve"), ["in all"]);
+}
+
+#[test]
 fn a_breaker_reports_its_transitions_and_rejections() {
     let breaker = CircuitBreaker::new("payments");
     let lines = lines_of(|| {
@@ -164,8 +186,11 @@ fn cb11_the_log_of_an_opened_breaker_says_in_words_what_tripped_it() {
     let breaker = CircuitBreaker::builder("payments").trips([rule]);
     let breaker = breaker.build().unwrap();
     let call = || breaker.run_blocking(|| Err::<(), _>(std::io::Error::other("down")));
+    let because = || crate::Error::Service(std::io::Error::other("down"));
     let lines = lines_of(|| {
         (0..2).for_each(|_| drop(call()));
+        breaker.reset();
+        (0..2).for_each(|_| drop(breaker.run_blocking(|| Err::<(), _>(because()))));
         breaker.reset();
         (0..2).for_each(|_| breaker.try_acquire().unwrap().failure());
     });
@@ -178,6 +203,8 @@ fn cb11_the_log_of_an_opened_breaker_says_in_words_what_tripped_it() {
         causes,
         [
             "2 consecutive failures; last failure: down",
+            "reset",
+            "2 consecutive failures; last failure: call failed: down",
             "reset",
             "2 consecutive failures; last failure: an error",
         ]

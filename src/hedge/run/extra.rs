@@ -5,8 +5,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::source::Source;
-use crate::attempts::{AttemptSpan, ExtraPermit, SentExtra};
-use crate::context::{Attempt, Due};
+use crate::attempts::{AttemptSpan, ExtraPermit};
+use crate::classify::Verdict;
+use crate::context::{Attempt, CallContext};
 use crate::event::Suppression;
 use crate::hedge::permit::Permit;
 use crate::outcome::{FailureKind, NEVER, Outcome};
@@ -18,6 +19,9 @@ pin_project! {
         #[pin]
         state: State<N, F>,
         attempt: Attempt,
+        // What was taken from the budget goes back if the attempt is dropped before its call, or
+        // if a layer below rejects it.
+        permit: Option<ExtraPermit>,
         span: AttemptSpan,
     }
 }
@@ -25,20 +29,16 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<N, F> {
-        // The permit goes back if the attempt is dropped here.
         // Held until a poll that may start it.
         Readying {
             next: N,
-            permit: Option<ExtraPermit>,
             #[pin]
             hold: Option<Sleep>,
         },
-        // What was taken from the budget goes back if a layer below rejects the attempt.
         Calling {
             #[pin]
             call: F,
             start: Tick,
-            sent: Option<SentExtra>,
         },
     }
 }
@@ -77,14 +77,10 @@ impl Next {
 
 impl<N, F> Extra<N, F> {
     pub(super) fn new(next: N, permit: ExtraPermit, attempt: Attempt, span: AttemptSpan) -> Self {
-        let permit = Some(permit);
         Self {
-            state: State::Readying {
-                next,
-                permit,
-                hold: None,
-            },
+            state: State::Readying { next, hold: None },
             attempt,
+            permit: Some(permit),
             span,
         }
     }
@@ -114,12 +110,7 @@ impl<N, F> Extra<N, F> {
         let mut this = self.project();
         let number = this.attempt.number;
         let _context = this.attempt.enter();
-        while let StateProjection::Readying {
-            next,
-            permit,
-            mut hold,
-        } = this.state.as_mut().project()
-        {
+        while let StateProjection::Readying { next, hold } = this.state.as_mut().project() {
             let readied = {
                 let _span = this.span.enter();
                 attempts.poll_ready(next, cx)
@@ -128,40 +119,34 @@ impl<N, F> Extra<N, F> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     let output = Err(error);
-                    let (outcome, _) = attempts.judge(&output);
+                    let verdict = attempts.verdict();
+                    let (outcome, _) = verdict.judge(output.as_ref());
                     this.span.won(false);
-                    this.span.end(outcome, || attempts.rejection(&output));
+                    this.span
+                        .end(outcome, || verdict.rejection(output.as_ref()));
                     return Poll::Ready(Ended::Lost(Next::after(outcome)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
-            let start = time::now();
-            match of.ledger.due(start) {
-                Due::Now => {}
+            if !ready!(CallContext::poll_due(of.ledger.call.deadline, hold, cx)) {
                 // Nothing starts for a caller whose deadline has passed. What was taken from the
                 // budget goes back with the attempt.
-                Due::Never => {
-                    *permit = None;
-                    let ledger = &attempts.as_ref().plan.ledger;
-                    ledger.suppress(number, Suppression::Deadline);
-                    return Poll::Ready(Ended::Lost(Next::Never));
-                }
-                Due::PollerLate => {
-                    hold.set(Some(Sleep::step(start)));
-                    let hold = hold.as_pin_mut().expect("it was set above");
-                    ready!(hold.poll_elapsed(cx));
-                    continue;
-                }
+                *this.permit = None;
+                let ledger = &attempts.as_ref().plan.ledger;
+                ledger.suppress(number, Suppression::Deadline);
+                return Poll::Ready(Ended::Lost(Next::Never));
             }
-            let permit = permit.take();
-            let sent = permit.map(|permit| of.send(attempts.as_ref(), number, permit));
+            let start = time::now();
+            if let Some(permit) = this.permit {
+                of.send(attempts.as_ref(), number, permit);
+            }
             let call = {
                 let _span = this.span.enter();
                 attempts.call(next, number)
             };
-            this.state.set(State::Calling { call, start, sent });
+            this.state.set(State::Calling { call, start });
         }
-        let StateProjection::Calling { call, start, sent } = this.state.project() else {
+        let StateProjection::Calling { call, start } = this.state.project() else {
             return Poll::Pending;
         };
         let polled = {
@@ -171,11 +156,13 @@ impl<N, F> Extra<N, F> {
         let Poll::Ready(output) = polled else {
             return Poll::Pending;
         };
-        let (outcome, rejected) = attempts.judge(&output);
+        let verdict = attempts.verdict();
+        let (outcome, rejected) = verdict.judge(output.as_ref());
         this.span.won(outcome == Outcome::Success);
-        this.span.end(outcome, || attempts.rejection(&output));
-        of.record_lost(attempts.as_ref(), *start, outcome);
-        if let Some(sent) = sent.take().filter(|_| rejected) {
+        this.span
+            .end(outcome, || verdict.rejection(output.as_ref()));
+        of.sample_lost(attempts.as_ref(), *start, outcome);
+        if let Some(sent) = this.permit.take().filter(|_| rejected) {
             of.ledger.rejected(&attempts.as_ref().plan, sent);
         }
         Poll::Ready(match outcome {

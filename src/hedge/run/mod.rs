@@ -1,16 +1,15 @@
-mod each;
 mod extra;
 mod race;
 mod source;
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::permit::{First, Permit};
 use super::policy::{Config, Hedge};
-use crate::classify::{self, Classify, Direct, Outcome};
+use super::state::MOST_EXTRA;
+use crate::classify::{Classify, Direct, InRun, Verdict};
 use crate::common::classify_method;
 use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
@@ -21,8 +20,8 @@ pub(super) use source::Source;
 
 impl Hedge {
     /// Makes one call under this hedge, without a service. `call` makes each attempt and gets its
-    /// number, from 1; it must be safe to be made twice. Plain data is a success, a
-    /// response of HTTP says so itself, and an error is known by its source chain ([`Direct`]).
+    /// number, from 1; the call must be safe to make twice. Plain data is a success, an HTTP response
+    /// is judged by its status, and an error by its source chain ([`Direct`]).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -55,12 +54,28 @@ impl Hedge {
         self.run_with(Direct, call).await
     }
 
-    /// [`run`](Self::run) with a classifier of yours.
+    /// [`run`](Self::run) with your own classifier.
     ///
     /// # Errors
     /// The error of the first attempt.
     pub async fn run_with<T, E, F, Fut, C, Via, Seen>(
         &self,
+        classifier: C,
+        call: F,
+    ) -> Result<T, Error<E>>
+    where
+        F: FnMut(u32) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Fault<Via>,
+        C: Classify<T, E, Seen>,
+    {
+        self.run_up_to(MOST_EXTRA, classifier, call).await
+    }
+
+    /// The same with at most `extra` attempts beyond the first.
+    pub(crate) async fn run_up_to<T, E, F, Fut, C, Via, Seen>(
+        &self,
+        extra: u32,
         classifier: C,
         mut call: F,
     ) -> Result<T, Error<E>>
@@ -73,14 +88,14 @@ impl Hedge {
         let config = self.config();
         config.plan.ledger.warn_if_applied_twice(&IN_RUN);
         let opened = First::here(&config, true, || None, &mut ClockReading::none());
+        let opened = opened.up_to(extra);
         let span = opened.call.span(&config.plan);
         let first = opened.call.enter(&config.plan, &span, || call(1));
         let permit = Permit::after_first(opened, span);
         let attempts = Called {
             config,
             call,
-            classifier,
-            via: PhantomData,
+            verdict: InRun::by(classifier),
         };
         let race = Race::new(Some(first), attempts, permit);
         race.await.map_err(Error::Service)
@@ -93,8 +108,7 @@ classify_method!(Hedge, FnMut(u32));
 struct Called<F, C, Via, Seen> {
     config: Arc<Config>,
     call: F,
-    classifier: C,
-    via: PhantomData<fn() -> (Via, Seen)>,
+    verdict: InRun<C, Via, Seen>,
 }
 
 impl<F, C, Via, Seen> AsRef<Config> for Called<F, C, Via, Seen> {
@@ -125,12 +139,7 @@ where
         (self.call)(number)
     }
 
-    fn judge(&self, output: &Result<T, E>) -> (Outcome, bool) {
-        classify::judge_run(&self.classifier, output)
-    }
-
-    fn rejection(&self, output: &Result<T, E>) -> Option<&'static str> {
-        let reason = classify::reason_of_run(&self.classifier, output);
-        reason.map(|reason| reason.kind().label())
+    fn verdict(&self) -> &impl Verdict<T, E> {
+        &self.verdict
     }
 }

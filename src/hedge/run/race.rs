@@ -7,7 +7,8 @@ use pin_project_lite::pin_project;
 use super::extra::{Ended, Extra, Next};
 use super::source::Source;
 use crate::attempts::AttemptSpan;
-use crate::context::{Attempt, Due};
+use crate::classify::Verdict;
+use crate::context::{Attempt, CallContext};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::Config;
@@ -61,7 +62,7 @@ impl<A: AsRef<Config>, N, F, O> Race<A, N, F, O> {
             sleep: None,
             overdue: false,
             number: 1,
-            started: permit.ledger.start,
+            started: permit.ledger.call.start,
             attempts,
             permit,
         }
@@ -85,7 +86,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut race = OnPanic(self.project());
         let plan = &race.0.attempts.as_ref().plan;
-        let _inside = race.0.permit.ledger.inside(plan);
+        let _inside = race.0.permit.ledger.call.inside(plan);
         let polled = race.0.poll(cx);
         std::mem::forget(race);
         polled
@@ -116,10 +117,10 @@ where
             let mut polled = first.poll(cx);
             drop((span, context));
             if let Poll::Ready(output) = &mut polled {
-                let (outcome, _) = self.attempts.judge(output);
+                let (outcome, _) = self.attempts.verdict().judge(output.as_ref());
                 if outcome == Outcome::Success {
                     self.first_ended(output, Outcome::Success);
-                    let start = self.permit.ledger.start;
+                    let start = self.permit.ledger.call.start;
                     self.win(output, 1, start);
                     return polled;
                 }
@@ -134,11 +135,12 @@ where
     /// The first attempt has returned.
     #[inline(always)]
     fn first_ended(&mut self, output: &F::Output, outcome: Outcome) {
-        let rejection = || self.attempts.rejection(output);
-        self.permit.ledger.span.end(outcome, rejection);
-        let start = self.permit.ledger.start;
+        let verdict = self.attempts.verdict();
+        let span = &mut self.permit.ledger.span;
+        span.end(outcome, || verdict.rejection(output.as_ref()));
+        let start = self.permit.ledger.call.start;
         self.permit
-            .record_lost(self.attempts.as_ref(), start, outcome);
+            .sample_lost(self.attempts.as_ref(), start, outcome);
         self.first.set(None);
     }
 
@@ -195,14 +197,14 @@ where
         }
         #[cfg(not(feature = "tower"))]
         let _ = output;
-        self.permit.record_won(self.attempts.as_ref(), start);
+        self.permit.sample(self.attempts.as_ref(), start, false);
         self.finish(by, Outcome::Success);
     }
 
     /// Takes note of an attempt that did not succeed. Returns whether the next one starts now.
     fn lost(&mut self, next: Next) -> bool {
         if next == Next::Never {
-            self.permit.stop();
+            self.permit.left = 0;
         }
         next == Next::Now
     }
@@ -218,34 +220,25 @@ where
         }
         *self.overdue = false;
         self.sleep.set(None);
-        if !self.attempts.has_next() {
-            self.permit.stop();
-            return false;
-        }
         let number = *self.number + 1;
         // Nothing starts for a caller whose deadline has passed.
-        let mut start = time::now();
-        loop {
-            match self.permit.ledger.due(start) {
-                Due::Now => break,
-                Due::Never => {
-                    let ledger = &self.attempts.as_ref().plan.ledger;
-                    ledger.suppress(number, Suppression::Deadline);
-                    self.permit.stop();
-                    return false;
-                }
-                Due::PollerLate => {
-                    self.sleep.set(Some(Sleep::step(start)));
-                    if self.poll_delay(cx).is_pending() {
-                        *self.overdue = true;
-                        return false;
-                    }
-                    start = time::now();
-                }
+        let own = self.permit.ledger.call.deadline;
+        match CallContext::poll_due(own, self.sleep.as_mut(), cx) {
+            Poll::Ready(true) => self.sleep.set(None),
+            Poll::Ready(false) => {
+                let ledger = &self.attempts.as_ref().plan.ledger;
+                ledger.suppress(number, Suppression::Deadline);
+                self.permit.left = 0;
+                return false;
+            }
+            Poll::Pending => {
+                *self.overdue = true;
+                return false;
             }
         }
+        let start = time::now();
         let Some(extra) = self.prepare(number) else {
-            self.permit.stop();
+            self.permit.left = 0;
             return false;
         };
         *self.number = number;
@@ -261,7 +254,7 @@ where
     fn prepare(&mut self, number: u32) -> Option<Extra<N, F>> {
         let attempt = self.permit.ledger.attempt(number)?;
         let permit = self.permit.withdraw(self.attempts.as_ref(), number)?;
-        let Some(next) = self.attempts.prepare(self.permit.is_last()) else {
+        let Some(next) = self.attempts.prepare(self.permit.left == 1) else {
             // Given back before a listener can look.
             drop(permit);
             let ledger = &self.attempts.as_ref().plan.ledger;
@@ -276,7 +269,7 @@ where
     /// Ready when the next attempt is due.
     fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.sleep.is_none() {
-            let due = self.started.after(self.permit.delay());
+            let due = self.started.after(self.permit.delay);
             self.sleep.set(Some(Sleep::until(due)));
         }
         match self.sleep.as_mut().as_pin_mut() {
@@ -314,8 +307,8 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
     fn drop_all(&mut self, won: bool) {
         let config = self.attempts.as_ref();
         if self.first.is_some() {
-            let start = self.permit.ledger.start;
-            self.permit.record_dropped(config, start);
+            let start = self.permit.ledger.call.start;
+            self.permit.sample(config, start, true);
             let _overtaken = self.permit.overtaken(won, start);
             self.first.set(None);
             self.permit.ledger.span = AttemptSpan::default();
@@ -331,7 +324,7 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
         let config = self.attempts.as_ref();
         for extra in self.extras.drain(..) {
             if let Some(start) = extra.called_at() {
-                self.permit.record_dropped(config, start);
+                self.permit.sample(config, start, true);
                 let _overtaken = self.permit.overtaken(won, start);
                 drop(extra);
             }

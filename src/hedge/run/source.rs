@@ -3,10 +3,10 @@ use std::time::Duration;
 
 #[cfg(feature = "tower")]
 use crate::attempts::Earned;
+use crate::classify::Verdict;
 #[cfg(feature = "tower")]
 use crate::hedge::permit::Latency;
 use crate::hedge::policy::Config;
-use crate::outcome::Outcome;
 
 /// What makes the extra attempts of a race: `N` is one before its call, `F` its call.
 pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
@@ -17,11 +17,6 @@ pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
     /// The request's own delay before this attempt.
     fn delay(&self, number: u32) -> Option<Duration>;
 
-    /// Whether there is another attempt to make.
-    fn has_next(&mut self) -> bool {
-        true
-    }
-
     /// An extra attempt before its call. None if it cannot be made.
     fn prepare(&mut self, is_last: bool) -> Option<N>;
 
@@ -29,11 +24,8 @@ pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
 
     fn call(&mut self, next: &mut N, number: u32) -> F;
 
-    /// The outcome, and whether a layer below rejected the attempt: then it was not made.
-    fn judge(&self, output: &Result<T, E>) -> (Outcome, bool);
-
-    /// The label of the kind, if a layer below rejected the attempt or cut it short.
-    fn rejection(&self, output: &Result<T, E>) -> Option<&'static str>;
+    /// Classifies what an attempt returned.
+    fn verdict(&self) -> &impl Verdict<T, E>;
 
     /// Moves what a success earns, and its latency, into the output.
     #[cfg(feature = "tower")]

@@ -13,7 +13,7 @@ pub(crate) use tiered::Tiered;
 use super::policy::Limit;
 use super::table::{KeyHandle, Table};
 use super::{Ask, Builder, OpenCharge, Quota, RateLimiter};
-use crate::common::{Group, unlisted};
+use crate::common::{Group, Options, unlisted};
 use crate::config::{ConfigError, Mode, PolicyKind, Problems};
 use crate::event::EventKind;
 use crate::keyed::{Key, Keyed, PerKey, Picked, Shared, Store, check_capacity};
@@ -264,7 +264,9 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         let limits: Vec<_> = limits.into_iter().collect();
         let joined = |one: &RateLimiter| {
             let all = std::iter::once(one.clone()).chain(limits.iter().cloned());
-            RateLimiter::all_of(one.name().clone(), all)
+            let options = Options::named(PolicyKind::RateLimit, one.name().clone());
+            let echoes = true; // Its member for the keys has its name.
+            RateLimiter::join(Options { echoes, ..options }, all)
         };
         let Shared {
             store, off, hasher, ..
@@ -339,8 +341,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
     /// Changes the quota of a tier while calls run. Without tiers the tier is 0. The anonymous
     /// limiter follows tier 0.
     ///
-    /// Each key's debt stays, in tokens. Calls that wait are admitted at the new rate. The change
-    /// visits every entry of the table once, while calls go on.
+    /// Each key's debt stays, in tokens. Waiting calls are admitted at the new rate. The change
+    /// visits every entry of the table once, while calls run.
     ///
     /// # Errors
     /// If the quota is invalid, or there is no such tier. Nothing changes then.
