@@ -133,6 +133,14 @@ impl<Req: Addressed> Source<Req, Budget> for Budgets {
 #[derive(Clone)]
 pub struct TotalOf(pub(super) Arc<Policies>);
 
+#[cfg(feature = "tonic")]
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
+    /// The total timeout of each call.
+    pub(crate) fn total_of(&self) -> TotalOf {
+        TotalOf(Arc::clone(&self.policies))
+    }
+}
+
 impl TotalOf {
     /// `own`, unless it is longer than the stack allows.
     pub(crate) fn allowed(&self, own: Duration) -> Duration {

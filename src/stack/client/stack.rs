@@ -1,7 +1,5 @@
 use super::config::ClientConfig;
 use super::policies::Policies;
-#[cfg(feature = "tonic")]
-use super::service::TotalOf;
 #[cfg(feature = "http")]
 use crate::attempts::CopyOf;
 use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
@@ -236,12 +234,6 @@ impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// The timeout of the whole call.
     pub fn total_timeout(&self) -> &Timeout {
         &self.policies.total
-    }
-
-    /// The total timeout of each call.
-    #[cfg(feature = "tonic")]
-    pub(crate) fn total_of(&self) -> TotalOf {
-        TotalOf(Arc::clone(&self.policies))
     }
 
     /// The retry.
