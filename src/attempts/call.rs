@@ -89,7 +89,7 @@ impl CallLedger {
         let _context = self.call.attempt.map(Attempt::enter);
         let _inside = self.call.inside(plan);
         let mut state = (self, plan);
-        let guard = OnPanic::new(&mut state, |(call, plan)| call.panicked(plan));
+        let mut guard = OnPanic::new(&mut state, |(call, plan)| call.panicked(plan));
         let output = {
             let _span = guard.state().0.span.enter();
             code()
@@ -257,7 +257,7 @@ impl CallLedger {
     pub(crate) fn end(&mut self, plan: &Plan, ending: Ending) {
         if std::mem::replace(&mut self.open, false) {
             let common = &plan.ledger.common;
-            common.ended_after(self.made, ending, || self.elapsed());
+            common.ended_after(Some(self.made), ending, || self.elapsed());
         }
     }
 

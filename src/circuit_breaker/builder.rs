@@ -57,7 +57,7 @@ impl CircuitBreaker {
     pub fn change(&self, change: impl Fn(Builder) -> Builder) -> Result<(), ConfigError> {
         let before = self.mode();
         let mode = Cell::new(before);
-        let replaced = self.rules().change(|now| {
+        let replaced = self.0.rules.change(|now| {
             let current = Builder {
                 options: self.common().changed(before),
                 config: now.config.clone(),
@@ -70,7 +70,7 @@ impl CircuitBreaker {
             config.check(self.name())?;
             // If the generation ends before these are installed, the next one finds new memories
             // empty, as it should.
-            let generation = self.machine().word().generation();
+            let generation = self.0.machine.word().generation();
             Ok(Rules::new(config, generation, time::now(), Some(now)))
         })?;
         self.follow_rules();

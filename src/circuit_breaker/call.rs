@@ -47,15 +47,15 @@ impl CircuitBreaker {
     pub(super) fn is_healthy(&self, grant: Grant, start: Tick) -> bool {
         let Grant { generation, role } = grant;
         role == Role::Counted
-            && self.machine().word().is_closed_as_built(generation)
-            && !self.built_with().has_streak(generation)
+            && self.0.machine.word().is_closed_as_built(generation)
+            && !self.0.built_with.has_streak(generation)
             && (start == Tick::ZERO || !self.wants_times())
     }
 
     /// Records a success in the healthy case.
     #[inline]
     pub(super) fn succeed(&self, generation: u32) {
-        if self.built_with().counts_successes() {
+        if self.0.built_with.counts_successes {
             self.count_success(generation);
         }
         self.common().cells().count(Count::ended(Ending::Success));
@@ -66,14 +66,14 @@ impl CircuitBreaker {
     fn count_success(&self, generation: u32) {
         let now = time::now();
         let slot = per_thread::current();
-        self.built_with().count_success(generation, now, slot);
+        self.0.built_with.count_success(generation, now, slot);
     }
 
     /// Whether the time of a success matters. A call is also timed for `fair_time`, which concerns
     /// none.
     #[inline(never)]
     fn wants_times(&self) -> bool {
-        self.built_with().slow_after.is_some() || self.common().observed()
+        self.0.built_with.slow_after.is_some() || self.common().observed()
     }
 
     /// Settles an admitted call, exactly once.
@@ -90,25 +90,27 @@ impl CircuitBreaker {
         if role == Role::Unrecorded && !timed {
             return;
         }
-        let word = self.machine().word();
+        let word = self.0.machine.word();
         let now = time::now();
         let start = timed.then_some(start);
         let elapsed = start.map(|start| now.since(start));
-        let outcome = self.with_rules(word, |rules| {
-            let deadline = deadline.min(Expired::deadline());
-            let outcome = outcome(rules, end, start, deadline, now);
-            match role {
-                Role::Counted if word.generation() == generation => {
-                    self.count(rules, word, outcome, elapsed, now, end);
-                }
-                Role::Probe => self.end_probe(rules, generation, outcome, elapsed, now),
-                // The outcome of an earlier generation changes nothing.
-                Role::Counted | Role::Unrecorded => {}
+        let rules = self.0.rules.load();
+        let deadline = deadline.min(Expired::deadline());
+        let outcome = outcome(&rules, end, start, deadline, now);
+        match role {
+            Role::Counted if word.generation() == generation => {
+                self.count(&rules, word, outcome, elapsed, now, end);
             }
-            outcome
-        });
+            Role::Probe => self.end_probe(&rules, generation, outcome, elapsed, now),
+            // The outcome of an earlier generation changes nothing.
+            Role::Counted | Role::Unrecorded => {}
+        }
         let ending = end.ending(outcome);
-        self.common().ended_if_timed(ending, elapsed);
+        match elapsed {
+            Some(elapsed) => self.common().ended(ending, || elapsed),
+            // A call that was not timed has no event.
+            None => self.common().cells().count(Count::ended(ending)),
+        }
     }
 
     /// Records a call by the rules, and trips the breaker if one of them holds.
@@ -139,7 +141,7 @@ impl CircuitBreaker {
         }
         if let Some(mut tripped) = tripped {
             tripped.error = end.text();
-            let machine = self.machine();
+            let machine = &self.0.machine;
             let trip = |at: &Moment<'_>| machine.trip(generation, tripped, at);
             self.announce(self.decide(now, rules, trip));
         }
@@ -163,7 +165,7 @@ impl CircuitBreaker {
             Outcome::Success => Some(Ok(())),
             Outcome::Failure { kind, retry_after } => Some(Err((kind, retry_after))),
         };
-        let machine = self.machine();
+        let machine = &self.0.machine;
         let end = |at: &Moment<'_>| machine.end_probe(generation, result, at);
         self.announce(self.decide(now, rules, end));
         // Also without a transition: the permit is free.

@@ -3,7 +3,7 @@
 use super::policy::CircuitBreaker;
 use crate::config::{ConfigError, Name, Problems};
 use crate::macros::debug_fields;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, Mutex};
 
 /// The gated services of one balancer. At most a share of them, by default half, is shut at once.
 ///
@@ -37,8 +37,6 @@ pub struct Gates(Arc<Set>);
 
 struct Set {
     most: f64,
-    /// Publishes nothing: relaxed.
-    next: AtomicU64,
     members: Mutex<Members>,
 }
 
@@ -50,10 +48,10 @@ struct Members {
 
 /// A member that is shut.
 struct Shut {
-    member: u64,
-    /// How many of its clones wait.
+    member: Arc<Member>,
+    /// How many of its clones wait. Each keeps the member too, so this entry is never the last that
+    /// does.
     waiting: usize,
-    breaker: CircuitBreaker,
 }
 
 impl Gates {
@@ -77,7 +75,6 @@ impl Gates {
     fn with(most: f64) -> Self {
         Self(Arc::new(Set {
             most,
-            next: AtomicU64::new(0),
             members: Mutex::default(),
         }))
     }
@@ -87,7 +84,6 @@ impl Gates {
         Membership {
             member: Arc::new(Member {
                 set: self.clone(),
-                id: self.0.next.fetch_add(1, Ordering::Relaxed),
                 breaker: breaker.clone(),
             }),
             waits: false,
@@ -101,7 +97,7 @@ impl Gates {
         let changed = change(&mut members);
         let over = changed && members.shut.len() > self.most_of(members.all);
         let shut = members.shut.iter().filter(|_| over);
-        let wake: Vec<_> = shut.map(|shut| shut.breaker.clone()).collect();
+        let wake: Vec<_> = shut.map(|shut| shut.member.breaker.clone()).collect();
         // A waker may drop a member: outside the lock.
         drop(members);
         wake.iter().for_each(CircuitBreaker::wake_gate);
@@ -124,7 +120,6 @@ debug_fields!(Gates, this: at_most = this.0.most);
 
 struct Member {
     set: Gates,
-    id: u64,
     breaker: CircuitBreaker,
 }
 
@@ -151,7 +146,8 @@ impl Membership {
     /// that gate.
     pub(super) fn wait(&mut self, forced: bool) -> bool {
         self.settle(|members, member| {
-            let others = members.shut.iter().filter(|shut| shut.member != member.id);
+            let others = members.shut.iter();
+            let others = others.filter(|shut| !Arc::ptr_eq(&shut.member, member));
             forced || others.count() < member.set.most_of(members.all)
         });
         self.waits
@@ -164,23 +160,22 @@ impl Membership {
         }
     }
 
-    fn settle(&mut self, waits: impl FnOnce(&Members, &Member) -> bool) {
-        let member = &*self.member;
-        let Member { set, id, breaker } = member;
-        set.change(|members| {
+    fn settle(&mut self, waits: impl FnOnce(&Members, &Arc<Member>) -> bool) {
+        let member = &self.member;
+        member.set.change(|members| {
             let waits = waits(members, member);
             if std::mem::replace(&mut self.waits, waits) == waits {
                 return false;
             }
             let shut = &mut members.shut;
-            match (shut.iter().position(|shut| shut.member == *id), waits) {
+            let at = shut.iter().position(|at| Arc::ptr_eq(&at.member, member));
+            match (at, waits) {
                 (Some(at), true) => shut[at].waiting += 1,
                 (Some(at), false) if shut[at].waiting > 1 => shut[at].waiting -= 1,
                 (Some(at), false) => drop(shut.swap_remove(at)),
                 (None, _) => shut.push(Shut {
-                    member: *id,
+                    member: Arc::clone(member),
                     waiting: 1,
-                    breaker: breaker.clone(),
                 }),
             }
             true

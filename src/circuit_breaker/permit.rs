@@ -34,7 +34,7 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
     #[inline(always)]
     pub(super) fn acquire(breaker: B) -> Result<Self, Rejection> {
         let of = breaker.borrow();
-        let word = of.machine().word();
+        let word = of.0.machine.word();
         if let Some(call) = of.admit_closed(word) {
             return Ok(Self::new(breaker, call));
         }
@@ -111,23 +111,6 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         Self::settle_held(self.take(), outcome, text);
     }
 
-    /// What the permit holds. Part by part, because a copy of the whole waits until the stores of
-    /// its parts are done.
-    #[inline(always)]
-    fn take(&mut self) -> Option<(B, Call)> {
-        let Call {
-            start,
-            grant,
-            deadline,
-        } = self.call;
-        let call = Call {
-            start,
-            grant,
-            deadline,
-        };
-        Some((self.breaker.take()?, call))
-    }
-
     #[inline(always)]
     fn settle_held(held: Option<(B, Call)>, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
         let Some((breaker, call)) = held else {
@@ -147,6 +130,23 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
         if let Some((breaker, call)) = self.take() {
             breaker.borrow().settle(call, end);
         }
+    }
+
+    /// What the permit holds. Part by part, because a copy of the whole waits until the stores of
+    /// its parts are done.
+    #[inline(always)]
+    fn take(&mut self) -> Option<(B, Call)> {
+        let Call {
+            start,
+            grant,
+            deadline,
+        } = self.call;
+        let call = Call {
+            start,
+            grant,
+            deadline,
+        };
+        Some((self.breaker.take()?, call))
     }
 }
 
@@ -235,7 +235,7 @@ impl CircuitBreaker {
     /// ```
     #[inline]
     pub fn allow(&self) -> Option<Permit<&Self>> {
-        let word = self.machine().word();
+        let word = self.0.machine.word();
         if let Some(call) = self.admit_closed(word) {
             return Some(Permit::new(self, call));
         }
@@ -243,7 +243,7 @@ impl CircuitBreaker {
             Ok(call) => Some(Permit::new(self, call)),
             Err(rejected) => {
                 let rejection = || self.rejection(rejected);
-                self.common().rejected_unseen(&rejected.kind(), rejection);
+                self.common().count_rejected(&rejected.kind(), rejection);
                 None
             }
         }
@@ -275,7 +275,7 @@ impl CircuitBreaker {
         if word.state() == State::Closed {
             return Ok(self.start(Grant::counted(word.generation()), now));
         }
-        let decision = match self.machine().rejects_while_open(now) {
+        let decision = match self.0.machine.rejects_while_open(now) {
             Some(rejected) => Err(rejected),
             None => self.admit_by_rules(now),
         };
@@ -297,15 +297,15 @@ impl CircuitBreaker {
     #[cfg(feature = "tower")]
     #[cold]
     fn admit_in_any_case(&self) -> Call {
-        let word = self.machine().word();
+        let word = self.0.machine.word();
         let admitted = self.admit_otherwise(word);
         admitted.unwrap_or_else(|rejected| self.only_record(rejected, word, time::now()))
     }
 
     #[cold]
     fn admit_by_rules(&self, now: Tick) -> Result<Grant, Rejected> {
-        let rules = self.rules().load();
-        let (decision, edge) = self.decide(now, &rules, |at| self.machine().admit(at));
+        let rules = self.0.rules.load();
+        let (decision, edge) = self.decide(now, &rules, |at| self.0.machine.admit(at));
         self.announce(edge);
         decision
     }

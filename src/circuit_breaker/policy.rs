@@ -5,8 +5,6 @@ use super::counts::RuleCounts;
 #[cfg(feature = "tower")]
 use super::gate::Gate;
 use super::rules::{Rules, Tripped, longest_run, threshold};
-#[cfg(feature = "tower")]
-use super::state::Shut;
 use super::state::{Edge, Flags, Machine, Moment, Rejected, State, Word};
 use crate::common::{Common, Options, common_methods, listed};
 use crate::config::{Live, Mode};
@@ -28,15 +26,15 @@ pub struct CircuitBreaker(pub(super) Arc<Shared>);
 
 pub(super) struct Shared {
     pub(super) machine: Machine,
-    /// The rules that the breaker was built with. A call uses these, until a flag in the machine's
+    /// The rules that the breaker was built with. A success uses these, until a flag in the machine's
     /// word says that they have been changed: so it need not look for newer ones.
-    built_with: Arc<Rules>,
+    pub(super) built_with: Arc<Rules>,
     pub(super) rules: Live<Rules>,
     /// Its mode is not used: the machine's word has it.
     common: Common,
     jitter: Jitter,
     #[cfg(feature = "tower")]
-    gate: Gate,
+    pub(super) gate: Gate,
 }
 
 impl CircuitBreaker {
@@ -123,36 +121,8 @@ impl CircuitBreaker {
         self.transition(Machine::reset);
     }
 
-    #[inline(always)]
-    pub(super) fn warn_if_applied_twice(&self, site: &dyn fmt::Debug) {
-        self.common().warn_if_applied_twice(|| self.mode(), site);
-    }
-
     pub(super) fn common(&self) -> &Common {
         &self.0.common
-    }
-
-    pub(super) fn rules(&self) -> &Live<Rules> {
-        &self.0.rules
-    }
-
-    pub(super) fn machine(&self) -> &Machine {
-        &self.0.machine
-    }
-
-    /// The current rules, unless the machine's word says that they have changed.
-    #[inline]
-    pub(super) fn built_with(&self) -> &Rules {
-        &self.0.built_with
-    }
-
-    /// Calls `f` with the current rules.
-    #[inline]
-    pub(super) fn with_rules<T>(&self, word: Word, f: impl FnOnce(&Rules) -> T) -> T {
-        match word.flags().changed {
-            false => f(&self.0.built_with),
-            true => f(&self.0.rules.load()),
-        }
     }
 
     /// Makes a decision by `rules`.
@@ -204,11 +174,11 @@ impl CircuitBreaker {
         self.0.gate.wake();
     }
 
-    /// Whether it rejects every call now, and until when, unless another call ends or the handle
-    /// changes its state. Where it is closed, this is one load.
+    /// The rejection of every call that comes now, and until when that lasts, unless another call
+    /// ends or the handle changes its state. Where it is closed, this is one load.
     #[cfg(feature = "tower")]
     #[inline]
-    pub(super) fn shut(&self) -> Option<Shut> {
+    pub(super) fn shut(&self) -> Option<(Rejected, Tick)> {
         let word = self.0.machine.word();
         match (word.state(), word.mode()) {
             (State::Closed, _) | (_, Mode::RecordOnly | Mode::Off) => None,
@@ -218,11 +188,11 @@ impl CircuitBreaker {
 
     #[cfg(feature = "tower")]
     #[cold]
-    fn shut_by_rules(&self) -> Option<Shut> {
-        let rules = self.0.rules.load();
-        let (shut, edge) = self.decide(time::now(), &rules, |at| self.0.machine.shut_now(at));
+    fn shut_by_rules(&self) -> Option<(Rejected, Tick)> {
+        let (rules, now) = (self.0.rules.load(), time::now());
+        let (shut, edge) = self.decide(now, &rules, |at| self.0.machine.shut_now(at));
         self.announce(edge);
-        shut
+        shut.map(|rejected| (rejected, rejected.due(now)))
     }
 
     #[cfg(feature = "tower")]
@@ -244,11 +214,6 @@ impl CircuitBreaker {
     pub(super) fn draw(&self, now: Tick) -> Option<(bool, u32)> {
         let rules = self.0.rules.load();
         self.decide(now, &rules, |at| self.0.machine.draw(at))
-    }
-
-    #[cfg(feature = "tower")]
-    pub(super) fn gate(&self) -> &Gate {
-        &self.0.gate
     }
 
     /// The state and the counts. Reading changes nothing. Under load, the parts may be of slightly

@@ -55,7 +55,7 @@ impl CircuitBreaker {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
-        self.warn_if_applied_twice(&IN_RUN);
+        self.common().warn_if_applied_twice(|| self.mode(), &IN_RUN);
         let permit = self.try_acquire()?;
         let (output, permit) = InFlight::call(permit, call).unsettled().await;
         finish(permit, &classifier, &output);

@@ -41,8 +41,7 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let inner = || self.inner.poll_ready(cx);
-        let would_reject =
-            |breaker: &CircuitBreaker| Some(breaker.rejection(breaker.shut()?.rejected));
+        let would_reject = |breaker: &CircuitBreaker| Some(breaker.rejection(breaker.shut()?.0));
         self.front.poll_ready(would_reject, inner)
     }
 
@@ -225,7 +224,7 @@ impl<S, R, C> GatedService<S, R, C> {
         service: CircuitBreakerService<S, R, C>,
         membership: Option<Membership>,
     ) -> Self {
-        let id = service.front.policy.gate().id();
+        let id = service.front.policy.0.gate.id();
         Self {
             service,
             id,
@@ -250,7 +249,7 @@ impl<S, R, C> GatedService<S, R, C> {
     /// Until when the gate is shut. If it is, this service is woken when that changes.
     fn shut_until(&mut self, cx: &Context<'_>) -> Option<Tick> {
         self.decide()?;
-        self.service.front.policy.gate().wait(self.id, cx);
+        self.service.front.policy.0.gate.wait(self.id, cx);
         self.waiting = true;
         // Again: it may have changed before this service waited.
         self.decide()
@@ -259,17 +258,17 @@ impl<S, R, C> GatedService<S, R, C> {
     fn decide(&mut self) -> Option<Tick> {
         let breaker = &self.service.front.policy;
         self.exempt = false;
-        let Some(shut) = breaker.shut() else {
+        let Some((_, until)) = breaker.shut() else {
             return self.ramp.shut_until(breaker);
         };
         let membership = self.membership.as_mut();
         self.exempt = membership.is_some_and(|set| !set.wait(breaker.is_forced_open()));
-        (!self.exempt).then_some(shut.until)
+        (!self.exempt).then_some(until)
     }
 
     fn cancel(&mut self) {
         if std::mem::replace(&mut self.waiting, false) {
-            self.service.front.policy.gate().cancel(self.id);
+            self.service.front.policy.0.gate.cancel(self.id);
         }
         if let Some(membership) = &mut self.membership {
             membership.cancel();

@@ -93,7 +93,7 @@ pub struct Trip {
     pub(super) within: Option<Duration>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum When {
     Consecutive(u32),
     Failures(u32),
@@ -102,18 +102,12 @@ pub(super) enum When {
     Custom(&'static str, Decide),
 }
 
-pub(super) type Decide = Arc<dyn Fn(&Counts) -> bool + Send + Sync>;
+#[derive(Clone)]
+pub(super) struct Decide(Arc<dyn Fn(&Counts) -> bool + Send + Sync>);
 
-impl PartialEq for When {
+impl PartialEq for Decide {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Consecutive(a), Self::Consecutive(b))
-            | (Self::Failures(a), Self::Failures(b)) => a == b,
-            (Self::FailureRate(a), Self::FailureRate(b)) => a == b,
-            (Self::SlowRate(a, x), Self::SlowRate(b, y)) => a == b && x == y,
-            (Self::Custom(a, x), Self::Custom(b, y)) => a == b && Arc::ptr_eq(x, y),
-            _ => false,
-        }
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -170,7 +164,7 @@ impl Trip {
         name: &'static str,
         decide: impl Fn(&Counts) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self::new(When::Custom(name, Arc::new(decide)))
+        Self::new(When::Custom(name, Decide(Arc::new(decide))))
     }
 
     /// Sets the window of a rate or a rule of your own. The default is 10 s in 10 buckets.
@@ -356,7 +350,7 @@ impl Trip {
             }
             When::SlowRate(least, _) => enough && self.reaches(*least, counts.slow, counts.calls),
             When::Custom(_, decide) => {
-                enough && catch_unwind(AssertUnwindSafe(|| decide(counts))).unwrap_or(false)
+                enough && catch_unwind(AssertUnwindSafe(|| decide.0(counts))).unwrap_or(false)
             }
         }
     }

@@ -17,9 +17,7 @@ use crate::config::{ConfigError, Live, Mode, Name, PolicyKind};
 #[cfg(debug_assertions)]
 use crate::context::path::Inside;
 use crate::counters::{Cells, Count, Totals};
-use crate::event::{
-    Ending, Event, EventKind, Listeners, Subscription, may_trace, trace_event, traces_rejections,
-};
+use crate::event::{Ending, Event, EventKind, Listeners, Subscription, trace};
 use crate::policy_id::{PolicyId, Registration};
 use crate::rejection::{Rejection, RejectionKind};
 #[cfg(debug_assertions)]
@@ -196,17 +194,15 @@ impl Common {
                 .is_some_and(|member| member.group.listeners.any())
     }
 
-    /// Whether an event may reach a listener or `tracing`.
+    /// Whether a rejection may reach a listener or a subscriber of `tracing`.
     #[inline]
     fn may_be_observed(&self) -> bool {
-        may_trace() || self.observed()
+        trace::is_on() || self.observed()
     }
 
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
-        if self.may_be_observed() {
-            self.emit_event(kind, None);
-        }
+        self.emit_event(kind, None);
     }
 
     /// Emits an event, which has the number of attempts where it ends a call that makes several.
@@ -214,7 +210,7 @@ impl Common {
     #[inline(never)]
     fn emit_event(&self, kind: EventKind<'_>, attempts: Option<u32>) {
         if !(self.echoes && matches!(kind, EventKind::Rejected(_))) {
-            trace_event(&self.name, kind);
+            trace::emit(&self.name, kind);
         }
         if self.observed() {
             let member = self.member.as_deref();
@@ -254,39 +250,21 @@ impl Common {
     /// Counts the end of an admitted call, and emits its terminal event.
     #[inline]
     pub(crate) fn ended(&self, ending: Ending, elapsed: impl FnOnce() -> Duration) {
-        self.cells.count(Count::ended(ending));
-        if self.observed() {
-            self.emit_ended(ending, elapsed(), None);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn emit_ended(&self, ending: Ending, elapsed: Duration, attempts: Option<u32>) {
-        self.emit_event(EventKind::Ended { ending, elapsed }, attempts);
-    }
-
-    /// The same for a call that has no event if it was not timed.
-    #[inline]
-    pub(crate) fn ended_if_timed(&self, ending: Ending, elapsed: Option<Duration>) {
-        match elapsed {
-            Some(elapsed) => self.ended(ending, || elapsed),
-            None => self.cells.count(Count::ended(ending)),
-        }
+        self.ended_after(None, ending, elapsed);
     }
 
     /// The same for a call that made this number of attempts.
-    #[cfg(feature = "tokio")]
     #[inline]
     pub(crate) fn ended_after(
         &self,
-        attempts: u32,
+        attempts: Option<u32>,
         ending: Ending,
         elapsed: impl FnOnce() -> Duration,
     ) {
         self.cells.count(Count::ended(ending));
         if self.observed() {
-            self.emit_ended(ending, elapsed(), Some(attempts));
+            let elapsed = elapsed();
+            self.emit_event(EventKind::Ended { ending, elapsed }, attempts);
         }
     }
 
@@ -300,7 +278,7 @@ impl Common {
     /// So the first rejection of a burst is reported at once.
     fn summarise_rejections(&self) {
         #[cfg(feature = "tracing")]
-        if !self.echoes && crate::event::wants_summaries() {
+        if !self.echoes && trace::wants_summaries() {
             let summaries = match &self.member {
                 Some(member) => &member.group.summaries,
                 None => &self.summaries,
@@ -313,7 +291,7 @@ impl Common {
     /// observes it: if nothing does, it is made where it is returned, and not copied.
     #[inline]
     pub(crate) fn reject(&self, kind: &RejectionKind, make: impl Fn() -> Rejection) -> Rejection {
-        self.rejected_unseen(kind, &make);
+        self.count_rejected(kind, &make);
         make()
     }
 
@@ -327,21 +305,18 @@ impl Common {
     /// Counts and emits the rejection of a call.
     #[inline]
     pub(crate) fn emit_rejected(&self, rejection: &Rejection) {
-        if self.count_rejection(Count::rejected(&rejection.kind())) {
-            self.report_rejected(rejection);
-        }
+        self.count_rejected(&rejection.kind(), || rejection.clone());
     }
 
-    /// Counts the rejection of a call that does not return it, and makes it only if something
-    /// observes it.
+    /// Counts the rejection of a call, and makes it only if something observes it.
     #[inline]
-    pub(crate) fn rejected_unseen(
+    pub(crate) fn count_rejected(
         &self,
         kind: &RejectionKind,
         rejection: impl FnOnce() -> Rejection,
     ) {
         if self.count_rejection(Count::rejected(kind)) {
-            self.report_unseen(rejection);
+            self.report_rejected(rejection);
         }
     }
 
@@ -355,18 +330,11 @@ impl Common {
 
     #[cold]
     #[inline(never)]
-    fn report_unseen(&self, rejection: impl FnOnce() -> Rejection) {
-        match traces_rejections() || self.observed() {
-            true => self.report_rejected(&rejection()),
-            false => self.summarise_rejections(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_rejected(&self, rejection: &Rejection) {
+    fn report_rejected(&self, rejection: impl FnOnce() -> Rejection) {
         self.summarise_rejections();
-        self.emit_event(EventKind::Rejected(rejection), None);
+        if trace::wants_rejections() || self.observed() {
+            self.emit_event(EventKind::Rejected(&rejection()), None);
+        }
     }
 
     /// Counts a rejection of record-only mode, and emits it.

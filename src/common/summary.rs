@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Name;
 use crate::counters::Totals;
-use crate::event::summarise;
+use crate::event::trace;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{self, Tick};
 
@@ -58,7 +58,7 @@ impl Summaries {
         let since = last.at.replace(now).map(|at| now.since(at));
         drop(last);
         if calls > 0 {
-            summarise(policy, calls, since, &by_reason);
+            trace::summarise(policy, calls, since, &by_reason);
         }
     }
 }

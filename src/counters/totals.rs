@@ -33,14 +33,6 @@ impl Default for Totals {
     }
 }
 
-/// The kinds of rejections that end a call which was admitted.
-const CUT_SHORT: [bool; RejectionKind::LABELS.len()] = {
-    let mut cut_short = [false; RejectionKind::LABELS.len()];
-    cut_short[RejectionKind::TIMED_OUT] = true;
-    cut_short[RejectionKind::REQUEST_TIMED_OUT] = true;
-    cut_short
-};
-
 impl Totals {
     pub(super) const fn new(words: [u64; Count::ALL], times: Times) -> Self {
         Self { words, times }
@@ -56,14 +48,6 @@ impl Totals {
         self.words[word.0]
     }
 
-    fn rejections_that(&self, cut_short: bool) -> u64 {
-        let kinds = CUT_SHORT.iter().enumerate();
-        let kinds = kinds.filter(|(_, cuts)| **cuts == cut_short);
-        kinds
-            .map(|(index, _)| self.of(Count::rejected_by_index(index)))
-            .sum()
-    }
-
     /// Calls that were made under the policy or rejected by it.
     pub fn calls(&self) -> u64 {
         self.admitted() + self.rejected()
@@ -77,19 +61,20 @@ impl Totals {
 
     /// Calls that were rejected before they were made.
     pub fn rejected(&self) -> u64 {
-        self.rejections_that(false)
+        let all: u64 = self.rejections().map(|(_, count)| count).sum();
+        all - self.cut_short()
     }
 
     /// Calls that were admitted, and cut short by a timeout.
     pub fn cut_short(&self) -> u64 {
-        self.rejections_that(true)
+        let kinds = [RejectionKind::TIMED_OUT, RejectionKind::REQUEST_TIMED_OUT];
+        let counts = kinds.map(|index| self.of(Count::rejected_by_index(index)));
+        counts.into_iter().sum()
     }
 
     /// Calls that were admitted and have ended, [cut short](Self::cut_short) or otherwise.
     pub fn ended(&self) -> u64 {
-        let failed = FailureKind::ALL.map(Ending::Failure);
-        let endings = ENDINGS.iter().chain(&failed);
-        let ended: u64 = endings.map(|ending| self.ended_as(*ending)).sum();
+        let ended: u64 = self.endings().map(|(_, count)| count).sum();
         ended + self.cut_short()
     }
 
@@ -111,10 +96,7 @@ impl Totals {
 
     /// Calls that record-only mode would have rejected or cut short.
     pub fn would_reject(&self) -> u64 {
-        let kinds = 0..RejectionKind::LABELS.len();
-        kinds
-            .map(|index| self.of(Count::would_reject_by_index(index)))
-            .sum()
+        self.would_be_rejections().map(|(_, count)| count).sum()
     }
 
     /// Calls that record-only mode would have rejected or cut short for this reason.
@@ -150,10 +132,7 @@ impl Totals {
 
     /// Attempts, or calls of a fallback, that were due and not made.
     pub fn suppressed(&self) -> u64 {
-        Suppression::ALL
-            .iter()
-            .map(|reason| self.suppressed_by(*reason))
-            .sum()
+        self.suppressions().map(|(_, count)| count).sum()
     }
 
     /// Attempts, or calls of a fallback, that were due and not made for this reason.

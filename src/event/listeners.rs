@@ -2,8 +2,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::gate::Gate;
-use super::report::trace_event;
-use super::{Event, EventKind};
+use super::{Event, EventKind, trace};
 use crate::config::{Live, Name};
 use crate::macros::debug_fields;
 use crate::per_thread::{in_listener, is_in_listener};
@@ -103,7 +102,7 @@ impl Listeners {
     /// Emits an event of a policy without a number of attempts.
     #[inline]
     pub(crate) fn emit(&self, policy: &Name, kind: EventKind<'_>) {
-        trace_event(policy, kind);
+        trace::emit(policy, kind);
         self.deliver(&Event {
             policy,
             kind,

@@ -86,7 +86,11 @@
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, an attempt one
 //! comparison, and any other admitted call nothing. An attempt that has a span allocates it.
-
+//!
+//! Where there is no subscriber, the feature `log` of `tracing` gives events to the logger of
+//! [`log`](https://docs.rs/log). These come there too, except those of calls that were rejected or
+//! timed out: those and the spans need a subscriber.
+//!
 //! # Labels
 //!
 //! Each kind has a `label()`: a short text for metrics and logs that never changes.
@@ -107,8 +111,10 @@ mod gate;
 mod listeners;
 #[cfg(all(feature = "http", feature = "tower"))]
 pub(crate) mod notice;
-mod report;
 #[cfg(feature = "tracing")]
+pub(crate) mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "untraced.rs"]
 pub(crate) mod trace;
 
 use std::fmt;
@@ -116,9 +122,6 @@ use std::time::Duration;
 
 pub(crate) use listeners::Listeners;
 pub use listeners::Subscription;
-pub(crate) use report::{may_trace, trace_event, traces_rejections};
-#[cfg(feature = "tracing")]
-pub(crate) use report::{summarise, wants_summaries};
 #[cfg(all(test, feature = "tracing"))]
 pub(crate) use trace::tests::lines_of;
 

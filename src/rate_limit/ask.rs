@@ -158,7 +158,7 @@ impl RateLimiter {
     pub(super) fn allows(&self, ask: Ask, clock: impl FnMut() -> Tick) -> bool {
         let reject = |denied: Denied<'_>| {
             let rejection = move || denied.rejection();
-            self.common().rejected_unseen(&denied.kind(), rejection);
+            self.common().count_rejected(&denied.kind(), rejection);
         };
         self.decide(ask, clock, reject).is_ok()
     }

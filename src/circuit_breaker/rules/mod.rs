@@ -2,24 +2,25 @@
 //!
 //! # Memory ordering
 //!
-//! A success ends the streaks only if `consecutive` says that a call has failed since the last one:
-//! so it costs one load. For that a failure is counted there after it is in the streaks, and a
-//! success clears it before it ends them. Both exchanges release and acquire: once `consecutive` is
-//! clear, the streaks are ended, or one of the failures in them has not been counted there yet
-//! (model: `a_success_leaves_no_streak`).
+//! A success ends the streaks only if a failure is in one of them, or in `consecutive`: without one
+//! it costs a load of each. It reads each word itself, because another success may have cleared one
+//! of them and not yet the others. No word publishes anything but itself, so all is relaxed (models:
+//! `a_success_leaves_no_streak`, `a_success_that_has_ended_is_in_no_run_of_failures`).
 
-use std::fmt;
+mod tripped;
+
 use std::time::Duration;
 
 use super::config::Config;
 use super::counts::Counts;
-use super::streak::{Consecutive, Recent, Streak};
+use super::streak::{Recent, Streak};
 use super::trip::{Trip, When, Window};
-use super::window::Outcomes;
+use super::window::{Outcomes, Tally};
 use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
+pub use tripped::Tripped;
 
 /// A call that has ended, as the rules see it.
 #[derive(Clone, Copy, Debug)]
@@ -31,39 +32,6 @@ pub(super) struct Ended {
     pub(super) slot: Option<ThreadSlot>,
 }
 
-/// What tripped a breaker.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Tripped {
-    /// The rule, as it was configured.
-    pub rule: String,
-    /// What its memory held.
-    pub counts: Counts,
-    /// The kind of the last failure.
-    pub kind: FailureKind,
-    /// The delay that the dependency requested.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::config::serialize::seconds_if_any")
-    )]
-    pub retry_after: Option<Duration>,
-    /// The text of the last failure and of its causes, where it was an error that a layer or `run`
-    /// has seen. It is made only when the breaker trips.
-    pub error: Option<String>,
-}
-
-impl fmt::Display for Tripped {
-    /// The rule, and the last failure: its text, where it has one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; last failure: ", self.rule)?;
-        match &self.error {
-            Some(error) => f.write_str(error),
-            None => fmt::Display::fmt(&self.kind, f),
-        }
-    }
-}
-
 /// The rules of one configuration with their memories. A change makes new rules, which take over
 /// the memories that they can use.
 #[derive(Debug)]
@@ -71,10 +39,10 @@ pub(super) struct Rules {
     pub(super) config: Config,
     /// One for each rule.
     memories: Vec<Memory>,
-    /// Those of the memories that count successes.
-    windows: Box<[Arc<Outcomes>]>,
+    /// Whether a memory counts successes.
+    pub(super) counts_successes: bool,
     /// The failures in a row of all calls, for custom rules and snapshots.
-    consecutive: Arc<Consecutive>,
+    consecutive: Arc<Tally>,
     /// The outcomes of a ramp.
     ramp: Option<Arc<Outcomes>>,
     /// The least threshold of all slow rules.
@@ -101,13 +69,6 @@ impl Memory {
                 let slow = trip.slow_after().is_some();
                 Self::Window(Arc::new(Outcomes::new(trip.window, slow, generation, now)))
             }
-        }
-    }
-
-    fn window(&self) -> Option<Arc<Outcomes>> {
-        match self {
-            Self::Window(window) => Some(Arc::clone(window)),
-            Self::Streak(_) | Self::Recent(_) => None,
         }
     }
 
@@ -196,13 +157,13 @@ impl Rules {
             }),
         };
         let consecutive = before.map_or_else(
-            || Arc::new(Consecutive::new(generation)),
+            || Arc::new(Tally::new(generation)),
             |before| Arc::clone(&before.consecutive),
         );
         Self {
             slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
-            windows: memories.iter().filter_map(Memory::window).collect(),
+            counts_successes: memories.iter().any(|at| matches!(at, Memory::Window(_))),
             memories,
             consecutive,
             ramp,
@@ -211,12 +172,6 @@ impl Rules {
 
     fn pairs(&self) -> impl Iterator<Item = (&Trip, &Memory)> {
         self.config.trips.iter().zip(&self.memories)
-    }
-
-    /// Whether a window counts successes.
-    #[inline]
-    pub(super) fn counts_successes(&self) -> bool {
-        !self.windows.is_empty()
     }
 
     /// Whether the start of a call matters.
@@ -235,14 +190,20 @@ impl Rules {
     /// end.
     #[inline]
     pub(super) fn has_streak(&self, generation: u32) -> bool {
-        self.consecutive.length(generation) > 0
+        let in_a_row = |memory: &Memory| match memory {
+            Memory::Streak(streak) => streak.length(generation) > 0,
+            Memory::Recent(_) | Memory::Window(_) => false,
+        };
+        self.consecutive.read_at(generation) > 0 || self.memories.iter().any(in_a_row)
     }
 
     /// Records a success that was not timed and [ends no streak](Self::has_streak).
     #[inline]
     pub(super) fn count_success(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
-        for window in &self.windows {
-            window.succeed(generation, now, slot);
+        for memory in &self.memories {
+            if let Memory::Window(window) = memory {
+                window.record(generation, now, false, false, slot);
+            }
         }
     }
 
@@ -252,8 +213,10 @@ impl Rules {
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
         let rated = self.rates(call);
-        if !failed {
-            self.consecutive.success(generation);
+        if failed {
+            self.consecutive.add(generation, 1);
+        } else if self.consecutive.read_at(generation) > 0 {
+            self.consecutive.update(generation, |_| 0);
         }
         let mut evaluate = failed;
         // The first rule without a rate that holds.
@@ -284,9 +247,6 @@ impl Rules {
                     window.record(generation, now, failed, slow, call.slot);
                 }
             }
-        }
-        if failed {
-            self.consecutive.failure(generation);
         }
         if !evaluate {
             return None;
@@ -347,7 +307,7 @@ impl Rules {
 
     fn with_consecutive(&self, counts: Counts, generation: u32) -> Counts {
         Counts {
-            consecutive: self.consecutive.length(generation),
+            consecutive: self.consecutive.read_at(generation),
             ..counts
         }
     }

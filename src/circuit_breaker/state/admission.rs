@@ -81,6 +81,12 @@ impl Rejected {
     pub(crate) fn retry_after(self) -> Option<Duration> {
         (self.wait != u64::MAX).then(|| Duration::from_nanos(self.wait))
     }
+
+    /// The instant of [`retry_after`](Self::retry_after), if it was decided `now`.
+    #[cfg(feature = "tower")]
+    pub(crate) fn due(self, now: Tick) -> Tick {
+        Tick(now.0.saturating_add(self.wait))
+    }
 }
 
 /// How a probe ended; none if it says nothing.
@@ -93,8 +99,8 @@ impl Machine {
         loop {
             let (word, since, due) = self.timed_word();
             let generation = word.generation();
-            if let Some(shut) = self.shut(word, due, at.now, at.config()) {
-                return (Err(shut.rejected), edge);
+            if let Some(rejected) = self.shut(word, due, at.now, at.config()) {
+                return (Err(rejected), edge);
             }
             let role = match word.state() {
                 State::Recovering if !is_over(at.now, due) => {
@@ -188,14 +194,14 @@ impl Machine {
     /// The rejection of an open breaker whose wait is not over: it needs no rules.
     pub(crate) fn rejects_while_open(&self, now: Tick) -> Option<Rejected> {
         let (word, _, due) = self.timed_word();
-        shut_open(word, due, now).map(|shut| shut.rejected)
+        shut_open(word, due, now)
     }
 
     /// What [`admit`](Self::admit) would decide, without a transition and without a permit.
     pub(crate) fn peek(&self, now: Tick, config: &Config) -> Result<(), Rejected> {
         let (word, _, due) = self.timed_word();
-        if let Some(shut) = self.shut(word, due, now, config) {
-            return Err(shut.rejected);
+        if let Some(rejected) = self.shut(word, due, now, config) {
+            return Err(rejected);
         }
         match self.would_open(word, now, config) {
             // It is not known yet for how long.
@@ -204,10 +210,11 @@ impl Machine {
         }
     }
 
-    /// Whether every call is rejected now, and until when. A transition that a call would make
-    /// before it is rejected is made here, so that the call need not come.
+    /// The rejection of every call until it is due, unless another call ends or the handle changes
+    /// the state. A transition that a call would make before it is rejected is made here, so that
+    /// the call need not come.
     #[cfg(feature = "tower")]
-    pub(crate) fn shut_now(&self, at: &Moment<'_>) -> (Option<Shut>, Edge) {
+    pub(crate) fn shut_now(&self, at: &Moment<'_>) -> (Option<Rejected>, Edge) {
         let mut edge = Edge::NotTaken;
         loop {
             let (word, _, due) = self.timed_word();
@@ -222,13 +229,16 @@ impl Machine {
     }
 
     /// The rejection of a call that makes no transition.
-    fn shut(&self, word: Word, due: Tick, now: Tick, config: &Config) -> Option<Shut> {
+    fn shut(&self, word: Word, due: Tick, now: Tick, config: &Config) -> Option<Rejected> {
         let full = word.state() == State::HalfOpen
             && is_undecided(word, config)
             && !has_room(word, config)
             && !self.hangs(word, now, config);
         match full {
-            true => Some(Shut::until(State::HalfOpen, self.gives_up_at(config), now)),
+            true => {
+                let due = self.gives_up_at(config);
+                Some(Rejected::until(State::HalfOpen, due, now))
+            }
             false => shut_open(word, due, now),
         }
     }
@@ -259,31 +269,13 @@ impl Machine {
     }
 }
 
-/// A rejection that lasts: until when, unless another call ends or the handle changes the state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shut {
-    pub(crate) rejected: Rejected,
-    #[cfg(feature = "tower")]
-    pub(crate) until: Tick,
-}
-
-impl Shut {
-    fn until(state: State, until: Tick, now: Tick) -> Self {
-        Self {
-            rejected: Rejected::until(state, until, now),
-            #[cfg(feature = "tower")]
-            until,
-        }
-    }
-}
-
-fn shut_open(word: Word, due: Tick, now: Tick) -> Option<Shut> {
+fn shut_open(word: Word, due: Tick, now: Tick) -> Option<Rejected> {
     let shut = match word.state() {
         State::Open => !is_over(now, due),
         State::ForcedOpen => true,
         _ => false,
     };
-    shut.then(|| Shut::until(word.state(), due, now))
+    shut.then(|| Rejected::until(word.state(), due, now))
 }
 
 /// Whether a ramp admits a call.

@@ -183,7 +183,7 @@ impl Pair {
             assert_eq!(peeked.is_ok(), decision.is_ok());
             #[cfg(feature = "tower")]
             if let Some(shut) = shut {
-                assert_eq!(shut.map(|shut| shut.rejected), decision.err());
+                assert_eq!(shut, decision.err());
             }
         }
         match (decision, expected) {

@@ -38,8 +38,6 @@ mod tests;
 mod transition;
 mod word;
 
-#[cfg(feature = "tower")]
-pub(super) use admission::Shut;
 pub(super) use admission::{Grant, Rejected, Role};
 pub use cause::{Cause, Transition};
 pub(super) use machine::Machine;

@@ -53,10 +53,12 @@ struct Entry {
 }
 
 impl Entry {
-    fn closed(cause: Cause) -> Self {
+    /// A state that no time ends.
+    fn endless(state: State, cause: Cause) -> Self {
+        let lasts = None;
         Self {
-            state: State::Closed,
-            lasts: None,
+            state,
+            lasts,
             cause,
         }
     }
@@ -74,10 +76,8 @@ impl Machine {
 
     /// Open to half-open: the wait is over, and a call comes.
     pub(super) fn half_open(&self, from: u32, at: &Moment<'_>) -> Edge {
-        self.leave(from, at, |_| Entry {
-            state: State::HalfOpen,
-            lasts: None,
-            cause: Cause::WaitOver,
+        self.leave(from, at, |_| {
+            Entry::endless(State::HalfOpen, Cause::WaitOver)
         })
     }
 
@@ -125,7 +125,7 @@ impl Machine {
     /// Half-open to closed, or to recovering where there is a ramp: enough probes succeeded.
     pub(super) fn close(&self, from: u32, at: &Moment<'_>) -> Edge {
         self.leave(from, at, |_| match at.config().ramp {
-            None => Entry::closed(Cause::ProbesSucceeded),
+            None => Entry::endless(State::Closed, Cause::ProbesSucceeded),
             Some(ramp) => Entry {
                 state: State::Recovering,
                 lasts: Some(ramp.over),
@@ -136,28 +136,32 @@ impl Machine {
 
     /// Recovering to closed: the ramp is over, and a call comes.
     pub(super) fn recover(&self, from: u32, at: &Moment<'_>) -> Edge {
-        self.leave(from, at, |_| Entry::closed(Cause::Recovered))
+        self.leave(from, at, |_| {
+            Entry::endless(State::Closed, Cause::Recovered)
+        })
     }
 
     /// Any state to forced open.
     pub(crate) fn force_open(&self, at: &Moment<'_>) -> Edge {
         let may = |word: Word| word.state() != State::ForcedOpen;
-        self.leave_if(may, at, |_| Entry {
-            state: State::ForcedOpen,
-            lasts: None,
-            cause: Cause::ForcedOpen,
+        self.leave_if(may, at, |_| {
+            Entry::endless(State::ForcedOpen, Cause::ForcedOpen)
         })
     }
 
     /// Forced open to closed.
     pub(crate) fn release(&self, at: &Moment<'_>) -> Edge {
         let may = |word: Word| word.state() == State::ForcedOpen;
-        self.leave_if(may, at, |_| Entry::closed(Cause::Released))
+        self.leave_if(may, at, |_| Entry::endless(State::Closed, Cause::Released))
     }
 
     /// Any state to closed.
     pub(crate) fn reset(&self, at: &Moment<'_>) -> Edge {
-        self.leave_if(|_| true, at, |_| Entry::closed(Cause::Reset))
+        self.leave_if(
+            |_| true,
+            at,
+            |_| Entry::endless(State::Closed, Cause::Reset),
+        )
     }
 
     /// Leaves the state of this generation, unless another transition has.

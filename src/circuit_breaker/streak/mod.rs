@@ -162,6 +162,7 @@ impl Streak {
         }
     }
 
+    #[inline]
     pub(super) fn length(&self, generation: u32) -> u32 {
         let streak = StreakWord::unpack(self.word.load(Relaxed));
         if streak.generation == generation & COUNT_MASK {
@@ -222,33 +223,6 @@ impl Times {
             .map(|at| ago(now, self.cell(at).load(Relaxed), FIRST_MASK))
             .filter(|age| *age <= most);
         ages.fold((0, 0), |(kept, oldest), age| (kept + 1, age.max(oldest)))
-    }
-}
-
-/// How many calls have failed in a row, whatever the rules are.
-#[derive(Debug)]
-pub(super) struct Consecutive(Tally);
-
-impl Consecutive {
-    pub(super) fn new(generation: u32) -> Self {
-        Self(Tally::new(generation))
-    }
-
-    pub(super) fn failure(&self, generation: u32) {
-        self.0.add(generation, 1);
-    }
-
-    /// Starts again from zero. Where it is zero, this is one load.
-    #[inline]
-    pub(super) fn success(&self, generation: u32) {
-        if self.length(generation) > 0 {
-            self.0.update(generation, |_| 0);
-        }
-    }
-
-    #[inline]
-    pub(super) fn length(&self, generation: u32) -> u32 {
-        self.0.read_at(generation)
     }
 }
 

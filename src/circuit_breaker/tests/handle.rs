@@ -310,7 +310,7 @@ async fn cb19_a_change_keeps_the_state_and_the_counts() {
 #[tokio::test(start_paused = true)]
 async fn cb19_of_two_concurrent_changes_both_stay() {
     let breaker = built(touchy().probes(3).max_probe_time(SECOND));
-    let config = || breaker.rules().load().config.clone();
+    let config = || breaker.0.rules.load().config.clone();
     // The other change starts later and ends earlier, so the first one runs again.
     let other = |now: Builder| now.probes(7).retry_after_cap(ms(7)).fair_time(ms(5));
     let runs = Cell::new(0);

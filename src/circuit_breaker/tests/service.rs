@@ -95,7 +95,7 @@ fn is_ready(service: &mut Gated, waker: &Waker) -> bool {
 }
 
 fn waiting(breaker: &CircuitBreaker) -> usize {
-    breaker.gate().waiting()
+    breaker.0.gate.waiting()
 }
 
 fn kind_of(error: &BoxError) -> Option<RejectionKind> {

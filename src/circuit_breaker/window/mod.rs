@@ -69,16 +69,8 @@ impl Outcomes {
         }
     }
 
-    /// Records a success that is not slow. Only the thread with this slot may pass it.
-    #[inline]
-    pub(super) fn succeed(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
-        match self {
-            Self::Calls(window) => window.record(generation, false, false),
-            Self::Time(window) => window.succeed(generation, now, slot),
-        }
-    }
-
     /// Only the thread with this slot may pass it.
+    #[inline]
     pub(super) fn record(
         &self,
         generation: u32,

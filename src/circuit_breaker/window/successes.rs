@@ -33,38 +33,19 @@ impl Successes {
     }
 
     /// Only the thread with this slot may pass it.
-    pub(super) fn add(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
-        if !self.add_to_own(slot, index, stamp) {
-            self.add_later(slot, index, stamp);
-        }
-    }
-
-    /// Adds one to the thread's own word. False if it has none, or this is the first of its bucket.
     #[inline]
-    pub(super) fn add_to_own(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) -> bool {
-        let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) else {
-            return false;
-        };
-        let word = own.load(Relaxed);
-        let (theirs, count) = unpack(word);
-        let adds = theirs == stamp && count < i32::MAX;
-        if adds {
-            own.store(word + 1, Release);
-        }
-        adds
-    }
-
-    /// The first of a bucket, or a thread without words of its own.
-    fn add_later(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
+    pub(super) fn add(&self, slot: Option<ThreadSlot>, index: usize, stamp: u32) {
         let Some(Tally(own)) = slot.and_then(|slot| self.own.get(slot, index)) else {
             return self.add_to_shared(slot, index, stamp);
         };
-        // Another thread may have made the words since `add` looked for them.
-        let (theirs, count) = unpack(own.load(Relaxed));
-        if !is_newer(theirs, stamp) {
-            let count = if theirs == stamp { count } else { 0 };
-            own.store(pack(stamp, count.saturating_add(1)), Release);
-        }
+        let word = own.load(Relaxed);
+        let (theirs, count) = unpack(word);
+        let next = match theirs == stamp {
+            true => word + u64::from(count < i32::MAX),
+            false if is_newer(theirs, stamp) => return,
+            false => pack(stamp, 1),
+        };
+        own.store(next, Release);
     }
 
     #[cold]

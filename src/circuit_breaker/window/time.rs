@@ -47,6 +47,7 @@ impl TimeWindow {
     }
 
     /// The number of the latest bucket and its index.
+    #[inline]
     fn reach(&self, now: Tick) -> (u64, usize) {
         let mut front = self.front.load(Relaxed);
         // A product is faster than the division, and in most calls enough.
@@ -57,19 +58,7 @@ impl TimeWindow {
         (front >> INDEX_BITS, (front & INDEX_MASK) as usize)
     }
 
-    /// Records a success that is not slow. Most are in the latest bucket, in a word of the thread's
-    /// own.
     #[inline]
-    pub(super) fn succeed(&self, generation: u32, now: Tick, slot: Option<ThreadSlot>) {
-        let front = self.front.load(Relaxed);
-        let stamp = stamp(front >> INDEX_BITS, generation, self.size);
-        let index = (front & INDEX_MASK) as usize;
-        let latest = now.0 < end_of(front, self.bucket);
-        if !(latest && self.successes.add_to_own(slot, index, stamp)) {
-            self.record(generation, now, false, false, slot);
-        }
-    }
-
     pub(super) fn record(
         &self,
         generation: u32,

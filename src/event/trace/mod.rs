@@ -8,27 +8,34 @@ use std::time::Duration;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Level, debug, enabled, info, warn};
 
-use super::EventKind;
+use super::{EventKind, Suppression};
 use crate::circuit_breaker::{State, Transition};
 use crate::config::Name;
 use crate::rejection::Rejection;
 
-/// Whether there may be a subscriber that wants any event of ours.
+/// Whether there may be a subscriber that wants any event of ours: one load, before all that a
+/// rejection needs. All other events are passed on in any case: without a subscriber the feature
+/// `log` of `tracing` gives them to a logger.
 #[inline]
-pub(super) fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     let least = Level::WARN;
     least <= STATIC_MAX_LEVEL && least <= LevelFilter::current()
 }
 
-pub(super) fn observes_rejections() -> bool {
+/// Whether a rejection would reach a subscriber. Check it before a rejection is made only for an
+/// event.
+pub(crate) fn wants_rejections() -> bool {
     enabled!(target: "seawall", Level::DEBUG)
 }
 
-pub(super) fn wants_summaries() -> bool {
-    enabled!(target: "seawall", Level::WARN) && !observes_rejections()
+/// Whether a summary of rejections would reach a subscriber. Where each rejection does, none is
+/// made.
+pub(crate) fn wants_summaries() -> bool {
+    enabled!(target: "seawall", Level::WARN) && !wants_rejections()
 }
 
-pub(super) fn summarise(policy: &Name, calls: u64, since: Option<Duration>, reasons: &str) {
+/// Reports what was rejected since the last summary.
+pub(crate) fn summarise(policy: &Name, calls: u64, since: Option<Duration>, reasons: &str) {
     warn!(
         target: "seawall",
         {
@@ -42,45 +49,24 @@ pub(super) fn summarise(policy: &Name, calls: u64, since: Option<Duration>, reas
 }
 
 #[cold]
-pub(super) fn emit(policy: &Name, kind: EventKind<'_>) {
+pub(crate) fn emit(policy: &Name, kind: EventKind<'_>) {
     match kind {
-        EventKind::Rejected(rejection) => rejected(policy, rejection),
-        EventKind::WouldReject(rejection) => would_reject(policy, rejection),
+        EventKind::Rejected(rejection) => {
+            rejected(policy, rejection, "call rejected", "call timed out");
+        }
+        EventKind::WouldReject(rejection) => {
+            let (made, timed_out) = ("call would be rejected", "call would time out");
+            rejected(policy, rejection, made, timed_out);
+        }
         EventKind::Transition(transition) => changed_state(policy, transition),
         EventKind::Suppressed { attempt, reason } => {
-            debug!(
-                target: "seawall",
-                {
-                    resilience.policy = %policy,
-                    resilience.attempt = attempt,
-                    resilience.suppression = reason.label(),
-                    resilience.reason = %reason,
-                },
-                "attempt not made"
-            );
+            suppressed(policy, Some(attempt), reason, "attempt not made");
         }
         EventKind::WouldSuppress { attempt, reason } => {
-            debug!(
-                target: "seawall",
-                {
-                    resilience.policy = %policy,
-                    resilience.attempt = attempt,
-                    resilience.suppression = reason.label(),
-                    resilience.reason = %reason,
-                },
-                "attempt would not be made"
-            );
+            suppressed(policy, Some(attempt), reason, "attempt would not be made");
         }
         EventKind::NoFallback { reason } => {
-            debug!(
-                target: "seawall",
-                {
-                    resilience.policy = %policy,
-                    resilience.suppression = reason.label(),
-                    resilience.reason = %reason,
-                },
-                "fallback not called"
-            );
+            suppressed(policy, None, reason, "fallback not called");
         }
         EventKind::ConstructionFailed(error) => {
             warn!(
@@ -117,45 +103,36 @@ pub(crate) fn applied_twice(policy: &Name, site: &dyn std::fmt::Debug) {
     );
 }
 
-/// The event of a rejection. Its name of the kind is the `reason` of the metrics.
-macro_rules! rejection {
-    ($policy:ident, $rejection:ident, $made:literal, $timed_out:literal) => {{
-        let kind = $rejection.kind();
-        // A call that was made is not rejected: it ran out of time.
-        match $rejection.call_not_made() {
-            true => debug!(
-                target: "seawall",
-                {
-                    resilience.policy = %$policy,
-                    resilience.rejection = kind.label(),
-                    resilience.reason = %kind,
-                    resilience.retry_after = $rejection.retry_after().map(tracing::field::debug),
-                },
-                $made
-            ),
-            false => debug!(
-                target: "seawall",
-                {
-                    resilience.policy = %$policy,
-                    resilience.rejection = kind.label(),
-                    resilience.reason = %kind,
-                },
-                $timed_out
-            ),
-        }
-    }};
+fn suppressed(policy: &Name, attempt: Option<u32>, reason: Suppression, message: &str) {
+    debug!(
+        target: "seawall",
+        {
+            resilience.policy = %policy,
+            resilience.attempt = attempt,
+            resilience.suppression = reason.label(),
+            resilience.reason = %reason,
+        },
+        "{message}"
+    );
 }
 
-fn rejected(policy: &Name, rejection: &Rejection) {
-    rejection!(policy, rejection, "call rejected", "call timed out");
-}
-
-fn would_reject(policy: &Name, rejection: &Rejection) {
-    rejection!(
-        policy,
-        rejection,
-        "call would be rejected",
-        "call would time out"
+/// The label of the kind is the `reason` of the metrics.
+fn rejected(policy: &Name, rejection: &Rejection, not_made: &str, timed_out: &str) {
+    let kind = rejection.kind();
+    // A call that was made is not rejected: it ran out of time.
+    let (message, retry_after) = match rejection.call_not_made() {
+        true => (not_made, rejection.retry_after()),
+        false => (timed_out, None),
+    };
+    debug!(
+        target: "seawall",
+        {
+            resilience.policy = %policy,
+            resilience.rejection = kind.label(),
+            resilience.reason = %kind,
+            resilience.retry_after = retry_after.map(tracing::field::debug),
+        },
+        "{message}"
     );
 }
 

@@ -25,6 +25,9 @@ use crate::timeout::Timeout;
 /// It is a handle: clones are the same stack, and all services under them share its policies. The
 /// [module](crate::stack) describes the order, its reasons and the defaults.
 ///
+/// Over HTTP, `until_body_end` (feature `http`) makes it a stack whose calls last until the end of
+/// their body, and which has `.reqwest(client)` and `.hyper(client)`.
+///
 /// `R` answers rejected calls, `C` classifies outcomes, `L` is the limiter or one limiter per key,
 /// `O` decides which requests may be sent more than once, and `K` copies them. `B` is what a stack for
 /// HTTP does with bodies.
