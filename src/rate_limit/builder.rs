@@ -279,9 +279,7 @@ impl Builder {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        self.config.check(&mut problems);
-        problems.finish(&self.options.name)
+        Problems::found(&self.options.name, |problems| self.config.check(problems))
     }
 
     /// The defaults with this quota. The options stay.
