@@ -39,7 +39,7 @@ impl<'a, S> OnPanic<'a, S> {
 
     #[cfg(feature = "tokio")]
     #[inline]
-    pub(crate) fn state(&self) -> &S {
+    pub(crate) fn state(&mut self) -> &mut S {
         self.state
     }
 

@@ -89,7 +89,7 @@ impl CallLedger {
         let _context = self.call.attempt.map(Attempt::enter);
         let _inside = self.call.inside(plan);
         let mut state = (self, plan);
-        let guard = OnPanic::new(&mut state, |(call, plan)| call.panicked(plan));
+        let mut guard = OnPanic::new(&mut state, |(call, plan)| call.panicked(plan));
         let output = {
             let _span = guard.state().0.span.enter();
             code()

@@ -10,7 +10,6 @@ use pin_project_lite::pin_project;
 
 use super::action::Action;
 use super::permit::Permit;
-use super::policy::Fallback;
 use super::state::Cause;
 use crate::bulkhead;
 use crate::classify::{Outcome, Verdict};
@@ -46,46 +45,6 @@ pin_project! {
     }
 }
 
-/// A call of the fallback that was admitted and is not made yet.
-pub(super) struct Admitted {
-    held: Held,
-    started: Started,
-}
-
-impl Admitted {
-    /// Admits a call of the fallback.
-    ///
-    /// # Errors
-    /// Why it is not called.
-    pub(super) fn new<K, A, T, E>(
-        fallback: &Fallback,
-        action: &A,
-        kept: &K,
-        cause: Cause,
-    ) -> Result<Self, Suppression>
-    where
-        A: Action<K, T, E>,
-    {
-        action.check(kept, cause)?;
-        let held = Held(match A::WAITS {
-            true => Some(fallback.try_acquire().ok_or(Suppression::Full)?),
-            false => None,
-        });
-        let started = Started::new(fallback.timeout(), None, None, &mut ClockReading::none());
-        let started = started.map_err(|_| Suppression::Deadline)?;
-        Ok(Self { held, started })
-    }
-
-    /// Makes the call.
-    pub(super) fn call<F>(self, call: impl FnOnce() -> F) -> Answer<F> {
-        let Self { held, started } = self;
-        let make = || InFlight::call(held, call);
-        Answer {
-            timed: Timed::new(started, make, ()),
-        }
-    }
-}
-
 impl Permit {
     /// Admits a call of the fallback. If it is not to be called, the call ends with its failure.
     fn fall_back<K, A, T, E>(
@@ -93,24 +52,34 @@ impl Permit {
         action: &A,
         kept: Option<K>,
         cause: Cause,
-    ) -> Option<(Admitted, K)>
+    ) -> Option<(Held, Started, K)>
     where
         A: Action<K, T, E>,
     {
         let fallback = &self.fallback;
         let admitted = kept.ok_or(Suppression::NoCopy).and_then(|kept| {
-            let admitted = Admitted::new(fallback, action, &kept, cause)?;
-            Ok((admitted, kept))
+            action.check(&kept, cause)?;
+            let held = match A::WAITS {
+                true => Some(fallback.0.bulkhead.try_acquire_owned()),
+                false => None,
+            };
+            let held = held.transpose().map_err(|_| Suppression::Full)?;
+            let clock = &mut ClockReading::none();
+            let started = Started::new(&fallback.0.timeout, None, None, clock);
+            let started = started.map_err(|_| Suppression::Deadline)?;
+            Ok((Held(held), started, kept))
         });
+        let common = fallback.common();
         match admitted {
             Ok(admitted) => {
                 let kind = cause.failure;
-                fallback.common().cells().count(Count::EXTRA);
-                fallback.common().emit(EventKind::FallingBack { kind });
+                common.cells().count(Count::EXTRA);
+                common.emit(EventKind::FallingBack { kind });
                 Some(admitted)
             }
             Err(reason) => {
-                fallback.suppress(reason);
+                common.cells().count(Count::suppressed(reason));
+                common.emit(EventKind::NoFallback { reason });
                 self.end(self.ending);
                 None
             }
@@ -249,11 +218,14 @@ where
             return Some(output);
         };
         let action = &**this.action;
-        let Some((admitted, kept)) = permit.fall_back(action, this.kept.take(), cause) else {
+        let admitted = permit.fall_back(action, this.kept.take(), cause);
+        let Some((held, started, kept)) = admitted else {
             return Some(output);
         };
-        let call = || admitted.call(|| action.answer(kept, cause));
-        let answer = InFlight::call(permit, call);
+        let call = || InFlight::call(held, || action.answer(kept, cause));
+        let answer = InFlight::call(permit, || Answer {
+            timed: Timed::new(started, call, ()),
+        });
         this.state.set(State::Answering { answer });
         *this.failed = Some(output);
         None

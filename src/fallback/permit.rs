@@ -4,10 +4,12 @@ use super::policy::Fallback;
 use super::state::Cause;
 use crate::config::Mode;
 use crate::context::ClockReading;
-use crate::event::Ending;
+use crate::counters::Count;
+use crate::event::{Ending, EventKind};
 use crate::in_flight::Settle;
 use crate::outcome::Outcome;
 use crate::rejection::RejectionKind;
+use crate::sync::Ordering;
 use crate::time::{self, Tick};
 
 /// One call under a fallback, from its start to its one terminal event.
@@ -72,10 +74,12 @@ impl Permit {
         let fallback = &self.fallback;
         let mut cause = None;
         if self.mode != Mode::Off {
-            cause = fallback.cause(outcome, rejection);
+            cause = fallback.0.settings.load().cause(outcome, rejection);
         }
         if let (Some(cause), Mode::RecordOnly) = (cause, self.mode) {
-            fallback.record(cause);
+            let kind = cause.failure;
+            fallback.common().cells().count(Count::WOULD_MAKE);
+            fallback.common().emit(EventKind::WouldFallBack { kind });
         }
         if self.mode != Mode::Enforce {
             cause = None;
@@ -88,11 +92,17 @@ impl Permit {
 
     /// The fallback was called, and has `answered` or failed too.
     pub(super) fn answered(&mut self, answered: bool) {
-        self.fallback.count_answer(answered);
-        self.end(match answered {
-            true => Ending::FellBack,
-            false => self.ending,
-        });
+        let fallback = &self.fallback;
+        match answered {
+            true => {
+                fallback.common().cells().count(Count::WON);
+                self.end(Ending::FellBack);
+            }
+            false => {
+                fallback.0.failed.fetch_add(1, Ordering::Relaxed);
+                self.end(self.ending);
+            }
+        }
     }
 
     #[inline]

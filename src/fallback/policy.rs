@@ -2,16 +2,13 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::builder::Builder;
-use super::state::{Cause, Settings};
-use crate::bulkhead::{self, Bulkhead};
+use super::state::Settings;
+use crate::bulkhead::Bulkhead;
 use crate::common::{Common, Options, common_methods, listed, unlisted};
 use crate::config::{ConfigError, Live, Mode, PolicyKind};
-use crate::counters::{Count, Totals};
-use crate::event::{EventKind, Suppression};
+use crate::counters::Totals;
 use crate::macros::{debug_fields, from_ref};
-use crate::outcome::Outcome;
 use crate::policy_id;
-use crate::rejection::RejectionKind;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::timeout::Timeout;
 
@@ -21,16 +18,16 @@ use crate::timeout::Timeout;
 /// the layer, the pipeline or the `run`. The [module](crate::fallback) has its behaviour and its
 /// defaults.
 #[derive(Clone)]
-pub struct Fallback(Arc<Shared>);
+pub struct Fallback(pub(super) Arc<Shared>);
 
-struct Shared {
+pub(super) struct Shared {
     common: Common,
-    settings: Live<Settings>,
+    pub(super) settings: Live<Settings>,
     /// Hold the limit and the time of the settings.
-    bulkhead: Bulkhead,
-    timeout: Timeout,
+    pub(super) bulkhead: Bulkhead,
+    pub(super) timeout: Timeout,
     /// A count: relaxed.
-    failed: AtomicU64,
+    pub(super) failed: AtomicU64,
 }
 
 impl Default for Fallback {
@@ -100,46 +97,6 @@ impl Fallback {
             would_answer: totals.would_make(),
             totals,
         }
-    }
-
-    #[cold]
-    pub(super) fn cause(
-        &self,
-        outcome: Outcome,
-        rejection: Option<RejectionKind>,
-    ) -> Option<Cause> {
-        self.0.settings.load().cause(outcome, rejection)
-    }
-
-    /// A permit for one call of the fallback. None if all are in use.
-    pub(super) fn try_acquire(&self) -> Option<bulkhead::Permit> {
-        self.0.bulkhead.try_acquire_owned().ok()
-    }
-
-    pub(super) fn timeout(&self) -> &Timeout {
-        &self.0.timeout
-    }
-
-    pub(super) fn count_answer(&self, answered: bool) {
-        match answered {
-            true => self.common().cells().count(Count::WON),
-            false => drop(self.0.failed.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-
-    /// The fallback was due, and is not called.
-    #[cold]
-    pub(super) fn suppress(&self, reason: Suppression) {
-        self.common().cells().count(Count::suppressed(reason));
-        self.common().emit(EventKind::NoFallback { reason });
-    }
-
-    /// Record-only mode: the fallback would have answered.
-    #[cold]
-    pub(super) fn record(&self, cause: Cause) {
-        self.common().cells().count(Count::WOULD_MAKE);
-        let kind = cause.failure;
-        self.common().emit(EventKind::WouldFallBack { kind });
     }
 }
 

@@ -36,7 +36,8 @@ impl<F: Future> Branches<F> {
         let mut started = false;
         poll_fn(|cx| {
             // Nothing starts for a caller whose deadline has passed.
-            if !std::mem::replace(&mut started, true) && self.is_late(deadline) {
+            let starts = !std::mem::replace(&mut started, true);
+            if starts && !deadline.is_never() && time::now() >= deadline {
                 return Poll::Ready(());
             }
             // The calls first: a call that ends with the deadline counts.
@@ -55,10 +56,6 @@ impl<F: Future> Branches<F> {
         .await;
         self.calls.clear();
         self.outcomes
-    }
-
-    fn is_late(&self, deadline: Tick) -> bool {
-        !deadline.is_never() && time::now() >= deadline
     }
 
     fn poll(

@@ -33,11 +33,6 @@ impl<A, D> Rules<A, D> {
         let config = self.config.as_ref().or(keyed);
         config.expect("one hedge for all, or one per key")
     }
-
-    pub(super) fn is_current(&self, config: &Arc<Config>) -> bool {
-        let current = self.config.as_ref();
-        current.is_some_and(|current| Arc::ptr_eq(current, config))
-    }
 }
 
 pin_project! {

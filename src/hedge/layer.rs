@@ -57,46 +57,42 @@ impl<P> HedgeLayer<Standard, Again, Own, P, Same> {
 }
 
 impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
-    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
-    /// [`Standard`]. It is cloned for every call.
-    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P, X, R> {
+    /// The same layer with other parts.
+    fn with_parts<C2, A2, D2, X2, R2>(
+        self,
+        change: impl FnOnce((C, A, D, X)) -> (C2, A2, D2, X2),
+    ) -> HedgeLayer<C2, A2, D2, P, X2, R2> {
+        let parts = (self.classifier, self.again, self.delay, self.extra);
+        let (classifier, again, delay, extra) = change(parts);
         HedgeLayer {
             hedge: self.hedge,
             classifier,
-            again: self.again,
-            delay: self.delay,
-            extra: self.extra,
+            again,
+            delay,
+            extra,
             responder: PhantomData,
             site: self.site,
         }
+    }
+
+    /// Classifies outcomes by `classifier`, a [`Classify`](crate::Classify), instead of
+    /// [`Standard`]. It is cloned for every call.
+    pub fn classify<C2>(self, classifier: C2) -> HedgeLayer<C2, A, D, P, X, R> {
+        self.with_parts(|(_, again, delay, extra)| (classifier, again, delay, extra))
     }
 
     pub(crate) fn map_again<A2>(
         self,
         change: impl FnOnce(A) -> A2,
     ) -> HedgeLayer<C, A2, D, P, X, R> {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            again: change(self.again),
-            delay: self.delay,
-            extra: self.extra,
-            responder: PhantomData,
-            site: self.site,
-        }
+        self.with_parts(|(classifier, again, delay, extra)| {
+            (classifier, change(again), delay, extra)
+        })
     }
 
     /// By the responder of the layers around it.
     pub(crate) fn responder<R2>(self) -> HedgeLayer<C, A, D, P, X, R2> {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            again: self.again,
-            delay: self.delay,
-            extra: self.extra,
-            responder: PhantomData,
-            site: self.site,
-        }
+        self.with_parts(|parts| parts)
     }
 
     /// Sends extra attempts to `other` instead of clones of the service below: a client with a
@@ -116,15 +112,7 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
     /// # let _ = service;
     /// ```
     pub fn with<S>(self, other: S) -> HedgeLayer<C, A, D, P, Other<S>, R> {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            again: self.again,
-            delay: self.delay,
-            extra: Other(other),
-            responder: PhantomData,
-            site: self.site,
-        }
+        self.with_parts(|(classifier, again, delay, _)| (classifier, again, delay, Other(other)))
     }
 
     /// Takes the delay from the request and the number of the attempt that starts after it, from
@@ -133,15 +121,9 @@ impl<C, A, D, P, X, R> HedgeLayer<C, A, D, P, X, R> {
     where
         F: Fn(&Req, u32) -> Option<Duration>,
     {
-        HedgeLayer {
-            hedge: self.hedge,
-            classifier: self.classifier,
-            again: self.again,
-            delay: PerRequest(delay),
-            extra: self.extra,
-            responder: PhantomData,
-            site: self.site,
-        }
+        self.with_parts(|(classifier, again, _, extra)| {
+            (classifier, again, PerRequest(delay), extra)
+        })
     }
 }
 

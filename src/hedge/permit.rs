@@ -35,23 +35,24 @@ impl Latency {
 #[derive(Debug)]
 pub(super) struct Permit {
     pub(super) ledger: CallLedger,
-    /// How many extra attempts may still start.
-    pub(super) left: u32,
-    /// After how long without an answer the next one starts.
-    pub(super) delay: Duration,
-    /// Whether its latencies are samples.
-    sampled: bool,
+    pub(super) extra: Extras,
 }
 
 /// A call before its first attempt, of which its permit is made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
     pub(super) call: Opened,
-    /// How many extra attempts may start.
-    extra: u32,
-    /// After how long without an answer the first of them starts.
-    delay: Duration,
-    /// Whether its latencies are samples.
+    extra: Extras,
+}
+
+/// The extra attempts of one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extras {
+    /// How many may still start.
+    pub(super) left: u32,
+    /// After how long without an answer the next one starts.
+    pub(super) delay: Duration,
+    /// Whether the latencies of the call are samples.
     sampled: bool,
 }
 
@@ -74,24 +75,24 @@ impl First {
             true => delay().or_else(|| config.delay(call.start)).filter(in_time),
             false => None,
         };
-        Self {
-            call,
-            extra: delay.map_or(0, |_| config.settings.max_extra),
+        let extra = Extras {
+            left: delay.map_or(0, |_| config.settings.max_extra),
             delay: delay.unwrap_or_default(),
             sampled: on && safe && config.settings.is_by_quantile(),
-        }
+        };
+        Self { call, extra }
     }
 
     /// With no more extra attempts than this.
-    pub(super) fn up_to(self, extra: u32) -> Self {
-        let extra = self.extra.min(extra);
-        Self { extra, ..self }
+    pub(super) fn up_to(mut self, extra: u32) -> Self {
+        self.extra.left = self.extra.left.min(extra);
+        self
     }
 
     /// Whether extra attempts need a copy of the request.
     #[cfg(feature = "tower")]
     pub(super) fn needs_copy(&self) -> bool {
-        self.extra > 0 && self.call.mode == Mode::Enforce
+        self.extra.left > 0 && self.call.mode == Mode::Enforce
     }
 }
 
@@ -101,9 +102,7 @@ impl Permit {
     pub(super) fn after_first(first: First, span: AttemptSpan) -> Self {
         Self {
             ledger: CallLedger::new(first.call, span),
-            left: first.extra,
-            delay: first.delay,
-            sampled: first.sampled,
+            extra: first.extra,
         }
     }
 
@@ -111,7 +110,7 @@ impl Permit {
     #[inline]
     pub(super) fn may_start(&self) -> bool {
         // The context is checked again: behind a buffer, `start` saw another one.
-        self.left > 0 && !CallContext::extra()
+        self.extra.left > 0 && !CallContext::extra()
     }
 
     /// Takes the extra attempt with this number from the budget. None if it is not to be made.
@@ -126,10 +125,10 @@ impl Permit {
 
     /// An extra attempt starts. The next one follows after `delay`, or the hedge's delay.
     pub(super) fn start_extra(&mut self, config: &Config, now: Tick, delay: Option<Duration>) {
-        self.left -= 1;
+        self.extra.left -= 1;
         match delay.or_else(|| config.delay(now)) {
-            Some(delay) => self.delay = delay,
-            None => self.left = 0,
+            Some(delay) => self.extra.delay = delay,
+            None => self.extra.left = 0,
         }
     }
 
@@ -157,7 +156,7 @@ impl Permit {
     /// The latency of an attempt whose head is a success.
     #[cfg(feature = "tower")]
     pub(super) fn latency(&self, config: &Config, start: Tick) -> Option<Latency> {
-        let latencies = config.latencies.as_ref().filter(|_| self.sampled)?;
+        let latencies = config.latencies.as_ref().filter(|_| self.extra.sampled)?;
         Some(Latency {
             latencies: Arc::clone(latencies),
             took: time::now().since(start),
@@ -168,14 +167,15 @@ impl Permit {
     /// took at least the hedge's delay, that is known to the layers below.
     pub(super) fn overtaken(&self, won: bool, start: Tick) -> Option<Overtaken> {
         // Without a delay every attempt but the first to answer would be late.
-        let late = won && !self.delay.is_zero() && time::now().since(start) >= self.delay;
-        late.then(|| Overtaken::after(self.delay))
+        let late =
+            won && !self.extra.delay.is_zero() && time::now().since(start) >= self.extra.delay;
+        late.then(|| Overtaken::after(self.extra.delay))
     }
 
     /// Records the latency of an attempt, which is `censored` if it is known to be longer.
     #[inline]
     pub(super) fn sample(&self, config: &Config, start: Tick, censored: bool) {
-        if let Some(latencies) = config.latencies.as_ref().filter(|_| self.sampled) {
+        if let Some(latencies) = config.latencies.as_ref().filter(|_| self.extra.sampled) {
             let now = time::now();
             latencies.record(now, now.since(start), censored);
         }

@@ -62,7 +62,8 @@ where
             }
             Some(live) => {
                 let config = live.load();
-                if !self.template.is_current(config) {
+                let current = self.template.config.as_ref();
+                if !current.is_some_and(|current| Arc::ptr_eq(current, config)) {
                     let config = Some(Arc::clone(config));
                     let rules = Rules {
                         config,

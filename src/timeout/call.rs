@@ -145,42 +145,6 @@ impl TimedCall {
         self.terms.enforced()
     }
 
-    /// At the first poll, takes over a deadline that no timer further up enforces.
-    #[inline]
-    pub(super) fn first_poll(&mut self) {
-        if !self.terms.deadline.is_never() {
-            self.terms.deadline = self.terms.deadline.min(CallContext::unenforced());
-        }
-    }
-
-    /// Waits for the timer of a pending call. Resolves to the rejection.
-    pub(super) fn poll_timer(
-        &mut self,
-        mut sleep: Pin<&mut Option<Sleep>>,
-        upload: &mut Upload,
-        cx: &mut Context<'_>,
-    ) -> Poll<Rejection> {
-        self.pending = true;
-        let (due, now) = loop {
-            // At every poll, because the future may have moved out of an earlier deadline.
-            let due = self.due();
-            let armed = sleep.as_ref().get_ref().as_ref().map(Sleep::deadline);
-            if armed != Some(due) {
-                sleep.set(Some(Sleep::until(due)));
-            }
-            let timer = sleep.as_mut().as_pin_mut().expect("it was set above");
-            let now = ready!(timer.poll_elapsed(cx));
-            if !self.extends(upload, now) {
-                break (due, now);
-            }
-        };
-        let rejection = self.time_is_up(RejectionKind::TimedOut {
-            limit: due.since(self.terms.start),
-            elapsed: now.since(self.terms.start),
-        });
-        rejection.map_or(Poll::Pending, Poll::Ready)
-    }
-
     /// Counts the limit from when the request body had been sent, if that was later than the call.
     /// False if the limit has passed since then.
     #[cfg(all(feature = "http", feature = "tower"))]
@@ -215,20 +179,29 @@ impl TimedCall {
         }
     }
 
-    /// The rejection of a call that has no time left. Record-only mode counts it and lets the call
-    /// go on.
+    /// The rejection of a call that is past its [`due`](Self::due). Record-only mode counts it and
+    /// lets the call go on.
     #[cold]
-    fn time_is_up(&mut self, kind: RejectionKind) -> Option<Rejection> {
+    fn time_is_up(&mut self, now: Tick) -> Option<Rejection> {
+        let start = self.terms.start;
+        let (limit, elapsed) = (self.due().since(start), now.since(start));
+        let kind = RejectionKind::TimedOut { limit, elapsed };
         if self.terms.mode == Mode::RecordOnly {
             self.timeout.record_rejection(kind);
             (self.terms.limit_end, self.terms.deadline) = (Tick::NEVER, Tick::NEVER);
             return None;
         }
-        self.open = false;
-        if let RejectionKind::TimedOut { elapsed, .. } = kind {
-            self.timeout.common().cells().time(elapsed);
-        }
         Some(self.timeout.rejection(kind))
+    }
+
+    /// Ends a call that has no time left.
+    fn reject(&mut self, rejection: &Rejection) {
+        if std::mem::replace(&mut self.open, false) {
+            if let RejectionKind::TimedOut { elapsed, .. } = rejection.kind() {
+                self.timeout.common().cells().time(elapsed);
+            }
+            self.timeout.common().emit_rejected(rejection);
+        }
     }
 
     /// Moves the call to where it ends later, if it is under a limit.
@@ -254,17 +227,12 @@ impl TimedCall {
         }
     }
 
-    /// The rejection of a call that is past its [`due`](Self::due).
+    /// The rejection of a call that is past its [`due`](Self::due), which is emitted.
     #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn cut(&mut self, now: Tick) -> Option<Rejection> {
-        let rejection = self.time_is_up(RejectionKind::TimedOut {
-            limit: self.due().since(self.terms.start),
-            elapsed: now.since(self.terms.start),
-        });
-        if let Some(rejection) = &rejection {
-            self.timeout.common().emit_rejected(rejection);
-        }
-        rejection
+        let rejection = self.time_is_up(now)?;
+        self.reject(&rejection);
+        Some(rejection)
     }
 
     #[inline]
@@ -281,10 +249,6 @@ impl TimedCall {
             let start = self.terms.start;
             self.timeout.emit_ended(ending, start, self.pending);
         }
-    }
-
-    pub(super) fn panicked(&mut self) {
-        self.end(Ending::Panicked);
     }
 }
 
@@ -361,13 +325,15 @@ impl<F, M> Timed<F, M> {
         F: Future,
     {
         let this = self.project();
-        if this.sleep.is_none() {
-            this.call.first_poll();
+        let terms = &mut this.call.terms;
+        // The first poll takes over a deadline that no timer further up enforces.
+        if this.sleep.is_none() && !terms.deadline.is_never() {
+            terms.deadline = terms.deadline.min(CallContext::unenforced());
         }
         let future = this.future.as_pin_mut();
         let future = future.expect("polled after it was ready");
         let entered = this.call.terms.enter(&this.call.timeout);
-        let guard = OnPanic::new(this.call, TimedCall::panicked);
+        let guard = OnPanic::new(this.call, |call| call.end(Ending::Panicked));
         let mut polled = future.poll(cx);
         guard.done();
         drop(entered);
@@ -382,13 +348,30 @@ impl<F, M> Timed<F, M> {
     #[inline(never)]
     pub(crate) fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Rejection> {
         let mut this = self.project();
-        let polled = this.call.poll_timer(this.sleep, this.upload, cx);
-        if let Poll::Ready(rejection) = &polled {
-            let expired = Expired::at(this.call.terms.deadline);
-            this.future.set(None);
-            drop(expired);
-            this.call.timeout.common().emit_rejected(rejection);
-        }
-        polled
+        let (call, mut sleep) = (this.call, this.sleep);
+        call.pending = true;
+        let now = loop {
+            // At every poll, because the future may have moved out of an earlier deadline.
+            let due = call.due();
+            let armed = sleep.as_ref().get_ref().as_ref().map(Sleep::deadline);
+            if armed != Some(due) {
+                sleep.set(Some(Sleep::until(due)));
+            }
+            let timer = sleep.as_mut().as_pin_mut().expect("it was set above");
+            let now = ready!(timer.poll_elapsed(cx));
+            if !call.extends(this.upload, now) {
+                break now;
+            }
+        };
+        let Some(rejection) = call.time_is_up(now) else {
+            return Poll::Pending;
+        };
+        let expired = Expired::at(call.terms.deadline);
+        let guard = OnPanic::new(call, |call| call.end(Ending::Panicked));
+        this.future.set(None);
+        guard.done();
+        drop(expired);
+        call.reject(&rejection);
+        Poll::Ready(rejection)
     }
 }

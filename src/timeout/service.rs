@@ -31,11 +31,7 @@ pub struct TimeoutService<S, R = Native, D = Fixed> {
 /// The rejection of a call whose deadline has passed before it is made.
 #[inline]
 fn peek(timeout: &Timeout) -> Option<Rejection> {
-    peek_by(Deadline::current()?, timeout)
-}
-
-#[cold]
-fn peek_by(deadline: Deadline, timeout: &Timeout) -> Option<Rejection> {
+    let deadline = Deadline::current()?;
     let expired = timeout.mode() == Mode::Enforce && deadline.has_passed();
     expired.then(|| timeout.rejection(RejectionKind::Expired))
 }

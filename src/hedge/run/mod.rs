@@ -3,8 +3,6 @@ mod race;
 mod source;
 
 use std::future::Future;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::permit::{First, Permit};
 use super::policy::{Config, Hedge};
@@ -123,16 +121,8 @@ where
     E: Fault<Via>,
     C: Classify<T, E, Seen>,
 {
-    fn delay(&self, _: u32) -> Option<Duration> {
-        None
-    }
-
     fn prepare(&mut self, _: bool) -> Option<()> {
         Some(())
-    }
-
-    fn poll_ready(&self, (): &mut (), _: &mut Context<'_>) -> Poll<Result<(), E>> {
-        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, (): &mut (), number: u32) -> Fut {

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +13,7 @@ use crate::context::{Attempt, CallContext};
 use crate::event::{Ending, Suppression};
 use crate::hedge::permit::Permit;
 use crate::hedge::policy::Config;
+use crate::in_flight::OnPanic;
 use crate::outcome::Outcome;
 use crate::time::{self, Sleep, Tick};
 
@@ -84,21 +86,13 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut race = OnPanic(self.project());
-        let plan = &race.0.attempts.as_ref().plan;
-        let _inside = race.0.permit.ledger.call.inside(plan);
-        let polled = race.0.poll(cx);
-        std::mem::forget(race);
+        let mut race = self.project();
+        let plan = &race.attempts.as_ref().plan;
+        let _inside = race.permit.ledger.call.inside(plan);
+        let mut guard = OnPanic::new(&mut race, |race| race.stop(Ending::Panicked));
+        let polled = guard.state().poll(cx);
+        guard.done();
         polled
-    }
-}
-
-/// Stops the race if the code of an attempt panics.
-struct OnPanic<'p, A: AsRef<Config>, N, F, O>(RaceProjection<'p, A, N, F, O>);
-
-impl<A: AsRef<Config>, N, F, O> Drop for OnPanic<'_, A, N, F, O> {
-    fn drop(&mut self) {
-        self.0.stop(Ending::Panicked);
     }
 }
 
@@ -204,7 +198,7 @@ where
     /// Takes note of an attempt that did not succeed. Returns whether the next one starts now.
     fn lost(&mut self, next: Next) -> bool {
         if next == Next::Never {
-            self.permit.left = 0;
+            self.permit.extra.left = 0;
         }
         next == Next::Now
     }
@@ -228,7 +222,7 @@ where
             Poll::Ready(false) => {
                 let ledger = &self.attempts.as_ref().plan.ledger;
                 ledger.suppress(number, Suppression::Deadline);
-                self.permit.left = 0;
+                self.permit.extra.left = 0;
                 return false;
             }
             Poll::Pending => {
@@ -238,7 +232,7 @@ where
         }
         let start = time::now();
         let Some(extra) = self.prepare(number) else {
-            self.permit.left = 0;
+            self.permit.extra.left = 0;
             return false;
         };
         *self.number = number;
@@ -254,7 +248,7 @@ where
     fn prepare(&mut self, number: u32) -> Option<Extra<N, F>> {
         let attempt = self.permit.ledger.attempt(number)?;
         let permit = self.permit.withdraw(self.attempts.as_ref(), number)?;
-        let Some(next) = self.attempts.prepare(self.permit.left == 1) else {
+        let Some(next) = self.attempts.prepare(self.permit.extra.left == 1) else {
             // Given back before a listener can look.
             drop(permit);
             let ledger = &self.attempts.as_ref().plan.ledger;
@@ -269,7 +263,7 @@ where
     /// Ready when the next attempt is due.
     fn poll_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.sleep.is_none() {
-            let due = self.started.after(self.permit.delay);
+            let due = self.started.after(self.permit.extra.delay);
             self.sleep.set(Some(Sleep::until(due)));
         }
         match self.sleep.as_mut().as_pin_mut() {
@@ -297,9 +291,13 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
 
     /// Drops all attempts and ends the call.
     fn stop(&mut self, ending: Ending) {
-        self.drop_all(false);
+        // The drop of an attempt may panic. The call has ended then too.
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.drop_all(false)));
         let plan = &self.attempts.as_ref().plan;
         self.permit.ledger.end(plan, ending);
+        if let Err(panic) = dropped {
+            resume_unwind(panic);
+        }
     }
 
     /// Drops all attempts. Their latencies are known to be too short.

@@ -15,12 +15,18 @@ pub(in crate::hedge) trait Source<N, F, T, E>: AsRef<Config> {
     const HOLDS: bool = false;
 
     /// The request's own delay before this attempt.
-    fn delay(&self, number: u32) -> Option<Duration>;
+    fn delay(&self, number: u32) -> Option<Duration> {
+        let _ = number;
+        None
+    }
 
     /// An extra attempt before its call. None if it cannot be made.
     fn prepare(&mut self, is_last: bool) -> Option<N>;
 
-    fn poll_ready(&self, next: &mut N, cx: &mut Context<'_>) -> Poll<Result<(), E>>;
+    fn poll_ready(&self, next: &mut N, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        let _ = (next, cx);
+        Poll::Ready(Ok(()))
+    }
 
     fn call(&mut self, next: &mut N, number: u32) -> F;
 

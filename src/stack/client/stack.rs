@@ -30,6 +30,9 @@ use crate::timeout::{Timeout, TimeoutLayer};
 /// It is a handle: clones are the same stack, and all services under them share its policies. The
 /// [module](crate::stack) describes the order, its reasons and the defaults.
 ///
+/// Over HTTP, `until_body_end` (feature `http`) makes it a stack whose calls last until the end of
+/// their body, and which has `.reqwest(client)` and `.hyper(client)`.
+///
 /// `R` answers rejected calls, `C` classifies outcomes, `L` is the limiter or one limiter per key,
 /// `O` decides which requests may be sent more than once, and `K` copies them.
 #[must_use = "a layer does nothing until it is put on a service"]
