@@ -88,10 +88,11 @@ impl Opened {
     /// call.
     #[inline(always)]
     pub(crate) fn enter<T>(&self, plan: &Plan, span: &AttemptSpan, code: impl FnOnce() -> T) -> T {
-        self.admit(plan);
         let _context = self.attempt.map(Attempt::enter);
         let _inside = self.inside(plan);
         let _span = span.enter();
+        // Not before: a subscriber of `tracing` may panic where the span is entered.
+        self.admit(plan);
         let mut state = (plan, self.mode, self.start);
         catching(&mut state, code, |(plan, mode, start)| {
             if *mode != Mode::Off {

@@ -194,7 +194,7 @@ impl Common {
                 .is_some_and(|member| member.group.listeners.any())
     }
 
-    /// Whether an event may reach a listener or `tracing`.
+    /// Whether a rejection may reach a listener or a subscriber of `tracing`.
     #[inline]
     fn may_be_observed(&self) -> bool {
         trace::is_on() || self.observed()
@@ -202,9 +202,7 @@ impl Common {
 
     #[inline]
     pub(crate) fn emit(&self, kind: EventKind<'_>) {
-        if self.may_be_observed() {
-            self.emit_event(kind, None);
-        }
+        self.emit_event(kind, None);
     }
 
     /// Emits an event, which has the number of attempts where it ends a call that makes several.

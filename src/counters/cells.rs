@@ -120,6 +120,8 @@ impl Cells {
             all.zip(shared)
                 .for_each(|(sum, word)| *sum = sum.wrapping_add(word.load(Relaxed)));
         }
+        // Counted on one thread and taken back on another, between the reads of their words.
+        let words = words.map(|sum| if sum > i64::MAX as u64 { 0 } else { sum });
         Totals::new(words, Times::new(times))
     }
 }
@@ -138,5 +140,22 @@ impl PerThread<AtomicU64> {
             let words = words.zip(sums.iter_mut());
             words.for_each(|(word, sum)| *sum = sum.wrapping_add(word.load(Relaxed)));
         }
+    }
+}
+
+#[cfg(all(test, feature = "tokio", not(seawall_loom)))]
+mod tests {
+    use super::{Cells, Count};
+
+    #[test]
+    fn ob1_a_count_that_is_taken_back_while_the_sums_are_read_leaves_none_below_zero() {
+        let cells = Cells::default();
+        // As it is read, if the words of the thread that counted it were read before.
+        cells.uncount(Count::EXTRA);
+        assert_eq!(cells.totals().extra(), 0);
+        assert_eq!(cells.totals().attempts(), 0);
+        cells.count(Count::EXTRA);
+        cells.count(Count::EXTRA);
+        assert_eq!(cells.totals().extra(), 1);
     }
 }

@@ -102,9 +102,7 @@ impl Listeners {
     /// Emits an event of a policy without a number of attempts.
     #[inline]
     pub(crate) fn emit(&self, policy: &Name, kind: EventKind<'_>) {
-        if trace::is_on() {
-            trace::emit(policy, kind);
-        }
+        trace::emit(policy, kind);
         self.deliver(&Event {
             policy,
             kind,

@@ -86,7 +86,11 @@
 //!
 //! Without a subscriber this costs a rejection what `tracing` needs to find that out, an attempt one
 //! comparison, and any other admitted call nothing. An attempt that has a span allocates it.
-
+//!
+//! Where there is no subscriber, the feature `log` of `tracing` gives events to the logger of
+//! [`log`](https://docs.rs/log). These come there too, except those of calls that were rejected or
+//! timed out: those and the spans need a subscriber.
+//!
 //! # Labels
 //!
 //! Each kind has a `label()`: a short text for metrics and logs that never changes.

@@ -191,9 +191,17 @@ impl TimedCall {
             (self.terms.limit_end, self.terms.deadline) = (Tick::NEVER, Tick::NEVER);
             return None;
         }
-        self.open = false;
-        self.timeout.common().cells().time(elapsed);
         Some(self.timeout.rejection(kind))
+    }
+
+    /// Ends a call that has no time left.
+    fn reject(&mut self, rejection: &Rejection) {
+        if std::mem::replace(&mut self.open, false) {
+            if let RejectionKind::TimedOut { elapsed, .. } = rejection.kind() {
+                self.timeout.common().cells().time(elapsed);
+            }
+            self.timeout.common().emit_rejected(rejection);
+        }
     }
 
     /// Moves the call to where it ends later, if it is under a limit.
@@ -223,7 +231,7 @@ impl TimedCall {
     #[cfg(all(feature = "http", feature = "tower"))]
     pub(crate) fn cut(&mut self, now: Tick) -> Option<Rejection> {
         let rejection = self.time_is_up(now)?;
-        self.timeout.common().emit_rejected(&rejection);
+        self.reject(&rejection);
         Some(rejection)
     }
 
@@ -359,9 +367,11 @@ impl<F, M> Timed<F, M> {
             return Poll::Pending;
         };
         let expired = Expired::at(call.terms.deadline);
+        let guard = OnPanic::new(call, |call| call.end(Ending::Panicked));
         this.future.set(None);
+        guard.done();
         drop(expired);
-        call.timeout.common().emit_rejected(&rejection);
+        call.reject(&rejection);
         Poll::Ready(rejection)
     }
 }

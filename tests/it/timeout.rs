@@ -410,6 +410,48 @@ async fn to6_the_inner_future_is_dropped_before_the_rejection_is_returned() {
     assert_eq!((mock.in_flight(), seen.load(Ordering::SeqCst)), (0, 0));
 }
 
+// OB1, CX8: the drop at the end of the time may panic.
+#[tokio::test(start_paused = true)]
+async fn ob1_cx8_a_call_that_panics_in_its_drop_has_an_end() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let timeout = Timeout::new(secs(1));
+    let mut task = Task::new(timeout.run(async || {
+        let _held = Panics;
+        std::future::pending::<Result<(), BoxError>>().await
+    }));
+    assert!(task.run().is_pending());
+    advance(secs(1)).await;
+    assert!(catching(|| task.run()).is_err());
+    let totals = timeout.snapshot().totals;
+    assert_eq!((totals.admitted(), totals.in_flight()), (1, 0));
+    assert_eq!(totals.times().count(), 1);
+}
+
+// OB1, CX8: also if it is polled once more.
+#[tokio::test(start_paused = true)]
+async fn ob1_cx8_a_call_that_has_panicked_ends_once() {
+    let timeout = Timeout::new(secs(1));
+    let service = service_fn(|()| {
+        let mut panicked = false;
+        std::future::poll_fn(move |_| {
+            assert!(std::mem::replace(&mut panicked, true), "in the poll");
+            Poll::<Result<(), BoxError>>::Pending
+        })
+    });
+    let mut task = Task::new(TimeoutLayer::new(&timeout).layer(service).call(()));
+    assert!(catching(|| task.run()).is_err());
+    assert!(task.run().is_pending());
+    advance(secs(1)).await;
+    assert!(task.run().is_ready());
+    let totals = timeout.snapshot().totals;
+    assert_eq!((totals.admitted(), totals.ended()), (1, 1));
+}
+
 // TO1: a timer in the cooperative budget would never be polled.
 #[tokio::test(start_paused = true)]
 async fn to1_a_service_that_spends_the_whole_coop_budget_still_times_out() {

@@ -22,6 +22,8 @@ struct Spans(Arc<Mutex<Seen>>, Level);
 struct Seen {
     lines: Vec<String>,
     entered: Vec<usize>,
+    /// Whether a span cannot be entered.
+    panics: bool,
 }
 
 struct Fields<'a>(&'a mut String);
@@ -77,7 +79,9 @@ impl Subscriber for Spans {
     }
 
     fn enter(&self, id: &Id) {
-        self.0.lock().entered.push(index(id));
+        let mut seen = self.0.lock();
+        assert!(!seen.panics, "of the test");
+        seen.entered.push(index(id));
     }
 
     fn exit(&self, id: &Id) {
@@ -365,6 +369,24 @@ fn ob2_a_dropped_or_panicked_attempt_says_so() {
     assert!(lines[0].ends_with(" result=dropped"), "{lines:#?}");
     assert!(lines[1].ends_with(" result=panicked"), "{lines:#?}");
     assert!(lines[2].ends_with(" result=panicked"), "{lines:#?}");
+}
+
+#[test]
+fn ob1_a_subscriber_that_panics_leaves_no_call_without_an_end() {
+    let spans = Spans(Arc::default(), Level::TRACE);
+    spans.0.lock().panics = true;
+    let hedge = Hedge::builder().delay(MS).build().unwrap();
+    let retry = retry();
+    traced(spans, || {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut hedged = pin!(hedge.run(|_| async { Ok::<_, Text>(7) }));
+        drop(catching(|| hedged.as_mut().poll(&mut cx)).unwrap_err());
+        let mut retried = pin!(retry.run(|_| async { Ok::<_, Text>(7) }));
+        drop(catching(|| retried.as_mut().poll(&mut cx)).unwrap_err());
+    });
+    for totals in [hedge.snapshot().totals, retry.snapshot().totals] {
+        assert_eq!(totals.in_flight(), 0, "{totals:?}");
+    }
 }
 
 #[test]

@@ -41,3 +41,25 @@ fn a_success_leaves_no_streak() {
         });
     }
 }
+
+#[test]
+fn a_success_that_has_ended_is_in_no_run_of_failures() {
+    ::loom::model(|| {
+        let config = Config {
+            trips: vec![Trip::consecutive_failures(2)],
+            ..Config::default()
+        };
+        let rules = Arc::new(Rules::new(config, 1, NOW, None));
+        record(&rules, Some(FailureKind::Error));
+        let other = {
+            let rules = Arc::clone(&rules);
+            thread::spawn(move || {
+                // The success is between the two failures, whatever the other one does.
+                record(&rules, None);
+                record(&rules, Some(FailureKind::Error));
+            })
+        };
+        record(&rules, None);
+        other.join().unwrap();
+    });
+}

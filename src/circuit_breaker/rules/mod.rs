@@ -2,13 +2,13 @@
 //!
 //! # Memory ordering
 //!
-//! A success ends the streaks only if `consecutive` says that a call has failed since the last one:
-//! so it costs one load. For that a failure is counted there after it is in the streaks, and a
-//! success clears it before it ends them. Both exchanges release and acquire: once `consecutive` is
-//! clear, the streaks are ended, or one of the failures in them has not been counted there yet
-//! (model: `a_success_leaves_no_streak`).
+//! A success ends the streaks only if a failure is in one of them, or in `consecutive`: without one
+//! it costs a load of each. It reads each word itself, because another success may have cleared one
+//! of them and not yet the others. No word publishes anything but itself, so all is relaxed (models:
+//! `a_success_leaves_no_streak`, `a_success_that_has_ended_is_in_no_run_of_failures`).
 
-use std::fmt;
+mod tripped;
+
 use std::time::Duration;
 
 use super::config::Config;
@@ -20,6 +20,7 @@ use crate::outcome::FailureKind;
 use crate::per_thread::ThreadSlot;
 use crate::sync::Arc;
 use crate::time::{Tick, nanos};
+pub use tripped::Tripped;
 
 /// A call that has ended, as the rules see it.
 #[derive(Clone, Copy, Debug)]
@@ -29,39 +30,6 @@ pub(super) struct Ended {
     pub(super) elapsed: Option<Duration>,
     /// The slot of the thread that it ended on.
     pub(super) slot: Option<ThreadSlot>,
-}
-
-/// What tripped a breaker.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct Tripped {
-    /// The rule, as it was configured.
-    pub rule: String,
-    /// What its memory held.
-    pub counts: Counts,
-    /// The kind of the last failure.
-    pub kind: FailureKind,
-    /// The delay that the dependency requested.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::config::serialize::seconds_if_any")
-    )]
-    pub retry_after: Option<Duration>,
-    /// The text of the last failure and of its causes, where it was an error that a layer or `run`
-    /// has seen. It is made only when the breaker trips.
-    pub error: Option<String>,
-}
-
-impl fmt::Display for Tripped {
-    /// The rule, and the last failure: its text, where it has one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; last failure: ", self.rule)?;
-        match &self.error {
-            Some(error) => f.write_str(error),
-            None => fmt::Display::fmt(&self.kind, f),
-        }
-    }
 }
 
 /// The rules of one configuration with their memories. A change makes new rules, which take over
@@ -222,7 +190,11 @@ impl Rules {
     /// end.
     #[inline]
     pub(super) fn has_streak(&self, generation: u32) -> bool {
-        self.consecutive.read_at(generation) > 0
+        let in_a_row = |memory: &Memory| match memory {
+            Memory::Streak(streak) => streak.length(generation) > 0,
+            Memory::Recent(_) | Memory::Window(_) => false,
+        };
+        self.consecutive.read_at(generation) > 0 || self.memories.iter().any(in_a_row)
     }
 
     /// Records a success that was not timed and [ends no streak](Self::has_streak).
@@ -241,7 +213,9 @@ impl Rules {
     pub(super) fn record(&self, generation: u32, now: Tick, call: &Ended) -> Option<Tripped> {
         let failed = call.failure.is_some();
         let rated = self.rates(call);
-        if !failed && self.has_streak(generation) {
+        if failed {
+            self.consecutive.add(generation, 1);
+        } else if self.consecutive.read_at(generation) > 0 {
             self.consecutive.update(generation, |_| 0);
         }
         let mut evaluate = failed;
@@ -273,9 +247,6 @@ impl Rules {
                     window.record(generation, now, failed, slow, call.slot);
                 }
             }
-        }
-        if failed {
-            self.consecutive.add(generation, 1);
         }
         if !evaluate {
             return None;

@@ -162,6 +162,7 @@ impl Streak {
         }
     }
 
+    #[inline]
     pub(super) fn length(&self, generation: u32) -> u32 {
         let streak = StreakWord::unpack(self.word.load(Relaxed));
         if streak.generation == generation & COUNT_MASK {

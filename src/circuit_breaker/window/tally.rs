@@ -1,6 +1,6 @@
 use crate::sync::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{Acquire, Relaxed, Release},
 };
 
 /// A count that belongs to a stamp: `[stamp: 32 bits][count: 32 bits, signed]`.
@@ -42,7 +42,7 @@ impl Tally {
             }
             let count = if theirs == stamp { count } else { 0 };
             let next = pack(stamp, step(count));
-            match self.0.compare_exchange(word, next, AcqRel, Relaxed) {
+            match self.0.compare_exchange(word, next, Release, Relaxed) {
                 Ok(_) => return (Some(count), met),
                 Err(now) => {
                     met = true;

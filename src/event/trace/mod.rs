@@ -13,8 +13,9 @@ use crate::circuit_breaker::{State, Transition};
 use crate::config::Name;
 use crate::rejection::Rejection;
 
-/// Whether there may be a subscriber that wants any event of ours: one load, before all that an
-/// event needs.
+/// Whether there may be a subscriber that wants any event of ours: one load, before all that a
+/// rejection needs. All other events are passed on in any case: without a subscriber the feature
+/// `log` of `tracing` gives them to a logger.
 #[inline]
 pub(crate) fn is_on() -> bool {
     let least = Level::WARN;

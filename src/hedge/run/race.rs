@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -290,9 +291,13 @@ impl<A: AsRef<Config>, N, F, O> RaceProjection<'_, A, N, F, O> {
 
     /// Drops all attempts and ends the call.
     fn stop(&mut self, ending: Ending) {
-        self.drop_all(false);
+        // The drop of an attempt may panic. The call has ended then too.
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.drop_all(false)));
         let plan = &self.attempts.as_ref().plan;
         self.permit.ledger.end(plan, ending);
+        if let Err(panic) = dropped {
+            resume_unwind(panic);
+        }
     }
 
     /// Drops all attempts. Their latencies are known to be too short.

@@ -199,6 +199,25 @@ fn ob1_cx8_a_copier_that_panics_leaves_no_call_without_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ob1_cx8_an_attempt_that_panics_in_its_drop_leaves_no_call_without_an_end() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in the drop");
+        }
+    }
+    let hedge = hedge(1);
+    let mut call = Box::pin(hedge.run(|_| async {
+        let _held = Panics;
+        std::future::pending::<Result<u8, std::io::Error>>().await
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(call))).is_err());
+    assert_eq!(hedge.snapshot().totals.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn cx9_polls_are_proportional_to_events() {
     let backend = Backend::new(|n| match n {
         2 => (ms(500), answer(n)),
