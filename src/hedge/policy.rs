@@ -256,7 +256,8 @@ pub struct Snapshot {
     pub suppressed: u64,
     /// Extra attempts that would have been made, in [`Mode::RecordOnly`].
     pub would_hedge: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

@@ -36,8 +36,8 @@ impl Retry {
     /// A retry that waits by `backoff`, named after its call site. It makes three attempts, including
     /// the first, and has a budget of its own.
     ///
-    /// A backoff that [`Builder::build`] rejects works as far as it can: no delay is longer than
-    /// its cap.
+    /// A backoff that [`Builder::build`] would reject is used as far as possible: no delay is
+    /// longer than its cap.
     #[track_caller]
     pub fn new(backoff: Backoff) -> Self {
         Self::builder().backoff(backoff).assemble()
@@ -68,7 +68,7 @@ impl Retry {
     /// listeners stay.
     ///
     /// # Errors
-    /// With every problem of the new configuration; nothing changes then.
+    /// All problems of the new configuration; nothing changes then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -119,7 +119,7 @@ impl Builder {
     /// Builds the retry.
     ///
     /// # Errors
-    /// With every problem of the configuration.
+    /// All problems of the configuration.
     pub fn build(self) -> Result<Retry, ConfigError> {
         self.check()?;
         Ok(self.assemble())
@@ -182,7 +182,8 @@ pub struct Snapshot {
     pub would_retry: u64,
     /// Attempts that were not made because the budget was spent.
     pub suppressed: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

@@ -41,8 +41,8 @@ impl Retry {
     /// passed during a backoff after a failed response, which was dropped.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the attempt under way, and gives back what was taken from the
-    /// budget for an attempt that was not made.
+    /// Dropping the future drops the attempt under way. What was taken from the budget for an
+    /// attempt that was not made is refunded.
     ///
     /// # Panics
     /// When it has to wait outside of a tokio runtime with time enabled.
@@ -101,8 +101,8 @@ impl Retry {
     /// ```
     ///
     /// The compiler cannot prove that the returned future is `Send` if the closure captures a
-    /// reference, so use it in a task that stays on its thread. That is why `run` takes a closure
-    /// that returns a future: it has no such limit.
+    /// reference, so use it in a task that stays on its thread. `run`, whose closure returns a
+    /// future, does not have this limit.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
