@@ -43,13 +43,11 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-#[cfg(doc)]
 use crate::ClientStack;
-use crate::http::{HttpClientStack, HttpStack, SendCallHeaders};
+use crate::http::{ClientBodies, HttpClientStack, SendCallHeaders};
 use crate::rejection::Error;
-use crate::stack;
 
-/// A client of hyper-util under a [`ClientStack::http`]; made by [`HttpStack::hyper`]. `T` is the
+/// A client of hyper-util under a [`ClientStack::http`]; made by [`ClientStack::hyper`]. `T` is the
 /// connector, `B` the body of requests.
 pub type Client<T, B> = ClientOf<HttpClientStack, T, B>;
 
@@ -57,7 +55,7 @@ pub type Client<T, B> = ClientOf<HttpClientStack, T, B>;
 /// [`HttpClientStack`] with options.
 pub type ClientOf<K, T, B> = <K as Layer<HyperService<legacy::Client<T, B>>>>::Service;
 
-impl<R, C, L, O, K, P> HttpStack<stack::ClientStack<R, C, L, O, K>, P> {
+impl<R, C, L, O, K, P> ClientStack<R, C, L, O, K, ClientBodies<P>> {
     /// Puts the stack around a client of hyper-util. The [module](crate::hyper) has an example.
     pub fn hyper<T, B>(&self, client: legacy::Client<T, B>) -> ClientOf<Self, T, B>
     where
@@ -67,8 +65,8 @@ impl<R, C, L, O, K, P> HttpStack<stack::ClientStack<R, C, L, O, K>, P> {
     }
 }
 
-impl<R, C, L, O, K, P> SendCallHeaders<HttpStack<stack::ClientStack<R, C, L, O, K>, P>> {
-    /// Puts the stack around a client of hyper-util, as [`HttpStack::hyper`] does.
+impl<R, C, L, O, K, P> SendCallHeaders<ClientStack<R, C, L, O, K, ClientBodies<P>>> {
+    /// Puts the stack around a client of hyper-util, as [`ClientStack::hyper`] does.
     pub fn hyper<T, B>(&self, client: legacy::Client<T, B>) -> ClientOf<Self, T, B>
     where
         Self: Layer<HyperService<legacy::Client<T, B>>>,

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{Cause, Transition, Trip};
 use seawall::event::EventKind;
-use seawall::http::{ClientIp, HttpStack, IpNet, UntilBodyEnd};
+use seawall::http::{ClientIp, HttpClientStack, HttpServerStack, IpNet};
 use seawall::keyed::ByKey;
-use seawall::service::Native;
 use seawall::{Backoff, ClientStack, ConfigError, Jitter, Quota, RateLimiter, ServerStack};
 
 /// The numbers of the policies.
@@ -71,11 +70,10 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 const CLIENTS: usize = 10_000;
 
 /// The stack for requests.
-pub(crate) type Server =
-    HttpStack<ServerStack<UntilBodyEnd<Native>, ByKey<IpAddr, RateLimiter, ClientIp>>>;
+pub(crate) type Server = HttpServerStack<ByKey<IpAddr, RateLimiter, ClientIp>>;
 
 /// The stack for calls to the upstreams.
-pub(crate) type Client = HttpStack<ClientStack<UntilBodyEnd<Native>>>;
+pub(crate) type Client = HttpClientStack;
 
 pub(crate) fn server(limits: &Limits) -> Result<Server, ConfigError> {
     let quota = Quota::per_second(limits.rate).burst(limits.burst);

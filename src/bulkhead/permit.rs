@@ -143,7 +143,7 @@ impl<B: Borrow<Bulkhead>> Settle for Permit<B> {
 
 /// The permit of a call, which work that outlives the call can keep: it is free when the call has
 /// ended and every clone of this is dropped. A request has it as an extension under
-/// [`HttpStack::share_permit`](crate::http::HttpStack::share_permit).
+/// [`ServerStack::share_permit`](crate::ServerStack::share_permit).
 #[cfg(all(feature = "http", feature = "tower"))]
 #[derive(Clone)]
 #[must_use = "a permit that is dropped is not kept"]

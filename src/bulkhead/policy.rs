@@ -367,7 +367,8 @@ pub struct Snapshot {
     pub mode: Mode,
     /// How many calls [`Mode::RecordOnly`] would have rejected since the bulkhead was built.
     pub would_reject: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

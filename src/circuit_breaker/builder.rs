@@ -38,10 +38,10 @@ impl CircuitBreaker {
         }
     }
 
-    /// Changes the rules while calls run. `change` gets a builder with the current configuration and
-    /// mode; name, seed and listeners stay. It runs again if another change comes first, so that
-    /// both changes stay. The state stays, and so do the counts of every rule whose window is
-    /// unchanged; others start empty. A call is counted by the rules in force when it ends.
+    /// Changes the rules while calls run. `change` gets a builder with the current configuration
+    /// and mode; name, seed and listeners stay. `change` runs again if another change comes first,
+    /// so that both changes stay. The state stays, and so do the counts of every rule whose window
+    /// is unchanged; others start empty. A call is counted by the rules in force when it ends.
     ///
     /// # Errors
     /// All problems of the new configuration; nothing changes then.
@@ -105,14 +105,15 @@ impl Builder {
     }
 
     setters! {
-        /// Sets how long it stays open: longer with every recovery that fails, and from the start again
-        /// once it has closed. The default is 250 ms doubling to 1 s with equal jitter: the first probe
-        /// comes within a second of the dependency's recovery, and replicas do not probe together.
+        /// Sets how long it stays open. The wait grows with every recovery that fails, and is back
+        /// at its first value once the breaker has closed. The default is 250 ms doubling to 1 s
+        /// with equal jitter: the first probe comes within a second of the dependency's recovery,
+        /// and replicas do not probe together.
         ///
-        /// Jitter removes at most half of the wait: otherwise the breaker might not stay open at all for
-        /// a dependency that is down. So full jitter counts as equal jitter, and a decorrelated wait as
-        /// one that triples. A growing wait ends at eight times its base, unless a cap is
-        /// [set](Backoff::max).
+        /// Jitter removes at most half of the wait: otherwise the breaker might not stay open at
+        /// all for a dependency that is down. So full jitter is treated as equal jitter, and a
+        /// decorrelated backoff as one that triples. A growing wait ends at eight times its base,
+        /// unless a cap is [set](Backoff::max).
         open_for(wait: Backoff) => config.open_for = wait.for_open_wait();
 
         /// Sets how far a `Retry-After` of the failure that opened it can extend the wait. The default
@@ -134,8 +135,9 @@ impl Builder {
         /// when the last one has taken that long.
         ///
         /// It must be longer than a healthy call takes, or the breaker never closes. With a timeout
-        /// below the breaker, a second more than the timeout is a good value, which the client stack sets from its
-        /// configuration. An attempt timeout that is set by its handle does not change it.
+        /// below the breaker, a second more than that timeout is a good value. The client stack
+        /// sets this value from its configuration. Setting the attempt timeout by its handle does
+        /// not change it.
         max_probe_time(most: Duration) => config.max_probe_time = Some(most);
 
         /// After closing, admits a tenth of the calls at first and all after `over`, so that a
@@ -149,8 +151,8 @@ impl Builder {
         /// Sets how a call counts if it is dropped before its end.
         on_drop(on_drop: OnDrop) => config.on_drop = on_drop;
 
-        /// Sets how a throttled failure counts, such as a 429 or 503. By default it is in no rate: a
-        /// server that rejects nine calls in ten is still used up to its capacity.
+        /// Sets how a throttled failure counts, such as a 429 or 503. By default no rate counts
+        /// it, so that a server that rejects nine calls in ten is still used up to its capacity.
         throttled(throttled: Throttled) => config.throttled = throttled;
 
         /// Sets how much time a call must have been given for its timeout to count as a failure: a

@@ -24,14 +24,15 @@ pub enum OnDrop {
     Failure,
 }
 
-/// How a failure of kind [`FailureKind::Throttled`] counts: the dependency works, and requests fewer
+/// How a failure of kind [`FailureKind::Throttled`] counts: the dependency works, but demands fewer
 /// calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Throttled {
-    /// Not in rates, not even as a call: overload is not an outage. It counts in a run of failures, in
-    /// a number of failures and as a failed probe: where nothing succeeds, the reason does not
-    /// matter. It trips by a run that has [lasted](Trip::lasting) five times as long as others must.
+    /// Rates ignore it, and do not count it as a call either, because overload is not an outage. It
+    /// counts as a failure in a run of failures, in a number of failures and as a failed probe: if
+    /// nothing succeeds, the reason does not matter. A run that ends with it must have
+    /// [lasted](Trip::lasting) five times as long as another one.
     /// Its `Retry-After` does not extend the open wait.
     #[default]
     NotInRates,

@@ -9,14 +9,15 @@ use crate::sync::{Arc, Mutex};
 ///
 /// A balancer sends the load of a shut service to the others. If most of them are shut, the rest
 /// would be overloaded, and the cause is often the network, not the services. So a gate shuts only
-/// while fewer than the share of its set are shut. The others stay ready: a call that their breaker
-/// would reject is made and emitted as [`WouldReject`](crate::event::EventKind::WouldReject). It
-/// changes nothing in the breaker, which still recovers by its probes. The gate of a breaker that is
-/// [forced open](CircuitBreaker::force_open) always shuts.
+/// while fewer gates than the share of its set are shut. The others stay ready: a call that their
+/// breaker would reject is made, and the event
+/// [`WouldReject`](crate::event::EventKind::WouldReject) is emitted. The call changes nothing in
+/// the breaker, which still recovers by its probes. The gate of a breaker that is [forced
+/// open](CircuitBreaker::force_open) always shuts.
 ///
-/// A handle: clones are the same set. A service that
-/// [`in_set`](super::CircuitBreakerLayer::in_set) has made is a member until it and its clones,
-/// which are one member, are dropped. The share is rounded down: half of three is one, and in a set of
+/// A handle: clones are the same set. A service made by a layer
+/// [`in_set`](super::CircuitBreakerLayer::in_set) is one member together with its clones, until all
+/// of them are dropped. The share is rounded down: half of three is one, and in a set of
 /// one no gate shuts.
 ///
 /// ```

@@ -48,13 +48,14 @@ impl CircuitBreakerLayer<Native, Standard, Gated> {
     /// [ramp](super::Builder::ramp) it is ready for the ramp's share of the calls. Nothing is
     /// reserved: if another call comes first, the call after readiness may still be rejected.
     ///
-    /// Not for a single service: its callers would wait where they should fail fast. If all
-    /// services of a balancer are shut, its callers wait too, up to their deadline. Put
+    /// Do not use it for a single service: its callers would wait where they should fail fast. If
+    /// all services of a balancer are shut, its callers wait too, up to their deadline. Put
     /// `tower::load_shed` above the balancer to reject them at once, or bound the share that is
     /// shut at once with [`in_set`](Self::in_set).
     ///
     /// # Panics
-    /// In use, not here: outside of a tokio runtime with time enabled, when it has to wait.
+    /// Not here, but in `poll_ready`, if the service has to wait outside of a tokio runtime with
+    /// time enabled.
     #[track_caller]
     pub fn gated(breaker: impl Into<CircuitBreaker>) -> Self {
         Self {

@@ -21,9 +21,10 @@ use crate::time::{self, Tick};
 
 /// A permit for one call, to be settled with the call's outcome.
 ///
-/// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says: ignored, unless the deadline in force
-/// when it was given has passed, or a timeout drops it at its end. A `?` between getting and settling it is such a drop;
-/// [`CircuitBreaker::run`] has no such gap.
+/// A permit that is dropped is settled as [`OnDrop`](super::OnDrop) says. By default the call is
+/// then ignored, unless the deadline that was in force when the permit was given has passed, or a
+/// timeout that elapses drops the permit. A `?` between getting and settling the permit can drop
+/// it; [`CircuitBreaker::run`] avoids that.
 #[must_use = "a permit that is dropped unused says nothing about the call"]
 pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
     // None once it is settled.

@@ -97,8 +97,8 @@ impl CircuitBreaker {
         self.0.machine.word().mode()
     }
 
-    /// Enforces, only records, or switches off, for calls that start from now on. Switched off it
-    /// admits all calls and records nothing; later it continues in the state that it has.
+    /// Sets the mode for calls that start from now on. While it is off, the breaker admits all
+    /// calls and records nothing; when it is on again, it continues in the same state.
     pub fn set_mode(&self, mode: Mode) {
         self.0.machine.set_mode(mode);
         self.wake_gate();
@@ -109,14 +109,14 @@ impl CircuitBreaker {
         self.transition(Machine::force_open);
     }
 
-    /// Ends [`force_open`](Self::force_open): closed, with nothing counted. Does nothing to a
-    /// breaker that is not forced open.
+    /// Ends [`force_open`](Self::force_open): the breaker closes, and its counts are cleared. Does
+    /// nothing to a breaker that is not forced open.
     pub fn release(&self) {
         self.transition(Machine::release);
     }
 
-    /// Closes the breaker with nothing counted, whatever its state. Calls in flight no longer
-    /// count.
+    /// Closes the breaker and clears its counts, whatever its state. Calls that are in flight no
+    /// longer count.
     pub fn reset(&self) {
         self.transition(Machine::reset);
     }
@@ -216,8 +216,8 @@ impl CircuitBreaker {
         self.decide(now, &rules, |at| self.0.machine.draw(at))
     }
 
-    /// The state and the counts. Reading changes nothing. Under load, the parts may be of slightly
-    /// different moments.
+    /// The state and the counts. Reading changes nothing. Under load, the parts may come from
+    /// slightly different moments.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
         let (state, word, since, due) = self.state_at(now);
@@ -297,8 +297,8 @@ pub struct Snapshot {
         serde(serialize_with = "crate::config::serialize::seconds")
     )]
     pub in_state: Duration,
-    /// The time until the next probe, zero once it is due; none unless the breaker is open with an
-    /// end.
+    /// The time until the next probe, zero once it is due. None unless the breaker is open, and
+    /// none if it is forced open.
     #[cfg_attr(
         feature = "serde",
         serde(serialize_with = "crate::config::serialize::seconds_if_any")
@@ -312,7 +312,8 @@ pub struct Snapshot {
     pub last_trip: Option<LastTrip>,
     /// Calls that would have been rejected, in [`Mode::RecordOnly`].
     pub would_reject: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

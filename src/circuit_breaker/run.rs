@@ -96,7 +96,8 @@ impl CircuitBreaker {
 classify_method!(CircuitBreaker, FnOnce());
 
 impl<C> Classified<CircuitBreaker, C> {
-    /// [`run_blocking`](CircuitBreaker::run_blocking), whose outcomes are judged by the classifier.
+    /// Makes one call under the breaker, in blocking code, and judges its outcome by the
+    /// classifier.
     ///
     /// # Errors
     /// The call's own error, or a rejection while the breaker does not admit calls.

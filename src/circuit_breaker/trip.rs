@@ -23,8 +23,8 @@ impl Window {
         Self(Span::Calls(calls))
     }
 
-    /// The calls of the last `length`, in 10 buckets. An outcome leaves the window with its bucket:
-    /// after 9 to 10 tenths of `length`.
+    /// The calls of the last `length`, in 10 buckets. An outcome leaves the window together with
+    /// its bucket, after nine tenths to all of `length`.
     pub const fn time(length: Duration) -> Self {
         Self(Span::Time {
             length,
@@ -70,7 +70,8 @@ impl fmt::Display for Window {
     }
 }
 
-/// A rule that opens a breaker. A breaker has any number of rules; the first that holds opens it.
+/// A rule that opens a breaker. A breaker can have any number of rules; the first that holds opens
+/// it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -132,15 +133,15 @@ impl Trip {
 
     /// `n` failures in a row, 1 to 4,095. One success ends the run.
     ///
-    /// Alone this opens the breaker of a busy service by chance: at 10,000 calls a second of which
-    /// 10 % fail, five in a row come every 11 s. Set a time that the run has to
+    /// On its own, this rule opens the breaker of a busy service by chance: at 10,000 calls a
+    /// second of which 10 % fail, five in a row come every 11 s. Set a time that the run has to
     /// [last](Self::lasting).
     pub const fn consecutive_failures(n: u32) -> Self {
         Self::new(When::Consecutive(n))
     }
 
-    /// `n` failures (1 to 100,000) [within](Self::within) a time, by default 10 s, however many calls
-    /// succeed.
+    /// `n` failures (1 to 100,000) [within](Self::within) a time, by default 10 s, no matter how
+    /// many calls succeed.
     pub const fn failures(n: u32) -> Self {
         Self::new(When::Failures(n))
     }
@@ -180,10 +181,11 @@ impl Trip {
         self
     }
 
-    /// Requires that a rate is *above* its threshold with this confidence, instead of at least at it:
-    /// the lower bound of the Wilson score interval of the window's rate must be above the
-    /// threshold. `z` is the bound's z-score, above 0 and at most 10: with 1.64 one window in 20
-    /// whose true rate is the threshold is above it by chance, with 3.1 one in 1,000.
+    /// Requires that a rate is *above* its threshold with this confidence, instead of at least at
+    /// it: the lower bound of the Wilson score interval of the window's rate must be above the
+    /// threshold. `z` is the bound's z-score, above 0 and at most 10. If the true rate is exactly
+    /// the threshold, the rule holds by chance for one window in 20 with a `z` of 1.64, and for one
+    /// in 1,000 with 3.1.
     ///
     /// A few calls cannot be above a high rate with confidence: at a threshold of 0.9 and a `z` of
     /// 3.1 it takes 87 calls if all fail, and about 180 if 97 % fail.
@@ -198,18 +200,18 @@ impl Trip {
         self
     }
 
-    /// Sets how long a run of failures must have lasted, from its first failure to its last, in whole
-    /// milliseconds. If the last one is throttled and in [no rate](super::Builder::throttled), the run
-    /// must have lasted five times as long, or half of [`within`](Self::within) if that is less, but
-    /// at least `least`.
+    /// Sets how long a run of failures must have lasted, from its first failure to its last, in
+    /// whole milliseconds. If the last failure is throttled, and [no
+    /// rate](super::Builder::throttled) counts it, the run must have lasted five times as long, or
+    /// half of [`within`](Self::within) if that is less, but never less than `least`.
     pub const fn lasting(mut self, least: Duration) -> Self {
         self.lasting = Some(least);
         self
     }
 
     /// Sets the time in which the failures must lie, in whole milliseconds for a run and whole
-    /// microseconds for [`Trip::failures`]. A run that is older is cut to its recent failures: of
-    /// the last eight, or as many as the rule needs, those within the time.
+    /// microseconds for [`Trip::failures`]. A longer run is cut to its recent failures: of the last
+    /// eight, or of as many as the rule needs, those that lie within the time.
     pub const fn within(mut self, most: Duration) -> Self {
         self.within = Some(most);
         self

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::outcome::{FailureKind, Outcome};
+use http::HeaderMap;
+
+use super::status::{NOT_PROCESSED, is_digits, not_processed};
+use crate::outcome::{FailureKind, NEVER, Outcome};
 
 /// The statuses of gRPC, 0 to 16.
 const STATUSES: usize = 17;
@@ -75,6 +78,25 @@ impl Codes {
         };
         Outcome::Failure { kind, retry_after }
     }
+
+    /// The outcome of a response with this status, in headers, trailers or metadata.
+    pub(crate) fn judge(&self, status: u16, headers: &HeaderMap) -> Outcome {
+        let outcome = self.outcome(status, pushback(headers));
+        match headers.contains_key(NOT_PROCESSED) {
+            true => not_processed(outcome),
+            false => outcome,
+        }
+    }
+}
+
+/// The delay in `grpc-retry-pushback-ms`, by the retry design (A6): whole milliseconds. Anything else,
+/// such as a negative number, means that the client must stop.
+fn pushback(headers: &HeaderMap) -> Option<Duration> {
+    let mut values = headers.get_all("grpc-retry-pushback-ms").iter();
+    let value = values.next()?.to_str().ok().map(str::trim);
+    let value = value.filter(|value| values.next().is_none() && is_digits(value));
+    let millis = value.and_then(|value| value.parse().ok());
+    Some(millis.map_or(NEVER, Duration::from_millis))
 }
 
 impl Default for Codes {

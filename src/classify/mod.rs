@@ -20,7 +20,7 @@
 //! | `hyper::Error`: timeout | `Timeout` | `hyper` |
 //! | `reqwest::Error`: cannot connect | `Unsent` | `reqwest` |
 //! | `reqwest::Error`: timeout | `Timeout` | `reqwest` |
-//! | `reqwest::Error`: of `error_for_status` | that of a response with this status; the delay of a 429 or 503 is lost: a retry waits a second, and sends only what may be sent twice | `reqwest` |
+//! | `reqwest::Error`: of `error_for_status` | that of a response with this status; the delay of a 429 or 503 is lost: a retry waits up to a second, and sends only what may be sent twice | `reqwest` |
 //! | `reqwest::Error`: a body that does not parse; too many redirects | [`Permanent`](FailureKind::Permanent) | `reqwest` |
 //! | `reqwest::Error`: the request cannot be built | [`Ignore`](Outcome::Ignore): it is the caller's mistake | `reqwest` |
 //! | the request body of the caller failed, under a `ReplayLayer` or an HTTP client stack | `Ignore`: it says nothing about the server | `http` |

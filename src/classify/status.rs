@@ -1,8 +1,6 @@
-//! The status codes of HTTP and the pushback of gRPC, without the types of either.
+//! The status codes of HTTP, without its types.
 
-use std::time::Duration;
-
-use crate::outcome::{FailureKind, NEVER, Outcome};
+use crate::outcome::{FailureKind, Outcome};
 
 /// The header of a response to a call that a server of this library has rejected before it was
 /// made. The status alone does not say so: a 504 may also be a call that took too long.
@@ -37,16 +35,6 @@ pub(crate) fn http_failure(status: u16) -> Option<FailureKind> {
         500..=599 => Some(FailureKind::Response),
         _ => None,
     }
-}
-
-/// The delay in the values of `grpc-retry-pushback-ms`, by the retry design (A6): whole
-/// milliseconds. Anything else, such as a negative number, means that the client must stop. A value
-/// that is no text is `None`.
-pub(crate) fn pushback<'v>(mut values: impl Iterator<Item = Option<&'v str>>) -> Option<Duration> {
-    let value = values.next()?.map(str::trim);
-    let value = value.filter(|value| values.next().is_none() && is_digits(value));
-    let millis = value.and_then(|value| value.parse().ok());
-    Some(millis.map_or(NEVER, Duration::from_millis))
 }
 
 pub(crate) fn is_digits(text: &str) -> bool {

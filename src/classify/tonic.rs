@@ -6,7 +6,6 @@ use ::tonic::{ConnectError, Response, Status, TimeoutExpired};
 
 use super::codes::Codes;
 use super::response::Judge;
-use super::status::{NOT_PROCESSED, not_processed, pushback};
 use crate::outcome::{FailureKind, Outcome};
 
 pub(super) fn known(link: &(dyn StdError + 'static)) -> Option<Outcome> {
@@ -26,13 +25,7 @@ pub(crate) fn of_status(codes: &Codes, link: &(dyn StdError + 'static)) -> Optio
     if status.source().is_some() {
         return None;
     }
-    let values = status.metadata().get_all("grpc-retry-pushback-ms");
-    let retry_after = pushback(values.iter().map(|value| value.to_str().ok()));
-    let outcome = codes.outcome(status.code() as u16, retry_after);
-    Some(match status.metadata().contains_key(NOT_PROCESSED) {
-        true => not_processed(outcome),
-        false => outcome,
-    })
+    Some(codes.judge(status.code() as u16, status.metadata().as_ref()))
 }
 
 /// The message has come without an error.

@@ -63,6 +63,13 @@ impl ConfigError {
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// The problems that `check` finds, as an error.
+    pub(crate) fn found(policy: &Name, check: impl FnOnce(&mut Self)) -> Result<(), ConfigError> {
+        let mut problems = Self::default();
+        check(&mut problems);
+        problems.finish(policy)
+    }
+
     /// Adds a problem unless `holds`. `allowed` completes the sentence "it must be ..".
     pub(crate) fn check(
         &mut self,

@@ -154,7 +154,8 @@ pub struct Snapshot {
     pub suppressed: u64,
     /// Calls that the fallback would have answered, in [`Mode::RecordOnly`].
     pub would_answer: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

@@ -1,6 +1,5 @@
 //! The client's address, as a key.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::HeaderName;
@@ -11,6 +10,7 @@ use super::forwarded;
 use crate::config::Name;
 use crate::event::notice;
 use crate::keyed::{ByKey, Keyed, PerKey, Picked, Source};
+use crate::macros::debug_fields;
 use crate::rate_limit::{Quota, RateLimiter};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -76,13 +76,14 @@ pub struct Peer(pub SocketAddr);
 #[derive(Clone)]
 pub struct ClientIp(Arc<Settings>);
 
+#[derive(Clone)]
 struct Settings {
     trust: Trust,
     header: Header,
     ipv6_prefix: u8,
     peer_from: Option<PeerFrom>,
     /// Whether a missing peer address has been reported. Publishes nothing: relaxed.
-    reported: AtomicBool,
+    reported: Arc<AtomicBool>,
 }
 
 type PeerFrom = Arc<dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync>;
@@ -130,7 +131,7 @@ impl ClientIp {
             header: Header::List(HeaderName::from_static("x-forwarded-for")),
             ipv6_prefix: 64,
             peer_from: None,
-            reported: AtomicBool::new(false),
+            reported: Arc::default(),
         }))
     }
 
@@ -175,17 +176,9 @@ impl ClientIp {
         self.with(|settings| settings.peer_from = Some(Arc::new(peer)))
     }
 
-    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let now = &*self.0;
-        let mut settings = Settings {
-            trust: now.trust.clone(),
-            header: now.header.clone(),
-            ipv6_prefix: now.ipv6_prefix,
-            peer_from: now.peer_from.clone(),
-            reported: AtomicBool::new(false),
-        };
-        change(&mut settings);
-        Self(Arc::new(settings))
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// A limit of `n` a second for each client, for up to 10,000 clients. For other options make the
@@ -337,12 +330,5 @@ impl<B, P: PerKey> Source<Request<B>, P> for ByKey<IpAddr, P, ClientIp> {
     }
 }
 
-impl fmt::Debug for ClientIp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientIp")
-            .field("trust", &self.0.trust)
-            .field("header", &self.0.header)
-            .field("ipv6_prefix", &self.0.ipv6_prefix)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(ClientIp, this: trust = this.0.trust, header = this.0.header,
+    ipv6_prefix = this.0.ipv6_prefix);

@@ -7,7 +7,7 @@ use http_body::Body as HttpBody;
 const MOST: u64 = 64 * 1024;
 
 /// The head of `request` with this body.
-pub(super) fn with_body<A, B>(request: &Request<A>, body: B) -> Request<B> {
+pub(crate) fn with_body<A, B>(request: &Request<A>, body: B) -> Request<B> {
     let mut copy = Request::new(body);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());

@@ -1,6 +1,5 @@
 //! Permits of work that outlives its call.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::bulkhead::{Bulkhead, Permit, SharedPermit};
+use crate::macros::debug_fields;
 use crate::rejection::Rejection;
 
 impl Bulkhead {
@@ -17,7 +17,7 @@ impl Bulkhead {
     /// events and other work that no call waits for.
     ///
     /// For the permit that the call itself has, see
-    /// [`HttpStack::share_permit`](crate::http::HttpStack::share_permit).
+    /// [`ServerStack::share_permit`](crate::ServerStack::share_permit).
     ///
     /// ```
     /// use futures::StreamExt;
@@ -82,13 +82,7 @@ impl<S: Stream, P> Stream for Held<S, P> {
     }
 }
 
-impl<S, P> fmt::Debug for Held<S, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held")
-            .field("holds", &self.permit.is_some())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S, P] Held<S, P>, this: holds = this.permit.is_some());
 
 /// A service that finds the permit of its call in the request, if `on`.
 #[derive(Clone, Debug)]

@@ -65,6 +65,8 @@ mod stack;
 mod tests;
 mod trailers;
 
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use body::with_more;
 #[cfg(feature = "tower")]
 pub use body::{
     Body, BodyError, BodyFuture, BodyLayer, BodyService, ChunksBy, EveryChunk, HeldFormat,
@@ -78,6 +80,8 @@ pub use call_headers::{
 pub(crate) use client_ip::network;
 #[cfg(feature = "tower")]
 pub use client_ip::{ClientIp, Peer};
+#[cfg(all(feature = "tonic", feature = "tower"))]
+pub(crate) use copy::with_body;
 #[cfg(feature = "tower")]
 pub use copy::{copy_empty, copy_small};
 #[cfg(feature = "tokio")]
@@ -112,4 +116,4 @@ pub use request_body::{RequestBody, RequestBodyFuture, RequestBodyLayer, Request
 pub use respond_to::{RespondTo, ToHead};
 pub use retry_after::retry_after;
 #[cfg(feature = "tower")]
-pub use stack::{HttpClientStack, HttpServerStack, HttpStack};
+pub use stack::{ClientBodies, HttpClientStack, HttpServerStack, ServerBodies};

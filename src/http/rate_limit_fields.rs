@@ -1,6 +1,5 @@
 //! The fields by which a server says how much of a rate limit is left.
 
-use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::respond::whole_seconds as seconds;
-use super::{CallHeaders, HttpStack, TrustCallHeaders};
+use super::{CallHeaders, TrustCallHeaders};
 use crate::context::Remainder;
 use crate::rate_limit::RateLimitLayer;
 use crate::stack::ServerStack;
@@ -122,7 +121,7 @@ fn parameter(name: &str, value: Option<u64>) -> String {
 
 /// A layer or stack `L` with [`RateLimitFields`] on its responses; made by `.rate_limit_fields(..)` on
 /// it. It dereferences to `L`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct WithRateLimitFields<L> {
     layer: L,
@@ -147,8 +146,7 @@ macro_rules! rate_limit_fields {
 
 rate_limit_fields! {
     [R, K, W, P] RateLimitLayer<R, K, W, P>;
-    [R, L] ServerStack<R, L>;
-    [R, L, P] HttpStack<ServerStack<R, L>, P>;
+    [R, L, B] ServerStack<R, L, B>;
     [L] TrustCallHeaders<L>;
 }
 
@@ -175,15 +173,6 @@ impl<S, L: Layer<S>> Layer<S> for WithRateLimitFields<L> {
             inner: self.layer.layer(inner),
             fields: Arc::new(self.fields.clone()),
         }
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for WithRateLimitFields<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WithRateLimitFields")
-            .field("layer", &self.layer)
-            .field("fields", &self.fields)
-            .finish()
     }
 }
 

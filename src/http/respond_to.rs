@@ -5,13 +5,13 @@ use std::fmt;
 use http::request::Parts;
 use http::{Request, Response};
 
+use super::copy::with_body;
 use super::format::reason_of;
-use super::{HttpStack, UntilBodyEnd};
 use crate::bulkhead::BulkheadLayer;
 use crate::circuit_breaker::CircuitBreakerLayer;
 use crate::rate_limit::RateLimitLayer;
 use crate::rejection::{Reason, Rejection};
-use crate::service::{Format, Respond, RespondWith};
+use crate::service::{Format, Respond};
 use crate::stack::{ClientStack, ServerStack};
 use crate::sync::Arc;
 use crate::timeout::TimeoutLayer;
@@ -54,12 +54,7 @@ where
     type Format = ToHead<F>;
 
     fn format(&self, request: &Request<A>) -> ToHead<F> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = request.method().clone();
-        head.uri = request.uri().clone();
-        head.version = request.version();
-        head.headers = request.headers().clone();
-        head.extensions = request.extensions().clone();
+        let (head, ()) = with_body(request, ()).into_parts();
         ToHead {
             respond: self.0.clone(),
             head: Arc::new(head),
@@ -112,40 +107,6 @@ respond_to! {
     [R, K, W, P] RateLimitLayer<R, K, W, P> => RateLimitLayer<RespondTo<F>, K, W, P>;
     [R, W, P] BulkheadLayer<R, W, P> => BulkheadLayer<RespondTo<F>, W, P>;
     [R, C, G, P] CircuitBreakerLayer<R, C, G, P> => CircuitBreakerLayer<RespondTo<F>, C, G, P>;
-    [R, L] ServerStack<R, L> => ServerStack<RespondTo<F>, L>;
-    [R, C, L, O, K] ClientStack<R, C, L, O, K> => ClientStack<RespondTo<F>, C, L, O, K>;
+    [R, L, B] ServerStack<R, L, B> => ServerStack<RespondTo<F>, L, B>;
+    [R, C, L, O, K, B] ClientStack<R, C, L, O, K, B> => ClientStack<RespondTo<F>, C, L, O, K, B>;
 }
-
-macro_rules! of_http_stack {
-    ([$($generic:ident),*] $stack:ident<$responder:ident $(, $rest:ident)*>) => {
-        impl<$($generic),*, P> HttpStack<$stack<UntilBodyEnd<$responder> $(, $rest)*>, P> {
-            /// Answers rejected calls with a closure, instead of the service's own terms.
-            pub fn respond<F>(
-                self,
-                respond: F,
-            ) -> HttpStack<$stack<UntilBodyEnd<RespondWith<F>> $(, $rest)*>, P> {
-                self.respond_as(RespondWith(respond))
-            }
-
-            /// Answers rejected calls by a responder, such as [`Rejections`](crate::http::Rejections).
-            pub fn respond_as<R2>(
-                self,
-                responder: R2,
-            ) -> HttpStack<$stack<UntilBodyEnd<R2> $(, $rest)*>, P> {
-                self.map_stack(|stack| stack.map_responder(|_| UntilBodyEnd(responder)))
-            }
-
-            /// Answers rejected calls with what `respond` makes of the head of the request and the
-            /// rejection: see [`RespondTo`](crate::http::RespondTo).
-            pub fn respond_to<F>(
-                self,
-                respond: F,
-            ) -> HttpStack<$stack<UntilBodyEnd<RespondTo<F>> $(, $rest)*>, P> {
-                self.respond_as(RespondTo(respond))
-            }
-        }
-    };
-}
-
-of_http_stack!([R, L] ServerStack<R, L>);
-of_http_stack!([R, C, L, O, K] ClientStack<R, C, L, O, K>);

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{DATE, HeaderValue, RETRY_AFTER};
 
-use crate::classify::status::{is_digits, pushback};
+use crate::classify::status::is_digits;
 use crate::outcome::NEVER;
 
 /// Headers of hosted services with the delay in milliseconds. A service that sends one also sends
@@ -36,12 +36,6 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Some(value) => Some(in_seconds_or_date(value, headers, now).unwrap_or(NEVER)),
         None => unreadable,
     }
-}
-
-/// The delay that a gRPC response requests.
-pub(super) fn grpc_pushback(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all("grpc-retry-pushback-ms");
-    pushback(values.iter().map(|value| value.to_str().ok()))
 }
 
 fn in_seconds_or_date(

@@ -3,8 +3,6 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::retry_after::grpc_pushback;
-use crate::classify::status::{NOT_PROCESSED, not_processed};
 use crate::classify::{Codes, Outcome};
 
 /// The start of every content type of gRPC.
@@ -28,11 +26,7 @@ fn status(headers: &HeaderMap) -> Option<u16> {
 
 /// The outcome that the gRPC status in these headers or trailers states. None if there is none.
 pub(crate) fn of_grpc(headers: &HeaderMap, codes: &Codes) -> Option<Outcome> {
-    let outcome = codes.outcome(status(headers)?, grpc_pushback(headers));
-    Some(match headers.contains_key(NOT_PROCESSED) {
-        true => not_processed(outcome),
-        false => outcome,
-    })
+    Some(codes.judge(status(headers)?, headers))
 }
 
 /// Whether these are the headers of gRPC, or of a kind of it such as gRPC-Web.

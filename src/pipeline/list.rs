@@ -6,6 +6,7 @@ use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::Direct;
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
+use crate::macros::setters;
 use crate::rate_limit::RateLimiter;
 use crate::retry::Retry;
 use crate::sync::Arc;
@@ -18,6 +19,13 @@ use crate::timeout::Timeout;
 #[must_use = "a pipeline does nothing until `run`"]
 pub struct Pipeline<C = Direct, A = NoFallback> {
     pub(super) fallback: Option<(Fallback, A)>,
+    pub(super) policies: Policies,
+    pub(super) classifier: C,
+}
+
+/// The policies below the fallback, from the outside in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policies {
     pub(super) timeout: Option<Timeout>,
     pub(super) retry: Option<Retry>,
     pub(super) hedge: Option<Hedge>,
@@ -25,7 +33,6 @@ pub struct Pipeline<C = Direct, A = NoFallback> {
     pub(super) bulkhead: Option<Bulkhead>,
     pub(super) limiter: Option<Limit>,
     pub(super) attempt_timeout: Option<Timeout>,
-    pub(super) classifier: C,
 }
 
 #[derive(Clone, Default)]
@@ -53,13 +60,7 @@ impl Pipeline {
     pub fn new() -> Self {
         Self {
             fallback: None,
-            timeout: None,
-            retry: None,
-            hedge: None,
-            breaker: Breaker::None,
-            bulkhead: None,
-            limiter: None,
-            attempt_timeout: None,
+            policies: Policies::default(),
             classifier: Direct,
         }
     }
@@ -81,102 +82,63 @@ impl<C, A> Pipeline<C, A> {
     pub fn fallback<A2>(self, fallback: impl Into<Fallback>, action: A2) -> Pipeline<C, A2> {
         Pipeline {
             fallback: Some((fallback.into(), action)),
-            timeout: self.timeout,
-            retry: self.retry,
-            hedge: self.hedge,
-            breaker: self.breaker,
-            bulkhead: self.bulkhead,
-            limiter: self.limiter,
-            attempt_timeout: self.attempt_timeout,
+            policies: self.policies,
             classifier: self.classifier,
         }
     }
 
-    /// Limits the time of the whole call, from the first attempt to the last. Pass a `Timeout`, a
-    /// reference to one, or a duration.
-    ///
-    /// # Panics
-    /// If the duration is zero; see [`Timeout::new`].
-    #[track_caller]
-    pub fn timeout(mut self, timeout: impl Into<Timeout>) -> Self {
-        self.timeout = Some(timeout.into());
-        self
-    }
+    setters! {
+        /// Limits the time of the whole call, from the first attempt to the last. Pass a `Timeout`, a
+        /// reference to one, or a duration.
+        ///
+        /// # Panics
+        /// If the duration is zero; see [`Timeout::new`].
+        #[track_caller]
+        timeout(timeout: impl Into<Timeout>) => policies.timeout = Some(timeout.into());
 
-    /// Retries failed attempts.
-    pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
-        self.retry = Some(retry.into());
-        self
-    }
+        /// Retries failed attempts.
+        retry(retry: impl Into<Retry>) => policies.retry = Some(retry.into());
 
-    /// Starts an extra attempt beside a slow one.
-    pub fn hedge(mut self, hedge: impl Into<Hedge>) -> Self {
-        self.hedge = Some(hedge.into());
-        self
-    }
+        /// Starts an extra attempt beside a slow one.
+        hedge(hedge: impl Into<Hedge>) => policies.hedge = Some(hedge.into());
 
-    /// Rejects attempts while the circuit breaker is open.
-    pub fn breaker(mut self, breaker: impl Into<CircuitBreaker>) -> Self {
-        self.breaker = Breaker::One(breaker.into());
-        self
-    }
+        /// Rejects attempts while the circuit breaker is open.
+        breaker(breaker: impl Into<CircuitBreaker>) => policies.breaker = Breaker::One(breaker.into());
 
-    /// Chooses a circuit breaker by the number of the attempt, from 1: for attempts that go to
-    /// different hosts.
-    pub fn breaker_by(
-        mut self,
-        breaker: impl Fn(u32) -> CircuitBreaker + Send + Sync + 'static,
-    ) -> Self {
-        self.breaker = Breaker::By(Arc::new(breaker));
-        self
-    }
+        /// Chooses a circuit breaker by the number of the attempt, from 1: for attempts that go to
+        /// different hosts.
+        breaker_by(breaker: impl Fn(u32) -> CircuitBreaker + Send + Sync + 'static) =>
+            policies.breaker = Breaker::By(Arc::new(breaker));
 
-    /// Limits the number of attempts in flight. If the bulkhead has a queue, an attempt waits in it.
-    pub fn bulkhead(mut self, bulkhead: impl Into<Bulkhead>) -> Self {
-        self.bulkhead = Some(bulkhead.into());
-        self
-    }
+        /// Limits the number of attempts in flight. If the bulkhead has a queue, an attempt waits in it.
+        bulkhead(bulkhead: impl Into<Bulkhead>) => policies.bulkhead = Some(bulkhead.into());
 
-    /// Limits the rate of attempts, and rejects those above it.
-    pub fn limiter(mut self, limiter: impl Into<RateLimiter>) -> Self {
-        self.limiter = Some(Limit {
+        /// Limits the rate of attempts, and rejects those above it.
+        limiter(limiter: impl Into<RateLimiter>) => policies.limiter = Some(Limit {
             limiter: limiter.into(),
             waits: false,
         });
-        self
-    }
 
-    /// Limits the rate of attempts. An attempt above it waits for a token, for at most the limiter's
-    /// [`max_wait`](crate::rate_limit::Builder::max_wait).
-    pub fn waiting_limiter(mut self, limiter: impl Into<RateLimiter>) -> Self {
-        self.limiter = Some(Limit {
+        /// Limits the rate of attempts. An attempt above it waits for a token, for at most the limiter's
+        /// [`max_wait`](crate::rate_limit::Builder::max_wait).
+        waiting_limiter(limiter: impl Into<RateLimiter>) => policies.limiter = Some(Limit {
             limiter: limiter.into(),
             waits: true,
         });
-        self
-    }
 
-    /// Limits the time of each attempt, not including time in queues.
-    ///
-    /// # Panics
-    /// If the duration is zero; see [`Timeout::new`].
-    #[track_caller]
-    pub fn attempt_timeout(mut self, timeout: impl Into<Timeout>) -> Self {
-        self.attempt_timeout = Some(timeout.into());
-        self
+        /// Limits the time of each attempt, not including time in queues.
+        ///
+        /// # Panics
+        /// If the duration is zero; see [`Timeout::new`].
+        #[track_caller]
+        attempt_timeout(timeout: impl Into<Timeout>) => policies.attempt_timeout = Some(timeout.into());
     }
 
     /// Sets the classifier, a [`Classify`](crate::Classify). The default is [`Direct`].
     pub fn classify<C2>(self, classifier: C2) -> Pipeline<C2, A> {
         Pipeline {
             fallback: self.fallback,
-            timeout: self.timeout,
-            retry: self.retry,
-            hedge: self.hedge,
-            breaker: self.breaker,
-            bulkhead: self.bulkhead,
-            limiter: self.limiter,
-            attempt_timeout: self.attempt_timeout,
+            policies: self.policies,
             classifier,
         }
     }

@@ -47,7 +47,7 @@ impl<C, A> Pipeline<C, A> {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
-        match &self.timeout {
+        match &self.policies.timeout {
             Some(timeout) => flat(timeout.run(|| self.retried(call)).await),
             None => self.retried(call).await,
         }
@@ -60,7 +60,7 @@ impl<C, A> Pipeline<C, A> {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
-        match &self.retry {
+        match &self.policies.retry {
             Some(retry) => {
                 let classifier = ByInner(&self.classifier);
                 flat(retry.run_with(classifier, |_| self.hedged(call)).await)
@@ -76,7 +76,7 @@ impl<C, A> Pipeline<C, A> {
         E: Fault<Via>,
         C: Classify<T, E, Seen>,
     {
-        match &self.hedge {
+        match &self.policies.hedge {
             Some(hedge) => {
                 let classifier = ByInner(&self.classifier);
                 flat(hedge.run_with(classifier, |_| self.attempt(call)).await)
@@ -95,7 +95,7 @@ impl<C, A> Pipeline<C, A> {
     {
         let number = context::attempt().unwrap_or(1);
         let admitted = || self.admitted(|| call(number));
-        let breaker = match &self.breaker {
+        let breaker = match &self.policies.breaker {
             Breaker::None => return admitted().await,
             Breaker::One(breaker) => breaker.clone(),
             Breaker::By(by) => by(number),
@@ -109,7 +109,7 @@ impl<C, A> Pipeline<C, A> {
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
     {
-        match &self.bulkhead {
+        match &self.policies.bulkhead {
             Some(bulkhead) => flat(bulkhead.run_queued(|| self.limited(call)).await),
             None => self.limited(call).await,
         }
@@ -120,14 +120,14 @@ impl<C, A> Pipeline<C, A> {
         Fut: Future<Output = Result<T, E>>,
         E: Fault<Via>,
     {
-        if let Some(Limit { limiter, waits }) = &self.limiter {
+        if let Some(Limit { limiter, waits }) = &self.policies.limiter {
             let token = match waits {
                 true => limiter.acquire().await,
                 false => limiter.try_acquire(),
             };
             token.map_err(Piped::from)?;
         }
-        let outcome = match &self.attempt_timeout {
+        let outcome = match &self.policies.attempt_timeout {
             Some(timeout) => timeout.run(call).await,
             None => call().await.map_err(Error::Service),
         };

@@ -13,7 +13,7 @@ use crate::waiting::{self, Queued};
 
 /// Waits for tokens; made by [`RateLimiter::acquire`].
 ///
-/// Resolves to the rejections of [`RateLimiter::acquire_blocking`]: at once, if the wait is
+/// Its rejections are those of [`RateLimiter::acquire_blocking`]. It rejects at once if the wait is
 /// known to be too long.
 pub type Acquire = waiting::Acquire<RateLimiter>;
 
@@ -25,7 +25,7 @@ impl RateLimiter {
     /// takes nothing before it is at the head and its token is due. It holds no service and no lock.
     ///
     /// # Panics
-    /// When it has to wait and is polled outside of a tokio runtime.
+    /// If it has to wait and is polled outside of a tokio runtime.
     pub fn acquire(&self) -> Acquire {
         Acquire::new(self.clone())
     }

@@ -46,8 +46,8 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`RejectionKind::RateLimited`], with the time until a token is available if no other call
-    /// comes first; without a time if the limiter is stopped. While calls wait for tokens, the time
-    /// is that until all of them have theirs.
+    /// comes first; without a time if the limiter is stopped. While calls wait for tokens, it is
+    /// the time until all of them have their tokens.
     #[inline]
     pub fn try_acquire(&self) -> Result<(), Rejection> {
         self.try_acquire_n(1)

@@ -34,25 +34,25 @@ pub struct Builder {
 }
 
 impl RateLimiter {
-    /// `n` a second, in bursts of `n`. With 0 the limiter admits nothing.
+    /// `n` a second, with a burst of `n`. With 0 the limiter admits nothing.
     #[track_caller]
     pub fn per_second(n: u32) -> Self {
         Self::builder(Quota::per_second(n)).build_checked()
     }
 
-    /// `n` a minute, in bursts of `n`. With 0 the limiter admits nothing.
+    /// `n` a minute, with a burst of `n`. With 0 the limiter admits nothing.
     #[track_caller]
     pub fn per_minute(n: u32) -> Self {
         Self::builder(Quota::per_minute(n)).build_checked()
     }
 
-    /// `n` an hour, in bursts of `n`. With 0 the limiter admits nothing.
+    /// `n` an hour, with a burst of `n`. With 0 the limiter admits nothing.
     #[track_caller]
     pub fn per_hour(n: u32) -> Self {
         Self::builder(Quota::per_hour(n)).build_checked()
     }
 
-    /// `n` a day, in bursts of `n`. With 0 the limiter admits nothing.
+    /// `n` a day, with a burst of `n`. With 0 the limiter admits nothing.
     #[track_caller]
     pub fn per_day(n: u32) -> Self {
         Self::builder(Quota::per_day(n)).build_checked()
@@ -92,10 +92,10 @@ impl RateLimiter {
     /// Several limits as one, such as per second and per day: a call is admitted if all of them
     /// admit it; otherwise none is charged.
     ///
-    /// Each member is still the limit it was: it is shared with its other clones, is changed
-    /// through them, and keeps its mode. A rejection is emitted by the joint limiter; its policy
-    /// is the member with the longest wait. If other calls take from the same members at the
-    /// same instant, a rejected call may cost a member a token, and never gains one. The
+    /// Each member remains a limit of its own: it shares its tokens with its other clones, can be
+    /// changed through them, and keeps its mode. The joint limiter emits the rejection, which names
+    /// the member with the longest wait as its policy. If other calls take from the same members at
+    /// the same instant, a rejected call may cost a member a token; a member never gains one. The
     /// [`max_wait`](Builder::max_wait) of the joint limiter is the shortest of its members.
     ///
     /// ```
@@ -107,8 +107,8 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// With no member, with more than 8, because they are charged one by one, and with the same
-    /// limit twice. A joint limiter among them counts as its members.
+    /// If there is no member, if there are more than 8, because they are charged one by one, or if
+    /// one limit is there twice. A joint limiter among them counts as all of its members.
     pub fn all_of(
         name: impl Into<Name>,
         limits: impl IntoIterator<Item = Self>,
@@ -208,8 +208,8 @@ impl RateLimiter {
 
     /// Changes any of quota, mode, `max_wait` and `max_pause` while calls run: `change` gets a
     /// builder with the current values. It may run again if another change comes first. Name,
-    /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their longest wait, a
-    /// pause keeps its end.
+    /// listeners and [`striped`](Builder::striped) stay. Waiting calls keep their longest wait,
+    /// and a pause keeps its end.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -257,9 +257,10 @@ impl Builder {
         /// The quota.
         quota(quota: Quota) => config.quota = quota;
 
-        /// Whether threads lease tokens and spend them without contention, or take all of them from one
-        /// exact bucket. By default they do if the burst is at least 128 tokens for each
-        /// stripe. There is a stripe for each core, rounded up to a power of two, at most 16.
+        /// Whether threads lease tokens and spend them without contention, instead of taking each
+        /// token from one exact bucket. By default they lease tokens if the burst is at least 128
+        /// tokens for each stripe. There is a stripe for each core, rounded up to a power of two,
+        /// at most 16.
         ///
         /// [What it costs](crate::rate_limit#large-bursts): up to a sixteenth of a large burst may be
         /// missing after an idle time. If it is forced on a small burst, up to a half may be missing;
@@ -278,9 +279,7 @@ impl Builder {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        self.config.check(&mut problems);
-        problems.finish(&self.options.name)
+        Problems::found(&self.options.name, |problems| self.config.check(problems))
     }
 
     /// The defaults with this quota. The options stay.

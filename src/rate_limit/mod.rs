@@ -1,8 +1,8 @@
 //! Rate limit: bounds how many calls are made per period.
 //!
 //! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and refills at a *rate*; a
-//! call takes one token, or as many as it costs. If the bucket is empty, the call is rejected, with
-//! the exact time to wait, or it waits.
+//! call takes one token, or as many as it costs. If the bucket is empty, the call either waits, or
+//! is rejected with the exact time to wait.
 //!
 //! ```text
 //!      10 a second, burst 3
@@ -16,14 +16,15 @@
 //!              └ rejected: retry after 100 ms
 //! ```
 //!
-//! In any time T at most burst + rate × T calls are made, exactly, from any number of threads.
-//! The bucket is one atomic word (the generic cell rate algorithm). An admission takes no lock and
-//! allocates nothing. With a [large burst](#large-bursts) threads take tokens without contention.
+//! In any period T at most burst + rate × T calls are admitted. The bound is exact, for any number
+//! of threads. The bucket is one atomic word (the generic cell rate algorithm). An admission takes
+//! no lock and allocates nothing. With a [large burst](#large-bursts) threads take tokens without
+//! contention.
 //!
 //! # What it does
 //!
-//! `poll_ready` polls the inner service. If that is not ready and the limiter would reject, the
-//! layer is ready and rejects the call. A layer whose cost depends on the request always waits
+//! `poll_ready` polls the inner service. If that is not ready and the limiter would reject, it
+//! returns ready, and `call` rejects. A layer whose cost depends on the request always waits
 //! for the inner service.
 //!
 //! `call` takes the tokens and calls the inner service at once, or rejects. In a waiting layer a call
@@ -34,8 +35,8 @@
 //!
 //! ## Waiting
 //!
-//! Waiting calls queue, first come, first served. The call at the head sleeps until its tokens are due
-//! and then takes them like any other call. Nothing is taken or promised before.
+//! Waiting calls queue, first come, first served. The call at the head sleeps until its tokens are
+//! due and then takes them like any other call. Until then nothing is taken or reserved.
 //!
 //! - A call that leaves the queue costs nothing: all behind it move up.
 //! - A changed quota or mode, and the start and the end of a pause, reach every waiting call at once. A
@@ -45,17 +46,18 @@
 //!   one proceeds 2 ms later.
 //! - A call on a [joint](RateLimiter::all_of) limiter waits for the member whose tokens are due last,
 //!   and does not block the queues of the others.
-//! - Timers tick in milliseconds. Tokens that fall due during a sleep are granted, so 5,000 a second
-//!   with a burst of 1 is 5,000 a second. So for waiting calls the burst is at least the tokens of
-//!   2 ms.
+//! - Timers have a resolution of 1 ms. Tokens that fall due during a sleep are granted when it
+//!   ends, so a quota of 5,000 a second with a burst of 1 still admits 5,000 a second. The
+//!   effective burst of waiting calls is therefore at least the tokens of 2 ms.
 //!
 //! ## Costs known afterwards
 //!
 //! [`try_charge`](RateLimiter::try_charge) takes an estimate, and the [`OpenCharge`] is settled to
 //! the actual cost: an excess is returned, and a shortfall becomes a debt.
-//! [`try_charge_later`](RateLimiter::try_charge_later) admits a call if the tokens are available, and
-//! takes them only if the call fails. The limit then holds for the final costs: burst + rate × T in
-//! any time T. If calls in flight together owe more, the debt is repaid before the next call.
+//! [`try_charge_later`](RateLimiter::try_charge_later) admits a call if the tokens are available,
+//! and takes them only if the call fails. The limit then holds for the final costs: burst + rate ×
+//! T in any period T. If calls that are in flight together owe more, the debt is repaid before the
+//! next call.
 //!
 //! A handler of axum that counts only failed logins, five a minute for each client:
 //!
@@ -86,8 +88,8 @@
 //! # let _ = login;
 //! ```
 //!
-//! Any number of correct logins pass at the same time. So do all wrong ones that are in flight
-//! together; a [`Bulkhead`](crate::Bulkhead) per client limits them.
+//! Any number of correct logins are admitted at the same time. So are all wrong ones that are in
+//! flight together; a [`Bulkhead`](crate::Bulkhead) per client limits them.
 //!
 //! ## Large bursts
 //!
@@ -104,9 +106,9 @@
 //!   same way. Nothing else is rejected early, and the rate is the same.
 //! - A cost above fifteen sixteenths of the burst makes the limiter exact permanently, so that such a
 //!   cost is admitted too once the tokens are available.
-//! - While one thread fetches a lease, another may be rejected because the lease has not arrived. A
+//! - While one thread fetches a lease, another may be rejected because that lease is not there yet. A
 //!   lease that is fetched during a change of quota or at the start of a pause is lost.
-//! - A stripe takes 128 bytes on most machines. A limiter without stripes takes nothing for them.
+//! - A stripe takes 128 bytes on most machines. A limiter without stripes needs no memory for them.
 //!
 //! [`available`]: RateLimiter::available
 //!
@@ -187,10 +189,10 @@
 //! | rate | required | no number fits all |
 //! | [`burst`](Quota::burst) | the tokens of one period | a limit per second is meant for the whole second |
 //! | tokens at the start | the burst | a restart must not reject calls |
-//! | without a token | rejects | waiting is part of the layer's type, with its bound |
-//! | [`max_wait`](Builder::max_wait) | 1 s, and the deadline in force | smooths a burst, and the caller still wants the answer |
+//! | a call without a token | is rejected | waiting is a type of layer that you choose, and has a bound |
+//! | [`max_wait`](Builder::max_wait) | 1 s, and the deadline in force | long enough to smooth a burst, short enough that the caller still wants the answer |
 //! | [`max_pause`](Builder::max_pause) | 60 s | one wrong header must not stop a client for a day |
-//! | [`striped`](Builder::striped) | if stripes take at most a sixteenth of the burst | cores would contend for a shared word |
+//! | [`striped`](Builder::striped) | on if the stripes take at most a sixteenth of the burst | without stripes, cores contend for a shared word |
 //! | [`name`](Builder::name) | `rate_limit@` and the call site | a rejection must say which limit it was |
 //! | [`mode`](Builder::mode) | enforced | |
 //!
@@ -222,14 +224,14 @@
 //! the limiter is stopped; [`RejectionKind::CostAboveBurst`](crate::RejectionKind::CostAboveBurst),
 //! which no wait can satisfy; from calls that would wait also
 //! [`RejectionKind::Expired`](crate::RejectionKind::Expired). The first is a 429 in HTTP and
-//! `RESOURCE_EXHAUSTED` in gRPC, the second a 413 and `INVALID_ARGUMENT`, which no client sends
-//! again. `Retry-After` is in whole seconds, rounded up.
+//! `RESOURCE_EXHAUSTED` in gRPC, the second a 413 and `INVALID_ARGUMENT`, which clients do
+//! not retry. `Retry-After` is in whole seconds, rounded up.
 //!
 //! # When not to use it
 //!
-//! To protect a service from more work than it can do at once: a slow service is overrun at any
-//! rate, so limit the calls in flight with a [`Bulkhead`](crate::Bulkhead). To share one limit
-//! between processes: each process has its own bucket.
+//! - To protect a service from more work than it can do at once: a slow service is overloaded at any
+//!   rate. Limit the calls in flight with a [`Bulkhead`](crate::Bulkhead) instead.
+//! - To share one limit between processes: each process has its own bucket.
 
 #[cfg(feature = "tokio")]
 mod acquire;

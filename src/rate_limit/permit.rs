@@ -16,7 +16,7 @@ use crate::time;
 ///
 /// Made by [`RateLimiter::try_charge`] and [`RateLimiter::try_charge_later`]. It is settled exactly
 /// once: by [`settle`](Self::settle), by [`refund`](Self::refund), or by dropping it, which charges
-/// what the call was admitted for.
+/// the tokens that the call was admitted for.
 ///
 /// ```
 /// use seawall::{Quota, RateLimiter};
@@ -31,9 +31,9 @@ use crate::time;
 ///
 /// # What is returned
 ///
-/// If too much was charged, the excess is returned, except for tokens that the refill has returned by
-/// now. If the quota was changed or the limiter was paused in between, or the key of a keyed limiter
-/// was evicted, nothing is returned.
+/// If too much was charged, the excess is returned, except for tokens that the refill has already
+/// returned. If the quota was changed or the limiter was paused in between, or the key of a keyed
+/// limiter was evicted, nothing is returned.
 ///
 /// If too little was charged, the rest is taken even if it is not available. The limiter then admits
 /// nothing until that debt is repaid.

@@ -11,7 +11,7 @@ pub(super) const UNITS: u64 = 32;
 /// reserved, still fit the 62 bits of the limiter's word.
 pub(super) const SPAN: u64 = 1 << 60;
 
-/// How many tokens in each period, and how many at once.
+/// How many tokens are added in each period, and how many can be taken at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) const SPAN: u64 = 1 << 60;
 ///
 /// The burst is what an idle limiter admits at one instant. By default it is the tokens of one
 /// period: `per_second(100)` admits a hundred at once after an idle second, because a limit per
-/// second is meant for the whole second, not for its hundredths.
+/// second is meant for the whole second, not for each hundredth of it.
 ///
 /// A limiter keeps the time per token in units of 1/32 ns, rounded up. It is never faster than
 /// configured, and slower by at most 0.03 % at ten million a second
@@ -45,8 +45,8 @@ const DAY: u64 = 24 * HOUR;
 impl Quota {
     /// `n` in each `period`, with a burst of `n`.
     ///
-    /// Zero stops the limiter: it admits its burst once, if that is set, and then nothing. A period
-    /// of zero is an error where the quota is used.
+    /// With `n` zero the limiter is stopped: it admits its burst once, if one is set, and then
+    /// nothing. A period of zero is an error where the quota is used.
     pub const fn new(n: u32, period: Duration) -> Self {
         Self {
             n,
@@ -92,12 +92,12 @@ impl Quota {
         self
     }
 
-    /// How many tokens come in each [`period`](Self::period).
+    /// How many tokens are added in each [`period`](Self::period).
     pub const fn count(&self) -> u32 {
         self.n
     }
 
-    /// The time in which [`count`](Self::count) tokens come.
+    /// The time in which [`count`](Self::count) tokens are added.
     pub const fn period(&self) -> Duration {
         self.period
     }

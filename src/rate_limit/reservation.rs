@@ -15,10 +15,10 @@ use crate::time::{self, Tick};
 /// Tokens that belong to the caller from an instant on.
 ///
 /// Made by [`RateLimiter::reserve`], for callers that do their own waiting; to wait, use `acquire`
-/// or [`acquire_blocking`](RateLimiter::acquire_blocking). From its instant on the tokens are spent,
-/// whether it is [committed](Self::commit) or dropped. If it is dropped before, it returns them,
-/// unless tokens were taken after them: later calls depend on those. It also returns nothing if the
-/// limit was changed or paused in between.
+/// or [`acquire_blocking`](RateLimiter::acquire_blocking). From that instant on the tokens are
+/// spent, whether the reservation is [committed](Self::commit) or dropped. If it is dropped
+/// earlier, the tokens are returned, unless others were taken after them, because later calls
+/// depend on them. Nothing is returned either if the limit was changed or paused in between.
 ///
 /// ```
 /// # use seawall::{Rejection, RateLimiter};
@@ -48,12 +48,12 @@ impl RateLimiter {
     /// [`max_wait`](super::Builder::max_wait). Instants are granted in the order of the calls.
     ///
     /// Sleep for [`Reservation::delay`] and make the call. A reservation does not overtake waiting
-    /// calls: while a call waits, it is rejected.
+    /// calls: while a call waits, `reserve` rejects.
     ///
     /// # Errors
     /// Those of [`try_acquire`](Self::try_acquire), if the wait would be longer than `max_wait` or
-    /// the [deadline](crate::Deadline) in force;
-    /// [`RejectionKind::Expired`](crate::RejectionKind::Expired) if that has passed. Nothing is
+    /// would end after the [deadline](crate::Deadline) in force;
+    /// [`RejectionKind::Expired`](crate::RejectionKind::Expired) if that has passed. No token is
     /// taken then.
     pub fn reserve(&self) -> Result<Reservation, Rejection> {
         self.reserve_n(1)
@@ -111,7 +111,7 @@ impl Reservation {
         self.end(Ending::Admitted, self.at);
     }
 
-    /// Drops it: before its instant the tokens are returned, and after it they are spent.
+    /// Drops the reservation: before its instant the tokens are returned; after it they are spent.
     pub fn cancel(self) {
         drop(self);
     }

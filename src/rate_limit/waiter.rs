@@ -45,13 +45,14 @@ const ENDED: &str = "polled after it was ready";
 
 impl RateLimiter {
     /// Takes a token, or blocks this thread until it has one, for at most
-    /// [`max_wait`](super::Builder::max_wait) and the [deadline](crate::Deadline) in force. For
-    /// code that is not async; needs no runtime. It waits in the same queue as
+    /// [`max_wait`](super::Builder::max_wait) and until the [deadline](crate::Deadline) in force.
+    /// For code that is not async; needs no runtime. The call waits in the same queue as those of
     /// `acquire`.
     ///
     /// # Errors
-    /// Those of [`try_acquire`](Self::try_acquire) at once if the wait would be longer, or becomes
-    /// longer by a change of the limit; [`RejectionKind::Expired`] if the deadline has passed.
+    /// Those of [`try_acquire`](Self::try_acquire), at once if the wait would be longer than that,
+    /// or as soon as a change of the limit makes it longer; [`RejectionKind::Expired`] if the
+    /// deadline has passed.
     pub fn acquire_blocking(&self) -> Result<(), Rejection> {
         self.acquire_blocking_n(1)
     }

@@ -68,11 +68,11 @@ impl<F: Future<Output = Reply>> Future for AttemptFuture<F> {
     }
 }
 
-// A call has a copy of its own, and reqwest's body does not say when it has been sent: what an HTTP
-// stack has for that passes it on.
+// Requests of reqwest have a copy of their own, of a body in memory and of any size, and its body does
+// not say when it has been sent: what an HTTP stack has for that passes them on.
 macro_rules! passes_on {
-    ($service:ident, $inner:tt) => {
-        impl<S: Service<Call>> Service<Call> for $service<S> {
+    ($service:ident, $inner:tt: $($request:ty),*) => {$(
+        impl<S: Service<$request>> Service<$request> for $service<S> {
             type Response = S::Response;
             type Error = S::Error;
             type Future = S::Future;
@@ -83,12 +83,12 @@ macro_rules! passes_on {
             }
 
             #[inline]
-            fn call(&mut self, call: Call) -> S::Future {
-                self.$inner.call(call)
+            fn call(&mut self, request: $request) -> S::Future {
+                self.$inner.call(request)
             }
         }
-    };
+    )*};
 }
 
-passes_on!(ReplayService, inner);
-passes_on!(Attempted, 0);
+passes_on!(ReplayService, inner: Call, ::reqwest::Request);
+passes_on!(Attempted, 0: Call, ::reqwest::Request);

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use ::reqwest::{IntoUrl, Method, Request, Response};
 use bytes::Bytes;
 use tower_layer::Layer;
@@ -9,11 +7,12 @@ use super::attempt::AttemptService;
 use super::call::Call;
 use super::request::RequestBuilder;
 use super::send::{Service, send};
-use crate::http::{BodyError, HttpStack, SendCallHeaders};
+use crate::http::{BodyError, ClientBodies, SendCallHeaders};
+use crate::macros::debug_fields;
 use crate::rejection::Error;
 use crate::stack::{ClientStack, Overrides};
 
-/// A client of reqwest under a [`ClientStack::http`]; made by [`HttpStack::reqwest`]. The
+/// A client of reqwest under a [`ClientStack::http`]; made by [`ClientStack::reqwest`]. The
 /// [module](crate::reqwest) describes it.
 ///
 /// It is cheap to clone. Clones share the connections and the policies.
@@ -31,7 +30,7 @@ pub struct Client<W = Service> {
 /// [module](crate::reqwest#stacks-with-options) has an example.
 pub type ClientOf<K> = Client<<K as Layer<AttemptService>>::Service>;
 
-impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
+impl<R, C, L, O, K, P> ClientStack<R, C, L, O, K, ClientBodies<P>> {
     /// Puts the stack around a client of reqwest. The [module](crate::reqwest) has an example.
     pub fn reqwest(&self, client: ::reqwest::Client) -> ClientOf<Self>
     where
@@ -41,8 +40,8 @@ impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     }
 }
 
-impl<R, C, L, O, K, P> SendCallHeaders<HttpStack<ClientStack<R, C, L, O, K>, P>> {
-    /// Puts the stack around a client of reqwest, as [`HttpStack::reqwest`] does.
+impl<R, C, L, O, K, P> SendCallHeaders<ClientStack<R, C, L, O, K, ClientBodies<P>>> {
+    /// Puts the stack around a client of reqwest, as [`ClientStack::reqwest`] does.
     pub fn reqwest(&self, client: ::reqwest::Client) -> ClientOf<Self>
     where
         Self: Layer<AttemptService>,
@@ -118,10 +117,4 @@ impl From<::reqwest::Error> for Error<::reqwest::Error> {
     }
 }
 
-impl<W> fmt::Debug for Client<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([W] Client<W>, this: client = this.client);

@@ -10,6 +10,7 @@ use tower_service::Service as TowerService;
 use super::call::Call;
 use super::send::{Service, send};
 use crate::http::BodyError;
+use crate::macros::debug_fields;
 use crate::rejection::Error;
 use crate::stack::Overrides;
 
@@ -139,11 +140,4 @@ impl<W> RequestBuilder<W> {
     }
 }
 
-impl<W> fmt::Debug for RequestBuilder<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBuilder")
-            .field("request", &self.inner)
-            .field("overrides", &self.overrides)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([W] RequestBuilder<W>, this: request = this.inner, overrides = this.overrides);

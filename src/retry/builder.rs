@@ -54,10 +54,11 @@ impl Builder {
         /// is returned at once, and so is one with [`Duration::MAX`], whatever the cap.
         retry_after_cap(cap: Duration) => settings.retry_after_cap = cap;
 
-        /// Pays for extra attempts from `budget`, which other policies may share. The default is a budget
-        /// of its own with the [defaults](crate::budget#defaults), and inside an attempt of another
-        /// retry or hedge, theirs. Inside such an attempt a budget that is set here earns nothing, so that
-        /// layers do not multiply: it has only its burst and its floor.
+        /// Pays for extra attempts from `budget`, which other policies may share. The default is a
+        /// budget of its own with the [defaults](crate::budget#defaults). Inside an attempt of
+        /// another retry or hedge, the default is the budget of that policy, and a budget that is
+        /// set here earns nothing: it has only its burst and its floor, so that the attempts of the
+        /// layers do not multiply.
         budget(budget: impl Into<Budget>) => funding = Funding::Given(budget.into());
     }
 

@@ -20,8 +20,8 @@ use crate::sync::Arc;
 ///
 /// `C` classifies outcomes; `A` says which requests are sent again, and copies them.
 ///
-/// It rejects nothing: what it returns is always the service's own. `R` decides whether a success
-/// is known at the end of a body.
+/// It rejects nothing: every response or error that it returns is the service's own. `R` decides
+/// whether a success is determined by the head of a response or at the end of its body.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct RetryLayer<C = Standard, A = Again, R = Silent> {
@@ -83,9 +83,9 @@ impl<C, A, R> RetryLayer<C, A, R> {
 }
 
 impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
-    /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`]:
-    /// for gRPC, where every request is a POST. A request that had no effect is always retried
-    /// ([module](crate::retry)).
+    /// Retries the requests for which `only` is true, instead of those that are [`Idempotent`], for
+    /// example for gRPC, where every request is a POST. A request that had no effect is always
+    /// retried ([module](crate::retry)).
     pub fn only<F>(self, only: F) -> RetryLayer<C, Again<OnlyIf<F>, K>, R> {
         self.map_again(|again| again.only(only))
     }
@@ -93,8 +93,8 @@ impl<C, O, K, R> RetryLayer<C, Again<O, K>, R> {
     /// Copies requests with `copy` instead of [`Resend::copy`]: for a body that is not `Clone`. A
     /// request for which `copy` returns none is sent once.
     ///
-    /// A copier says how to copy a request, never whether it may be sent again: [`Idempotent`] or
-    /// [`only`](Self::only) does.
+    /// `copy` only defines how a request is copied. Whether the request may be sent again is
+    /// decided by [`Idempotent`] or [`only`](Self::only).
     ///
     /// ```
     /// use seawall::{Backoff, Retry, RetryLayer};

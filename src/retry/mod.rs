@@ -20,8 +20,8 @@
 //!
 //! During the backoff the retry holds no service and no response: the next attempt may need the
 //! connection. HTTP/1 closes a connection whose body was not read, so the retry first reads up to
-//! 64 KiB of a failed response, for at most 10 ms of the backoff. It knows the bodies of hyper and
-//! reqwest, and others by [`Judge::drain`](crate::classify::Judge::drain).
+//! 64 KiB of a failed response, for at most 10 ms of the backoff. It can read the bodies of hyper
+//! and reqwest, and other bodies if [`Judge::drain`](crate::classify::Judge::drain) is implemented.
 //!
 //! A backoff that would end after the [deadline](crate::Deadline) does not start: the failure is
 //! returned at once. The same holds when the [budget](crate::budget) is spent, and when the
@@ -39,20 +39,21 @@
 //!
 //! | outcome | sent again |
 //! |---|---|
-//! | [`Unsent`](crate::classify::FailureKind::Unsent): nothing of it reached the service | every request |
-//! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service did nothing but say when to come back | every request |
+//! | [`Unsent`](crate::classify::FailureKind::Unsent): no part of the request reached the service | every request |
+//! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service did no work, and said when to try again | every request |
 //! | any other failure, including a timeout and a 408: it may have taken effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
 //!
-//! An `http::Request` is idempotent by its method or its `Idempotency-Key`. A retry that is due and
-//! is not made emits an event with the [reason](crate::event::Suppression).
+//! An `http::Request` is idempotent by its method or its `Idempotency-Key`. If a retry is
+//! due but not made, an event with the [reason](crate::event::Suppression) is emitted.
 //!
 //! If the backoff ends after the deadline, or the service becomes ready only then, no call is made:
-//! the last error is returned, and the budget is refunded. If the last failure was a response, it has
-//! been dropped, and the outer timeout ends the call.
+//! the last error is returned, and the budget is refunded. If the last failure was a response, it
+//! has been dropped: there is no outcome to return, and the outer timeout ends the call.
 //!
-//! The layers below an attempt read its number with [`attempt`](crate::attempt()). A second or later
-//! attempt never queues in a bulkhead. In a limiter that waits, it waits like any other call, within
-//! its deadline. Retries do not multiply: inside such an attempt another retry makes one attempt.
+//! The layers below an attempt read its number with [`attempt`](crate::attempt()). A second or
+//! later attempt never queues in a bulkhead. In a limiter that waits, it waits like any other call,
+//! within its deadline. Retries do not multiply: inside such an attempt, a nested retry makes only
+//! one attempt.
 //!
 //! # Example
 //!
@@ -127,11 +128,11 @@
 //!
 //! | option | default | why |
 //! |---|---|---|
-//! | [`max_attempts`](Builder::max_attempts) | 3, including the first | three tries serve 97 % where 30 % of the calls fail (row `errors-30` of the [outage table](crate::guide::numbers)), one serves 70 %. What fails three times is not a short disturbance |
-//! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together. Three attempts outlast a restart of 120 ms (`restart-120ms`), not one of 2 s (`restart-2s`) |
+//! | [`max_attempts`](Builder::max_attempts) | 3, including the first | three tries serve 97 % where 30 % of the calls fail (row `errors-30` of the [outage table](crate::guide::numbers)), and one try serves 70 %. A fault that outlasts three tries is not a short one |
+//! | [`backoff`](Builder::backoff) | 50 ms, doubling to 2 s, full jitter | callers that failed together must not come back together. Three attempts outlast a restart of 120 ms (`restart-120ms`), but not one of 2 s (`restart-2s`) |
 //! | [`throttled_base`](Builder::throttled_base) | 1 s | an overloaded service needs time. Chosen by reasoning: no row decides it |
-//! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s, a floor with jitter on top | the dependency knows best, within reason. No row decides it |
-//! | [`budget`](Builder::budget) | its own: half of the successes, burst 10 | successes pay for extra attempts (`replica-errors`), and a dead dependency gets only what was saved (`outage-500`; [`budget`](crate::budget#defaults)) |
+//! | [`retry_after_cap`](Builder::retry_after_cap) | 30 s; the wait is at least the `Retry-After`, with jitter on top | the dependency knows best, within reason. No row decides it |
+//! | [`budget`](Builder::budget) | a budget of its own: half of the successes, burst 10 | successes pay for extra attempts (`replica-errors`), and a dead dependency gets only the extra attempts that were saved (`outage-500`; [`budget`](crate::budget#defaults)) |
 //! | [`max_elapsed`](Builder::max_elapsed) | none | a timeout above bounds the attempts too |
 //! | [`nested`](Builder::nested) | off | three attempts of three are nine |
 //! | [`only`](RetryLayer::only), if the attempt may have taken effect | idempotent requests | an order must not be placed twice |
@@ -142,7 +143,8 @@
 //!
 //! Clones of a [`Retry`], layers over it and services made by them are one retry with one
 //! budget. Share a [`Budget`](crate::Budget) between the retries and hedges of a stack. A hedge
-//! inside an attempt uses the budget of the retry, and so does another retry that was given none.
+//! inside an attempt uses the budget of the retry, and so does a nested
+//! retry that was not given a budget.
 //!
 //! # Changing it while calls run
 //!
@@ -159,9 +161,9 @@
 //!
 //! None of its own: it returns what the service returned for the last attempt that was made. If a
 //! layer below rejects a second or later attempt, or the service does not become ready for it, the
-//! error of the attempt before is returned. If the attempt before failed with a response, that was
-//! dropped before the backoff, since it may hold the connection that the next attempt needs. Then
-//! the rejection is returned.
+//! error of the previous attempt is returned. If the previous attempt failed with a response instead of an
+//! error, the rejection is returned: that response was dropped before the backoff, because it may hold
+//! the connection that the next attempt needs.
 //!
 //! # When not to use it
 //!

@@ -10,7 +10,7 @@ use crate::counters::Totals;
 use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rng::Jitter;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// Repeats a failed call, within a budget.
 ///
@@ -36,8 +36,8 @@ impl Retry {
     /// A retry that waits by `backoff`, named after its call site. It makes three attempts, including
     /// the first, and has a budget of its own.
     ///
-    /// A backoff that [`Builder::build`] rejects works as far as it can: no delay is longer than
-    /// its cap.
+    /// A backoff that [`Builder::build`] would reject is used as far as possible: no delay is
+    /// longer than its cap.
     #[track_caller]
     pub fn new(backoff: Backoff) -> Self {
         Self::builder().backoff(backoff).assemble()
@@ -68,7 +68,7 @@ impl Retry {
     /// listeners stay.
     ///
     /// # Errors
-    /// With every problem of the new configuration; nothing changes then.
+    /// All problems of the new configuration; nothing changes then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -98,14 +98,14 @@ impl Retry {
 
     /// The configuration and the counts. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
-        let config = self.0.config.load();
+        let (config, counts) = (self.0.config.load(), &self.0.ledger.counts);
         Snapshot {
             mode: self.mode(),
             backoff: config.settings.backoff,
             max_attempts: config.settings.max_attempts,
-            retried: self.0.ledger.made(),
-            would_retry: self.0.ledger.would_make(),
-            suppressed: self.0.ledger.suppressed(),
+            retried: counts.made.load(Ordering::Relaxed),
+            would_retry: counts.would_make.load(Ordering::Relaxed),
+            suppressed: counts.suppressed.load(Ordering::Relaxed),
             totals: self.common().totals(),
         }
     }
@@ -119,7 +119,7 @@ impl Builder {
     /// Builds the retry.
     ///
     /// # Errors
-    /// With every problem of the configuration.
+    /// All problems of the configuration.
     pub fn build(self) -> Result<Retry, ConfigError> {
         self.check()?;
         Ok(self.assemble())
@@ -182,7 +182,8 @@ pub struct Snapshot {
     pub would_retry: u64,
     /// Attempts that were not made because the budget was spent.
     pub suppressed: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

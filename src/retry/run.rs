@@ -9,11 +9,9 @@ use super::permit::{First, Next, Permit};
 use super::policy::{Config, Retry};
 use crate::classify::{Classify, Direct, InRun, Verdict};
 use crate::common::{Classified, classify_method};
-use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
-#[cfg(doc)]
-use crate::rejection::RejectionKind;
-use crate::rejection::{Error, Fault};
+use crate::context::{CallContext, ClockReading};
+use crate::rejection::{Error, Fault, Rejection, RejectionKind};
 use crate::sync::Arc;
 use crate::time::Sleep;
 
@@ -43,8 +41,8 @@ impl Retry {
     /// passed during a backoff after a failed response, which was dropped.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the attempt under way, and gives back what was taken from the
-    /// budget for an attempt that was not made.
+    /// Dropping the future drops the attempt under way. What was taken from the budget for an
+    /// attempt that was not made is refunded.
     ///
     /// # Panics
     /// When it has to wait outside of a tokio runtime with time enabled.
@@ -103,8 +101,8 @@ impl Retry {
     /// ```
     ///
     /// The compiler cannot prove that the returned future is `Send` if the closure captures a
-    /// reference, so use it in a task that stays on its thread. That is why `run` takes a closure
-    /// that returns a future: it has no such limit.
+    /// reference, so use it in a task that stays on its thread. `run`, whose closure returns a
+    /// future, does not have this limit.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).
@@ -196,9 +194,11 @@ where
         let mut sleep = pin!(Sleep::until(until));
         poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
         let mut hold = pin!(None);
-        if !poll_fn(|cx| self.poll_due(hold.as_mut(), cx)).await {
+        let own = self.ledger.call.deadline;
+        if !poll_fn(|cx| CallContext::poll_due(own, hold.as_mut(), cx)).await {
             let answer = self.too_late();
-            let expired = || Err(self.expired().into());
+            let name = self.holder.plan.ledger.common.name();
+            let expired = || Err(Rejection::new(RejectionKind::Expired, name.clone()).into());
             let answer = answer.map_or_else(expired, |it| it.map_err(Error::Service));
             return ControlFlow::Break(answer);
         }

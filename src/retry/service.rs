@@ -18,7 +18,7 @@ use crate::sync::Arc;
 
 /// A service whose failed calls are repeated; made by [`RetryLayer`](super::RetryLayer).
 ///
-/// `R` decides whether a success is known at the end of a body.
+/// `R` decides whether a success is determined by the head of a response or at the end of its body.
 #[derive(Clone)]
 pub struct RetryService<S, C = Standard, A = Again, R = Silent> {
     pub(super) inner: S,

@@ -1,7 +1,6 @@
 //! What a connection does, and until when it may go on so.
 
-use std::time::Duration;
-
+use super::config::Config;
 use crate::sync::{
     AtomicBool, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -37,12 +36,6 @@ pub(super) struct Activity {
     is_http2: AtomicBool,
     /// Whether bytes were written that have not all left.
     unflushed: AtomicBool,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) header_timeout: Duration,
-    pub(super) idle_timeout: Duration,
 }
 
 impl Activity {
@@ -105,7 +98,7 @@ impl Activity {
     /// Until when the connection may go on without progress, and what happens then. None while a
     /// request is in flight, which is bounded by the layers, unless its reader takes nothing: then
     /// no layer is polled. `closing` is since when the connection has been closing.
-    pub(super) fn deadline(&self, limits: Limits, closing: Option<Tick>) -> Option<(Tick, Due)> {
+    pub(super) fn deadline(&self, limits: &Config, closing: Option<Tick>) -> Option<(Tick, Due)> {
         if self.in_flight.load(Acquire) > 0 && !self.unflushed.load(Relaxed) {
             return None;
         }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use hyper_util::server::conn::auto;
 use super::config::Config;
 use super::server::Server;
 use crate::config::{ConfigError, Name, Problems};
+use crate::macros::{debug_fields, setters};
 use crate::sync::Arc;
 
 type Http = auto::Builder<TokioExecutor>;
@@ -60,72 +60,47 @@ impl Builder {
         }
     }
 
-    /// Sets the name, which is in log messages. The default is `server` and the call site.
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.name = name.into();
-        self
-    }
+    setters! {
+        /// Sets the name, which is in log messages. The default is `server` and the call site.
+        name(name: impl Into<Name>) => name = name.into();
 
-    /// Sets the longest time from the acceptance of a connection to its first request's head, with
-    /// the TLS handshake, and on HTTP/1 from the first byte of each later head to its end. The default
-    /// is 10 s.
-    pub fn header_timeout(mut self, limit: Duration) -> Self {
-        self.config.header_timeout = limit;
-        self
-    }
+        /// Sets the longest time from the acceptance of a connection to its first request's head, with
+        /// the TLS handshake, and on HTTP/1 from the first byte of each later head to its end. The default
+        /// is 10 s.
+        header_timeout(limit: Duration) => config.header_timeout = limit;
 
-    /// Sets the longest time between two requests of a connection. Pings are no requests. A response
-    /// that is still being sent counts as idle for as long as its reader takes nothing, and is cut
-    /// short when the connection is then not closed within the header timeout. The default is 75 s.
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.config.idle_timeout = limit;
-        self
-    }
+        /// Sets the longest time between two requests of a connection. Pings are no requests. A response
+        /// that is still being sent counts as idle for as long as its reader takes nothing, and is cut
+        /// short when the connection is then not closed within the header timeout. The default is 75 s.
+        idle_timeout(limit: Duration) => config.idle_timeout = limit;
 
-    /// Sets the most connections at once. A connection above it is closed at once. The default is
-    /// 10,000; keep it below the number of file descriptors that the process may have.
-    pub fn max_connections(mut self, limit: u32) -> Self {
-        self.config.max_connections = limit;
-        self
-    }
+        /// Sets the most connections at once. A connection above it is closed at once. The default is
+        /// 10,000; keep it below the number of file descriptors that the process may have.
+        max_connections(limit: u32) => config.max_connections = limit;
 
-    /// Sets the most connections at once from one address, for IPv6 from one network of 64 bits. A
-    /// connection above it is closed at once. The default is none: behind a proxy all connections have
-    /// its address.
-    pub fn max_connections_per_address(mut self, limit: impl Into<Option<u32>>) -> Self {
-        self.config.max_per_address = limit.into();
-        self
-    }
+        /// Sets the most connections at once from one address, for IPv6 from one network of 64 bits. A
+        /// connection above it is closed at once. The default is none: behind a proxy all connections have
+        /// its address.
+        max_connections_per_address(limit: impl Into<Option<u32>>) => config.max_per_address = limit.into();
 
-    /// Sets the age at which a connection is closed gracefully: on HTTP/1 the next response says
-    /// `Connection: close`, on HTTP/2 the client gets a GOAWAY. Requests in flight are finished. Each
-    /// connection's age is up to a tenth shorter, at random, so that clients do not reconnect
-    /// together. The default is none. Set it where a load balancer distributes connections, so that
-    /// new servers get their share.
-    pub fn max_age(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.config.max_age = age.into();
-        self
-    }
+        /// Sets the age at which a connection is closed gracefully: on HTTP/1 the next response says
+        /// `Connection: close`, on HTTP/2 the client gets a GOAWAY. Requests in flight are finished. Each
+        /// connection's age is up to a tenth shorter, at random, so that clients do not reconnect
+        /// together. The default is none. Set it where a load balancer distributes connections, so that
+        /// new servers get their share.
+        max_age(age: impl Into<Option<Duration>>) => config.max_age = age.into();
 
-    /// Sets how long a draining server goes on as before, except that it is not ready. Load balancers
-    /// need this time to notice. The default is 5 s.
-    pub fn settle(mut self, time: Duration) -> Self {
-        self.config.settle = time;
-        self
-    }
+        /// Sets how long a draining server goes on as before, except that it is not ready. Load balancers
+        /// need this time to notice. The default is 5 s.
+        settle(time: Duration) => config.settle = time;
 
-    /// Sets how long requests in flight have to finish after the server has stopped accepting. The
-    /// default is 20 s.
-    pub fn drain(mut self, limit: Duration) -> Self {
-        self.config.drain = limit;
-        self
-    }
+        /// Sets how long requests in flight have to finish after the server has stopped accepting. The
+        /// default is 20 s.
+        drain(limit: Duration) => config.drain = limit;
 
-    /// Whether the server drains on SIGTERM and Ctrl-C. The default is true. If false, call
-    /// [`Server::drain`].
-    pub fn signals(mut self, listen: bool) -> Self {
-        self.config.signals = listen;
-        self
+        /// Whether the server drains on SIGTERM and Ctrl-C. The default is true. If false, call
+        /// [`Server::drain`].
+        signals(listen: bool) => config.signals = listen;
     }
 
     /// Changes what hyper has options for, such as
@@ -140,9 +115,7 @@ impl Builder {
     /// # Errors
     /// All problems at once: a timeout or an age of 0, no connection at all.
     pub fn build(self) -> Result<Server, ConfigError> {
-        let mut problems = Problems::default();
-        self.config.check(&mut problems);
-        problems.finish(&self.name)?;
+        Problems::found(&self.name, |problems| self.config.check(problems))?;
         Ok(Server::from_parts(
             self.name,
             self.config,
@@ -151,11 +124,4 @@ impl Builder {
     }
 }
 
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Builder, this: name = this.name, config = this.config);

@@ -14,7 +14,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
-use super::activity::{Activity, Due, Limits};
+use super::activity::{Activity, Due};
+use super::config::Config;
 use super::io::{Kept, Stream};
 use super::request::Connection;
 use super::server::{Phase, Shared};
@@ -97,7 +98,7 @@ async fn elapsed(mut timer: Pin<&mut Sleep>) -> Tick {
 
 /// When the task of a connection looks at its activity, and what it then does.
 struct Clock {
-    limits: Limits,
+    limits: Config,
     old_at: Tick,
     closing: Option<Tick>,
 }
@@ -109,17 +110,14 @@ impl Clock {
             accepted.after(age.mul_f64(1.0 - server.jitter.fraction() / 10.0))
         });
         Self {
-            limits: Limits {
-                header_timeout: config.header_timeout,
-                idle_timeout: config.idle_timeout,
-            },
+            limits: *config,
             old_at,
             closing: None,
         }
     }
 
     fn look(&self, activity: &Activity, now: Tick) -> Option<Due> {
-        let due = activity.deadline(self.limits, self.closing);
+        let due = activity.deadline(&self.limits, self.closing);
         let due = due.filter(|(at, _)| *at <= now).map(|(_, due)| due);
         let is_old = self.closing.is_none() && self.old_at <= now;
         due.or(is_old.then_some(Due::Close))
@@ -127,12 +125,13 @@ impl Clock {
 
     /// No deadline is before it: one that does not exist yet is at least a timeout away.
     fn next_look(&self, activity: &Activity, now: Tick) -> Tick {
-        let Limits {
+        let Config {
             header_timeout,
             idle_timeout,
+            ..
         } = self.limits;
         let mut next = now.after(header_timeout.min(idle_timeout));
-        if let Some((at, _)) = activity.deadline(self.limits, self.closing) {
+        if let Some((at, _)) = activity.deadline(&self.limits, self.closing) {
             next = next.min(at);
         }
         if self.closing.is_none() {

@@ -1,7 +1,6 @@
 //! `/healthz` and `/readyz`.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
@@ -11,6 +10,7 @@ use tower_service::Service;
 
 use crate::circuit_breaker::CircuitBreaker;
 use crate::keyed::{Key, Keyed};
+use crate::macros::debug_fields;
 use crate::observe::registry::{self, Draining, breaker_reason};
 use crate::sync::Arc;
 
@@ -206,10 +206,4 @@ impl<B> Service<Request<B>> for Health {
     }
 }
 
-impl fmt::Debug for Health {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Health")
-            .field("draining", &self.is_draining())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(Health, this: draining = this.is_draining());

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::Future;
 
 use hyper_util::rt::TokioExecutor;
@@ -11,6 +10,7 @@ use super::drained::Drained;
 use super::health::Health;
 use super::signals::Signal;
 use crate::config::Name;
+use crate::macros::debug_fields;
 use crate::rng::Jitter;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -193,12 +193,4 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("name", &self.0.name)
-            .field("config", &self.0.config)
-            .field("state", &self.snapshot())
-            .finish()
-    }
-}
+debug_fields!(Server, this: name = this.0.name, config = this.0.config, state = this.snapshot());

@@ -1,7 +1,8 @@
 use std::net::IpAddr;
 
-use super::activity::{Activity, Due, Limits};
+use super::activity::{Activity, Due};
 use super::caps::Caps;
+use super::config::Config;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::keyed::Keyed;
 use crate::serve::{Health, Server};
@@ -9,9 +10,10 @@ use crate::sync::Arc;
 use crate::testing::{ms, secs};
 use crate::time::Tick;
 
-const LIMITS: Limits = Limits {
+const LIMITS: Config = Config {
     header_timeout: secs(10),
     idle_timeout: secs(75),
+    ..Config::DEFAULT
 };
 
 fn at(seconds: u64) -> Tick {
@@ -21,7 +23,7 @@ fn at(seconds: u64) -> Tick {
 #[test]
 fn sv1_each_head_has_the_header_timeout_and_the_time_between_has_the_idle_timeout() {
     let activity = Activity::new(at(0));
-    let due = |closing| activity.deadline(LIMITS, closing);
+    let due = |closing| activity.deadline(&LIMITS, closing);
     assert_eq!(due(None), Some((at(10), Due::Cut)), "the first head");
     activity.has_read(|| at(3));
     assert_eq!(
@@ -51,9 +53,9 @@ fn sv1_a_ping_on_http2_is_no_head() {
     activity.end_request(at(5));
     activity.has_read(|| at(6));
     activity.has_written(17, || at(6));
-    assert_eq!(activity.deadline(LIMITS, None), Some((at(80), Due::Close)));
+    assert_eq!(activity.deadline(&LIMITS, None), Some((at(80), Due::Close)));
     activity.has_written(1_000, || at(7));
-    assert_eq!(activity.deadline(LIMITS, None), Some((at(82), Due::Close)));
+    assert_eq!(activity.deadline(&LIMITS, None), Some((at(82), Due::Close)));
 }
 
 #[test]
@@ -61,9 +63,9 @@ fn sv1_a_request_in_flight_is_not_idle_unless_its_reader_takes_nothing() {
     let activity = Activity::new(at(0));
     activity.start_request(false);
     activity.has_written(1_000, || at(5));
-    assert_eq!(activity.deadline(LIMITS, None), Some((at(80), Due::Close)));
+    assert_eq!(activity.deadline(&LIMITS, None), Some((at(80), Due::Close)));
     activity.has_flushed();
-    assert_eq!(activity.deadline(LIMITS, None), None);
+    assert_eq!(activity.deadline(&LIMITS, None), None);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::config::{ConfigError, Live, Mode, Name, Problems};
 use crate::rate_limit::{Quota, RateLimiter};
 #[cfg(feature = "tracing")]
 use crate::stack::Verdict;
+use crate::stack::description::LayerText;
 use crate::sync::Arc;
 
 /// A changed configuration was checked before it is applied.
@@ -50,6 +51,14 @@ pub(super) fn check_limiter(own: bool, from: Option<Quota>, to: Option<Quota>, p
         to,
         "changed on the limiter",
     );
+}
+
+/// What a description says of the limiter.
+pub(super) fn limiter_text(limiter: &RateLimiter, own: bool) -> LayerText {
+    match own {
+        true => LayerText::new("rate limit", limiter.mode(), limiter.quota().to_string()),
+        false => LayerText::new("rate limit", Mode::Enforce, "the limiter that was given"),
+    }
 }
 
 pub(super) fn check_timeout(field: &str, limit: Duration, problems: &mut Problems) {

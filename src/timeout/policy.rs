@@ -297,7 +297,8 @@ pub struct Snapshot {
     /// How many calls [`Mode::RecordOnly`] would have rejected since the timeout was built,
     /// before or after they were made.
     pub would_reject: u64,
-    /// What it has counted. For a policy of a [keyed](crate::keyed) one, together with the others.
+    /// What it has counted. If it belongs to a [keyed](crate::keyed) policy, these are the counts
+    /// of all keys together.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub totals: Totals,
 }

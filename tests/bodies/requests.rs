@@ -28,12 +28,12 @@ async fn answer(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-async fn echo(layer: seawall::http::HttpStack<Stack>) -> SocketAddr {
+async fn echo(layer: Stack) -> SocketAddr {
     let app = Router::new().fallback(any(async |body: Bytes| body));
     serve(app.layer(layer)).await
 }
 
-type Stack = ServerStack<seawall::http::UntilBodyEnd<seawall::service::Native>>;
+type Stack = seawall::http::HttpServerStack;
 
 // HB5
 #[tokio::test(flavor = "multi_thread")]

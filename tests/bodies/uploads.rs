@@ -9,15 +9,14 @@ use axum::routing::any;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use seawall::circuit_breaker::{State, Trip};
-use seawall::http::{HttpStack, UntilBodyEnd};
-use seawall::service::Native;
+use seawall::http::HttpClientStack;
 use seawall::{ClientStack, Reason, ServerStack};
 use tokio::net::TcpListener;
 use tower::{Layer, ServiceExt};
 
 use crate::support::{client, ms, serve, stream};
 
-type Stack = HttpStack<ClientStack<UntilBodyEnd<Native>>>;
+type Stack = HttpClientStack;
 
 fn stack() -> Stack {
     ClientStack::builder("uploads")

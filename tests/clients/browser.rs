@@ -7,9 +7,8 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::{get, post};
 use http::header::RETRY_AFTER;
-use seawall::http::{ClientIp, HttpStack, UntilBodyEnd};
+use seawall::http::{ClientIp, HttpServerStack};
 use seawall::keyed::ByKey;
-use seawall::service::Native;
 use seawall::{RateLimiter, ServerStack};
 use tokio::sync::mpsc;
 use tower_http::cors::{Any, CorsLayer};
@@ -36,7 +35,7 @@ async function read(url) {
 </script>";
 
 type Clients = ByKey<IpAddr, RateLimiter, ClientIp>;
-type Stack = HttpStack<ServerStack<UntilBodyEnd<Native>, Clients>>;
+type Stack = HttpServerStack<Clients>;
 
 /// An API with one request a minute for each client, and one at once.
 fn api() -> (Router, Stack) {

@@ -215,9 +215,7 @@ async fn hb1_a_servers_timeout_is_for_the_head_and_a_body_that_makes_progress_go
         Ok::<_, std::convert::Infallible>(http::Response::new(Body::from_stream(chunks)))
     };
     let stack = ServerStack::http("files", 1);
-    type Stack = seawall::http::HttpStack<
-        ServerStack<seawall::http::UntilBodyEnd<seawall::service::Native>>,
-    >;
+    type Stack = seawall::http::HttpServerStack;
     let read = async |stack: Stack| {
         let service = stack.layer(service_fn(slow));
         let response = service.oneshot(Request::new(Body::empty())).await.unwrap();

@@ -109,7 +109,7 @@ async fn rn5_a_stack_around_a_client_of_reqwest_0_12() {
 }
 
 // On the page:
-/// What an error of reqwest 0.12 says: a status by the status, anything else by its source chain.
+/// Classifies an error of reqwest 0.12: by its status if it has one, otherwise by its source chain.
 fn by_reqwest(error: &reqwest::Error) -> Outcome {
     match error.status() {
         Some(status) if status.is_server_error() => Outcome::failure(FailureKind::Response),

@@ -21,8 +21,8 @@ pub struct Tripped {
         serde(serialize_with = "crate::config::serialize::seconds_if_any")
     )]
     pub retry_after: Option<Duration>,
-    /// The text of the last failure and of its causes, where it was an error that a layer or `run`
-    /// has seen. It is made only when the breaker trips.
+    /// The text of the last failure and of its causes, if it was an error that a layer or `run` has
+    /// seen. The text is made only when the breaker trips.
     pub error: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use tonic::body::Body;
 
 use super::frames::Frames;
 use crate::deadline::Deadline;
+use crate::http::{with_body, with_more};
 
 /// A larger message is sent once.
 const REPLAY: usize = 64 * 1024;
@@ -85,14 +86,7 @@ pub(super) fn may_resend(request: &Request<GrpcRequestBody>) -> bool {
 }
 
 pub(super) fn copy(request: &Request<GrpcRequestBody>) -> Option<Request<GrpcRequestBody>> {
-    let body = request.body().copy()?;
-    let mut copy = Request::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+    Some(with_body(request, request.body().copy()?))
 }
 
 impl HttpBody for GrpcRequestBody {
@@ -123,16 +117,11 @@ impl HttpBody for GrpcRequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self.frames.size() as u64;
-        let mut hint = match &self.rest {
+        let hint = match &self.rest {
             Some(Remainder::Body(body)) => body.size_hint(),
             Some(Remainder::Failed(_)) => SizeHint::default(),
             None => SizeHint::with_exact(0),
         };
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + read);
-        }
-        hint.set_lower(hint.lower() + read);
-        hint
+        with_more(hint, self.frames.size())
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::frames::Frames;
-use crate::http::{BodyError, speaks_grpc};
+use crate::http::{BodyError, speaks_grpc, with_more};
 
 /// A longer message is not read before the call returns: the limit of tonic's decoder.
 const MOST: usize = 4 * 1024 * 1024;
@@ -142,14 +142,9 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self.frames.size() as u64;
         let rest = self.rest.as_ref().map(HttpBody::size_hint);
-        let mut hint = rest.unwrap_or_else(|| SizeHint::with_exact(0));
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + read);
-        }
-        hint.set_lower(hint.lower() + read);
-        hint
+        let hint = rest.unwrap_or_else(|| SizeHint::with_exact(0));
+        with_more(hint, self.frames.size())
     }
 }
 

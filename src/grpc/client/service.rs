@@ -15,6 +15,7 @@ use crate::config::Mode;
 use crate::deadline::Deadline;
 use crate::grpc::methods::Methods;
 use crate::grpc::timeout::{GRPC_TIMEOUT, timeout};
+use crate::macros::debug_fields;
 use crate::stack::{Overrides, TotalOf};
 
 /// A gRPC channel under a [`GrpcClientStack`](super::GrpcClientStack), for the clients that tonic
@@ -82,14 +83,8 @@ where
     }
 }
 
-impl<W: fmt::Debug> fmt::Debug for GrpcClientService<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcClientService")
-            .field("inner", &self.inner)
-            .field("idempotent", &self.idempotent)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([W: fmt::Debug] GrpcClientService<W>, this: inner = this.inner,
+    idempotent = this.idempotent);
 
 pin_project! {
     /// The response future of [`GrpcClientService`].

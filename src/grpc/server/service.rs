@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::body::GrpcServerBody;
 use crate::grpc::methods::Methods;
+use crate::macros::debug_fields;
 
 /// A service under a [`GrpcServerStack`](super::GrpcServerStack): `L` is the service under the
 /// limits of the stack, and `S` the one without, for exempt methods.
@@ -59,14 +60,8 @@ where
     }
 }
 
-impl<L: fmt::Debug, S> fmt::Debug for GrpcServerService<L, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcServerService")
-            .field("limited", &self.limited)
-            .field("exempt", &self.methods)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([L: fmt::Debug, S] GrpcServerService<L, S>, this: limited = this.limited,
+    exempt = this.methods);
 
 pin_project! {
     /// The response future of [`GrpcServerService`].

@@ -7,7 +7,7 @@ use super::deadline::ByGrpcTimeout;
 use super::service::GrpcServerService;
 use crate::config::Name;
 use crate::grpc::methods::Methods;
-use crate::http::{BodyLayer, HttpStack, RequestBodyLayer, UntilBodyEnd};
+use crate::http::{BodyLayer, HttpServerStack, RequestBodyLayer, UntilBodyEnd};
 use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
@@ -28,7 +28,7 @@ pub struct GrpcServerStack<L = RateLimiter> {
     exempt: Methods,
 }
 
-type Stack<L> = HttpStack<ServerStack<UntilBodyEnd<Native>, L>>;
+type Stack<L> = HttpServerStack<L>;
 type Limited<L, S> =
     TimeoutService<<Stack<L> as Layer<S>>::Service, UntilBodyEnd<Native>, ByGrpcTimeout>;
 
@@ -99,7 +99,7 @@ impl<L> GrpcServerStack<L> {
     }
 
     /// Limits each stream by the stack's timeout too, as
-    /// [`HttpStack::timeout_until_body_end`] does, so that no caller holds a permit for longer.
+    /// [`ServerStack::timeout_until_body_end`] does, so that no caller holds a permit for longer.
     pub fn timeout_until_body_end(mut self) -> Self {
         self.stack = self.stack.timeout_until_body_end();
         self
@@ -128,7 +128,7 @@ impl<L> GrpcServerStack<L> {
 }
 
 impl<L> Deref for GrpcServerStack<L> {
-    type Target = ServerStack<UntilBodyEnd<Native>, L>;
+    type Target = HttpServerStack<L>;
 
     fn deref(&self) -> &Self::Target {
         &self.stack

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::limits::{ChunksBy, EveryChunk, Limits};
 use super::response::Body;
+use crate::macros::setters;
 use crate::sync::Arc;
 use crate::timeout::Timeout;
 
@@ -66,28 +67,21 @@ impl BodyLayer {
 }
 
 impl<P> BodyLayer<P> {
-    /// Limits how long a reader waits for the first chunk, from the first wait for it. The default
-    /// is the limit of [`idle`](Self::idle).
-    #[track_caller]
-    pub fn first_chunk(mut self, limit: impl Into<Timeout>) -> Self {
-        self.limits.first_chunk = Some(limit.into());
-        self
-    }
+    setters! {
+        /// Limits how long a reader waits for the first chunk, from the first wait for it. The default
+        /// is the limit of [`idle`](Self::idle).
+        #[track_caller]
+        first_chunk(limit: impl Into<Timeout>) => limits.first_chunk = Some(limit.into());
 
-    /// Limits how long a reader waits for the next chunk. The time in which the reader does not
-    /// read does not count. The default is no limit.
-    #[track_caller]
-    pub fn idle(mut self, limit: impl Into<Timeout>) -> Self {
-        self.limits.idle = Some(limit.into());
-        self
-    }
+        /// Limits how long a reader waits for the next chunk. The time in which the reader does not
+        /// read does not count. The default is no limit.
+        #[track_caller]
+        idle(limit: impl Into<Timeout>) => limits.idle = Some(limit.into());
 
-    /// Sets how long a circuit breaker waits for the end of a body, from the first wait for a
-    /// frame. The outcome of a call whose body takes longer is that of its head. The default is
-    /// 10 s: a stream that lasts for hours must not hold a probe for hours.
-    pub fn judge_within(mut self, limit: Duration) -> Self {
-        self.limits.judge_within = limit;
-        self
+        /// Sets how long a circuit breaker waits for the end of a body, from the first wait for a
+        /// frame. The outcome of a call whose body takes longer is that of its head. The default is
+        /// 10 s: a stream that lasts for hours must not hold a probe for hours.
+        judge_within(limit: Duration) => limits.judge_within = limit;
     }
 
     /// Says which chunks are progress. The default is every chunk that is not empty. With

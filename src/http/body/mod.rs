@@ -19,5 +19,6 @@ mod until;
 pub use layer::{BodyFuture, BodyLayer, BodyService};
 pub use limits::{ChunksBy, EveryChunk, Progress};
 pub(super) use limits::{Limits, WaitForChunk};
+pub(crate) use response::with_more;
 pub use response::{Body, BodyError};
 pub use until::{HeldFormat, UntilBodyEnd};

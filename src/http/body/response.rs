@@ -242,19 +242,20 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Service { body } => {
-                let (mut hint, rest) = (body.size_hint(), self.call.left() as u64);
-                let upper = hint.upper().map(|upper| upper + rest);
-                if let Some(upper) = upper {
-                    hint.set_upper(upper);
-                }
-                hint.set_lower(hint.lower() + rest);
-                hint
-            }
+            Source::Service { body } => with_more(body.size_hint(), self.call.left()),
             Source::Text { text } => SizeHint::with_exact(text.len() as u64),
             Source::Ended => SizeHint::with_exact(0),
         }
     }
+}
+
+/// The hint of a body of which this many bytes have been read and are still to be handed out.
+pub(crate) fn with_more(mut hint: SizeHint, bytes: usize) -> SizeHint {
+    if let Some(upper) = hint.upper() {
+        hint.set_upper(upper + bytes as u64);
+    }
+    hint.set_lower(hint.lower() + bytes as u64);
+    hint
 }
 
 impl<B, P> fmt::Debug for Body<B, P> {

@@ -21,6 +21,7 @@ pub use trust::{TrustCallHeaders, TrustFuture, TrustService};
 use crate::classify::status::is_digits;
 use crate::context::CallContext;
 use crate::deadline::Deadline;
+use crate::macros::setters;
 use crate::time::{self, Tick};
 
 /// A resolution of the timers, and a round trip within a region.
@@ -69,25 +70,18 @@ impl CallHeaders {
         }
     }
 
-    /// Sets the name of the header with the time left. Behind Envoy, which sends its own timeout,
-    /// a server trusts `x-envoy-expected-rq-timeout-ms`.
-    pub fn timeout(mut self, name: HeaderName) -> Self {
-        self.timeout = name;
-        self
-    }
+    setters! {
+        /// Sets the name of the header with the time left. Behind Envoy, which sends its own timeout,
+        /// a server trusts `x-envoy-expected-rq-timeout-ms`.
+        timeout(name: HeaderName) => timeout = name;
 
-    /// Sets the name of the header with the number of the attempt.
-    pub fn attempt(mut self, name: HeaderName) -> Self {
-        self.attempt = name;
-        self
-    }
+        /// Sets the name of the header with the number of the attempt.
+        attempt(name: HeaderName) => attempt = name;
 
-    /// Sets by how much a client shortens the time that it sends. It is for the way there and back:
-    /// the server ends the call first, so that its answer arrives in time, and no request starts
-    /// there for a caller that has given up meanwhile. The default is 5 ms.
-    pub fn slack(mut self, slack: Duration) -> Self {
-        self.slack = slack;
-        self
+        /// Sets by how much a client shortens the time that it sends. It is for the way there and back:
+        /// the server ends the call first, so that its answer arrives in time, and no request starts
+        /// there for a caller that has given up meanwhile. The default is 5 ms.
+        slack(slack: Duration) => slack = slack;
     }
 
     /// Reads the headers of a request that has arrived now.

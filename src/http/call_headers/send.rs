@@ -1,4 +1,3 @@
-use std::fmt;
 use std::ops::Deref;
 use std::task::{Context, Poll};
 
@@ -6,7 +5,6 @@ use tower_layer::{Identity, Layer};
 use tower_service::Service;
 
 use super::CallHeaders;
-use crate::http::HttpStack;
 use crate::http::request::RequestHeaders;
 use crate::stack::ClientStack;
 use crate::sync::Arc;
@@ -34,7 +32,7 @@ use crate::sync::Arc;
 /// A call without a deadline sends no time, and a first attempt no number. Headers of these names that
 /// the request already has, such as those of a caller whose request a proxy forwards, are replaced or
 /// removed. A call with no more time left than the slack sends 0, and is rejected by the server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct SendCallHeaders<L = Identity> {
     layer: L,
@@ -51,16 +49,7 @@ impl SendCallHeaders {
     }
 }
 
-impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
-    /// Sends the deadline and the number of the attempt with each request: see [`SendCallHeaders`]. It
-    /// comes after the other options.
-    pub fn send_call_headers(self, headers: CallHeaders) -> SendCallHeaders<Self> {
-        let layer = self;
-        SendCallHeaders { layer, headers }
-    }
-}
-
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// Sends the deadline and the number of the attempt with each request: see
     /// [`SendCallHeaders`](crate::http::SendCallHeaders). It comes after the other options.
     pub fn send_call_headers(self, headers: CallHeaders) -> SendCallHeaders<Self> {
@@ -83,15 +72,6 @@ impl<S, L: Layer<SendService<S>>> Layer<S> for SendCallHeaders<L> {
     fn layer(&self, inner: S) -> Self::Service {
         let headers = Arc::new(self.headers.clone());
         self.layer.layer(SendService { inner, headers })
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for SendCallHeaders<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendCallHeaders")
-            .field("layer", &self.layer)
-            .field("headers", &self.headers)
-            .finish()
     }
 }
 

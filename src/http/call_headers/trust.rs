@@ -1,4 +1,3 @@
-use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -9,7 +8,6 @@ use tower_layer::{Identity, Layer};
 use tower_service::Service;
 
 use super::{Arrived, CallHeaders};
-use crate::http::HttpStack;
 use crate::http::request::RequestHeaders;
 use crate::stack::ServerStack;
 use crate::sync::Arc;
@@ -46,7 +44,7 @@ use crate::sync::Arc;
 /// An extra attempt, which is one above the first, is not retried and not hedged by the client stacks
 /// in the handler, and does not wait in the queue of a bulkhead. [`seawall::attempt()`](crate::attempt)
 /// returns its number.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct TrustCallHeaders<L = Identity> {
     layer: L,
@@ -69,15 +67,7 @@ impl<L> TrustCallHeaders<L> {
     }
 }
 
-impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
-    /// Takes over the deadline and the attempt of callers that send them: see [`TrustCallHeaders`]. It
-    /// comes after the other options.
-    pub fn trust_call_headers(self, headers: CallHeaders) -> TrustCallHeaders<Self> {
-        TrustCallHeaders::around(self, headers)
-    }
-}
-
-impl<R, L> ServerStack<R, L> {
+impl<R, L, B> ServerStack<R, L, B> {
     /// Takes over the deadline and the attempt of callers that send them: see
     /// [`TrustCallHeaders`](crate::http::TrustCallHeaders). It comes after the other options.
     pub fn trust_call_headers(self, headers: CallHeaders) -> TrustCallHeaders<Self> {
@@ -101,15 +91,6 @@ impl<S, L: Layer<S>> Layer<S> for TrustCallHeaders<L> {
             inner: self.layer.layer(inner),
             headers: Arc::new(self.headers.clone()),
         }
-    }
-}
-
-impl<L: fmt::Debug> fmt::Debug for TrustCallHeaders<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrustCallHeaders")
-            .field("layer", &self.layer)
-            .field("headers", &self.headers)
-            .finish()
     }
 }
 

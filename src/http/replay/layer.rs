@@ -102,24 +102,6 @@ where
     }
 }
 
-/// A request of reqwest has a copy of its own: of a body in memory, of any size. A stream is sent once.
-#[cfg(feature = "reqwest")]
-impl<S: Service<reqwest::Request>> Service<reqwest::Request> for ReplayService<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    #[inline]
-    fn call(&mut self, request: reqwest::Request) -> S::Future {
-        self.inner.call(request)
-    }
-}
-
 /// The service of one attempt, whose timeout starts when the request body has been sent.
 #[derive(Clone, Debug)]
 pub struct Attempted<S>(pub(crate) S);
@@ -142,23 +124,6 @@ where
         if let Some(upload) = request.body().upload() {
             upload.announce();
         }
-        self.0.call(request)
-    }
-}
-
-#[cfg(feature = "reqwest")]
-impl<S: Service<reqwest::Request>> Service<reqwest::Request> for Attempted<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    #[inline]
-    fn call(&mut self, request: reqwest::Request) -> S::Future {
         self.0.call(request)
     }
 }

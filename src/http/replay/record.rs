@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::classify::RequestBodyError;
 use crate::http::BodyError;
+use crate::http::body::with_more;
 use crate::sync::Mutex;
 
 /// What the readers of one request body share: its source, and what has been read from it.
@@ -255,16 +256,11 @@ where
 
     pub(super) fn size_hint(&self, cursor: &Cursor) -> SizeHint {
         let state = self.0.lock();
-        let recorded = state.size.saturating_sub(cursor.bytes) as u64;
-        let mut hint = match &state.source {
+        let hint = match &state.source {
             Some(source) => source.size_hint(),
             None => SizeHint::with_exact(0),
         };
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + recorded);
-        }
-        hint.set_lower(hint.lower() + recorded);
-        hint
+        with_more(hint, state.size.saturating_sub(cursor.bytes))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::classify::Drain;
 use crate::context::Left;
 use crate::http::body::{EveryChunk, Limits};
 use crate::http::drain;
+use crate::macros::{debug_fields, setters};
 use crate::rejection::Reason;
 use crate::service::{Format, Guard, Native};
 use crate::sync::Arc;
@@ -77,20 +78,16 @@ impl RequestBodyLayer {
 }
 
 impl<R> RequestBodyLayer<R> {
-    /// Limits how long the service waits for the next chunk of a request. The time in which it does
-    /// not read does not count. The default is no limit.
-    #[track_caller]
-    pub fn idle(mut self, limit: impl Into<Timeout>) -> Self {
-        self.limits.chunks.idle = Some(limit.into());
-        self
-    }
+    setters! {
+        /// Limits how long the service waits for the next chunk of a request. The time in which it does
+        /// not read does not count. The default is no limit.
+        #[track_caller]
+        idle(limit: impl Into<Timeout>) => limits.chunks.idle = Some(limit.into());
 
-    /// Limits how long a request body takes, from the call to its end, if the service waits for it.
-    /// The default is no limit.
-    #[track_caller]
-    pub fn total(mut self, limit: impl Into<Timeout>) -> Self {
-        self.limits.total = Some(limit.into());
-        self
+        /// Limits how long a request body takes, from the call to its end, if the service waits for it.
+        /// The default is no limit.
+        #[track_caller]
+        total(limit: impl Into<Timeout>) => limits.total = Some(limit.into());
     }
 
     /// Answers a request whose body took too long by a [`Respond`](crate::service::Respond).
@@ -166,13 +163,7 @@ fn may_drain<A>(request: &Request<A>) -> bool {
     one_stream && !request.headers().contains_key(EXPECT)
 }
 
-impl<S: fmt::Debug, R> fmt::Debug for RequestBodyService<S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBodyService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([S: fmt::Debug, R] RequestBodyService<S, R>, this: inner = this.inner);
 
 pin_project! {
     /// The response future of [`RequestBodyService`].

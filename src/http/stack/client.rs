@@ -1,17 +1,15 @@
 use tower_layer::Layer;
 
-use super::HttpStack;
-use crate::attempts::{ByRequest, CopyOf, OnlyIf};
+use crate::attempts::{ByRequest, CopyOf};
 use crate::classify::Standard;
 use crate::config::Name;
 use crate::http::replay::Attempted;
-use crate::http::{
-    BodyLayer, BodyService, EveryChunk, ReplayLayer, ReplayService, RequestBodyLayer, UntilBodyEnd,
-};
-use crate::keyed::IntoSource;
+use crate::http::{BodyLayer, BodyService, EveryChunk, ReplayLayer, ReplayService, UntilBodyEnd};
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
 use crate::stack::ClientStack;
+#[cfg(doc)]
+use crate::stack::ServerStack;
 
 /// The type of [`ClientStack::http`], which a field of yours can name. The parameters are for what an
 /// option has replaced: the limiter, the classifier, which requests are sent again, their copier,
@@ -52,7 +50,15 @@ pub type HttpClientStack<
     O = ByRequest,
     K = ByRequest,
     P = EveryChunk,
-> = HttpStack<ClientStack<UntilBodyEnd<Native>, C, L, O, K>, P>;
+> = ClientStack<Native, C, L, O, K, ClientBodies<P>>;
+
+/// What a [`ClientStack::http`] does with bodies: request bodies can be sent again, and a call lasts until
+/// the end of its response's body. `P` says which chunks of it are progress.
+#[derive(Clone, Debug)]
+pub struct ClientBodies<P = EveryChunk> {
+    body: BodyLayer<P>,
+    replay: ReplayLayer,
+}
 
 impl ClientStack {
     /// A stack for an HTTP client, with the [defaults](crate::stack#defaults). A call lasts until
@@ -79,37 +85,9 @@ impl ClientStack {
     /// # fn is<S: tower::Service<http::Request<Body>>>(_: S) {}
     /// # is(client);
     /// ```
-    pub fn http(name: impl Into<Name>) -> HttpClientStack {
-        Self::new(name).until_body_end()
-    }
-}
-
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
-    /// Makes each call last until the end of its response's body, for an HTTP client. The total
-    /// timeout limits the body; [`HttpStack::body`] adds limits of its own. Request bodies of up to
-    /// 64 KiB can be sent again; [`HttpStack::replay`] changes that.
-    pub fn until_body_end(self) -> HttpStack<ClientStack<UntilBodyEnd<R>, C, L, O, K>> {
-        HttpStack {
-            stack: self.map_responder(UntilBodyEnd),
-            body: BodyLayer::new(),
-            replay: ReplayLayer::new(),
-            requests: RequestBodyLayer::new(),
-            shares_permit: false,
-        }
-    }
-}
-
-impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
-    /// Sets up to how many bytes of a request body are recorded, so that a retry or hedge can send
-    /// it again. The default is 64 KiB. A larger body is sent once; with 0, so is every body that
-    /// is not empty.
-    pub fn replay(mut self, bytes: usize) -> Self {
-        self.replay = self.replay.limit(bytes);
-        self
-    }
-
-    /// Retries and hedges the requests for which `only` is true, as [`ClientStack::only`] does. Their
-    /// body is a [`ReplayBody`](crate::http::ReplayBody) here, so write a function for any.
+    ///
+    /// A function for [`only`](Self::only) gets requests with a [`ReplayBody`](crate::http::ReplayBody), so
+    /// write one for any body:
     ///
     /// ```
     /// use http::{Method, Request};
@@ -126,8 +104,41 @@ impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     ///     .replay(0);
     /// # let _ = stack;
     /// ```
-    pub fn only<F>(self, only: F) -> HttpStack<ClientStack<R, C, L, OnlyIf<F>, K>, P> {
-        self.map_stack(|stack| stack.only(only))
+    pub fn http(name: impl Into<Name>) -> HttpClientStack {
+        Self::new(name).until_body_end()
+    }
+}
+
+impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+    /// Makes each call last until the end of its response's body, for an HTTP client. The total
+    /// timeout limits the body; [`ClientStack::body`] adds limits of its own. Request bodies of up to
+    /// 64 KiB can be sent again; [`ClientStack::replay`] changes that.
+    pub fn until_body_end(self) -> ClientStack<R, C, L, O, K, ClientBodies> {
+        self.with_bodies(|()| ClientBodies {
+            body: BodyLayer::new(),
+            replay: ReplayLayer::new(),
+        })
+    }
+}
+
+impl<R, C, L, O, K, P> ClientStack<R, C, L, O, K, ClientBodies<P>> {
+    /// Changes the limits of response bodies, and what is progress, as [`ServerStack::body`] does.
+    pub fn body<P2>(
+        self,
+        change: impl FnOnce(BodyLayer<P>) -> BodyLayer<P2>,
+    ) -> ClientStack<R, C, L, O, K, ClientBodies<P2>> {
+        self.with_bodies(|bodies| ClientBodies {
+            body: change(bodies.body),
+            replay: bodies.replay,
+        })
+    }
+
+    /// Sets up to how many bytes of a request body are recorded, so that a retry or hedge can send
+    /// it again. The default is 64 KiB. A larger body is sent once; with 0, so is every body that
+    /// is not empty.
+    pub fn replay(mut self, bytes: usize) -> Self {
+        self.bodies.replay = self.bodies.replay.limit(bytes);
+        self
     }
 
     /// Copies requests by `copy`, as [`ClientStack::resend`] does. The body of a request is a
@@ -149,39 +160,24 @@ impl<R, C, L, O, K, P> HttpStack<ClientStack<R, C, L, O, K>, P> {
     /// });
     /// # let _ = stack;
     /// ```
-    pub fn resend<F>(self, copy: F) -> HttpStack<ClientStack<R, C, L, O, CopyOf<F>>, P> {
-        self.map_stack(|stack| stack.resend_of(copy))
-    }
-
-    /// Sets what is a failure, as [`ClientStack::classify`] does.
-    pub fn classify<C2>(self, classifier: C2) -> HttpStack<ClientStack<R, C2, L, O, K>, P> {
-        self.map_stack(|stack| stack.classify(classifier))
-    }
-
-    /// Limits calls by `limiter`, as [`ClientStack::rate_limit`] does.
-    pub fn rate_limit<L2>(
-        self,
-        limiter: impl IntoSource<RateLimiter, Source = L2>,
-    ) -> HttpStack<ClientStack<R, C, L2, O, K>, P> {
-        self.map_stack(|stack| stack.rate_limit(limiter))
-    }
-
-    /// Sets the key of requests without an authority, as [`ClientStack::default_authority`] does.
-    pub fn default_authority(self, authority: impl Into<String>) -> Self {
-        self.map_stack(|stack| stack.default_authority(authority))
+    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyOf<F>, ClientBodies<P>> {
+        self.resend_of(copy)
     }
 }
 
-impl<S, R, C, L, O, K, P> Layer<S> for HttpStack<ClientStack<R, C, L, O, K>, P>
+impl<S, R, C, L, O, K, P> Layer<S> for ClientStack<R, C, L, O, K, ClientBodies<P>>
 where
-    ClientStack<R, C, L, O, K>: Layer<Attempted<BodyService<S, P>>>,
+    ClientStack<UntilBodyEnd<R>, C, L, O, K>: Layer<Attempted<BodyService<S, P>>>,
+    Self: Clone,
     P: Clone,
 {
-    type Service =
-        ReplayService<<ClientStack<R, C, L, O, K> as Layer<Attempted<BodyService<S, P>>>>::Service>;
+    type Service = ReplayService<
+        <ClientStack<UntilBodyEnd<R>, C, L, O, K> as Layer<Attempted<BodyService<S, P>>>>::Service,
+    >;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let inner = Attempted(self.body.layer(inner));
-        self.replay.layer(self.stack.layer(inner))
+        let ClientBodies { body, replay } = &self.bodies;
+        let stack = self.clone().map_responder(UntilBodyEnd).with_bodies(drop);
+        replay.layer(stack.layer(Attempted(body.layer(inner))))
     }
 }

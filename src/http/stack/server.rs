@@ -2,14 +2,11 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::HttpStack;
 use crate::config::Name;
 use crate::http::hold::WithPermit;
 use crate::http::{
-    BodyLayer, BodyService, EveryChunk, ReplayLayer, RequestBodyLayer, RequestBodyService,
-    UntilBodyEnd,
+    BodyLayer, BodyService, EveryChunk, RequestBodyLayer, RequestBodyService, UntilBodyEnd,
 };
-use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
 use crate::stack::ServerStack;
@@ -32,8 +29,16 @@ const IDLE: Duration = Duration::from_secs(30);
 /// let api = Api { stack: ServerStack::http("api", 200) };
 /// # drop(api.stack);
 /// ```
-pub type HttpServerStack<L = RateLimiter, P = EveryChunk> =
-    HttpStack<ServerStack<UntilBodyEnd<Native>, L>, P>;
+pub type HttpServerStack<L = RateLimiter, P = EveryChunk> = ServerStack<Native, L, ServerBodies<P>>;
+
+/// What a [`ServerStack::http`] does with bodies: it limits the waits for chunks, and a call lasts until the
+/// end of its response's body. `P` says which chunks of it are progress.
+#[derive(Clone, Debug)]
+pub struct ServerBodies<P = EveryChunk> {
+    body: BodyLayer<P>,
+    requests: RequestBodyLayer,
+    shares_permit: bool,
+}
 
 impl ServerStack {
     /// A stack for an HTTP service, with the [defaults](crate::stack#defaults) and at most `limit`
@@ -43,7 +48,7 @@ impl ServerStack {
     ///
     /// The timeout does not include the body because no number fits both: a handler that takes 30 s
     /// hangs, and a download of a gigabyte does not. For one limit for both, see
-    /// [`HttpStack::timeout_until_body_end`].
+    /// [`ServerStack::timeout_until_body_end`].
     ///
     /// The service waits for at most 30 s for the next chunk of a request's body; then its answer is
     /// 408. Up to 64 KiB of the body of a rejected request are read, so that its connection is kept.
@@ -72,8 +77,8 @@ impl ServerStack {
 
 impl<R, L> ServerStack<R, L> {
     /// Makes each call hold its permit until the end of its response's body, for an HTTP service.
-    /// The wait for the next chunk of a body is limited to 30 s; [`HttpStack::body`] changes that.
-    /// The timeout is for the head; [`HttpStack::timeout_until_body_end`] changes that.
+    /// The wait for the next chunk of a body is limited to 30 s; [`ServerStack::body`] changes that.
+    /// The timeout is for the head; [`ServerStack::timeout_until_body_end`] changes that.
     ///
     /// ```
     /// use std::time::Duration;
@@ -86,35 +91,43 @@ impl<R, L> ServerStack<R, L> {
     /// # let _ = stack;
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
-    pub fn until_body_end(self) -> HttpStack<ServerStack<UntilBodyEnd<R>, L>> {
+    pub fn until_body_end(self) -> ServerStack<R, L, ServerBodies> {
         let name = self.name().clone();
         let idle = |of| {
             let idle = Timeout::builder(IDLE).name(format!("{name}.{of}"));
             idle.build().expect("the limit is not zero")
         };
-        HttpStack {
-            stack: self
-                .map_responder(UntilBodyEnd)
-                .timeout_ends_with_head(true),
+        let stack = self.timeout_ends_with_head(true);
+        stack.with_bodies(|()| ServerBodies {
             body: BodyLayer::new().idle(idle("body_idle")),
-            replay: ReplayLayer::new(),
             requests: RequestBodyLayer::new().idle(idle("request_idle")),
             shares_permit: false,
-        }
+        })
     }
 }
 
-impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
-    /// Limits calls by `limiter`, as [`ServerStack::rate_limit`] does.
-    pub fn rate_limit<L2>(
+impl<R, L, P> ServerStack<R, L, ServerBodies<P>> {
+    /// Changes the limits of bodies, and what is progress:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::ServerStack;
+    ///
+    /// let stack = ServerStack::http("events", 1_000)
+    ///     .body(|body| body.idle(Duration::from_secs(60)).progress(|chunk: &bytes::Bytes| chunk[0] != b':'));
+    /// # let _ = stack;
+    /// ```
+    pub fn body<P2>(
         self,
-        limiter: impl IntoSource<RateLimiter, Source = L2>,
-    ) -> HttpStack<ServerStack<R, L2>, P> {
-        self.map_stack(|stack| stack.rate_limit(limiter))
+        change: impl FnOnce(BodyLayer<P>) -> BodyLayer<P2>,
+    ) -> ServerStack<R, L, ServerBodies<P2>> {
+        self.with_bodies(|bodies| ServerBodies {
+            body: change(bodies.body),
+            requests: bodies.requests,
+            shares_permit: bodies.shares_permit,
+        })
     }
-}
 
-impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     /// Changes the limits of request bodies: by default 30 s between chunks, and no total.
     ///
     /// ```
@@ -125,11 +138,12 @@ impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     ///     .request_body(|body| body.idle(Duration::from_secs(5)).total(Duration::from_secs(20)));
     /// # let _ = stack;
     /// ```
-    pub fn request_body(self, change: impl FnOnce(RequestBodyLayer) -> RequestBodyLayer) -> Self {
-        Self {
-            requests: change(self.requests),
-            ..self
-        }
+    pub fn request_body(
+        mut self,
+        change: impl FnOnce(RequestBodyLayer) -> RequestBodyLayer,
+    ) -> Self {
+        self.bodies.requests = change(self.bodies.requests);
+        self
     }
 
     /// Gives each request a [`SharedPermit`](crate::bulkhead::SharedPermit) as an extension, so that
@@ -153,7 +167,7 @@ impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     /// # let _ = app;
     /// ```
     pub fn share_permit(mut self) -> Self {
-        self.shares_permit = true;
+        self.bodies.shares_permit = true;
         self
     }
 
@@ -173,28 +187,32 @@ impl<R, L, P> HttpStack<ServerStack<R, L>, P> {
     /// # Ok::<_, seawall::ConfigError>(())
     /// ```
     pub fn timeout_until_body_end(self) -> Self {
-        Self {
-            stack: self.stack.timeout_ends_with_head(false),
-            ..self
-        }
+        self.timeout_ends_with_head(false)
     }
 }
 
-impl<S, R, L, P> Layer<S> for HttpStack<ServerStack<R, L>, P>
+impl<S, R, L, P> Layer<S> for ServerStack<R, L, ServerBodies<P>>
 where
-    ServerStack<R, L>: Layer<WithPermit<BodyService<S, P>>>,
+    ServerStack<UntilBodyEnd<R>, L>: Layer<WithPermit<BodyService<S, P>>>,
+    Self: Clone,
     R: Clone,
     P: Clone,
 {
-    type Service =
-        RequestBodyService<<ServerStack<R, L> as Layer<WithPermit<BodyService<S, P>>>>::Service, R>;
+    type Service = RequestBodyService<
+        <ServerStack<UntilBodyEnd<R>, L> as Layer<WithPermit<BodyService<S, P>>>>::Service,
+        UntilBodyEnd<R>,
+    >;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let responder = self.stack.responder().clone();
-        let requests = self.requests.clone().respond_as(responder);
-        requests.layer(self.stack.layer(WithPermit {
-            inner: self.body.layer(inner),
-            on: self.shares_permit,
+        let bodies = &self.bodies;
+        let stack = self.clone().map_responder(UntilBodyEnd).with_bodies(drop);
+        let requests = bodies
+            .requests
+            .clone()
+            .respond_as(stack.responder().clone());
+        requests.layer(stack.layer(WithPermit {
+            inner: bodies.body.layer(inner),
+            on: bodies.shares_permit,
         }))
     }
 }

@@ -1,8 +1,7 @@
 //! The handle of a console.
 
-use std::fmt;
-
 use super::sampler::Sampler;
+use crate::macros::debug_fields;
 use crate::rng::Jitter;
 use crate::sync::Arc;
 
@@ -35,8 +34,8 @@ use crate::sync::Arc;
 #[derive(Clone)]
 #[must_use = "a console does nothing until its router is mounted"]
 pub struct Console {
-    sampler: Arc<Sampler>,
-    levers: bool,
+    pub(super) sampler: Arc<Sampler>,
+    pub(super) levers: bool,
     nonces: Arc<Jitter>,
 }
 
@@ -59,18 +58,10 @@ impl Console {
         self
     }
 
-    pub(super) fn sampler(&self) -> &Arc<Sampler> {
-        &self.sampler
-    }
-
     /// For one page: a script without it does not run.
     pub(super) fn nonce(&self) -> String {
         let bits = || (self.nonces.fraction() * (1_u64 << 53) as f64) as u64;
         format!("{:014x}{:014x}", bits(), bits())
-    }
-
-    pub(super) fn has_levers(&self) -> bool {
-        self.levers
     }
 }
 
@@ -80,9 +71,4 @@ impl Default for Console {
     }
 }
 
-impl fmt::Debug for Console {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Console");
-        debug.field("levers", &self.levers).finish_non_exhaustive()
-    }
-}
+debug_fields!(Console, this: levers = this.levers);

@@ -69,7 +69,7 @@ async fn page(State(console): State<Console>) -> Response {
 }
 
 async fn data(State(console): State<Console>) -> Response {
-    let document = console.sampler().whole(console.has_levers());
+    let document = console.sampler.whole(console.levers);
     respond(StatusCode::OK, JSON, document)
 }
 
@@ -85,7 +85,7 @@ async fn events(State(console): State<Console>) -> Response {
 }
 
 async fn lever(State(console): State<Console>, headers: HeaderMap, body: Bytes) -> Response {
-    if !console.has_levers() {
+    if !console.levers {
         let why = "levers are off: the program has to turn them on";
         return rejected(StatusCode::FORBIDDEN, why);
     }

@@ -28,7 +28,7 @@ pin_project_lite::pin_project! {
 impl Viewer {
     pub(super) fn new(console: Console) -> Self {
         Self {
-            _watch: console.sampler().watch(),
+            _watch: console.sampler.watch(),
             console,
             is_first: true,
             is_last: false,
@@ -48,7 +48,7 @@ impl Stream for Viewer {
         if let Some(sleep) = this.sleep.as_mut().as_pin_mut() {
             ready!(sleep.poll_elapsed(cx));
         }
-        let (sampler, levers) = (this.console.sampler(), this.console.has_levers());
+        let (sampler, levers) = (&this.console.sampler, this.console.levers);
         let frame = sampler.frame();
         this.sleep.set(Some(Sleep::until(frame.next())));
         // A response that does not end would hold up a drain. While it can, the page connects again.

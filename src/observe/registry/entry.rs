@@ -67,8 +67,9 @@ pub fn find(name: &str) -> Vec<Policy> {
 }
 
 /// `$body` with the handle `$policy`, whichever it is.
+/// Matches a policy of any kind, or the policy of many keys.
 macro_rules! with_handle {
-    ($this:expr, $policy:ident => $body:expr) => {
+    ($this:expr, $policy:ident => $body:expr, $keyed:ident => $of_keyed:expr) => {
         match $this {
             #[cfg(feature = "tokio")]
             Policy::Timeout($policy) => $body,
@@ -82,7 +83,7 @@ macro_rules! with_handle {
             Policy::Budget($policy) => $body,
             #[cfg(feature = "tokio")]
             Policy::Fallback($policy) => $body,
-            Policy::Keyed($policy) => $body,
+            Policy::Keyed($keyed) => $of_keyed,
         }
     };
 }
@@ -136,21 +137,7 @@ impl Policy {
 
     /// What all policies have in common. A keyed one is an error.
     fn base(&self) -> Result<&Common, &KeyedPolicy> {
-        Ok(match self {
-            #[cfg(feature = "tokio")]
-            Self::Timeout(policy) => policy.base(),
-            Self::RateLimiter(policy) => policy.base(),
-            Self::CircuitBreaker(policy) => policy.base(),
-            Self::Bulkhead(policy) => policy.base(),
-            #[cfg(feature = "tokio")]
-            Self::Retry(policy) => policy.base(),
-            #[cfg(feature = "tokio")]
-            Self::Hedge(policy) => policy.base(),
-            Self::Budget(policy) => policy.base(),
-            #[cfg(feature = "tokio")]
-            Self::Fallback(policy) => policy.base(),
-            Self::Keyed(keyed) => return Err(keyed),
-        })
+        with_handle!(self, policy => Ok(policy.base()), keyed => Err(keyed))
     }
 
     /// Calls `f` with it, or with the policies of all keys of a keyed one, those without a key
@@ -169,7 +156,7 @@ impl Policy {
 
     /// Its name.
     pub fn name(&self) -> &Name {
-        with_handle!(self, policy => policy.name())
+        self.base().map_or_else(KeyedPolicy::name, Common::name)
     }
 
     /// A number for this policy alone, which is not used again in the life of the process. None of
@@ -191,12 +178,12 @@ impl Policy {
 
     /// Its mode.
     pub fn mode(&self) -> Mode {
-        with_handle!(self, policy => policy.mode())
+        with_handle!(self, policy => policy.mode(), keyed => keyed.mode())
     }
 
     /// Sets its mode, for all keys of a keyed policy.
     pub fn set_mode(&self, mode: Mode) {
-        with_handle!(self, policy => policy.set_mode(mode));
+        with_handle!(self, policy => policy.set_mode(mode), keyed => keyed.set_mode(mode));
     }
 
     /// Adds a listener, which is removed when the returned subscription is dropped. That of a keyed

@@ -1,5 +1,4 @@
 use std::any::Any;
-use std::fmt;
 
 use super::snapshot::{KeyedSnapshot, NotClosed, States};
 use crate::circuit_breaker::{self, CircuitBreaker};
@@ -11,6 +10,7 @@ use crate::event::{Event, Subscription};
 #[cfg(feature = "serde")]
 use crate::keyed::Change;
 use crate::keyed::{Erased, Key, Keyed, PerKey};
+use crate::macros::debug_fields;
 use crate::policy_id::PolicyId;
 use crate::sync::Arc;
 
@@ -174,12 +174,4 @@ impl KeyedPolicy {
     }
 }
 
-impl fmt::Debug for KeyedPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedPolicy")
-            .field("name", self.name())
-            .field("kind", &self.kind())
-            .field("keys", &self.0.len())
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(KeyedPolicy, this: name = this.name(), kind = this.kind(), keys = this.0.len());

@@ -5,6 +5,7 @@ use std::{fs, io};
 use super::apply::Applied;
 use super::read::Settings;
 use crate::config::ConfigError;
+use crate::macros::debug_fields;
 
 /// Why a file was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -150,11 +151,4 @@ impl<P> File<P> {
     }
 }
 
-impl<P> fmt::Debug for File<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File")
-            .field("path", &self.path)
-            .field("rejected", &self.rejected)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([P] File<P>, this: path = this.path, rejected = this.rejected);

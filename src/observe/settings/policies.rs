@@ -54,9 +54,7 @@ pub(super) fn tiers(at: &mut Section<'_>) -> Vec<Quota> {
     for (name, tier) in tiers {
         let quota = tier.read(|at| {
             let quota = quota(at)?;
-            let mut problems = Problems::default();
-            quota.check(&mut problems);
-            at.check(problems.finish(&this()));
+            at.check(Problems::found(&this(), |problems| quota.check(problems)));
             Some(quota)
         });
         // As a number is written, so that no two names are one tier.

@@ -6,7 +6,7 @@ use super::keyed::PerKey;
 use super::kind::Kind;
 use super::section::{Section, this};
 use super::tree::{Document, Tree};
-use crate::config::{ConfigError, Problem, Problems};
+use crate::config::{ConfigError, Problems};
 use crate::rate_limit::Quota;
 #[cfg(feature = "tower")]
 use crate::stack::{ClientConfig, ClientStack, ServerConfig, ServerStack};
@@ -114,13 +114,12 @@ impl Settings {
         match found {
             Some((_, tree)) => Ok(read::<K>(tree, K::builder(name))),
             None => {
-                let mut problems = Problems::default();
-                problems.push(Problem {
-                    field: format!("{}.{name}", K::TABLE),
-                    value: String::from("nothing"),
-                    allowed: String::from("a section, which may be empty where all has defaults"),
-                });
-                Err(problems.finish(&this()).expect_err("there is a problem"))
+                let field = format!("{}.{name}", K::TABLE);
+                let allowed = "a section, which may be empty where all has defaults";
+                let missing = |problems: &mut Problems| {
+                    problems.check(false, &field, Tree::Nothing, allowed);
+                };
+                Err(Problems::found(&this(), missing).expect_err("there is a problem"))
             }
         }
     }

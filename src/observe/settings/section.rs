@@ -163,9 +163,7 @@ impl<'a> Section<'a> {
 
     /// Notes the problems that `check` finds in a rule of a breaker. Whether there are none.
     pub(super) fn holds(&self, check: impl FnOnce(&mut Problems)) -> bool {
-        let mut problems = Problems::default();
-        check(&mut problems);
-        let checked = problems.finish(&"rule".into());
+        let checked = Problems::found(&this(), check);
         let holds = checked.is_ok();
         self.note(checked, as_written_in_rule);
         holds

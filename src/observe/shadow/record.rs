@@ -71,9 +71,7 @@ impl Record {
             EventKind::Ended { ending, elapsed } => self.ended(*ending, *elapsed, now),
             // A bulkhead's are found by playing its calls.
             EventKind::WouldReject(_) if self.bulkhead.is_some() => {}
-            EventKind::WouldReject(rejection) => {
-                self.would(tmp_label(rejection.kind()), now);
-            }
+            EventKind::WouldReject(rejection) => self.would(rejection.kind().label(), now),
             EventKind::Transition(transition) if transition.to == State::Open => {
                 self.would("opened", now);
             }
@@ -226,6 +224,7 @@ mod tests {
     use super::{Record, bucket, end_of, two_digits};
     use crate::config::PolicyKind;
     use crate::event::{Ending, EventKind};
+    use crate::rejection::{Rejection, RejectionKind};
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
@@ -279,6 +278,21 @@ mod tests {
         assert_eq!(record.verdict("t", ms(1_000)).suggestion, None);
     }
 
+    // CX16
+    #[test]
+    fn a_rejection_is_counted_under_the_label_of_its_kind() {
+        let mut record = Record::new(PolicyKind::RateLimit, None, Duration::MAX);
+        for kind in [
+            RejectionKind::NoKey,
+            RejectionKind::CostAboveBurst { cost: 2, burst: 1 },
+        ] {
+            let rejection = Rejection::new(kind, "l");
+            record.note(&EventKind::WouldReject(&rejection), ms(1));
+        }
+        let would = record.verdict("l", ms(2)).would();
+        assert_eq!(would, [("cost_above_burst", 1), ("no_key", 1)].into());
+    }
+
     #[test]
     fn a_rate_is_suggested_from_the_busiest_second() {
         let mut record = Record::new(PolicyKind::RateLimit, None, Duration::MAX);
@@ -306,16 +320,5 @@ mod tests {
             verdict.calls,
         );
         assert_eq!(seen, (168, 32, 199, 200));
-    }
-}
-fn tmp_label(kind: crate::rejection::RejectionKind) -> &'static str {
-    use crate::rejection::RejectionKind::*;
-    match kind {
-        RateLimited => "rate_limited",
-        CircuitOpen => "circuit_open",
-        HalfOpenFull => "half_open_full",
-        TimedOut { .. } => "timed_out",
-        BulkheadFull { .. } => "bulkhead_full",
-        _ => "other",
     }
 }

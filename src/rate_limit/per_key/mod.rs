@@ -145,8 +145,8 @@ impl Builder {
     }
 
     /// A limiter for each of at most `capacity` keys, with a quota that depends on the key. This
-    /// builder's quota is that of tier 0, those of `more` are the tiers from 1 on, and `tier`
-    /// returns the tier of a key; a number that is no tier stands for tier 0. There are at most 15
+    /// builder's quota is that of tier 0, and `more` has the quotas of the tiers from 1 on. `tier`
+    /// returns the index of a key's tier; an index out of range is tier 0. There are at most 15
     /// tiers.
     ///
     /// A key that moves to another tier keeps its debt, in tokens.
@@ -241,7 +241,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         builder.keyed(capacity, &quotas, Arc::new(tier))
     }
 
-    /// The same keys, with each call charged to `limits` too, such as to one for all keys
+    /// The same limiter, with each call also charged to `limits`, such as one limit for all keys
     /// together. A call is admitted by all of them or charged to none; see
     /// [`RateLimiter::all_of`].
     ///
@@ -286,7 +286,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         Ok(Self::of(name, self.capacity(), shared, store))
     }
 
-    /// Takes a token of this key, if there is one.
+    /// Takes a token of this key, if one is available.
     ///
     /// The fastest check: it makes no handle, and a [`Rejection`] only for listeners.
     #[must_use = "a call that is not allowed must not be made"]
@@ -295,7 +295,7 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         self.allow_n(key, 1)
     }
 
-    /// Takes `cost` tokens of this key, if there are as many.
+    /// Takes `cost` tokens of this key, if that many are available.
     #[must_use = "a call that is not allowed must not be made"]
     #[inline]
     pub fn allow_n(&self, key: &K, cost: u32) -> bool {
@@ -304,11 +304,11 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         limiter.allows(Ask::now(cost).of(entry), time::now)
     }
 
-    /// Takes a token of this key, if there is one.
+    /// Takes a token of this key, if one is available.
     ///
     /// # Errors
-    /// If there is none: [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited), with
-    /// the time until there is one.
+    /// If none is available: [`RejectionKind::RateLimited`](crate::RejectionKind::RateLimited),
+    /// with the time until one is.
     #[inline]
     pub fn try_acquire(&self, key: &K) -> Result<(), Rejection> {
         let picked = self.pick(key);
@@ -327,8 +327,8 @@ impl<K: ?Sized + Key> Keyed<K, RateLimiter> {
         limiter.charged(cost, entry, false)
     }
 
-    /// Admits a call if `cost` tokens of this key are there, and takes none before it has ended; see
-    /// [`RateLimiter::try_charge_later`].
+    /// Admits a call if `cost` tokens of this key are available, and takes none before it has
+    /// ended; see [`RateLimiter::try_charge_later`].
     ///
     /// # Errors
     /// Those of [`try_acquire`](Self::try_acquire).

@@ -6,6 +6,7 @@ use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::config::{ConfigError, Mode, Name, Problems};
 use crate::hedge::{self, Hedge};
 use crate::keyed::check_capacity;
+use crate::macros::setters;
 use crate::rate_limit::Quota;
 use crate::retry::{self, Retry};
 use crate::stack::parts::{self, changed, part};
@@ -62,37 +63,30 @@ impl ClientConfig {
         }
     }
 
-    /// Sets how long a call may take, with all its attempts and all waits. The default is 10 s.
-    pub fn total_timeout(mut self, limit: Duration) -> Self {
-        self.total_timeout = limit;
-        self
-    }
+    setters! {
+        /// Sets how long a call may take, with all its attempts and all waits. The default is 10 s.
+        total_timeout(limit: Duration) => total_timeout = limit;
 
-    /// Lets one call have a longer total than the others, by its
-    /// [`Overrides`](crate::stack::Overrides): up to `limit`. The default is the
-    /// [total timeout](Self::total_timeout), so that a call can only shorten it.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use seawall::ClientStack;
-    ///
-    /// let stack = ClientStack::builder("reports")
-    ///     .total_timeout(Duration::from_secs(5))
-    ///     .longest_total_timeout(Duration::from_secs(60)) // For the one that is exported.
-    ///     .build()?;
-    /// # let _ = stack;
-    /// # Ok::<_, seawall::ConfigError>(())
-    /// ```
-    pub fn longest_total_timeout(mut self, limit: Duration) -> Self {
-        self.longest_total = Some(limit);
-        self
-    }
+        /// Lets one call have a longer total than the others, by its
+        /// [`Overrides`](crate::stack::Overrides): up to `limit`. The default is the
+        /// [total timeout](Self::total_timeout), so that a call can only shorten it.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// use seawall::ClientStack;
+        ///
+        /// let stack = ClientStack::builder("reports")
+        ///     .total_timeout(Duration::from_secs(5))
+        ///     .longest_total_timeout(Duration::from_secs(60)) // For the one that is exported.
+        ///     .build()?;
+        /// # let _ = stack;
+        /// # Ok::<_, seawall::ConfigError>(())
+        /// ```
+        longest_total_timeout(limit: Duration) => longest_total = Some(limit);
 
-    /// Sets how long one attempt may take. The default is 3 s, so that three fit. An attempt ends
-    /// earlier if less of the total is left.
-    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.attempt_timeout = limit;
-        self
+        /// Sets how long one attempt may take. The default is 3 s, so that three fit. An attempt ends
+        /// earlier if less of the total is left.
+        attempt_timeout(limit: Duration) => attempt_timeout = limit;
     }
 
     /// Changes the [retry](retry::Builder), which has its own [defaults](retry#defaults). It uses
@@ -112,18 +106,14 @@ impl ClientConfig {
         self
     }
 
-    /// Switches hedging off, which is the default.
-    pub fn no_hedge(mut self) -> Self {
-        self.hedged = false;
-        self
-    }
+    setters! {
+        /// Switches hedging off, which is the default.
+        no_hedge() => hedged = false;
 
-    /// Sets one budget for the retries and hedges of all authorities, which several stacks may
-    /// share. The default is a budget per authority, so that a failing host does not spend the
-    /// retries of the others.
-    pub fn budget(mut self, budget: impl Into<Budget>) -> Self {
-        self.budget = Some(budget.into());
-        self
+        /// Sets one budget for the retries and hedges of all authorities, which several stacks may
+        /// share. The default is a budget per authority, so that a failing host does not spend the
+        /// retries of the others.
+        budget(budget: impl Into<Budget>) => budget = Some(budget.into());
     }
 
     /// Changes the [budget](budget::Builder) of every authority, which has its own
@@ -153,19 +143,15 @@ impl ClientConfig {
         self
     }
 
-    /// Sets how many authorities have a breaker, a bulkhead and a budget of their own. The default is
-    /// 10,000. [`keyed`](crate::keyed) describes what happens above it.
-    pub fn authorities(mut self, capacity: usize) -> Self {
-        self.authorities = capacity;
-        self
-    }
+    setters! {
+        /// Sets how many authorities have a breaker, a bulkhead and a budget of their own. The default is
+        /// 10,000. [`keyed`](crate::keyed) describes what happens above it.
+        authorities(capacity: usize) => authorities = capacity;
 
-    /// Sets a rate limit for all attempts together, to any authority. The default is none. For a
-    /// shared limiter, or one limit per key, use
-    /// [`ClientStack::rate_limit`](crate::ClientStack::rate_limit).
-    pub fn rate_limit(mut self, quota: impl Into<Option<Quota>>) -> Self {
-        self.rate_limit = quota.into();
-        self
+        /// Sets a rate limit for all attempts together, to any authority. The default is none. For a
+        /// shared limiter, or one limit per key, use
+        /// [`ClientStack::rate_limit`](crate::ClientStack::rate_limit).
+        rate_limit(quota: impl Into<Option<Quota>>) => rate_limit = quota.into();
     }
 
     /// The most that a call may set where the total is `total`.

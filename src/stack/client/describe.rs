@@ -8,8 +8,10 @@ use super::stack::ClientStack;
 use crate::attempts::Funding;
 use crate::budget::Budget;
 use crate::config::Mode;
+use crate::macros::debug_fields;
 use crate::policy_id::PolicyId;
 use crate::stack::description::{Description, LayerText};
+use crate::stack::parts;
 use crate::stack::verdict::{Extra, Verdict};
 
 /// The budget that pays for extra attempts.
@@ -67,10 +69,6 @@ impl Policies {
         let retries = format!("{} attempts, backoff {}", retry.max_attempts, retry.backoff);
         let breaker = format!("per authority, {}", config.breaker.text());
         let bulkhead = format!("per authority, {}", config.bulkhead.text());
-        let limiter = match own_limiter {
-            true => (self.limiter.mode(), self.limiter.quota().to_string()),
-            false => (Mode::Enforce, String::from("the limiter that was given")),
-        };
         vec![
             LayerText::new("total timeout", self.total.mode(), format!("{total:?}")),
             LayerText::new("budget", budget_mode, budget),
@@ -82,7 +80,7 @@ impl Policies {
                 breaker,
             ),
             LayerText::new("bulkhead", config.bulkhead.mode_to_start_in(), bulkhead),
-            LayerText::new("rate limit", limiter.0, limiter.1),
+            parts::limiter_text(&self.limiter, own_limiter),
             LayerText::new(
                 "attempt timeout",
                 self.attempt.mode(),
@@ -100,7 +98,7 @@ impl Policies {
     }
 }
 
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// The stack as text: a line for each layer, from the outermost in, and the
     /// [verdict](Self::verdict). It is of now, so a change of a part by its own handle is in it; a
     /// breaker, bulkhead and budget per authority are as new authorities get them.
@@ -114,26 +112,14 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     }
 }
 
-impl<R, C, L, O, K> fmt::Display for ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> fmt::Display for ClientStack<R, C, L, O, K, B> {
     /// The [description](Self::describe).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.describe().fmt(f)
     }
 }
 
-impl<R, C, L: fmt::Debug, O, K> fmt::Debug for ClientStack<R, C, L, O, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let policies = &*self.policies;
-        f.debug_struct("ClientStack")
-            .field("name", &policies.name)
-            .field("total_timeout", &policies.total)
-            .field("retry", &policies.retry)
-            .field("hedge", &policies.hedge)
-            .field("budgets", &policies.budgets)
-            .field("breakers", &policies.breakers)
-            .field("bulkheads", &policies.bulkheads)
-            .field("limiter", &self.limiter)
-            .field("attempt_timeout", &policies.attempt)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([R, C, L: fmt::Debug, O, K, B] ClientStack<R, C, L, O, K, B>, this: name = this.name(),
+    total_timeout = this.total_timeout(), retry = this.retry(), hedge = this.hedge(),
+    budgets = this.budgets(), breakers = this.breakers(), bulkheads = this.bulkheads(),
+    limiter = this.limiter, attempt_timeout = this.attempt_timeout());

@@ -183,10 +183,10 @@ fn next(
     change: impl Fn(ClientConfig) -> ClientConfig,
 ) -> Result<ClientConfig, ConfigError> {
     let changed = change(now.clone());
-    let mut problems = Problems::default();
-    changed.check(&mut problems);
-    changed.check_change(now, own_limiter, &mut problems);
-    problems.finish(&now.name)?;
+    Problems::found(&now.name, |problems| {
+        changed.check(problems);
+        changed.check_change(now, own_limiter, problems);
+    })?;
     Ok(ClientConfig {
         name: now.name.clone(),
         ..changed

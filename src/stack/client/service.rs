@@ -1,22 +1,25 @@
 use std::fmt;
 use std::time::Duration;
 
+use tower_layer::Layer;
+
 use super::again::{HedgesOf, RetriesOf};
 use super::policies::Policies;
+use super::stack::ClientStack;
 use crate::attempts::{Again, ByRequest};
-use crate::budget::{Budget, BudgetService};
-use crate::bulkhead::{Bulkhead, QueuedService};
-use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerService};
+use crate::budget::{Budget, BudgetLayer, BudgetService};
+use crate::bulkhead::{Bulkhead, BulkheadLayer, QueuedService};
+use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, CircuitBreakerService};
 use crate::classify::Standard;
-use crate::hedge::{Hedge, HedgeService, Own};
+use crate::hedge::{Hedge, HedgeLayer, HedgeService, Own};
 use crate::keyed::{ByKey, IntoSource, Picked, Source};
-use crate::rate_limit::{One, RateLimitService, RateLimiter};
+use crate::rate_limit::{One, RateLimitLayer, RateLimitService, RateLimiter};
 use crate::rejection::Rejection;
-use crate::retry::RetryService;
+use crate::retry::{RetryLayer, RetryService};
 use crate::service::Native;
 use crate::stack::{Addressed, ByAuthority, StackService};
 use crate::sync::Arc;
-use crate::timeout::{DurationOf, Timeout, TimeoutService};
+use crate::timeout::{DurationOf, Timeout, TimeoutLayer, TimeoutService};
 
 /// A policy per authority.
 pub type PerAuthority<P> = ByKey<str, P, ByAuthority>;
@@ -35,6 +38,67 @@ type Breaker<S, R, C, L> =
     CircuitBreakerService<Queued<S, R, L>, R, C, PerAuthority<CircuitBreaker>>;
 type Queued<S, R, L> = QueuedService<Limited<S, R, L>, R, PerAuthority<Bulkhead>>;
 type Limited<S, R, L> = RateLimitService<TimeoutService<S, R, AttemptOf>, R, One, L>;
+
+impl<S, R, C, L, O, K> Layer<S> for ClientStack<R, C, L, O, K>
+where
+    S: Clone,
+    R: Clone,
+    C: Clone,
+    L: IntoSource<RateLimiter, Source = L> + Clone,
+    O: Clone,
+    K: Clone,
+{
+    type Service = ClientService<S, R, C, L, O, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let policies = &*self.policies;
+        let responder = || self.responder.clone();
+        let classifier = || self.classifier.clone();
+        let inner = TimeoutLayer::new(&policies.attempt)
+            .ends_with_head(true)
+            .duration_by(AttemptOf)
+            .respond_as(responder())
+            .layer(inner);
+        let inner = RateLimitLayer::new(self.limiter.clone())
+            .respond_as(responder())
+            .layer(inner);
+        let authority = self.authority.clone();
+        let authority = authority.unwrap_or_else(|| policies.name_service().into());
+        let by = ByAuthority::or(authority);
+        let bulkheads = policies.bulkheads.by_type(by.clone());
+        let inner = BulkheadLayer::queued(bulkheads)
+            .respond_as(responder())
+            .layer(inner);
+        let breakers = policies.breakers.by_type(by.clone());
+        let inner = CircuitBreakerLayer::new(breakers)
+            .respond_as(responder())
+            .classify(classifier())
+            .layer(inner);
+        let inner = HedgeLayer::new(&policies.hedge)
+            .responder::<R>()
+            .classify(classifier())
+            .map_again(|_| HedgesOf(self.again.clone()))
+            .layer(inner);
+        let inner = RetryLayer::new(&policies.retry)
+            .responder::<R>()
+            .classify(classifier())
+            .map_again(|_| RetriesOf(self.again.clone()))
+            .layer(inner);
+        let inner = BudgetLayer::new(Budgets {
+            given: policies.budget.clone(),
+            own: policies.budgets.by_type(by),
+        })
+        .responder::<R>()
+        .layer(inner);
+        StackService(
+            TimeoutLayer::new(&policies.total)
+                .covers_readiness()
+                .duration_by(TotalOf(Arc::clone(&self.policies)))
+                .respond_as(responder())
+                .layer(inner),
+        )
+    }
+}
 
 /// The budget of a request's authority, or one that was given for all.
 #[derive(Clone, Debug)]
@@ -68,6 +132,14 @@ impl<Req: Addressed> Source<Req, Budget> for Budgets {
 /// The total of a call: its own, and at most what the stack allows.
 #[derive(Clone)]
 pub struct TotalOf(pub(super) Arc<Policies>);
+
+#[cfg(feature = "tonic")]
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
+    /// The total timeout of each call.
+    pub(crate) fn total_of(&self) -> TotalOf {
+        TotalOf(Arc::clone(&self.policies))
+    }
+}
 
 impl TotalOf {
     /// `own`, unless it is longer than the stack allows.

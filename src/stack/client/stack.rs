@@ -1,28 +1,23 @@
-use tower_layer::Layer;
-
-use super::again::{HedgesOf, RetriesOf};
 use super::config::ClientConfig;
 use super::policies::Policies;
-use super::service::{AttemptOf, Budgets, ClientService, TotalOf};
 #[cfg(feature = "http")]
 use crate::attempts::CopyOf;
 use crate::attempts::{Again, ByRequest, CopyBy, OnlyIf};
-use crate::budget::{Budget, BudgetLayer};
-use crate::bulkhead::{Bulkhead, BulkheadLayer};
-use crate::circuit_breaker::{CircuitBreaker, CircuitBreakerLayer};
+use crate::budget::Budget;
+use crate::bulkhead::Bulkhead;
+use crate::circuit_breaker::CircuitBreaker;
 use crate::classify::Standard;
 use crate::config::{ConfigError, Name, Problems};
-use crate::hedge::{Hedge, HedgeLayer};
+use crate::hedge::Hedge;
 use crate::keyed::{IntoSource, Keyed};
 use crate::policy_id;
-use crate::rate_limit::{RateLimitLayer, RateLimiter};
-use crate::retry::{Retry, RetryLayer};
+use crate::rate_limit::RateLimiter;
+use crate::retry::Retry;
 use crate::service::{Native, RespondWith};
 #[cfg(feature = "tracing")]
 use crate::stack::parts;
-use crate::stack::{ByAuthority, StackService};
 use crate::sync::{Arc, Ordering};
-use crate::timeout::{Timeout, TimeoutLayer};
+use crate::timeout::Timeout;
 
 /// The recommended layers around a client, as one layer: total timeout, retry, hedge, a circuit
 /// breaker and a bulkhead per authority, rate limit, attempt timeout.
@@ -34,18 +29,27 @@ use crate::timeout::{Timeout, TimeoutLayer};
 /// their body, and which has `.reqwest(client)` and `.hyper(client)`.
 ///
 /// `R` answers rejected calls, `C` classifies outcomes, `L` is the limiter or one limiter per key,
-/// `O` decides which requests may be sent more than once, and `K` copies them.
+/// `O` decides which requests may be sent more than once, and `K` copies them. `B` is what a stack for
+/// HTTP does with bodies.
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct ClientStack<R = Native, C = Standard, L = RateLimiter, O = ByRequest, K = ByRequest> {
+pub struct ClientStack<
+    R = Native,
+    C = Standard,
+    L = RateLimiter,
+    O = ByRequest,
+    K = ByRequest,
+    B = (),
+> {
     pub(super) policies: Arc<Policies>,
     pub(super) limiter: L,
     /// Whether the limiter is that of the configuration.
     pub(super) own_limiter: bool,
-    responder: R,
-    classifier: C,
-    again: Again<O, K>,
+    pub(super) responder: R,
+    pub(super) classifier: C,
+    pub(super) again: Again<O, K>,
     /// That of requests without one. None for one per service.
-    authority: Option<Arc<str>>,
+    pub(super) authority: Option<Arc<str>>,
+    pub(crate) bodies: B,
 }
 
 impl ClientConfig {
@@ -55,9 +59,7 @@ impl ClientConfig {
     /// All problems at once: of each policy, and of two policies that contradict each other (see
     /// the [list](crate::stack#contradictions)).
     pub fn build(self) -> Result<ClientStack, ConfigError> {
-        let mut problems = Problems::default();
-        self.check(&mut problems);
-        problems.finish(&self.name)?;
+        Problems::found(&self.name, |problems| self.check(problems))?;
         let policies = Policies::new(self)?;
         #[cfg(feature = "tracing")]
         parts::trace_built(&policies.name, &policies.verdict());
@@ -83,6 +85,7 @@ impl ClientStack {
             classifier: Standard,
             again: Again::default(),
             authority: None,
+            bodies: (),
         }
     }
 
@@ -92,22 +95,22 @@ impl ClientStack {
     }
 }
 
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// Answers rejected calls with a closure, instead of the service's own terms.
-    pub fn respond<F>(self, respond: F) -> ClientStack<RespondWith<F>, C, L, O, K> {
+    pub fn respond<F>(self, respond: F) -> ClientStack<RespondWith<F>, C, L, O, K, B> {
         self.respond_as(RespondWith(respond))
     }
 
     /// Answers rejected calls with a [`Respond`](crate::service::Respond), which may read the
     /// request first.
-    pub fn respond_as<R2>(self, responder: R2) -> ClientStack<R2, C, L, O, K> {
+    pub fn respond_as<R2>(self, responder: R2) -> ClientStack<R2, C, L, O, K, B> {
         self.map_responder(|_| responder)
     }
 
     pub(crate) fn map_responder<R2>(
         self,
         change: impl FnOnce(R) -> R2,
-    ) -> ClientStack<R2, C, L, O, K> {
+    ) -> ClientStack<R2, C, L, O, K, B> {
         ClientStack {
             policies: self.policies,
             limiter: self.limiter,
@@ -116,12 +119,13 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             classifier: self.classifier,
             again: self.again,
             authority: self.authority,
+            bodies: self.bodies,
         }
     }
 
     /// Sets the classifier, a [`Classify`](crate::Classify), of the breakers, the retry and the
     /// hedge. The default is [`Standard`].
-    pub fn classify<C2>(self, classifier: C2) -> ClientStack<R, C2, L, O, K> {
+    pub fn classify<C2>(self, classifier: C2) -> ClientStack<R, C2, L, O, K, B> {
         ClientStack {
             policies: self.policies,
             limiter: self.limiter,
@@ -130,6 +134,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             classifier,
             again: self.again,
             authority: self.authority,
+            bodies: self.bodies,
         }
     }
 
@@ -138,7 +143,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     pub fn rate_limit<L2>(
         self,
         limiter: impl IntoSource<RateLimiter, Source = L2>,
-    ) -> ClientStack<R, C, L2, O, K> {
+    ) -> ClientStack<R, C, L2, O, K, B> {
         self.policies.limiter_given.store(true, Ordering::Relaxed);
         ClientStack {
             policies: self.policies,
@@ -148,13 +153,31 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             classifier: self.classifier,
             again: self.again,
             authority: self.authority,
+            bodies: self.bodies,
+        }
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn with_bodies<B2>(
+        self,
+        change: impl FnOnce(B) -> B2,
+    ) -> ClientStack<R, C, L, O, K, B2> {
+        ClientStack {
+            policies: self.policies,
+            limiter: self.limiter,
+            own_limiter: self.own_limiter,
+            responder: self.responder,
+            classifier: self.classifier,
+            again: self.again,
+            authority: self.authority,
+            bodies: change(self.bodies),
         }
     }
 
     fn again<O2, K2>(
         self,
         change: impl FnOnce(Again<O, K>) -> Again<O2, K2>,
-    ) -> ClientStack<R, C, L, O2, K2> {
+    ) -> ClientStack<R, C, L, O2, K2, B> {
         ClientStack {
             policies: self.policies,
             limiter: self.limiter,
@@ -163,6 +186,7 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
             classifier: self.classifier,
             again: change(self.again),
             authority: self.authority,
+            bodies: self.bodies,
         }
     }
 
@@ -193,27 +217,18 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// Retries and hedges the requests for which `only` is true, instead of those that are
     /// [`Idempotent`](crate::attempts::Idempotent). For gRPC, where every request is a POST. A
     /// request that had no effect is retried in any case, see [`retry`](crate::retry).
-    pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K> {
+    pub fn only<F>(self, only: F) -> ClientStack<R, C, L, OnlyIf<F>, K, B> {
         self.again(|again| again.only(only))
-    }
-
-    /// Copies requests with `copy`, instead of [`Resend::copy`](crate::attempts::Resend::copy). For
-    /// a body that is not `Clone`. A request without a copy is sent once.
-    ///
-    /// The copier does not decide whether a request may be sent more than once: that is still
-    /// decided by [`Idempotent`](crate::attempts::Idempotent) or [`only`](Self::only).
-    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
-        self.again(|again| again.resend(copy))
     }
 
     /// Copies requests that are [`Resend`](crate::attempts::Resend) with `copy`.
     #[cfg(feature = "http")]
-    pub(crate) fn resend_of<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyOf<F>> {
+    pub(crate) fn resend_of<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyOf<F>, B> {
         self.again(|again| again.resend_of(copy))
     }
 }
 
-impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
     /// The name. The names of the stack's policies start with it.
     pub fn name(&self) -> &Name {
         &self.policies.name
@@ -222,12 +237,6 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     /// The timeout of the whole call.
     pub fn total_timeout(&self) -> &Timeout {
         &self.policies.total
-    }
-
-    /// The total timeout of each call.
-    #[cfg(feature = "tonic")]
-    pub(crate) fn total_of(&self) -> TotalOf {
-        TotalOf(Arc::clone(&self.policies))
     }
 
     /// The retry.
@@ -310,68 +319,26 @@ impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
     }
 }
 
-impl<S, R, C, L, O, K> Layer<S> for ClientStack<R, C, L, O, K>
-where
-    S: Clone,
-    R: Clone,
-    C: Clone,
-    L: IntoSource<RateLimiter, Source = L> + Clone,
-    O: Clone,
-    K: Clone,
-{
-    type Service = ClientService<S, R, C, L, O, K>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let policies = &*self.policies;
-        let responder = || self.responder.clone();
-        let classifier = || self.classifier.clone();
-        let inner = TimeoutLayer::new(&policies.attempt)
-            .ends_with_head(true)
-            .duration_by(AttemptOf)
-            .respond_as(responder())
-            .layer(inner);
-        let inner = RateLimitLayer::new(self.limiter.clone())
-            .respond_as(responder())
-            .layer(inner);
-        let authority = self.authority.clone();
-        let authority = authority.unwrap_or_else(|| policies.name_service().into());
-        let by = ByAuthority::or(authority);
-        let bulkheads = policies.bulkheads.by_type(by.clone());
-        let inner = BulkheadLayer::queued(bulkheads)
-            .respond_as(responder())
-            .layer(inner);
-        let breakers = policies.breakers.by_type(by.clone());
-        let inner = CircuitBreakerLayer::new(breakers)
-            .respond_as(responder())
-            .classify(classifier())
-            .layer(inner);
-        let inner = HedgeLayer::new(&policies.hedge)
-            .responder::<R>()
-            .classify(classifier())
-            .map_again(|_| HedgesOf(self.again.clone()))
-            .layer(inner);
-        let inner = RetryLayer::new(&policies.retry)
-            .responder::<R>()
-            .classify(classifier())
-            .map_again(|_| RetriesOf(self.again.clone()))
-            .layer(inner);
-        let inner = BudgetLayer::new(Budgets {
-            given: policies.budget.clone(),
-            own: policies.budgets.by_type(by),
-        })
-        .responder::<R>()
-        .layer(inner);
-        StackService(
-            TimeoutLayer::new(&policies.total)
-                .covers_readiness()
-                .duration_by(TotalOf(Arc::clone(&self.policies)))
-                .respond_as(responder())
-                .layer(inner),
-        )
+impl<R, C, L, O, K> ClientStack<R, C, L, O, K> {
+    /// Copies requests with `copy`, instead of [`Resend::copy`](crate::attempts::Resend::copy). For
+    /// a body that is not `Clone`. A request without a copy is sent once.
+    ///
+    /// The copier does not decide whether a request may be sent more than once: that is still
+    /// decided by [`Idempotent`](crate::attempts::Idempotent) or [`only`](Self::only).
+    pub fn resend<F>(self, copy: F) -> ClientStack<R, C, L, O, CopyBy<F>> {
+        self.again(|again| again.resend(copy))
     }
 }
 
-impl<R: Clone, C: Clone, L: Clone, O: Clone, K: Clone> Clone for ClientStack<R, C, L, O, K> {
+impl<R, C, L, O, K, B> Clone for ClientStack<R, C, L, O, K, B>
+where
+    R: Clone,
+    C: Clone,
+    L: Clone,
+    O: Clone,
+    K: Clone,
+    B: Clone,
+{
     fn clone(&self) -> Self {
         Self {
             policies: Arc::clone(&self.policies),
@@ -381,6 +348,7 @@ impl<R: Clone, C: Clone, L: Clone, O: Clone, K: Clone> Clone for ClientStack<R, 
             classifier: self.classifier.clone(),
             again: self.again.clone(),
             authority: self.authority.clone(),
+            bodies: self.bodies.clone(),
         }
     }
 }

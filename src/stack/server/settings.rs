@@ -32,15 +32,11 @@ impl ServerConfig {
     }
 
     pub(crate) fn checked(&self) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        self.check(&mut problems);
-        problems.finish(&self.name)
+        Problems::found(&self.name, |problems| self.check(problems))
     }
 
     /// Without the contradictions between two parts.
     pub(crate) fn checked_parts(&self) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        self.check_parts(&mut problems);
-        problems.finish(&self.name)
+        Problems::found(&self.name, |problems| self.check_parts(problems))
     }
 }

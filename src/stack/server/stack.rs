@@ -6,6 +6,7 @@ use super::config::ServerConfig;
 use crate::bulkhead::{self, Bulkhead, BulkheadLayer, QueuedService};
 use crate::config::{ConfigError, Live, Mode, Name, Problems};
 use crate::keyed::IntoSource;
+use crate::macros::debug_fields;
 use crate::policy_id::{self, Registration};
 use crate::rate_limit::{One, RateLimitLayer, RateLimitService, RateLimiter};
 use crate::service::{Native, RespondWith};
@@ -20,10 +21,11 @@ use crate::timeout::{Timeout, TimeoutLayer, TimeoutService};
 /// It is a handle: clones are the same stack, and all services under them share its policies. The
 /// [module](crate::stack) describes the order, its reasons and the defaults.
 ///
-/// `R` answers rejected calls. `L` is the limiter, or one limiter per key.
+/// `R` answers rejected calls. `L` is the limiter, or one limiter per key. `B` is what a stack for HTTP
+/// does with bodies.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
-pub struct ServerStack<R = Native, L = RateLimiter> {
+pub struct ServerStack<R = Native, L = RateLimiter, B = ()> {
     policies: Arc<Policies>,
     limiter: L,
     /// Whether the limiter is that of the configuration.
@@ -31,6 +33,7 @@ pub struct ServerStack<R = Native, L = RateLimiter> {
     responder: R,
     /// Whether the timeout ends with the head, whatever the responder holds in the body.
     timeout_ends_with_head: bool,
+    pub(crate) bodies: B,
 }
 
 /// A service under a [`ServerStack`].
@@ -55,9 +58,7 @@ impl ServerConfig {
     /// All problems at once: of each policy, and of two policies that contradict each other (see
     /// the [list](crate::stack#contradictions)).
     pub fn build(self) -> Result<ServerStack, ConfigError> {
-        let mut problems = Problems::default();
-        self.check(&mut problems);
-        problems.finish(&self.name)?;
+        Problems::found(&self.name, |problems| self.check(problems))?;
         let name = self.name.clone();
         let limiter = parts::limiter(&name, self.rate_limit)?;
         let timeout = Timeout::builder(self.timeout).name(part(&name, "timeout"));
@@ -101,6 +102,7 @@ impl ServerStack {
             policies,
             responder: Native,
             timeout_ends_with_head: false,
+            bodies: (),
         }
     }
 
@@ -119,25 +121,26 @@ impl ServerStack {
     }
 }
 
-impl<R, L> ServerStack<R, L> {
+impl<R, L, B> ServerStack<R, L, B> {
     /// Answers rejected calls with a closure, instead of the service's own terms.
-    pub fn respond<F>(self, respond: F) -> ServerStack<RespondWith<F>, L> {
+    pub fn respond<F>(self, respond: F) -> ServerStack<RespondWith<F>, L, B> {
         self.respond_as(RespondWith(respond))
     }
 
     /// Answers rejected calls with a [`Respond`](crate::service::Respond), which may read the
     /// request first.
-    pub fn respond_as<R2>(self, responder: R2) -> ServerStack<R2, L> {
+    pub fn respond_as<R2>(self, responder: R2) -> ServerStack<R2, L, B> {
         self.map_responder(|_| responder)
     }
 
-    pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> ServerStack<R2, L> {
+    pub(crate) fn map_responder<R2>(self, change: impl FnOnce(R) -> R2) -> ServerStack<R2, L, B> {
         ServerStack {
             policies: self.policies,
             limiter: self.limiter,
             own_limiter: self.own_limiter,
             responder: change(self.responder),
             timeout_ends_with_head: self.timeout_ends_with_head,
+            bodies: self.bodies,
         }
     }
 
@@ -159,7 +162,7 @@ impl<R, L> ServerStack<R, L> {
     pub fn rate_limit<L2>(
         self,
         limiter: impl IntoSource<RateLimiter, Source = L2>,
-    ) -> ServerStack<R, L2> {
+    ) -> ServerStack<R, L2, B> {
         self.policies.limiter_given.store(true, Ordering::Relaxed);
         ServerStack {
             policies: self.policies,
@@ -167,12 +170,25 @@ impl<R, L> ServerStack<R, L> {
             own_limiter: false,
             responder: self.responder,
             timeout_ends_with_head: self.timeout_ends_with_head,
+            bodies: self.bodies,
         }
     }
 
     #[cfg(feature = "http")]
     pub(crate) fn responder(&self) -> &R {
         &self.responder
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn with_bodies<B2>(self, change: impl FnOnce(B) -> B2) -> ServerStack<R, L, B2> {
+        ServerStack {
+            policies: self.policies,
+            limiter: self.limiter,
+            own_limiter: self.own_limiter,
+            responder: self.responder,
+            timeout_ends_with_head: self.timeout_ends_with_head,
+            bodies: change(self.bodies),
+        }
     }
 
     /// Whether the timeout ends with the head of a response, whatever holds its body.
@@ -239,15 +255,11 @@ impl<R, L> ServerStack<R, L> {
             ..
         } = &*self.policies;
         let limit = format!("{:?}", timeout.limit());
-        let rate_limit = match self.own_limiter {
-            true => LayerText::new("rate limit", limiter.mode(), limiter.quota().to_string()),
-            false => LayerText::new("rate limit", Mode::Enforce, "the limiter that was given"),
-        };
         Description {
             name: name.clone(),
             layers: vec![
                 LayerText::new("timeout", timeout.mode(), limit),
-                rate_limit,
+                parts::limiter_text(limiter, self.own_limiter),
                 LayerText::new("bulkhead", bulkhead.mode(), bulkhead.text()),
             ],
             verdict: self.verdict(),
@@ -279,10 +291,10 @@ fn next(
         name: now.name.clone(),
         ..change(now.clone())
     };
-    let mut problems = Problems::default();
-    next.check(&mut problems);
-    parts::check_limiter(own_limiter, now.rate_limit, next.rate_limit, &mut problems);
-    problems.finish(&now.name)?;
+    Problems::found(&now.name, |problems| {
+        next.check(problems);
+        parts::check_limiter(own_limiter, now.rate_limit, next.rate_limit, problems);
+    })?;
     Ok(next)
 }
 
@@ -329,20 +341,12 @@ where
     }
 }
 
-impl<R, L> fmt::Display for ServerStack<R, L> {
+impl<R, L, B> fmt::Display for ServerStack<R, L, B> {
     /// The [description](Self::describe).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.describe().fmt(f)
     }
 }
 
-impl<R, L: fmt::Debug> fmt::Debug for ServerStack<R, L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerStack")
-            .field("name", &self.policies.name)
-            .field("timeout", &self.policies.timeout)
-            .field("limiter", &self.limiter)
-            .field("bulkhead", &self.policies.bulkhead)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!([R, L: fmt::Debug, B] ServerStack<R, L, B>, this: name = this.name(),
+    timeout = this.timeout(), limiter = this.limiter, bulkhead = this.bulkhead());

@@ -14,8 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::circuit_breaker::Trip;
-use seawall::http::{HttpStack, UntilBodyEnd};
-use seawall::service::Native;
+use seawall::http::HttpClientStack;
 use seawall::stack::ClientConfig;
 use seawall::{Backoff, ClientStack, Error, Quota, Rejection, RejectionKind};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
@@ -23,7 +22,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use super::{answer, chunk, in_time, listen, until};
 use crate::support::ms;
 
-type Stack = HttpStack<ClientStack<UntilBodyEnd<Native>>>;
+type Stack = HttpClientStack;
 type Outcome = Result<Response<Body>, Error<BoxError>>;
 type Call = Arc<dyn Fn(String) -> BoxFuture<'static, Outcome> + Send + Sync>;
 type Connect = fn(Stack) -> Call;

@@ -11,9 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use seawall::http::{ClientIp, HttpStack, Peer, UntilBodyEnd};
+use seawall::http::{ClientIp, HttpServerStack, Peer};
 use seawall::serve::Server;
-use seawall::service::Native;
 use seawall::{RateLimiter, ServerStack, keyed};
 use tower::{ServiceBuilder, service_fn};
 
@@ -21,7 +20,7 @@ use super::{answer, chunk, in_time, listen, until};
 use crate::support::ms;
 
 type Limited = keyed::ByKey<std::net::IpAddr, RateLimiter, ClientIp>;
-type Stack = HttpStack<ServerStack<UntilBodyEnd<Native>, Limited>>;
+type Stack = HttpServerStack<Limited>;
 
 #[derive(Clone, Copy, Debug)]
 enum Host {
