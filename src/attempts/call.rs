@@ -121,7 +121,7 @@ impl CallLedger {
                 None => budget.withdraw(),
             };
             let Some(withdrawal) = withdrawal else {
-                ledger.suppressed.fetch_add(1, Ordering::Relaxed);
+                ledger.counts.suppressed.fetch_add(1, Ordering::Relaxed);
                 ledger.suppress(number, reason);
                 return None;
             };
@@ -138,7 +138,7 @@ impl CallLedger {
         }
         // Given back before a listener can look.
         drop(permit);
-        ledger.would_make.fetch_add(1, Ordering::Relaxed);
+        ledger.counts.would_make.fetch_add(1, Ordering::Relaxed);
         ledger.common.cells().count(Count::WOULD_MAKE);
         if ledger.common.observed() {
             ledger.common.emit(would());
@@ -157,7 +157,7 @@ impl CallLedger {
     pub(crate) fn send(&mut self, plan: &Plan, permit: &mut ExtraPermit) {
         self.charged = None;
         self.made += 1;
-        plan.ledger.made.fetch_add(1, Ordering::Relaxed);
+        plan.ledger.counts.made.fetch_add(1, Ordering::Relaxed);
         plan.ledger.common.cells().count(Count::EXTRA);
         if let Some(withdrawal) = &mut permit.0 {
             withdrawal.send();
@@ -167,7 +167,7 @@ impl CallLedger {
     /// A layer below rejected the extra attempt: it was not made.
     pub(crate) fn rejected(&mut self, plan: &Plan, sent: ExtraPermit) {
         self.made -= 1;
-        plan.ledger.made.fetch_sub(1, Ordering::Relaxed);
+        plan.ledger.counts.made.fetch_sub(1, Ordering::Relaxed);
         plan.ledger.common.cells().uncount(Count::EXTRA);
         if let Some(withdrawal) = sent.0 {
             withdrawal.rejected();

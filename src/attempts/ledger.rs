@@ -11,25 +11,32 @@ use crate::policy_id::Registration;
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{self, Tick};
 
-/// What the calls of one retry or hedge share: its name, mode and listeners, and its counts. A
-/// count publishes nothing but itself: relaxed.
+/// What the calls of one retry or hedge share: its name, mode and listeners, and its counts.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) common: Common,
-    pub(super) made: AtomicU64,
-    won: AtomicU64,
-    pub(super) suppressed: AtomicU64,
-    pub(super) would_make: AtomicU64,
+    pub(crate) counts: Counts,
+}
+
+/// What a snapshot shows of one policy, also where its totals are those of all keys. A count
+/// publishes nothing but itself: relaxed.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Extra attempts made.
+    pub(crate) made: AtomicU64,
+    /// Extra attempts whose success was returned.
+    pub(crate) won: AtomicU64,
+    /// Extra attempts that were not made because the budget was spent.
+    pub(crate) suppressed: AtomicU64,
+    /// Extra attempts that record-only mode did not make.
+    pub(crate) would_make: AtomicU64,
 }
 
 impl Ledger {
     pub(crate) fn new(options: Options, registration: Registration) -> Self {
         Self {
             common: Common::new(options, registration),
-            made: AtomicU64::new(0),
-            won: AtomicU64::new(0),
-            suppressed: AtomicU64::new(0),
-            would_make: AtomicU64::new(0),
+            counts: Counts::default(),
         }
     }
 
@@ -48,28 +55,8 @@ impl Ledger {
     }
 
     pub(super) fn count_win(&self) {
-        self.won.fetch_add(1, Ordering::Relaxed);
+        self.counts.won.fetch_add(1, Ordering::Relaxed);
         self.common.cells().count(Count::WON);
-    }
-
-    /// Extra attempts made.
-    pub(crate) fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
-    }
-
-    /// Extra attempts whose success was returned.
-    pub(crate) fn won(&self) -> u64 {
-        self.won.load(Ordering::Relaxed)
-    }
-
-    /// Extra attempts that were not made because the budget was spent.
-    pub(crate) fn suppressed(&self) -> u64 {
-        self.suppressed.load(Ordering::Relaxed)
-    }
-
-    /// Extra attempts that record-only mode did not make.
-    pub(crate) fn would_make(&self) -> u64 {
-        self.would_make.load(Ordering::Relaxed)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::service::Silent;
 /// Puts a [`Budget`] over the retries and hedges below: those that were given none use it. For a
 /// budget [per key](crate::Keyed::by); a single budget can be given to them directly.
 ///
-/// `R` decides whether a success is known at the end of a body.
+/// `R` decides whether a success is determined by the head of a response or at the end of its
+/// body.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct BudgetLayer<P = Budget, R = Silent> {

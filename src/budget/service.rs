@@ -15,7 +15,8 @@ use crate::service::{Guard, Silent};
 /// A service whose retries and hedges draw on a [`Budget`]; made by
 /// [`BudgetLayer`](super::BudgetLayer).
 ///
-/// `R` decides whether a success is known at the end of a body.
+/// `R` decides whether a success is determined by the head of a response or at the end of its
+/// body.
 #[derive(Clone)]
 pub struct BudgetService<S, P = Budget, R = Silent> {
     pub(super) inner: S,

@@ -71,16 +71,6 @@ const MOST_PROBES: u32 = 255;
 const MAX_PROBE_TIME: Duration = Duration::from_secs(30);
 
 impl Config {
-    pub(super) fn default_trips() -> Vec<Trip> {
-        let secs = Duration::from_secs;
-        vec![
-            Trip::consecutive_failures(5)
-                .lasting(secs(1))
-                .within(secs(60)),
-            Trip::failure_rate(0.9).confidence_z(3.1),
-        ]
-    }
-
     pub(super) fn close_after(&self) -> u32 {
         self.close_after.unwrap_or(self.probes)
     }
@@ -122,12 +112,17 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let secs = Duration::from_secs;
+        let run = Trip::consecutive_failures(5).lasting(secs(1));
         Self {
-            trips: Self::default_trips(),
+            trips: vec![
+                run.within(secs(60)),
+                Trip::failure_rate(0.9).confidence_z(3.1),
+            ],
             open_for: Backoff::exponential(Duration::from_millis(250))
-                .max(Duration::from_secs(1))
+                .max(secs(1))
                 .jitter(Jitter::Equal),
-            retry_after_cap: Duration::from_secs(60),
+            retry_after_cap: secs(60),
             probes: 1,
             close_after: None,
             max_probe_time: None,

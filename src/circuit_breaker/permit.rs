@@ -1,6 +1,7 @@
 //! The permit of one call, and how it is admitted.
 
 use std::borrow::Borrow;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use super::call::Call;
@@ -34,14 +35,26 @@ pub struct Permit<B: Borrow<CircuitBreaker> = CircuitBreaker> {
 impl<B: Borrow<CircuitBreaker>> Permit<B> {
     #[inline(always)]
     pub(super) fn acquire(breaker: B) -> Result<Self, Rejection> {
+        Self::admit(breaker).map_err(|(breaker, rejected)| breaker.borrow().reject(rejected))
+    }
+
+    /// Admits a call. One of a closed breaker, whose time is not needed, takes one load of the
+    /// word.
+    #[inline(always)]
+    fn admit(breaker: B) -> Result<Self, (B, Rejected)> {
         let of = breaker.borrow();
         let word = of.0.machine.word();
-        if let Some(call) = of.admit_closed(word) {
+        let plain = word.state() == State::Closed
+            && word.mode() != Mode::Off
+            && !word.flags().times_calls
+            && !of.common().observed();
+        if plain {
+            let call = of.start(Grant::counted(word.generation()), Tick::ZERO);
             return Ok(Self::new(breaker, call));
         }
         match of.admit_otherwise(word) {
             Ok(call) => Ok(Self::new(breaker, call)),
-            Err(rejected) => Err(breaker.borrow().reject(rejected)),
+            Err(rejected) => Err((breaker, rejected)),
         }
     }
 
@@ -99,22 +112,16 @@ impl<B: Borrow<CircuitBreaker>> Permit<B> {
 
     /// The call ended with this outcome.
     #[inline]
-    pub fn finish(mut self, outcome: Outcome) {
-        let held = self.take();
-        // Nothing is left in it. Its drop, where a panic goes through here, would keep it in memory.
-        std::mem::forget(self);
-        Self::settle_held(held, outcome, &|| None);
+    pub fn finish(self, outcome: Outcome) {
+        // Settling leaves nothing in it. Its drop, where a panic goes through here, would keep it in
+        // memory.
+        ManuallyDrop::new(self).settle(outcome, &|| None);
     }
 
     /// Settles the permit where it is, once. `text` is that of the error, if it was one.
-    #[inline]
-    pub(super) fn settle(&mut self, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
-        Self::settle_held(self.take(), outcome, text);
-    }
-
     #[inline(always)]
-    fn settle_held(held: Option<(B, Call)>, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
-        let Some((breaker, call)) = held else {
+    pub(super) fn settle(&mut self, outcome: Outcome, text: &dyn Fn() -> Option<String>) {
+        let Some((breaker, call)) = self.take() else {
             return;
         };
         let (breaker, grant) = (breaker.borrow(), call.grant);
@@ -236,28 +243,14 @@ impl CircuitBreaker {
     /// ```
     #[inline]
     pub fn allow(&self) -> Option<Permit<&Self>> {
-        let word = self.0.machine.word();
-        if let Some(call) = self.admit_closed(word) {
-            return Some(Permit::new(self, call));
-        }
-        match self.admit_otherwise(word) {
-            Ok(call) => Some(Permit::new(self, call)),
-            Err(rejected) => {
+        match Permit::admit(self) {
+            Ok(permit) => Some(permit),
+            Err((_, rejected)) => {
                 let rejection = || self.rejection(rejected);
                 self.common().count_rejected(&rejected.kind(), rejection);
                 None
             }
         }
-    }
-
-    /// Admits a call of a closed breaker whose time is not needed: that is one load of its word.
-    #[inline(always)]
-    fn admit_closed(&self, word: Word) -> Option<Call> {
-        let plain = word.state() == State::Closed
-            && word.mode() != Mode::Off
-            && !word.flags().times_calls
-            && !self.common().observed();
-        plain.then(|| self.start(Grant::counted(word.generation()), Tick::ZERO))
     }
 
     /// Counts an admitted call.

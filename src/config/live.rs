@@ -15,6 +15,12 @@ use crate::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Live<C>(ArcSwap<C>);
 
+impl<C: Default> Default for Live<C> {
+    fn default() -> Self {
+        Self::new(C::default())
+    }
+}
+
 impl<C> Live<C> {
     pub(crate) fn new(config: C) -> Self {
         Self(ArcSwap::from_pointee(config))

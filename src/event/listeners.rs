@@ -33,6 +33,7 @@ impl Clone for Listeners {
     }
 }
 
+#[derive(Default)]
 struct Inner {
     /// Whether `list` is not empty. Relaxed, because it publishes no other memory: a listener that
     /// is added during an event may miss that event.
@@ -44,17 +45,6 @@ struct Inner {
     /// An event reads it without a lock. One that has read it before a removal meets the gate of
     /// the listener that was removed.
     list: Live<Vec<Arc<Entry>>>,
-}
-
-impl Default for Inner {
-    fn default() -> Self {
-        Self {
-            any: AtomicBool::new(false),
-            setting: Mutex::default(),
-            next: AtomicU64::new(0),
-            list: Live::new(Vec::new()),
-        }
-    }
 }
 
 impl Inner {

@@ -24,7 +24,8 @@ use crate::sync::Arc;
 ///
 /// `C` classifies outcomes, `A` says which requests may be hedged and copies them, `D` is where
 /// the delay comes from, `P` is the hedge, or one per key, and `X` is where extra attempts go. It
-/// rejects nothing; `R` decides whether a success is known at the end of a body.
+/// rejects nothing; `R` decides whether a success is determined by the head of a response or at the
+/// end of its body.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put on a service"]
 pub struct HedgeLayer<C = Standard, A = Again, D = Own, P = Hedge, X = Same, R = Silent> {

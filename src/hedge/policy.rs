@@ -11,7 +11,7 @@ use crate::config::{ConfigError, Live, Mode, PolicyKind};
 use crate::counters::Totals;
 use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::time;
 
 /// Makes an extra attempt for calls that take longer than most.
@@ -160,7 +160,7 @@ impl Hedge {
 
     /// The configuration and the counts. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
-        let config = self.0.config.load();
+        let (config, counts) = (self.0.config.load(), &self.0.ledger.counts);
         let now = time::now();
         let latencies = config.latencies.as_ref();
         let (samples, cut_short) = latencies.map_or((0, 0), |latencies| latencies.samples(now));
@@ -174,10 +174,10 @@ impl Hedge {
             max_extra: config.settings.max_extra,
             samples,
             cut_short,
-            made: self.0.ledger.made(),
-            won: self.0.ledger.won(),
-            suppressed: self.0.ledger.suppressed(),
-            would_hedge: self.0.ledger.would_make(),
+            made: counts.made.load(Ordering::Relaxed),
+            won: counts.won.load(Ordering::Relaxed),
+            suppressed: counts.suppressed.load(Ordering::Relaxed),
+            would_hedge: counts.would_make.load(Ordering::Relaxed),
             totals: self.common().totals(),
         }
     }

@@ -21,7 +21,8 @@ use crate::sync::Arc;
 
 /// A service under a [`Hedge`]; made by [`HedgeLayer`](super::HedgeLayer).
 ///
-/// `R` decides whether a success is known at the end of a body.
+/// `R` decides whether a success is determined by the head of a response or at the end of its
+/// body.
 #[derive(Clone)]
 pub struct HedgeService<S, C = Standard, A = Again, D = Own, P = Hedge, R = Silent> {
     pub(super) inner: S,

@@ -1,8 +1,8 @@
 //! Rate limit: bounds how many calls are made per period.
 //!
 //! A [`RateLimiter`] is a token bucket. It holds up to *burst* tokens and refills at a *rate*; a
-//! call takes one token, or as many as it costs. If the bucket is empty, the call is rejected, with
-//! the exact time to wait, or it waits.
+//! call takes one token, or as many as it costs. If the bucket is empty, the call either waits, or
+//! is rejected with the exact time to wait.
 //!
 //! ```text
 //!      10 a second, burst 3
@@ -23,8 +23,8 @@
 //!
 //! # What it does
 //!
-//! `poll_ready` polls the inner service. If that is not ready and the limiter would reject, the
-//! layer is ready and rejects the call. A layer whose cost depends on the request always waits
+//! `poll_ready` polls the inner service. If that is not ready and the limiter would reject, it
+//! returns ready, and `call` rejects. A layer whose cost depends on the request always waits
 //! for the inner service.
 //!
 //! `call` takes the tokens and calls the inner service at once, or rejects. In a waiting layer a call

@@ -157,7 +157,7 @@ where
             _ => Err(Suppression::NoCopy),
         };
         // If a deadline that no timer enforces passes, the failed response is the only answer.
-        let keeps = this.permit.is_unenforced();
+        let keeps = this.permit.ledger.deadline() < CallContext::enforced();
         let Next { rest, until } = match this.permit.decide(judged, output, keeps, may_resend) {
             ControlFlow::Break(answer) => return ControlFlow::Break(answer),
             ControlFlow::Continue(next) => next,
@@ -196,8 +196,8 @@ where
                 }
                 StateProjection::Readying { service } => {
                     let now = time::now();
-                    let due = this.permit.due(now);
-                    if due == Due::Never && this.permit.has_answer() {
+                    let due = CallContext::due(this.permit.ledger.call.deadline, now);
+                    if due == Due::Never && this.permit.failed.is_some() {
                         if let Some(answer) = this.permit.too_late() {
                             return Poll::Ready(ControlFlow::Break(answer));
                         }

@@ -39,7 +39,7 @@
 //!
 //! | outcome | sent again |
 //! |---|---|
-//! | [`Unsent`](crate::classify::FailureKind::Unsent): nothing of it reached the service | every request |
+//! | [`Unsent`](crate::classify::FailureKind::Unsent): no part of the request reached the service | every request |
 //! | [`Throttled`](crate::classify::FailureKind::Throttled) with a delay: the service did no work, and said when to try again | every request |
 //! | any other failure, including a timeout and a 408: it may have taken effect | [`Idempotent`](crate::attempts::Idempotent) requests, or those of [`only`](RetryLayer::only) |
 //!
@@ -47,8 +47,8 @@
 //! due but not made, an event with the [reason](crate::event::Suppression) is emitted.
 //!
 //! If the backoff ends after the deadline, or the service becomes ready only then, no call is made:
-//! the last error is returned, and the budget is refunded. If the last failure was a response, it has
-//! been dropped, and the outer timeout ends the call.
+//! the last error is returned, and the budget is refunded. If the last failure was a response, it
+//! has been dropped: there is no outcome to return, and the outer timeout ends the call.
 //!
 //! The layers below an attempt read its number with [`attempt`](crate::attempt()). A second or
 //! later attempt never queues in a bulkhead. In a limiter that waits, it waits like any other call,

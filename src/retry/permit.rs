@@ -1,6 +1,4 @@
 use std::ops::ControlFlow;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::policy::Config;
@@ -10,14 +8,11 @@ use crate::attempts::Earned;
 use crate::attempts::{AttemptSpan, CallLedger, ExtraPermit, Opened};
 use crate::classify::{Drain, Verdict};
 use crate::config::Mode;
-#[cfg(feature = "tower")]
-use crate::context::Due;
 use crate::context::{CallContext, ClockReading};
 use crate::counters::Count;
 use crate::event::{Ending, EventKind, Suppression};
 use crate::outcome::Outcome;
-use crate::rejection::{Rejection, RejectionKind};
-use crate::time::{self, Sleep, Tick};
+use crate::time::{self, Tick};
 
 /// One call under a retry, with all its attempts. Dropping it ends the call.
 ///
@@ -27,7 +22,7 @@ use crate::time::{self, Sleep, Tick};
 pub(super) struct Permit<H: AsRef<Config>, V, T, E> {
     pub(super) holder: H,
     pub(super) verdict: V,
-    ledger: CallLedger,
+    pub(super) ledger: CallLedger,
     /// The number of the attempt that is being made, from 1.
     number: u32,
     /// Whether this call may retry at all.
@@ -39,7 +34,7 @@ pub(super) struct Permit<H: AsRef<Config>, V, T, E> {
     extra: Option<ExtraPermit>,
     /// The last error of an attempt that was made, for when the next one is not. A failed response
     /// is dropped: it would hold a connection that the next attempt may need.
-    failed: Option<Result<T, E>>,
+    pub(super) failed: Option<Result<T, E>>,
     /// The outcome of that attempt.
     outcome: Outcome,
 }
@@ -246,33 +241,6 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
         Ok(Some(until))
     }
 
-    /// Whether the next attempt may start at `now`.
-    #[cfg(feature = "tower")]
-    pub(super) fn due(&self, now: Tick) -> Due {
-        CallContext::due(self.ledger.call.deadline, now)
-    }
-
-    /// Whether the next attempt may start; see [`CallContext::poll_due`].
-    pub(super) fn poll_due(
-        &self,
-        hold: Pin<&mut Option<Sleep>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<bool> {
-        CallContext::poll_due(self.ledger.call.deadline, hold, cx)
-    }
-
-    /// Whether the call has a deadline at which no timer ends it.
-    #[cfg(feature = "tower")]
-    pub(super) fn is_unenforced(&self) -> bool {
-        self.ledger.deadline() < CallContext::enforced()
-    }
-
-    /// Whether there is an answer if the next attempt is not made.
-    #[cfg(feature = "tower")]
-    pub(super) fn has_answer(&self) -> bool {
-        self.failed.is_some()
-    }
-
     /// The next attempt became due after the deadline, and is not made: the call ends as the last
     /// one did. Returns its answer, unless that was dropped.
     #[cold]
@@ -283,11 +251,6 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
         let answer = self.failed.take();
         self.finish(self.outcome);
         answer
-    }
-
-    pub(super) fn expired(&self) -> Rejection {
-        let name = self.holder.as_ref().plan.ledger.common.name();
-        Rejection::new(RejectionKind::Expired, name.clone())
     }
 
     /// The backoff is over: code runs as part of the next attempt from here on.

@@ -10,7 +10,7 @@ use crate::counters::Totals;
 use crate::macros::{debug_fields, from_ref};
 use crate::policy_id;
 use crate::rng::Jitter;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// Repeats a failed call, within a budget.
 ///
@@ -98,14 +98,14 @@ impl Retry {
 
     /// The configuration and the counts. The parts are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
-        let config = self.0.config.load();
+        let (config, counts) = (self.0.config.load(), &self.0.ledger.counts);
         Snapshot {
             mode: self.mode(),
             backoff: config.settings.backoff,
             max_attempts: config.settings.max_attempts,
-            retried: self.0.ledger.made(),
-            would_retry: self.0.ledger.would_make(),
-            suppressed: self.0.ledger.suppressed(),
+            retried: counts.made.load(Ordering::Relaxed),
+            would_retry: counts.would_make.load(Ordering::Relaxed),
+            suppressed: counts.suppressed.load(Ordering::Relaxed),
             totals: self.common().totals(),
         }
     }

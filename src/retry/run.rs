@@ -9,11 +9,9 @@ use super::permit::{First, Next, Permit};
 use super::policy::{Config, Retry};
 use crate::classify::{Classify, Direct, InRun, Verdict};
 use crate::common::{Classified, classify_method};
-use crate::context::ClockReading;
 use crate::context::path::IN_RUN;
-#[cfg(doc)]
-use crate::rejection::RejectionKind;
-use crate::rejection::{Error, Fault};
+use crate::context::{CallContext, ClockReading};
+use crate::rejection::{Error, Fault, Rejection, RejectionKind};
 use crate::sync::Arc;
 use crate::time::Sleep;
 
@@ -196,9 +194,11 @@ where
         let mut sleep = pin!(Sleep::until(until));
         poll_fn(|cx| sleep.as_mut().poll_elapsed(cx)).await;
         let mut hold = pin!(None);
-        if !poll_fn(|cx| self.poll_due(hold.as_mut(), cx)).await {
+        let own = self.ledger.call.deadline;
+        if !poll_fn(|cx| CallContext::poll_due(own, hold.as_mut(), cx)).await {
             let answer = self.too_late();
-            let expired = || Err(self.expired().into());
+            let name = self.holder.plan.ledger.common.name();
+            let expired = || Err(Rejection::new(RejectionKind::Expired, name.clone()).into());
             let answer = answer.map_or_else(expired, |it| it.map_err(Error::Service));
             return ControlFlow::Break(answer);
         }

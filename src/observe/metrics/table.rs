@@ -86,7 +86,7 @@ table! {
     WOULD_REJECT: Counter Sum "resilience.calls.would_reject" "{call}" ["reason"]
         "calls that record-only mode would have rejected";
     ENDED: Counter Sum "resilience.calls.ended" "{call}" ["ending"]
-        "admitted calls that ended, by how they ended; with no call in flight, the sum equals the admitted calls";
+        "admitted calls that ended, by how they ended; if no call is in flight, the sum equals the admitted calls";
     FAILED: Counter Sum "resilience.calls.failed" "{call}" ["failure"]
         "admitted calls that ended as a failure, by the kind of failure";
     IN_FLIGHT: Gauge Sum "resilience.calls.in_flight" "{call}" []
@@ -130,17 +130,17 @@ table! {
     RATE: Gauge Highest "resilience.rate_limit.rate" "{token}/s" []
         "tokens per second; of a keyed policy, for each key; absent if there is no limit, and for a joint limiter, whose members have series of their own";
     BURST: Gauge Highest "resilience.rate_limit.burst" "{token}" []
-        "the most tokens that can be taken at one instant; absent where the rate is";
+        "the most tokens that can be taken at one instant; absent if the rate is absent";
     AVAILABLE: Gauge Lowest "resilience.rate_limit.available" "{token}" []
-        "tokens that are available; absent where the rate is, and for a keyed policy";
+        "tokens that are available; absent if the rate is absent, and for a keyed policy";
     PAUSED: Gauge Highest "resilience.rate_limit.paused" "s" []
-        "the time left of the current pause";
+        "the remaining time of the current pause";
     TIMEOUT_LIMIT: Gauge Highest "resilience.timeout.limit" "s" []
         "how long a call may take";
     BALANCE: Gauge Lowest "resilience.budget.balance" "{attempt}" []
         "extra attempts that the budget can pay for now; of a keyed policy, the fewest of all keys in use";
     BUDGET_BURST: Gauge Highest "resilience.budget.burst" "{attempt}" []
-        "the balance that a budget starts with, to which recent successes add; with retry throttling, the most tokens";
+        "the balance that a budget starts with, which recent successes increase; with retry throttling, the maximum of its tokens";
     RATIO: Gauge Highest "resilience.budget.ratio" "1" []
         "extra attempts that each success pays for";
     MAX_ATTEMPTS: Gauge Highest "resilience.retry.max_attempts" "{attempt}" []
