@@ -41,6 +41,8 @@ pub(super) struct Rules {
     memories: Vec<Memory>,
     /// Whether a memory counts successes.
     pub(super) counts_successes: bool,
+    /// Those of the memories that a success ends.
+    streaks: Box<[Arc<Streak>]>,
     /// The failures in a row of all calls, for custom rules and snapshots.
     consecutive: Arc<Tally>,
     /// The outcomes of a ramp.
@@ -69,6 +71,13 @@ impl Memory {
                 let slow = trip.slow_after().is_some();
                 Self::Window(Arc::new(Outcomes::new(trip.window, slow, generation, now)))
             }
+        }
+    }
+
+    fn streak(&self) -> Option<Arc<Streak>> {
+        match self {
+            Self::Streak(streak) => Some(Arc::clone(streak)),
+            Self::Recent(_) | Self::Window(_) => None,
         }
     }
 
@@ -164,6 +173,7 @@ impl Rules {
             slow_after: config.trips.iter().filter_map(Trip::slow_after).min(),
             config,
             counts_successes: memories.iter().any(|at| matches!(at, Memory::Window(_))),
+            streaks: memories.iter().filter_map(Memory::streak).collect(),
             memories,
             consecutive,
             ramp,
@@ -190,11 +200,8 @@ impl Rules {
     /// end.
     #[inline]
     pub(super) fn has_streak(&self, generation: u32) -> bool {
-        let in_a_row = |memory: &Memory| match memory {
-            Memory::Streak(streak) => streak.length(generation) > 0,
-            Memory::Recent(_) | Memory::Window(_) => false,
-        };
-        self.consecutive.read_at(generation) > 0 || self.memories.iter().any(in_a_row)
+        let mut streaks = self.streaks.iter();
+        self.consecutive.read_at(generation) > 0 || streaks.any(|streak| !streak.is_empty())
     }
 
     /// Records a success that was not timed and [ends no streak](Self::has_streak).

@@ -93,6 +93,12 @@ impl Streak {
         self.word.swap(word.pack(), Relaxed);
     }
 
+    /// Whether there is no failure in it, of any generation.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        StreakWord::unpack(self.word.load(Relaxed)).count == 0
+    }
+
     /// Ends the streak. Where there is none, this is one load.
     #[inline]
     pub(super) fn success(&self, generation: u32) {
@@ -162,7 +168,6 @@ impl Streak {
         }
     }
 
-    #[inline]
     pub(super) fn length(&self, generation: u32) -> u32 {
         let streak = StreakWord::unpack(self.word.load(Relaxed));
         if streak.generation == generation & COUNT_MASK {
