@@ -165,12 +165,13 @@ mod timeout;
 
 #[cfg(feature = "tonic")]
 pub use client::{
-    AttemptFuture, AttemptService, Channel, GrpcBody, GrpcClientFuture, GrpcClientService,
-    GrpcClientStack, GrpcRequestBody, GrpcResponseBody,
+    AttemptFuture, AttemptService, Channel, ClientMethods, GrpcBody, GrpcClientFuture,
+    GrpcClientService, GrpcClientStack, GrpcRequestBody, GrpcResponseBody,
 };
 pub use methods::HEALTH;
 pub use server::{
     ByGrpcTimeout, GrpcServerBody, GrpcServerFuture, GrpcServerService, GrpcServerStack,
+    ServerMethods,
 };
 pub use timeout::timeout;
 

@@ -14,4 +14,4 @@ pub use body::GrpcBody;
 pub use request::GrpcRequestBody;
 pub use response::GrpcResponseBody;
 pub use service::{GrpcClientFuture, GrpcClientService};
-pub use stack::{Channel, GrpcClientStack};
+pub use stack::{Channel, ClientMethods, GrpcClientStack};

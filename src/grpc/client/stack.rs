@@ -1,5 +1,3 @@
-use std::ops::Deref;
-
 use http::Request;
 use tower_layer::Layer;
 
@@ -11,29 +9,25 @@ use crate::classify::{Codes, Standard};
 use crate::config::Name;
 use crate::grpc::methods::Methods;
 use crate::http::{BodyLayer, BodyService, UntilBodyEnd};
-use crate::keyed::IntoSource;
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
 use crate::stack::ClientStack;
 
-/// A [`ClientStack`] around the channel of a gRPC client; made by [`ClientStack::grpc`] and
-/// [`ClientStack::for_grpc`]. The [module](crate::grpc#client) has its behaviour.
-///
-/// It dereferences to the stack, for its policies and for changes. `L` is the limiter, or one
-/// limiter per key.
-#[derive(Clone, Debug)]
-#[must_use = "a layer does nothing until it is put on a channel"]
-pub struct GrpcClientStack<L = RateLimiter> {
-    stack: Stack<Native, L>,
-    codes: Codes,
+/// The [`ClientStack`] of a gRPC client; made by [`ClientStack::grpc`] and [`ClientStack::for_grpc`].
+/// The [module](crate::grpc#client) has its behaviour. `L` is the limiter, or one limiter per key.
+pub type GrpcClientStack<L = RateLimiter> = Stack<Native, L, ClientMethods>;
+
+/// The methods that a [`GrpcClientStack`] may send more than once.
+#[derive(Clone, Debug, Default)]
+pub struct ClientMethods {
     idempotent: Methods,
 }
 
 type Only = fn(&Request<GrpcRequestBody>) -> bool;
 type Copy = fn(&Request<GrpcRequestBody>) -> Option<Request<GrpcRequestBody>>;
-type Stack<R, L> = ClientStack<R, Codes, L, OnlyIf<Only>, CopyBy<Copy>>;
+type Stack<R, L, B> = ClientStack<R, Codes, L, OnlyIf<Only>, CopyBy<Copy>, B>;
 // Not the HTTP stack, whose requests have a body that is recorded: a message has a copier of its own.
-type UntilEnd<L> = Stack<UntilBodyEnd<Native>, L>;
+type UntilEnd<L> = Stack<UntilBodyEnd<Native>, L, ()>;
 
 /// A channel `S` under a [`GrpcClientStack`]; made by [`GrpcClientStack::channel`]. Clones are the
 /// same channel, and share its circuit breaker.
@@ -94,11 +88,8 @@ impl<L> ClientStack<Native, Standard, L> {
     /// ```
     pub fn for_grpc(self) -> GrpcClientStack<L> {
         let (only, copy): (Only, Copy) = (may_resend, copy);
-        GrpcClientStack {
-            stack: self.classify(Codes::new()).only(only).resend(copy),
-            codes: Codes::new(),
-            idempotent: Methods::default(),
-        }
+        let stack = self.classify(Codes::new()).only(only).resend(copy);
+        stack.with_bodies(|()| ClientMethods::default())
     }
 }
 
@@ -110,30 +101,14 @@ impl<L> GrpcClientStack<L> {
     /// Name unary methods. A stream is not sent again once its response has begun, nor one of
     /// requests at all.
     pub fn idempotent<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
-        self.idempotent = self.idempotent.and(methods);
+        self.bodies.idempotent = self.bodies.idempotent.and(methods);
         self
     }
 
     /// Sets how each status counts for breaker, budget, retry and hedge. The default is the table
     /// of [`Codes`].
     pub fn codes(self, codes: Codes) -> Self {
-        Self {
-            stack: self.stack.classify(codes),
-            codes,
-            idempotent: self.idempotent,
-        }
-    }
-
-    /// Limits attempts by `limiter`, as [`ClientStack::rate_limit`] does.
-    pub fn rate_limit<L2>(
-        self,
-        limiter: impl IntoSource<RateLimiter, Source = L2>,
-    ) -> GrpcClientStack<L2> {
-        GrpcClientStack {
-            stack: self.stack.rate_limit(limiter),
-            codes: self.codes,
-            idempotent: self.idempotent,
-        }
+        self.classify(codes)
     }
 
     /// Puts the stack around a channel: `tonic::transport::Channel`, or any service with its types.
@@ -146,19 +121,10 @@ impl<L> GrpcClientStack<L> {
         UntilEnd<L>: Layer<BodyService<AttemptService<S>>>,
         L: Clone,
     {
-        let stack = self.stack.clone().map_responder(UntilBodyEnd);
-        let inner = BodyLayer::new().layer(AttemptService::new(channel, self.codes));
-        let inner = stack.layer(inner);
-        let total = self.stack.total_of();
-        GrpcClientService::new(inner, total, self.idempotent.clone())
-    }
-}
-
-impl<L> Deref for GrpcClientStack<L> {
-    type Target = ClientStack<Native, Codes, L, OnlyIf<Only>, CopyBy<Copy>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.stack
+        let stack = self.clone().map_responder(UntilBodyEnd).with_bodies(drop);
+        let inner = BodyLayer::new().layer(AttemptService::new(channel, *self.classifier()));
+        let idempotent = self.bodies.idempotent.clone();
+        GrpcClientService::new(stack.layer(inner), self.total_of(), idempotent)
     }
 }
 

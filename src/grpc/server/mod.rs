@@ -8,4 +8,4 @@ mod stack;
 pub use body::GrpcServerBody;
 pub use deadline::ByGrpcTimeout;
 pub use service::{GrpcServerFuture, GrpcServerService};
-pub use stack::GrpcServerStack;
+pub use stack::{GrpcServerStack, ServerMethods};

@@ -1,4 +1,3 @@
-use std::ops::Deref;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -7,30 +6,27 @@ use super::deadline::ByGrpcTimeout;
 use super::service::GrpcServerService;
 use crate::config::Name;
 use crate::grpc::methods::Methods;
-use crate::http::{BodyLayer, HttpServerStack, RequestBodyLayer, UntilBodyEnd};
-use crate::keyed::IntoSource;
+use crate::http::{BodyLayer, HttpServerStack, RequestBodyLayer, ServerBodies, UntilBodyEnd};
 use crate::rate_limit::RateLimiter;
 use crate::service::Native;
 use crate::stack::ServerStack;
 use crate::timeout::{Timeout, TimeoutLayer, TimeoutService};
 
-/// A [`ServerStack`] in front of a gRPC server; made by [`ServerStack::grpc`] and
-/// [`ServerStack::for_grpc`]. The [module](crate::grpc#server) has its behaviour.
-///
-/// It dereferences to the stack, for its policies and for changes. `L` is the limiter, or one
-/// limiter per key.
+/// The [`ServerStack`] of a gRPC server; made by [`ServerStack::grpc`] and [`ServerStack::for_grpc`].
+/// The [module](crate::grpc#server) has its behaviour. `L` is the limiter, or one limiter per key.
+pub type GrpcServerStack<L = RateLimiter> = ServerStack<Native, L, ServerMethods>;
+
+/// What a [`GrpcServerStack`] does with bodies, and the methods that pass it.
 #[derive(Clone, Debug)]
-#[must_use = "a layer does nothing until it is put on a service"]
-pub struct GrpcServerStack<L = RateLimiter> {
+pub struct ServerMethods {
     /// For the whole call, by its `grpc-timeout`.
     deadline: Timeout,
-    stack: Stack<L>,
+    bodies: ServerBodies,
     exempt: Methods,
 }
 
-type Stack<L> = HttpServerStack<L>;
 type Limited<L, S> =
-    TimeoutService<<Stack<L> as Layer<S>>::Service, UntilBodyEnd<Native>, ByGrpcTimeout>;
+    TimeoutService<<HttpServerStack<L> as Layer<S>>::Service, UntilBodyEnd<Native>, ByGrpcTimeout>;
 
 impl ServerStack {
     /// A stack for a gRPC server, such as tonic's, with the [defaults](crate::stack#defaults) and at
@@ -76,15 +72,15 @@ impl<L> ServerStack<Native, L> {
         // The limit is that of each request.
         let deadline =
             Timeout::builder(Duration::MAX).name(format!("{}.grpc_timeout", self.name()));
-        GrpcServerStack {
-            deadline: deadline.build().expect("the limit is not zero"),
-            // A stream may be quiet for as long as it lasts.
-            stack: self
-                .until_body_end()
-                .body(|_| BodyLayer::new())
-                .request_body(|_| RequestBodyLayer::new()),
+        let deadline = deadline.build().expect("the limit is not zero");
+        // A stream may be quiet for as long as it lasts.
+        let stack = self.until_body_end().body(|_| BodyLayer::new());
+        let stack = stack.request_body(|_| RequestBodyLayer::new());
+        stack.with_bodies(|bodies| ServerMethods {
+            deadline,
+            bodies,
             exempt: Methods::default(),
-        }
+        })
     }
 }
 
@@ -94,59 +90,42 @@ impl<L> GrpcServerStack<L> {
     /// [`HEALTH`](crate::grpc::HEALTH) does. A health check of a server that is full must not fail,
     /// or the server is restarted because of its load.
     pub fn exempt<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
-        self.exempt = self.exempt.and(methods);
+        self.bodies.exempt = self.bodies.exempt.and(methods);
         self
     }
 
-    /// Limits each stream by the stack's timeout too, as
-    /// [`ServerStack::timeout_until_body_end`] does, so that no caller holds a permit for longer.
-    pub fn timeout_until_body_end(mut self) -> Self {
-        self.stack = self.stack.timeout_until_body_end();
-        self
+    /// Limits each stream by the stack's timeout too, so that no caller holds a permit for longer.
+    pub fn timeout_until_body_end(self) -> Self {
+        self.timeout_ends_with_head(false)
     }
 
     /// Cuts a stream short that sends no message for this long. The default is no limit. Its trailers
     /// have the status DEADLINE_EXCEEDED.
     #[track_caller]
     pub fn idle(mut self, limit: impl Into<Timeout>) -> Self {
-        let limit = limit.into();
-        self.stack = self.stack.body(|body| body.idle(limit));
+        let body = &mut self.bodies.bodies.body;
+        *body = body.clone().idle(limit);
         self
-    }
-
-    /// Limits calls by `limiter`, as [`ServerStack::rate_limit`] does.
-    pub fn rate_limit<L2>(
-        self,
-        limiter: impl IntoSource<RateLimiter, Source = L2>,
-    ) -> GrpcServerStack<L2> {
-        GrpcServerStack {
-            deadline: self.deadline,
-            stack: self.stack.rate_limit(limiter),
-            exempt: self.exempt,
-        }
-    }
-}
-
-impl<L> Deref for GrpcServerStack<L> {
-    type Target = HttpServerStack<L>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.stack
     }
 }
 
 impl<S, L> Layer<S> for GrpcServerStack<L>
 where
     S: Clone,
-    Stack<L>: Layer<S>,
+    HttpServerStack<L>: Layer<S>,
+    L: Clone,
 {
     type Service = GrpcServerService<Limited<L, S>, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let limited = TimeoutLayer::new(&self.deadline)
+        let ServerMethods {
+            deadline, exempt, ..
+        } = &self.bodies;
+        let stack = self.clone().with_bodies(|methods| methods.bodies);
+        let limited = TimeoutLayer::new(deadline)
             .until_body_end()
             .duration_by(ByGrpcTimeout)
-            .layer(self.stack.layer(inner.clone()));
-        GrpcServerService::new(limited, inner, self.exempt.clone())
+            .layer(stack.layer(inner.clone()));
+        GrpcServerService::new(limited, inner, exempt.clone())
     }
 }

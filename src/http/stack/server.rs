@@ -35,7 +35,7 @@ pub type HttpServerStack<L = RateLimiter, P = EveryChunk> = ServerStack<Native, 
 /// end of its response's body. `P` says which chunks of it are progress.
 #[derive(Clone, Debug)]
 pub struct ServerBodies<P = EveryChunk> {
-    body: BodyLayer<P>,
+    pub(crate) body: BodyLayer<P>,
     requests: RequestBodyLayer,
     shares_permit: bool,
 }

@@ -135,6 +135,10 @@ pub struct TotalOf(pub(super) Arc<Policies>);
 
 #[cfg(feature = "tonic")]
 impl<R, C, L, O, K, B> ClientStack<R, C, L, O, K, B> {
+    pub(crate) fn classifier(&self) -> &C {
+        &self.classifier
+    }
+
     /// The total timeout of each call.
     pub(crate) fn total_of(&self) -> TotalOf {
         TotalOf(Arc::clone(&self.policies))
