@@ -152,7 +152,7 @@ impl Table {
     }
 
     /// The rate of the first tier.
-    #[cfg(not(seawall_loom))]
+    #[cfg(all(test, not(seawall_loom)))]
     pub(crate) fn rate(&self) -> f64 {
         self.tokens(KeyHandle { hash: 1, tier: 0 }).rate(Tick::ZERO)
     }
