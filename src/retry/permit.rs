@@ -35,7 +35,7 @@ pub(super) struct Permit<H: AsRef<Config>, V, T, E> {
     /// The last error of an attempt that was made, for when the next one is not. A failed response
     /// is dropped: it would hold a connection that the next attempt may need.
     pub(super) failed: Option<Result<T, E>>,
-    /// The outcome of that attempt.
+    /// The outcome of that attempt; that of the last attempt if no error is kept.
     outcome: Outcome,
 }
 
@@ -128,11 +128,16 @@ impl<H: AsRef<Config>, V, T, E> Permit<H, V, T, E> {
             self.finish(outcome);
             return ControlFlow::Break(output);
         };
-        self.outcome = outcome;
+        // The end of the call is that of its answer: of the error that is kept, if there is one.
         let mut rest = None;
         match output {
-            Ok(response) if !keeps => rest = self.verdict.drain(response),
-            kept => self.failed = Some(kept),
+            Ok(response) if !keeps => {
+                rest = self.verdict.drain(response);
+                if self.failed.is_none() {
+                    self.outcome = outcome;
+                }
+            }
+            kept => (self.failed, self.outcome) = (Some(kept), outcome),
         }
         ControlFlow::Continue(Next { rest, until })
     }

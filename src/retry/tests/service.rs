@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::run::polled;
+use super::run::{events, polled};
 use crate::backoff::{Backoff, Jitter};
 use crate::budget::Budget;
 use crate::classify::{ErrorsOnly, FailureKind, Outcome};
@@ -434,6 +434,26 @@ async fn rt9_the_failed_response_is_dropped_before_the_backoff() {
     let mut service = RetryLayer::new(retry()).layer(service(reject));
     let rejected = once(&mut service, ()).await.err().unwrap();
     assert_eq!(rejected.kind(), RejectionKind::RateLimited);
+}
+
+// The second attempt's response has been dropped and the third is rejected: the answer is the error
+// of the first, and so is the end of the call.
+#[tokio::test(start_paused = true)]
+async fn rt8_the_end_of_the_call_is_that_of_its_answer() {
+    let attempts = tower::service_fn(|(): ()| {
+        std::future::ready(match crate::attempt() {
+            Some(1) => Err(Error::Service(Text("busy"))),
+            Some(2) => Ok(Held(Arc::new(()))),
+            _ => Err(Rejection::new(RejectionKind::RateLimited, "below").into()),
+        })
+    });
+    let retry = retry();
+    let log = events(&retry);
+    let mut service = RetryLayer::new(&retry).layer(attempts);
+    let answer = once(&mut service, ()).await.err();
+    assert_eq!(answer, Some(Error::Service(Text("busy"))));
+    let expected = ["2 in 100ms", "3 in 100ms", "Failure(Error) after 2"];
+    assert_eq!(*log.lock(), expected);
 }
 
 #[tokio::test(start_paused = true)]
