@@ -178,6 +178,18 @@ impl Ledger {
         }
     }
 
+    /// A debt of `tokens` in a bound. What the word cannot hold for a long pause is owed after it.
+    fn owe_at_least(&mut self, now: u64, tokens: u32) {
+        self.age(now);
+        let here = self.clock(now);
+        let before = self.end.max(here);
+        self.owe(now, tokens);
+        let lost = i128::from(tokens) * self.interval - (self.end - before);
+        if let Some((without, _)) = &mut self.pause {
+            *without = (*without).max(here) + lost.max(0);
+        }
+    }
+
     fn cancel(&mut self, id: usize) {
         self.grants.retain(|(granted, _)| *granted != id);
         if let Some(last) = self.charges.last() {
@@ -388,7 +400,7 @@ fn striped(mut bytes: Bytes<'_>) {
     let owe_lacking = |bucket: &Bucket, low: &mut Ledger, before: &mut (u64, u32), now| {
         let after = installed(bucket);
         if after.0 != before.0 {
-            low.owe(now, (before.1 + 1).saturating_sub(after.1));
+            low.owe_at_least(now, (before.1 + 1).saturating_sub(after.1));
         }
         *before = after;
     };
