@@ -19,6 +19,9 @@ use crate::time;
 /// first is taken from the budget of the hedge, or the one in force. Events, mode and counts are
 /// the hedge's ([module](crate::hedge)).
 ///
+/// `others` is read once, when the future is first polled, and at most 16 items of it: the most that
+/// a hedge makes.
+///
 /// ```
 /// use std::time::Duration;
 /// use seawall::{Hedge, gather};
